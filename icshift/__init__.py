@@ -1,0 +1,1 @@
+"""Measure internal covariate shift in any PyTorch model."""

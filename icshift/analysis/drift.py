@@ -1,0 +1,174 @@
+"""Drift: every unit of every site in every window against a reference, with its floor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import numpy as np
+import pandas as pd
+
+from icshift.analysis.floor import discoveries, floor, p_values, standardised_null
+from icshift.analysis.metrics import METRICS, Metric, metric, near_constant
+from icshift.distribution import Distribution, Floats
+from icshift.errors import SelectionError, unknown
+from icshift.run import Run, Site, Window, kept_units
+
+COLUMNS = ("run", "phase", "site", "unit", "window", "reference", "metric", "value", "n", "floor")
+"""The tidy columns of every export, in their order; those after `floor` are `error`, `ratio`, `near_constant`, `moved`."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A window of a site and what it is compared with; `reference` says what that is, in words."""
+
+    site: Site
+    phase: str
+    window: Window
+    reference: str
+    before: Distribution
+    after: Distribution
+
+
+def drift(
+    run: Run,
+    *,
+    metrics: Sequence[str] = ("w1_sd",),
+    reference: str | int = "previous",
+    phase: str | None = None,
+    sites: Iterable[str] | None = None,
+) -> pd.DataFrame:
+    """A row a unit, window and metric, in columns `COLUMNS` and what follows them.
+
+    `value` is in the metric's unit, `n` the sampled activations of the window (the smaller of both), `floor` the
+    value that sampling noise alone would show, `ratio` value / floor, `error` the bound on what sketching may
+    have added (NaN: not known). `moved` is by `w1_sd` whatever the metric, over the units of a site in one window.
+    `reference` is "previous", "first", a window's name or number, "phase:NAME" (same window, other phase)
+    or "run:PATH" (same window and phase, other run). Raises `SelectionError` for what is not there.
+    """
+    chosen = [metric(name) for name in metrics]
+    frames = []
+    for site, comparisons in by_site(run, reference=reference, phase=phase, sites=sites):
+        null = standardised_null(METRICS["w1_sd"], _all_windows(run, site, comparisons))
+        for comparison in comparisons:
+            moved = moved_units(comparison, null)
+            frames += [_frame(run, comparison, one, moved) for one in chosen]
+    if not frames:
+        return pd.DataFrame(columns=[*COLUMNS, "error", "ratio", "near_constant", "moved"])
+    return pd.concat(frames, ignore_index=True)
+
+
+def by_site(
+    run: Run, *, reference: str | int = "previous", phase: str | None = None, sites: Iterable[str] | None = None
+) -> Iterator[tuple[Site, list[Comparison]]]:
+    """Every chosen site with its comparisons in order of windows; sites with nothing to compare are left out."""
+    phase = default_phase(run) if phase is None else run.phase(phase)
+    refer = _referrer(run, reference, phase)
+    for site in choose_sites(run, sites):
+        found = []
+        for window in run.window_list:
+            after = run.distribution(phase, site.name, window.index)
+            if after is None:
+                continue
+            label, before = refer(site, window)
+            if before is not None and before.units == after.units:
+                found.append(Comparison(site, phase, window, label, before, after))
+        if found:
+            yield site, found
+
+
+def moved_units(comparison: Comparison, null: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which units moved: beyond sampling noise (FDR-controlled), or for two probes beyond the sketch's error."""
+    gauge = METRICS["w1_sd"]
+    before, after = comparison.before, comparison.after
+    values = gauge.function(before, after)
+    if before.halves is None and after.halves is None:
+        assert gauge.error is not None
+        # float32 rounding of what is kept is no movement either.
+        return values > np.maximum(gauge.error(before, after), 1e-6)
+    return discoveries(p_values(gauge, values, before, after, null))
+
+
+def default_phase(run: Run) -> str:
+    """`train` if it was recorded, else the first phase there is. Raises `SelectionError` if there is none."""
+    phases = run.phases
+    if not phases:
+        raise SelectionError(f"{run.path} has no windows yet: nothing was recorded, or the first flush is to come")
+    return "train" if "train" in phases else phases[0]
+
+
+def choose_sites(run: Run, sites: Iterable[str] | None) -> list[Site]:
+    """Sites whose name matches one of the globs, in model order. Raises `SelectionError` for a glob without a match."""
+    if sites is None:
+        return run.sites
+    globs = [sites] if isinstance(sites, str) else list(sites)
+    for glob in globs:
+        if not any(_matches(site, glob) for site in run.sites):
+            raise unknown("site", glob, [site.name for site in run.sites])
+    return [site for site in run.sites if any(_matches(site, glob) for glob in globs)]
+
+
+def _matches(site: Site, glob: str) -> bool:
+    return site.name == glob or fnmatchcase(site.name, glob)
+
+
+def _referrer(run: Run, reference: str | int, phase: str):  # type: ignore[no-untyped-def]
+    """A function (site, window) -> (label, distribution or None) for the reference, its name checked."""
+    kind, _, name = str(reference).partition(":")
+    recorded = [w for w in run.window_list if any(run.distribution(phase, s.name, w.index) is not None for s in run.sites)]
+    if kind == "phase" and name:
+        other = run.phase(name)
+        if other == phase:
+            raise SelectionError(f"the reference phase:{name} is the phase itself; compare it with another: {run.phases}")
+        return lambda site, window: (f"phase:{other}", run.distribution(other, site.name, window.index))
+    if kind == "run" and name:
+        against = Run(name)
+        against.phase(phase)
+        return lambda site, window: (f"run:{name}", against.distribution(phase, site.name, window.index))
+    if reference == "previous":
+        before = dict(zip([w.index for w in recorded[1:]], recorded, strict=False))
+        return lambda site, window: _of_window(run, phase, site, before.get(window.index))
+    if reference == "first":
+        fixed = recorded[0]
+    else:
+        known = [w.name for w in run.window_list]
+        fixed = next((w for w in recorded if str(reference) in (w.name, str(w.index))), None)
+        if fixed is None:
+            raise unknown("reference", reference, ["previous", "first", *known, "phase:NAME", "run:PATH"])
+    return lambda site, window: _of_window(run, phase, site, None if window.index == fixed.index else fixed)
+
+
+def _of_window(run: Run, phase: str, site: Site, window: Window | None) -> tuple[str, Distribution | None]:
+    return ("", None) if window is None else (window.name, run.distribution(phase, site.name, window.index))
+
+
+def _all_windows(run: Run, site: Site, comparisons: list[Comparison]) -> list[Distribution]:
+    phase = comparisons[0].phase
+    every = [run.distribution(phase, site.name, window.index) for window in run.window_list]
+    return [one for one in every if one is not None]
+
+
+def _frame(run: Run, comparison: Comparison, one: Metric, moved: np.ndarray) -> pd.DataFrame:  # type: ignore[type-arg]
+    before, after = comparison.before, comparison.after
+    value, noise = one.function(before, after), floor(one, before, after)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(noise > 0, np.abs(value) / noise, np.nan)
+    return pd.DataFrame(
+        {
+            "run": run.name,
+            "phase": comparison.phase,
+            "site": comparison.site.name,
+            "unit": kept_units(comparison.site),
+            "window": comparison.window.index,
+            "reference": comparison.reference,
+            "metric": one.name,
+            "value": value,
+            "n": np.minimum(before.sampled, after.sampled),
+            "floor": noise,
+            "error": np.full(after.units, np.nan) if one.error is None else one.error(before, after),
+            "ratio": ratio,
+            "near_constant": near_constant(before, after),
+            "moved": moved,
+        }
+    )

@@ -1,0 +1,80 @@
+"""The noise floor: the drift that sampling alone would show, and which units moved beyond it.
+
+Odd and even steps of a window are two samples of almost the same distribution. Their distance, scaled from half windows to
+whole ones, is what a window with the same number of activations would show if nothing had moved. Steps, not
+activations, are dealt out to the halves, so that correlated positions of one image count as what they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from scipy.special import gammaincc
+
+from icshift.analysis.metrics import Metric, from_half
+from icshift.distribution import Distribution, Floats
+
+FALSE_DISCOVERIES = 0.05
+"""Expected share of false ones among the units called moved."""
+
+
+def floor(metric: Metric, a: Distribution, b: Distribution) -> Floats:
+    """What `metric` between a and b would show by sampling noise alone [units].
+
+    The root mean square of both windows' scaled half distances. 0 for two probes: with the same inputs in both there
+    is no sampling noise. NaN where a window has fewer than two steps.
+    """
+    parts = [_scaled(metric, own, a, b) for own in (a, b) if own.halves is not None]
+    if not parts:
+        return np.zeros(a.units)
+    return np.sqrt(np.mean(np.square(parts), axis=0))
+
+
+def standardised_null(metric: Metric, distributions: Iterable[Distribution]) -> Floats:
+    """Half distances of many windows of one site, all as for n = 2 in both samples: what noise looks like there."""
+    found = [np.empty(0)]
+    for own in distributions:
+        if own.halves is not None:
+            odd, even = own.halves
+            noise = np.sqrt(_inverse(odd.sampled) + _inverse(even.sampled))
+            found.append(metric.function(from_half(odd), from_half(even)) / noise**metric.noise)
+    null = np.abs(np.concatenate(found))
+    return null[np.isfinite(null)]
+
+
+def p_values(metric: Metric, values: Floats, a: Distribution, b: Distribution, null: Floats) -> Floats:
+    """Probability [units] of a value as large by sampling noise alone.
+
+    `null` (of `standardised_null`) is fitted by a gamma distribution of the same mean and variance. Counting
+    how often the null is larger could never call one unit of a thousand: it takes U/0.05 null
+    values to find one among U. The null of W1 has a lighter tail than a gamma distribution, so this is on the safe side.
+    """
+    if len(null) < 2 or not null.var() > 0:
+        return np.full(a.units, np.nan)
+    noise = np.sqrt(_inverse(a.sampled) + _inverse(b.sampled)) ** metric.noise
+    shape, scale = null.mean() ** 2 / null.var(), null.var() / null.mean()
+    return np.asarray(gammaincc(shape, np.abs(values) / noise / scale))
+
+
+def discoveries(p: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Units called moved, at most `FALSE_DISCOVERIES` of them wrongly (Benjamini & Hochberg 1995); NaN never is."""
+    called = np.zeros(len(p), bool)
+    known = np.flatnonzero(np.isfinite(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    small = p[order] <= FALSE_DISCOVERIES * np.arange(1, len(order) + 1) / max(len(order), 1)
+    if small.any():
+        called[order[: np.flatnonzero(small)[-1] + 1]] = True
+    return called
+
+
+def _scaled(metric: Metric, own: Distribution, a: Distribution, b: Distribution) -> Floats:
+    assert own.halves is not None
+    odd, even = own.halves
+    halves = _inverse(odd.sampled) + _inverse(even.sampled)
+    whole = _inverse(a.sampled) + _inverse(b.sampled)
+    return np.abs(metric.function(from_half(odd), from_half(even))) * np.sqrt(whole / halves) ** metric.noise
+
+
+def _inverse(count: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Floats:
+    return np.where(count > 0, 1.0 / np.maximum(count, 1), np.nan)

@@ -1,0 +1,1 @@
+"""Recording: the only subpackage, with `training`, that imports torch."""

@@ -1,0 +1,88 @@
+"""Where the units of a tensor are, and how its activations are laid out as [rows, units, positions]."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+_CHANNEL_FIRST = (
+    nn.modules.conv._ConvNd,
+    nn.modules.batchnorm._NormBase,
+    nn.GroupNorm,
+)
+_UNIT_LAST = (
+    nn.Linear,
+    nn.Bilinear,
+    nn.LayerNorm,
+    nn.RMSNorm,
+    nn.Embedding,
+    nn.EmbeddingBag,
+    nn.MultiheadAttention,
+    nn.RNNBase,
+)
+_RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+
+
+def unit_axis(module: nn.Module, ndim: int) -> int:
+    """The axis that runs over units, counted from 0; `ndim` is the output's number of axes, at least 1.
+
+    Convolution, batch, instance and group normalisation: the channel. Linear, layer normalisation, embedding,
+    attention and recurrent layers: the last axis. Anything else: the last axis up to 3 axes, axis 1 from 4.
+    """
+    if isinstance(module, nn.modules.conv._ConvNd):
+        return ndim - len(module.kernel_size) - 1
+    if isinstance(module, _UNIT_LAST):
+        return ndim - 1
+    if isinstance(module, _CHANNEL_FIRST) or ndim >= 4:
+        return min(1, ndim - 1)
+    return ndim - 1
+
+
+def by_unit(tensor: Tensor, axis: int) -> Tensor:
+    """The activations of a tensor that is not empty as [rows, units] or [rows, units, positions].
+
+    Positions are the axes after the unit axis. Where the units are innermost in memory (as also in channels_last
+    tensors) everything else becomes rows. There is no copy where strides allow.
+    """
+    units = tensor.shape[axis]
+    if axis == tensor.ndim - 1:
+        return tensor if tensor.ndim == 2 else tensor.reshape(-1, units)
+    if not tensor.is_contiguous():
+        innermost = tensor.movedim(axis, -1)
+        if innermost.is_contiguous():
+            return innermost.reshape(-1, units)
+    return tensor.reshape(math.prod(tensor.shape[:axis]), units, -1)
+
+
+def tensors(module: nn.Module, output: Any) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of an output with the suffix that names it: `[0]`, `.logits`, `["h"]` or nothing.
+
+    Of recurrent layers only the output sequence counts: the final state repeats its last values.
+    """
+    if isinstance(output, Tensor):
+        yield "", output
+    elif isinstance(output, PackedSequence):
+        yield "", output.data
+    elif isinstance(module, _RECURRENT) and isinstance(output, tuple):
+        yield from tensors(module, output[0])
+    elif isinstance(output, Mapping):
+        for key, value in output.items():
+            yield from _suffixed(module, f".{key}" if str(key).isidentifier() else f"[{key!r}]", value)
+    elif isinstance(output, (tuple, list)):
+        names = getattr(output, "_fields", None)
+        for place, value in enumerate(output):
+            yield from _suffixed(module, f".{names[place]}" if names else f"[{place}]", value)
+    elif is_dataclass(output):
+        for field in fields(output):
+            yield from _suffixed(module, f".{field.name}", getattr(output, field.name))
+
+
+def _suffixed(module: nn.Module, suffix: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    for deeper, tensor in tensors(module, value):
+        yield suffix + deeper, tensor
+

@@ -1,0 +1,145 @@
+"""From what hooks see to the distributions of the open window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from icshift.capture import moments as exact
+from icshift.capture.accumulator import Accumulator
+from icshift.capture.layout import by_unit, tensors
+from icshift.capture.sampler import Sampler
+from icshift.capture.sites import Sites, describe
+from icshift.capture.transfer import Transfer
+from icshift.capture.workspace import Workspace
+from icshift.distribution import Distribution
+from icshift.errors import RecordingError
+from icshift.recording import StepRows
+from icshift.run import Site, kept_units
+
+PROBE = "probe"
+"""Phases that begin so are probes: the same inputs every window, hence no sampling noise."""
+
+PROBE_TRAIN = "probe-train"
+
+PROBE_SAMPLES = 1024
+"""Values a unit and forward that a probe's quantiles are made from; the same places every window."""
+
+Sink = Callable[[str, Site, StepRows], None]
+
+
+class Observer:
+    """Keeps one accumulator a phase and site for the open window, and the table of sites seen so far.
+
+    `samples` is infinite to keep every activation. Modules whose output could not be taken in are in `failed`, with
+    the reason, and are left alone from then on. `follow`, if set, is told of every site's tensor.
+    """
+
+    def __init__(self, sites: Sites, samples: float, seed: int, sink: Sink) -> None:
+        self.sites: dict[str, Site] = {}
+        self.failed: dict[str, str] = {}
+        self.follow: Callable[[str, Tensor], None] | None = None
+        self._chosen = sites
+        self._samples = samples
+        self._seed = seed
+        self._sink = sink
+        self._transfer = Transfer()
+        self._workspace = Workspace()
+        self._units: dict[str, Tensor] = {}
+        self._open: dict[tuple[str, str], Accumulator] = {}
+        self._ticking: dict[Accumulator, None] = {}
+        self._sampler = Sampler(samples, np.random.default_rng([seed, 1]))
+        self.restart_probe()
+
+    def restart_probe(self) -> None:
+        """Make the next probe draw the same places as the one before."""
+        samples = max(self._samples, PROBE_SAMPLES)
+        self._probe_sampler = Sampler(samples, np.random.default_rng([self._seed, 2]))
+
+    def observe(self, name: str, module: nn.Module, output: Any, phase: str, *, stepping: bool) -> None:
+        """Take in a module's output; with `stepping` it belongs to an optimiser's step, whose series is kept."""
+        if name in self.failed:
+            return
+        for suffix, tensor in tensors(module, output):
+            if tensor.is_floating_point():
+                self._take(name + suffix, module, tensor.detach(), phase, stepping)
+                if self.follow is not None:
+                    self.follow(name + suffix, tensor)
+
+    def tick(self, step: int) -> None:
+        """Close the step, or in phases without steps the forward, for all that was observed since the last tick."""
+        for accumulator in self._ticking:
+            if self._transfer.idle:
+                accumulator.tick(step)
+            else:
+                self._transfer.send([], lambda _, accumulator=accumulator: accumulator.tick(step))
+        self._ticking.clear()
+        self._sampler.renew()
+        self._probe_sampler.renew()
+        self._transfer.deliver(wait=False)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something was observed since the last tick."""
+        return bool(self._ticking)
+
+    def distributions(self) -> dict[tuple[str, Site], Distribution]:
+        """What the open window holds so far, by phase and site, in the order of the model's sites."""
+        self._transfer.deliver(wait=True)
+        order = {name: place for place, name in enumerate(self.sites)}
+        found = {key: accumulator.distribution() for key, accumulator in self._open.items() if accumulator.ticks}
+        keys = sorted(found, key=lambda key: (key[0], order[key[1]]))
+        return {(phase, self.sites[name]): found[phase, name] for phase, name in keys}
+
+    def new_window(self) -> None:
+        """Forget the open window."""
+        self._open.clear()
+        self._ticking.clear()
+
+    def _take(self, name: str, module: nn.Module, tensor: Tensor, phase: str, stepping: bool) -> None:
+        site = self.sites.get(name)
+        if site is None:
+            site = self.sites[name] = describe(name, module, tensor, self._chosen, self._seed)
+            if site.kept is not None:
+                self._units[name] = torch.from_numpy(kept_units(site))
+        shape = tensor.shape
+        if len(shape) <= site.axis or shape[site.axis] != site.units:
+            raise RecordingError(f"{name} had {site.units} units on axis {site.axis}, now its shape is {list(shape)}")
+        if 0 in shape:
+            return
+        activations = by_unit(tensor, site.axis)
+        sampler = self._probe_sampler if phase.startswith(PROBE) else self._sampler
+        rows = sampler.rows(activations)
+        whole = rows.numel() == tensor.numel()
+        measured = [] if whole else exact.moments(activations[None], self._workspace)
+        if name in self._units:
+            units = self._units[name].to(rows.device)
+            rows = rows.index_select(1, units)
+            measured = [part.index_select(1, units) for part in measured]
+        if rows.dtype not in (torch.float32, torch.float64):
+            rows = rows.float()
+        accumulator = self._open.get((phase, name))
+        if accumulator is None:
+            accumulator = self._open[phase, name] = self._accumulator(phase, site, rows, stepping)
+        self._ticking[accumulator] = None
+        if rows.device.type == "cpu" and self._transfer.idle:
+            accumulator.observe(rows, measured or None)
+            return
+        self._transfer.send([rows, *measured], lambda host: accumulator.observe(host[0], host[1:] or None))
+
+    def _accumulator(self, phase: str, site: Site, rows: Tensor, stepping: bool) -> Accumulator:
+        paired = phase.startswith(PROBE)
+        return Accumulator(
+            units=rows.shape[1],
+            samples=self._probe_sampler.samples if paired else self._samples,
+            dtype=np.float64 if rows.dtype == torch.float64 else np.float32,
+            random=np.random.default_rng([self._seed, crc32(phase.encode()), crc32(site.name.encode())]),
+            workspace=self._workspace,
+            paired=paired,
+            sink=(lambda found: self._sink(phase, site, found)) if stepping else None,
+        )

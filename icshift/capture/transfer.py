@@ -1,0 +1,70 @@
+"""From the device to the host without waiting.
+
+What lies on another device is copied into pinned memory behind the
+computation, and handed on, in order, once its copy has arrived: a hook never waits for the device.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_IN_FLIGHT = 4096
+"""Hand-overs that may wait before the oldest is waited for: bounds the pinned memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Delivery:
+    tensors: list[Tensor]
+    then: Callable[[list[Tensor]], None]
+    arrived: torch.cuda.Event | None
+
+
+class Transfer:
+    """A queue of tensors on their way to the host; order is kept, also with tensors that are there already."""
+
+    def __init__(self) -> None:
+        self._queue: deque[_Delivery] = deque()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is on its way, so that what is on the host may be used at once."""
+        return not self._queue
+
+    def send(self, tensors: list[Tensor], then: Callable[[list[Tensor]], None]) -> None:
+        """Call `then` with the tensors on the host, once they and all before them have arrived."""
+        remote = [tensor for tensor in tensors if tensor.device.type != "cpu"]
+        arrived = None
+        if remote and remote[0].device.type == "cuda":
+            with torch.cuda.device(remote[0].device):
+                tensors = [_pinned_copy(tensor) for tensor in tensors]
+                arrived = torch.cuda.Event()
+                arrived.record()
+        elif remote:
+            tensors = [tensor.cpu() for tensor in tensors]
+        else:
+            # What is on the host may be overwritten before its turn comes.
+            tensors = [tensor.clone() for tensor in tensors]
+        self._queue.append(_Delivery(tensors, then, arrived))
+        self.deliver(wait=len(self._queue) > _IN_FLIGHT)
+
+    def deliver(self, *, wait: bool) -> None:
+        """Hand on what has arrived; with `wait`, everything."""
+        while self._queue:
+            first = self._queue[0]
+            if first.arrived is not None:
+                if wait:
+                    first.arrived.synchronize()
+                elif not first.arrived.query():
+                    return
+            self._queue.popleft()
+            first.then(first.tensors)
+
+
+def _pinned_copy(tensor: Tensor) -> Tensor:
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    return host.copy_(tensor, non_blocking=True)

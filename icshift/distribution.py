@@ -1,0 +1,243 @@
+"""The waist of the program: what is kept of one site over one window, for all its units at once.
+
+Recording ends in a `Distribution` and everything after it starts from one; it knows no torch.
+
+The empirical distribution of each unit is a row of sorted *values* of equal weight. A window of at
+most `EXACT` sampled values keeps them all; a larger one keeps the means of `QUANTILES` equal slices of
+its quantile function (slice means rather than midpoints: they keep the mean, and the Wasserstein
+distance of two such rows differs from the exact one only in slices where the quantile functions
+cross). `w1_error` bounds, for each unit, the Wasserstein-1 distance between the row and the sampled
+values it stands for, so by the triangle inequality the errors of two distributions add up to a bound
+on the error of their distance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Ints = NDArray[np.int64]
+
+EXACT = 512
+"""Windows of at most so many sampled values a unit keep every one."""
+
+QUANTILES = 128
+"""Slices of the quantile function kept of a larger window."""
+
+HALF_QUANTILES = 64
+"""Slices kept of each half of a window; the halves serve the noise floor alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class Half:
+    """One half of a window's steps: sorted `values` [units, k] and how many sampled values they stand for [units]."""
+
+    values: Floats
+    sampled: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Distribution:
+    """Summary of one site over one window; every array has one entry (or row) a unit.
+
+    Moments (`mean`, `std` with divisor n, `min`, `max`) are of all `count` finite activations;
+    `nonfinite` ones are counted and left out of everything else. `zero_share`, `values` and the halves
+    are of the `sampled` ones. Units without a finite activation have NaN moments and NaN values.
+    `rank_error` is a share of 1: no quantile's rank is further off than this. `halves` are the odd
+    and the even steps, or None where sampling noise does not apply (a probe: same inputs every time).
+    """
+
+    count: Ints
+    nonfinite: Ints
+    mean: Floats
+    std: Floats
+    min: Floats
+    max: Floats
+    zero_share: Floats
+    sampled: Ints
+    values: Floats
+    w1_error: Floats
+    rank_error: float
+    halves: tuple[Half, Half] | None = None
+
+    @property
+    def units(self) -> int:
+        return len(self.count)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the values are all the sampled ones, so that metrics carry no error of ours."""
+        return bool(np.all(self.w1_error == 0))
+
+    def quantile(self, probabilities: Sequence[float]) -> Floats:
+        """Quantiles [units, probabilities], by linear interpolation between the values' mid-ranks."""
+        width = self.values.shape[1]
+        position = np.clip(np.asarray(probabilities, float) * width - 0.5, 0, max(width - 1, 0))
+        low = np.floor(position).astype(int)
+        high = np.minimum(low + 1, width - 1)
+        part = position - low
+        values = self.values.astype(float)
+        return values[:, low] * (1 - part) + values[:, high] * part
+
+    def take(self, units: Ints) -> Distribution:
+        """The same summary for some of the units."""
+        arrays = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "values", "w1_error")
+        halves = self.halves and tuple(Half(half.values[units], half.sampled[units]) for half in self.halves)
+        return replace(self, halves=halves, **{name: getattr(self, name)[units] for name in arrays})
+
+    def merge(self, other: Distribution) -> Distribution:
+        """The distribution of both together, as if recorded in one; neither input changes.
+
+        Exact while both are exact and their values fit in `EXACT`; otherwise within `w1_error` of it.
+        A merge of something that has halves with something that has none keeps no halves.
+        """
+        if self.units != other.units:
+            raise ValueError(f"cannot merge {self.units} units with {other.units}: not the same site")
+        count = self.count + other.count
+        mean, std = _merged_moments(self, other)
+        values, reduction_error, slices = _merged_values(self, other)
+        share = _shares(self.sampled, other.sampled)
+        error = share[0] * self.w1_error + share[1] * other.w1_error + reduction_error
+        rank = float(np.max(share[0], initial=0.0, where=np.isfinite(share[0]))) * self.rank_error
+        rank += float(np.max(share[1], initial=0.0, where=np.isfinite(share[1]))) * other.rank_error + slices
+        halves = None
+        if self.halves and other.halves:
+            halves = (
+                _merged_half(self.halves[0], other.halves[0]),
+                _merged_half(self.halves[1], other.halves[1]),
+            )
+        return Distribution(
+            count=count,
+            nonfinite=self.nonfinite + other.nonfinite,
+            mean=mean,
+            std=std,
+            min=np.fmin(self.min, other.min),
+            max=np.fmax(self.max, other.max),
+            zero_share=_weighted(share, self.zero_share, other.zero_share),
+            sampled=self.sampled + other.sampled,
+            values=values,
+            w1_error=error,
+            rank_error=rank,
+            halves=halves,
+        )
+
+
+def empty(units: int, dtype: type[np.floating[Any]] = np.float32) -> Distribution:
+    """The distribution of nothing: the identity of `merge`."""
+    nothing, undefined = np.zeros(units, np.int64), np.full(units, np.nan)
+    half = Half(np.empty((units, 0), dtype), nothing)
+    return Distribution(
+        count=nothing,
+        nonfinite=nothing,
+        mean=undefined,
+        std=undefined,
+        min=undefined,
+        max=undefined,
+        zero_share=undefined,
+        sampled=nothing,
+        values=np.empty((units, 0), dtype),
+        w1_error=np.zeros(units),
+        rank_error=0.0,
+        halves=(half, half),
+    )
+
+
+def reduce(points: Floats, weights: Floats, slices: int) -> tuple[Floats, Floats]:
+    """`slices` equal-weight values for each row of sorted, weighted points, and the W1 distance to them.
+
+    points [units, m] sorted, NaN where `weights` [units, m] are 0; returns values [units, slices] in
+    float64 and error [units]. Each value is the mean of the quantile function over its slice, so the
+    error is the mean absolute deviation within slices.
+    """
+    units = len(points)
+    values = np.full((units, slices), np.nan)
+    error = np.zeros(units)
+    levels = np.arange(slices + 1) / slices
+    for unit in range(units):
+        kept = weights[unit] > 0
+        x = points[unit, kept].astype(float)
+        if not len(x):
+            continue
+        mass = np.concatenate(([0.0], np.cumsum(weights[unit, kept], dtype=float)))
+        integral = np.concatenate(([0.0], np.cumsum(weights[unit, kept] * x)))
+        edges = levels * mass[-1]
+        at_edge = np.interp(edges, mass, integral)
+        # Rounding in the running sums may push a mean out of its slice by one part in 1e15, and out of order.
+        means = np.clip(np.diff(at_edge) * (slices / mass[-1]), x[0], x[-1])
+        means = np.maximum.accumulate(means)
+        values[unit] = means
+        crossing = np.clip(mass[np.searchsorted(x, means, side="right")], edges[:-1], edges[1:])
+        above = at_edge[1:] - np.interp(crossing, mass, integral) - means * (edges[1:] - crossing)
+        error[unit] = max(0.0, 2.0 * float(above.sum()) / mass[-1])
+    return values, error
+
+
+def ordered(points: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Points sorted within their rows, each with its weight; NaN goes last."""
+    order = np.argsort(points, axis=1, kind="stable")
+    return np.take_along_axis(points, order, 1), np.take_along_axis(weights, order, 1)
+
+
+def summarise(points: Floats, weights: Floats, dtype: type[np.floating[Any]]) -> tuple[Floats, Floats, float]:
+    """Values to keep of weighted points (any order), the W1 error of keeping only those, and the rank error.
+
+    points and weights are [units, m]. Points that all weigh 1 are kept as they are, up to `EXACT` of them.
+    """
+    points, weights = ordered(points, weights)
+    if points.shape[1] <= EXACT and np.all(weights == 1):
+        return points.astype(dtype), np.zeros(len(points)), 0.0
+    values, error = reduce(points, weights, QUANTILES)
+    return values.astype(dtype), error, 1.0 / QUANTILES
+
+
+def weighted_values(values: Floats, sampled: Ints) -> tuple[Floats, Floats]:
+    """Equal-weight values as weighted points: each stands for sampled / k activations; NaN weighs nothing."""
+    width = max(values.shape[1], 1)
+    weights = np.broadcast_to((sampled / width)[:, None], values.shape)
+    return values, np.where(np.isnan(values), 0.0, weights)
+
+
+def _shares(first: Ints, second: Ints) -> tuple[Floats, Floats]:
+    total = np.maximum(first + second, 1)
+    return first / total, second / total
+
+
+def _weighted(share: tuple[Floats, Floats], first: Floats, second: Floats) -> Floats:
+    """Weighted mean in which a share of 0 takes nothing, not even a NaN."""
+    result = np.where(share[0] > 0, share[0] * first, 0.0) + np.where(share[1] > 0, share[1] * second, 0.0)
+    return np.where(share[0] + share[1] > 0, result, np.nan)
+
+
+def _merged_moments(a: Distribution, b: Distribution) -> tuple[Floats, Floats]:
+    """Chan, Golub & LeVeque (1979): mean and standard deviation of two groups together."""
+    share = _shares(a.count, b.count)
+    mean = _weighted(share, a.mean, b.mean)
+    spread_a = np.where(share[0] > 0, a.std**2 + (a.mean - mean) ** 2, np.nan)
+    spread_b = np.where(share[1] > 0, b.std**2 + (b.mean - mean) ** 2, np.nan)
+    return mean, np.sqrt(_weighted(share, spread_a, spread_b))
+
+
+def _merged_values(a: Distribution, b: Distribution) -> tuple[Floats, Floats, float]:
+    dtype = np.result_type(a.values, b.values).type
+    if not a.values.shape[1] or not b.values.shape[1]:
+        whole = a.values if a.values.shape[1] else b.values
+        return whole.astype(dtype), np.zeros(a.units), 0.0
+    return summarise(*_pooled(a, b), dtype)
+
+
+def _merged_half(a: Half, b: Half) -> Half:
+    if not a.values.shape[1] or not b.values.shape[1]:
+        return a if a.values.shape[1] else b
+    values, _ = reduce(*ordered(*_pooled(a, b)), HALF_QUANTILES)
+    return Half(values.astype(a.values.dtype), a.sampled + b.sampled)
+
+
+def _pooled(a: Distribution | Half, b: Distribution | Half) -> tuple[Floats, Floats]:
+    points_a, weights_a = weighted_values(a.values, a.sampled)
+    points_b, weights_b = weighted_values(b.values, b.sampled)
+    return np.concatenate([points_a, points_b], 1), np.concatenate([weights_a, weights_b], 1)

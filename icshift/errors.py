@@ -1,0 +1,40 @@
+"""Every error that icshift raises on purpose.
+
+IcshiftError
+├── RunError          a run directory is missing, is no run, is too new, or exists already
+├── SelectionError    a site, unit, metric, phase, window or reference that is not there
+└── RecordingError    a recording that cannot start or saw nothing
+
+The command line catches `IcshiftError` in one place, prints one line on stderr and exits with 2.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class IcshiftError(Exception):
+    """Base of all errors that icshift raises on purpose."""
+
+
+class RunError(IcshiftError):
+    """A run directory is missing, is no run, is too new, or exists already."""
+
+
+class SelectionError(IcshiftError):
+    """A site, unit, metric, phase, window or reference that is not there."""
+
+
+class RecordingError(IcshiftError):
+    """A recording that cannot start or saw nothing."""
+
+
+def unknown(kind: str, given: object, known: Iterable[object]) -> SelectionError:
+    """A `SelectionError` that names near matches, or all that is known when nothing is near."""
+    names = [str(name) for name in known]
+    near = get_close_matches(str(given), names, n=3, cutoff=0.5)
+    listed = ", ".join(names[:12]) + (f", and {len(names) - 12} more" if len(names) > 12 else "")
+    if near:
+        remedy = f"did you mean {' or '.join(near)}?"
+    else:
+        remedy = f"known: {listed}" if names else "there is none"
+    return SelectionError(f"no {kind} {str(given)!r}; {remedy}")
