@@ -1,1 +1,54 @@
-"""Measure internal covariate shift in any PyTorch model."""
+"""Measure internal covariate shift: the drift of every hidden unit's activation distribution while a model trains.
+
+::
+
+    with icshift.Recorder(model, "runs/a", optimizer=optimizer) as recorder:
+        ...
+    icshift.open("runs/a").drift()
+
+Everything is imported when first used: reading a run never loads torch.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from icshift._version import __version__
+from icshift.errors import IcshiftError, RecordingError, RunError, SelectionError
+
+if TYPE_CHECKING:
+    from icshift.api import Run, open
+    from icshift.capture.probe import Probe
+    from icshift.capture.recorder import Recorder
+    from icshift.capture.sites import Sites
+
+__all__ = [
+    "IcshiftError",
+    "Probe",
+    "Recorder",
+    "RecordingError",
+    "Run",
+    "RunError",
+    "SelectionError",
+    "Sites",
+    "__version__",
+    "open",
+]
+
+_HOMES = {
+    "Run": "icshift.api",
+    "open": "icshift.api",
+    "Probe": "icshift.capture.probe",
+    "Recorder": "icshift.capture.recorder",
+    "Sites": "icshift.capture.sites",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'icshift' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

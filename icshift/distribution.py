@@ -67,6 +67,7 @@ class Distribution:
 
     @property
     def units(self) -> int:
+        """Number of units."""
         return len(self.count)
 
     @property
@@ -87,7 +88,10 @@ class Distribution:
     def take(self, units: Ints) -> Distribution:
         """The same summary for some of the units."""
         arrays = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "values", "w1_error")
-        halves = self.halves and tuple(Half(half.values[units], half.sampled[units]) for half in self.halves)
+        halves = self.halves
+        if halves is not None:
+            odd, even = (Half(half.values[units], half.sampled[units]) for half in halves)
+            halves = odd, even
         return replace(self, halves=halves, **{name: getattr(self, name)[units] for name in arrays})
 
     def merge(self, other: Distribution) -> Distribution:
@@ -147,48 +151,38 @@ def empty(units: int, dtype: type[np.floating[Any]] = np.float32) -> Distributio
     )
 
 
-def reduce(points: Floats, weights: Floats, slices: int) -> tuple[Floats, Floats]:
-    """`slices` equal-weight values for each row of sorted, weighted points, and the W1 distance to them.
+def slice_means(points: Floats, weights: Floats, slices: int) -> Floats:
+    """Means of `slices` equal slices of each row's quantile function [units, slices]; NaN for rows without weight.
 
-    points [units, m] sorted, NaN where `weights` [units, m] are 0; returns values [units, slices] in
-    float64 and error [units]. Each value is the mean of the quantile function over its slice, so the
-    error is the mean absolute deviation within slices.
+    points [units, m] sorted, NaN last; weights [units, m], 0 where the points are NaN.
     """
-    units = len(points)
-    values = np.full((units, slices), np.nan)
-    error = np.zeros(units)
-    levels = np.arange(slices + 1) / slices
-    for unit in range(units):
-        kept = weights[unit] > 0
-        x = points[unit, kept].astype(float)
-        if not len(x):
-            continue
-        mass = np.concatenate(([0.0], np.cumsum(weights[unit, kept], dtype=float)))
-        integral = np.concatenate(([0.0], np.cumsum(weights[unit, kept] * x)))
-        edges = levels * mass[-1]
-        at_edge = np.interp(edges, mass, integral)
-        # Rounding in the running sums may push a mean out of its slice by one part in 1e15, and out of order.
-        means = np.clip(np.diff(at_edge) * (slices / mass[-1]), x[0], x[-1])
-        means = np.maximum.accumulate(means)
-        values[unit] = means
-        crossing = np.clip(mass[np.searchsorted(x, means, side="right")], edges[:-1], edges[1:])
-        above = at_edge[1:] - np.interp(crossing, mass, integral) - means * (edges[1:] - crossing)
-        error[unit] = max(0.0, 2.0 * float(above.sum()) / mass[-1])
-    return values, error
+    return _Curves(points, weights).means(slices)
+
+
+def reduce(points: Floats, weights: Floats, slices: int) -> tuple[Floats, Floats]:
+    """`slice_means`, and the Wasserstein-1 distance [units] from them to the points: the mean absolute deviation."""
+    curves = _Curves(points, weights)
+    means = curves.means(slices)
+    return means, curves.deviation(means)
 
 
 def ordered(points: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Points sorted within their rows, each with its weight; NaN goes last."""
+    """Points sorted within their rows, NaN last, and their weights [units, m], 0 for NaN.
+
+    weights are [units, m] or, the same for all units, [m]. Points that come in sorted runs are merged, not sorted anew.
+    """
     order = np.argsort(points, axis=1, kind="stable")
-    return np.take_along_axis(points, order, 1), np.take_along_axis(weights, order, 1)
+    weights = weights[order] if weights.ndim == 1 else np.take_along_axis(weights, order, 1)
+    points = np.take_along_axis(points, order, 1)
+    missing = np.isnan(points)
+    return points, np.where(missing, 0.0, weights) if missing.any() else weights
 
 
 def summarise(points: Floats, weights: Floats, dtype: type[np.floating[Any]]) -> tuple[Floats, Floats, float]:
-    """Values to keep of weighted points (any order), the W1 error of keeping only those, and the rank error.
+    """Values to keep of `ordered` points, the W1 error of keeping only those, and the rank error.
 
-    points and weights are [units, m]. Points that all weigh 1 are kept as they are, up to `EXACT` of them.
+    Points that all weigh 1 are kept as they are, up to `EXACT` of them.
     """
-    points, weights = ordered(points, weights)
     if points.shape[1] <= EXACT and np.all(weights == 1):
         return points.astype(dtype), np.zeros(len(points)), 0.0
     values, error = reduce(points, weights, QUANTILES)
@@ -227,13 +221,13 @@ def _merged_values(a: Distribution, b: Distribution) -> tuple[Floats, Floats, fl
     if not a.values.shape[1] or not b.values.shape[1]:
         whole = a.values if a.values.shape[1] else b.values
         return whole.astype(dtype), np.zeros(a.units), 0.0
-    return summarise(*_pooled(a, b), dtype)
+    return summarise(*ordered(*_pooled(a, b)), dtype)
 
 
 def _merged_half(a: Half, b: Half) -> Half:
     if not a.values.shape[1] or not b.values.shape[1]:
         return a if a.values.shape[1] else b
-    values, _ = reduce(*ordered(*_pooled(a, b)), HALF_QUANTILES)
+    values = slice_means(*ordered(*_pooled(a, b)), HALF_QUANTILES)
     return Half(values.astype(a.values.dtype), a.sampled + b.sampled)
 
 
@@ -241,3 +235,60 @@ def _pooled(a: Distribution | Half, b: Distribution | Half) -> tuple[Floats, Flo
     points_a, weights_a = weighted_values(a.values, a.sampled)
     points_b, weights_b = weighted_values(b.values, b.sampled)
     return np.concatenate([points_a, points_b], 1), np.concatenate([weights_a, weights_b], 1)
+
+
+class _Curves:
+    """The quantile functions of all rows, and their integrals, laid end to end.
+
+    Row u occupies the stretch from 2u to 2u + 1 of one long axis, so that one interpolation serves all rows; a call a
+    row would cost more than what it computes. Values are taken from each row's smallest, for the precision of the
+    sums.
+    """
+
+    def __init__(self, points: Floats, weights: Floats) -> None:
+        units = len(points)
+        self.total = weights.sum(1)
+        seen = self.total > 0
+        x = points.astype(float)
+        self.first = np.where(seen, x[:, 0], 0.0) if x.shape[1] else np.zeros(units)
+        x -= self.first[:, None]
+        self.last = np.fmax.reduce(x, axis=1, initial=0.0)
+        self.x = np.where(np.isnan(x), self.last[:, None], x)
+        share = weights / np.where(seen, self.total, 1.0)[:, None]
+        self.start = 2.0 * np.arange(units)[:, None]
+        self.place = np.zeros((units, x.shape[1] + 1))
+        np.cumsum(share, axis=1, out=self.place[:, 1:])
+        self.place[:, -1] = seen
+        np.minimum(self.place, 1.0, out=self.place)
+        self.integral = np.zeros_like(self.place)
+        np.cumsum(share * self.x, axis=1, out=self.integral[:, 1:])
+
+    def integral_at(self, places: Floats) -> Floats:
+        """Integrals of the quantile functions from 0 to places [units, k] between 0 and 1."""
+        axis = (self.place + self.start).ravel()
+        return np.interp((places + self.start).ravel(), axis, self.integral.ravel()).reshape(places.shape)
+
+    def means(self, slices: int) -> Floats:
+        edges = np.broadcast_to(np.linspace(0.0, 1.0, slices + 1), (len(self.first), slices + 1))
+        means = np.diff(self.integral_at(edges), axis=1) * slices
+        # Rounding in the running sums may push a mean out of its slice by one part in 1e12, and out of order.
+        means = np.maximum.accumulate(np.clip(means, 0.0, self.last[:, None]), axis=1) + self.first[:, None]
+        means[self.total == 0] = np.nan
+        return means
+
+    def deviation(self, means: Floats) -> Floats:
+        """Mean absolute difference [units] of the quantile functions and their slice means.
+
+        It is twice what lies above the means, from where the quantile function crosses the mean to the slice's end.
+        """
+        slices = means.shape[1]
+        relative = np.where(np.isnan(means), 0.0, means - self.first[:, None])
+        scale = np.where(self.last > 0, self.last, 1.0)[:, None]
+        keys = (self.x / scale + self.start).ravel()
+        found = np.searchsorted(keys, (relative / scale + self.start).ravel(), side="right").reshape(means.shape)
+        below = found - np.arange(len(means))[:, None] * self.x.shape[1]
+        edges = np.linspace(0.0, 1.0, slices + 1)
+        crossing = np.clip(np.take_along_axis(self.place, np.clip(below, 0, self.x.shape[1]), 1), edges[:-1], edges[1:])
+        ends = np.broadcast_to(edges[1:], means.shape)
+        above = self.integral_at(ends) - self.integral_at(crossing) - relative * (ends - crossing)
+        return np.where(self.total > 0, np.maximum(2.0 * above.sum(1), 0.0), 0.0)

@@ -33,8 +33,7 @@ def unknown(kind: str, given: object, known: Iterable[object]) -> SelectionError
     names = [str(name) for name in known]
     near = get_close_matches(str(given), names, n=3, cutoff=0.5)
     listed = ", ".join(names[:12]) + (f", and {len(names) - 12} more" if len(names) > 12 else "")
+    remedy = f"known: {listed}" if names else "there is none"
     if near:
         remedy = f"did you mean {' or '.join(near)}?"
-    else:
-        remedy = f"known: {listed}" if names else "there is none"
     return SelectionError(f"no {kind} {str(given)!r}; {remedy}")

@@ -155,7 +155,7 @@ def refuse_existing(path: Path, *, force: bool) -> None:
 def _write_aside(path: Path, write: Any) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     write(aside)
-    os.replace(aside, path)
+    aside.replace(path)
 
 
 def _repeated(value: str, rows: int) -> pa.Array:

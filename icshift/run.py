@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icshift.distribution import Distribution, Floats, Half, Ints
-from icshift.errors import RunError, SelectionError, unknown
+from icshift.errors import RunError, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,10 +105,12 @@ class Run:
 
     @property
     def name(self) -> str:
+        """The directory's name."""
         return self.path.name
 
     @property
     def finished(self) -> bool:
+        """Whether the recording came to its end."""
         return bool(self.manifest["finished"])
 
     @property
@@ -225,7 +227,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 def _site(entry: dict[str, Any]) -> Site:
     known = {field.name for field in fields(Site)}
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items() if key in known}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in entry.items() if key in known
+    }
     return Site(**values)
 
 

@@ -1,0 +1,1 @@
+"""Pure functions on distributions: metrics, noise floor, drift, health."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from icshift.analysis.floor import discoveries, floor, p_values, standardised_null
 from icshift.analysis.metrics import METRICS, Metric, metric, near_constant
@@ -16,7 +18,11 @@ from icshift.errors import SelectionError, unknown
 from icshift.run import Run, Site, Window, kept_units
 
 COLUMNS = ("run", "phase", "site", "unit", "window", "reference", "metric", "value", "n", "floor")
-"""The tidy columns of every export, in their order; those after `floor` are `error`, `ratio`, `near_constant`, `moved`."""
+"""The tidy columns of every export, in order; after them come `error`, `ratio`, `near_constant` and `moved`."""
+
+Flags = NDArray[np.bool_]
+
+_Referrer: TypeAlias = "Callable[[Site, Window], tuple[str, Distribution | None]]"
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ def by_site(
             yield site, found
 
 
-def moved_units(comparison: Comparison, null: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def moved_units(comparison: Comparison, null: Floats) -> Flags:
     """Which units moved: beyond sampling noise (FDR-controlled), or for two probes beyond the sketch's error."""
     gauge = METRICS["w1_sd"]
     before, after = comparison.before, comparison.after
@@ -113,14 +119,18 @@ def _matches(site: Site, glob: str) -> bool:
     return site.name == glob or fnmatchcase(site.name, glob)
 
 
-def _referrer(run: Run, reference: str | int, phase: str):  # type: ignore[no-untyped-def]
+def _referrer(run: Run, reference: str | int, phase: str) -> _Referrer:
     """A function (site, window) -> (label, distribution or None) for the reference, its name checked."""
     kind, _, name = str(reference).partition(":")
-    recorded = [w for w in run.window_list if any(run.distribution(phase, s.name, w.index) is not None for s in run.sites)]
+    recorded = [
+        w for w in run.window_list if any(run.distribution(phase, s.name, w.index) is not None for s in run.sites)
+    ]
     if kind == "phase" and name:
         other = run.phase(name)
         if other == phase:
-            raise SelectionError(f"the reference phase:{name} is the phase itself; compare it with another: {run.phases}")
+            raise SelectionError(
+                f"the reference phase:{name} is the phase itself; compare it with another: {run.phases}"
+            )
         return lambda site, window: (f"phase:{other}", run.distribution(other, site.name, window.index))
     if kind == "run" and name:
         against = Run(name)
@@ -130,13 +140,13 @@ def _referrer(run: Run, reference: str | int, phase: str):  # type: ignore[no-un
         before = dict(zip([w.index for w in recorded[1:]], recorded, strict=False))
         return lambda site, window: _of_window(run, phase, site, before.get(window.index))
     if reference == "first":
-        fixed = recorded[0]
+        fixed: Window | None = recorded[0]
     else:
         known = [w.name for w in run.window_list]
         fixed = next((w for w in recorded if str(reference) in (w.name, str(w.index))), None)
         if fixed is None:
             raise unknown("reference", reference, ["previous", "first", *known, "phase:NAME", "run:PATH"])
-    return lambda site, window: _of_window(run, phase, site, None if window.index == fixed.index else fixed)
+    return lambda site, window: _of_window(run, phase, site, None if window == fixed else fixed)
 
 
 def _of_window(run: Run, phase: str, site: Site, window: Window | None) -> tuple[str, Distribution | None]:
@@ -149,7 +159,7 @@ def _all_windows(run: Run, site: Site, comparisons: list[Comparison]) -> list[Di
     return [one for one in every if one is not None]
 
 
-def _frame(run: Run, comparison: Comparison, one: Metric, moved: np.ndarray) -> pd.DataFrame:  # type: ignore[type-arg]
+def _frame(run: Run, comparison: Comparison, one: Metric, moved: Flags) -> pd.DataFrame:
     before, after = comparison.before, comparison.after
     value, noise = one.function(before, after), floor(one, before, after)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,8 +1,8 @@
 """The noise floor: the drift that sampling alone would show, and which units moved beyond it.
 
-Odd and even steps of a window are two samples of almost the same distribution. Their distance, scaled from half windows to
-whole ones, is what a window with the same number of activations would show if nothing had moved. Steps, not
-activations, are dealt out to the halves, so that correlated positions of one image count as what they are.
+Odd and even steps of a window are two samples of almost the same distribution. Their distance, scaled from half
+windows to whole ones, is what a window with the same number of activations would show if nothing had moved. Steps,
+not activations, are dealt out to the halves, so that correlated positions of one image count as what they are.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def p_values(metric: Metric, values: Floats, a: Distribution, b: Distribution, n
 
     `null` (of `standardised_null`) is fitted by a gamma distribution of the same mean and variance. Counting
     how often the null is larger could never call one unit of a thousand: it takes U/0.05 null
-    values to find one among U. The null of W1 has a lighter tail than a gamma distribution, so this is on the safe side.
+    values to find one among U. The null of W1 has a lighter tail than a gamma distribution, so this is on the safe
+    side.
     """
     if len(null) < 2 or not null.var() > 0:
         return np.full(a.units, np.nan)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -235,12 +236,12 @@ def _w2_parts(a: Distribution, b: Distribution) -> tuple[Floats, Floats, Floats]
     std_a = np.sqrt((first - mean_a[:, None]) ** 2 @ weights)
     std_b = np.sqrt((second - mean_b[:, None]) ** 2 @ weights)
     location, scale = (mean_a - mean_b) ** 2, (std_a - std_b) ** 2
-    # What remains of centred quantile functions once their difference of scale is out; cannot be below 0 but by rounding.
+    # What remains of centred quantile functions without their difference of scale; below 0 only by rounding.
     centred = (first - mean_a[:, None] - second + mean_b[:, None]) ** 2 @ weights
     return location, scale, np.maximum(centred - scale, 0.0)
 
 
-def _cdf_difference(a: Distribution, b: Distribution) -> tuple[Floats, Floats, np.ndarray[tuple[int, int], np.dtype[np.bool_]]]:
+def _cdf_difference(a: Distribution, b: Distribution) -> tuple[Floats, Floats, Any]:
     """All values of both in order [units, m], F - G just after each, and where a run of ties ends."""
     m, n = max(a.values.shape[1], 1), max(b.values.shape[1], 1)
     points = np.concatenate([a.values, b.values], axis=1).astype(float)
@@ -264,7 +265,9 @@ def _edges(values: list[Floats], bins: int) -> Floats:
 
 def _binned(values: Floats, edges: Floats) -> Floats:
     """Shares [units, bins] of values above one edge and up to the next; a tie falls into one bin as a whole."""
-    below = np.stack([(values <= edge[:, None]).mean(1) if values.shape[1] else np.full(len(values), np.nan) for edge in edges.T], 1)
+    below = np.stack(
+        [(values <= edge[:, None]).mean(1) if values.shape[1] else np.full(len(values), np.nan) for edge in edges.T], 1
+    )
     zero, one = np.zeros((len(values), 1)), np.ones((len(values), 1))
     return np.maximum(np.diff(np.concatenate([zero, below, one], axis=1), axis=1), 0.0)
 

@@ -1,7 +1,7 @@
 """What is read off a block: some steps of one site, as values [units, steps, n].
 
-Everything is done for the whole block at once and in place, in memory that is used again: on a small site the calls and the
-fresh memory cost more than the arithmetic.
+Everything is done for the whole block at once and in place, in memory that is used again: on a small site the calls
+and the fresh memory cost more than the arithmetic.
 """
 
 from __future__ import annotations

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from torch import nn
-
-
-def inert(*_: Any, **__: Any) -> None:
-    """What a hook becomes in a deep copy or a pickle of the model."""
 
 
 class Hook:
     """Calls `act` with what one module's hook gets, and with nothing of any other module.
 
     A lambda or a bound method here would make `torch.save(model)` fail and would let a deep copy of the
-    model (an average of the weights, say) record itself as the original.
+    model (an average of the weights, say) record itself as the original. In copies and pickles a hook becomes a
+    function of the standard library that takes anything and does nothing, so they load where there is no icshift.
     """
 
     def __init__(self, module: nn.Module, act: Callable[..., None]) -> None:
@@ -24,15 +22,9 @@ class Hook:
         self._act = act
 
     def __call__(self, module: nn.Module, *seen: Any) -> None:
+        """Take what PyTorch gives a hook: the module, its arguments and, after a forward, its output."""
         if module is self._module:
             self._act(module, *seen)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., None]:
-        return inert
-
-    def __reduce__(self) -> tuple[Callable[[], Callable[..., None]], tuple[()]]:
-        return _inert_hook, ()
-
-
-def _inert_hook() -> Callable[..., None]:
-    return inert
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return getattr, (nullcontext(), "__exit__")

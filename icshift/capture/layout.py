@@ -25,7 +25,7 @@ _UNIT_LAST = (
     nn.MultiheadAttention,
     nn.RNNBase,
 )
-_RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+_FIRST_ALONE = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 
 
 def unit_axis(module: nn.Module, ndim: int) -> int:
@@ -62,13 +62,14 @@ def by_unit(tensor: Tensor, axis: int) -> Tensor:
 def tensors(module: nn.Module, output: Any) -> Iterator[tuple[str, Tensor]]:
     """Every tensor of an output with the suffix that names it: `[0]`, `.logits`, `["h"]` or nothing.
 
-    Of recurrent layers only the output sequence counts: the final state repeats its last values.
+    Of recurrent layers only the output sequence counts: the final state repeats its last values. Of attention, only
+    what is attended to: its weights belong to positions of the sequence and not to units.
     """
     if isinstance(output, Tensor):
         yield "", output
     elif isinstance(output, PackedSequence):
         yield "", output.data
-    elif isinstance(module, _RECURRENT) and isinstance(output, tuple):
+    elif isinstance(module, _FIRST_ALONE) and isinstance(output, tuple):
         yield from tensors(module, output[0])
     elif isinstance(output, Mapping):
         for key, value in output.items():
@@ -85,4 +86,3 @@ def tensors(module: nn.Module, output: Any) -> Iterator[tuple[str, Tensor]]:
 def _suffixed(module: nn.Module, suffix: str, value: Any) -> Iterator[tuple[str, Tensor]]:
     for deeper, tensor in tensors(module, value):
         yield suffix + deeper, tensor
-

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import nn
 
-from icshift.capture.sites import ROOT, is_leaf
+from icshift.capture.sites import ROOT, is_leaf, takes_hooks
 
 
 def ledger(
@@ -17,13 +17,13 @@ def ledger(
     States: observed, failed, never called, excluded.
     """
     observed = {_module_of(site, watched) for site in sites}
-    broken = {name.split("#")[0]: reason for name, reason in failed.items()}
+    broken = {_module_of(site, watched): reason for site, reason in failed.items()}
     attention = {
         f"{name}.out_proj" for name, module in model.named_modules() if isinstance(module, nn.MultiheadAttention)
     }
     entries = []
-    for name, module in model.named_modules():
-        name = name or ROOT
+    for path, module in model.named_modules():
+        name = path or ROOT
         if name in broken:
             state, reason = "failed", broken[name]
         elif name in observed:
@@ -32,6 +32,8 @@ def ledger(
             state, reason = "never called", "MultiheadAttention uses its weights directly; its own output is the site"
         elif name in watched:
             state, reason = "never called", f"{name} is watched but gave no floating-point tensor while recording"
+        elif not takes_hooks(module):
+            state, reason = "excluded", "TorchScript takes no hooks"
         elif is_leaf(module):
             state, reason = "excluded", "not among the chosen sites"
         else:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from icshift.capture.hook import Hook
-from icshift.capture.sites import is_leaf, normalises
+from icshift.capture.sites import is_leaf, normalises, takes_hooks
 
 _NOT_ACTIVATIONS = (nn.Dropout, nn.Identity, nn.Flatten)
 
@@ -27,7 +27,7 @@ class Links:
         self.followed: dict[nn.Module, str] = {}
         self._given: dict[int, tuple[weakref.ref[Tensor], str]] = {}
         self._handles: list[RemovableHandle] = []
-        for module in model.modules():
+        for module in filter(takes_hooks, model.modules()):
             plain = is_leaf(module) and not any(True for _ in module.parameters()) and not list(module.buffers())
             if normalises(module) or (plain and not isinstance(module, _NOT_ACTIVATIONS)):
                 self._handles.append(module.register_forward_pre_hook(Hook(module, self._read)))

@@ -1,11 +1,11 @@
 """Exact moments of every activation: one pass where the numbers allow, more where they do not.
 
-`activations` is [groups, rows, units] or [groups, rows, units, positions]: one group a step. The first pass sums values and
-squares as they are (about 0.4 ns a value together with both extremes). That is wrong where a mean is far from zero in
-units of its spread (a mean of 1e6 with a spread of 1e-3): then a second pass reads deviations from the
+`activations` is [groups, rows, units] or [groups, rows, units, positions]: one group a step. The first pass sums
+values and squares as they are (about 0.4 ns a value together with both extremes). That is wrong where a mean is far
+from zero in units of its spread (a mean of 1e6 with a spread of 1e-3): then a second pass reads deviations from the
 mean. It is also wrong for non-finite values, of which a non-finite sum is the cheap sign: units that have them are
-read again, masked. On other devices than the CPU, where looking at a sum would wait for the device, the
-masked passes are taken at once.
+read again, masked. On other devices than the CPU, where looking at a sum would wait for the device, the masked passes
+are taken at once.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _OFF_CENTRE = 8.0
 
 _CENTRED_VALUES = 1 << 18
 
+
 @dataclass(frozen=True, eq=False)
 class Moments:
     """Moments [groups, units] of activations: `squares` is the sum of squared deviations from the mean.
@@ -39,10 +40,6 @@ class Moments:
     squares: Floats
     min: Floats
     max: Floats
-
-    @property
-    def groups(self) -> int:
-        return len(self.count)
 
     def group(self, index: int) -> Moments:
         """One group of several, still with a groups axis."""
@@ -117,7 +114,7 @@ def _fast(activations: Tensor, workspace: Workspace) -> list[Tensor]:
         high.amax(1).double(),
     ]
     if not np.isfinite(squares).all():
-        broken = torch.from_numpy((~np.isfinite(squares)).any(0).nonzero()[0])
+        broken = torch.from_numpy(np.flatnonzero(~np.isfinite(squares).all(0)))
         for whole, part in zip(result, _careful(activations[:, :, broken]), strict=True):
             whole[:, broken] = part
     return result

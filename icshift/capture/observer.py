@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from zlib import crc32
 
@@ -36,7 +38,7 @@ Sink = Callable[[str, Site, StepRows], None]
 class Observer:
     """Keeps one accumulator a phase and site for the open window, and the table of sites seen so far.
 
-    `samples` is infinite to keep every activation. Modules whose output could not be taken in are in `failed`, with
+    `samples` is infinite to keep every activation. Sites that could not be taken in are in `failed`, with
     the reason, and are left alone from then on. `follow`, if set, is told of every site's tensor.
     """
 
@@ -52,7 +54,7 @@ class Observer:
         self._workspace = Workspace()
         self._units: dict[str, Tensor] = {}
         self._open: dict[tuple[str, str], Accumulator] = {}
-        self._ticking: dict[Accumulator, None] = {}
+        self._ticking: dict[bool, dict[Accumulator, None]] = {True: {}, False: {}}
         self._sampler = Sampler(samples, np.random.default_rng([seed, 1]))
         self.restart_probe()
 
@@ -66,27 +68,36 @@ class Observer:
         if name in self.failed:
             return
         for suffix, tensor in tensors(module, output):
-            if tensor.is_floating_point():
-                self._take(name + suffix, module, tensor.detach(), phase, stepping)
+            site = name + suffix
+            if tensor.is_floating_point() and site not in self.failed:
+                try:
+                    self._take(site, module, tensor.detach(), phase, stepping)
+                except Exception as error:  # noqa: BLE001  The other tensors of this output are recorded all the same.
+                    self.fail(site, error)
                 if self.follow is not None:
-                    self.follow(name + suffix, tensor)
+                    self.follow(site, tensor)
 
-    def tick(self, step: int) -> None:
-        """Close the step, or in phases without steps the forward, for all that was observed since the last tick."""
-        for accumulator in self._ticking:
+    def fail(self, site: str, error: Exception) -> None:
+        """Leave this site alone from now on."""
+        self.failed[site] = f"{type(error).__name__}: {error}"
+        warnings.warn(f"icshift stopped recording {site}: {error}", RuntimeWarning, stacklevel=2)
+
+    def tick(self, step: int, *, stepping: bool) -> None:
+        """Close the step, or (not `stepping`) the forward, for all of its kind observed since the last tick."""
+        for accumulator in self._ticking[stepping]:
             if self._transfer.idle:
                 accumulator.tick(step)
             else:
-                self._transfer.send([], lambda _, accumulator=accumulator: accumulator.tick(step))
-        self._ticking.clear()
+                self._transfer.send([], partial(_tick, accumulator, step))
+        self._ticking[stepping].clear()
         self._sampler.renew()
         self._probe_sampler.renew()
         self._transfer.deliver(wait=False)
 
     @property
     def waiting(self) -> bool:
-        """Whether something was observed since the last tick."""
-        return bool(self._ticking)
+        """Whether a step has begun: something that belongs to one was observed since the last tick."""
+        return bool(self._ticking[True])
 
     def distributions(self) -> dict[tuple[str, Site], Distribution]:
         """What the open window holds so far, by phase and site, in the order of the model's sites."""
@@ -99,7 +110,7 @@ class Observer:
     def new_window(self) -> None:
         """Forget the open window."""
         self._open.clear()
-        self._ticking.clear()
+        self._ticking = {True: {}, False: {}}
 
     def _take(self, name: str, module: nn.Module, tensor: Tensor, phase: str, stepping: bool) -> None:
         site = self.sites.get(name)
@@ -126,7 +137,7 @@ class Observer:
         accumulator = self._open.get((phase, name))
         if accumulator is None:
             accumulator = self._open[phase, name] = self._accumulator(phase, site, rows, stepping)
-        self._ticking[accumulator] = None
+        self._ticking[stepping][accumulator] = None
         if rows.device.type == "cpu" and self._transfer.idle:
             accumulator.observe(rows, measured or None)
             return
@@ -143,3 +154,7 @@ class Observer:
             paired=paired,
             sink=(lambda found: self._sink(phase, site, found)) if stepping else None,
         )
+
+
+def _tick(accumulator: Accumulator, step: int, _: list[Tensor]) -> None:
+    accumulator.tick(step)

@@ -34,7 +34,9 @@ class Probe:
         """Examples. Raises `RecordingError` where there is no tensor or tensors differ in length."""
         lengths = {len(value) for value in self._arguments().values() if isinstance(value, Tensor) and value.ndim}
         if len(lengths) != 1 or 0 in lengths:
-            raise RecordingError(f"a probe needs tensors of one and the same length, at least 1; got lengths {sorted(lengths)}")
+            raise RecordingError(
+                f"a probe needs tensors of one and the same length, at least 1; got lengths {sorted(lengths)}"
+            )
         return lengths.pop()
 
     def batches(self) -> Iterator[tuple[list[Any], dict[str, Any]]]:
@@ -42,7 +44,8 @@ class Probe:
         for start in range(0, self.size, self.batch_size):
             stop = start + self.batch_size
             cut = {
-                name: value[start:stop] if isinstance(value, Tensor) and value.ndim else value
+                # A copy, since a model that begins with an in-place operation would change the probe itself.
+                name: value[start:stop].clone() if isinstance(value, Tensor) and value.ndim else value
                 for name, value in self._arguments().items()
             }
             yield (
@@ -52,19 +55,21 @@ class Probe:
 
     def _arguments(self) -> dict[int | str, Any]:
         if isinstance(self.inputs, Mapping):
-            return dict(self.inputs)
+            return {str(name): value for name, value in self.inputs.items()}
         return dict(enumerate(self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)))
 
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Puts modes, buffers and all random states back, whatever happens within; no gradients are recorded."""
+    """Puts modes, attributes, buffers and all random states back, whatever happens within; records no gradients."""
     modes = [(module, module.training) for module in model.modules()]
-    buffers = [
-        (module, name, buffer, None if buffer is None else buffer.detach().clone())
+    places = [
+        (place, dict(place))
         for module in model.modules()
-        for name, buffer in module._buffers.items()
+        for place in (vars(module), module._buffers, module._parameters, module._modules)
+        if isinstance(place, dict)
     ]
+    buffers = [(b, b.detach().clone()) for b in model.buffers() if not nn.parameter.is_lazy(b)]
     python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(), torch.no_grad():
@@ -72,12 +77,14 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
+        for place, before in places:
+            for added in place.keys() - before.keys():
+                del place[added]
+            place.update(before)
         for module, training in modes:
             module.training = training
-        for module, name, buffer, value in buffers:
-            module._buffers[name] = buffer
-            if buffer is not None and value is not None:
-                buffer.detach().copy_(value)
+        for buffer, value in buffers:
+            buffer.detach().copy_(value)
 
 
 def replay(model: nn.Module, probe: Probe, *, training: bool) -> None:

@@ -50,9 +50,9 @@ class Recorder:
     A *step* ends with an optimiser's step that follows at least one forward, or with `step()`. `optimizer` names the
     optimisers (one or several) to listen to; without it, any that holds a parameter of the model. A *window* ends
     with `epoch()`, and after `window` steps if that is given. Forwards are recorded under the phase `train` or
-    `eval`, after the mode the model is in. `sites` chooses the modules (see `Sites`), `samples` bounds the values a unit
-    and step that quantiles are made from ("all": no bound; moments always read every activation). `probe` is
-    a fixed set of inputs (see `Probe`) replayed at the end of every window.
+    `eval`, after the mode the model is in. `sites` chooses the modules (see `Sites`), `samples` bounds the values a
+    unit and step that quantiles are made from ("all": no bound; moments always read every activation). `probe` is a
+    fixed set of inputs (see `Probe`) replayed at the end of every window.
 
     Training with a recorder is bit-identical to training without. Raises `RunError` if the path exists (unless
     `force`), `RecordingError` if no module matches or the probe does not pass through the model.
@@ -112,10 +112,10 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._resources is not None
-        with self._resources:
+        with self._resources, self._timed():
             self._tick()
             self._close_window(name=None, replay_probe=kind is None)
-        self._recording.finish(self._state())
+            self._recording.finish(self._state())
         if kind is None and not self._observer.sites:
             reasons = "; ".join(dict.fromkeys(entry["reason"] for entry in self._ledger()))
             raise RecordingError(f"nothing was recorded in {self.path}: {reasons}")
@@ -135,7 +135,9 @@ class Recorder:
     def phase(self, label: str) -> Iterator[None]:
         """Record the forwards within under a phase of this name (as `fake` for a discriminator's second batch)."""
         if label.startswith(PROBE):
-            raise RecordingError(f"the phase {label!r} is the recorder's own: choose a name that does not begin with {PROBE!r}")
+            raise RecordingError(
+                f"the phase {label!r} is the recorder's own: choose a name that does not begin with {PROBE!r}"
+            )
         before, self._label = self._label, label
         try:
             yield
@@ -145,7 +147,9 @@ class Recorder:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Record nothing within: the hooks are off and forwards cost what they cost without a recorder."""
-        assert self._resources is not None
+        if self._resources is None or not self._attached:
+            yield
+            return
         self._resources.close()
         try:
             yield
@@ -155,18 +159,21 @@ class Recorder:
                 self._resources = stack.pop_all()
 
     def _attach(self, stack: ExitStack) -> None:
+        self._attached = True
+        stack.callback(setattr, self, "_attached", False)
         if not self._observer.sites:
             self._links = Links(self.model)
             self._observer.follow = self._links.gave
-        stack.callback(self._links.close)
+        self._watching = stack.enter_context(ExitStack())
+        self._watching.callback(self._links.close)
         for name, module in self._modules.items():
             act = self._seer(name)
-            stack.callback(module.register_forward_hook(Hook(module, act)).remove)
+            self._watching.callback(module.register_forward_hook(Hook(module, act)).remove)
         # Prepended before every other hook of the model, and called even if the forward raises.
         enter = self.model.register_forward_pre_hook(Hook(self.model, self._enter_model), prepend=True)
         leave = self.model.register_forward_hook(Hook(self.model, self._leave_model), always_call=True)
-        stack.callback(enter.remove)
-        stack.callback(leave.remove)
+        self._watching.callback(enter.remove)
+        self._watching.callback(leave.remove)
         if self._optimizers is None:
             own = {id(parameter) for parameter in self.model.parameters()}
 
@@ -198,23 +205,25 @@ class Recorder:
         try:
             self._observer.observe(name, module, output, phase, stepping=stepping)
         except Exception as error:  # noqa: BLE001  An error in here must never reach the training.
-            self._observer.failed[name] = f"{type(error).__name__}: {error}"
-            warnings.warn(f"icshift stopped recording {name}: {error}", RuntimeWarning, stacklevel=2)
+            self._observer.fail(name, error)
         if not stepping and not self._inside:
-            self._observer.tick(self._step)
+            self._observer.tick(self._step, stepping=False)
 
-    def _enter_model(self, _: nn.Module, __: Any) -> None:
+    def _enter_model(self, *_: Any) -> None:
         self._inside = True
         self._calls.clear()
 
-    def _leave_model(self, model: nn.Module, _: Any, __: Any) -> None:
+    def _leave_model(self, *_: Any) -> None:
         self._inside = False
+        self._stop_following()
+        if not self._stepping:
+            with self._timed():
+                self._observer.tick(self._step, stepping=False)
+
+    def _stop_following(self) -> None:
         if self._observer.follow is not None:
             self._observer.follow = None
             self._links.close()
-        if not self._stepping:
-            with self._timed():
-                self._observer.tick(self._step)
 
     @property
     def _stepping(self) -> bool:
@@ -224,7 +233,7 @@ class Recorder:
     def _tick(self) -> None:
         if not self._observer.waiting:
             return
-        self._observer.tick(self._step)
+        self._observer.tick(self._step, stepping=True)
         self._step += 1
         if self._window_steps and self._step - self._window.first_step >= self._window_steps:
             self._close_window(name=None, replay_probe=True)
@@ -245,6 +254,7 @@ class Recorder:
         self._window = Window(following, str(following), self._step, self._step, closed=False)
         self._snapshot = time.perf_counter()
         self._flush_steps()
+        self._stop_following()
 
     @property
     def _last_step(self) -> int:
@@ -295,11 +305,20 @@ class Recorder:
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
+        """Adds to the overhead, and ends the recording where it fails: a full disk must not end the training."""
         started = time.perf_counter()
         try:
             yield
+        except Exception as error:  # noqa: BLE001
+            self._give_up(error)
         finally:
             self._spent += time.perf_counter() - started
+
+    def _give_up(self, error: Exception) -> None:
+        # Not the optimiser's hooks: this may be one of them, and they cannot go while they are called.
+        self._watching.close()
+        self._observer.new_window()
+        warnings.warn(f"icshift stopped recording to {self.path}: {error}", RuntimeWarning, stacklevel=4)
 
     def _manifest(self) -> dict[str, Any]:
         return {
@@ -346,9 +365,7 @@ class Recorder:
 
 
 def _selectors(sites: Any) -> Any:
-    if sites is None or isinstance(sites, (str, type)) or callable(sites):
-        return sites
-    return tuple(sites)
+    return tuple(sites) if isinstance(sites, Iterable) and not isinstance(sites, (str, type)) else sites
 
 
 def _as_list(optimizer: Optimizer | Iterable[Optimizer]) -> list[Optimizer]:

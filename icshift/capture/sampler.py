@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Sampler:
-    """Draws up to `samples` places a forward (infinite: all), one from each of as many equal stretches of rows and positions.
+    """Draws up to `samples` places a forward (infinite: all), one from each of as many equal stretches of them.
 
     The draw comes from a generator of its own, never from torch's. Between two calls of `renew` all sites with
     equally many places get the same ones, so their samples come from the same examples.
@@ -29,7 +29,9 @@ class Sampler:
         """Sampled values [n, units] of activations [rows, units] or [rows, units, positions]: all if they are few."""
         if activations.ndim == 2:
             count = activations.shape[0]
-            return activations if count <= self.samples else activations.index_select(0, self._drawn(count, activations))
+            return (
+                activations if count <= self.samples else activations.index_select(0, self._drawn(count, activations))
+            )
         count, _, positions = activations.shape
         if count * positions <= self.samples:
             return activations.transpose(1, 2).flatten(0, 1)

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from icshift.capture.layout import unit_axis
@@ -36,7 +37,7 @@ class Sites:
 
 def choose(model: nn.Module, sites: Sites) -> dict[str, nn.Module]:
     """The chosen modules by name. Raises `RecordingError` if there is none."""
-    named = {name or ROOT: module for name, module in model.named_modules()}
+    named = {name or ROOT: module for name, module in model.named_modules() if takes_hooks(module)}
     if sites.select is None:
         chosen = {name: module for name, module in named.items() if _is_default(module)}
     else:
@@ -45,7 +46,8 @@ def choose(model: nn.Module, sites: Sites) -> dict[str, nn.Module]:
     if not chosen:
         asked = "carries weights or normalises" if sites.select is None else f"matches {sites.select!r}"
         names = ", ".join(list(named)[:8])
-        raise RecordingError(f"no module of {type(model).__name__} {asked}; its modules: {names}")
+        listed = f"its modules: {names}" if names else "TorchScript takes no hooks, give the model it was made from"
+        raise RecordingError(f"no module of {type(model).__name__} {asked}; {listed}")
     return chosen
 
 
@@ -79,6 +81,11 @@ def describe(name: str, module: nn.Module, tensor: Tensor, sites: Sites, seed: i
         normalises=normalises(module),
         batch_statistics=isinstance(module, nn.modules.batchnorm._NormBase),
     )
+
+
+def takes_hooks(module: nn.Module) -> bool:
+    """Whether forward hooks work on a module: those of TorchScript refuse them."""
+    return not isinstance(module, torch.jit.ScriptModule)
 
 
 def is_leaf(module: nn.Module) -> bool:

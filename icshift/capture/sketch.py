@@ -11,8 +11,8 @@ scale-equivariant, which a histogram on a fixed grid is not: there a unit with m
 deviation 1 is invisible.
 
 Dropping a value moves its weight to the kept neighbour. The sum of weights times distances bounds the Wasserstein-1
-distance between the sketch and everything it saw, for every unit, whatever the data; the number of compactions bounds the
-rank error in the same way.
+distance between the sketch and everything it saw, for every unit, whatever the data; the number of compactions bounds
+the rank error in the same way.
 """
 
 from typing import Any
@@ -29,14 +29,14 @@ TAIL = 16
 _GROUP = 4
 
 _TERMS = 64 * K
-"""Rounding errors of a sum of K values in at least 8 partial sums, in units of the largest value times the precision."""
+"""Rounding error of a sum of K values in at least 8 partial sums, in units of the largest value times the precision."""
 
 
 class Sketch:
     """Quantile sketch of `units` units that always see equally many values.
 
     Non-finite values enter as +inf and stay at the end of the sorted rows; they count as values until
-    `points` leaves them out.
+    `points` marks them.
     """
 
     def __init__(self, units: int, dtype: type[np.floating[Any]], random: np.random.Generator) -> None:
@@ -67,17 +67,18 @@ class Sketch:
         """Bound on the error of any rank, in values.
 
         Of four neighbours below a point all count, of three the kept one may be missing or count for four: keeping
-        the second value raises a rank by at most two weights and lowers it by at most one; the third, the other way round.
+        the second value raises a rank by at most two weights and lowers it by at most one; the third, the other way
+        round.
         """
         return max(self._lowered, self._raised)
 
     def points(self) -> tuple[Floats, Floats]:
-        """All values kept [units, m], NaN for non-finite ones, and their weights [units, m], 0 for those."""
-        kept = [level[:, :fill] for level, fill in zip(self._levels, self._fill, strict=True)]
+        """All values kept [units, m] in sorted runs, NaN for non-finite ones, and their weights [m]."""
+        kept = [np.sort(level[:, :fill], axis=1) for level, fill in zip(self._levels, self._fill, strict=True)]
         points = np.concatenate([np.empty((self.units, 0), self._dtype), *kept], axis=1)
-        weight = np.concatenate([np.empty(0), *(np.full(fill, float(_GROUP**h)) for h, fill in enumerate(self._fill))])
-        finite = np.isfinite(points)
-        return np.where(finite, points, np.nan), np.where(finite, weight, 0.0)
+        points[np.isinf(points)] = np.nan
+        weights = [np.full(fill, float(_GROUP**height)) for height, fill in enumerate(self._fill)]
+        return points, np.concatenate([np.empty(0), *weights])
 
     def _push(self, height: int, values: Floats) -> None:
         if height == len(self._levels):

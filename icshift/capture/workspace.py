@@ -1,7 +1,7 @@
 """Memory that is used again and again.
 
-Large fresh arrays are mapped, faulted in page by page and given back each time; on a virtual machine that costs up to ten
-times what is computed in them.
+Large fresh arrays are mapped, faulted in page by page and given back each time; on a virtual machine that costs up to
+ten times what is computed in them.
 """
 
 from typing import Any

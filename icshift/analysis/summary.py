@@ -1,0 +1,115 @@
+"""One row a site: what a report says of its drift."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+
+from icshift.analysis.drift import Comparison, by_site, choose_sites, default_phase, moved_units
+from icshift.analysis.floor import floor, standardised_null
+from icshift.analysis.health import health
+from icshift.analysis.metrics import METRICS, Metric, metric, near_constant, w2_location, w2_scale, w2_shape
+from icshift.distribution import Distribution, Floats
+from icshift.run import STEP_QUANTILES, Run, Site
+
+
+def summary(
+    run: Run,
+    *,
+    metric_name: str = "w1_sd",
+    reference: str | int = "previous",
+    phase: str | None = None,
+    sites: Iterable[str] | None = None,
+) -> pd.DataFrame:
+    """A row a site in model order, about the last window that has the reference.
+
+    `median`, `p90`, `max`, `floor`, `error` and `ratio` (of median and floor) are over the units that are not
+    near-constant (a mean would follow the few wildest); in absolute value, in the metric's unit. `moved` is the share
+    of units beyond noise. `location`, `scale` and `shape` are the medians of the three shares of w2 squared. `trend`
+    is the median of every window. `affine_moments` says that the site's moments are set by its own weight and bias.
+    `mean`, `std`, `zero_share` and quantiles are medians over units of the last window. Sites with nothing to compare
+    have these, counts and health alone. Raises `SelectionError` for what is not there.
+    """
+    one = metric(metric_name)
+    phase = default_phase(run) if phase is None else run.phase(phase)
+    compared = dict(by_site(run, reference=reference, phase=phase, sites=sites))
+    rows = []
+    for site in choose_sites(run, sites):
+        recorded = [d for w in run.window_list if (d := run.distribution(phase, site.name, w.index)) is not None]
+        if not recorded:
+            continue
+        row = _of_site(site, phase, recorded[-1])
+        if site in compared:
+            row |= _of_drift(one, compared[site], recorded)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _of_site(site: Site, phase: str, last: Distribution) -> dict[str, object]:
+    return {
+        "site": site.name,
+        "type": site.type,
+        "phase": phase,
+        "n": int(np.median(last.sampled)),
+        "rank_error": last.rank_error,
+        **{name: _median(getattr(last, name)) for name in ("mean", "std", "zero_share")},
+        **{f"q{round(100 * p):02d}": _median(last.quantile([p])[:, 0]) for p in STEP_QUANTILES},
+        "affine_moments": site.batch_statistics and phase in ("train", "probe-train"),
+        **asdict(health(site, last)),
+    }
+
+
+def _of_drift(one: Metric, comparisons: list[Comparison], recorded: list[Distribution]) -> dict[str, object]:
+    last = comparisons[-1]
+    steady = near_constant(last.before, last.after)
+    values = np.abs(one.function(last.before, last.after))[~steady]
+    noise = floor(one, last.before, last.after)[~steady]
+    error = one.error(last.before, last.after)[~steady] if one.error else np.empty(0)
+    moved = moved_units(last, standardised_null(METRICS["w1_sd"], recorded))
+    median, level = _median(values), _median(noise)
+    return {
+        "window": last.window.name,
+        "reference": last.reference,
+        "metric": one.name,
+        "median": median,
+        "p90": _quantile(values, 0.9),
+        "max": _quantile(values, 1.0),
+        "floor": level,
+        "error": _median(error),
+        "ratio": median / level if level > 0 else np.nan,
+        "paired": last.before.halves is None and last.after.halves is None,
+        "moved": float(moved.mean()),
+        **_split(last, ~steady),
+        "trend": [_typical(one, comparison) for comparison in comparisons],
+    }
+
+
+def _split(comparison: Comparison, units: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> dict[str, float]:
+    parts = [part(comparison.before, comparison.after)[units] ** 2 for part in (w2_location, w2_scale, w2_shape)]
+    total = np.sum(parts, axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = [_median(np.where(total > 0, part / total, np.nan)) for part in parts]
+    # Medians of three shares need not add up to 1.
+    together = sum(shares)
+    return (
+        dict(zip(("location", "scale", "shape"), (share / together for share in shares), strict=True))
+        if together
+        else {}
+    )
+
+
+def _typical(one: Metric, comparison: Comparison) -> float:
+    steady = near_constant(comparison.before, comparison.after)
+    return _median(np.abs(one.function(comparison.before, comparison.after))[~steady])
+
+
+def _median(values: Floats) -> float:
+    return _quantile(values, 0.5)
+
+
+def _quantile(values: Floats, probability: float) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.quantile(known, probability)) if len(known) else np.nan

@@ -1,0 +1,95 @@
+"""`icshift info`: what a run holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from icshift.cli import options
+
+if TYPE_CHECKING:
+    from icshift.run import Run
+
+
+def _print_metrics(wanted: bool) -> None:
+    if wanted:
+        from icshift.analysis.metrics import METRICS
+        from icshift.cli.output import screen
+        from icshift.reports.terminal import listing
+
+        rows = [[metric.name, metric.unit, metric.meaning] for metric in METRICS.values()]
+        screen(no_color=False).print(listing(["metric", "unit", "meaning"], rows))
+        raise typer.Exit
+
+
+def info(
+    run: options.RunPath,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", callback=_print_metrics, is_eager=True, help="List the metrics and leave.")
+    ] = False,
+    json: options.AsJson = False,
+    no_color: options.NoColor = False,
+) -> None:
+    """Show what a run holds.
+
+    Sites with their unit axis and what they feed, windows, phases, coverage of the model's modules, and recording cost.
+    """
+    del metrics
+    from icshift.cli.output import print_text, screen
+    from icshift.reports.tabular import to_json
+    from icshift.reports.terminal import facts, listing
+    from icshift.run import Run
+
+    opened = Run(run)
+    if json:
+        windows = [vars(window) for window in opened.window_list]
+        print_text(to_json({**opened.manifest, "path": str(run), "phases": opened.phases, "windows": windows}))
+        return
+    console = screen(no_color=no_color)
+    console.print(facts(_facts(opened)))
+    rows = []
+    for site in opened.sites:
+        kept = f"{site.units}" if site.kept is None else f"{site.units}, {len(site.kept)} recorded"
+        rows.append([site.name, site.type, kept, str(site.axis), ", ".join(site.feeds) or "–", site.follows or "–"])
+    console.print(listing(["site", "type", "units", "axis", "feeds", "follows"], rows))
+    missed = [entry for entry in opened.manifest.get("ledger", []) if entry["state"] not in ("observed", "excluded")]
+    for entry in missed:
+        console.print(
+            f"{entry['module']} ({entry['type']}): {entry['state']} – {entry['reason']}", style="yellow", soft_wrap=True
+        )
+
+
+def _facts(run: Run) -> list[tuple[str, str]]:
+    manifest = run.manifest
+    windows = run.window_list
+    span = f"{len(windows)}" + (f" ({windows[0].name} to {windows[-1].name})" if len(windows) > 1 else "")
+    ledger = Counter(entry["state"] for entry in manifest.get("ledger", []))
+    stride = manifest.get("step_stride", 1)
+    return [
+        ("run", f"{run.path}{'' if run.finished else '  (unfinished: still recording, or the process was killed)'}"),
+        ("model", f"{manifest['model']}, {manifest['parameters']:,} parameters"),
+        ("recorded", f"{manifest['created']} · icshift {manifest['icshift']} · torch {manifest['torch']}"),
+        ("steps", f"{manifest['steps']:,}" + (f", series of every {stride}th" if stride > 1 else "")),
+        ("windows", span),
+        ("phases", ", ".join(run.phases) or "none"),
+        ("samples", f"{manifest['settings']['samples']} a unit and step for quantiles; moments of every activation"),
+        (
+            "probe",
+            f"{manifest['settings']['probe_examples']} examples" if manifest["settings"]["probe_examples"] else "none",
+        ),
+        ("modules", ", ".join(f"{count} {state}" for state, count in ledger.items()) or "–"),
+        ("cost", overhead(run)),
+    ]
+
+
+def overhead(run: Run) -> str:
+    """Time spent recording, against the rest of the time between start and end, and the size on disk."""
+    cost = run.manifest.get("overhead")
+    size = sum(file.stat().st_size for file in run.path.rglob("*") if file.is_file())
+    if not cost:
+        return f"{size / 1e6:.1f} MB"
+    recording, wall = cost["recording_seconds"], cost["wall_seconds"]
+    rest = max(wall - recording, 1e-9)
+    return f"{recording:.2f} s of {wall:.2f} s spent recording (+{100 * recording / rest:.0f} %), {size / 1e6:.1f} MB"

@@ -1,0 +1,75 @@
+"""The command `icshift`.
+
+Commands import what they need when they run, so that `icshift --help` imports neither torch nor pandas.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from icshift._version import __version__
+from icshift.cli.demo import demo
+from icshift.cli.export import export
+from icshift.cli.info import info
+from icshift.cli.report import report
+from icshift.cli.units import units
+from icshift.errors import IcshiftError
+
+app = typer.Typer(
+    name="icshift",
+    help="Measure internal covariate shift: how far the activations of every hidden unit drift while a network trains.",
+    epilog="Record with icshift.Recorder in Python, or try `icshift demo`.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (demo, info, report, units, export):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"icshift {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; exits with 0 (done), 1 (a threshold was exceeded) or 2 (a mistake, told in one line)."""
+    sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        return app(arguments or ["--help"], prog_name="icshift", standalone_mode=False) or 0
+    except IcshiftError as error:
+        return _fail(str(error))
+    except typer.TyperException as error:
+        return _fail(error.format_message() if hasattr(error, "format_message") else str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted") and 130
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough; the interpreter must not complain when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _fail(message: str) -> int:
+    print(f"icshift: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""The experiment of `icshift demo`: the network of Ioffe & Szegedy (2015), section 4.1, on scikit-learn's digits.
+
+Three hidden layers of 100 sigmoid units, batches of 60, binary images, with and without batch normalisation before the
+sigmoids. The paper has MNIST, 50,000 steps and does not state its learning rate or its initial weights; here are 8x8
+digits, plain gradient descent with rate `RATE` and weights from N(0, 0.1^2).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from icshift.capture.probe import Probe
+from icshift.capture.recorder import Recorder
+from icshift.errors import RecordingError
+
+HIDDEN = 3
+WIDTH = 100
+BATCH = 60
+RATE = 0.1
+TRAINING_EXAMPLES = 1400
+WINDOWS = 20
+PROBE_EXAMPLES = 512
+"""As many as a window keeps exactly."""
+
+
+@dataclass(frozen=True, eq=False)
+class Digits:
+    """Binary 8x8 images [n, 64] and their classes [n]."""
+
+    train_images: Tensor
+    train_classes: Tensor
+    test_images: Tensor
+    test_classes: Tensor
+
+
+def load_digits() -> Digits:
+    """scikit-learn's digits, thresholded at 7 of 16, shuffled once. Raises `RecordingError` without scikit-learn."""
+    try:
+        from sklearn.datasets import load_digits as sklearn_digits
+    except ImportError as error:
+        raise RecordingError("the demo needs scikit-learn: pip install 'icshift[demo]'") from error
+    bunch = sklearn_digits()
+    order = torch.randperm(len(bunch.data), generator=torch.Generator().manual_seed(0))
+    images = (torch.tensor(bunch.data) > 7).float()[order]
+    classes = torch.tensor(bunch.target)[order]
+    n = TRAINING_EXAMPLES
+    return Digits(images[:n], classes[:n], images[n:], classes[n:])
+
+
+def network(*, batch_norm: bool, seed: int) -> nn.Sequential:
+    """fc1 … fc3 with sigmoids, and norm1 … norm3 before these where asked for; the output layer is fc4."""
+    torch.manual_seed(seed)
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    inputs = 64
+    for i in range(1, HIDDEN + 1):
+        layers[f"fc{i}"] = nn.Linear(inputs, WIDTH, bias=not batch_norm)
+        if batch_norm:
+            layers[f"norm{i}"] = nn.BatchNorm1d(WIDTH)
+        layers[f"sigmoid{i}"] = nn.Sigmoid()
+        inputs = WIDTH
+    layers[f"fc{HIDDEN + 1}"] = nn.Linear(WIDTH, 10)
+    model = nn.Sequential(layers)
+    for module in model:
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.1)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return model
+
+
+def train(
+    path: Path, digits: Digits, *, batch_norm: bool, epochs: int, force: bool, after_epoch: Callable[[], None]
+) -> float:
+    """Train one network, record it at `path` in `WINDOWS` windows, and give its accuracy on the test images."""
+    model = network(batch_norm=batch_norm, seed=0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
+    shuffler = torch.Generator().manual_seed(1)
+    probe = Probe(digits.train_images[:PROBE_EXAMPLES])
+    accuracy = 0.0
+    with Recorder(model, path, optimizer=optimizer, probe=probe, force=force) as recorder:
+        for epoch in range(1, epochs + 1):
+            model.train()
+            for batch in torch.randperm(TRAINING_EXAMPLES, generator=shuffler).split(BATCH):
+                loss = nn.functional.cross_entropy(model(digits.train_images[batch]), digits.train_classes[batch])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            if epoch * WINDOWS // epochs > (epoch - 1) * WINDOWS // epochs:
+                model.eval()
+                with torch.no_grad():
+                    found = model(digits.test_images).argmax(1)
+                accuracy = float((found == digits.test_classes).double().mean())
+                recorder.epoch(f"epoch {epoch}")
+            after_epoch()
+    return accuracy

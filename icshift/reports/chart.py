@@ -1,0 +1,72 @@
+"""Small pictures made of characters: a sparkline, and ribbons of percentiles over steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from rich.text import Text
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """Values from 0 to their largest as bars, at most `width` of them: longer series are averaged; a gap is a space."""
+    series = np.asarray(values, float)
+    if len(series) > width:
+        series = np.array([_mean(part) for part in np.array_split(series, width)])
+    top = np.nanmax(series) if np.isfinite(series).any() else 0.0
+    if not top > 0:
+        return "".join(_BARS[0] if math.isfinite(value) else " " for value in series)
+    places = [round(value / top * (len(_BARS) - 1)) if math.isfinite(value) else -1 for value in series]
+    return "".join(_BARS[place] if place >= 0 else " " for place in places)
+
+
+def ribbons(
+    steps: Sequence[int],
+    low: Sequence[float],
+    middle: Sequence[float],
+    high: Sequence[float],
+    *,
+    width: int,
+    height: int,
+) -> Text:
+    """A band from `low` to `high` with the `middle` in it, over steps; a column averages the steps it stands for."""
+    columns = min(width, len(steps))
+    parts = np.array_split(np.arange(len(steps)), columns)
+    bottom, centre, top = (np.array([_mean(np.asarray(s, float)[p]) for p in parts]) for s in (low, middle, high))
+    if not np.isfinite([bottom, top]).any():
+        return Text("no finite values", style="dim")
+    least, most = float(np.nanmin(bottom)), float(np.nanmax(top))
+    spread = (most - least) or max(abs(most), 1.0)
+
+    def row_of(value: float) -> int:
+        return round((most - value) / spread * (height - 1))
+
+    labels = [f"{most - spread * row / (height - 1):.3g}" for row in range(height)]
+    margin = max(len(label) for label in labels)
+    text = Text()
+    for row in range(height):
+        text.append(
+            f"{labels[row]:>{margin}} ┤" if row % 3 == 0 or row == height - 1 else f"{'':>{margin}} │", style="dim"
+        )
+        for column in range(columns):
+            if not math.isfinite(centre[column]):
+                text.append(" ")
+            elif row_of(centre[column]) == row:
+                text.append("━", style="bold cyan")
+            elif row_of(top[column]) <= row <= row_of(bottom[column]):
+                text.append("░", style="cyan")
+            else:
+                text.append(" ")
+        text.append("\n")
+    first, last = str(steps[0]), str(steps[-1])
+    text.append(f"{'':>{margin}} └{'─' * columns}\n", style="dim")
+    text.append(f"{'':>{margin}}  {first}{'step':^{max(columns - len(first) - len(last), 4)}}{last}", style="dim")
+    return text
+
+
+def _mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else math.nan
