@@ -32,6 +32,9 @@ QUANTILES = 128
 HALF_QUANTILES = 64
 """Slices kept of each half of a window; the halves serve the noise floor alone."""
 
+_ROUNDING = 1e-11
+"""Shares of a row's mass that are not told apart."""
+
 
 @dataclass(frozen=True, eq=False)
 class Half:
@@ -181,10 +184,16 @@ def ordered(points: Floats, weights: Floats) -> tuple[Floats, Floats]:
 def summarise(points: Floats, weights: Floats, dtype: type[np.floating[Any]]) -> tuple[Floats, Floats, float]:
     """Values to keep of `ordered` points, the W1 error of keeping only those, and the rank error.
 
-    Points that all weigh 1 are kept as they are, up to `EXACT` of them.
+    Points that weigh 1 are kept as they are, up to `EXACT` of them. A unit with fewer of them than others has
+    as many values all the same, by reduction.
     """
-    if points.shape[1] <= EXACT and np.all(weights == 1):
-        return points.astype(dtype), np.zeros(len(points)), 0.0
+    if points.shape[1] <= EXACT and np.all((weights == 1) | (weights == 0)):
+        values, error = points.astype(dtype), np.zeros(len(points))
+        fewer = np.flatnonzero((weights == 0).any(1))
+        if not len(fewer):
+            return values, error, 0.0
+        values[fewer], error[fewer] = reduce(points[fewer], weights[fewer], points.shape[1])
+        return values, error, 1.0 / points.shape[1] if weights[fewer].any() else 0.0
     values, error = reduce(points, weights, QUANTILES)
     return values.astype(dtype), error, 1.0 / QUANTILES
 
@@ -254,6 +263,7 @@ class _Curves:
         x -= self.first[:, None]
         self.last = np.fmax.reduce(x, axis=1, initial=0.0)
         self.x = np.where(np.isnan(x), self.last[:, None], x)
+        self.points = np.where(np.isnan(points), np.fmax.reduce(points, axis=1, initial=-np.inf)[:, None], points)
         share = weights / np.where(seen, self.total, 1.0)[:, None]
         self.start = 2.0 * np.arange(units)[:, None]
         self.place = np.zeros((units, x.shape[1] + 1))
@@ -269,12 +279,22 @@ class _Curves:
         return np.interp((places + self.start).ravel(), axis, self.integral.ravel()).reshape(places.shape)
 
     def means(self, slices: int) -> Floats:
+        """Means of equal slices [units, slices]; a slice within a tie has its very value, which running sums miss."""
         edges = np.broadcast_to(np.linspace(0.0, 1.0, slices + 1), (len(self.first), slices + 1))
         means = np.diff(self.integral_at(edges), axis=1) * slices
-        # Rounding in the running sums may push a mean out of its slice by one part in 1e12, and out of order.
-        means = np.maximum.accumulate(np.clip(means, 0.0, self.last[:, None]), axis=1) + self.first[:, None]
+        if self.x.shape[1]:
+            low, high = (self._value_at(places) for places in (edges[:, :-1] + _ROUNDING, edges[:, 1:] - _ROUNDING))
+            means = np.clip(means + self.first[:, None], low, high)
+        means = np.maximum.accumulate(means, axis=1)
         means[self.total == 0] = np.nan
         return means
+
+    def _value_at(self, places: Floats) -> Floats:
+        """The quantile functions at places [units, k] strictly between 0 and 1: values as they were given."""
+        axis = (self.place[:, 1:] + self.start).ravel()
+        found = np.searchsorted(axis, (places + self.start).ravel()).reshape(places.shape)
+        place = np.clip(found - np.arange(len(places))[:, None] * self.x.shape[1], 0, self.x.shape[1] - 1)
+        return np.take_along_axis(self.points, place, 1)
 
     def deviation(self, means: Floats) -> Floats:
         """Mean absolute difference [units] of the quantile functions and their slice means.

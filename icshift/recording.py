@@ -92,12 +92,13 @@ class Recording:
         buffer = self._buffers.get((phase, site.name))
         if buffer is None:
             buffer = self._buffers[phase, site.name] = _Buffer(phase, site)
-        kept = np.flatnonzero(rows.steps % self.stride == 0)
-        for start in range(0, len(kept), buffer.capacity):
-            some = kept[start : start + buffer.capacity]
-            if buffer.filled + len(some) > buffer.capacity:
+        waiting = np.arange(len(rows.steps))
+        while len(waiting := waiting[rows.steps[waiting] % self.stride == 0]):
+            room = buffer.capacity - buffer.filled
+            buffer.append(rows, waiting[:room])
+            waiting = waiting[room:]
+            if buffer.filled == buffer.capacity:
                 self.flush()
-            buffer.append(rows, some)
 
     def flush(self) -> None:
         """Write the buffered steps as one segment, and thin all segments when they outgrow `STEP_ROWS`."""
@@ -108,7 +109,8 @@ class Recording:
         self._written += 1
         table = pa.concat_tables(tables)
         self._write_segment(path, table)
-        while sum(self._segments.values()) > STEP_ROWS:
+        last = int(table["step"].to_numpy().max())
+        while sum(self._segments.values()) > STEP_ROWS and self.stride <= last:
             self.stride *= 2
             for segment in list(self._segments):
                 self._thin(segment)
@@ -199,7 +201,7 @@ class _Buffer:
         self._units = kept_units(site).astype(np.int32)
         self.capacity = max(1, _BUFFERED_VALUES // (len(self._units) * (len(_FLOATS) + len(QUANTILE_COLUMNS))))
         self.filled = 0
-        self._steps = np.empty(self.capacity, np.int32)
+        self._steps = np.empty(self.capacity, np.int64)
         self._counts = np.empty((2, self.capacity, len(self._units)), np.int32)
         self._floats = np.empty((len(_FLOATS) + len(QUANTILE_COLUMNS), self.capacity, len(self._units)), np.float32)
 

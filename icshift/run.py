@@ -23,7 +23,8 @@ Files that begin with a dot are being written and are ignored.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import reduce
 from pathlib import Path
@@ -96,7 +97,12 @@ class Run:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.manifest = _read_manifest(self.path)
-        self.sites = [_site(entry) for entry in self.manifest["sites"]]
+        try:
+            self.sites = [_site(entry) for entry in self.manifest["sites"]]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RunError(
+                f"{self.path / MANIFEST} has no proper table of sites ({error}): the run is damaged"
+            ) from error
         self._files: dict[int, list[Path]] = {}
         for file in sorted((self.path / "windows").glob("[!.]*.parquet")):
             self._files.setdefault(int(file.name.split(".")[0]), []).append(file)
@@ -185,7 +191,8 @@ class Run:
         ranks = {file.name.split(".")[1] for file in files}
         frames = []
         for file in files:
-            frame = pq.read_table(file, filters=conditions or None, partitioning=None).to_pandas()
+            with _damage(file):
+                frame = pq.read_table(file, filters=conditions or None, partitioning=None).to_pandas()
             if len(ranks) > 1:
                 frame["rank"] = int(file.name.split(".")[1].removeprefix("rank"))
             frames.append(frame)
@@ -202,7 +209,9 @@ class Run:
         if index not in self._loaded:
             merged: dict[tuple[str, str], Distribution] = {}
             for file in self._files[index]:
-                for key, part in _distributions(pq.read_table(file, partitioning=None)).items():
+                with _damage(file):
+                    parts = _distributions(pq.read_table(file, partitioning=None))
+                for key, part in parts.items():
                     merged[key] = merged[key].merge(part) if key in merged else part
             self._loaded[index] = merged
         return self._loaded[index]
@@ -233,14 +242,24 @@ def _site(entry: dict[str, Any]) -> Site:
     return Site(**values)
 
 
+@contextmanager
+def _damage(file: Path) -> Iterator[None]:
+    """Whatever goes wrong in reading a file of a run is told as damage to that file."""
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{file} cannot be read ({error}): the run is damaged; delete the file to read the rest"
+        ) from error
+
+
 def _read_window(files: list[Path]) -> Window:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        windows = [Window(**json.loads(pq.read_schema(file).metadata[b"icshift"])) for file in files]
-    except (pa.ArrowInvalid, KeyError, TypeError) as error:
-        raise RunError(f"{files[0]} is no window of an icshift run ({error}): the run is damaged") from error
+    windows = []
+    for file in files:
+        with _damage(file):
+            windows.append(Window(**json.loads(pq.read_schema(file).metadata[b"icshift"])))
     return reduce(
         lambda a, b: Window(
             a.index, a.name, min(a.first_step, b.first_step), max(a.last_step, b.last_step), a.closed and b.closed

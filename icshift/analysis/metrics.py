@@ -100,15 +100,16 @@ def js(a: Distribution, b: Distribution) -> Floats:
 def psi(a: Distribution, b: Distribution) -> Floats:
     """Population stability index over the `PSI_BINS` quantile bins of the reference a.
 
-    The sum of (p - q) ln(p / q). Half an activation is added to every bin of both, or the logarithm of an
-    empty bin would decide the result.
+    The sum of (p - q) ln(p / q). Half an activation is added to every bin that either occupies, or the logarithm of
+    an empty bin would decide the result.
     """
     edges = _edges([a.values], PSI_BINS)
     p, q = _binned(a.values, edges), _binned(b.values, edges)
-    bins = p.shape[1]
+    occupied = (p > 0) | (q > 0)
+    bins = occupied.sum(1, keepdims=True)
     p = (p * a.sampled[:, None] + 0.5) / (a.sampled[:, None] + 0.5 * bins)
     q = (q * b.sampled[:, None] + 0.5) / (b.sampled[:, None] + 0.5 * bins)
-    return _undefined_where_empty(((p - q) * np.log(p / q)).sum(1), a, b)
+    return _undefined_where_empty(np.where(occupied, (p - q) * np.log(p / q), 0.0).sum(1), a, b)
 
 
 def mean_shift_sd(a: Distribution, b: Distribution) -> Floats:
@@ -237,7 +238,7 @@ def _w2_parts(a: Distribution, b: Distribution) -> tuple[Floats, Floats, Floats]
     std_b = np.sqrt((second - mean_b[:, None]) ** 2 @ weights)
     location, scale = (mean_a - mean_b) ** 2, (std_a - std_b) ** 2
     # What remains of centred quantile functions without their difference of scale; below 0 only by rounding.
-    centred = (first - mean_a[:, None] - second + mean_b[:, None]) ** 2 @ weights
+    centred = (first - second - (mean_a - mean_b)[:, None]) ** 2 @ weights
     return location, scale, np.maximum(centred - scale, 0.0)
 
 

@@ -69,25 +69,31 @@ class Accumulator:
         self.units = units
         self._samples = samples
         self._dtype = dtype
-        self._random = random
         self._workspace = workspace
         self._paired = paired
         self._sink = sink
         self._sketches = [Sketch(units, dtype, random) for _ in range(1 if paired else 2)]
-        self._window: list[Moments] = []
-        self._worked_off = 0
-        self._zeros = np.zeros(units, np.int64)
-        self._sampled = np.zeros(units, np.int64)
         block_rows = int(max(min(samples, 1024), min(64 * samples, _BLOCK_VALUES // units)))
         self._rows = np.empty((block_rows, units + _PADDING), dtype)
+        self.restart(random)
+
+    def restart(self, random: np.random.Generator) -> None:
+        """Begin a new window, in the memory of the one before."""
+        self._random = random
+        for sketch in self._sketches:
+            sketch.restart(random)
+        self._window: list[Moments] = []
+        self._worked_off = 0
+        self._zeros = np.zeros(self.units, np.int64)
+        self._sampled = np.zeros(self.units, np.int64)
         self._steps: list[_Step] = []
         self._rows_a_step = 0
         self._filled = 0
-        self._open: list[tuple[int, int, list[Tensor] | None]] = []
+        self._open: list[tuple[int, int, Tensor | None]] = []
         self.ticks = 0
         """Steps (or forwards) closed so far."""
 
-    def observe(self, rows: Tensor, moments: list[Tensor] | None) -> None:
+    def observe(self, rows: Tensor, moments: Tensor | None) -> None:
         """Take in one forward: sampled rows [n, units], and the moments of all of it unless the rows are all of it."""
         n = rows.shape[0]
         if self._filled + n > len(self._rows):
@@ -121,7 +127,7 @@ class Accumulator:
         if self._steps:
             self._work_off(self._open[0][0] if self._open else self._filled)
         total = exact.stack(self._window).total()
-        count = total.count[0]
+        count, nonfinite = total.table[:2, 0].astype(np.int64)
         seen = count > 0
         with np.errstate(invalid="ignore"):
             std = np.sqrt(np.maximum(total.squares[0], 0.0) / count)
@@ -139,7 +145,7 @@ class Accumulator:
         w1_error = np.where(np.isfinite(w1_error), np.minimum(w1_error, spread), spread)
         return Distribution(
             count=count,
-            nonfinite=total.nonfinite[0],
+            nonfinite=nonfinite,
             mean=np.where(seen, total.mean[0], np.nan),
             std=std,
             min=np.where(seen, total.min[0], np.nan),
@@ -148,7 +154,7 @@ class Accumulator:
             sampled=self._sampled.copy(),
             values=values,
             w1_error=w1_error,
-            rank_error=ranks / max(sum(sketch.seen for sketch in self._sketches), 1) + slice_rank,
+            rank_error=min(1.0, ranks / max(int(self._sampled[seen].min(initial=1 << 62)), 1) + slice_rank),
             halves=None if self._paired else (self._half(*parts[0]), self._half(*parts[1])),
         )
 
@@ -161,7 +167,7 @@ class Accumulator:
     def _step_moments(self) -> Moments | None:
         """Moments of the open step, or None where its rows are all there is: then the block computes them."""
         parts = [
-            self._moments_of(first, last) if moments is None else exact.from_tensors(moments)
+            self._moments_of(first, last) if moments is None else exact.from_tensor(moments)
             for first, last, moments in self._open
             if moments is not None or len(self._open) > 1
         ]
@@ -169,7 +175,7 @@ class Accumulator:
 
     def _moments_of(self, first: int, last: int) -> Moments:
         rows = torch.from_numpy(self._rows[first:last, : self.units])
-        return exact.from_tensors(exact.moments(rows[None], self._workspace))
+        return exact.from_tensor(exact.moments(rows[None], self._workspace))
 
     def _make_room(self, n: int) -> None:
         if self._steps:

@@ -40,7 +40,7 @@ def sort(values: Floats, workspace: Workspace) -> Order:
         values.sort(axis=2)
         finite = np.isfinite(values).sum(2)
         low = values[:, :, 0].astype(float)
-        high = np.where(np.isfinite(values), values, -np.inf).max(2)
+        high = np.where(np.isfinite(values), values, -np.inf).max(2).astype(float)
     is_zero = np.equal(values, 0, out=workspace.take("is_zero", values.shape, bool))
     if is_zero.any():
         zeros = is_zero.sum(2)
@@ -54,21 +54,26 @@ def measure(values: Floats, order: Order) -> Moments:
     absent = None if order.clean else ~np.isfinite(values)
     if absent is not None:
         values[absent] = 0
-    centre = values @ ones
+    # Not values @ ones: matrix products wake the threads of BLAS, which then spin and slow the training down.
+    centre = np.vecdot(values, ones)
     centre /= count
     np.subtract(values, centre[:, :, None], out=values)
     if absent is not None:
         values[absent] = 0
-    rest = (values @ ones).astype(float)
-    squares = np.vecdot(values, values) - rest * rest / count
-    return Moments(
-        count=order.finite.T,
-        nonfinite=values.shape[2] - order.finite.T,
-        mean=(centre + rest / count).T,
-        squares=squares.T,
-        min=order.min.T,
-        max=order.max.T,
-    )
+    rest = np.vecdot(values, ones).astype(float)
+    with np.errstate(over="ignore"):
+        squares = np.vecdot(values, values) - rest * rest / count
+    if not np.isfinite(squares).all():
+        wide = values.astype(float)
+        squares = np.vecdot(wide, wide) - rest * rest / count
+    table = np.empty((6, *count.T.shape))
+    table[0] = order.finite.T
+    table[1] = values.shape[2] - table[0]
+    table[2] = (centre + rest / count).T
+    table[3] = squares.T
+    table[4] = order.min.T
+    table[5] = order.max.T
+    return Moments(table)
 
 
 def step_quantiles(values: Floats, finite: Ints | None = None) -> Floats:

@@ -108,8 +108,9 @@ class Observer:
         return {(phase, self.sites[name]): found[phase, name] for phase, name in keys}
 
     def new_window(self) -> None:
-        """Forget the open window."""
-        self._open.clear()
+        """Forget the open window, but not the memory it took."""
+        for (phase, name), accumulator in self._open.items():
+            accumulator.restart(self._random(phase, name))
         self._ticking = {True: {}, False: {}}
 
     def _take(self, name: str, module: nn.Module, tensor: Tensor, phase: str, stepping: bool) -> None:
@@ -126,12 +127,13 @@ class Observer:
         activations = by_unit(tensor, site.axis)
         sampler = self._probe_sampler if phase.startswith(PROBE) else self._sampler
         rows = sampler.rows(activations)
-        whole = rows.numel() == tensor.numel()
-        measured = [] if whole else exact.moments(activations[None], self._workspace)
+        table = None
+        if rows.numel() != tensor.numel():
+            table = exact.moments(activations[None], self._workspace)
         if name in self._units:
             units = self._units[name].to(rows.device)
             rows = rows.index_select(1, units)
-            measured = [part.index_select(1, units) for part in measured]
+            table = None if table is None else table.index_select(2, units)
         if rows.dtype not in (torch.float32, torch.float64):
             rows = rows.float()
         accumulator = self._open.get((phase, name))
@@ -139,9 +141,13 @@ class Observer:
             accumulator = self._open[phase, name] = self._accumulator(phase, site, rows, stepping)
         self._ticking[stepping][accumulator] = None
         if rows.device.type == "cpu" and self._transfer.idle:
-            accumulator.observe(rows, measured or None)
-            return
-        self._transfer.send([rows, *measured], lambda host: accumulator.observe(host[0], host[1:] or None))
+            accumulator.observe(rows, table)
+        else:
+            self._transfer.send([rows] if table is None else [rows, table], partial(_observe, accumulator))
+
+    def _random(self, phase: str, site: str) -> np.random.Generator:
+        """The same in every window, so that a probe of a network that has not changed gives the same sketch."""
+        return np.random.default_rng([self._seed, crc32(phase.encode()), crc32(site.encode())])
 
     def _accumulator(self, phase: str, site: Site, rows: Tensor, stepping: bool) -> Accumulator:
         paired = phase.startswith(PROBE)
@@ -149,7 +155,7 @@ class Observer:
             units=rows.shape[1],
             samples=self._probe_sampler.samples if paired else self._samples,
             dtype=np.float64 if rows.dtype == torch.float64 else np.float32,
-            random=np.random.default_rng([self._seed, crc32(phase.encode()), crc32(site.name.encode())]),
+            random=self._random(phase, site.name),
             workspace=self._workspace,
             paired=paired,
             sink=(lambda found: self._sink(phase, site, found)) if stepping else None,
@@ -158,3 +164,7 @@ class Observer:
 
 def _tick(accumulator: Accumulator, step: int, _: list[Tensor]) -> None:
     accumulator.tick(step)
+
+
+def _observe(accumulator: Accumulator, arrived: list[Tensor]) -> None:
+    accumulator.observe(arrived[0], arrived[1] if len(arrived) > 1 else None)

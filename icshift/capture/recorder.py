@@ -315,7 +315,7 @@ class Recorder:
             self._spent += time.perf_counter() - started
 
     def _give_up(self, error: Exception) -> None:
-        # Not the optimiser's hooks: this may be one of them, and they cannot go while they are called.
+        # The optimiser's hooks stay: this may run in one of them, and none can go while they are being called.
         self._watching.close()
         self._observer.new_window()
         warnings.warn(f"icshift stopped recording to {self.path}: {error}", RuntimeWarning, stacklevel=4)

@@ -18,7 +18,7 @@ class Sampler:
         self.samples = samples
         self._random = random
         self._offsets: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
-        self._places: dict[tuple[int, torch.device], Tensor] = {}
+        self._places: dict[tuple[int, int, torch.device], tuple[Tensor, Tensor]] = {}
 
     def renew(self) -> None:
         """Draw anew from the next call on."""
@@ -28,24 +28,25 @@ class Sampler:
     def rows(self, activations: Tensor) -> Tensor:
         """Sampled values [n, units] of activations [rows, units] or [rows, units, positions]: all if they are few."""
         if activations.ndim == 2:
-            count = activations.shape[0]
-            return (
-                activations if count <= self.samples else activations.index_select(0, self._drawn(count, activations))
-            )
+            if activations.shape[0] <= self.samples:
+                return activations
+            return activations.index_select(0, self._drawn(activations.shape[0], 1, activations.device)[0])
         count, _, positions = activations.shape
         if count * positions <= self.samples:
             return activations.transpose(1, 2).flatten(0, 1)
-        places = self._drawn(count * positions, activations)
-        return activations[places // positions, :, places % positions]
+        rows, within = self._drawn(count, positions, activations.device)
+        return activations[rows, :, within]
 
-    def _drawn(self, total: int, activations: Tensor) -> Tensor:
-        device = activations.device
-        places = self._places.get((total, device))
+    def _drawn(self, count: int, positions: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Rows and positions within them."""
+        key = count, positions, device
+        places = self._places.get(key)
         if places is None:
             if self._offsets is None:
                 stretches = int(self.samples)
                 self._offsets = np.arange(stretches) + self._random.random(stretches)
-            drawn = (self._offsets * (total / self.samples)).astype(np.int64)
-            places = torch.from_numpy(np.minimum(drawn, total - 1)).to(device, non_blocking=True)
-            self._places[total, device] = places
+            total = count * positions
+            drawn = np.minimum((self._offsets * (total / self.samples)).astype(np.int64), total - 1)
+            rows, within = (torch.from_numpy(part).to(device, non_blocking=True) for part in divmod(drawn, positions))
+            places = self._places[key] = rows, within
         return places

@@ -41,21 +41,25 @@ class Sketch:
 
     def __init__(self, units: int, dtype: type[np.floating[Any]], random: np.random.Generator) -> None:
         self.units = units
-        self.seen = 0
-        self.moved = np.zeros(units)
-        """Weight times distance [units] by which compactions moved values: an upper bound on W1 times `seen`.
-        NaN for units with non-finite values."""
         self._dtype = dtype
-        self._random = random
         self._levels: list[Floats] = []
-        self._fill: list[int] = []
-        self._offset: list[int] = []
-        self._lowered = 0
-        self._raised = 0
         self._rounding = _TERMS * float(np.finfo(dtype).eps)
         # The distances of x0 <= x1 <= x2 <= x3 to x1 add up to -x0 - x1 + x2 + x3, and those to x2 as well.
         self._distances = np.where(np.arange(K) % _GROUP < _GROUP // 2, -1, 1).astype(dtype)
         self._distances[:TAIL] = self._distances[K - TAIL :] = 0
+        self.restart(random)
+
+    def restart(self, random: np.random.Generator) -> None:
+        """Forget everything but the memory it took, which costs much to get anew."""
+        self._random = random
+        self.seen = 0
+        self.moved = np.zeros(self.units)
+        """Weight times distance [units] by which compactions moved values: an upper bound on W1 times `seen`.
+        NaN for units with non-finite values."""
+        self._fill = [0] * len(self._levels)
+        self._offset = [1 + int(random.integers(2)) for _ in self._levels]
+        self._lowered = 0
+        self._raised = 0
 
     def update(self, values: Floats) -> None:
         """Take in values [units, m], in any order."""
@@ -101,10 +105,10 @@ class Sketch:
         # Infinite ends make this NaN for good, which says that there is no bound.
         with np.errstate(invalid="ignore"):
             largest = np.abs(level[:, TAIL]) + np.abs(level[:, -TAIL - 1])
-            self.moved += weight * (level @ self._distances + self._rounding * largest)
+            self.moved += weight * (np.vecdot(level, self._distances) + self._rounding * largest)
         self._raised += weight * (_GROUP - 1 - offset)
         self._lowered += weight * offset
-        # Taking turns makes the rank errors of neighbouring compactions cancel.
+        # A random start, then taking turns, makes the rank errors of neighbouring compactions cancel.
         self._offset[height] = _GROUP - 1 - offset
         self._push(height + 1, level[:, TAIL + offset : K - TAIL : _GROUP])
         level[:, TAIL : 2 * TAIL] = level[:, K - TAIL :]

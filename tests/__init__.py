@@ -1,0 +1,5 @@
+"""Tests of icshift; they mirror the package."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.laws")

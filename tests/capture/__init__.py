@@ -1,0 +1,5 @@
+"""Tests of recording: real models, really trained."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.capture.oracle")

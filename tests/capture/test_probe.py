@@ -1,0 +1,255 @@
+"""A probe is the same inputs every time, and replaying it disturbs nothing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from icshift.capture.probe import Probe, undisturbed
+from icshift.capture.recorder import Recorder
+from icshift.capture.sites import Sites
+from icshift.errors import RecordingError
+from icshift.run import Run
+from tests.capture.oracle import Oracle, assert_moments, by_unit
+from tests.capture.zoo_models import ZOO, Specimen, specimens
+
+
+def build(name: str) -> tuple[nn.Module, Any]:
+    torch.manual_seed(7)
+    model, make_batch = specimens(name)[0].build()
+    rng = np.random.default_rng(7)
+    return model, lambda: make_batch(rng)[0][0]
+
+
+def assert_same_distribution(run: Run, phase: str, site: str) -> None:
+    """Every window holds the very same distribution, so that any distance between them is exactly 0."""
+    first, *others = (run.distribution(phase, site, window.index) for window in run.window_list)
+    assert others
+    for other in others:
+        for name in ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "values"):
+            np.testing.assert_array_equal(getattr(first, name), getattr(other, name), err_msg=f"{site} {name}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mlp",
+        "bn_mlp",
+        "conv2d",
+        "dropout",
+        "inplace_on_its_input",
+        "spectral_norm",
+        "bfloat16",
+        "gru",
+        "attention",
+        "encoder_layer",
+        "decoder",
+        "checkpoint_reentrant",
+    ],
+)
+@pytest.mark.parametrize("samples", [3, "all"])
+def test_the_probe_of_a_frozen_net_never_drifts(name: str, samples: Any, tmp_path: Path) -> None:
+    """With nothing learned, nothing moves in either phase, whatever passes through the model between the windows."""
+    model, batch = build(name)
+    model.eval()
+    probe = Probe(batch(), batch_size=3, train_mode=name not in ("dropout", "encoder_layer", "checkpoint_reentrant"))
+    kept = probe.inputs.clone()
+    with Recorder(model, tmp_path / "run", sites=Sites("*", max_units=4), probe=probe, samples=samples) as recorder:
+        for _ in range(3):
+            model(batch())
+            recorder.epoch()
+            assert torch.equal(probe.inputs, kept), "the model wrote into the probe"
+    run = Run(tmp_path / "run")
+    assert run.phases == ["eval", "probe", "probe-train"][: 2 + probe.train_mode]
+    for phase in run.phases[1:]:
+        for site in run.sites:
+            assert_same_distribution(run, phase, site.name)
+
+
+def test_a_probe_larger_than_its_sample_is_drawn_at_the_same_places_every_time(tmp_path: Path) -> None:
+    model = nn.Conv2d(1, 2, 3).eval()
+    probe = Probe(torch.randn(30, 1, 10, 10), batch_size=20)
+    with Recorder(model, tmp_path / "run", probe=probe) as recorder:
+        for _ in range(3):
+            model(torch.randn(5, 1, 10, 10))
+            recorder.epoch()
+    run = Run(tmp_path / "run")
+    distribution = run.distribution("probe", "(model)", 1)
+    assert distribution.count.tolist() == [30 * 64] * 2
+    assert distribution.sampled.tolist() == [1024 + 640] * 2
+    assert_same_distribution(run, "probe", "(model)")
+
+
+def test_the_probe_shows_what_the_parameters_alone_do(tmp_path: Path) -> None:
+    model = nn.Linear(4, 3)
+    inputs = torch.randn(20, 4)
+    with Recorder(model, tmp_path / "run", probe=inputs) as recorder:
+        for window in (1, 2):
+            model(torch.randn(8, 4))
+            recorder.epoch()
+            with torch.no_grad():
+                expected = model(inputs).double().numpy()
+                model.bias += 1.0
+            assert_moments(Run(tmp_path / "run").distribution("probe", "(model)", window), expected)
+    run = Run(tmp_path / "run")
+    first, second = (run.distribution("probe", "(model)", window) for window in (1, 2))
+    np.testing.assert_allclose(second.values - first.values, 1.0, atol=1e-5)
+    assert first.halves is None, "the same inputs every time: there is no sampling noise to take a floor from"
+
+
+def test_in_train_mode_a_probe_is_normalised_by_its_own_batches(tmp_path: Path) -> None:
+    model = nn.BatchNorm1d(4)
+    probe = Probe(3 + 5 * torch.randn(64, 4), train_mode=True)
+    with Recorder(model, tmp_path / "run", probe=probe) as recorder:
+        model(torch.randn(8, 4))
+        recorder.epoch()
+    run = Run(tmp_path / "run")
+    assert run.phases == ["probe", "probe-train", "train"]
+    trained, evaluated = (run.distribution(phase, "(model)", 1) for phase in ("probe-train", "probe"))
+    np.testing.assert_allclose(trained.mean, 0, atol=1e-5)
+    np.testing.assert_allclose(trained.std, 1, atol=1e-3)
+    assert (evaluated.mean > 1).all()
+
+
+def test_a_probe_is_replayed_at_the_end_of_every_window_and_makes_no_step(tmp_path: Path) -> None:
+    model, batch = build("mlp")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    oracle = Oracle({"4": model[4]})
+    inputs = batch()
+    with Recorder(model, tmp_path / "run", window=2, probe=inputs, samples="all"):
+        for _ in range(5):
+            model(batch()).sum().backward()
+            optimizer.step()
+    run = Run(tmp_path / "run")
+    assert [run.distribution("probe", "4", window.index) is None for window in run.window_list] == [False] * 3
+    assert run.manifest["steps"] == 5
+    assert sorted(set(run.steps().phase)) == ["train"]
+    oracle.end()
+    rehearsal_train_train_probe = oracle.steps[0]
+    assert len(rehearsal_train_train_probe["4"]) == 1
+    assert_moments(run.distribution("probe", "4", 1), by_unit(oracle.steps[0]["4#4"], run.site("4")))
+
+
+class TwoInputs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.seen = nn.Linear(4, 3), []
+
+    def forward(self, x: Tensor, y: Tensor, scale: float = 1.0) -> Tensor:
+        self.seen.append((len(x), len(y), scale))
+        return self.linear(x + scale * y)
+
+
+@pytest.mark.parametrize(
+    ("form", "scale"),
+    [
+        (lambda x, y: (x, y), 1.0),
+        (lambda x, y: (x, y, 2.0), 2.0),
+        (lambda x, y: {"x": x, "y": y, "scale": 2.0}, 2.0),
+        (lambda x, y: {"y": y, "x": x}, 1.0),
+    ],
+)
+def test_a_probe_may_be_a_tuple_or_a_mapping_and_is_cut_into_batches(
+    form: Callable[[Tensor, Tensor], Any], scale: float, tmp_path: Path
+) -> None:
+    model, x, y = TwoInputs(), torch.randn(10, 4), torch.randn(10, 4)
+    expected = model(x, y, scale).detach().double().numpy()
+    with Recorder(model, tmp_path / "run", probe=Probe(form(x, y), batch_size=4)) as recorder:
+        model.seen.clear()
+        model(x, y)
+        recorder.epoch()
+    assert model.seen == [(10, 10, 1.0), (4, 4, scale), (4, 4, scale), (2, 2, scale)]
+    assert_moments(Run(tmp_path / "run").distribution("probe", "linear", 1), expected)
+
+
+@pytest.mark.parametrize("inputs", [(), (1, "a"), torch.ones(0, 4), (torch.ones(3, 4), torch.ones(4, 4)), {"x": 3.0}])
+def test_a_probe_without_examples_is_refused_at_once(inputs: Any, tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match="one and the same length"):
+        Recorder(nn.Linear(4, 3), tmp_path / "run", probe=inputs)
+
+
+def test_a_probe_that_does_not_pass_through_the_model_is_an_error_before_the_training(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with pytest.raises(RecordingError, match=r"probe.*Sequential.*shapes"):  # noqa: SIM117
+        with Recorder(model, tmp_path / "run", probe=torch.ones(5, 7)):
+            pytest.fail("the block was entered")
+    assert not (tmp_path / "run").exists()
+    assert model.training
+    assert not model._forward_hooks
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
+
+
+def test_a_probe_that_fails_later_warns_once_and_the_training_goes_on(tmp_path: Path) -> None:
+    model, inputs = nn.Sequential(nn.Linear(4, 3)), torch.ones(5, 4)
+    with Recorder(model, tmp_path / "run", probe=inputs) as recorder:
+        model(inputs)
+        recorder.epoch()
+        inputs.resize_(10, 2)
+        model(torch.ones(5, 4))
+        with pytest.warns(RuntimeWarning, match="probe"):
+            recorder.epoch()
+        model(torch.ones(5, 4))
+        recorder.epoch()  # A second warning would be an error here.
+        assert model.training
+    run = Run(tmp_path / "run")
+    assert [run.distribution("train", "0", window).count[0] for window in (1, 2, 3)] == [5, 5, 5]
+    assert run.distribution("probe", "0", 1) is not None
+    assert run.distribution("probe", "0", 3) is None
+
+
+@pytest.mark.parametrize("specimen", ZOO, ids=lambda specimen: specimen.name)
+def test_whatever_happens_undisturbed_leaves_a_model_and_all_generators_as_they_were(specimen: Specimen) -> None:
+    torch.manual_seed(7)
+    model, make_batch = specimen.build()
+    args, kwargs = make_batch(np.random.default_rng(7))
+    model(*args, **kwargs)
+    list(model.modules())[-1].eval()
+    state = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    objects = {name: dict(vars(module)) for name, module in model.named_modules()}
+    generators = torch.get_rng_state(), random.getstate(), str(np.random.get_state())
+    with pytest.raises(KeyboardInterrupt), undisturbed(model):  # noqa: PT012
+        model.train()
+        model(*args, **kwargs)
+        torch.rand(3), random.random(), np.random.rand(3)
+        model.new_attribute = torch.ones(3)
+        model.register_buffer("new_buffer", torch.ones(3))
+        assert not torch.is_grad_enabled()
+        raise KeyboardInterrupt
+    assert {name: dict(vars(module)) for name, module in model.named_modules()}.keys() == objects.keys()
+    for name, module in model.named_modules():
+        assert vars(module).keys() == objects[name].keys()
+        assert all(value is objects[name][key] for key, value in vars(module).items())
+    assert list(dict(model.named_buffers())) == list(state)
+    assert all(torch.equal(buffer, state[name]) for name, buffer in model.named_buffers())
+    assert torch.equal(torch.get_rng_state(), generators[0])
+    assert (random.getstate(), str(np.random.get_state())) == generators[1:]
+    assert torch.is_grad_enabled()
+
+
+def test_a_probe_of_a_lazily_initialised_model_is_first_replayed_after_its_first_forward(tmp_path: Path) -> None:
+    model, batch = build("lazy_linear")
+    inputs = batch()
+    with Recorder(model, tmp_path / "run", probe=inputs) as recorder:
+        assert isinstance(model[0], nn.LazyLinear), "the rehearsal must not initialise the model"
+        model(batch())
+        recorder.epoch()
+    assert Run(tmp_path / "run").distribution("probe", "0", 1).count.tolist() == [12] * 8
+
+
+def test_a_probe_leaves_gradients_alone(tmp_path: Path) -> None:
+    model, batch = build("mlp")
+    with Recorder(model, tmp_path / "run", probe=batch().requires_grad_()) as recorder:
+        loss = model(batch()).sum()
+        recorder.epoch()
+        loss.backward()
+        gradients = [parameter.grad.clone() for parameter in model.parameters()]
+        recorder.epoch()
+    assert all(torch.equal(p.grad, gradient) for p, gradient in zip(model.parameters(), gradients, strict=True))

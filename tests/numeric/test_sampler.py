@@ -1,0 +1,58 @@
+"""The stratified draw of activations for quantiles."""
+
+import numpy as np
+import pytest
+import torch
+
+from icshift.capture.sampler import Sampler
+
+
+def coded(rows, positions, units=3):
+    """Activations [rows, units, positions] that tell where they stand: place + unit / 10."""
+    place = torch.arange(rows * positions, dtype=torch.float64).reshape(rows, 1, positions)
+    return place + torch.arange(units, dtype=torch.float64).reshape(1, units, 1) / 10
+
+
+def sampler(samples, seed=0):
+    return Sampler(samples, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("samples", [8, 12, np.inf])
+def test_all_are_taken_when_they_are_few(samples):
+    flat = sampler(samples).rows(coded(8, 1)[:, :, 0])
+    assert flat[:, 0].tolist() == list(range(8))
+    assert sampler(samples).rows(coded(2, 4)).tolist() == flat.tolist()
+
+
+@pytest.mark.parametrize(("rows", "positions"), [(80, 1), (8, 10), (1, 80), (83, 1), (9, 9)])
+def test_one_place_of_each_stretch_for_all_units(rows, positions):
+    drawn = sampler(8).rows(coded(rows, positions))
+    assert drawn.shape == (8, 3)
+    stretch = rows * positions / 8
+    for place, number in zip(drawn[:, 0].tolist(), range(8), strict=True):
+        assert int(number * stretch) <= place <= int((number + 1) * stretch)
+    torch.testing.assert_close(drawn[:, 2] - drawn[:, 0], torch.full((8,), 0.2, dtype=torch.float64))
+
+
+def test_every_place_is_equally_likely():
+    one = sampler(10)
+    counts = np.zeros(50)
+    for _ in range(2000):
+        counts[one.rows(coded(50, 1)[:, :, 0])[:, 0].long()] += 1
+        one.renew()
+    assert abs(counts - 400).max() < 5 * np.sqrt(400)
+
+
+def test_same_places_until_renewed():
+    one = sampler(8)
+    first = one.rows(coded(80, 1))
+    one.rows(coded(64, 10))
+    assert torch.equal(one.rows(coded(8, 10)), first)
+    one.renew()
+    assert not torch.equal(one.rows(coded(80, 1)), first)
+
+
+def test_torchs_generator_is_left_alone():
+    before = torch.get_rng_state()
+    sampler(8).rows(coded(80, 1))
+    assert torch.equal(torch.get_rng_state(), before)

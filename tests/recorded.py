@@ -1,0 +1,81 @@
+"""Distributions, step rows and runs of given values, by way of the real accumulator and recording."""
+
+from dataclasses import asdict
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from icshift.capture.accumulator import Accumulator
+from icshift.capture.workspace import Workspace
+from icshift.recording import Recording, StepRows
+from icshift.run import Site, Window
+from tests.zoo_distributions import draw
+
+
+def accumulator(units, *, samples=np.inf, dtype=np.float32, paired=False, sink=None):
+    return Accumulator(units, samples, dtype, np.random.default_rng(5), Workspace(), paired=paired, sink=sink)
+
+
+def observe(accumulator, values, moments=None):
+    """One forward that gave values [units, n]."""
+    dtype = accumulator._dtype
+    accumulator.observe(torch.from_numpy(np.array(values.T, dtype, order="C")), moments)
+
+
+def distribution(values, *, steps=8, dtype=np.float32, paired=False):
+    """The distribution of values [units, n], fed in `steps` steps of almost equal size."""
+    whole = accumulator(len(values), dtype=dtype, paired=paired)
+    for number, part in enumerate(np.array_split(values, steps, axis=1)):
+        if part.shape[1]:
+            observe(whole, part)
+            whole.tick(number)
+    return whole.distribution()
+
+
+@lru_cache(maxsize=256)
+def of_zoo(name, n, units=3, seed=0, dtype=np.float32):
+    """The distribution of `draw(name, n, units, seed)`."""
+    return distribution(draw(name, n, units, seed), dtype=dtype)
+
+
+def step_rows(values_of_steps, **options):
+    """Step rows in order of steps; each step is a list of forwards [units, n]."""
+    found = []
+    one = accumulator(len(values_of_steps[0][0]), sink=found.append, **options)
+    for number, forwards in enumerate(values_of_steps):
+        for values in forwards:
+            observe(one, values)
+        one.tick(number)
+    one.distribution()
+    return joined(found)
+
+
+def joined(found):
+    steps = np.concatenate([rows.steps for rows in found])
+    order = np.argsort(steps, kind="stable")
+    columns = {
+        name: np.concatenate([getattr(rows, name) for rows in found])[order]
+        for name in ("count", "nonfinite", "mean", "std", "min", "max", "zero_share")
+    }
+    quantiles = np.concatenate([rows.quantiles for rows in found], axis=1)[:, order]
+    return StepRows(steps=steps[order], quantiles=quantiles, **columns)
+
+
+def site(name, units=3, **rest):
+    return Site(name, "Linear", 1, units, **rest)
+
+
+def write_run(path, windows, *, names=None, sites=None, rank=0):
+    """A finished run of windows, each a mapping of (phase, site name) to a distribution; gives its path."""
+    found = {name: one.units for window in windows for (_, name), one in window.items()}
+    sites = [site(name, units) for name, units in found.items()] if sites is None else sites
+    by_name = {one.name: one for one in sites}
+    recording = Recording(path, {"sites": [asdict(one) for one in sites]}, rank=rank)
+    for number, distributions in enumerate(windows):
+        name = names[number] if names else str(number + 1)
+        window = Window(number + 1, name, 10 * number, 10 * number + 9, closed=True)
+        keyed = {(phase, by_name[name]): one for (phase, name), one in distributions.items()}
+        recording.write_window(window, keyed)
+    recording.finish({})
+    return path
