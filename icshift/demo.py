@@ -24,7 +24,7 @@ WIDTH = 100
 BATCH = 60
 RATE = 0.1
 TRAINING_EXAMPLES = 1400
-WINDOWS = 20
+WINDOWS = 10
 PROBE_EXAMPLES = 512
 """As many as a window keeps exactly."""
 

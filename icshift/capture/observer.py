@@ -99,6 +99,12 @@ class Observer:
         """Whether a step has begun: something that belongs to one was observed since the last tick."""
         return bool(self._ticking[True])
 
+    @property
+    def holding(self) -> bool:
+        """Whether the open window holds anything that is closed."""
+        self._transfer.deliver(wait=True)
+        return any(accumulator.ticks for accumulator in self._open.values())
+
     def distributions(self) -> dict[tuple[str, Site], Distribution]:
         """What the open window holds so far, by phase and site, in the order of the model's sites."""
         self._transfer.deliver(wait=True)

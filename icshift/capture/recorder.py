@@ -241,12 +241,11 @@ class Recorder:
             self._flush()
 
     def _close_window(self, name: str | None, *, replay_probe: bool) -> None:
-        distributions = self._observer.distributions()
-        if not distributions:
+        if not self._observer.holding:
             return
         if replay_probe and self._probe is not None:
             self._replay(self._probe)
-            distributions = self._observer.distributions()
+        distributions = self._observer.distributions()
         closed = replace(self._window, name=name or str(self._window.index), last_step=self._last_step, closed=True)
         self._recording.write_window(closed, distributions)
         self._observer.new_window()

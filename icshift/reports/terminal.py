@@ -43,25 +43,30 @@ def report_table(summary: pd.DataFrame, *, wide: bool) -> Table:
 
 
 def comparison_table(names: tuple[str, ...], summaries: list[pd.DataFrame]) -> Table:
-    """A row a site, a group of columns a run; a site that a run does not have is left blank there."""
+    """A row a site, a group of columns a run; a site that a run does not have is left blank there.
+
+    Probes have no sampling noise: they show the 90th percentile where others show floor and share moved.
+    """
+    by_site = [{row["site"]: row for row in _rows(summary)} for summary in summaries]
+    paired = all(row["paired"] for rows in by_site for row in rows.values())
     table = _table()
     table.add_column("site", no_wrap=True)
     for name in names:
-        for column in (name, "floor", "trend", "moved"):
-            table.add_column(column, justify="left" if column == "trend" else "right", no_wrap=True)
-    by_site = [{row["site"]: row for row in _rows(summary)} for summary in summaries]
+        table.add_column(name, justify="right", no_wrap=True)
+        for column in ("p90",) if paired else ("floor", "moved"):
+            table.add_column(column, justify="right", no_wrap=True)
+        table.add_column("trend", no_wrap=True)
     longest = max(by_site, key=len)
     for site in [*longest, *(site for rows in by_site for site in rows if site not in longest)]:
         cells = []
         for rows in by_site:
             row = rows.get(site)
-            cells += (
-                [number(row["median"]), _floor(row), sparkline(row["trend"], _TREND), _moved(row)]
-                if row
-                else ["", "", "", ""]
-            )
-        label = next(site_label(rows[site]) for rows in by_site if site in rows)
-        table.add_row(label, *cells)
+            if row is None:
+                cells += [""] * (3 if paired else 4)
+                continue
+            middle = [number(row["p90"])] if paired else [number(row["floor"]), _moved(row)]
+            cells += [number(row["median"]), *middle, sparkline(row["trend"], _TREND)]
+        table.add_row(next(site_label(rows[site]) for rows in by_site if site in rows), *cells)
     return table
 
 
