@@ -188,7 +188,8 @@ def summarise(points: Floats, weights: Floats, dtype: type[np.floating[Any]]) ->
     as many values all the same, by reduction.
     """
     if points.shape[1] <= EXACT and np.all((weights == 1) | (weights == 0)):
-        values, error = points.astype(dtype), np.zeros(len(points))
+        values: Floats = points.astype(dtype)
+        error: Floats = np.zeros(len(points))
         fewer = np.flatnonzero((weights == 0).any(1))
         if not len(fewer):
             return values, error, 0.0

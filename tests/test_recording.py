@@ -201,6 +201,24 @@ def test_flush_writes_whole_segments_only(tmp_path):
     )
 
 
+def killed_while_writing(_, where, **__):
+    where.write_bytes(b"PAR1 half a fi")
+    raise KeyboardInterrupt
+
+
+def test_writer_killed_in_a_window_leaves_the_ones_before(tmp_path, monkeypatch):
+    path = write_run(tmp_path / "of_before", [{("train", "a"): of_zoo("normal", 7)}])
+    recording = start(tmp_path / "run", site("a"))
+    shutil.copytree(path, tmp_path / "run", dirs_exist_ok=True)
+    monkeypatch.setattr(module.pq, "write_table", killed_while_writing)
+    for index in (1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            recording.write_window(Window(index, "1", 0, 9, closed=True), {("train", site("a")): of_zoo("relu", 7)})
+    run = Run(tmp_path / "run")
+    assert [window.index for window in run.window_list] == [1]
+    laws.assert_identical(run.distribution("train", "a", 1), of_zoo("normal", 7))
+
+
 def test_window_written_again_replaces_the_first(tmp_path):
     recording = start(tmp_path / "run", site("a"))
     window = Window(1, "1", 0, 4, closed=False)

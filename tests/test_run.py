@@ -41,8 +41,8 @@ def test_round_trip_of_a_probe(tmp_path):
 
 def test_round_trip_of_unlike_sites_in_one_window(tmp_path):
     written = {
-        ("train", "a"): of_zoo("normal", 300, units=3),
         ("train", "b"): of_zoo("relu", 6000, units=5),
+        ("train", "a"): of_zoo("normal", 300, units=3),
         ("eval", "a"): of_zoo("with_nan", 7, units=3),
         ("probe", "b"): distribution(draw("lognormal", 900, units=5), paired=True),
     }
@@ -150,11 +150,11 @@ def test_site_that_only_one_rank_saw(tmp_path):
 
 def test_window_of_several_ranks_spans_them_all(tmp_path):
     path = tmp_path / "run"
-    for rank, (first, last, closed) in enumerate(((3, 12, True), (2, 9, False))):
+    for rank, (first, last, closed) in enumerate(((3, 12, True), (2, 9, False), (4, 13, True))):
         recording = Recording(tmp_path / f"of_rank{rank}", {"sites": [asdict(site("a"))]}, rank=rank)
         recording.write_window(Window(1, "e", first, last, closed), {("train", site("a")): of_zoo("normal", 7)})
         shutil.copytree(recording.path, path, dirs_exist_ok=True)
-    assert Run(path).window_list == [Window(1, "e", 2, 12, closed=False)]
+    assert Run(path).window_list == [Window(1, "e", 2, 13, closed=False)]
 
 
 def nothing(_):

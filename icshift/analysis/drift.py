@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TypeAlias
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from icshift.analysis.floor import discoveries, floor, p_values, standardised_null
+from icshift.analysis.floor import discoveries, floor, p_values, pooled_null, standardised_null
 from icshift.analysis.metrics import METRICS, Metric, metric, near_constant
 from icshift.distribution import Distribution, Floats
 from icshift.errors import SelectionError, unknown
@@ -56,9 +56,9 @@ def drift(
     chosen = [metric(name) for name in metrics]
     frames = []
     for site, comparisons in by_site(run, reference=reference, phase=phase, sites=sites):
-        null = standardised_null(METRICS["w1_sd"], _all_windows(run, site, comparisons))
+        nulls = site_nulls(run, site, comparisons[0].phase)
         for comparison in comparisons:
-            moved = moved_units(comparison, null)
+            moved = moved_units(comparison, nulls)
             frames += [_frame(run, comparison, one, moved) for one in chosen]
     if not frames:
         return pd.DataFrame(columns=[*COLUMNS, "error", "ratio", "near_constant", "moved"])
@@ -84,7 +84,13 @@ def by_site(
             yield site, found
 
 
-def moved_units(comparison: Comparison, null: Floats) -> Flags:
+def site_nulls(run: Run, site: Site, phase: str) -> dict[int, Floats]:
+    """What noise looks like in every window of a site, for `moved_units`."""
+    recorded = {window.index: run.distribution(phase, site.name, window.index) for window in run.window_list}
+    return {index: standardised_null(METRICS["w1_sd"], one) for index, one in recorded.items() if one is not None}
+
+
+def moved_units(comparison: Comparison, nulls: Mapping[int, Floats]) -> Flags:
     """Which units moved: beyond sampling noise (FDR-controlled), or for two probes beyond the sketch's error."""
     gauge = METRICS["w1_sd"]
     before, after = comparison.before, comparison.after
@@ -93,6 +99,8 @@ def moved_units(comparison: Comparison, null: Floats) -> Flags:
         assert gauge.error is not None
         # float32 rounding of what is kept is no movement either.
         return values > np.maximum(gauge.error(before, after), 1e-6)
+    own = np.concatenate([standardised_null(gauge, one) for one in (before, after)])
+    null = pooled_null(own, nulls, comparison.window.index)
     return discoveries(p_values(gauge, values, before, after, null))
 
 
@@ -151,12 +159,6 @@ def _referrer(run: Run, reference: str | int, phase: str) -> _Referrer:
 
 def _of_window(run: Run, phase: str, site: Site, window: Window | None) -> tuple[str, Distribution | None]:
     return ("", None) if window is None else (window.name, run.distribution(phase, site.name, window.index))
-
-
-def _all_windows(run: Run, site: Site, comparisons: list[Comparison]) -> list[Distribution]:
-    phase = comparisons[0].phase
-    every = [run.distribution(phase, site.name, window.index) for window in run.window_list]
-    return [one for one in every if one is not None]
 
 
 def _frame(run: Run, comparison: Comparison, one: Metric, moved: Flags) -> pd.DataFrame:

@@ -7,7 +7,7 @@ not activations, are dealt out to the halves, so that correlated positions of on
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import numpy as np
 from scipy.special import gammaincc
@@ -17,6 +17,9 @@ from icshift.distribution import Distribution, Floats
 
 FALSE_DISCOVERIES = 0.05
 """Expected share of false ones among the units called moved."""
+
+NULL_VALUES = 20
+"""Values of noise that suffice to fit its distribution."""
 
 
 def floor(metric: Metric, a: Distribution, b: Distribution) -> Floats:
@@ -31,22 +34,33 @@ def floor(metric: Metric, a: Distribution, b: Distribution) -> Floats:
     return np.sqrt(np.mean(np.square(parts), axis=0))
 
 
-def standardised_null(metric: Metric, distributions: Iterable[Distribution]) -> Floats:
-    """Half distances of many windows of one site, all as for n = 2 in both samples: what noise looks like there."""
-    found = [np.empty(0)]
-    for own in distributions:
-        if own.halves is not None:
-            odd, even = own.halves
-            noise = np.sqrt(_inverse(odd.sampled) + _inverse(even.sampled))
-            found.append(metric.function(from_half(odd), from_half(even)) / noise**metric.noise)
-    null = np.abs(np.concatenate(found))
+def standardised_null(metric: Metric, distribution: Distribution) -> Floats:
+    """Half distances of a window's units, all as for two samples of n = 1: what noise looks like there."""
+    if distribution.halves is None:
+        return np.empty(0)
+    odd, even = distribution.halves
+    noise = np.sqrt(_inverse(odd.sampled) + _inverse(even.sampled))
+    null = np.abs(metric.function(from_half(odd), from_half(even)) / noise**metric.noise)
     return null[np.isfinite(null)]
+
+
+def pooled_null(own: Floats, nulls: Mapping[int, Floats], window: int) -> Floats:
+    """The null of the compared windows and, where that is less than `NULL_VALUES`, of those nearest to `window`.
+
+    Not of all: noise changes as a network learns, and early windows can be many times as noisy as late ones.
+    """
+    pooled = own
+    for near in sorted(nulls, key=lambda index: (abs(index - window), index)):
+        if len(pooled) >= NULL_VALUES:
+            break
+        pooled = np.concatenate([pooled, nulls[near]])
+    return pooled
 
 
 def p_values(metric: Metric, values: Floats, a: Distribution, b: Distribution, null: Floats) -> Floats:
     """Probability [units] of a value as large by sampling noise alone.
 
-    `null` (of `standardised_null`) is fitted by a gamma distribution of the same mean and variance. Counting
+    `null` (of `pooled_null`) is fitted by a gamma distribution of the same mean and variance. Counting
     how often the null is larger could never call one unit of a thousand: it takes U/0.05 null
     values to find one among U. The null of W1 has a lighter tail than a gamma distribution, so this is on the safe
     side.

@@ -8,10 +8,10 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from icshift.analysis.drift import Comparison, by_site, choose_sites, default_phase, moved_units
-from icshift.analysis.floor import floor, standardised_null
+from icshift.analysis.drift import Comparison, by_site, choose_sites, default_phase, moved_units, site_nulls
+from icshift.analysis.floor import floor
 from icshift.analysis.health import health
-from icshift.analysis.metrics import METRICS, Metric, metric, near_constant, w2_location, w2_scale, w2_shape
+from icshift.analysis.metrics import Metric, metric, near_constant, w2_location, w2_scale, w2_shape
 from icshift.distribution import Distribution, Floats
 from icshift.run import STEP_QUANTILES, Run, Site
 
@@ -43,7 +43,7 @@ def summary(
             continue
         row = _of_site(site, phase, recorded[-1])
         if site in compared:
-            row |= _of_drift(one, compared[site], recorded)
+            row |= _of_drift(one, compared[site], site_nulls(run, site, phase))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -62,13 +62,13 @@ def _of_site(site: Site, phase: str, last: Distribution) -> dict[str, object]:
     }
 
 
-def _of_drift(one: Metric, comparisons: list[Comparison], recorded: list[Distribution]) -> dict[str, object]:
+def _of_drift(one: Metric, comparisons: list[Comparison], nulls: dict[int, Floats]) -> dict[str, object]:
     last = comparisons[-1]
     steady = near_constant(last.before, last.after)
     values = np.abs(one.function(last.before, last.after))[~steady]
     noise = floor(one, last.before, last.after)[~steady]
     error = one.error(last.before, last.after)[~steady] if one.error else np.empty(0)
-    moved = moved_units(last, standardised_null(METRICS["w1_sd"], recorded))
+    moved = moved_units(last, nulls)
     median, level = _median(values), _median(noise)
     return {
         "window": last.window.name,

@@ -241,8 +241,8 @@ def _step_rows(steps: list[_Step], moments: Moments, order: Order) -> StepRows:
         mean, low, high = (np.where(np.isnan(count), np.nan, array) for array in (mean, low, high))
     return StepRows(
         steps=np.array([step.number for step in steps]),
-        count=moments.count,
-        nonfinite=moments.nonfinite,
+        count=moments.count.astype(np.int64),
+        nonfinite=moments.nonfinite.astype(np.int64),
         mean=mean,
         std=np.sqrt(np.maximum(moments.squares, 0.0) / count),
         min=low,

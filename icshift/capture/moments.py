@@ -82,7 +82,7 @@ class Moments:
         table[:2, 0] = self.table[:2].sum(1)
         mean = (self.count * self.mean).sum(0) / np.maximum(table[0, 0], 1)
         table[2, 0] = mean
-        table[3, 0] = self.squares.sum(0)
+        table[3, 0] = self.squares.sum(0) + (self.count * (self.mean - mean) ** 2).sum(0)
         table[4, 0] = self.min.min(0)
         table[5, 0] = self.max.max(0)
         return Moments(table)

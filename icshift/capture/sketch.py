@@ -109,7 +109,7 @@ class Sketch:
         self._raised += weight * (_GROUP - 1 - offset)
         self._lowered += weight * offset
         # A random start, then taking turns, makes the rank errors of neighbouring compactions cancel.
-        self._offset[height] = 1
+        self._offset[height] = _GROUP - 1 - offset
         self._push(height + 1, level[:, TAIL + offset : K - TAIL : _GROUP])
         level[:, TAIL : 2 * TAIL] = level[:, K - TAIL :]
         self._fill[height] = 2 * TAIL

@@ -89,7 +89,7 @@ def print_comparison(console: Console, runs: list[Run], accuracies: list[float])
 
     from icshift.analysis.summary import summary
     from icshift.cli.info import overhead
-    from icshift.reports.terminal import comparison_table
+    from icshift.reports.terminal import comparison_table, facts
 
     before, last = (window.name for window in runs[0].window_list[-2:])
     for phase, meaning in (
@@ -110,11 +110,12 @@ def print_comparison(console: Console, runs: list[Run], accuracies: list[float])
     console.print(Columns([_ribbon(run, (console.width - 4) // 2) for run in runs], padding=(0, 2)))
     console.print()
     for name, run, accuracy in zip(_NAMES, runs, accuracies, strict=True):
-        console.print(
-            f"{name:>10}: test accuracy {accuracy:.3f} on 397 digits; {_percentiles_in_words(run)}", soft_wrap=True
-        )
-    for name, run in zip(_NAMES, runs, strict=True):
-        console.print(f"{name:>10}: {overhead(run)}", style="dim", soft_wrap=True)
+        rows = [
+            (name, f"test accuracy {accuracy:.3f} on 397 digits"),
+            ("", _percentiles_in_words(run)),
+            ("", overhead(run)),
+        ]
+        console.print(facts(rows))
     console.print(
         "One data set and one seed: this is what was measured here, not whether it is why batch norm works.",
         style="dim",
@@ -144,13 +145,13 @@ def _ribbon(run: Run, width: int) -> RenderableType:
 
 
 def _percentiles_in_words(run: Run) -> str:
-    """How far the medians of the last hidden layer wandered, and what became of their spread."""
+    """How far medians of the last hidden layer wandered, and what became of their spread: medians over units."""
     site = _last_input(run)
     windows = run.windows()
     here = windows[(windows["site"] == site) & (windows["phase"] == "train")]
     wandered = here.groupby("unit")["q50"].agg(lambda median: median.max() - median.min()).median()
     spread = here.groupby("window")["std"].median()
     return (
-        f"{site}: the median of a unit wandered over {wandered:.2f}, its sd went from {spread.iloc[0]:.2f} "
-        f"to {spread.iloc[-1]:.2f} (windows' values, median over units)"
+        f"{site}: a unit's median wandered over {wandered:.2f}, its sd went from {spread.iloc[0]:.2f} "
+        f"to {spread.iloc[-1]:.2f}"
     )

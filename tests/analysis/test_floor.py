@@ -18,6 +18,10 @@ HEAVY = ("w2", "w2_scale", "w2_shape", "log_sd_ratio", "psi", "js")
 """Measures whose noise does not shrink exactly like a power of n, or shows the grain of 64 slices."""
 
 
+def null_of(*distributions):
+    return np.concatenate([standardised_null(W1, one) for one in distributions])
+
+
 @lru_cache
 def windows(name, n, count=3, units=200):
     """Windows of the same distribution, so that all drift between them is noise."""
@@ -80,7 +84,7 @@ def test_floor_counts_steps_where_values_of_a_step_belong_together():
 def test_probes_have_no_floor():
     a, b = (distribution(draw("normal", 300, seed=seed), paired=True) for seed in range(2))
     assert floor(W1, a, b).tolist() == [0, 0, 0]
-    assert standardised_null(W1, [a, b]).size == 0
+    assert null_of(a, b).size == 0
 
 
 def test_floor_of_a_single_step_is_unknown():
@@ -88,8 +92,8 @@ def test_floor_of_a_single_step_is_unknown():
     assert np.isnan(floor(W1, one, one)).all()
     assert np.isnan(floor(W1, one, two)).all()
     assert np.isfinite(floor(W1, two, two)).all()
-    assert standardised_null(W1, [one, empty(3)]).size == 0
-    assert standardised_null(W1, [one, two]).size == 3
+    assert null_of(one, empty(3)).size == 0
+    assert null_of(one, two).size == 3
 
 
 def test_floor_is_unknown_for_a_unit_without_values():
@@ -104,7 +108,7 @@ def test_no_null_no_probability():
 
 
 def moved(a, b, *others):
-    return discoveries(p_values(W1, W1.function(a, b), a, b, standardised_null(W1, [a, b, *others])))
+    return discoveries(p_values(W1, W1.function(a, b), a, b, null_of(a, b, *others)))
 
 
 @pytest.mark.parametrize("n", [320, 2000, 5000])
@@ -119,7 +123,7 @@ def test_probabilities_of_noise_are_uniform_in_the_tail():
     below = []
     for name in ("normal", "relu", "bimodal", "saturated"):
         a, b, c = windows(name, 2000)
-        null = standardised_null(W1, [a, b, c])
+        null = null_of(a, b, c)
         below += [p_values(W1, W1.function(x, y), x, y, null) < 0.05 for x, y in ((a, b), (b, c), (a, c))]
     assert 0.02 < np.mean(below) < 0.08
 
@@ -135,7 +139,7 @@ def test_one_unit_in_a_hundred_is_found():
 
 def test_larger_values_are_less_probable():
     a, b = windows("normal", 2000)[:2]
-    null = standardised_null(W1, [a, b])
+    null = null_of(a, b)
     values = np.linspace(0, 0.2, a.units)
     p = p_values(W1, values, a, b, null)
     assert (np.diff(p) <= 0).all()

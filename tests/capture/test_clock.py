@@ -115,6 +115,22 @@ def test_an_evaluation_between_forward_and_optimizer_step_changes_no_step(tmp_pa
     assert run.distribution("eval", "(model)", 1).count.tolist() == [21] * 3
 
 
+def test_an_evaluation_of_a_part_alone_changes_no_step_either(tmp_path: Path) -> None:
+    model = Gan()
+    with Recorder(model, tmp_path / "run") as recorder:
+        for _ in range(3):
+            model.generator(batch(5))
+            model.eval()
+            model.generator(batch(7))
+            model.generator(batch(7))
+            model.train()
+            model.generator(batch(6))
+            recorder.step()
+    run = Run(tmp_path / "run")
+    assert counts(run) == {0: 11, 1: 11, 2: 11}
+    assert run.distribution("eval", "generator", 1).count.tolist() == [42] * 4
+
+
 def test_gradient_accumulation_is_one_step(tmp_path: Path) -> None:
     model, optimizer = pair()
     oracle = Oracle({"(model)": model})

@@ -205,6 +205,19 @@ def test_after_a_forward_that_raised_recording_goes_on(error: type[BaseException
     assert run.distribution("train", "2", 1).count.tolist() == [6] * 2
 
 
+def test_a_forward_that_raised_is_over(tmp_path: Path) -> None:
+    """So a part that is called alone afterwards is not taken for a second call within it."""
+    model = nn.Sequential(nn.Linear(4, 4), Bomb(ValueError), nn.Linear(4, 2)).eval()
+    with Recorder(model, tmp_path / "run"):
+        model(torch.ones(3, 4))
+        with pytest.raises(ValueError, match="inside"):
+            model(torch.ones(4, 4))
+        model[0](torch.ones(5, 4))
+    run = Run(tmp_path / "run")
+    assert [site.name for site in run.sites] == ["0", "2"]
+    assert run.distribution("eval", "0", 1).count.tolist() == [12] * 4
+
+
 class Widening(nn.Linear):
     """Gives more units with every forward: it cannot be one site."""
 

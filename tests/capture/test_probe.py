@@ -253,3 +253,18 @@ def test_a_probe_leaves_gradients_alone(tmp_path: Path) -> None:
         gradients = [parameter.grad.clone() for parameter in model.parameters()]
         recorder.epoch()
     assert all(torch.equal(p.grad, gradient) for p, gradient in zip(model.parameters(), gradients, strict=True))
+
+
+def test_a_probe_puts_the_mode_of_a_torchscript_part_back(tmp_path: Path) -> None:
+    with pytest.warns(DeprecationWarning, match="torch.jit"):
+        scripted = torch.jit.script(nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)))
+    model, inputs = nn.Sequential(nn.Linear(4, 3), scripted), torch.randn(6, 4)
+    norm = scripted.get_submodule("1")
+    before = norm.running_mean.clone()
+    scripted.get_submodule("0").eval()
+    with Recorder(model, tmp_path / "run", probe=Probe(inputs, train_mode=True)) as recorder:
+        model[0](inputs)
+        recorder.epoch()
+    assert [module.training for module in scripted.modules()] == [True, False, True]
+    assert torch.equal(norm.running_mean, before)
+    assert Run(tmp_path / "run").distribution("probe-train", "0", 1).count.tolist() == [6] * 3

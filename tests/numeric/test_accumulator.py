@@ -155,8 +155,9 @@ def test_thinning_keeps_a_row_of_each_stretch_the_same_for_all_units():
     np.testing.assert_array_equal(kept.values[2], rows + 0.5)
 
 
-def test_thinning_leaves_moments_of_everything():
-    steps = [np.split(index_coded(80, 100 * number), (30, 33), axis=1) for number in range(6)]
+@pytest.mark.parametrize("cuts", [(), (30, 33)])
+def test_thinning_leaves_moments_of_everything(cuts):
+    steps = [np.split(index_coded(80, 100 * number), cuts, axis=1) for number in range(6)]
     rows = step_rows(steps, samples=8)
     for number in range(6):
         raw = index_coded(80, 100 * number)

@@ -108,6 +108,15 @@ def test_portions_do_not_matter(portions):
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_errors_of_neighbouring_compactions_cancel():
+    off = []
+    for seed in range(20):
+        values = draw("normal", 40_000, units=1, seed=seed)
+        points, weights = points_of(sketched(values, seed=seed), 0)
+        off.append(np.average(points, weights=weights) - values.mean())
+    assert np.median(np.abs(off)) < 0.001
+
+
 def test_input_is_not_changed():
     values = draw("normal", 3000).astype(np.float32)
     before = values.copy()
