@@ -1,4 +1,4 @@
-"""The four trainings that overhead is measured on: each is a function that runs one step, and its model and optimiser."""
+"""The four trainings that overhead is measured on."""
 
 from __future__ import annotations
 

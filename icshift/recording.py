@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas  # noqa: F401  (pyarrow loads it at its first table; better now than in the middle of a training)
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from icshift.distribution import Distribution, Floats, Half, Ints
 from icshift.errors import RunError
-from icshift.run import FORMAT, MANIFEST, QUANTILE_COLUMNS, Site, Window, kept_units
+from icshift.run import FORMAT, MANIFEST, QUANTILE_COLUMNS, Site, Window, is_run, kept_units
 
 STEP_ROWS = 1_000_000
 """Rows (one a step, site and unit) after which only every second step is kept: about 37 MB of Parquet."""
@@ -150,7 +151,7 @@ def refuse_existing(path: Path, *, force: bool) -> None:
         return
     if not force:
         raise RunError(f"{path} exists and is kept: choose another path, or force to replace the run")
-    if not path.is_dir() or (any(path.iterdir()) and not (path / MANIFEST).exists()):
+    if not path.is_dir() or (any(path.iterdir()) and not is_run(path)):
         raise RunError(f"{path} exists and is no icshift run: even with force it is not replaced; choose another path")
 
 

@@ -88,6 +88,15 @@ def kept_units(site: Site) -> Ints:
     return np.arange(site.units) if site.kept is None else np.array(site.kept)
 
 
+def is_run(path: Path) -> bool:
+    """Whether a directory holds a run, of this or any other format."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and isinstance(manifest.get("format"), int)
+
+
 class Run:
     """A recorded run on disk.
 
@@ -104,7 +113,7 @@ class Run:
                 f"{self.path / MANIFEST} has no proper table of sites ({error}): the run is damaged"
             ) from error
         self._files: dict[int, list[Path]] = {}
-        for file in sorted((self.path / "windows").glob("[!.]*.parquet")):
+        for file in sorted((self.path / "windows").glob("[0-9]*.rank*.parquet")):
             self._files.setdefault(int(file.name.split(".")[0]), []).append(file)
         self.window_list = [_read_window(files) for _, files in sorted(self._files.items())]
         self._loaded: dict[int, dict[tuple[str, str], Distribution]] = {}
@@ -187,7 +196,7 @@ class Run:
             conditions.append(("phase", "==", phase))
         if sites is not None:
             conditions.append(("site", "in", list(sites)))
-        files = sorted((self.path / "steps").glob("[!.]*.parquet"))
+        files = sorted((self.path / "steps").glob("[0-9]*.rank*.parquet"))
         ranks = {file.name.split(".")[1] for file in files}
         frames = []
         for file in files:

@@ -18,6 +18,8 @@ from icshift.distribution import Distribution, Floats
 FALSE_DISCOVERIES = 0.05
 """Expected share of false ones among the units called moved."""
 
+NULL_WINDOWS = 5
+
 NULL_VALUES = 20
 """Values of noise that suffice to fit its distribution."""
 
@@ -45,13 +47,14 @@ def standardised_null(metric: Metric, distribution: Distribution) -> Floats:
 
 
 def pooled_null(own: Floats, nulls: Mapping[int, Floats], window: int) -> Floats:
-    """The null of the compared windows and, where that is less than `NULL_VALUES`, of those nearest to `window`.
+    """The null of the compared windows and of the `NULL_WINDOWS` nearest to `window`, or more for `NULL_VALUES`.
 
-    Not of all: noise changes as a network learns, and early windows can be many times as noisy as late ones.
+    Several, since the units of a site see the same examples: what one window shows is one draw for all of them. Not all
+    windows: noise changes as a network learns, and early windows can be many times as noisy as late ones.
     """
     pooled = own
-    for near in sorted(nulls, key=lambda index: (abs(index - window), index)):
-        if len(pooled) >= NULL_VALUES:
+    for place, near in enumerate(sorted(nulls, key=lambda index: (abs(index - window), index))):
+        if place >= NULL_WINDOWS and len(pooled) >= NULL_VALUES:
             break
         pooled = np.concatenate([pooled, nulls[near]])
     return pooled

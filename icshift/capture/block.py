@@ -15,6 +15,9 @@ from icshift.capture.workspace import Workspace
 from icshift.distribution import Floats, Ints
 from icshift.run import STEP_QUANTILES
 
+_SQUARES_FIT = 1e-15
+"""Values from here to its inverse can be squared and added up in float32."""
+
 
 @dataclass(frozen=True, eq=False)
 class Order:
@@ -49,6 +52,9 @@ def sort(values: Floats, workspace: Workspace) -> Order:
 
 def measure(values: Floats, order: Order) -> Moments:
     """Moments [steps, units] of sorted values, in two passes; the values are used up."""
+    largest = max(np.abs(order.min).max(), np.abs(order.max).max())
+    if not _SQUARES_FIT < largest < 1 / _SQUARES_FIT:
+        values = values.astype(float)
     count = np.maximum(order.finite, 1)
     ones = np.ones(values.shape[2], values.dtype)
     absent = None if order.clean else ~np.isfinite(values)
@@ -61,11 +67,7 @@ def measure(values: Floats, order: Order) -> Moments:
     if absent is not None:
         values[absent] = 0
     rest = np.vecdot(values, ones).astype(float)
-    with np.errstate(over="ignore"):
-        squares = np.vecdot(values, values) - rest * rest / count
-    if not np.isfinite(squares).all():
-        wide = values.astype(float)
-        squares = np.vecdot(wide, wide) - rest * rest / count
+    squares = np.vecdot(values, values) - rest * rest / count
     table = np.empty((6, *count.T.shape))
     table[0] = order.finite.T
     table[1] = values.shape[2] - table[0]

@@ -131,8 +131,8 @@ def _read_once(activations: Tensor) -> Floats:
     if activations.ndim == 3:
         # Down columns NumPy reads memory in its order and is two to three times as fast; along rows PyTorch is.
         values = activations.numpy()
-        values.min(1, out=table[4])
-        values.max(1, out=table[5])
+        table[4] = values.min(1)
+        table[5] = values.max(1)
     else:
         table[4] = activations.amin(3).amin(1).numpy()
         table[5] = activations.amax(3).amax(1).numpy()

@@ -29,8 +29,8 @@ PROBE = "probe"
 
 PROBE_TRAIN = "probe-train"
 
-PROBE_SAMPLES = 1024
-"""Values a unit and forward that a probe's quantiles are made from; the same places every window."""
+FORWARD_SAMPLES = 1024
+"""Values a unit and forward that quantiles are made from where forwards belong to no step: in eval mode, in probes."""
 
 Sink = Callable[[str, Site, StepRows], None]
 
@@ -47,7 +47,6 @@ class Observer:
         self.failed: dict[str, str] = {}
         self.follow: Callable[[str, Tensor], None] | None = None
         self._chosen = sites
-        self._samples = samples
         self._seed = seed
         self._sink = sink
         self._transfer = Transfer()
@@ -56,11 +55,12 @@ class Observer:
         self._open: dict[tuple[str, str], Accumulator] = {}
         self._ticking: dict[bool, dict[Accumulator, None]] = {True: {}, False: {}}
         self._sampler = Sampler(samples, np.random.default_rng([seed, 1]))
+        self._eval_sampler = Sampler(max(samples, FORWARD_SAMPLES), np.random.default_rng([seed, 3]))
         self.restart_probe()
 
     def restart_probe(self) -> None:
         """Make the next probe draw the same places as the one before."""
-        samples = max(self._samples, PROBE_SAMPLES)
+        samples = max(self._sampler.samples, FORWARD_SAMPLES)
         self._probe_sampler = Sampler(samples, np.random.default_rng([self._seed, 2]))
 
     def observe(self, name: str, module: nn.Module, output: Any, phase: str, *, stepping: bool) -> None:
@@ -91,6 +91,7 @@ class Observer:
                 self._transfer.send([], partial(_tick, accumulator, step))
         self._ticking[stepping].clear()
         self._sampler.renew()
+        self._eval_sampler.renew()
         self._probe_sampler.renew()
         self._transfer.deliver(wait=False)
 
@@ -106,12 +107,15 @@ class Observer:
         return any(accumulator.ticks for accumulator in self._open.values())
 
     def distributions(self) -> dict[tuple[str, Site], Distribution]:
-        """What the open window holds so far, by phase and site, in the order of the model's sites."""
+        """What the open window holds so far, by phase and site, both in the order in which they first came."""
         self._transfer.deliver(wait=True)
-        order = {name: place for place, name in enumerate(self.sites)}
-        found = {key: accumulator.distribution() for key, accumulator in self._open.items() if accumulator.ticks}
-        keys = sorted(found, key=lambda key: (key[0], order[key[1]]))
-        return {(phase, self.sites[name]): found[phase, name] for phase, name in keys}
+        phases = list(dict.fromkeys(phase for phase, _ in self._open))
+        return {
+            (phase, site): accumulator.distribution()
+            for phase in phases
+            for name, site in self.sites.items()
+            if (accumulator := self._open.get((phase, name))) is not None and accumulator.ticks
+        }
 
     def new_window(self) -> None:
         """Forget the open window, but not the memory it took."""
@@ -131,7 +135,7 @@ class Observer:
         if 0 in shape:
             return
         activations = by_unit(tensor, site.axis)
-        sampler = self._probe_sampler if phase.startswith(PROBE) else self._sampler
+        sampler = self._sampler if stepping else self._sampler_of(phase)
         rows = sampler.rows(activations)
         table = None
         if rows.numel() != tensor.numel():
@@ -151,6 +155,9 @@ class Observer:
         else:
             self._transfer.send([rows] if table is None else [rows, table], partial(_observe, accumulator))
 
+    def _sampler_of(self, phase: str) -> Sampler:
+        return self._probe_sampler if phase.startswith(PROBE) else self._eval_sampler
+
     def _random(self, phase: str, site: str) -> np.random.Generator:
         """The same in every window, so that a probe of a network that has not changed gives the same sketch."""
         return np.random.default_rng([self._seed, crc32(phase.encode()), crc32(site.encode())])
@@ -159,7 +166,7 @@ class Observer:
         paired = phase.startswith(PROBE)
         return Accumulator(
             units=rows.shape[1],
-            samples=self._probe_sampler.samples if paired else self._samples,
+            samples=(self._sampler if stepping else self._sampler_of(phase)).samples,
             dtype=np.float64 if rows.dtype == torch.float64 else np.float32,
             random=self._random(phase, site.name),
             workspace=self._workspace,

@@ -103,7 +103,7 @@ class Sketch:
         level, weight, offset = self._levels[height], _GROUP**height, self._offset[height]
         level.sort(axis=1)
         # Infinite ends make this NaN for good, which says that there is no bound.
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             largest = np.abs(level[:, TAIL]) + np.abs(level[:, -TAIL - 1])
             self.moved += weight * (np.vecdot(level, self._distances) + self._rounding * largest)
         self._raised += weight * (_GROUP - 1 - offset)

@@ -93,6 +93,8 @@ def _notes(run: Run, table: pd.DataFrame, meaning: str) -> list[str]:
             f"of a rank: {100 * first['rank_error']:.1f} %."
         )
     notes.append("loc scl shp: share of W2² that is change of mean, of sd, of shape.")
+    if table["near_constant"].any():
+        notes.append("constant: an sd of at most 5 % of the site's median; such units are left out of drift.")
     if table["affine_moments"].any():
         notes.append("† Mean and sd here are set by the layer's own weight and bias: only shape is news.")
     stride = int(run.manifest.get("step_stride", 1))

@@ -68,7 +68,7 @@ def units(
     console.print(units_table(shown, metric))
     console.print(
         f"{len(shown)} of {len(table)} units, n = {int(first['n']):,} sampled activations each; "
-        "mean, sd and percentiles of the window.",
+        "mean, sd and percentiles of the window. * moved beyond noise (FDR 5 %), ≈ near-constant.",
         style="dim",
     )
     if not quiet:

@@ -18,26 +18,23 @@ _TREND = 9
 
 
 def report_table(summary: pd.DataFrame, *, wide: bool) -> Table:
-    """A row a site, in model order; `wide` (100 columns and more) has room for the 90th percentile and the largest."""
+    """A row a site, in model order; `wide` (100 columns and more) has room for units, 90th percentile and largest."""
     table = _table()
     table.add_column("site", overflow="fold", min_width=6)
-    for name in ("units", "drift", "floor", "×floor"):
+    for name in ("units", "drift", "floor", "×floor", "p90", "max") if wide else ("drift", "floor", "×floor"):
         table.add_column(name, justify="right", no_wrap=True)
-    if wide:
-        table.add_column("p90", justify="right", no_wrap=True)
-        table.add_column("max", justify="right", no_wrap=True)
     table.add_column("trend", no_wrap=True, min_width=_TREND)
     table.add_column("loc scl shp", justify="right", no_wrap=True)
     table.add_column("moved", justify="right", no_wrap=True)
-    table.add_column("health", overflow="fold", min_width=8)
+    table.add_column("health", no_wrap=True)
     for row in _rows(summary):
-        cells: list[str | Text] = [site_label(row), str(row["units"])]
+        cells: list[str | Text] = [site_label(row), *([str(row["units"])] if wide else [])]
         if isinstance(row.get("trend"), list):
             cells += [number(row["median"]), _floor(row), _ratio(row)]
             cells += [number(row["p90"]), number(row["max"])] if wide else []
             cells += [sparkline(row["trend"], _TREND), _split(row), _moved(row)]
         else:
-            cells += ["–"] * (8 if wide else 6)
+            cells += ["–"] * (len(table.columns) - len(cells) - 1)
         table.add_row(*cells, _health(row))
     return table
 
@@ -76,7 +73,7 @@ def distribution_table(summary: pd.DataFrame) -> Table:
     table.add_column("site", overflow="fold", min_width=6)
     for name in ("units", "n", "mean", "sd", "q15", "q50", "q85", "zeros"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("health", overflow="fold", min_width=8)
+    table.add_column("health", no_wrap=True)
     for row in _rows(summary):
         cells = [number(row[name]) for name in ("mean", "std", "q15", "q50", "q85")]
         zeros = f"{100 * row['zero_share']:.0f}%" if math.isfinite(row["zero_share"]) else "–"
@@ -85,21 +82,21 @@ def distribution_table(summary: pd.DataFrame) -> Table:
 
 
 def units_table(units: pd.DataFrame, value_name: str) -> Table:
-    """A row a unit: its drift with floor and the window's distribution."""
+    """A row a unit: its drift with floor (* where it moved beyond noise) and the window's distribution.
+
+    A near-constant unit is marked by ≈: its drift in sd means little.
+    """
     table = _table()
-    columns = ("unit", value_name, "floor", "×floor", "mean", "sd", "q15", "q50", "q85", "zeros", "")
-    for name in columns:
-        table.add_column(name, justify="left" if not name else "right", no_wrap=bool(name))
+    for name in ("unit", value_name, "floor", "×floor", "mean", "sd", "q15", "q50", "q85", "zeros"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in _rows(units):
-        notes = [text for text, on in (("moved", row["moved"]), ("near-constant", row["near_constant"])) if on]
         table.add_row(
-            str(row["unit"]),
+            f"≈ {row['unit']}" if row["near_constant"] else str(row["unit"]),
             number(row["value"]),
             number(row["floor"]),
-            _times(row["ratio"]),
+            f"{_times(row['ratio'])} {'*' if row['moved'] else ' '}",
             *(number(row[name]) for name in ("mean", "std", "q15", "q50", "q85")),
             f"{100 * row['zero_share']:.0f}%" if math.isfinite(row["zero_share"]) else "–",
-            ", ".join(notes),
         )
     return table
 
@@ -175,5 +172,5 @@ def _health(row: dict[str, Any]) -> Text:
     for name in ("dead", "saturated", "near_constant", "nonfinite"):
         count = row[name]
         if count is not None and count == count and count > 0:  # noqa: PLR0124  (a NaN is a count that is not known)
-            found.append(f"{int(count)} {name.replace('_', '-')}")
-    return Text(", ".join(found), style="yellow") if found else Text("ok", style="green")
+            found.append(f"{int(count)} {name.removeprefix('near_')}")
+    return Text("\n".join(found), style="yellow") if found else Text("ok", style="green")

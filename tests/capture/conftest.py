@@ -1,4 +1,4 @@
-"""What every test of recording needs: one thread, and no trace left by the test before."""
+"""What every test of recording needs: one thread, the same random numbers every time, and no trace left behind."""
 
 from collections.abc import Iterator
 
@@ -16,6 +16,11 @@ GLOBAL_HOOKS = (
     module_hooks._global_forward_pre_hooks,
     module_hooks._global_backward_hooks,
 )
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers_every_time() -> None:
+    torch.manual_seed(7)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,60 @@
+"""Small recorded runs that many tests read."""
+
+import pytest
+import torch
+from torch import nn
+
+from icshift.capture.recorder import Recorder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def small_network(*, batch_norm=False):
+    """fc1 (8 units) with ReLU, and norm1 before it where asked for; fc2 (3 units)."""
+    torch.manual_seed(0)
+    model = nn.Sequential()
+    model.add_module("fc1", nn.Linear(6, 8))
+    if batch_norm:
+        model.add_module("norm1", nn.BatchNorm1d(8))
+    model.add_module("relu1", nn.ReLU())
+    model.add_module("fc2", nn.Linear(8, 3))
+    return model
+
+
+def record_small(path, *, windows=2, batch_norm=False, rate=0.1, probe=True, steps=10):
+    """A real little training, recorded: phases train, eval and probe."""
+    model = small_network(batch_norm=batch_norm)
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+    random = torch.Generator().manual_seed(1)
+    inputs = torch.randn(200, 6, generator=random)
+    classes = (inputs[:, 0] > 0).long() + (inputs[:, 1] > 0).long()
+    with Recorder(model, path, optimizer=optimizer, probe=inputs[:50] if probe else None) as recorder:
+        for _ in range(windows):
+            model.train()
+            for batch in torch.randperm(200, generator=random).split(200 // steps):
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(inputs[batch]), classes[batch]).backward()
+                optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                model(inputs[:60])
+            recorder.epoch()
+    return path
+
+
+@pytest.fixture(scope="session")
+def two_windows(tmp_path_factory):
+    return record_small(tmp_path_factory.mktemp("runs") / "small")
+
+
+@pytest.fixture(scope="session")
+def with_batch_norm(tmp_path_factory):
+    return record_small(tmp_path_factory.mktemp("runs") / "normed", windows=4, batch_norm=True)
+
+
+@pytest.fixture(scope="session")
+def one_window(tmp_path_factory):
+    return record_small(tmp_path_factory.mktemp("runs") / "single", windows=1)

@@ -1,0 +1,147 @@
+"""The demo end to end: every number it exports against SciPy on raw activations that a plain hook kept."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import wasserstein_distance
+from torch import nn
+
+from icshift.demo import BATCH, PROBE_EXAMPLES, RATE, TRAINING_EXAMPLES, WINDOWS, load_digits, network
+from icshift.run import Run
+
+EPOCHS = 30
+RUNS = ("plain", "batch-norm")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The folder where `icshift demo` ran, and what it printed."""
+    folder = tmp_path_factory.mktemp("demo")
+    command = [sys.executable, "-m", "icshift", "demo", "--epochs", str(EPOCHS)]
+    environment = {**os.environ, "COLUMNS": "80"}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, env=environment)
+    return folder / "icshift-demo", done.stdout
+
+
+def raw_activations(*, batch_norm):
+    """The demo's training written out again, with plain hooks: {(phase, site, window): [n, units]}."""
+    torch.set_num_threads(1)
+    digits = load_digits()
+    model = network(batch_norm=batch_norm, seed=0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
+    shuffler = torch.Generator().manual_seed(1)
+    kept, phase = {}, "train"
+
+    def keep(name):
+        def hook(_, __, output):
+            if phase is not None:
+                kept.setdefault((phase, name, window), []).append(output.detach().numpy().copy())
+
+        return hook
+
+    for name, module in model.named_children():
+        if isinstance(module, (nn.Linear, nn.BatchNorm1d)):
+            module.register_forward_hook(keep(name))
+    window = 1
+    for epoch in range(1, EPOCHS + 1):
+        model.train()
+        phase = "train"
+        for batch in torch.randperm(TRAINING_EXAMPLES, generator=shuffler).split(BATCH):
+            loss = nn.functional.cross_entropy(model(digits.train_images[batch]), digits.train_classes[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        if epoch % (EPOCHS // WINDOWS) == 0:
+            model.eval()
+            with torch.no_grad():
+                for phase, images in (("eval", digits.test_images), ("probe", digits.train_images[:PROBE_EXAMPLES])):  # noqa: B007
+                    model(images)
+            window += 1
+    return {key: np.concatenate(parts) for key, parts in kept.items()}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_exported_value_is_scipys_within_the_printed_bound(name, demo):
+    folder, _ = demo
+    raw = raw_activations(batch_norm=name == "batch-norm")
+    table = pd.read_csv(folder / "drift.csv")
+    table = table[table["run"] == name]
+    phases_and_sites = {(phase, site) for phase, site, _ in raw}
+    assert set(zip(table["phase"], table["site"], strict=True)) == phases_and_sites
+    units = {site: activations.shape[1] for (_, site, _), activations in raw.items()}
+    assert len(table) == 2 * (WINDOWS - 1) * sum(units[site] for _, site in phases_and_sites)
+    exact = 0
+    for (phase, site, window), rows in table.groupby(["phase", "site", "window"]):
+        before, after = raw[phase, site, window - 1].astype(float), raw[phase, site, window].astype(float)
+        truth = np.array([wasserstein_distance(x, y) for x, y in zip(before.T, after.T, strict=True)])
+        pooled = np.sqrt((before.var(0) + after.var(0)) / 2)
+        expected = {"w1": truth, "w1_sd": truth / np.maximum(pooled, 0.05 * np.median(pooled))}
+        for metric, values in rows.groupby("metric"):
+            found = values.sort_values("unit")
+            assert found["unit"].tolist() == list(range(units[site]))
+            wrong = np.abs(found["value"] - expected[metric])
+            # What the tables print, and float32's rounding of the activations that are kept.
+            assert (wrong <= found["error"] + 1e-5 * expected[metric] + 1e-9).all(), (phase, site, window, metric)
+            if (found["error"] == 0).all():
+                exact += 1
+    # The probe of 512 and the 397 test images fit in a window whole.
+    assert exact == 2 * 2 * (WINDOWS - 1) * len(units)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_window_counts_every_activation(name, demo):
+    folder, _ = demo
+    steps = EPOCHS // WINDOWS
+    counts = Run(folder / name).windows().groupby("phase")["count"].unique().to_dict()
+    assert {phase: found.tolist() for phase, found in counts.items()} == {
+        "train": [steps * TRAINING_EXAMPLES],
+        "eval": [397],
+        "probe": [PROBE_EXAMPLES],
+    }
+
+
+def test_what_it_prints(demo):
+    _, text = demo
+    assert max(len(line) for line in text.splitlines() if not line.startswith(("Runs", "Next"))) <= 80
+    for expected in (
+        "plain",
+        "batch-norm",
+        "norm3 †",
+        "test accuracy",
+        "spent recording",
+        "drift.csv",
+        "icshift report",
+    ):
+        assert expected in text
+
+
+def test_percentile_ribbons_of_one_unit_of_each(demo):
+    _, text = demo
+    assert text.count("┤") >= 8
+    assert "━" in text
+
+
+def test_a_second_run_is_refused_without_force(demo):
+    folder, _ = demo
+    command = [sys.executable, "-m", "icshift", "demo", "--epochs", "10"]
+    done = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "force" in done.stderr
+
+
+def test_batch_norm_wanders_less(demo):
+    """Theory's R1: over the training the medians of the last hidden sigmoids' inputs wander less with batch norm."""
+    folder, _ = demo
+    wandered = {}
+    for name, site in (("plain", "fc3"), ("batch-norm", "norm3")):
+        windows = Run(folder / name).windows()
+        here = windows[(windows["site"] == site) & (windows["phase"] == "train")]
+        medians = here.groupby("unit")["q50"]
+        wandered[name] = (medians.max() - medians.min()).median() / here.groupby("window")["std"].median().iloc[-1]
+    assert wandered["batch-norm"] < wandered["plain"]
