@@ -5,6 +5,7 @@ The numbers are of a fixed set of distributions, not of a training, so that they
 
 import difflib
 import os
+import re
 from dataclasses import asdict
 from pathlib import Path
 
