@@ -27,13 +27,15 @@ NULL_VALUES = 20
 def floor(metric: Metric, a: Distribution, b: Distribution) -> Floats:
     """What `metric` between a and b would show by sampling noise alone [units].
 
-    The root mean square of both windows' scaled half distances. 0 for two probes: with the same inputs in both there
-    is no sampling noise. NaN where a window has fewer than two steps.
+    The root mean square of both windows' scaled half distances; of the one window that has at least two steps, if the
+    other has not; NaN if neither has. 0 for two probes: with the same inputs in both there is no sampling noise.
     """
     parts = [_scaled(metric, own, a, b) for own in (a, b) if own.halves is not None]
     if not parts:
         return np.zeros(a.units)
-    return np.sqrt(np.mean(np.square(parts), axis=0))
+    squares = np.square(parts)
+    known = np.isfinite(squares).sum(0)
+    return np.sqrt(np.nansum(squares, axis=0) / np.where(known, known, np.nan))
 
 
 def standardised_null(metric: Metric, distribution: Distribution) -> Floats:

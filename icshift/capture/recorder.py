@@ -305,13 +305,14 @@ class Recorder:
     @contextmanager
     def _timed(self) -> Iterator[None]:
         """Adds to the overhead, and ends the recording where it fails: a full disk must not end the training."""
-        started = time.perf_counter()
+        # Hooks that run within, as in a probe, add their time too: it must not count twice.
+        started, before = time.perf_counter(), self._spent
         try:
             yield
         except Exception as error:  # noqa: BLE001
             self._give_up(error)
         finally:
-            self._spent += time.perf_counter() - started
+            self._spent = before + time.perf_counter() - started
 
     def _give_up(self, error: Exception) -> None:
         # The optimiser's hooks stay: this may run in one of them, and none can go while they are being called.

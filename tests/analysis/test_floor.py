@@ -90,7 +90,9 @@ def test_probes_have_no_floor():
 def test_floor_of_a_single_step_is_unknown():
     one, two = distribution(draw("normal", 300), steps=1), distribution(draw("normal", 300, seed=1), steps=2)
     assert np.isnan(floor(W1, one, one)).all()
-    assert np.isnan(floor(W1, one, two)).all()
+    assert np.isnan(floor(W1, one, one)).all()
+    noise_of_two = floor(W1, two, two) * np.sqrt((1 / 300 + 1 / 300) / (2 / 300))
+    np.testing.assert_allclose(floor(W1, one, two), noise_of_two)
     assert np.isfinite(floor(W1, two, two)).all()
     assert null_of(one, empty(3)).size == 0
     assert null_of(one, two).size == 3
