@@ -121,11 +121,6 @@ class Recording:
         self.flush()
         self.update({**changes, "finished": True})
 
-    @property
-    def bytes_written(self) -> int:
-        """Size of the run on disk now."""
-        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
-
     def _thin(self, segment: Path) -> None:
         table = pq.read_table(segment, partitioning=None)
         kept = table["step"].to_numpy() % self.stride == 0

@@ -109,13 +109,11 @@ def print_comparison(console: Console, runs: list[Run], accuracies: list[float])
     )
     console.print(Columns([_ribbon(run, (console.width - 4) // 2) for run in runs], padding=(0, 2)))
     console.print()
+    words = []
     for name, run, accuracy in zip(_NAMES, runs, accuracies, strict=True):
-        rows = [
-            (name, f"test accuracy {accuracy:.3f} on 397 digits"),
-            ("", _percentiles_in_words(run)),
-            ("", overhead(run)),
-        ]
-        console.print(facts(rows))
+        lines = [f"test accuracy {accuracy:.3f} on 397 digits", _percentiles_in_words(run), overhead(run)]
+        words += [(name if not i else "", line) for i, line in enumerate(lines)]
+    console.print(facts(words))
     console.print(
         "One data set and one seed: this is what was measured here, not whether it is why batch norm works.",
         style="dim",
@@ -152,6 +150,6 @@ def _percentiles_in_words(run: Run) -> str:
     wandered = here.groupby("unit")["q50"].agg(lambda median: median.max() - median.min()).median()
     spread = here.groupby("window")["std"].median()
     return (
-        f"{site}: a unit's median wandered over {wandered:.2f}, its sd went from {spread.iloc[0]:.2f} "
+        f"{site}: a unit's median wandered over {wandered:.2f}, its sd went {spread.iloc[0]:.2f} "
         f"to {spread.iloc[-1]:.2f}"
     )
