@@ -38,7 +38,7 @@ def export(
     """
     import pandas as pd
 
-    from icshift.analysis.drift import drift
+    from icshift.analysis.drift import default_phase, drift
     from icshift.analysis.metrics import METRICS
     from icshift.cli.output import screen, write_file
     from icshift.reports.tabular import as_csv, by_suffix
@@ -47,7 +47,8 @@ def export(
     render = as_csv if str(output) == "-" else by_suffix(output.suffix)
     metrics = list(METRICS) if metric == ["all"] else metric or ["w1", "w1_sd"]
     opened = Run(run)
-    phases = phase or [name for name in opened.phases if reference != f"phase:{name}"]
+    # With nothing to choose from, the default phase tells what is missing.
+    phases = phase or [name for name in opened.phases if reference != f"phase:{name}"] or [default_phase(opened)]
     frames = [drift(opened, metrics=metrics, reference=reference, phase=name, sites=site) for name in phases]
     filled = [frame for frame in frames if len(frame)]
     table = pd.concat(filled, ignore_index=True) if filled else frames[0]

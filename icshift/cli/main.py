@@ -59,7 +59,8 @@ def _run(arguments: list[str]) -> int:
     except typer.TyperException as error:
         return _fail(error.format_message() if hasattr(error, "format_message") else str(error))
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted") and 130
+        _fail("interrupted")
+        return 130
     except BrokenPipeError:
         # The reader of a pipe has seen enough; the interpreter must not complain when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,9 @@ import pytest
 import icshift
 from icshift.analysis.drift import COLUMNS
 from icshift.analysis.metrics import METRICS
+from icshift.recording import Recording
+from icshift.run import Site, Window
+from tests.recorded import distribution
 
 
 def icshift_command(*arguments, cwd=None, **environment):
@@ -189,6 +193,28 @@ MISTAKES = {
     "no site given": (["units", "RUN"], "--site"),
     "too few rows": (["report", "RUN", "--top", "0"], "--top"),
 }
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["report"], ["export", "-o", "-"], ["export", "-o", "x.csv"], ["units", "--site", "fc1"]],
+    ids=" ".join,
+)
+def test_a_run_without_windows_is_one_line(arguments, tmp_path):
+    Recording(tmp_path / "run", {"sites": [asdict(Site("fc1", "Linear", axis=1, units=3))]})
+    done = icshift_command(arguments[0], "run", *arguments[1:], cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "no windows yet" in done.stderr
+
+
+def test_a_reference_phase_that_is_the_only_one_is_one_line(tmp_path):
+    path = tmp_path / "run"
+    site = Site("fc1", "Linear", axis=1, units=3)
+    recording = Recording(path, {"sites": [asdict(site)]})
+    recording.write_window(Window(1, "1", 0, 9, True), {("train", site): distribution(np.ones((3, 10)))})
+    done = icshift_command("export", path, "-o", "-", "--reference", "phase:train")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "is the phase itself" in done.stderr
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
