@@ -2,13 +2,18 @@
 
 Every file is written aside and renamed into place, so whoever kills the process leaves files that are
 whole, and a run that says it is unfinished.
+
+The processes of a distributed training share a directory without a word to each other: each creates what
+is not there yet, and writes, replaces and deletes only files with its own rank in their names. Only rank 0
+judges what was there before, for it alone writes the file by which an old run is told from a new one. (With
+a barrier the others could wait for its judgement; but then recording could hang a training.)
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,15 +26,27 @@ import pyarrow.parquet as pq
 
 from icshift.distribution import Distribution, Floats, Half, Ints
 from icshift.errors import RunError
-from icshift.run import FORMAT, MANIFEST, QUANTILE_COLUMNS, Site, Window, is_run, kept_units
+from icshift.run import (
+    FORMAT,
+    MANIFEST,
+    MANIFEST_NAME,
+    PART_NAME,
+    QUANTILE_COLUMNS,
+    Site,
+    Window,
+    is_run,
+    kept_units,
+    rank_in,
+)
 
 STEP_ROWS = 1_000_000
 """Rows (one a step, site and unit) after which only every second step is kept: about 37 MB of Parquet."""
 
-
 _BUFFERED_VALUES = 1 << 20
 """Values a site and phase that wait for the next flush: 4 MiB of float32."""
 
+_ASIDE = re.compile(r"\.(.+)\.[0-9]+")
+_FOLDERS = ("windows", "steps")
 _FLOATS = ("mean", "std", "min", "max", "zero_share")
 
 
@@ -49,15 +66,17 @@ class StepRows:
 
 
 class Recording:
-    """A run directory being written by one process (`rank`)."""
+    """A run directory being written by one process: number `rank` of `ranks` that write to it."""
 
-    def __init__(self, path: Path, manifest: dict[str, Any], *, force: bool = False, rank: int = 0) -> None:
-        """Create the directory. Raises `RunError` if the path exists, unless `force` and it is a run."""
-        refuse_existing(path, force=force)
-        if path.exists():
-            shutil.rmtree(path)
-        for folder in ("windows", "steps"):
-            (path / folder).mkdir(parents=True)
+    def __init__(
+        self, path: Path, manifest: dict[str, Any], *, force: bool = False, rank: int = 0, ranks: int = 1
+    ) -> None:
+        """Create what the other ranks did not. Raises `RunError` where `refuse_existing` does."""
+        refuse_existing(path, force=force, rank=rank, ranks=ranks)
+        if force:
+            _delete(path, rank, ranks)
+        for folder in _FOLDERS:
+            (path / folder).mkdir(parents=True, exist_ok=True)
         self.path = path
         self.stride = 1
         self._rank = rank
@@ -65,6 +84,7 @@ class Recording:
             "format": FORMAT,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "finished": False,
+            "ranks": ranks,
             **manifest,
         }
         self._segments: dict[Path, int] = {}
@@ -76,7 +96,7 @@ class Recording:
         """Replace some entries of the manifest."""
         self._manifest |= {**changes, "step_stride": self.stride}
         text = json.dumps(self._manifest, indent=1, allow_nan=False)
-        _write_aside(self.path / MANIFEST, lambda aside: aside.write_text(text))
+        _write_aside(self.path / _manifest_name(self._rank), lambda aside: aside.write_text(text))
 
     def write_window(self, window: Window, distributions: dict[tuple[str, Site], Distribution]) -> None:
         """Write, or write again, one window: `distributions` by phase and site."""
@@ -140,18 +160,53 @@ class Recording:
         )
 
 
-def refuse_existing(path: Path, *, force: bool) -> None:
-    """Raise `RunError` where a new run must not go."""
+def refuse_existing(path: Path, *, force: bool, rank: int = 0, ranks: int = 1) -> None:
+    """Raise `RunError` where this rank must not write.
+
+    Rank 0 takes a path that holds nothing but what the other ranks may have made just now; with `force` also one that
+    holds a run. The others take any directory that has no files of theirs, with `force` any.
+    """
+    if not 0 <= rank < ranks:
+        raise RunError(f"rank {rank} of {ranks}: ranks count from 0, so it must be at least 0 and less than {ranks}")
     if not path.exists():
         return
-    if not force:
+    writers = [writer for _, writer in _contents(path)] if path.is_dir() else [None]
+    if rank:
+        refused = rank in writers or not path.is_dir()
+        replaceable = path.is_dir()
+    else:
+        refused = ranks == 1 or any(writer is None or not 0 < writer < ranks for writer in writers)
+        replaceable = is_run(path) if (path / MANIFEST).exists() else None not in writers
+    if refused and not force:
         raise RunError(f"{path} exists and is kept: choose another path, or force to replace the run")
-    if not path.is_dir() or (any(path.iterdir()) and not is_run(path)):
+    if force and not replaceable:
         raise RunError(f"{path} exists and is no icshift run: even with force it is not replaced; choose another path")
 
 
+def _manifest_name(rank: int) -> str:
+    return f"run.rank{rank}.json" if rank else MANIFEST
+
+
+def _contents(path: Path) -> list[tuple[Path, int | None]]:
+    """What lies in a directory and its folders, manifests first, each with the rank that made it or None."""
+    found = []
+    for folder, pattern in ((path, MANIFEST_NAME), *((path / name, PART_NAME) for name in _FOLDERS)):
+        for file in folder.iterdir() if folder.is_dir() else ():
+            if folder != path or file.name not in _FOLDERS or not file.is_dir():
+                aside = _ASIDE.fullmatch(file.name)
+                found.append((file, rank_in(aside[1] if aside else file.name, pattern)))
+    return found
+
+
+def _delete(path: Path, rank: int, ranks: int) -> None:
+    """Delete the files of this rank; rank 0 deletes also those of ranks that an older, larger run had."""
+    for file, writer in _contents(path):
+        if writer is not None and (writer == rank or (rank == 0 and writer >= ranks)):
+            file.unlink(missing_ok=True)
+
+
 def _write_aside(path: Path, write: Any) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.{os.getpid()}")  # as _ASIDE
     write(aside)
     aside.replace(path)
 

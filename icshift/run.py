@@ -2,8 +2,9 @@
 
 Format 1. A run is a directory:
 
-    run.json                      format, created, finished, versions, model, settings, sites, ledger,
-                                  step_stride, overhead
+    run.json                      format, created, finished, ranks, versions, model, settings, sites,
+                                  ledger, step_stride, overhead
+    run.rank1.json                the same of process 1, and so on
     windows/000001.rank0.parquet  one file a window and process; a row a phase, site and unit:
                                   phase, site, unit, window, count, nonfinite, mean, std, min, max,
                                   zero_share, sampled, w1_error, rank_error,
@@ -15,18 +16,32 @@ Format 1. A run is a directory:
                                   phase, site, step, unit, count, nonfinite, mean, std, min, max,
                                   zero_share, q05, q15, q50, q85, q95
 
-Any Parquet reader takes `windows/` and `steps/` as tables. Steps count from 0, windows from 1. The
-files of several processes (ranks) are merged here, when read; nothing is exchanged while recording.
+Any Parquet reader takes `windows/` and `steps/` as tables. Steps count from 0, windows from 1.
 Files that begin with a dot are being written and are ignored.
+
+Each of the `ranks` processes (1 where `run.json` does not say) of a distributed training writes its own
+files, and they are merged here, when read; nothing is exchanged while recording. Files of ranks that
+`run.json` does not count are left over from something else and are ignored. Merged are:
+
+    distributions  of the same phase, site and window, as samples of the same units. Shards of a site
+                   (tensor parallel) are refused where their numbers of units differ; otherwise nothing
+                   tells them from samples.
+    sites          rank 0's, then those that it lacks, by rank (pipeline parallel). What a window holds of
+                   a site that no manifest names is left out: its writer was killed between the two.
+    finished       where every rank says so; a rank without a manifest has not finished.
+    ledger         rank 0's; then, with their `rank`, entries of modules that it lacks, and those neither
+                   observed nor excluded that differ from all before them.
+    step_stride    the largest. The rest of the manifest, overhead included, is rank 0's.
 """
 
 from __future__ import annotations
 
 import json
+import operator
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from functools import reduce
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +57,10 @@ if TYPE_CHECKING:
 FORMAT = 1
 MANIFEST = "run.json"
 
+MANIFEST_NAME = re.compile(r"run(?:\.rank([1-9][0-9]*))?\.json")
+PART_NAME = re.compile(r"[0-9]+\.rank(0|[1-9][0-9]*)\.parquet")
+"""Names of the files of all ranks: manifests, and what lies in `windows/` and `steps/`."""
+
 STEP_QUANTILES = (0.05, 0.15, 0.50, 0.85, 0.95)
 """Quantiles kept of every step, in columns `QUANTILE_COLUMNS`."""
 
@@ -49,6 +68,8 @@ QUANTILE_COLUMNS = tuple(f"q{round(100 * q):02d}" for q in STEP_QUANTILES)
 
 _ARRAYS = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "w1_error")
 _HALVES = ("odd", "even")
+_AS_MEANT = ("observed", "excluded")
+_LEDGER_ENTRY = operator.itemgetter("module", "state", "reason")
 
 
 @dataclass(frozen=True)
@@ -88,6 +109,12 @@ def kept_units(site: Site) -> Ints:
     return np.arange(site.units) if site.kept is None else np.array(site.kept)
 
 
+def rank_in(name: str, pattern: re.Pattern[str]) -> int | None:
+    """The rank that a file's name tells, or None where it is no such name."""
+    found = pattern.fullmatch(name)
+    return None if found is None else int(found[1] or 0)
+
+
 def is_run(path: Path) -> bool:
     """Whether a directory holds a run, of this or any other format."""
     try:
@@ -97,23 +124,35 @@ def is_run(path: Path) -> bool:
     return isinstance(manifest, dict) and isinstance(manifest.get("format"), int)
 
 
-class Run:
-    """A recorded run on disk.
+def locate(path: Path) -> Path:
+    """The run at a path or, where that is none, the only run directly in it. Raises `RunError` unless there is one."""
+    if not path.exists():
+        raise RunError(f"no such run: {path}")
+    if (path / MANIFEST).is_file():
+        return path
+    runs = sorted(child for child in path.iterdir() if is_run(child)) if path.is_dir() else []
+    if not runs:
+        raise RunError(f"{path} is no icshift run: it has no {MANIFEST}; give the directory that a recording made")
+    if len(runs) > 1:
+        listed = ", ".join(run.name for run in runs[:8]) + (f", and {len(runs) - 8} more" if len(runs) > 8 else "")
+        raise RunError(f"{path} holds {len(runs)} runs: {listed}; give one of them")
+    return runs[0]
 
-    Raises `RunError` where the path is missing, is no run, or has a format newer than this icshift reads.
+
+class Run:
+    """A recorded run on disk, at the given path or the only one directly in it (see `locate`).
+
+    Raises `RunError` where there is none, or it is damaged or has a format newer than this icshift reads.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.manifest = _read_manifest(self.path)
-        try:
-            self.sites = [_site(entry) for entry in self.manifest["sites"]]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise RunError(
-                f"{self.path / MANIFEST} has no proper table of sites ({error}): the run is damaged"
-            ) from error
+        self.path = locate(Path(path))
+        manifests = _read_manifests(self.path)
+        self.manifest = _merged_manifest(manifests)
+        self.ranks: int = self.manifest["ranks"]
+        self.sites = [_site(entry) for entry in self.manifest["sites"]]
         self._files: dict[int, list[Path]] = {}
-        for file in sorted((self.path / "windows").glob("[0-9]*.rank*.parquet")):
+        for _, file in _of_ranks(self.path / "windows", PART_NAME, self.ranks):
             self._files.setdefault(int(file.name.split(".")[0]), []).append(file)
         self.window_list = [_read_window(files) for _, files in sorted(self._files.items())]
         self._loaded: dict[int, dict[tuple[str, str], Distribution]] = {}
@@ -125,7 +164,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the recording came to its end."""
+        """Whether the recording came to its end, in every process."""
         return bool(self.manifest["finished"])
 
     @property
@@ -191,22 +230,17 @@ class Run:
         import pandas as pd
         import pyarrow.parquet as pq
 
-        conditions: list[tuple[str, str, Any]] = []
-        if phase is not None:
-            conditions.append(("phase", "==", phase))
-        if sites is not None:
-            conditions.append(("site", "in", list(sites)))
-        files = sorted((self.path / "steps").glob("[0-9]*.rank*.parquet"))
-        ranks = {file.name.split(".")[1] for file in files}
+        conditions: list[tuple[str, str, Any]] = [] if phase is None else [("phase", "==", phase)]
+        conditions += [] if sites is None else [("site", "in", list(sites))]
         frames = []
-        for file in files:
+        for rank, file in _of_ranks(self.path / "steps", PART_NAME, self.ranks):
             with _damage(file):
                 frame = pq.read_table(file, filters=conditions or None, partitioning=None).to_pandas()
-            if len(ranks) > 1:
-                frame["rank"] = int(file.name.split(".")[1].removeprefix("rank"))
+            if self.ranks > 1:
+                frame["rank"] = rank
             frames.append(frame)
         if not frames:
-            return pd.DataFrame(columns=["phase", "site", "step", "unit"])
+            return pd.DataFrame(columns=["phase", "site", "step", "unit", *(["rank"] if self.ranks > 1 else [])])
         steps = pd.concat(frames, ignore_index=True)
         for column in ("phase", "site"):
             steps[column] = steps[column].astype(str)
@@ -216,31 +250,78 @@ class Run:
         import pyarrow.parquet as pq
 
         if index not in self._loaded:
-            merged: dict[tuple[str, str], Distribution] = {}
+            sites = {site.name: site for site in self.sites}
+            found: dict[tuple[str, str], dict[Path, Distribution]] = {}
             for file in self._files[index]:
                 with _damage(file):
                     parts = _distributions(pq.read_table(file, partitioning=None))
                 for key, part in parts.items():
-                    merged[key] = merged[key].merge(part) if key in merged else part
-            self._loaded[index] = merged
+                    found.setdefault(key, {})[file] = part
+            self._loaded[index] = {
+                (phase, site): _merged_distribution(sites[site], parts)
+                for (phase, site), parts in found.items()
+                if site in sites
+            }
         return self._loaded[index]
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise RunError(f"no such run: {path}")
-    file = path / MANIFEST
-    if not file.is_file():
-        raise RunError(f"{path} is no icshift run: it has no {MANIFEST}; give the directory that a recording made")
+def _of_ranks(folder: Path, pattern: re.Pattern[str], ranks: int) -> list[tuple[int, Path]]:
+    """Ranks and files of a folder, in order; without those of ranks that the run does not count."""
+    found = [(rank_in(file.name, pattern), file) for file in folder.glob("*")]
+    return sorted((rank, file) for rank, file in found if rank is not None and rank < ranks)
+
+
+def _read_manifests(path: Path) -> dict[int, dict[str, Any]]:
+    """The manifests that are there, by rank, 0 first."""
+    first = _read_manifest(path / MANIFEST)
+    files = _of_ranks(path, MANIFEST_NAME, first["ranks"])
+    return {0: first} | {rank: _read_manifest(file) for rank, file in files if rank}
+
+
+def _read_manifest(file: Path) -> dict[str, Any]:
+    """A manifest in which all that is merged is there and of the right kind."""
     try:
         manifest = json.loads(file.read_text())
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise RunError(f"{file} cannot be read as JSON ({error}): is it an icshift run?") from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
         raise RunError(f"{file} names no format: is it an icshift run?")
     if manifest["format"] > FORMAT:
-        raise RunError(f"{path} has format {manifest['format']}, this icshift reads up to {FORMAT}: upgrade icshift")
+        raise RunError(f"{file} has format {manifest['format']}, this icshift reads up to {FORMAT}: upgrade icshift")
+    manifest = {"finished": False, "ranks": 1, "ledger": [], "step_stride": 1, **manifest}
+    try:
+        for entry in manifest["sites"]:
+            _site(entry)
+        for entry in manifest["ledger"]:
+            _LEDGER_ENTRY(entry)
+        for key in ("ranks", "step_stride"):
+            operator.index(manifest[key])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{file} has no proper sites, ledger, ranks or step_stride ({error}): the run is damaged"
+        ) from error
     return manifest
+
+
+def _merged_manifest(manifests: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """One manifest for all ranks, as the format says."""
+    sites: dict[str, Any] = {}
+    ledger: list[dict[str, Any]] = []
+    for rank, manifest in manifests.items():
+        for entry in manifest["sites"]:
+            sites.setdefault(entry["name"], entry)
+        modules, told = {entry["module"] for entry in ledger}, {_LEDGER_ENTRY(entry) for entry in ledger}
+        for entry in manifest["ledger"]:
+            missed = entry["state"] not in _AS_MEANT and _LEDGER_ENTRY(entry) not in told
+            if missed or entry["module"] not in modules:
+                ledger.append({**entry, "rank": rank} if rank else entry)
+    everyone = len(manifests) == manifests[0]["ranks"]
+    return manifests[0] | {
+        "sites": list(sites.values()),
+        "ledger": ledger,
+        "finished": everyone and all(manifest["finished"] for manifest in manifests.values()),
+        "step_stride": max(manifest["step_stride"] for manifest in manifests.values()),
+    }
 
 
 def _site(entry: dict[str, Any]) -> Site:
@@ -269,12 +350,8 @@ def _read_window(files: list[Path]) -> Window:
     for file in files:
         with _damage(file):
             windows.append(Window(**json.loads(pq.read_schema(file).metadata[b"icshift"])))
-    return reduce(
-        lambda a, b: Window(
-            a.index, a.name, min(a.first_step, b.first_step), max(a.last_step, b.last_step), a.closed and b.closed
-        ),
-        windows,
-    )
+    first, last = min(window.first_step for window in windows), max(window.last_step for window in windows)
+    return replace(windows[0], first_step=first, last_step=last, closed=all(window.closed for window in windows))
 
 
 def _distributions(table: pa.Table) -> dict[tuple[str, str], Distribution]:
@@ -293,6 +370,26 @@ def _distributions(table: pa.Table) -> dict[tuple[str, str], Distribution]:
             halves=None if (odd.sampled < 0).all() else (odd, even),
         )
     return result
+
+
+def _merged_distribution(site: Site, parts: dict[Path, Distribution]) -> Distribution:
+    """All files' distributions of a site together. Raises `RunError` where they are not of the same units."""
+    units = {part.units: file for file, part in parts.items()}
+    if set(units) != {len(kept_units(site))}:
+        found = ", ".join(f"{count} in {file}" for count, file in sorted(units.items()))
+        raise RunError(
+            f"site {site.name!r} has {len(kept_units(site))} units by the manifest, {found}: shards of a site "
+            "(tensor parallel) cannot be merged; record each rank to a path of its own, or leave the site out"
+        )
+    return _in_pairs(list(parts.values()))
+
+
+def _in_pairs(parts: list[Distribution]) -> Distribution:
+    """All merged, in pairs of pairs: stated errors add up with every merge that a part goes through."""
+    if len(parts) == 1:
+        return parts[0]
+    middle = len(parts) // 2
+    return _in_pairs(parts[:middle]).merge(_in_pairs(parts[middle:]))
 
 
 def _matrix(rows: pa.Table, column: str) -> Floats:

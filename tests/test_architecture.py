@@ -21,7 +21,8 @@ ALLOWED = {
     "reports": {"errors", "reports"},
     "api": {"run", "analysis"},
     "demo": {"errors", "capture"},
-    "cli": {"errors", "_version", "run", "recording", "analysis", "reports", "demo", "cli"},
+    "integrations": {"errors", "capture", "integrations"},
+    "cli": {"errors", "_version", "run", "recording", "capture", "analysis", "reports", "demo", "cli"},
     "__main__": {"cli"},
     "__init__": {"_version", "errors", "api", "capture"},
 }

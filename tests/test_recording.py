@@ -91,10 +91,9 @@ def test_run_without_steps_has_an_empty_series(tmp_path):
 
 def test_ranks_keep_their_own_steps(tmp_path):
     for rank in (0, 1, 10):
-        recording = start(tmp_path / f"of_rank{rank}", site("a"), rank=rank)
+        recording = start(tmp_path / "run", site("a"), rank=rank, ranks=11)
         recording.append_steps("train", site("a"), numbered([0, 1]))
         recording.finish({})
-        shutil.copytree(recording.path, tmp_path / "run", dirs_exist_ok=True)
     table = Run(tmp_path / "run").steps()
     assert len(table) == 18
     for rank in (0, 1, 10):
@@ -265,6 +264,13 @@ def test_whatever_exists_is_kept(tmp_path, make):
     with pytest.raises(RunError, match="exists and is kept") as caught:
         start(tmp_path / "x")
     assert str(tmp_path / "x") in str(caught.value)
+
+
+def test_alone_nobody_else_can_have_made_the_directory(tmp_path):
+    (tmp_path / "run" / "windows").mkdir(parents=True)
+    with pytest.raises(RunError, match="exists and is kept"):
+        refuse_existing(tmp_path / "run", force=False)
+    refuse_existing(tmp_path / "run", force=False, ranks=2)
 
 
 @pytest.mark.parametrize("make", [something_else, a_file])

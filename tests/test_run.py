@@ -12,9 +12,10 @@ import pytest
 
 from icshift.errors import RunError, SelectionError
 from icshift.recording import Recording
-from icshift.run import FORMAT, MANIFEST, QUANTILE_COLUMNS, STEP_QUANTILES, Run, Site, Window, kept_units
+from icshift.run import FORMAT, MANIFEST, QUANTILE_COLUMNS, STEP_QUANTILES, Run, Site, Window, kept_units, locate
 from tests import laws
 from tests.recorded import distribution, of_zoo, site, write_run
+from tests.test_ranks import change, merged_ranks
 from tests.zoo_distributions import ZOO, draw
 
 
@@ -122,39 +123,46 @@ def test_unfinished_run_is_readable(tmp_path):
     assert run.window_list == [window]
 
 
-def merged_ranks(tmp_path, parts, **options):
-    """One run directory with a file of every rank, each with its window."""
-    path = tmp_path / "run"
-    for rank, part in enumerate(parts):
-        alone = write_run(tmp_path / f"of_rank{rank}", [{("train", "a"): part}], rank=rank, **options)
-        shutil.copytree(alone, path, dirs_exist_ok=True)
-    return path
-
-
-@pytest.mark.parametrize("name", ZOO)
-@pytest.mark.parametrize("n", [300, 9000])
-def test_files_of_ranks_are_merged(tmp_path, name, n):
-    parts = [distribution(part) for part in np.split(draw(name, n), (n // 6, n // 2), axis=1)]
-    found = Run(merged_ranks(tmp_path, parts)).distribution("train", "a", 1)
-    laws.assert_stands_for(found, draw(name, n))
-
-
-def test_site_that_only_one_rank_saw(tmp_path):
-    path = merged_ranks(tmp_path, [of_zoo("normal", 300), of_zoo("normal", 300)])
-    other = write_run(tmp_path / "other", [{("eval", "b"): of_zoo("relu", 7)}], rank=2)
-    shutil.copytree(other / "windows", path / "windows", dirs_exist_ok=True)
-    run = Run(path)
-    laws.assert_identical(run.distribution("eval", "b", 1), of_zoo("relu", 7))
-    assert run.distribution("train", "a", 1).count.tolist() == [600] * 3
-
-
 def test_window_of_several_ranks_spans_them_all(tmp_path):
-    path = tmp_path / "run"
     for rank, (first, last, closed) in enumerate(((3, 12, True), (2, 9, False), (4, 13, True))):
-        recording = Recording(tmp_path / f"of_rank{rank}", {"sites": [asdict(site("a"))]}, rank=rank)
+        recording = Recording(tmp_path / "run", {"sites": [asdict(site("a"))]}, rank=rank, ranks=3)
         recording.write_window(Window(1, "e", first, last, closed), {("train", site("a")): of_zoo("normal", 7)})
-        shutil.copytree(recording.path, path, dirs_exist_ok=True)
-    assert Run(path).window_list == [Window(1, "e", 2, 13, closed=False)]
+    assert Run(tmp_path / "run").window_list == [Window(1, "e", 2, 13, closed=False)]
+
+
+def two_in(path):
+    one_window(path / "b")
+    one_window(path / "a")
+
+
+def ten_in(path):
+    for number in range(10):
+        one_window(path / f"run{number}")
+
+
+def deeper(path):
+    one_window(path / "more" / "run")
+
+
+def damaged_in(path):
+    broken_json(path / "run")
+
+
+def test_the_only_run_in_a_directory_is_taken(tmp_path):
+    inner = one_window(tmp_path / "output" / "run")
+    (tmp_path / "output" / "checkpoints").mkdir()
+    (tmp_path / "output" / "log.txt").write_text("hello")
+    assert locate(tmp_path / "output") == locate(inner) == inner
+    run = Run(str(tmp_path / "output"))
+    assert run.path == inner
+    assert run.name == "run"
+    laws.assert_identical(run.distribution("train", "a", 1), of_zoo("normal", 300))
+
+
+def test_a_run_that_holds_runs_is_taken_itself(tmp_path):
+    one_window(tmp_path / "run")
+    two_in(tmp_path / "run")
+    assert Run(tmp_path / "run").path == tmp_path / "run"
 
 
 def nothing(_):
@@ -209,6 +217,10 @@ def newer_format(path):
     [
         (nothing, "no such run"),
         (no_run, f"no icshift run: it has no {MANIFEST}"),
+        (deeper, f"no icshift run: it has no {MANIFEST}"),
+        (damaged_in, f"no icshift run: it has no {MANIFEST}"),
+        (two_in, "holds 2 runs: a, b; give one of them"),
+        (ten_in, "holds 10 runs: run0, run1, run2, run3, run4, run5, run6, run7, and 2 more; give one of them"),
         (is_file, "no icshift run"),
         (broken_json, "cannot be read as JSON"),
         (binary_manifest, "cannot be read as JSON"),
@@ -225,6 +237,51 @@ def test_what_is_no_run_is_refused(tmp_path, damage, message):
     with pytest.raises(RunError, match=message) as caught:
         Run(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        "{",
+        "[1]",
+        "{}",
+        {"format": FORMAT + 1},
+        {"sites": None},
+        {"sites": [{"name": "a"}]},
+        {"sites": ["a"]},
+        {"ledger": 3},
+        {"ledger": [{"module": "a"}]},
+        {"ranks": "two"},
+        {"step_stride": None},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("rank", [0, 1])
+def test_damaged_manifest_is_named_in_one_line(tmp_path, rank, changes):
+    path = merged_ranks(tmp_path / "run", [of_zoo("normal", 7), of_zoo("normal", 7)])
+    file = path / ("run.rank1.json" if rank else MANIFEST)
+    if isinstance(changes, str):
+        file.write_text(changes)
+    else:
+        change(path, rank, **changes)
+    with pytest.raises(RunError) as caught:
+        Run(path)
+    assert str(caught.value).startswith(f"{file} ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_shards_of_unlike_width_are_refused(tmp_path, shared):
+    path = merged_ranks(tmp_path / "run", [of_zoo("normal", 300, units=units) for units in (3, 4, 4)])
+    if not shared:
+        (path / "windows" / "000001.rank0.parquet").unlink()
+    told = [f"3 in {path}/windows/000001.rank0.parquet"] * shared + [f"4 in {path}/windows/000001.rank"]
+    for ask in (lambda run: run.distribution("train", "a", 1), Run.windows, lambda run: run.phases):
+        with pytest.raises(RunError) as caught:
+            ask(Run(path))
+        for words in ("site 'a' has 3 units", "tensor parallel", "a path of its own", *told):
+            assert words in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 def empty_file(file):
@@ -273,7 +330,7 @@ OF_METADATA = (without_metadata, metadata_is_no_json, metadata_lacks_a_field)
 @pytest.mark.parametrize("damage", [*DAMAGE, *OF_METADATA])
 @pytest.mark.parametrize("rank", [0, 1])
 def test_damaged_window_is_named(tmp_path, damage, rank):
-    path = merged_ranks(tmp_path, [of_zoo("normal", 300), of_zoo("normal", 300)])
+    path = merged_ranks(tmp_path / "run", [of_zoo("normal", 300), of_zoo("normal", 300)])
     file = path / "windows" / f"000001.rank{rank}.parquet"
     damage(file)
     with pytest.raises(RunError) as caught:

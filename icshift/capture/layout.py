@@ -62,11 +62,16 @@ def by_unit(tensor: Tensor, axis: int) -> Tensor:
 def tensors(module: nn.Module, output: Any) -> Iterator[tuple[str, Tensor]]:
     """Every tensor of an output with the suffix that names it: `[0]`, `.logits`, `["h"]` or nothing.
 
+    Of a complex tensor the parts are told apart as `.real` and `.imag`.
     Of recurrent layers only the output sequence counts: the final state repeats its last values. Of attention, only
     what is attended to: its weights belong to positions of the sequence and not to units.
     """
     if isinstance(output, Tensor):
-        yield "", output
+        if output.is_complex():
+            yield ".real", output.real
+            yield ".imag", output.imag.resolve_neg()
+        else:
+            yield "", output
     elif isinstance(output, PackedSequence):
         yield "", output.data
     elif isinstance(module, _FIRST_ALONE) and isinstance(output, tuple):

@@ -1,48 +1,96 @@
-"""The coverage ledger: what became of every module, and why."""
+"""The coverage ledger: what became of every module, why, and what to do about it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from torch import nn
 
-from icshift.capture.sites import ROOT, is_leaf, takes_hooks
+from icshift.capture import walk
+from icshift.capture.sites import is_leaf, type_name
+
+_COMPILED = "it was used, but compiled before the recorder was there; attach first, or call torch.compiler.reset()"
+_BYPASSED = (
+    "its weights were used (they have gradients), but not by calling it: its forward is called directly, or fused into "
+    "its parent; call the module, or watch its parent"
+)
+_FUSED = "MultiheadAttention uses its weights directly; the attention's own output is the site"
+_TORCHSCRIPT = "TorchScript takes no hooks; record the model it was made from"
+_SHARED = "the same module as {}: its calls are told apart by #2, #3, …"
+_NEVER = "it is watched, but no forward went through it while recording; was the model itself called?"
 
 
-def ledger(
-    model: nn.Module, watched: Mapping[str, nn.Module], sites: Iterable[str], failed: Mapping[str, str]
-) -> list[dict[str, str]]:
-    """One entry a module (module, type, state, reason); containers that were not chosen are left out.
+class Coverage:
+    """Notices, while recording, what becomes of every module; `compiled`: something was compiled before."""
 
-    States: observed, failed, never called, excluded.
-    """
-    observed = {_module_of(site, watched) for site in sites}
-    broken = {_module_of(site, watched): reason for site, reason in failed.items()}
-    attention = {
-        f"{name}.out_proj" for name, module in model.named_modules() if isinstance(module, nn.MultiheadAttention)
-    }
-    entries = []
-    for path, module in model.named_modules():
-        name = path or ROOT
-        if name in broken:
-            state, reason = "failed", broken[name]
-        elif name in observed:
-            state, reason = "observed", ""
-        elif name in attention:
-            state, reason = "never called", "MultiheadAttention uses its weights directly; its own output is the site"
-        elif name in watched:
-            state, reason = "never called", f"{name} is watched but gave no floating-point tensor while recording"
-        elif not takes_hooks(module):
-            state, reason = "excluded", "TorchScript takes no hooks"
-        elif is_leaf(module):
-            state, reason = "excluded", "not among the chosen sites"
-        else:
-            continue
-        entries.append({"module": name, "type": type(module).__name__, "state": state, "reason": reason})
-    return entries
+    def __init__(self) -> None:
+        self.owners: dict[str, str] = {}
+        """Names of the modules that gave something, by site."""
+        self.compiled = False
+        self._without: dict[str, str] = {}
+        self._used: set[str] = set()
+
+    def gave_none(self, name: str, output: Any) -> None:
+        """A module gave no tensor at all."""
+        self._without.setdefault(name, f"{type(output).__name__}, no tensor")
+
+    def look_for_gradients(self, watched: Mapping[str, nn.Module]) -> None:
+        """Notice modules that have gradients though they were never called, while these gradients are there."""
+        called = set(self.owners.values()) | self._without.keys()
+        for name in watched.keys() - called:
+            if any(parameter.grad is not None for parameter in watched[name].parameters()):
+                self._used.add(name)
+
+    def ledger(
+        self,
+        model: nn.Module,
+        watched: Mapping[str, nn.Module],
+        sites: Iterable[str],
+        failed: Mapping[str, str],
+        other: Mapping[str, str],
+    ) -> list[dict[str, str]]:
+        """One entry a module (module, type, state, reason); containers that were not chosen are left out.
+
+        `sites` are those recorded, `failed` those given up, and why, `other` those that held no activations, and what.
+        States: observed, failed, not a tensor, bypassed, compiled, never called, excluded.
+        """
+        recorded = {self.owners.get(site, site) for site in sites}
+        broken = {self.owners.get(site, site): reason for site, reason in failed.items()}
+        empty = self._without | {self.owners.get(site, site): found for site, found in other.items()}
+        names = _names(model)
+        attention = [name for module, (name, *_) in names.items() if isinstance(module, nn.MultiheadAttention)]
+        fused = {"out_proj" if name == walk.ROOT else f"{name}.out_proj" for name in attention}
+        entries = []
+        for module, (name, *aliases) in names.items():
+            if name not in watched and walk.takes_hooks(module) and not is_leaf(module):
+                continue
+            states = (
+                (name in broken, "failed", broken.get(name, "")),
+                (name in recorded and bool(aliases), "observed", _SHARED.format(", ".join(aliases))),
+                (name in recorded, "observed", ""),
+                (name in empty, "not a tensor", f"it gave {empty.get(name)}; watch a module around it"),
+                (name in fused, "bypassed", _FUSED),
+                (not walk.takes_hooks(module), "excluded", _TORCHSCRIPT),
+                (name not in watched, "excluded", "not among the chosen sites"),
+                (name in self._used and self.compiled, "compiled", _COMPILED),
+                (name in self._used, "bypassed", _BYPASSED),
+                (True, "never called", _NEVER),
+            )
+            state, reason = next((state, reason) for holds, state, reason in states if holds)
+            entries.append(_entry(name, type_name(module), state, reason))
+        there = {entry["module"] for entry in entries}
+        return entries + [_entry(name, "–", "observed", "until it left the model") for name in sorted(recorded - there)]
 
 
-def _module_of(site: str, watched: Mapping[str, nn.Module]) -> str:
-    """The longest watched module name that a site's name begins with: `lstm#2[0]` comes from `lstm`."""
-    names = [name for name in watched if site == name or site.startswith((f"{name}#", f"{name}[", f"{name}."))]
-    return max(names, key=len, default=site)
+def _entry(module: str, kind: str, state: str, reason: str) -> dict[str, str]:
+    return {"module": module, "type": kind, "state": state, "reason": reason}
+
+
+def _names(model: nn.Module) -> dict[nn.Module, list[str]]:
+    """Every module with all of its names."""
+    names: dict[nn.Module, list[str]] = {}
+    for name, module in walk.every_name(model):
+        if name not in names.setdefault(module, []):
+            names[module].append(name)
+    return names

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from icshift.capture.hook import Hook
-from icshift.capture.sites import is_leaf, normalises, takes_hooks
+from icshift.capture.sites import is_leaf, normalises
+from icshift.capture.walk import modules, takes_hooks
 
 _NOT_ACTIVATIONS = (nn.Dropout, nn.Identity, nn.Flatten)
 
@@ -26,8 +27,13 @@ class Links:
         self.feeds: dict[str, list[str]] = {}
         self.followed: dict[nn.Module, str] = {}
         self._given: dict[int, tuple[weakref.ref[Tensor], str]] = {}
+        self._model = model
         self._handles: list[RemovableHandle] = []
-        for module in filter(takes_hooks, model.modules()):
+
+    def listen(self) -> None:
+        """Put the hooks on."""
+        self.close()
+        for module in filter(takes_hooks, modules(self._model).values()):
             plain = is_leaf(module) and not any(True for _ in module.parameters()) and not list(module.buffers())
             if normalises(module) or (plain and not isinstance(module, _NOT_ACTIVATIONS)):
                 self._handles.append(module.register_forward_pre_hook(Hook(module, self._read)))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -14,7 +12,10 @@ from torch import Tensor, nn
 
 from icshift.capture import moments as exact
 from icshift.capture.accumulator import Accumulator
-from icshift.capture.layout import by_unit, tensors
+from icshift.capture.dense import dense, is_plain
+from icshift.capture.layout import by_unit
+from icshift.capture.notice import notice
+from icshift.capture.padding import Padding
 from icshift.capture.sampler import Sampler
 from icshift.capture.sites import Sites, describe
 from icshift.capture.transfer import Transfer
@@ -38,24 +39,28 @@ Sink = Callable[[str, Site, StepRows], None]
 class Observer:
     """Keeps one accumulator a phase and site for the open window, and the table of sites seen so far.
 
-    `samples` is infinite to keep every activation. Sites that could not be taken in are in `failed`, with
-    the reason, and are left alone from then on. `follow`, if set, is told of every site's tensor.
+    `samples` is infinite to keep every activation; `rank` makes the draws of several processes different ones. Sites
+    that could not be taken in are in `failed`, with the reason, and are left alone from then on; those whose tensors
+    hold no activations are in `other`, with what they held. `follow`, if set, is told of every site's tensor.
     """
 
-    def __init__(self, sites: Sites, samples: float, seed: int, sink: Sink) -> None:
+    def __init__(self, sites: Sites, samples: float, seed: int, sink: Sink, rank: int = 0) -> None:
         self.sites: dict[str, Site] = {}
         self.failed: dict[str, str] = {}
+        self.other: dict[str, str] = {}
         self.follow: Callable[[str, Tensor], None] | None = None
         self._chosen = sites
         self._seed = seed
+        self._rank = rank
         self._sink = sink
         self._transfer = Transfer()
         self._workspace = Workspace()
         self._units: dict[str, Tensor] = {}
         self._open: dict[tuple[str, str], Accumulator] = {}
+        self._begun = False
         self._ticking: dict[bool, dict[Accumulator, None]] = {True: {}, False: {}}
-        self._sampler = Sampler(samples, np.random.default_rng([seed, 1]))
-        self._eval_sampler = Sampler(max(samples, FORWARD_SAMPLES), np.random.default_rng([seed, 3]))
+        self._sampler = Sampler(samples, np.random.default_rng([seed, 1, rank]))
+        self._eval_sampler = Sampler(max(samples, FORWARD_SAMPLES), np.random.default_rng([seed, 3, rank]))
         self.restart_probe()
 
     def restart_probe(self) -> None:
@@ -63,24 +68,46 @@ class Observer:
         samples = max(self._sampler.samples, FORWARD_SAMPLES)
         self._probe_sampler = Sampler(samples, np.random.default_rng([self._seed, 2]))
 
-    def observe(self, name: str, module: nn.Module, output: Any, phase: str, *, stepping: bool) -> None:
-        """Take in a module's output; with `stepping` it belongs to an optimiser's step, whose series is kept."""
-        if name in self.failed:
+    def observe(
+        self,
+        site: str,
+        module: nn.Module,
+        tensor: Tensor,
+        phase: str,
+        *,
+        stepping: bool,
+        padding: Padding | None = None,
+    ) -> None:
+        """Take in a tensor that a module gave; with `stepping` it belongs to an optimiser's step, whose series is kept.
+
+        Never raises.
+        """
+        if site in self.failed:
             return
-        for suffix, tensor in tensors(module, output):
-            site = name + suffix
-            if tensor.is_floating_point() and site not in self.failed:
-                try:
-                    self._take(site, module, tensor.detach(), phase, stepping)
-                except Exception as error:  # noqa: BLE001  The other tensors of this output are recorded all the same.
-                    self.fail(site, error)
-                if self.follow is not None:
-                    self.follow(site, tensor)
+        self._begun |= stepping
+        if not tensor.is_floating_point() or not tensor.ndim:
+            self.other[site] = "a single number" if tensor.is_floating_point() else f"numbers of {tensor.dtype}"
+            return
+        try:
+            if is_plain(tensor):
+                self._take(site, module, tensor, tensor.detach(), 0, phase, stepping, padding)
+            else:
+                with torch._C._DisableFuncTorch():
+                    axis = self.sites[site].axis if site in self.sites else None
+                    plain, leading = dense(tensor.detach(), axis)
+                    if plain is None:
+                        self.other[site] = "no values: on the meta device, or fake"
+                        return
+                    self._take(site, module, tensor, plain, leading, phase, stepping, padding)
+        except Exception as error:  # noqa: BLE001  An error in here must never reach the training.
+            self.fail(site, error)
+        if self.follow is not None:
+            self.follow(site, tensor)
 
     def fail(self, site: str, error: Exception) -> None:
         """Leave this site alone from now on."""
-        self.failed[site] = f"{type(error).__name__}: {error}"
-        warnings.warn(f"icshift stopped recording {site}: {error}", RuntimeWarning, stacklevel=2)
+        self.failed[site] = str(error) if isinstance(error, RecordingError) else f"{type(error).__name__}: {error}"
+        notice(f"icshift stopped recording {site}: {error}")
 
     def tick(self, step: int, *, stepping: bool) -> None:
         """Close the step, or (not `stepping`) the forward, for all of its kind observed since the last tick."""
@@ -90,6 +117,7 @@ class Observer:
             else:
                 self._transfer.send([], partial(_tick, accumulator, step))
         self._ticking[stepping].clear()
+        self._begun &= not stepping
         self._sampler.renew()
         self._eval_sampler.renew()
         self._probe_sampler.renew()
@@ -97,8 +125,8 @@ class Observer:
 
     @property
     def waiting(self) -> bool:
-        """Whether a step has begun: something that belongs to one was observed since the last tick."""
-        return bool(self._ticking[True])
+        """Whether a step has begun: something that belongs to one, were it empty, was observed since the last tick."""
+        return self._begun
 
     @property
     def holding(self) -> bool:
@@ -122,8 +150,20 @@ class Observer:
         for (phase, name), accumulator in self._open.items():
             accumulator.restart(self._random(phase, name))
         self._ticking = {True: {}, False: {}}
+        self._begun = False
 
-    def _take(self, name: str, module: nn.Module, tensor: Tensor, phase: str, stepping: bool) -> None:
+    def _take(
+        self,
+        name: str,
+        module: nn.Module,
+        tensor: Tensor,
+        plain: Tensor,
+        leading: int,
+        phase: str,
+        stepping: bool,
+        padding: Padding | None,
+    ) -> None:
+        """`plain` holds the activations of `tensor`, with `leading` axes before its own."""
         site = self.sites.get(name)
         if site is None:
             site = self.sites[name] = describe(name, module, tensor, self._chosen, self._seed)
@@ -132,13 +172,16 @@ class Observer:
         shape = tensor.shape
         if len(shape) <= site.axis or shape[site.axis] != site.units:
             raise RecordingError(f"{name} had {site.units} units on axis {site.axis}, now its shape is {list(shape)}")
-        if 0 in shape:
+        if 0 in plain.shape:
             return
-        activations = by_unit(tensor, site.axis)
+        kept = None if padding is None or leading else padding.without(plain, site.axis)
+        activations = by_unit(plain, site.axis + leading) if kept is None else kept
+        if not len(activations):
+            return
         sampler = self._sampler if stepping else self._sampler_of(phase)
         rows = sampler.rows(activations)
         table = None
-        if rows.numel() != tensor.numel():
+        if rows.numel() != activations.numel():
             table = exact.moments(activations[None], self._workspace)
         if name in self._units:
             units = self._units[name].to(rows.device)
@@ -160,7 +203,7 @@ class Observer:
 
     def _random(self, phase: str, site: str) -> np.random.Generator:
         """The same in every window, so that a probe of a network that has not changed gives the same sketch."""
-        return np.random.default_rng([self._seed, crc32(phase.encode()), crc32(site.encode())])
+        return np.random.default_rng([self._seed, crc32(phase.encode()), crc32(site.encode()), self._rank])
 
     def _accumulator(self, phase: str, site: Site, rows: Tensor, stepping: bool) -> Accumulator:
         paired = phase.startswith(PROBE)

@@ -93,3 +93,14 @@ def replay(model: nn.Module, probe: Probe, *, training: bool) -> None:
         module.training = training
     for positional, keyword in probe.batches():
         model(*positional, **keyword)
+
+
+def rehearse(model: nn.Module, probe: Probe) -> None:
+    """Fail before the training starts, not at the end of its first window: raises `RecordingError`."""
+    if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
+        return
+    try:
+        with undisturbed(model):
+            replay(model, probe, training=False)
+    except Exception as error:
+        raise RecordingError(f"the probe does not pass through {type(model).__name__}: {error}") from error

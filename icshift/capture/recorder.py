@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import math
-import platform
+import os
+import threading
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
-from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
+from torch.optim.optimizer import Optimizer
 
-from icshift._version import __version__
-from icshift.capture.hook import Hook
-from icshift.capture.ledger import ledger
+from icshift.capture import manifest, traced
+from icshift.capture.attachment import Attachment, Listener
+from icshift.capture.forward import Forward
+from icshift.capture.ledger import Coverage
 from icshift.capture.links import Links
+from icshift.capture.notice import notice
 from icshift.capture.observer import PROBE, PROBE_TRAIN, Observer
-from icshift.capture.probe import Probe, replay, undisturbed
+from icshift.capture.padding import padding
+from icshift.capture.probe import Probe, rehearse, replay, undisturbed
+from icshift.capture.ranks import refuse_waiting, this_process
 from icshift.capture.sites import Selector, Sites, choose
+from icshift.capture.steps import as_list, listen
+from icshift.capture.walk import unwrapped
 from icshift.errors import RecordingError
 from icshift.recording import Recording, StepRows, refuse_existing
 from icshift.run import Site, Window
@@ -35,6 +43,9 @@ _SNAPSHOT_SHARE = 0.02
 """The open window is written with them, unless that takes more than this share of the time since the last time."""
 
 _SEED = 20150211
+
+_backward: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
+"""The backward pass that this thread is in, or -1."""
 
 
 class Recorder:
@@ -52,7 +63,13 @@ class Recorder:
     with `epoch()`, and after `window` steps if that is given. Forwards are recorded under the phase `train` or
     `eval`, after the mode the model is in. `sites` chooses the modules (see `Sites`), `samples` bounds the values a
     unit and step that quantiles are made from ("all": no bound; moments always read every activation). `probe` is a
-    fixed set of inputs (see `Probe`) replayed at the end of every window.
+    fixed set of inputs (see `Probe`) replayed at the end of every window. `mask` is called with the model's arguments
+    and gives a boolean tensor [batch, time] (or [batch]) that is true at positions to leave out, as padding: in every
+    site that has these axes; sites that have not are recorded whole.
+
+    A model within DistributedDataParallel, FSDP or `torch.compile` is recorded as itself. Every process of a
+    distributed training makes its own recorder with the same path; they exchange nothing. What was compiled before
+    is compiled again, once, with the hooks.
 
     Training with a recorder is bit-identical to training without. Raises `RunError` if the path exists (unless
     `force`), `RecordingError` if no module matches or the probe does not pass through the model.
@@ -68,51 +85,77 @@ class Recorder:
         window: int | None = None,
         probe: Probe | Tensor | tuple[Any, ...] | Mapping[str, Any] | None = None,
         samples: int | Literal["all"] = 64,
+        mask: Callable[..., Tensor] | None = None,
         force: bool = False,
     ) -> None:
         if samples != "all" and (not isinstance(samples, int) or samples < 2):
             raise RecordingError(f'samples must be "all" or at least 2 values a unit and step, got {samples!r}')
         if window is not None and window < 1:
             raise RecordingError(f"window must be at least 1 step, got {window}")
-        self.model = model
+        self.model = unwrapped(model)
         self.path = Path(path)
-        refuse_existing(self.path, force=force)
+        self._rank, self._ranks = this_process()
+        refuse_existing(self.path, force=force, rank=self._rank, ranks=self._ranks)
         self._force = force
-        self._optimizers = None if optimizer is None else _as_list(optimizer)
+        self._optimizers = as_list(optimizer)
         self._sites = sites if isinstance(sites, Sites) else Sites(_selectors(sites))
-        self._modules = choose(model, self._sites)
+        self._coverage = Coverage()
+        listener = Listener(self._saw, self._coverage.gave_none, self._entered, self._left, mask)
+        self._attachment = Attachment(self.model, partial(choose, sites=self._sites), listener)
         self._window_steps = window
         self._probe = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
         if self._probe is not None:
             self._probe.size  # noqa: B018  (raises early, before the training starts)
+            if self._ranks > 1:
+                refuse_waiting(self.model, training=self._probe.train_mode)
         self._samples = samples
-        self._observer = Observer(self._sites, math.inf if samples == "all" else samples, _SEED, self._keep_steps)
+        self._observer = Observer(
+            self._sites,
+            math.inf if samples == "all" else samples,
+            _SEED,
+            self._keep_steps,
+            self._rank,
+        )
         self._label: str | None = None
-        self._inside = False
-        self._calls: dict[str, int] = {}
+        self._forward = Forward()
+        self._lock = threading.RLock()
         self._step = 0
         self._window = Window(index=1, name="1", first_step=0, last_step=0, closed=False)
         self._resources: ExitStack | None = None
+        self._links = Links(self.model)
         self._spent = 0.0
 
     def __enter__(self) -> Self:
         if self._resources is not None:
             raise RecordingError("this recorder is recording already, or has been: make a new one")
-        if self._probe is not None:
-            self._rehearse(self._probe)
-        self._recording = Recording(self.path, self._manifest(), force=self._force)
+        if self._probe is not None and not self._rank:
+            rehearse(self.model, self._probe)
+        self._coverage.compiled = traced.compiled_before()
+        settings = {
+            "samples": self._samples,
+            "window_steps": self._window_steps,
+            "max_units": self._sites.max_units,
+            "probe_examples": 0 if self._probe is None else self._probe.size,
+            "seed": _SEED,
+        }
+        beginning = manifest.beginning(self.model, settings)
+        self._recording = Recording(self.path, beginning, force=self._force, rank=self._rank, ranks=self._ranks)
+        self._process = os.getpid()
         self._started = self._flushed = self._snapshot = time.perf_counter()
         self._snapshot_cost = 0.0
-        with ExitStack() as stack:
-            self._attach(stack)
-            self._resources = stack.pop_all()
+        self._attach()
+        traced.compile_again()
+        _recording.add(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._resources is not None
-        with self._resources, self._timed():
+        _recording.discard(self)
+        if os.getpid() != self._process:
+            return  # A child of the process that records: what there is to write is its parent's.
+        with self._lock, self._resources, self._timed():
             self._tick()
             self._close_window(name=None, replay_probe=kind is None)
             self._recording.finish(self._state())
@@ -120,16 +163,28 @@ class Recorder:
             reasons = "; ".join(dict.fromkeys(entry["reason"] for entry in self._ledger()))
             raise RecordingError(f"nothing was recorded in {self.path}: {reasons}")
 
+    @property
+    def steps(self) -> int:
+        """Steps so far."""
+        return self._step
+
+    @property
+    def windows(self) -> int:
+        """Closed windows so far."""
+        return self._window.index - 1
+
     def step(self) -> None:
         """End a step, where no optimiser of PyTorch does it."""
-        with self._timed():
-            self._tick()
+        if os.getpid() == self._process:
+            with self._lock, self._timed():
+                self._tick()
 
     def epoch(self, name: str | None = None) -> None:
         """End a window, by default named after its number, and replay the probe."""
-        with self._timed():
-            self._tick()
-            self._close_window(name, replay_probe=True)
+        if os.getpid() == self._process:
+            with self._lock, self._timed():
+                self._tick()
+                self._close_window(name, replay_probe=True)
 
     @contextmanager
     def phase(self, label: str) -> Iterator[None]:
@@ -154,71 +209,55 @@ class Recorder:
         try:
             yield
         finally:
-            with ExitStack() as stack:
-                self._attach(stack)
-                self._resources = stack.pop_all()
+            self._attach()
 
-    def _attach(self, stack: ExitStack) -> None:
-        self._attached = True
-        stack.callback(setattr, self, "_attached", False)
-        if not self._observer.sites:
-            self._links = Links(self.model)
-            self._observer.follow = self._links.gave
-        self._watching = stack.enter_context(ExitStack())
-        self._watching.callback(self._links.close)
-        for name, module in self._modules.items():
-            act = self._seer(name)
-            self._watching.callback(module.register_forward_hook(Hook(module, act)).remove)
-        # Prepended before every other hook of the model, and called even if the forward raises.
-        enter = self.model.register_forward_pre_hook(Hook(self.model, self._enter_model), prepend=True)
-        leave = self.model.register_forward_hook(Hook(self.model, self._leave_model), always_call=True)
-        self._watching.callback(enter.remove)
-        self._watching.callback(leave.remove)
-        if self._optimizers is None:
-            own = {id(parameter) for parameter in self.model.parameters()}
+    def _attach(self) -> None:
+        with ExitStack() as stack:
+            self._attached = True
+            stack.callback(setattr, self, "_attached", False)
+            if not self._observer.sites:
+                self._links.listen()
+                self._observer.follow = self._links.gave
+            stack.callback(self._links.close)
+            stack.callback(self._attachment.detach)
+            self._attachment.attach()
+            stack.enter_context(listen(self._optimizers, self._attachment, self.step))
+            self._resources = stack.pop_all()
 
-            def after_any(optimizer: Optimizer, *_: Any) -> None:
-                if any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
-                    self.step()
-
-            stack.callback(register_optimizer_step_post_hook(after_any).remove)
-        for optimizer in self._optimizers or []:
-            stack.callback(optimizer.register_step_post_hook(lambda *_: self.step()).remove)
-
-    def _seer(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def saw(module: nn.Module, _: Any, output: Any) -> None:
-            if torch._C._current_graph_task_id() != -1:
-                return  # A checkpointed part is computed again within the backward pass: it was seen already.
-            started = time.perf_counter()
-            self._observe(name, module, output)
+    def _saw(self, name: str, module: nn.Module, suffix: str, tensor: Tensor) -> None:
+        if _backward() != -1:
+            return  # A checkpointed part is computed again within the backward pass: it was seen already.
+        started = time.perf_counter()
+        with self._lock:
+            site = self._forward.site(name, suffix)
+            self._coverage.owners.setdefault(site, name)
+            stepping = self._stepping
+            phase = self._label or ("train" if self.model.training else "eval")
+            self._observer.observe(site, module, tensor, phase, stepping=stepping, padding=self._forward.padding)
+            if not stepping and not self._forward.inside:
+                self._observer.tick(self._step, stepping=False)
             self._spent += time.perf_counter() - started
 
-        return saw
+    def _entered(self, part: nn.Module, mask: Tensor | None) -> None:
+        if _backward() != -1:
+            return
+        self._attachment.refresh()
+        self._forward.enter(part, self.model)
+        if mask is not None:
+            try:
+                self._forward.padding = padding(mask)
+            except Exception as error:
+                with self._timed():
+                    raise RecordingError(f"the mask cannot be used: {error}") from error
 
-    def _observe(self, name: str, module: nn.Module, output: Any) -> None:
-        if self._inside:
-            call = self._calls[name] = self._calls.get(name, 0) + 1
-            if call > 1:
-                name = f"{name}#{call}"
-        training, stepping = self.model.training, self._stepping
-        phase = self._label or ("train" if training else "eval")
-        try:
-            self._observer.observe(name, module, output, phase, stepping=stepping)
-        except Exception as error:  # noqa: BLE001  An error in here must never reach the training.
-            self._observer.fail(name, error)
-        if not stepping and not self._inside:
-            self._observer.tick(self._step, stepping=False)
-
-    def _enter_model(self, *_: Any) -> None:
-        self._inside = True
-        self._calls.clear()
-
-    def _leave_model(self, *_: Any) -> None:
-        self._inside = False
-        self._stop_following()
-        if not self._stepping:
-            with self._timed():
-                self._observer.tick(self._step, stepping=False)
+    def _left(self, part: nn.Module) -> None:
+        if _backward() != -1 or not self._forward.leave(part):
+            return
+        with self._lock:
+            self._stop_following()
+            if not self._stepping:
+                with self._timed():
+                    self._observer.tick(self._step, stepping=False)
 
     def _stop_following(self) -> None:
         if self._observer.follow is not None:
@@ -233,6 +272,8 @@ class Recorder:
     def _tick(self) -> None:
         if not self._observer.waiting:
             return
+        if self._step == self._window.first_step:
+            self._coverage.look_for_gradients(self._attachment.watched)
         self._observer.tick(self._step, stepping=True)
         self._step += 1
         if self._window_steps and self._step - self._window.first_step >= self._window_steps:
@@ -243,7 +284,7 @@ class Recorder:
     def _close_window(self, name: str | None, *, replay_probe: bool) -> None:
         if not self._observer.holding:
             return
-        if replay_probe and self._probe is not None:
+        if replay_probe and self._probe is not None and not self._rank:
             self._replay(self._probe)
         distributions = self._observer.distributions()
         closed = replace(self._window, name=name or str(self._window.index), last_step=self._last_step, closed=True)
@@ -273,16 +314,6 @@ class Recorder:
         self._recording.update(self._state())
         self._flushed = time.perf_counter()
 
-    def _rehearse(self, probe: Probe) -> None:
-        """Fail before the training starts, not at the end of its first window."""
-        if any(nn.parameter.is_lazy(parameter) for parameter in self.model.parameters()):
-            return
-        try:
-            with undisturbed(self.model):
-                replay(self.model, probe, training=False)
-        except Exception as error:
-            raise RecordingError(f"the probe does not pass through {type(self.model).__name__}: {error}") from error
-
     def _replay(self, probe: Probe) -> None:
         self._observer.restart_probe()
         before = self._label
@@ -295,7 +326,7 @@ class Recorder:
                     replay(self.model, probe, training=True)
         except Exception as error:  # noqa: BLE001  As in `_observe`: the training goes on, without the probe.
             self._probe = None
-            warnings.warn(f"icshift stopped replaying the probe: {error}", RuntimeWarning, stacklevel=2)
+            notice(f"icshift stopped replaying the probe: {error}")
         finally:
             self._label = before
 
@@ -316,42 +347,16 @@ class Recorder:
 
     def _give_up(self, error: Exception) -> None:
         # The optimiser's hooks stay: this may run in one of them, and none can go while they are being called.
-        self._watching.close()
+        self._links.close()
+        self._attachment.detach()
         self._observer.new_window()
-        warnings.warn(f"icshift stopped recording to {self.path}: {error}", RuntimeWarning, stacklevel=4)
-
-    def _manifest(self) -> dict[str, Any]:
-        return {
-            "icshift": __version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "model": type(self.model).__name__,
-            "parameters": sum(p.numel() for p in self.model.parameters() if not nn.parameter.is_lazy(p)),
-            "settings": {
-                "samples": self._samples,
-                "window_steps": self._window_steps,
-                "max_units": self._sites.max_units,
-                "probe_examples": 0 if self._probe is None else self._probe.size,
-                "seed": _SEED,
-            },
-            "sites": [],
-            "ledger": [],
-            "steps": 0,
-        }
+        notice(f"icshift stopped recording to {self.path}: {error}", stacklevel=5)
 
     def _state(self) -> dict[str, Any]:
-        followed = {id(module): site for module, site in self._links.followed.items()}
-        modules = {name: id(module) for name, module in self._modules.items()}
-        sites = [
-            replace(
-                site,
-                feeds=tuple(self._links.feeds.get(name, ())),
-                follows=followed.get(modules.get(name.split("#")[0], -1)),
-            )
-            for name, site in self._observer.sites.items()
-        ]
         return {
-            "sites": [asdict(site) for site in sites],
+            "sites": manifest.site_table(
+                self._observer.sites, self._coverage.owners, self._attachment.watched, self._links
+            ),
             "ledger": self._ledger(),
             "steps": self._step,
             "overhead": {
@@ -361,16 +366,21 @@ class Recorder:
         }
 
     def _ledger(self) -> list[dict[str, str]]:
-        return ledger(self.model, self._modules, self._observer.sites, self._observer.failed)
+        seen = self._observer
+        return self._coverage.ledger(self.model, self._attachment.watched, seen.sites, seen.failed, seen.other)
+
+
+_recording: WeakSet[Recorder] = WeakSet()
+
+
+def _let_go() -> None:
+    """In a forked child, as a worker of a DataLoader: the copies of hooks that it inherited are taken off."""
+    for recorder in list(_recording):
+        recorder._attachment.detach()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def _selectors(sites: Any) -> Any:
     return tuple(sites) if isinstance(sites, Iterable) and not isinstance(sites, (str, type)) else sites
-
-
-def _as_list(optimizer: Optimizer | Iterable[Optimizer]) -> list[Optimizer]:
-    optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
-    for one in optimizers:
-        if not isinstance(one, Optimizer):
-            raise RecordingError(f"optimizer must be a torch.optim.Optimizer or several, got {type(one).__name__}")
-    return optimizers

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from icshift.capture.layout import unit_axis
+from icshift.capture.walk import modules, takes_hooks
 from icshift.errors import RecordingError
 from icshift.run import Site
 
-Selector: TypeAlias = "str | type[nn.Module] | Callable[[str, nn.Module], bool]"
+_CARRY_WEIGHTS = (
+    nn.Linear,
+    nn.Bilinear,
+    nn.modules.conv._ConvNd,
+    nn.Embedding,
+    nn.EmbeddingBag,
+    nn.RNNBase,
+    nn.RNNCellBase,
+    nn.MultiheadAttention,
+)
+"""Sites by default even if they have parts, as layers made ready for quantisation have."""
 
-ROOT = "(model)"
-"""Name of the model itself as a site."""
+Selector: TypeAlias = "str | type[nn.Module] | Callable[[str, nn.Module], bool]"
 
 
 @dataclass(frozen=True)
@@ -36,19 +46,25 @@ class Sites:
 
 
 def choose(model: nn.Module, sites: Sites) -> dict[str, nn.Module]:
-    """The chosen modules by name. Raises `RecordingError` if there is none."""
-    named = {name or ROOT: module for name, module in model.named_modules() if takes_hooks(module)}
+    """The chosen modules by name. Raises `RecordingError` if there is none, or none for one of several selectors."""
+    named = {name: module for name, module in modules(model).items() if takes_hooks(module)}
+    names = ", ".join(list(named)[:8])
+    listed = f"its modules: {names}" if names else "TorchScript takes no hooks, give the model it was made from"
     if sites.select is None:
         chosen = {name: module for name, module in named.items() if _is_default(module)}
-    else:
-        selectors = sites.select if isinstance(sites.select, (list, tuple, set, frozenset)) else [sites.select]
-        chosen = {name: module for name, module in named.items() if any(_matches(s, name, module) for s in selectors)}
-    if not chosen:
-        asked = "carries weights or normalises" if sites.select is None else f"matches {sites.select!r}"
-        names = ", ".join(list(named)[:8])
-        listed = f"its modules: {names}" if names else "TorchScript takes no hooks, give the model it was made from"
-        raise RecordingError(f"no module of {type(model).__name__} {asked}; {listed}")
-    return chosen
+        if not chosen:
+            raise RecordingError(f"no module of {type(model).__name__} carries weights or normalises; {listed}")
+        return chosen
+    selectors = sites.select if isinstance(sites.select, (list, tuple, set, frozenset)) else [sites.select]
+    found: dict[str, nn.Module] = {}
+    for selector in selectors:
+        matches = {name: module for name, module in named.items() if _matches(selector, name, module)}
+        if not matches:
+            raise RecordingError(f"no module of {type(model).__name__} matches {selector!r}; {listed}")
+        found |= matches
+    if not found:
+        raise RecordingError(f"sites is empty: nothing of {type(model).__name__} would be watched; {listed}")
+    return {name: module for name, module in named.items() if name in found}
 
 
 def normalises(module: nn.Module) -> bool:
@@ -61,7 +77,8 @@ def describe(name: str, module: nn.Module, tensor: Tensor, sites: Sites, seed: i
     """The site of a tensor seen for the first time. Raises `RecordingError` if it has no unit axis."""
     if tensor.ndim == 0:
         raise RecordingError(f"{name} gives a single number: it has no units")
-    axis = next((axis for glob, axis in sites.axis.items() if fnmatchcase(name, glob)), None)
+    plain = re.sub(r"#\d+", "", name)  # The second call of a module has its units where the first has them.
+    axis = next((a for glob, a in sites.axis.items() if fnmatchcase(name, glob) or fnmatchcase(plain, glob)), None)
     if axis is None:
         axis = unit_axis(module, tensor.ndim)
     if not -tensor.ndim <= axis < tensor.ndim:
@@ -74,7 +91,7 @@ def describe(name: str, module: nn.Module, tensor: Tensor, sites: Sites, seed: i
         kept = tuple(np.sort(drawn).tolist())
     return Site(
         name=name,
-        type=type(module).__name__,
+        type=type_name(module),
         axis=axis,
         units=units,
         kept=kept,
@@ -83,21 +100,26 @@ def describe(name: str, module: nn.Module, tensor: Tensor, sites: Sites, seed: i
     )
 
 
-def takes_hooks(module: nn.Module) -> bool:
-    """Whether forward hooks work on a module: those of TorchScript refuse them."""
-    return not isinstance(module, torch.jit.ScriptModule)
-
-
 def is_leaf(module: nn.Module) -> bool:
     """Whether a module has no parts; a parametrisation (weight norm, LoRA's kind) is no part."""
     return all(name == "parametrizations" for name, _ in module.named_children())
 
 
+def type_name(module: nn.Module) -> str:
+    """The class of a module as its author knows it, before `fully_shard` or a parametrisation changed it."""
+    return type(module).__name__.removeprefix("FSDP").removeprefix("Parametrized")
+
+
 def _is_default(module: nn.Module) -> bool:
     if normalises(module):
         return True
+    if isinstance(module, _CARRY_WEIGHTS):
+        return True
+    # Adapters as PEFT's: the output of the layer and its adapter together is what the layer gave before.
+    if isinstance(getattr(module, "base_layer", None), nn.Module):
+        return True
     carries = any(True for _ in module.parameters(recurse=False)) or hasattr(module, "parametrizations")
-    return carries and (is_leaf(module) or isinstance(module, nn.MultiheadAttention))
+    return carries and is_leaf(module)
 
 
 def _matches(selector: Any, name: str, module: nn.Module) -> bool:

@@ -54,8 +54,7 @@ def info(
         kept = f"{site.units}" if site.kept is None else f"{site.units}, {len(site.kept)} recorded"
         rows.append([site.name, site.type, kept, str(site.axis), ", ".join(site.feeds) or "–", site.follows or "–"])
     console.print(listing(["site", "type", "units", "axis", "feeds", "follows"], rows))
-    missed = [entry for entry in opened.manifest.get("ledger", []) if entry["state"] not in ("observed", "excluded")]
-    for entry in missed:
+    for entry in _missed(opened):
         console.print(
             f"{entry['module']} ({entry['type']}): {entry['state']} – {entry['reason']}", style="yellow", soft_wrap=True
         )
@@ -82,6 +81,19 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("modules", ", ".join(f"{count} {state}" for state, count in ledger.items()) or "–"),
         ("cost", overhead(run)),
     ]
+
+
+def coverage(run: Run) -> str:
+    """How many modules that were to be watched were not, by state; empty where there is none."""
+    states = Counter(entry["state"] for entry in _missed(run))
+    if not states:
+        return ""
+    listed = ", ".join(f"{count} {state}" for state, count in states.items())
+    return f"not covered: {listed} (`icshift info {run.path}` says which and why)"
+
+
+def _missed(run: Run) -> list[dict[str, str]]:
+    return [entry for entry in run.manifest.get("ledger", []) if entry["state"] not in ("observed", "excluded")]
 
 
 def overhead(run: Run) -> str:

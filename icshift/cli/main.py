@@ -16,17 +16,19 @@ from icshift.cli.demo import demo
 from icshift.cli.export import export
 from icshift.cli.info import info
 from icshift.cli.report import report
+from icshift.cli.run import run
 from icshift.cli.units import units
 from icshift.errors import IcshiftError
 
 app = typer.Typer(
     name="icshift",
     help="Measure internal covariate shift: how far the activations of every hidden unit drift while a network trains.",
-    epilog="Record with icshift.Recorder in Python, or try `icshift demo`.",
+    epilog="Record a script with `icshift run train.py`, your own loop with icshift.Recorder; or try `icshift demo`.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command(context_settings={"allow_interspersed_args": False})(run)  # What follows SCRIPT is the script's own.
 for command in (demo, info, report, units, export):
     app.command()(command)
 

@@ -48,7 +48,11 @@ class Oracle:
             if isinstance(module, (nn.RNNBase, nn.LSTMCell, nn.MultiheadAttention)):
                 output = output[0]
             output = output.data if isinstance(output, PackedSequence) else output
-            if isinstance(output, Tensor):
+            if isinstance(output, Tensor) and output.is_complex():
+                for part in ("real", "imag"):
+                    copy = getattr(output.detach(), part).clone()
+                    self._seen.setdefault(f"{name}{call}.{part}", []).append(copy)
+            elif isinstance(output, Tensor):
                 self._seen.setdefault(name + call, []).append(output.detach().clone())
 
         return saw

@@ -1,0 +1,165 @@
+"""Every hook of a recorder on its model: put on, kept up while the model grows, taken off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules import module as registrations
+
+from icshift.capture import traced
+from icshift.capture.hook import Hook
+from icshift.capture.layout import tensors
+from icshift.capture.walk import callable_parts
+from icshift.errors import RecordingError
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told: `saw` each tensor of a chosen module, `gave_none` of an output without any, and of forwards.
+
+    `mask` makes the tensor that `entered` gets from the arguments of the model.
+    """
+
+    saw: Callable[[str, nn.Module, str, Tensor], None]
+    gave_none: Callable[[str, Any], None]
+    entered: Callable[[nn.Module, Tensor | None], None]
+    left: Callable[[nn.Module], None]
+    mask: Callable[..., Tensor] | None
+
+
+class Attachment:
+    """The hooks on one model. `choose` names the modules to watch; it is asked again when the model changes."""
+
+    def __init__(
+        self, model: nn.Module, choose: Callable[[nn.Module], dict[str, nn.Module]], listener: Listener
+    ) -> None:
+        self.watched = choose(model)
+        self.parameters = _ids(model)
+        """Identities of all parameters of the model."""
+        self._model = model
+        self._choose = choose
+        self._listener = listener
+        self._watching: dict[nn.Module, ExitStack] = {}
+        self._following: dict[nn.Module, ExitStack] = {}
+        self._global = ExitStack()
+        self._stale = False
+
+    def attach(self) -> None:
+        """Put all hooks on."""
+        # Modules and parameters that come anywhere may be parts of this model: looked at when it is called next.
+        for listen in (
+            registrations.register_module_module_registration_hook,
+            registrations.register_module_parameter_registration_hook,
+        ):
+            self._global.callback(listen(self._outdate).remove)
+        self._stale = False
+        self._put_on(self.watched)
+
+    def detach(self) -> None:
+        """Take all hooks off, in whatever state things are."""
+        self._global.close()
+        _keep(self._watching, [])
+        _keep(self._following, [])
+
+    def refresh(self) -> bool:
+        """Where modules came, went or were exchanged, hook what is there; tells whether there was reason to look."""
+        if not self._stale:
+            return False
+        self._stale = False
+        try:
+            chosen = self._choose(self._model)
+        except RecordingError:
+            chosen = {}
+        before = set(self._watching)
+        self.parameters = _ids(self._model)
+        self.watched = chosen
+        self._put_on(chosen)
+        if set(self._watching) - before:
+            traced.compile_again()
+        return True
+
+    def _put_on(self, chosen: dict[str, nn.Module]) -> None:
+        """The hooks of exactly these modules, and of the parts whose calls are forwards."""
+        parts = callable_parts(self._model)
+        _keep(self._watching, chosen.values())
+        _keep(self._following, parts)
+        # Parts come last: a forward that is watched itself is seen before it is over.
+        for name, module in chosen.items():
+            if module not in self._watching:
+                self._watching[module] = self._watch(name, module)
+        for part in parts:
+            if part not in self._following:
+                self._following[part] = self._follow(part)
+
+    def _watch(self, name: str, module: nn.Module) -> ExitStack:
+        hooks = ExitStack()
+        saw, gave_none = partial(self._listener.saw, name, module), self._listener.gave_none
+        key = traced.register(saw)
+        hooks.callback(traced.forget, key)
+
+        def act(_: nn.Module, __: Any, output: Any) -> None:
+            found = False
+            for suffix, tensor in tensors(module, output):
+                saw(suffix, tensor)
+                found = True
+            if not found:
+                gave_none(name, output)
+
+        def act_traced(_: nn.Module, __: Any, output: Any) -> None:
+            for suffix, tensor in tensors(module, output):
+                traced.see(tensor, key, suffix)
+
+        hooks.callback(module.register_forward_hook(Hook(module, act, act_traced)).remove)
+        return hooks
+
+    def _follow(self, part: nn.Module) -> ExitStack:
+        hooks, listener = ExitStack(), self._listener
+        mask = listener.mask if part is self._model else None
+        entered = traced.register(lambda _="", given=None: listener.entered(part, given))
+        left = traced.register(lambda: listener.left(part))
+        hooks.callback(traced.forget, entered)
+        hooks.callback(traced.forget, left)
+
+        def enter(_: nn.Module, args: Any, kwargs: dict[str, Any] | None = None) -> None:
+            listener.entered(part, None if mask is None else _made(mask, args, kwargs or {}))
+
+        def enter_traced(_: nn.Module, args: Any, kwargs: dict[str, Any] | None = None) -> None:
+            if mask is None:
+                traced.mark(entered)
+            else:
+                traced.see(mask(*args, **(kwargs or {})), entered, "")
+
+        # Prepended before every other hook, and called even if the forward raises.
+        enters = part.register_forward_pre_hook(
+            Hook(part, enter, enter_traced), prepend=True, with_kwargs=mask is not None
+        )
+        leaves = part.register_forward_hook(
+            Hook(part, lambda *_: listener.left(part), lambda *_: traced.mark(left)), always_call=True
+        )
+        hooks.callback(enters.remove)
+        hooks.callback(leaves.remove)
+        return hooks
+
+    def _outdate(self, *_: Any) -> None:
+        self._stale = True
+
+
+def _keep(hooked: dict[nn.Module, ExitStack], wanted: Iterable[nn.Module]) -> None:
+    for module in hooked.keys() - set(wanted):
+        hooked.pop(module).close()
+
+
+def _made(mask: Callable[..., Tensor], args: Any, kwargs: dict[str, Any]) -> Any:
+    try:
+        return mask(*args, **kwargs)
+    except Exception as error:  # noqa: BLE001  It is told of by whoever reads the mask.
+        return error
+
+
+def _ids(model: nn.Module) -> set[int]:
+    return {id(parameter) for parameter in model.parameters()}

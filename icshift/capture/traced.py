@@ -1,0 +1,84 @@
+"""Hooks within `torch.compile`: two operators that carry what a hook sees out of the compiled graph.
+
+Dynamo would trace a hook's Python, and break the graph or bake its state in. An operator is opaque to it: the graph
+holds a call, and the action behind its key runs at every execution, as an eager hook would. Both operators say that
+they change `TOKEN`: without that a compiler would drop them as dead code, and could change their order.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor
+
+TOKEN = torch.zeros(0)
+
+_actions: dict[int, Callable[..., None]] = {}
+_keys = count(1)
+
+
+def register(action: Callable[..., None]) -> int:
+    """A key for the operators, under which they call `action(suffix, tensor)`, or `action()` for a mark."""
+    key = next(_keys)
+    _actions[key] = action
+    return key
+
+
+def forget(key: int) -> None:
+    """Calls under this key, which stay in graphs that are compiled, do nothing from now on."""
+    _actions.pop(key, None)
+
+
+def see(tensor: Tensor, key: int, suffix: str) -> None:
+    """Put into the graph that is being traced: show this tensor to the action."""
+    torch.ops.icshift.see(tensor.detach(), TOKEN, key, suffix)
+
+
+def mark(key: int) -> None:
+    """Put into the graph that is being traced: call the action."""
+    torch.ops.icshift.mark(TOKEN, key)
+
+
+def compiled_before() -> bool:
+    """Whether anything was compiled in this process so far: such graphs know nothing of hooks that come later."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    return dynamo is not None and sum(dynamo.counters["frames"].values()) > 0
+
+
+def compile_again() -> None:
+    """Drop every compiled graph; the next call of each compiles anew, with the hooks that are there by then."""
+    if compiled_before():
+        torch.compiler.reset()
+        sys.modules["torch._dynamo.utils"].counters.clear()
+
+
+def _see(tensor: Tensor, _: Tensor, key: int, suffix: str) -> None:
+    action = _actions.get(key)
+    if action is not None:
+        action(suffix, tensor)
+
+
+def _mark(_: Tensor, key: int) -> None:
+    action = _actions.get(key)
+    if action is not None:
+        action()
+
+
+def _nothing(*_: Any) -> None:
+    pass
+
+
+# CUDA graphs replay kernels and no Python: these calls must stay outside of them.
+_tags = [tag for name, tag in torch.Tag.__members__.items() if name == "cudagraph_unsafe"]
+_library = torch.library.Library("icshift", "DEF")
+for _schema, _action in (
+    ("see(Tensor seen, Tensor(a!) token, int key, str suffix) -> ()", _see),
+    ("mark(Tensor(a!) token, int key) -> ()", _mark),
+):
+    _name = _library.define(_schema, tags=tuple(_tags))
+    _library.impl(_name, _action, "CompositeExplicitAutograd")
+    _library.impl(_name, _nothing, "Meta")

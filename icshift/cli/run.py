@@ -1,0 +1,167 @@
+"""`icshift run`: a training script under the recorder, as a profiler would run it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from icshift.cli import options
+from icshift.errors import RecordingError, RunError
+
+if TYPE_CHECKING:
+    from icshift.capture.launcher import Launcher
+    from icshift.run import Run
+
+Samples = Annotated[str, typer.Option("--samples", help="Values a unit and step that quantiles are made from, or all.")]
+
+
+def run(
+    script: Annotated[
+        str, typer.Argument(metavar="SCRIPT", help="Script (with -m: module) to run.", show_default=False)
+    ],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARGS]...", help="Its own arguments.", show_default=False)
+    ] = None,
+    module: Annotated[bool, typer.Option("-m", help="SCRIPT is a module, as in python -m.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Directory for the runs, one a model; icshift-runs/SCRIPT by default.",
+            show_default=False,
+        ),
+    ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            "--window",
+            min=1,
+            help="Steps a window; by default a pass over the training DataLoader.",
+            show_default=False,
+        ),
+    ] = None,
+    sites: Annotated[
+        list[str] | None,
+        typer.Option("--sites", help="Name or glob of modules to watch, or all; may be repeated.", show_default=False),
+    ] = None,
+    samples: Samples = "64",
+    forwards: Annotated[
+        bool, typer.Option("--forwards", help="Each forward in training is a step, for want of a PyTorch optimizer.")
+    ] = False,
+    force: options.Force = False,
+    quiet: options.Quiet = False,
+    no_color: options.NoColor = False,
+) -> None:
+    """Run a training script and record it.
+
+    The script runs unchanged, with the arguments that follow it. Every model that a PyTorch optimizer trains is
+    recorded under its own name in the output directory. The exit code is the script's.
+    """
+    from icshift.cli import script as scripts
+
+    target = output or Path("icshift-runs") / (script.rsplit(".", 1)[-1] if module else Path(script).stem)
+    kept: int | Literal["all"] = "all" if samples == "all" else _number(samples)
+    body = scripts.prepare(script, arguments or [], module=module)
+    first = os.environ.get("RANK", "0") == "0"
+    if first:
+        _make_room(target, force=force)
+    launchers: list[Launcher] = []
+    with ExitStack() as recording:
+
+        def record() -> None:
+            from icshift.capture.launcher import Launcher, Settings
+
+            settings = Settings(target, tuple(sites) if sites else None, window, kept, force, forwards)
+            launchers.append(Launcher(settings))
+            recording.enter_context(launchers[0].recording())
+
+        scripts.when_imported("torch", record)
+        code = scripts.run(body)
+    if first:
+        _tell(target, launchers[0] if launchers else None, quiet=quiet, no_color=no_color)
+    sys.stdout.flush()
+    raise typer.Exit(code)
+
+
+def _number(samples: str) -> int:
+    try:
+        return int(samples)
+    except ValueError:
+        raise RecordingError(f"--samples must be a number or all, got {samples!r}") from None
+
+
+def _make_room(target: Path, *, force: bool) -> None:
+    """Refuse, or with `force` delete, runs that are there already; nothing else is ever deleted."""
+    from icshift.run import is_run
+
+    if target.exists() and not target.is_dir():
+        raise RunError(f"{target} is a file: the runs go into a directory, choose another with -o")
+    children = sorted(target.iterdir()) if target.exists() else []
+    old = [path for path in (target, *children) if path.is_dir() and is_run(path)]
+    if old and not force:
+        raise RunError(f"{target} holds a recording already: choose another directory with -o, or replace it with -f")
+    for path in old:
+        shutil.rmtree(path)
+
+
+def _tell(target: Path, launcher: Launcher | None, *, quiet: bool, no_color: bool) -> None:
+    """What was recorded, what was not and why, and what to type next: on stderr, since stdout is the script's."""
+    from icshift.cli.output import screen
+
+    console = screen(no_color=no_color, stderr=True)
+    problems = _problems(launcher)
+    for problem in problems:
+        console.print(f"icshift: {problem}", style="yellow", soft_wrap=True)
+    if quiet or launcher is None or not launcher.recorders:
+        return
+    from icshift.capture.launcher import AUTOMATIC_WINDOW
+    from icshift.cli.info import coverage, overhead
+    from icshift.reports.terminal import listing
+    from icshift.run import Run
+
+    runs = [Run(recorder.path) for recorder in launcher.recorders.values()]
+    rows = [
+        [
+            run.name,
+            run.manifest["model"],
+            str(len(run.sites)),
+            f"{run.manifest['steps']:,}",
+            _windows(run),
+            overhead(run),
+        ]
+        for run in runs
+    ]
+    console.print(f"Recorded in {target}", style="bold", soft_wrap=True)
+    console.print(listing(["run", "model", "sites", "steps", "windows", "cost"], rows))
+    for run in runs:
+        if missed := coverage(run):
+            console.print(f"{run.name}: {missed}", style="yellow", soft_wrap=True)
+    if launcher.automatic:
+        console.print(f"No DataLoader told of epochs: windows of {AUTOMATIC_WINDOW} steps; choose with --window.")
+    elif any(len(run.window_list) < 2 for run in runs):
+        console.print("One window leaves nothing to compare: choose shorter ones with --window.", soft_wrap=True)
+    console.print(f"Next: icshift report {runs[0].path}", style="dim", soft_wrap=True)
+
+
+def _windows(run: Run) -> str:
+    spans = [window.last_step - window.first_step + 1 for window in run.window_list]
+    each = f"{min(spans)}" if min(spans, default=0) == max(spans, default=0) else f"{min(spans)} to {max(spans)}"
+    return f"{len(spans)} of {each} steps" if spans else "0"
+
+
+def _problems(launcher: Launcher | None) -> list[str]:
+    if launcher is None:
+        return ["nothing was recorded: the script did not import torch"]
+    if launcher.forwards or launcher.steps:
+        return launcher.problems or ([] if launcher.recorders else ["nothing was recorded: no model was trained"])
+    return [
+        "no optimizer step was seen; if the script steps by itself, --forwards makes each forward in training a step",
+        *launcher.problems,
+    ]

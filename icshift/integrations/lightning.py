@@ -1,0 +1,81 @@
+"""Recording from a Lightning `Trainer`, whether the package is called `lightning` or `pytorch_lightning`."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from icshift.errors import RecordingError
+from icshift.integrations.session import CUT_SHORT, Session
+
+_PACKAGES = ("lightning.pytorch", "pytorch_lightning")
+
+
+def _base() -> type:
+    """The callback of the package that is loaded, of both if both are, or else of the one that is installed."""
+    loaded = [module for name in _PACKAGES if (module := sys.modules.get(name))]
+    if loaded:
+        return type("Callback", tuple(module.Callback for module in loaded), {})
+    for name in _PACKAGES:
+        if find_spec(name.split(".")[0]):
+            base: type = import_module(name).Callback
+            return base
+    raise RecordingError("neither lightning nor pytorch_lightning is installed: pip install 'icshift[lightning]'")
+
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback, LightningModule, Trainer
+else:
+    Callback = _base()
+
+
+class RecorderCallback(Callback):
+    """Records a `LightningModule` from the first training batch to the last, one window an epoch.
+
+    ::
+
+        from icshift.integrations.lightning import RecorderCallback
+
+        recording = RecorderCallback("runs/a", probe=inputs)
+        trainer = Trainer(max_epochs=10, callbacks=[recording])
+        trainer.fit(module, loader)  # then: icshift report runs/a
+
+    Takes the options of `icshift.Recorder`; with `window` steps decide on windows, not epochs. An epoch's validation
+    is in its window, the sanity check and other uses of the trainer are not recorded. A second `fit` needs a new
+    path: it raises `RunError`.
+    """
+
+    def __init__(self, path: str | Path, **options: Any) -> None:
+        super().__init__()
+        self._session = Session(path, options)
+        self._epoch = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Attach: the optimizers are there, and the sanity check is over."""
+        self._session.start(pl_module)
+        self._epoch = trainer.current_epoch
+
+    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+        """End the window of the epoch before.
+
+        `on_train_epoch_end` comes after the epoch's validation too, but before what the module does in its own, as
+        drawing samples. An epoch resumed in its middle does not start.
+        """
+        if trainer.current_epoch != self._epoch:
+            self._epoch = trainer.current_epoch
+            self._session.next_window()
+
+    def on_train_end(self, *_: Any) -> None:
+        """End the last window and the recording."""
+        self._session.end()
+
+    def on_exception(self, _: Trainer, __: LightningModule, exception: BaseException) -> None:
+        """Keep what was recorded, also at Ctrl+C."""
+        self._session.end(exception)
+
+    def teardown(self, *_: Any, **__: Any) -> None:
+        """End what no other event ended."""
+        self._session.end(CUT_SHORT)
