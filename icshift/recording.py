@@ -42,6 +42,9 @@ from icshift.run import (
 STEP_ROWS = 1_000_000
 """Rows (one a step, site and unit) after which only every second step is kept: about 37 MB of Parquet."""
 
+NO_STEP = -1
+"""Number of rows that belong to a window but to no step of it: they are in no step series."""
+
 _BUFFERED_VALUES = 1 << 20
 """Values a site and phase that wait for the next flush: 4 MiB of float32."""
 
@@ -113,7 +116,7 @@ class Recording:
         buffer = self._buffers.get((phase, site.name))
         if buffer is None:
             buffer = self._buffers[phase, site.name] = _Buffer(phase, site)
-        waiting = np.arange(len(rows.steps))
+        waiting = np.flatnonzero(rows.steps != NO_STEP)
         while len(waiting := waiting[rows.steps[waiting] % self.stride == 0]):
             room = buffer.capacity - buffer.filled
             buffer.append(rows, waiting[:room])

@@ -33,7 +33,7 @@ from icshift.capture.sites import Selector, Sites, choose
 from icshift.capture.steps import as_list, listen
 from icshift.capture.walk import unwrapped
 from icshift.errors import RecordingError
-from icshift.recording import Recording, StepRows, refuse_existing
+from icshift.recording import NO_STEP, Recording, StepRows, refuse_existing
 from icshift.run import Site, Window
 
 FLUSH_SECONDS = 10.0
@@ -120,6 +120,7 @@ class Recorder:
         self._forward = Forward()
         self._lock = threading.RLock()
         self._step = 0
+        self._clocked = False
         self._window = Window(index=1, name="1", first_step=0, last_step=0, closed=False)
         self._resources: ExitStack | None = None
         self._links = Links(self.model)
@@ -156,7 +157,7 @@ class Recorder:
         if os.getpid() != self._process:
             return  # A child of the process that records: what there is to write is its parent's.
         with self._lock, self._resources, self._timed():
-            self._tick()
+            self._tick_rest()
             self._close_window(name=None, replay_probe=kind is None)
             self._recording.finish(self._state())
         if kind is None and not self._observer.sites:
@@ -178,12 +179,13 @@ class Recorder:
         if os.getpid() == self._process:
             with self._lock, self._timed():
                 self._tick()
+                self._clocked = True
 
     def epoch(self, name: str | None = None) -> None:
         """End a window, by default named after its number, and replay the probe."""
         if os.getpid() == self._process:
             with self._lock, self._timed():
-                self._tick()
+                self._tick_rest()
                 self._close_window(name, replay_probe=True)
 
     @contextmanager
@@ -280,6 +282,13 @@ class Recorder:
             self._close_window(name=None, replay_probe=True)
         elif time.perf_counter() - self._flushed >= FLUSH_SECONDS:
             self._flush()
+
+    def _tick_rest(self) -> None:
+        """Forwards that no step followed, as a discriminator's for its generator's sake: the window's, but no step."""
+        if not self._clocked:
+            self._tick()
+        elif self._observer.waiting:
+            self._observer.tick(NO_STEP, stepping=True)
 
     def _close_window(self, name: str | None, *, replay_probe: bool) -> None:
         if not self._observer.holding:

@@ -21,24 +21,28 @@ _actions: dict[int, Callable[..., None]] = {}
 _keys = count(1)
 
 
-def register(action: Callable[..., None]) -> int:
-    """A key for the operators, under which they call `action(suffix, tensor)`, or `action()` for a mark."""
+def register(action: Callable[..., None]) -> Tensor:
+    """A key for the operators, under which they call `action(suffix, tensor)`, or `action()` for a mark.
+
+    It is a tensor, since a compiler takes a number for a constant: then no two layers could share one graph, as those
+    do that are compiled one by one.
+    """
     key = next(_keys)
     _actions[key] = action
-    return key
+    return torch.tensor(key)
 
 
-def forget(key: int) -> None:
+def forget(key: Tensor) -> None:
     """Calls under this key, which stay in graphs that are compiled, do nothing from now on."""
-    _actions.pop(key, None)
+    _actions.pop(int(key), None)
 
 
-def see(tensor: Tensor, key: int, suffix: str) -> None:
+def see(tensor: Tensor, key: Tensor, suffix: str) -> None:
     """Put into the graph that is being traced: show this tensor to the action."""
     torch.ops.icshift.see(tensor.detach(), TOKEN, key, suffix)
 
 
-def mark(key: int) -> None:
+def mark(key: Tensor) -> None:
     """Put into the graph that is being traced: call the action."""
     torch.ops.icshift.mark(TOKEN, key)
 
@@ -56,14 +60,14 @@ def compile_again() -> None:
         sys.modules["torch._dynamo.utils"].counters.clear()
 
 
-def _see(tensor: Tensor, _: Tensor, key: int, suffix: str) -> None:
-    action = _actions.get(key)
+def _see(tensor: Tensor, _: Tensor, key: Tensor, suffix: str) -> None:
+    action = _actions.get(int(key))
     if action is not None:
         action(suffix, tensor)
 
 
-def _mark(_: Tensor, key: int) -> None:
-    action = _actions.get(key)
+def _mark(_: Tensor, key: Tensor) -> None:
+    action = _actions.get(int(key))
     if action is not None:
         action()
 
@@ -76,8 +80,8 @@ def _nothing(*_: Any) -> None:
 _tags = [tag for name, tag in torch.Tag.__members__.items() if name == "cudagraph_unsafe"]
 _library = torch.library.Library("icshift", "DEF")
 for _schema, _action in (
-    ("see(Tensor seen, Tensor(a!) token, int key, str suffix) -> ()", _see),
-    ("mark(Tensor(a!) token, int key) -> ()", _mark),
+    ("see(Tensor seen, Tensor(a!) token, Tensor key, str suffix) -> ()", _see),
+    ("mark(Tensor(a!) token, Tensor key) -> ()", _mark),
 ):
     _name = _library.define(_schema, tags=tuple(_tags))
     _library.impl(_name, _action, "CompositeExplicitAutograd")

@@ -55,8 +55,11 @@ def info(
         rows.append([site.name, site.type, kept, str(site.axis), ", ".join(site.feeds) or "–", site.follows or "–"])
     console.print(listing(["site", "type", "units", "axis", "feeds", "follows"], rows))
     for entry in _missed(opened):
+        where = f" in process {entry['rank']}" if "rank" in entry else ""
         console.print(
-            f"{entry['module']} ({entry['type']}): {entry['state']} – {entry['reason']}", style="yellow", soft_wrap=True
+            f"{entry['module']} ({entry['type']}): {entry['state']}{where} – {entry['reason']}",
+            style="yellow",
+            soft_wrap=True,
         )
 
 
@@ -73,6 +76,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("steps", f"{manifest['steps']:,}" + (f", series of every {stride}th" if stride > 1 else "")),
         ("windows", span),
         ("phases", ", ".join(run.phases) or "none"),
+        *([("processes", f"{run.ranks}")] if run.ranks > 1 else []),
         ("samples", f"{manifest['settings']['samples']} a unit and step for quantiles; moments of every activation"),
         (
             "probe",
@@ -89,7 +93,7 @@ def coverage(run: Run) -> str:
     if not states:
         return ""
     listed = ", ".join(f"{count} {state}" for state, count in states.items())
-    return f"not covered: {listed} (`icshift info {run.path}` says which and why)"
+    return f"Modules not recorded: {listed} (`icshift info {run.path}` says which and why)"
 
 
 def _missed(run: Run) -> list[dict[str, str]]:
@@ -99,9 +103,19 @@ def _missed(run: Run) -> list[dict[str, str]]:
 def overhead(run: Run) -> str:
     """Time spent recording, against the rest of the time between start and end, and the size on disk."""
     cost = run.manifest.get("overhead")
-    size = sum(file.stat().st_size for file in run.path.rglob("*") if file.is_file())
     if not cost:
-        return f"{size / 1e6:.1f} MB"
+        return size(run)
     recording, wall = cost["recording_seconds"], cost["wall_seconds"]
-    rest = max(wall - recording, 1e-9)
-    return f"{recording:.2f} s of {wall:.2f} s spent recording (+{100 * recording / rest:.0f} %), {size / 1e6:.1f} MB"
+    return f"{recording:.2f} s of {wall:.2f} s spent recording ({added_time(run)}), {size(run)}"
+
+
+def added_time(run: Run) -> str:
+    """Time spent recording in % of the rest of the time between start and end."""
+    cost = run.manifest["overhead"]
+    recording, wall = cost["recording_seconds"], cost["wall_seconds"]
+    return f"+{100 * recording / max(wall - recording, 1e-9):.0f} %"
+
+
+def size(run: Run) -> str:
+    """Of all files of a run."""
+    return f"{sum(file.stat().st_size for file in run.path.rglob('*') if file.is_file()) / 1e6:.1f} MB"

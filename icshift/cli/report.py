@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from icshift.cli import options
+from icshift.cli.info import coverage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +56,8 @@ def print_report(console: Console, run: Run, table: pd.DataFrame, meaning: str) 
     console.print(report_table(table, wide=console.width >= 100) if compared else distribution_table(table))
     for line in _notes(run, table, meaning):
         console.print(line, style="dim", highlight=False)
+    if missed := coverage(run):
+        console.print(missed, style="yellow", soft_wrap=True)
 
 
 def heading(run: Run, table: pd.DataFrame) -> str:

@@ -122,7 +122,7 @@ def _tell(target: Path, launcher: Launcher | None, *, quiet: bool, no_color: boo
     if quiet or launcher is None or not launcher.recorders:
         return
     from icshift.capture.launcher import AUTOMATIC_WINDOW
-    from icshift.cli.info import coverage, overhead
+    from icshift.cli.info import added_time, coverage, size
     from icshift.reports.terminal import listing
     from icshift.run import Run
 
@@ -134,12 +134,13 @@ def _tell(target: Path, launcher: Launcher | None, *, quiet: bool, no_color: boo
             str(len(run.sites)),
             f"{run.manifest['steps']:,}",
             _windows(run),
-            overhead(run),
+            added_time(run),
+            size(run),
         ]
         for run in runs
     ]
     console.print(f"Recorded in {target}", style="bold", soft_wrap=True)
-    console.print(listing(["run", "model", "sites", "steps", "windows", "cost"], rows))
+    console.print(listing(["run", "model", "sites", "steps", "windows", "time", "disk"], rows))
     for run in runs:
         if missed := coverage(run):
             console.print(f"{run.name}: {missed}", style="yellow", soft_wrap=True)

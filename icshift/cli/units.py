@@ -47,8 +47,10 @@ def units(
             )
             return
         console = screen(no_color=no_color)
-        console.print(ribbon_title(opened, chosen, unit, series), style="bold", soft_wrap=True)
-        console.print(ribbon(series, width=console.width - 12, height=14))
+        # Percentiles of several processes cannot be put together; each saw batches of the same kind.
+        drawn = series[series["rank"] == series["rank"].min()] if "rank" in series else series
+        console.print(ribbon_title(opened, chosen, unit, drawn), style="bold", soft_wrap=True)
+        console.print(ribbon(drawn, width=console.width - 12, height=14))
         return
     table = most_drifting(opened, chosen, metric, reference, phase)
     shown = table.head(top)
@@ -131,5 +133,6 @@ def ribbon(series: pd.DataFrame, *, width: int, height: int) -> RenderableType:
 def ribbon_title(run: Run, site: Site, unit: int, series: pd.DataFrame) -> str:
     """What the ribbons show, with n."""
     n = int(series["count"].median()) if len(series) else 0
-    what = f"15th, 50th, 85th percentile of each step (≤ {n:,} activations a step)"
+    process = f", process {series['rank'].iloc[0]} of {run.ranks}" if "rank" in series and len(series) else ""
+    what = f"15th, 50th, 85th percentile of each step (≤ {n:,} activations a step{process})"
     return f"{run.path} · {site.name} ({site.type}) unit {unit} · {what}"

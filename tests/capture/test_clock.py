@@ -217,7 +217,11 @@ def test_without_an_optimizer_given_any_that_holds_a_parameter_of_the_model_is_f
             learn(model, later)
             model(batch(2))
             stranger.step()
-    assert counts(Run(tmp_path / "run")) == {0: 6, 1: 8, 2: 8, 3: 2}
+    run = Run(tmp_path / "run")
+    assert counts(run) == {0: 6, 1: 8, 2: 8}
+    assert run.manifest["steps"] == 3
+    (rest,) = set(run.distribution("train", run.sites[0].name, 1).count - 22)
+    assert rest == 2, "the last forward had no step, but is in the window"
 
 
 def test_optimizers_that_were_not_given_end_no_step(tmp_path: Path) -> None:
