@@ -4,10 +4,18 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+import lightning.pytorch
 import pytest
+import torch
+import transformers
+from lightning.pytorch import LightningModule
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
+import icshift
 from icshift.analysis.drift import COLUMNS
 
 ROOT = Path(__file__).parent.parent
@@ -18,7 +26,7 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.S)
 
 
-READING = [line for line in blocks("sh")[-1].splitlines() if line]
+RUNNING, READING = ([line for line in block.splitlines() if line] for block in blocks("sh")[-2:])
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +38,16 @@ def folder(tmp_path_factory):
     return folder
 
 
+def bash(line, folder):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path}
+    return subprocess.run(
+        ["bash", "-c", line], cwd=folder, capture_output=True, text=True, env=environment, check=False
+    )
+
+
 def test_python_runs_and_gives_drift(tmp_path, monkeypatch):
-    (code,) = blocks("python")
+    code = blocks("python")[0]
     monkeypatch.chdir(tmp_path)
     found = {}
     exec(code, found)
@@ -39,18 +55,67 @@ def test_python_runs_and_gives_drift(tmp_path, monkeypatch):
     assert tuple(found["drift"].columns[: len(COLUMNS)]) == COLUMNS
 
 
+class Module(LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 1))
+
+    def forward(self, x):
+        return self.net(x)
+
+    def training_step(self, batch):
+        return self(batch[0]).square().mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_lightning_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    inputs = torch.randn(64, 20)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    trainer = partial(lightning.pytorch.Trainer, **quiet, enable_model_summary=False)
+    loader = DataLoader(TensorDataset(inputs), batch_size=16)
+    exec(blocks("python")[1], {"inputs": inputs, "Trainer": trainer, "module": Module(), "loader": loader})
+    assert len(icshift.open("runs/lightning").window_list) == 10
+
+
+def test_transformers_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    size = {"n_embd": 8, "n_layer": 1, "n_head": 1, "vocab_size": 11, "n_positions": 8}
+    ids = torch.randint(0, 11, (16, 6))
+    arguments = transformers.TrainingArguments(
+        "out", num_train_epochs=2, report_to=[], save_strategy="no", disable_tqdm=True, use_cpu=True
+    )
+    given = {
+        "Trainer": transformers.Trainer,
+        "model": transformers.GPT2LMHeadModel(transformers.GPT2Config(**size)),
+        "arguments": arguments,
+        "data": [{"input_ids": row, "labels": row} for row in ids],
+        "ids": ids,
+    }
+    exec(blocks("python")[2], given)
+    assert len(icshift.open("runs/transformers").window_list) == 2
+
+
+def test_a_script_runs(tmp_path):
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for line in RUNNING:
+        done = bash(line, tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
+    assert "Recorded in" in bash(RUNNING[0].replace("run ", "run -f "), tmp_path).stderr
+
+
 @pytest.mark.parametrize("line", READING)
 def test_commands_run(line, folder):
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", line], cwd=folder, capture_output=True, text=True, env={**os.environ, "PATH": path}, check=False
-    )
+    done = bash(line, folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout or "drift.csv" in done.stderr
 
 
 def test_every_command_is_shown():
-    shown = {line.split()[1] for line in READING} | {"demo"}
+    shown = {line.split()[1] for line in (*RUNNING, *READING)} | {"demo"}
     listed = subprocess.run([sys.executable, "-m", "icshift", "--help"], capture_output=True, text=True, check=True)
     assert shown == set(re.findall(r"^  (\w+) {2,}", listed.stdout.split("Commands:")[1], re.M))
 

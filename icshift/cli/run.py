@@ -26,7 +26,7 @@ def run(
         str, typer.Argument(metavar="SCRIPT", help="Script (with -m: module) to run.", show_default=False)
     ],
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[ARGS]...", help="Its own arguments.", show_default=False)
+        list[str] | None, typer.Argument(metavar="ARGS", help="Its own arguments.", show_default=False)
     ] = None,
     module: Annotated[bool, typer.Option("-m", help="SCRIPT is a module, as in python -m.")] = False,
     output: Annotated[

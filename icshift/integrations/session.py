@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from icshift.capture.notice import notice
 from icshift.capture.recorder import Recorder
+from icshift.capture.walk import unwrapped
 from icshift.errors import RecordingError
 
 CUT_SHORT = RecordingError("the trainer did not say that the training ended")
@@ -34,7 +35,7 @@ class Session:
 
     def start(self, model: Any) -> None:
         """Attach to the model. A training that is begun again without having ended goes on in a new window."""
-        if self._recorder is not None and self._recorder.model is model:
+        if self._recorder is not None and self._recorder.model is unwrapped(model):
             self.next_window()
             return
         self.end(CUT_SHORT)
@@ -60,4 +61,4 @@ def _leave(recorder: Recorder, error: BaseException | None) -> None:
     try:
         recorder.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
     except RecordingError as nothing:
-        warnings.warn(str(nothing), RuntimeWarning, stacklevel=4)
+        notice(str(nothing), stacklevel=5)
