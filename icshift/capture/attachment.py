@@ -43,10 +43,18 @@ class Attachment:
         """Identities of all parameters of the model."""
         self._model = model
         self._choose = choose
-        self._listener = listener
-        self._watching: dict[nn.Module, ExitStack] = {}
+        self._listener = Listener(
+            self._while_attached(listener.saw),
+            self._while_attached(listener.gave_none),
+            self._while_attached(listener.entered),
+            self._while_attached(listener.left),
+            listener.mask,
+        )
+        self._watching: dict[tuple[str, nn.Module], ExitStack] = {}
         self._following: dict[nn.Module, ExitStack] = {}
         self._global = ExitStack()
+        self._keys: dict[tuple[nn.Module, str], Tensor] = {}
+        self._attached = False
         self._stale = False
 
     def attach(self) -> None:
@@ -58,11 +66,31 @@ class Attachment:
         ):
             self._global.callback(listen(self._outdate).remove)
         self._stale = False
+        self._attached = True
+        were_off = not self._watching
         self._put_on(self.watched)
+        if were_off:
+            traced.compile_again()
 
     def detach(self) -> None:
-        """Take all hooks off, in whatever state things are."""
+        """Take all hooks off, in whatever state things are; they can be put on again.
+
+        Where anything is compiled they stay, and do nothing: graphs made without them would be found again later.
+        """
+        self._attached = False
         self._global.close()
+        if not traced.compiled_before():
+            self._take_off()
+
+    def close(self) -> None:
+        """Take all hooks off for good."""
+        self.detach()
+        self._take_off()
+        for key in self._keys.values():
+            traced.forget(key)
+        self._keys.clear()
+
+    def _take_off(self) -> None:
         _keep(self._watching, [])
         _keep(self._following, [])
 
@@ -86,12 +114,12 @@ class Attachment:
     def _put_on(self, chosen: dict[str, nn.Module]) -> None:
         """The hooks of exactly these modules, and of the parts whose calls are forwards."""
         parts = callable_parts(self._model)
-        _keep(self._watching, chosen.values())
+        _keep(self._watching, chosen.items())
         _keep(self._following, parts)
         # Parts come last: a forward that is watched itself is seen before it is over.
         for name, module in chosen.items():
-            if module not in self._watching:
-                self._watching[module] = self._watch(name, module)
+            if (name, module) not in self._watching:
+                self._watching[name, module] = self._watch(name, module)
         for part in parts:
             if part not in self._following:
                 self._following[part] = self._follow(part)
@@ -99,8 +127,7 @@ class Attachment:
     def _watch(self, name: str, module: nn.Module) -> ExitStack:
         hooks = ExitStack()
         saw, gave_none = partial(self._listener.saw, name, module), self._listener.gave_none
-        key = traced.register(saw)
-        hooks.callback(traced.forget, key)
+        key = self._key(module, name, saw)
 
         def act(_: nn.Module, __: Any, output: Any) -> None:
             found = False
@@ -120,10 +147,8 @@ class Attachment:
     def _follow(self, part: nn.Module) -> ExitStack:
         hooks, listener = ExitStack(), self._listener
         mask = listener.mask if part is self._model else None
-        entered = traced.register(lambda _="", given=None: listener.entered(part, given))
-        left = traced.register(lambda: listener.left(part))
-        hooks.callback(traced.forget, entered)
-        hooks.callback(traced.forget, left)
+        entered = self._key(part, "(entered)", lambda _="", given=None: listener.entered(part, given))
+        left = self._key(part, "(left)", lambda: listener.left(part))
 
         def enter(_: nn.Module, args: Any, kwargs: dict[str, Any] | None = None) -> None:
             listener.entered(part, None if mask is None else _made(mask, args, kwargs or {}))
@@ -145,13 +170,26 @@ class Attachment:
         hooks.callback(leaves.remove)
         return hooks
 
+    def _key(self, module: nn.Module, event: str, action: Callable[..., None]) -> Tensor:
+        """For compiled graphs. They keep it while hooks are off and on again, so it stays the same."""
+        if (module, event) not in self._keys:
+            self._keys[module, event] = traced.register(action)
+        return self._keys[module, event]
+
+    def _while_attached(self, tell: Callable[..., None]) -> Callable[..., None]:
+        def told(*seen: Any) -> None:
+            if self._attached:
+                tell(*seen)
+
+        return told
+
     def _outdate(self, *_: Any) -> None:
         self._stale = True
 
 
-def _keep(hooked: dict[nn.Module, ExitStack], wanted: Iterable[nn.Module]) -> None:
-    for module in hooked.keys() - set(wanted):
-        hooked.pop(module).close()
+def _keep(hooked: dict[Any, ExitStack], wanted: Iterable[Any]) -> None:
+    for place in hooked.keys() - set(wanted):
+        hooked.pop(place).close()
 
 
 def _made(mask: Callable[..., Tensor], args: Any, kwargs: dict[str, Any]) -> Any:

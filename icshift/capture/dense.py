@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from icshift.errors import RecordingError
 
 _PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def is_seen() -> bool:
+    """Whether what is computed now would be seen by a mode (a profiler, a tracer) or a function transform (`vmap`)."""
+    return bool(
+        torch._C._len_torch_dispatch_stack()
+        or torch._C._len_torch_function_stack()
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    )
+
+
+@contextmanager
+def unseen() -> Iterator[None]:
+    """Within, what is computed passes by all of these, and by tensor subclasses."""
+    with torch._C.DisableTorchFunction(), torch._C._DisableFuncTorch(), _disable_current_modes():
+        yield
 
 
 def is_plain(tensor: Tensor) -> bool:
@@ -19,36 +38,45 @@ def is_plain(tensor: Tensor) -> bool:
         and tensor.layout is torch.strided
         and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
         and not tensor.is_quantized
-        and tensor.device.type != "meta"
+        and not tensor.is_nested
+        and not tensor.is_neg()
+        and not tensor.is_meta
     )
 
 
-def dense(tensor: Tensor, axis: int | None) -> tuple[Tensor | None, int]:
-    """A plain tensor of the same activations, and how many axes it has before those that the tensor itself has.
+def dense(tensor: Tensor) -> tuple[Tensor | None, int]:
+    """A plain tensor of the same activations, without gradients, and how many axes it has before the tensor's own.
 
-    Within `vmap` the mapped axes come first; call it within `torch._C._DisableFuncTorch`. Of a nested tensor only the
-    values count, of a DTensor this process's part. None where there are no activations: on the meta device and in
-    fake tensors. Raises `RecordingError` where they cannot be had, or where `axis`, that of the units, is split over
-    processes.
+    Within `vmap` the mapped axes come first; call it within `unseen`. Of a nested tensor only the
+    values count, which lack its first axis (-1), of a DTensor this process's part. None where there are no
+    activations: on the meta device and in fake tensors. Raises `RecordingError` where they cannot be had.
     """
-    if tensor.device.type == "meta" or _is(tensor, "FakeTensor", "FunctionalTensor"):
+    if tensor.is_meta or _is(tensor, "FakeTensor", "FunctionalTensor"):
         return None, 0
     if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-        return _out_of_transforms(tensor)
+        unwrapped, mapped = _out_of_transforms(tensor)
+        plain, leading = dense(unwrapped)
+        return plain, mapped + leading
+    tensor = tensor.detach()
     if _is(tensor, "DTensor"):
-        return _local(tensor, axis), 0
+        tensor = _local(tensor)
+    if _is(tensor, "AsyncCollectiveTensor"):
+        tensor = tensor.trigger_wait()  # type: ignore[attr-defined]
     if tensor.is_nested:
-        if tensor.layout is not torch.jagged:
-            raise RecordingError(
-                "nested tensors are read in the jagged layout only: make them with layout=torch.jagged"
-            )
-        values = tensor.values()
-        return values, values.ndim - tensor.ndim
+        return _values(tensor), -1
     if tensor.is_quantized:
-        return tensor.dequantize(), 0
+        tensor = tensor.dequantize()
     if tensor.layout is not torch.strided:
         raise RecordingError(f"its output is {tensor.layout}: only dense tensors are recorded; watch a module after it")
-    return tensor.as_subclass(Tensor), 0
+    if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+        raise RecordingError(f"its output is a {type(tensor).__name__}, which wraps others; watch a module after it")
+    return tensor.as_subclass(Tensor).resolve_neg(), 0
+
+
+def refuse_split(tensor: Tensor, axis: int) -> None:
+    """Raises `RecordingError` where the axis of the units is split over processes."""
+    if _is(tensor, "DTensor") and any(one.is_shard(axis) for one in tensor.placements):  # type: ignore[attr-defined]
+        raise RecordingError("its units are split over processes (tensor parallel); watch a module after it")
 
 
 def _out_of_transforms(tensor: Tensor) -> tuple[Tensor, int]:
@@ -64,13 +92,20 @@ def _out_of_transforms(tensor: Tensor) -> tuple[Tensor, int]:
     return tensor, len(mapped)
 
 
-def _local(tensor: Any, axis: int | None) -> Tensor:
-    for placement in tensor.placements:
-        if placement.is_partial():
-            raise RecordingError("its output is a partial sum, to be added up over processes; watch a module after it")
-        if axis is not None and placement.is_shard(axis % tensor.ndim):
-            raise RecordingError("its units are split over processes (tensor parallel); watch a module after it")
+def _local(tensor: Any) -> Tensor:
+    if any(one.is_partial() for one in tensor.placements):
+        raise RecordingError("its output is a partial sum, to be added up over processes; watch a module after it")
     return tensor.to_local()
+
+
+def _values(tensor: Any) -> Tensor:
+    """The sequences of a nested tensor, one after the other."""
+    if tensor.layout is torch.jagged and tensor._ragged_idx != 1:
+        raise RecordingError(f"its sequences lie on axis {tensor._ragged_idx}: they are read on axis 1 only")
+    if tensor.layout is torch.jagged and tensor.lengths() is None:
+        return tensor.values()
+    # Those in the older layout, and those with holes between their sequences.
+    return torch.cat(tensor.unbind())
 
 
 def _is(tensor: Tensor, *names: str) -> bool:

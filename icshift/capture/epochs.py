@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 import torch
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 
-class Passes:
-    """Calls `act` when a new pass over training data begins, after one has ended.
+@dataclass
+class _Pass:
+    """An iteration of a DataLoader: steps made before it began, and batches drawn from it."""
 
-    A pass is one of training if steps were made while it went on. Its end alone does not count: some trainers ask for
-    the batch after the last before they train on the last, and an evaluation that follows belongs to its epoch.
-    `steps` and `training` tell how many steps there were and whether any model is in training mode.
+    began: int
+    drawn: int = 0
+
+
+class Passes:
+    """Calls `act` when a new pass over training data begins, after one with steps in it is over.
+
+    Its end alone does not count: some trainers ask for the batch after the last before they train on the last, some
+    never ask for it, and an evaluation that follows belongs to its epoch. `steps` and `training` tell how many steps
+    there were and whether any model is in training mode.
     """
 
     def __init__(self, act: Callable[[], None], steps: Callable[[], int], training: Callable[[], bool]) -> None:
@@ -27,8 +36,8 @@ class Passes:
         self._act = act
         self._steps = steps
         self._training = training
-        self._begun: WeakKeyDictionary[Any, tuple[int, DataLoader[Any]]] = WeakKeyDictionary()
-        self._loaders: WeakSet[DataLoader[Any]] = WeakSet()
+        self._passes: WeakKeyDictionary[Any, _Pass] = WeakKeyDictionary()
+        self._latest: WeakKeyDictionary[DataLoader[Any], _Pass] = WeakKeyDictionary()
         self._ended = False
 
     @contextmanager
@@ -40,16 +49,20 @@ class Passes:
         def iterate_and_tell(loader: DataLoader[Any]) -> Any:
             self._begins(loader)
             iterator = iterate(loader)
-            self._begun[iterator] = self._steps(), loader
+            self._passes[iterator] = self._latest[loader] = _Pass(self._steps())
             return iterator
 
         @wraps(following)
         def following_and_tell(iterator: Any) -> Any:
+            one = self._passes.get(iterator)
             try:
-                return following(iterator)
+                batch = following(iterator)
             except StopIteration:
-                self._ends(iterator)
+                self._ended |= one is not None and self._steps() > one.began
                 raise
+            if one is not None:
+                one.drawn += 1
+            return batch
 
         with ExitStack() as stack:
             stack.callback(setattr, DataLoader, "__iter__", iterate)
@@ -60,13 +73,10 @@ class Passes:
 
     def _begins(self, loader: DataLoader[Any]) -> None:
         self.seen = True
-        # A training may make a new DataLoader every epoch; those of evaluations are told by how they are iterated.
-        if self._ended and (loader in self._loaders or (torch.is_grad_enabled() and self._training())):
+        before = self._latest.get(loader)
+        # Left before its end; a single batch is no pass, but how some draw from a loader without end.
+        left = before is not None and before.drawn > 1 and self._steps() > before.began
+        evaluates = not torch.is_grad_enabled() or (before is None and not self._training())
+        if (self._ended or left) and not evaluates:
             self._ended = False
             self._act()
-
-    def _ends(self, iterator: Any) -> None:
-        begun, loader = self._begun.get(iterator, (None, None))
-        if begun is not None and loader is not None and self._steps() > begun:
-            self._loaders.add(loader)
-            self._ended = True

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
 
 from torch import nn
 
 from icshift.capture.padding import Padding
+
+_CALL = nn.Module._call_impl.__code__
 
 
 class Forward(threading.local):
@@ -26,9 +32,11 @@ class Forward(threading.local):
         return bool(self._open)
 
     def enter(self, module: nn.Module, root: nn.Module) -> None:
-        """A module is called. Whatever a forward of the root leaves open, the next one begins anew."""
-        if module is root:
-            self._open.clear()
+        """A module is called. A forward that was interrupted, and so never left, does not go on with it."""
+        if self._open and (module is root or module in self._open):
+            # Either a module is called within its own forward, or that forward was never left: the stack knows.
+            callers = list(_being_called())[1:]
+            self._open = [one for one in self._open if one in callers]
         if not self._open:
             self._calls.clear()
             self.padding = None
@@ -47,3 +55,12 @@ class Forward(threading.local):
         key = name + suffix
         calls = self._calls[key] = self._calls.get(key, 0) + 1
         return key if calls == 1 else f"{name}#{calls}{suffix}"
+
+
+def _being_called() -> Iterator[Any]:
+    """The modules that this thread is in calls of, innermost first."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code is _CALL:
+            yield frame.f_locals.get("self")
+        frame = frame.f_back

@@ -38,3 +38,11 @@ class Hook:
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return getattr, (nullcontext(), "__exit__")
+
+
+# Of hooks that are called between graphs (those of the outermost module, and after a graph break) the compiler would
+# make graphs of their own, one a hook: soon more than it allows. It leaves them, and all that they call, as written.
+_frames = torch._C._dynamo.eval_frame
+if hasattr(_frames, "set_code_exec_strategy"):  # since torch 2.7
+    _as_written = _frames._FrameAction.SKIP
+    _frames.set_code_exec_strategy(Hook.__call__.__code__, _frames._FrameExecStrategy(_as_written, _as_written))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -168,6 +168,8 @@ class Launcher:
                 del self.recorders[name]
                 if this_process()[1] == 1:
                     shutil.rmtree(recorder.path, ignore_errors=True)
+                    with suppress(OSError):
+                        recorder.path.parent.rmdir()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
@@ -67,9 +68,11 @@ def tensors(module: nn.Module, output: Any) -> Iterator[tuple[str, Tensor]]:
     what is attended to: its weights belong to positions of the sequence and not to units.
     """
     if isinstance(output, Tensor):
-        if output.is_complex():
-            yield ".real", output.real
-            yield ".imag", output.imag.resolve_neg()
+        if output.is_complex() and output.layout is torch.strided and not output.is_nested:
+            # Not `imag`: of a conjugate it would have to be negated when it is read, which `vmap` cannot do.
+            parts = torch.view_as_real(output.resolve_conj())
+            yield ".real", parts[..., 0]
+            yield ".imag", parts[..., 1]
         else:
             yield "", output
     elif isinstance(output, PackedSequence):
@@ -83,9 +86,9 @@ def tensors(module: nn.Module, output: Any) -> Iterator[tuple[str, Tensor]]:
         names = getattr(output, "_fields", None)
         for place, value in enumerate(output):
             yield from _suffixed(module, f".{names[place]}" if names else f"[{place}]", value)
-    elif is_dataclass(output):
+    elif is_dataclass(output) and not isinstance(output, type):
         for field in fields(output):
-            yield from _suffixed(module, f".{field.name}", getattr(output, field.name))
+            yield from _suffixed(module, f".{field.name}", getattr(output, field.name, None))
 
 
 def _suffixed(module: nn.Module, suffix: str, value: Any) -> Iterator[tuple[str, Tensor]]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from icshift.capture import moments as exact
 from icshift.capture.accumulator import Accumulator
-from icshift.capture.dense import dense, is_plain
+from icshift.capture.dense import dense, is_plain, is_seen, refuse_split, unseen
 from icshift.capture.layout import by_unit
 from icshift.capture.notice import notice
 from icshift.capture.padding import Padding
@@ -85,20 +85,12 @@ class Observer:
         if site in self.failed:
             return
         self._begun |= stepping
-        if not tensor.is_floating_point() or not tensor.ndim:
-            self.other[site] = "a single number" if tensor.is_floating_point() else f"numbers of {tensor.dtype}"
-            return
         try:
-            if is_plain(tensor):
-                self._take(site, module, tensor, tensor.detach(), 0, phase, stepping, padding)
+            if is_plain(tensor) and not is_seen():
+                self._look(site, module, tensor, tensor.detach(), 0, phase, stepping, padding)
             else:
-                with torch._C._DisableFuncTorch():
-                    axis = self.sites[site].axis if site in self.sites else None
-                    plain, leading = dense(tensor.detach(), axis)
-                    if plain is None:
-                        self.other[site] = "no values: on the meta device, or fake"
-                        return
-                    self._take(site, module, tensor, plain, leading, phase, stepping, padding)
+                with unseen():
+                    self._look(site, module, tensor, *dense(tensor), phase, stepping, padding)
         except Exception as error:  # noqa: BLE001  An error in here must never reach the training.
             self.fail(site, error)
         if self.follow is not None:
@@ -152,30 +144,42 @@ class Observer:
         self._ticking = {True: {}, False: {}}
         self._begun = False
 
-    def _take(
+    def _look(
         self,
-        name: str,
+        site: str,
         module: nn.Module,
         tensor: Tensor,
-        plain: Tensor,
+        plain: Tensor | None,
         leading: int,
         phase: str,
         stepping: bool,
         padding: Padding | None,
     ) -> None:
         """`plain` holds the activations of `tensor`, with `leading` axes before its own."""
-        site = self.sites.get(name)
-        if site is None:
-            site = self.sites[name] = describe(name, module, tensor, self._chosen, self._seed)
-            if site.kept is not None:
-                self._units[name] = torch.from_numpy(kept_units(site))
-        shape = tensor.shape
-        if len(shape) <= site.axis or shape[site.axis] != site.units:
-            raise RecordingError(f"{name} had {site.units} units on axis {site.axis}, now its shape is {list(shape)}")
+        if not tensor.ndim or not (tensor.is_floating_point() or tensor.is_quantized):
+            self.other[site] = f"numbers of {tensor.dtype}" if tensor.ndim else "a single number"
+            return
+        if plain is None:
+            self.other[site] = "no values: on the meta device, or fake"
+            return
+        known = self.sites.get(site) or describe(site, module, plain, leading, self._chosen, self._seed)
+        refuse_split(tensor, known.axis)
+        self.sites[site] = known
+        self._take(known, plain, leading, phase, stepping, padding)
+
+    def _take(
+        self, site: Site, plain: Tensor, leading: int, phase: str, stepping: bool, padding: Padding | None
+    ) -> None:
+        name, axis = site.name, site.axis + leading
+        if site.kept is not None and name not in self._units:
+            self._units[name] = torch.from_numpy(kept_units(site))
+        if plain.ndim <= axis or plain.shape[axis] != site.units:
+            shape = list(plain.shape[max(leading, 0) :])
+            raise RecordingError(f"{name} had {site.units} units on axis {site.axis}, now its shape is {shape}")
         if 0 in plain.shape:
             return
-        kept = None if padding is None or leading else padding.without(plain, site.axis)
-        activations = by_unit(plain, site.axis + leading) if kept is None else kept
+        kept = None if padding is None else padding.without(plain, axis)
+        activations = by_unit(plain, axis) if kept is None else kept
         if not len(activations):
             return
         sampler = self._sampler if stepping else self._sampler_of(phase)

@@ -8,7 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from icshift.capture.dense import dense, unseen
 from icshift.errors import RecordingError
+
+_EXPECTED = "mask must give a boolean tensor, true at positions to leave out, as [batch, time]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,14 +38,15 @@ class Padding:
         return torch.Size(self.shape).numel()
 
 
-def padding(mask: Any) -> Padding:
-    """From a boolean tensor that is true where activations are to be left out.
+def padding(mask: Any) -> Padding | None:
+    """From a boolean tensor that is true where activations are to be left out; None from one without values.
 
     Reads the mask's content, so on another device it waits for that, once a forward.
     """
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or not mask.ndim:
-        found = f"a tensor of {mask.dtype}" if isinstance(mask, Tensor) else type(mask).__name__
-        raise RecordingError(
-            f"mask must give a boolean tensor, true at positions to leave out, as [batch, time]: {found}"
-        )
-    return Padding(tuple(mask.shape), (~mask.detach()).flatten().nonzero().flatten())
+    if not isinstance(mask, Tensor):
+        raise RecordingError(f"{_EXPECTED}: {type(mask).__name__}")
+    with unseen():
+        plain, _ = dense(mask)
+        if mask.dtype != torch.bool or (plain is not None and not plain.ndim):
+            raise RecordingError(f"{_EXPECTED}: a tensor of {mask.dtype} with {mask.ndim} axes")
+        return None if plain is None else Padding(tuple(plain.shape), (~plain).flatten().nonzero().flatten())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -19,9 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
-from icshift.capture import manifest, traced
+from icshift.capture import guard, manifest, traced
 from icshift.capture.attachment import Attachment, Listener
 from icshift.capture.forward import Forward
+from icshift.capture.guard import Guard
 from icshift.capture.ledger import Coverage
 from icshift.capture.links import Links
 from icshift.capture.notice import notice
@@ -118,7 +118,7 @@ class Recorder:
         )
         self._label: str | None = None
         self._forward = Forward()
-        self._lock = threading.RLock()
+        self._guard = Guard()
         self._step = 0
         self._clocked = False
         self._window = Window(index=1, name="1", first_step=0, last_step=0, closed=False)
@@ -156,10 +156,11 @@ class Recorder:
         _recording.discard(self)
         if os.getpid() != self._process:
             return  # A child of the process that records: what there is to write is its parent's.
-        with self._lock, self._resources, self._timed():
+        with self._guard, self._resources, self._timed():
             self._tick_rest()
             self._close_window(name=None, replay_probe=kind is None)
             self._recording.finish(self._state())
+        self._attachment.close()
         if kind is None and not self._observer.sites:
             reasons = "; ".join(dict.fromkeys(entry["reason"] for entry in self._ledger()))
             raise RecordingError(f"nothing was recorded in {self.path}: {reasons}")
@@ -177,14 +178,14 @@ class Recorder:
     def step(self) -> None:
         """End a step, where no optimiser of PyTorch does it."""
         if os.getpid() == self._process:
-            with self._lock, self._timed():
+            with self._guard, self._timed():
                 self._tick()
                 self._clocked = True
 
     def epoch(self, name: str | None = None) -> None:
         """End a window, by default named after its number, and replay the probe."""
         if os.getpid() == self._process:
-            with self._lock, self._timed():
+            with self._guard, self._timed():
                 self._tick_rest()
                 self._close_window(name, replay_probe=True)
 
@@ -217,6 +218,8 @@ class Recorder:
         with ExitStack() as stack:
             self._attached = True
             stack.callback(setattr, self, "_attached", False)
+            guard.install()
+            stack.callback(guard.restore)
             if not self._observer.sites:
                 self._links.listen()
                 self._observer.follow = self._links.gave
@@ -230,7 +233,7 @@ class Recorder:
         if _backward() != -1:
             return  # A checkpointed part is computed again within the backward pass: it was seen already.
         started = time.perf_counter()
-        with self._lock:
+        with self._guard:
             site = self._forward.site(name, suffix)
             self._coverage.owners.setdefault(site, name)
             stepping = self._stepping
@@ -255,7 +258,7 @@ class Recorder:
     def _left(self, part: nn.Module) -> None:
         if _backward() != -1 or not self._forward.leave(part):
             return
-        with self._lock:
+        with self._guard:
             self._stop_following()
             if not self._stepping:
                 with self._timed():

@@ -51,7 +51,8 @@ def choose(model: nn.Module, sites: Sites) -> dict[str, nn.Module]:
     names = ", ".join(list(named)[:8])
     listed = f"its modules: {names}" if names else "TorchScript takes no hooks, give the model it was made from"
     if sites.select is None:
-        chosen = {name: module for name, module in named.items() if _is_default(module)}
+        # A parametrisation gives weights, not activations.
+        chosen = {n: module for n, module in named.items() if "parametrizations" not in n and _is_default(module)}
         if not chosen:
             raise RecordingError(f"no module of {type(model).__name__} carries weights or normalises; {listed}")
         return chosen
@@ -73,18 +74,22 @@ def normalises(module: nn.Module) -> bool:
     return isinstance(module, known) or type(module).__name__.endswith(("Norm", "Norm1d", "Norm2d", "Norm3d"))
 
 
-def describe(name: str, module: nn.Module, tensor: Tensor, sites: Sites, seed: int) -> Site:
-    """The site of a tensor seen for the first time. Raises `RecordingError` if it has no unit axis."""
-    if tensor.ndim == 0:
-        raise RecordingError(f"{name} gives a single number: it has no units")
-    plain = re.sub(r"#\d+", "", name)  # The second call of a module has its units where the first has them.
-    axis = next((a for glob, a in sites.axis.items() if fnmatchcase(name, glob) or fnmatchcase(plain, glob)), None)
+def describe(name: str, module: nn.Module, plain: Tensor, leading: int, sites: Sites, seed: int) -> Site:
+    """The site of a tensor seen for the first time, which `plain` stands for (see `dense`).
+
+    Raises `RecordingError` if it has no unit axis.
+    """
+    ndim = plain.ndim - leading
+    called = re.sub(r"#\d+", "", name)  # The second call of a module has its units where the first has them.
+    axis = next((a for glob, a in sites.axis.items() if fnmatchcase(name, glob) or fnmatchcase(called, glob)), None)
     if axis is None:
-        axis = unit_axis(module, tensor.ndim)
-    if not -tensor.ndim <= axis < tensor.ndim:
-        raise RecordingError(f"{name} has {tensor.ndim} axes: axis {axis} is not there")
-    axis %= tensor.ndim
-    units = tensor.shape[axis]
+        axis = unit_axis(module, ndim)
+    if not -ndim <= axis < ndim:
+        raise RecordingError(f"{name} has {ndim} axes: axis {axis} is not there")
+    axis %= ndim
+    if leading < 0 and axis < 2:
+        raise RecordingError(f"{name} gives nested tensors, along whose axis {axis} lie sequences: name another axis")
+    units = plain.shape[axis + leading]
     kept = None
     if units > sites.max_units:
         drawn = np.random.default_rng(seed).choice(units, sites.max_units, replace=False)
@@ -102,7 +107,12 @@ def describe(name: str, module: nn.Module, tensor: Tensor, sites: Sites, seed: i
 
 def is_leaf(module: nn.Module) -> bool:
     """Whether a module has no parts; a parametrisation (weight norm, LoRA's kind) is no part."""
-    return all(name == "parametrizations" for name, _ in module.named_children())
+    return not _parts(module)
+
+
+def owns_weights(module: nn.Module) -> bool:
+    """Whether a module has parameters that are in none of its parts."""
+    return any(True for _ in module.parameters(recurse=False)) or hasattr(module, "parametrizations")
 
 
 def type_name(module: nn.Module) -> str:
@@ -118,8 +128,11 @@ def _is_default(module: nn.Module) -> bool:
     # Adapters as PEFT's: the output of the layer and its adapter together is what the layer gave before.
     if isinstance(getattr(module, "base_layer", None), nn.Module):
         return True
-    carries = any(True for _ in module.parameters(recurse=False)) or hasattr(module, "parametrizations")
-    return carries and is_leaf(module)
+    return owns_weights(module) and not any(True for part in _parts(module) for _ in part.parameters())
+
+
+def _parts(module: nn.Module) -> list[nn.Module]:
+    return [part for name, part in module.named_children() if name != "parametrizations"]
 
 
 def _matches(selector: Any, name: str, module: nn.Module) -> bool:

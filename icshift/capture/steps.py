@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from typing import Any
 from weakref import WeakSet
 
+from torch._compile import _disable_dynamo
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
 from icshift.capture.attachment import Attachment
@@ -16,11 +16,14 @@ from icshift.errors import RecordingError
 def listen(optimizers: list[Optimizer] | None, attachment: Attachment, act: Callable[[], None]) -> ExitStack:
     """Call `act` after every step of these optimisers, or (None) of any that holds a parameter of the model."""
     stack = ExitStack()
+    # A step may be compiled, but nothing called from here. (`torch.compiler.disable` would load the compiler at once.)
     if optimizers is None:
-        listener = _OwnSteps(attachment, act)
-        stack.callback(register_optimizer_step_post_hook(listener.after).remove)
+        own = _OwnSteps(attachment, act)
+        after = _disable_dynamo(lambda optimizer, *_: own.after(optimizer))
+        stack.callback(register_optimizer_step_post_hook(after).remove)
+    after = _disable_dynamo(lambda *_: act())
     for optimizer in optimizers or []:
-        stack.callback(optimizer.register_step_post_hook(lambda *_: act()).remove)
+        stack.callback(optimizer.register_step_post_hook(after).remove)
     return stack
 
 
@@ -52,7 +55,7 @@ class _OwnSteps:
         self._act = act
         self._foreign: WeakSet[Optimizer] = WeakSet()
 
-    def after(self, optimizer: Optimizer, *_: Any) -> None:
+    def after(self, optimizer: Optimizer) -> None:
         if self._attachment.refresh():
             self._foreign.clear()
         if optimizer in self._foreign:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor
 
-TOKEN = torch.zeros(0)
+TOKEN = torch.zeros(0, device="cpu")
 
 _actions: dict[int, Callable[..., None]] = {}
 _keys = count(1)
@@ -29,7 +30,7 @@ def register(action: Callable[..., None]) -> Tensor:
     """
     key = next(_keys)
     _actions[key] = action
-    return torch.tensor(key)
+    return torch.tensor(key, device="cpu")
 
 
 def forget(key: Tensor) -> None:
@@ -39,7 +40,7 @@ def forget(key: Tensor) -> None:
 
 def see(tensor: Tensor, key: Tensor, suffix: str) -> None:
     """Put into the graph that is being traced: show this tensor to the action."""
-    torch.ops.icshift.see(tensor.detach(), TOKEN, key, suffix)
+    torch.ops.icshift.see(tensor.detach(), TOKEN, key, suffix, 0)
 
 
 def mark(key: Tensor) -> None:
@@ -48,22 +49,39 @@ def mark(key: Tensor) -> None:
 
 
 def compiled_before() -> bool:
-    """Whether anything was compiled in this process so far: such graphs know nothing of hooks that come later."""
-    dynamo = sys.modules.get("torch._dynamo.utils")
-    return dynamo is not None and sum(dynamo.counters["frames"].values()) > 0
+    """Whether anything is compiled in this process: such graphs know nothing of hooks that come later."""
+    dynamo = sys.modules.get("torch._dynamo.convert_frame")
+    return dynamo is not None and dynamo.FRAME_COUNTER > 0
 
 
 def compile_again() -> None:
     """Drop every compiled graph; the next call of each compiles anew, with the hooks that are there by then."""
     if compiled_before():
         torch.compiler.reset()
-        sys.modules["torch._dynamo.utils"].counters.clear()
 
 
-def _see(tensor: Tensor, _: Tensor, key: Tensor, suffix: str) -> None:
+def _see(tensor: Tensor, _: Tensor, key: Tensor, suffix: str, mapped: int) -> None:
     action = _actions.get(int(key))
     if action is not None:
-        action(suffix, tensor)
+        show: Callable[[Tensor], Any] = partial(action, suffix)
+        for _axis in range(mapped):
+            show = _each(show)
+        show(tensor)
+
+
+def _each(show: Callable[[Tensor], Any]) -> Callable[[Tensor], Tensor]:
+    """Of a tensor whose first axis is mapped over: shows the examples, as a hook within `vmap` would see them."""
+
+    def example(part: Tensor) -> Tensor:
+        show(part)
+        return part
+
+    return torch.vmap(example)
+
+
+def _see_mapped(_: Any, axes: Any, tensor: Tensor, token: Tensor, key: Tensor, suffix: str, mapped: int) -> Any:
+    torch.ops.icshift.see(tensor.movedim(axes[0], 0), token, key, suffix, mapped + 1)
+    return None, None
 
 
 def _mark(_: Tensor, key: Tensor) -> None:
@@ -80,9 +98,10 @@ def _nothing(*_: Any) -> None:
 _tags = [tag for name, tag in torch.Tag.__members__.items() if name == "cudagraph_unsafe"]
 _library = torch.library.Library("icshift", "DEF")
 for _schema, _action in (
-    ("see(Tensor seen, Tensor(a!) token, Tensor key, str suffix) -> ()", _see),
+    ("see(Tensor seen, Tensor(a!) token, Tensor key, str suffix, int mapped) -> ()", _see),
     ("mark(Tensor(a!) token, Tensor key) -> ()", _mark),
 ):
     _name = _library.define(_schema, tags=tuple(_tags))
     _library.impl(_name, _action, "CompositeExplicitAutograd")
     _library.impl(_name, _nothing, "Meta")
+torch.library.register_vmap("icshift::see", _see_mapped, lib=_library)

@@ -72,19 +72,21 @@ def run(
     first = os.environ.get("RANK", "0") == "0"
     if first:
         _make_room(target, force=force)
+    # The script may go to another directory, and may fork.
+    path, process = target.absolute(), os.getpid()
     launchers: list[Launcher] = []
     with ExitStack() as recording:
 
         def record() -> None:
             from icshift.capture.launcher import Launcher, Settings
 
-            settings = Settings(target, tuple(sites) if sites else None, window, kept, force, forwards)
+            settings = Settings(path, tuple(sites) if sites else None, window, kept, force, forwards)
             launchers.append(Launcher(settings))
             recording.enter_context(launchers[0].recording())
 
         scripts.when_imported("torch", record)
         code = scripts.run(body)
-    if first:
+    if first and os.getpid() == process:
         _tell(target, launchers[0] if launchers else None, quiet=quiet, no_color=no_color)
     sys.stdout.flush()
     raise typer.Exit(code)
@@ -148,13 +150,15 @@ def _tell(target: Path, launcher: Launcher | None, *, quiet: bool, no_color: boo
         console.print(f"No DataLoader told of epochs: windows of {AUTOMATIC_WINDOW} steps; choose with --window.")
     elif any(len(run.window_list) < 2 for run in runs):
         console.print("One window leaves nothing to compare: choose shorter ones with --window.", soft_wrap=True)
-    console.print(f"Next: icshift report {runs[0].path}", style="dim", soft_wrap=True)
+    console.print(f"Next: icshift report {target / runs[0].name}", style="dim", soft_wrap=True)
 
 
 def _windows(run: Run) -> str:
     spans = [window.last_step - window.first_step + 1 for window in run.window_list]
-    each = f"{min(spans)}" if min(spans, default=0) == max(spans, default=0) else f"{min(spans)} to {max(spans)}"
-    return f"{len(spans)} of {each} steps" if spans else "0"
+    if not spans:
+        return "0"
+    each = f"{min(spans)}" if min(spans) == max(spans) else f"{min(spans)} to {max(spans)}"
+    return f"{len(spans)} of {each} steps"
 
 
 def _problems(launcher: Launcher | None) -> list[str]:
@@ -163,6 +167,7 @@ def _problems(launcher: Launcher | None) -> list[str]:
     if launcher.forwards or launcher.steps:
         return launcher.problems or ([] if launcher.recorders else ["nothing was recorded: no model was trained"])
     return [
-        "no optimizer step was seen; if the script steps by itself, --forwards makes each forward in training a step",
+        "no optimizer step was seen in this process; "
+        "if the script steps by itself, --forwards makes each forward in training a step",
         *launcher.problems,
     ]

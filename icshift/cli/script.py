@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib.util
+import io
 import runpy
 import sys
 from collections.abc import Callable
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -30,10 +32,12 @@ def prepare(script: str, arguments: list[str], *, module: bool) -> Callable[[], 
     path = Path(script)
     if not path.exists():
         raise RecordingError(f"no such script: {script}; for a module say: icshift run -m {script}")
-    if path.is_dir() and not (path / "__main__.py").is_file():
-        raise RecordingError(f"{script} is a directory without __main__.py: give a script")
+    if path.is_dir():
+        if not (path / "__main__.py").is_file():
+            raise RecordingError(f"{script} is a directory without __main__.py: give a script")
+        return lambda: _discard(runpy.run_path(script, run_name="__main__"))
     sys.path[0] = str(path.resolve().parent)
-    return lambda: _discard(runpy.run_path(script, run_name="__main__"))
+    return lambda: _run_file(path.absolute())
 
 
 def run(body: Callable[[], None]) -> int:
@@ -46,9 +50,23 @@ def run(body: Callable[[], None]) -> int:
         print(end.code, file=sys.stderr)
         return 1
     except BaseException as error:  # noqa: BLE001  Whatever it is, it is the script's.
-        sys.excepthook(type(error), error, _theirs(error.__traceback__))
+        _show_theirs_alone(error)
+        sys.excepthook(type(error), error, error.__traceback__)
         return 130 if isinstance(error, KeyboardInterrupt) else 1
     return 0
+
+
+def _run_file(path: Path) -> None:
+    """As `python FILE`: in a module `__main__` that stays, since pickles and threads look it up to the very end."""
+    main = ModuleType("__main__")
+    main.__dict__.update(
+        __file__=str(path), __package__=None, __builtins__=builtins, __loader__=SourceFileLoader("__main__", str(path))
+    )
+    with io.open_code(str(path)) as file:
+        source = file.read()
+    code = compile(source, str(path), "exec", dont_inherit=True)
+    sys.modules["__main__"] = main
+    exec(code, main.__dict__)
 
 
 def when_imported(name: str, act: Callable[[], None]) -> None:
@@ -62,10 +80,28 @@ def when_imported(name: str, act: Callable[[], None]) -> None:
         sys.meta_path.insert(0, _Watcher(name, act))
 
 
+def _show_theirs_alone(error: BaseException) -> None:
+    """Take our frames out of the traceback of an exception, and of those that led to it."""
+    met: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in met:
+            met.add(id(one))
+            one.__traceback__ = _theirs(one.__traceback__)
+            waiting += [one.__cause__, one.__context__]
+
+
 def _theirs(trace: TracebackType | None) -> TracebackType | None:
-    while trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).split(".")[0] in _OURS:
+    frames = []
+    while trace is not None:
+        if str(trace.tb_frame.f_globals.get("__name__", "")).split(".")[0] not in _OURS:
+            frames.append(trace)
         trace = trace.tb_next
-    return trace
+    theirs = None
+    for frame in reversed(frames):
+        theirs = TracebackType(theirs, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return theirs
 
 
 def _discard(_: dict[str, Any]) -> None:

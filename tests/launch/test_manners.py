@@ -1,0 +1,178 @@
+"""How `icshift run` behaves: as Python does with the script, and in one line about its own mistakes."""
+
+import re
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+import icshift
+from tests.launch.launching import SCRIPTS, ended, icshift_run, run, start
+
+COMMAND = Path(sys.executable).with_name("icshift")
+
+
+def traceback(stderr):
+    """Files, functions and lines of code of the last traceback, and its message."""
+    return stderr[stderr.rindex("Traceback (most recent call last)") :]
+
+
+def assert_one_line(done, *words):
+    """The command told of a mistake of its user, and nothing else happened."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("icshift: ")
+    assert all(word in done.stderr for word in words), done.stderr
+
+
+@pytest.mark.parametrize("where", ["loop", "dataset", "forward"])
+def test_a_crash_shows_the_scripts_frames_alone_and_keeps_the_recording(where, tmp_path):
+    script = SCRIPTS / "crash.py"
+    plainly, recorded = start(script, where), start("-m", "icshift", "run", "-o", tmp_path / "runs", script, where)
+    plain, done = ended(plainly), ended(recorded)
+    assert (done.returncode, done.stdout) == (plain.returncode, plain.stdout) == (1, "epoch 0\nepoch 1\n")
+    found = traceback(done.stderr)
+    assert f"ValueError: bad sample in the {where} at step 13\n" in found
+    files = re.findall(r'File "([^"]+)"', found)
+    assert files[0] == str(script)
+    assert not [file for file in files if "/icshift/" in file or "runpy" in file or "importlib" in file]
+    if where != "forward":  # PyTorch calls a module with hooks on other lines.
+        assert found.startswith(traceback(plain.stderr))
+    kept = icshift.open(tmp_path / "runs" / "model")
+    assert kept.finished
+    assert [(w.first_step, w.last_step) for w in kept.window_list] == [(0, 9), (10, 12)]
+
+
+def test_interrupted_it_keeps_the_recording(tmp_path):
+    process = start("-m", "icshift", "run", "-o", tmp_path / "runs", SCRIPTS / "endless.py")
+    while (line := process.stdout.readline()) and line != "epoch 3\n":
+        pass
+    process.send_signal(signal.SIGINT)
+    done = ended(process)
+    assert done.returncode in (130, -signal.SIGINT), done.stderr
+    kept = icshift.open(tmp_path / "runs" / "model")
+    assert kept.finished
+    assert len(kept.window_list) >= 3
+    assert (kept.windows().query("window <= 3")["count"] == 64).all()
+    assert len(kept.drift())
+
+
+def test_no_step_seen_is_said(tmp_path):
+    done = icshift_run("-o", tmp_path / "runs", SCRIPTS / "no_optimizer.py")
+    assert done.stdout == run(SCRIPTS / "no_optimizer.py").stdout
+    assert "no optimizer step" in done.stderr.lower().replace("optimiser", "optimizer")
+    assert "--forwards" in done.stderr
+
+
+def test_an_existing_run_is_refused_before_the_script_starts(tmp_path, trained):
+    shutil.copytree(trained("no loader").output, tmp_path / "runs")
+    assert_one_line(icshift_run("-o", tmp_path / "runs", SCRIPTS / "no_loader.py"), str(tmp_path / "runs"), "-f")
+    assert len(icshift.open(tmp_path / "runs" / "net").window_list) == 4
+
+
+def test_force_replaces_runs(tmp_path, trained):
+    shutil.copytree(trained("no loader").output, tmp_path / "runs")
+    done = icshift_run("-f", "-o", tmp_path / "runs", "--window", "100", SCRIPTS / "no_loader.py")
+    assert done.returncode == 0, done.stderr
+    kept = icshift.open(tmp_path / "runs" / "net")
+    assert kept.finished
+    assert [(w.first_step, w.last_step) for w in kept.window_list] == [(0, 99), (100, 199)]
+
+
+def test_force_replaces_nothing_but_runs(tmp_path):
+    mine = tmp_path / "runs" / "net" / "thesis.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    icshift_run("-f", "-o", tmp_path / "runs", "--window", "100", SCRIPTS / "no_loader.py")
+    assert mine.read_text() == "mine"
+
+
+def test_mistakes_are_told_in_one_line(tmp_path):
+    output = ("-o", tmp_path / "runs")
+    assert_one_line(icshift_run(*output, "nosuch.py", cwd=tmp_path), "nosuch.py")
+    assert_one_line(icshift_run(*output, "-m", "nosuch.module", cwd=tmp_path), "nosuch")
+    assert_one_line(icshift_run(*output, cwd=tmp_path))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_options_after_the_script_are_the_scripts(tmp_path):
+    arguments = ("argparse_main.py", "--lr", "0.1", "-q", "--help")
+    done = icshift_run("-o", tmp_path / "runs", *arguments, cwd=SCRIPTS)
+    plain = run(*arguments, cwd=SCRIPTS)
+    assert done.stdout == plain.stdout
+    assert "Trains a small convolutional network." in done.stdout
+
+
+@pytest.mark.parametrize(("program", "target"), [((), ("facts.py",)), (("-m", "icshift"), ("-m", "facts"))])
+def test_the_script_sees_what_it_would_see_without(program, target, tmp_path):
+    arguments = (*target, "--lr", "0.1", "-q", "-m", "-o", "x", "--", "-f")
+    plain = start(*arguments, cwd=SCRIPTS)
+    recorded = start(
+        *program, "run", "-o", tmp_path / "runs", *arguments, cwd=SCRIPTS, program=None if program else COMMAND
+    )
+    plain, done = ended(plain), ended(recorded)
+    assert done.stdout == plain.stdout, done.stderr
+    assert '"--lr"' in plain.stdout
+    assert "at exit Point(x=4)" in plain.stdout
+    # The summary goes to stderr.
+    assert "model" in done.stderr
+    assert str(tmp_path / "runs") in done.stderr.replace("\n", "")
+
+
+def test_a_script_with_a_syntax_error_fails_as_in_python(tmp_path):
+    script = tmp_path / "wrong.py"
+    script.write_text("print('never')\nepochs = = 3\n")
+    plain, done = run(script), icshift_run("-o", tmp_path / "runs", script)
+    assert (done.returncode, done.stdout) == (plain.returncode, "") == (1, "")
+    assert plain.stderr in done.stderr
+    assert "runpy" not in done.stderr
+
+
+def test_a_script_that_exits_with_a_message(tmp_path):
+    script = tmp_path / "message.py"
+    script.write_text("import sys\nsys.exit('no data')\n")
+    done = icshift_run("-o", tmp_path / "runs", script)
+    assert done.returncode == 1
+    assert "no data\n" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_output_is_where_it_was_asked_for_wherever_the_script_goes(tmp_path):
+    script = tmp_path / "moves.py"
+    script.write_text(f"import os\nos.chdir({str(tmp_path.parent)!r})\n" + (SCRIPTS / "exit_code.py").read_text())
+    done = icshift_run("-q", "-o", "runs", script, cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert icshift.open(tmp_path / "runs" / "net").finished
+
+
+def test_a_forked_child_tells_nothing(tmp_path, trained):
+    done = icshift_run("-o", tmp_path / "runs", SCRIPTS / "forking.py")
+    assert done.stdout == trained("forks").plain.stdout
+    assert done.stderr.count("Recorded in") == 1, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_quiet_says_nothing(tmp_path):
+    script = SCRIPTS / "exit_code.py"
+    assert icshift_run("-q", "-o", tmp_path / "runs", script).stderr == run(script).stderr == ""
+
+
+def test_all_ranks_refuse_and_all_ranks_replace(tmp_path, trained):
+    runs = tmp_path / "runs"
+    shutil.copytree(trained("ddp").output, runs)
+    created = icshift.open(runs / "net").manifest["created"]
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2, "-m", "icshift", "run")
+    refused = run(*torchrun, "-o", runs, SCRIPTS / "ddp.py")
+    assert refused.returncode != 0
+    assert refused.stdout == ""
+    assert "icshift: " in refused.stderr
+    assert icshift.open(runs / "net").manifest["created"] == created
+    replaced = run(*torchrun, "-f", "-o", runs, "--window", "15", SCRIPTS / "ddp.py")
+    assert replaced.stdout == trained("ddp").plain.stdout, replaced.stderr
+    kept = icshift.open(runs / "net")
+    assert kept.finished
+    counts = kept.windows().query("phase == 'train'").groupby("window")["count"].unique()
+    assert [found.tolist() for found in counts] == [[480], [480]]
