@@ -17,7 +17,8 @@ def screen(*, no_color: bool, stderr: bool = False) -> Console:
     """A console on stdout or stderr; what is no terminal gets plain text, 80 columns wide or what COLUMNS says."""
     from rich.console import Console
 
-    return Console(stderr=stderr, no_color=no_color or None, highlight=False, soft_wrap=False)
+    # No markup: names of sites and paths may hold brackets.
+    return Console(stderr=stderr, no_color=no_color or None, highlight=False, soft_wrap=False, markup=False)
 
 
 def print_text(text: str) -> None:

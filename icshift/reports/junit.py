@@ -1,0 +1,43 @@
+"""Checks as JUnit XML, which CI servers show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+from xml.etree import ElementTree as ET
+
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 has no way to write, control characters and lone surrogates among them."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One check: what it is about, what it asks for, its outcome and what to say of that."""
+
+    subject: str
+    name: str
+    outcome: Literal["passed", "failure", "error", "skipped"]
+    message: str
+
+
+def as_junit(suite: str, cases: Sequence[Case]) -> bytes:
+    """A document of one test suite. What failed, erred or was skipped has its message in an element of that name."""
+    totals = {"tests": str(len(cases))}
+    for outcome, plural in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+        totals[plural] = str(sum(case.outcome == outcome for case in cases))
+    root = ET.Element("testsuites", totals)
+    parent = ET.SubElement(root, "testsuite", {"name": _writable(suite), **totals})
+    for case in cases:
+        element = ET.SubElement(parent, "testcase", classname=_writable(case.subject), name=_writable(case.name))
+        if case.outcome == "passed":
+            ET.SubElement(element, "system-out").text = _writable(case.message)
+        else:
+            ET.SubElement(element, case.outcome, message=_writable(case.message))
+    ET.indent(root)
+    return ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+
+
+def _writable(text: str) -> str:
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -1,0 +1,326 @@
+"""`icshift check`: what it prints and writes, and its exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+
+import icshift
+from icshift.cli.main import _run
+from icshift.recording import Recording
+from icshift.reports.junit import Case, as_junit
+from icshift.run import Site, Window
+from tests.recorded import distribution
+
+SITES = [
+    Site("fc1", "Linear", axis=1, units=8, feeds=("ReLU",)),
+    Site("fc2[0]", "Linear", axis=1, units=8),
+    Site("late", "Linear", axis=1, units=8),
+]
+
+
+def activations(window, place):
+    """[units, n]: fc1 and late drift, fc2[0] does not; a unit of fc1 is dead, one of fc2[0] has a NaN in window 1."""
+    values = np.random.default_rng([window, place]).normal(0, 1, (8, 300))
+    if place != 1:
+        values += 0.5 * window
+    if place == 0:
+        values[0] = -np.abs(values[0])
+    elif window == 1:
+        values[2, 7] = np.nan
+    return values
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Holds a run of three windows, the first without the site `late`, and one of a single window."""
+    folder = tmp_path_factory.mktemp("check")
+    manifest = {"model": "Net", "ledger": [], "sites": [asdict(site) for site in SITES]}
+    for name, windows in (("run", 3), ("single", 1)):
+        recording = Recording(folder / name, manifest)
+        for window in range(1, windows + 1):
+            places = range(3 if window > 1 else 2)
+            kept = {("train", SITES[place]): distribution(activations(window, place)) for place in places}
+            kept["probe", SITES[0]] = distribution(activations(window, 0), paired=True)
+            recording.write_window(
+                Window(window, f"epoch {window}", 10 * window - 10, 10 * window - 1, closed=True), kept
+            )
+        recording.finish({})
+    return folder
+
+
+@pytest.fixture
+def check(folder, monkeypatch, capfd):
+    """Runs `icshift check` in the folder with conditions and options; gives exit code, stdout and stderr."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def run(*conditions, run="run", options=()):
+        asked = [word for condition in conditions for word in ("--fail-on", condition)]
+        code = _run(["check", run, *asked, *map(str, options)])
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_what_fails_comes_first(check):
+    code, out, err = check("fc* w1_sd > 0.4", "dead > 0", "nonfinite > 20%", "w1_sd > 5x floor", "moved < 1")
+    assert (code, err) == (1, "")
+    assert out == (
+        "run · Net · phase train · reference previous\n"
+        "FAILED        fc1: w1_sd 0.589 sd > 0.4 (floor 0.110, n = 300, window epoch 3)\n"
+        "FAILED        fc1: dead 1 of 8 units > 0 (n = 300, window epoch 1)\n"
+        "FAILED        fc1: w1_sd 0.589 sd = 5.33x floor > 5x floor (floor 0.110, n = 300, window epoch 3)\n"
+        "FAILED        late: w1_sd 0.552 sd = 5.04x floor > 5x floor (floor 0.109, n = 300, window epoch 3)\n"
+        "FAILED        fc2[0]: moved 0 of 8 units < 1 (n = 300, window epoch 3)\n"
+        "ok            fc* w1_sd > 0.4: fc2[0] with 0.078 sd (floor 0.082, n = 300, window epoch 3)\n"
+        "ok            nonfinite > 20%: 3 sites, nearest fc2[0] with 1 of 8 units = 12.5% (n = 300, window epoch 1)\n"
+        "ok            w1_sd > 5x floor: fc2[0] with 0.078 sd = 0.953x floor (floor 0.082, n = 300, window epoch 3)\n"
+        "ok            moved < 1: 2 sites, nearest fc1 with 8 of 8 units (n = 300, window epoch 3)\n"
+        "skipped       dead > 0: fc2[0], late: no ReLU reads it\n"
+        "5 of 12 checks failed, 2 skipped\n"
+        "Next: icshift units run --site fc1\n"
+    )
+
+
+def test_all_well(check):
+    code, out, err = check("fc1 w1_sd > 9", "fc1 ks > 99%")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1:] == [
+        "ok            fc1 w1_sd > 9: fc1 with 0.589 sd (floor 0.110, n = 300, window epoch 3)",
+        "ok            fc1 ks > 99%: fc1 with 24.8% (floor 0.072, n = 300, window epoch 3)",
+        "2 checks ok",
+    ]
+
+
+def test_what_could_not_be_measured_does_not_pass(check):
+    code, out, _ = check("w1_sd > 9", options=["--reference", "first"])
+    assert code == 1
+    assert "not measured  late: w1_sd > 9: nothing to compare in window epoch 3\n" in out
+    assert "ok            w1_sd > 9: 2 sites, nearest fc1 with" in out
+    assert out.endswith("0 of 3 checks failed, 1 not measured\nNext: icshift info run\n")
+
+
+def test_numbers_are_those_of_the_report(check):
+    report = icshift.open("run").report(reference="first").set_index("site")
+    _, out, _ = check("w1_sd > 0.4", "w1_sd > 1x floor", options=["--reference", "first"])
+    row = report.loc["fc1"]
+    assert f"FAILED        fc1: w1_sd {row['median']:.3f} sd > 0.4 (floor {row['floor']:.3f}, n = {row['n']}," in out
+    assert f"{row['median']:.3f} sd = {row['ratio']:.3g}x floor > 1x floor" in out
+
+
+def test_every_window_is_checked_where_asked(check):
+    worst = icshift.open("run").drift(sites="fc1").query("~near_constant").groupby("window")["value"].median()
+    assert worst[2] < worst[3]
+    (last,) = json.loads(check("fc1 w1_sd < 9", options=["--json"])[1])["checks"]
+    assert (last["window"], last["value"]) == ("epoch 3", pytest.approx(worst[3]))
+    (least,) = json.loads(check("fc1 w1_sd < 9", options=["--json", "--all-windows"])[1])["checks"]
+    assert (least["window"], least["value"]) == ("epoch 2", pytest.approx(worst[2]))
+
+
+def test_another_phase_is_told_and_kept(check):
+    code, out, _ = check("w1_sd > 0.1", options=["--phase", "probe"])
+    assert code == 1
+    assert out.splitlines() == [
+        "run · Net · phase probe · reference previous",
+        "FAILED        fc1: w1_sd 0.589 sd > 0.1 (n = 300, window epoch 3)",
+        "skipped       w1_sd > 0.1: fc2[0], late: nothing recorded in phase probe",
+        "1 of 1 checks failed, 2 skipped",
+        "Next: icshift units run --site fc1 --phase probe",
+    ]
+
+
+def test_quiet_gives_no_hint(check):
+    loud, quiet = check("dead > 0")[1], check("dead > 0", options=["-q"])[1]
+    assert loud == quiet + "Next: icshift units run --site fc1\n"
+
+
+def test_the_same_condition_twice_is_one(check):
+    assert check("w1_sd > 9", "w1_sd>9.0", "median(w1_sd) > 9")[1] == check("w1_sd > 9")[1]
+
+
+def test_json_is_what_the_conditions_found(check):
+    code, out, _ = check("fc* w1_sd > 2x floor", "dead > 20%", options=["--json"])
+    found = json.loads(out)
+    assert code == 1
+    assert {key: found[key] for key in ("run", "phase", "reference", "passed")} == {
+        "run": "run",
+        "phase": "train",
+        "reference": "previous",
+        "passed": False,
+    }
+    rows = found["checks"]
+    assert [(row["condition"], row["site"], row["state"]) for row in rows] == [
+        ("fc* w1_sd > 2x floor", "fc1", "failed"),
+        ("fc* w1_sd > 2x floor", "fc2[0]", "ok"),
+        ("dead > 20%", "fc1", "ok"),
+        ("dead > 20%", "fc2[0]", "skipped"),
+        ("dead > 20%", "late", "skipped"),
+    ]
+    report = icshift.open("run").report().set_index("site").loc["fc1"]
+    assert (rows[0]["value"], rows[0]["floor"], rows[0]["level"]) == pytest.approx(
+        (report["median"], report["floor"], report["ratio"])
+    )
+    assert (rows[0]["limit"], rows[0]["unit"], rows[0]["n"], rows[0]["units"]) == (2, "sd", 300, 8)
+    assert (rows[0]["window"], rows[0]["reference"]) == ("epoch 3", "epoch 2")
+    assert (rows[2]["limit"], rows[2]["unit"], rows[2]["value"], rows[2]["level"]) == (0.2, "units", 1, 1 / 8)
+    assert (rows[3]["reason"], rows[3]["value"]) == ("no ReLU reads it", None)
+
+
+def test_names_are_no_markup(check, folder):
+    (folder / "[bold]").symlink_to(folder / "run")
+    code, out, _ = check("dead > 0", run="[bold]")
+    assert code == 1
+    assert out.startswith("[bold] · Net")
+    assert out.endswith("icshift units [bold] --site fc1\n")
+
+
+def test_junit_has_a_case_a_condition_and_site(check, tmp_path):
+    conditions = ("w1_sd > 0.4", "dead > 20%")
+    code, out, _ = check(*conditions, options=["--junit", tmp_path / "check.xml", "--reference", "first"])
+    assert code == 1
+    assert out == check(*conditions, options=["--reference", "first"])[1]
+    root = ET.parse(tmp_path / "check.xml").getroot()
+    (suite,) = root
+    assert (root.tag, suite.tag) == ("testsuites", "testsuite")
+    assert suite.get("name") == "icshift check run, phase train, reference first"
+    for totals in (root, suite):
+        assert [totals.get(name) for name in ("tests", "failures", "errors", "skipped")] == ["6", "1", "1", "2"]
+    cases = [(case.get("name"), case.get("classname"), *(child.tag for child in case)) for case in suite]
+    assert cases == [
+        ("w1_sd > 0.4", "fc1", "failure"),
+        ("w1_sd > 0.4", "fc2[0]", "system-out"),
+        ("w1_sd > 0.4", "late", "error"),
+        ("dead > 20%", "fc1", "system-out"),
+        ("dead > 20%", "fc2[0]", "skipped"),
+        ("dead > 20%", "late", "skipped"),
+    ]
+    assert suite[0][0].get("message") in out
+    assert suite[2][0].get("message") == "w1_sd > 0.4: nothing to compare in window epoch 3"
+    assert suite[3][0].text == "dead 1 of 8 units = 12.5% not > 20% (n = 300, window epoch 1)"
+
+
+def test_junit_to_stdout_is_all_there_is(check):
+    code, out, _ = check("dead > 0", options=["--junit", "-"])
+    assert code == 1
+    assert ET.fromstring(out)[0].get("failures") == "1"
+
+
+def test_junit_goes_with_json(check, tmp_path):
+    code, out, _ = check("dead > 20%", options=["--junit", tmp_path / "check.xml", "--json"])
+    assert (code, json.loads(out)["passed"]) == (0, True)
+    assert ET.parse(tmp_path / "check.xml").getroot().get("failures") == "0"
+
+
+def test_junit_never_overwrites_silently(check, tmp_path):
+    path = tmp_path / "check.xml"
+    path.write_text("mine")
+    code, out, err = check("dead > 20%", options=["--junit", path])
+    assert (code, out, path.read_text()) == (2, "", "mine")
+    assert "--force" in err
+    assert check("dead > 20%", options=["--junit", path, "--force"])[0] == 0
+    assert ET.parse(path).getroot().tag == "testsuites"
+
+
+@pytest.mark.parametrize("outcome", ["passed", "failure", "error", "skipped"])
+def test_junit_takes_any_text(outcome):
+    awkward = "a<b & \"c\" 'd' ]]> \u2019é\U0001f600"
+    unwritable = "\x00\x1b[1m\ud800\ufffe"
+    case = Case(f"site {awkward}", f"name {awkward}", outcome, f"message {awkward}{unwritable}")
+    (suite,) = ET.fromstring(as_junit(awkward, [case]))
+    (found,) = suite
+    assert (suite.get("name"), found.get("classname")) == (awkward, f"site {awkward}")
+    assert found.get("name") == f"name {awkward}"
+    message = found[0].text if outcome == "passed" else found[0].get("message")
+    assert message == f"message {awkward}\ufffd\ufffd[1m\ufffd\ufffd"
+
+
+MISTAKES = {
+    "no condition": ((), {}, "Missing option '--fail-on'"),
+    "half a condition": (
+        ("w1_sd",),
+        {},
+        "cannot read the condition 'w1_sd'; expected [SITE] QUANTITY > LIMIT in quote",
+    ),
+    "unknown metric": (("w1sd > 3",), {}, "no metric or condition 'w1sd'; did you mean w1_sd"),
+    "unknown site": (("fc11 w1_sd > 3",), {}, "no site 'fc11'; did you mean fc1"),
+    "unknown phase": (("w1_sd > 3",), {"options": ["--phase", "trian"]}, "did you mean train"),
+    "unknown reference": (("dead > 3",), {"options": ["--reference", "frist"]}, "did you mean first"),
+    "no such run": (("w1_sd > 3",), {"run": "nowhere"}, "no such run: nowhere"),
+    "one window": (("w1_sd > 3",), {"run": "single"}, "nothing to compare in phase train"),
+    "no floor": (("fc1 w1_sd > 3x floor",), {"options": ["--phase", "probe"]}, "no sampling noise and no floor"),
+    "no ReLU": (("late dead > 3",), {}, "no ReLU reads it"),
+    "no such directory": (("dead > 3",), {"options": ["--junit", "nowhere/a.xml"]}, "there is no directory nowhere"),
+    "two for stdout": (("dead > 3",), {"options": ["--json", "--junit", "-"]}, "both go to stdout"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_end_in_one_line_and_exit_code_2(mistake, check):
+    conditions, options, expected = MISTAKES[mistake]
+    code, out, err = check(*conditions, **options)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("icshift: ")
+    assert expected in err
+
+
+def test_one_window_has_health(check):
+    assert check("dead > 0", "nonfinite > 0", run="single")[0] == 1
+    assert check("dead > 1", run="single")[0] == 0
+
+
+def icshift_check(*arguments, **environment):
+    command = [sys.executable, "-m", "icshift", "check", *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "80", **environment}, check=False
+    )
+
+
+def test_a_real_recording_in_a_process_of_its_own(with_batch_norm):
+    expected = icshift.open(with_batch_norm).report(reference="first").set_index("site")["median"]
+    limit = expected.sort_values().iloc[:2].mean()
+    done = icshift_check(with_batch_norm, "--fail-on", f"w1_sd > {limit}", "--reference", "first")
+    assert done.returncode == 1, done.stderr
+    failed = {line.split()[1].rstrip(":") for line in done.stdout.splitlines() if line.startswith("FAILED")}
+    assert failed == set(expected[expected > limit].index)
+    done = icshift_check(with_batch_norm, "--fail-on", "nonfinite > 0", "--fail-on", "w1_sd > 99")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "6 checks ok"
+
+
+def test_no_colour_when_not_wanted(folder):
+    arguments = [folder / "run", "--fail-on", "dead > 0"]
+    assert "\x1b[" in icshift_check(*arguments, FORCE_COLOR="1", NO_COLOR="").stdout
+    assert "\x1b[3" not in icshift_check(*arguments, "--no-color", FORCE_COLOR="1").stdout
+
+
+def test_a_pipe_that_closes_early_never_passes_what_fails(folder):
+    many = " ".join(f"--fail-on 'w1_sd > 0.0{number}'" for number in range(1, 100))
+    for option in ("", "--json", "--junit -"):
+        command = f"{sys.executable} -m icshift check {folder / 'run'} {many} {option} | true"
+        done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+        assert done.returncode != 0
+        assert "Traceback" not in done.stderr
+
+
+def test_torch_is_not_loaded(folder):
+    arguments = [
+        "check",
+        str(folder / "run"),
+        "--fail-on",
+        "moved > 100%",
+        "--fail-on",
+        "nonfinite > 1",
+        "--junit",
+        "-",
+    ]
+    code = f"from icshift.cli.main import _run\nimport sys\nassert _run({arguments!r}) == 0\n"
+    script = f"{code}assert 'pyarrow' in sys.modules and 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
