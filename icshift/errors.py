@@ -3,7 +3,8 @@
 IcshiftError
 ├── RunError          a run directory is missing, is no run, is too new, or exists already
 ├── SelectionError    a site, unit, metric, phase, window or reference that is not there
-└── RecordingError    a recording that cannot start or saw nothing
+├── RecordingError    a recording that cannot start or saw nothing
+└── ModelError        a saved model, a model's spec or data that cannot be used
 
 The command line catches `IcshiftError` in one place, prints one line on stderr and exits with 2.
 """
@@ -26,6 +27,10 @@ class SelectionError(IcshiftError):
 
 class RecordingError(IcshiftError):
     """A recording that cannot start or saw nothing."""
+
+
+class ModelError(IcshiftError):
+    """A saved model, a model's spec or data that cannot be used."""
 
 
 def unknown(kind: str, given: object, known: Iterable[object]) -> SelectionError:

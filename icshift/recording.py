@@ -32,6 +32,7 @@ from icshift.run import (
     MANIFEST_NAME,
     PART_NAME,
     QUANTILE_COLUMNS,
+    Run,
     Site,
     Window,
     is_run,
@@ -78,6 +79,22 @@ class Recording:
         refuse_existing(path, force=force, rank=rank, ranks=ranks)
         if force:
             _delete(path, rank, ranks)
+        self._begin(path, manifest, rank, ranks)
+
+    @classmethod
+    def reopened(cls, path: Path, manifest: dict[str, Any], *, rank: int = 0, ranks: int = 1) -> Recording:
+        """Go on with a run that has windows and no step series: the windows that are there stay.
+
+        Raises `RunError` where as many processes as now did not record it.
+        """
+        recorders = Run(path).ranks
+        if recorders != ranks:
+            raise RunError(f"{path} was recorded by {recorders} processes: go on with as many, not with {ranks}")
+        recording = cls.__new__(cls)
+        recording._begin(path, manifest, rank, ranks)
+        return recording
+
+    def _begin(self, path: Path, manifest: dict[str, Any], rank: int, ranks: int) -> None:
         for folder in _FOLDERS:
             (path / folder).mkdir(parents=True, exist_ok=True)
         self.path = path

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from icshift._version import __version__
+from icshift.cli.analyze import analyze
 from icshift.cli.check import check
 from icshift.cli.demo import demo
 from icshift.cli.export import export
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command(context_settings={"allow_interspersed_args": False})(run)  # What follows SCRIPT is the script's own.
-for command in (demo, info, report, units, export, check):
+for command in (demo, info, report, units, export, check, analyze):
     app.command()(command)
 
 

@@ -82,7 +82,7 @@ def _notes(run: Run, table: pd.DataFrame, meaning: str) -> list[str]:
     notes = [f"drift: {first['metric']}, median over units. {meaning}."]
     if first["paired"]:
         notes.append(
-            f"Paired: the same {first['n']:,} inputs values a unit in every window, so there is no sampling noise."
+            f"Paired: the same inputs in every window, {first['n']:,} values a unit, so there is no sampling noise."
         )
     else:
         notes.append(

@@ -1,0 +1,74 @@
+"""Zip archives as PyTorch writes them: read in place, never unpacked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from zipfile import ZIP_STORED, ZipFile
+
+from icshift.errors import ModelError
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Archive:
+    """An open archive: the size of each record, named as below the one folder that all of them are in."""
+
+    sizes: dict[str, int]
+    _root: str
+    _zip: ZipFile
+    _bytes: int
+
+    def read(self, record: str) -> bytes:
+        """The content of a record. Raises where it is not what its checksum says."""
+        if record not in self.sizes:
+            raise ModelError(f"lacks its record {record!r}: damaged or cut short")
+        info = self._zip.getinfo(self._root + record)
+        if info.compress_type != ZIP_STORED or info.file_size > self._bytes:
+            raise ModelError(self._bomb())
+        return self._zip.read(info)
+
+    def check(self) -> None:
+        """Refuses what unpacks into more than is there, and content that differs from its checksum.
+
+        PyTorch stores records as they are: an archive that declares more than its own size, or that is compressed, was
+        made by something else. Where PyTorch was told to write no checksums they are zero.
+        """
+        infos = self._zip.infolist()
+        stored = all(info.compress_type == ZIP_STORED and info.compress_size == info.file_size for info in infos)
+        if not stored or sum(info.file_size for info in infos) > self._bytes:
+            raise ModelError(self._bomb())
+        if len(infos) != len({info.filename for info in infos}) or len(infos) != len(self.sizes):
+            raise ModelError("holds records of one name twice or outside its folder: damaged, or made to deceive")
+        for info in infos:
+            with self._zip.open(info) as record:
+                while record.read(_CHUNK):
+                    pass
+
+    def _bomb(self) -> str:
+        declared = sum(info.file_size for info in self._zip.infolist())
+        return (
+            f"unpacks to {declared:,} bytes from {self._bytes:,}: a zip bomb, damaged, or compressed by something other"
+            " than torch.save, which stores as it is; save it with torch.save"
+        )
+
+
+@contextmanager
+def opened(source: Path | bytes) -> Iterator[Archive]:
+    """The archive in a file or in bytes."""
+    size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    with ZipFile(BytesIO(source) if isinstance(source, bytes) else source) as archive:
+        infos = archive.infolist()
+        if not infos:
+            raise ModelError("is an empty archive")
+        first, slash, _ = infos[0].filename.partition("/")
+        root = first + slash if slash else ""
+        for info in infos:
+            if info.CRC == 0:
+                del info.CRC  # The module then compares nothing.
+        sizes = {info.filename.removeprefix(root): info.file_size for info in infos if info.filename.startswith(root)}
+        yield Archive(sizes, root, archive, size)
