@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,6 +26,7 @@ BATCH = 60
 RATE = 0.1
 TRAINING_EXAMPLES = 1400
 WINDOWS = 10
+CHECKPOINTS = "checkpoints"
 PROBE_EXAMPLES = 512
 """As many as a window keeps exactly."""
 
@@ -53,7 +55,13 @@ def load_digits() -> Digits:
     return Digits(images[:n], classes[:n], images[n:], classes[n:])
 
 
-def network(*, batch_norm: bool, seed: int) -> nn.Sequential:
+def save_inputs(folder: Path, digits: Digits) -> None:
+    """What commands on saved models are tried with: `probe.npz`, and `dimmed.npz`, test images at half the contrast."""
+    np.savez_compressed(folder / "probe.npz", input=digits.train_images[:PROBE_EXAMPLES].numpy())
+    np.savez_compressed(folder / "dimmed.npz", input=0.5 * digits.test_images.numpy())
+
+
+def network(*, batch_norm: bool, seed: int = 0) -> nn.Sequential:
     """fc1 … fc3 with sigmoids, and norm1 … norm3 before these where asked for; the output layer is fc4."""
     torch.manual_seed(seed)
     layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -77,8 +85,13 @@ def network(*, batch_norm: bool, seed: int) -> nn.Sequential:
 def train(
     path: Path, digits: Digits, *, batch_norm: bool, epochs: int, force: bool, after_epoch: Callable[[], None]
 ) -> float:
-    """Train one network, record it at `path` in `WINDOWS` windows, and give its accuracy on the test images."""
-    model = network(batch_norm=batch_norm, seed=0)
+    """Train one network, record it at `path` in `WINDOWS` windows, and give its accuracy on the test images.
+
+    Beside the run, in `checkpoints/` under its name, the state dict at the end of every window is saved.
+    """
+    model = network(batch_norm=batch_norm)
+    checkpoints = path.parent / CHECKPOINTS / path.name
+    checkpoints.mkdir(parents=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
     shuffler = torch.Generator().manual_seed(1)
     probe = Probe(digits.train_images[:PROBE_EXAMPLES])
@@ -97,5 +110,6 @@ def train(
                     found = model(digits.test_images).argmax(1)
                 accuracy = float((found == digits.test_classes).double().mean())
                 recorder.epoch(f"epoch {epoch}")
+                torch.save({"model": model.state_dict(), "epoch": epoch}, checkpoints / f"epoch-{epoch}.pt")
             after_epoch()
     return accuracy

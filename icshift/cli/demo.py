@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from icshift.cli import options
+from icshift.errors import RunError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +43,7 @@ def demo(
     table = output / "drift.csv"
     for path in paths:
         refuse_existing(path, force=force)
+    _make_room(output / "checkpoints", force=force)
     accuracies = train_both(paths, epochs=epochs, force=force, quiet=quiet, no_color=no_color)
     runs = [Run(path) for path in paths]
     import pandas as pd
@@ -51,8 +54,16 @@ def demo(
     print_comparison(console, runs, accuracies)
     console.print()
     console.print(f"Runs {paths[0]} and {paths[1]}, drift of every unit in {table}", soft_wrap=True)
+    console.print(f"Saved models in {output / 'checkpoints'}, inputs in {output / 'probe.npz'}", soft_wrap=True)
     if not quiet:
         console.print(f"Next: icshift report {paths[0]}", style="dim", soft_wrap=True)
+
+
+def _make_room(checkpoints: Path, *, force: bool) -> None:
+    if checkpoints.exists():
+        if not force:
+            raise RunError(f"{checkpoints} exists and is kept: choose another -o, or --force to replace it")
+        shutil.rmtree(checkpoints)
 
 
 def train_both(paths: list[Path], *, epochs: int, force: bool, quiet: bool, no_color: bool) -> list[float]:
@@ -61,11 +72,13 @@ def train_both(paths: list[Path], *, epochs: int, force: bool, quiet: bool, no_c
     from rich.progress import Progress
 
     from icshift.cli.output import screen
-    from icshift.demo import load_digits, train
+    from icshift.demo import load_digits, save_inputs, train
 
     # Steps this small gain nothing from a second thread, and lose much when it is busy.
     torch.set_num_threads(1)
     digits = load_digits()
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
+    save_inputs(paths[0].parent, digits)
     accuracies = []
     with Progress(console=screen(no_color=no_color, stderr=True), transient=True, disable=quiet) as progress:
         for path in paths:
