@@ -30,8 +30,8 @@ from typing import Literal
 
 import numpy as np
 
-from icshift.analysis.drift import Comparison, by_site, choose_sites, default_phase, moved_units, site_nulls
-from icshift.analysis.floor import floor, p_values, pooled_null, standardised_null
+from icshift.analysis.drift import Comparison, by_site, choose_sites, default_phase, movement, site_nulls
+from icshift.analysis.floor import discoveries, floor
 from icshift.analysis.health import health
 from icshift.analysis.metrics import METRICS, metric, near_constant
 from icshift.distribution import Distribution, Floats
@@ -303,17 +303,12 @@ def _drift(condition: Condition, comparison: Comparison) -> Measurement:
 
 
 def _moved(condition: Condition, comparison: Comparison, nulls: Mapping[int, Floats]) -> Measurement:
-    """`moved_units`, which takes a unit whose noise is not known for one that did not move; here that is a gap."""
     before, after = comparison.before, comparison.after
-    gauge = METRICS["w1_sd"]
-    known = values = gauge.function(before, after)
-    if not _paired(comparison):
-        own = np.concatenate([standardised_null(gauge, one) for one in (before, after)])
-        known = p_values(gauge, values, before, after, pooled_null(own, nulls, comparison.window.index))
-    gap = _undefined(~np.isfinite(values))
-    if not gap and not np.isfinite(known).all():
+    p = movement(comparison, nulls)
+    gap = _undefined(~np.isfinite(METRICS["w1_sd"].function(before, after)))
+    if not gap and not np.isfinite(p).all():
         gap = "no sampling noise is known that would tell what moved"
-    count = moved_units(comparison, nulls).sum() if np.isfinite(known).any() else math.nan
+    count = discoveries(p).sum() if np.isfinite(p).any() else math.nan
     level = _of_units(condition, count, after.units)
     n = _activations(comparison)
     return Measurement(comparison.window.name, comparison.reference, count, level, n=n, units=after.units, gap=gap)

@@ -58,7 +58,7 @@ def drift(
     for site, comparisons in by_site(run, reference=reference, phase=phase, sites=sites):
         nulls = site_nulls(run, site, comparisons[0].phase)
         for comparison in comparisons:
-            moved = moved_units(comparison, nulls)
+            moved = discoveries(movement(comparison, nulls))
             frames += [_frame(run, comparison, one, moved) for one in chosen]
     if not frames:
         return pd.DataFrame(columns=[*COLUMNS, "error", "ratio", "near_constant", "moved"])
@@ -85,23 +85,33 @@ def by_site(
 
 
 def site_nulls(run: Run, site: Site, phase: str) -> dict[int, Floats]:
-    """What noise looks like in every window of a site, for `moved_units`."""
+    """What noise looks like in every window of a site, for `movement`."""
     recorded = {window.index: run.distribution(phase, site.name, window.index) for window in run.window_list}
     return {index: standardised_null(METRICS["w1_sd"], one) for index, one in recorded.items() if one is not None}
 
 
-def moved_units(comparison: Comparison, nulls: Mapping[int, Floats]) -> Flags:
-    """Which units moved: beyond sampling noise (FDR-controlled), or for two probes beyond the sketch's error."""
+def movement(comparison: Comparison, nulls: Mapping[int, Floats]) -> Floats:
+    """The probability [units] of so much movement by sampling noise alone; NaN where no noise is known.
+
+    Two probes have no such noise: there it is 0 for what moved beyond the sketch's error, and 1 for the rest.
+    """
     gauge = METRICS["w1_sd"]
     before, after = comparison.before, comparison.after
     values = gauge.function(before, after)
     if before.halves is None and after.halves is None:
         assert gauge.error is not None
         # float32 rounding of what is kept is no movement either.
-        return values > np.maximum(gauge.error(before, after), 1e-6)
+        still = values <= np.maximum(gauge.error(before, after), 1e-6)
+        return np.where(np.isfinite(values), still, np.nan)
     own = np.concatenate([standardised_null(gauge, one) for one in (before, after)])
     null = pooled_null(own, nulls, comparison.window.index)
-    return discoveries(p_values(gauge, values, before, after, null))
+    return p_values(gauge, values, before, after, null)
+
+
+def moved_share(comparison: Comparison, nulls: Mapping[int, Floats]) -> float:
+    """The share of units that moved (FDR-controlled); NaN where no noise is known that would tell."""
+    p = movement(comparison, nulls)
+    return float(discoveries(p).mean()) if np.isfinite(p).any() else np.nan
 
 
 def default_phase(run: Run) -> str:

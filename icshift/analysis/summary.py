@@ -8,7 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from icshift.analysis.drift import Comparison, by_site, choose_sites, default_phase, moved_units, site_nulls
+from icshift.analysis.drift import Comparison, by_site, choose_sites, default_phase, moved_share, site_nulls
 from icshift.analysis.floor import floor
 from icshift.analysis.health import health
 from icshift.analysis.metrics import Metric, metric, near_constant, w2_location, w2_scale, w2_shape
@@ -28,7 +28,7 @@ def summary(
 
     `median`, `p90`, `max`, `floor`, `error` and `ratio` (of median and floor) are over the units that are not
     near-constant (a mean would follow the few wildest); in absolute value, in the metric's unit. `moved` is the share
-    of units beyond noise. `location`, `scale` and `shape` are the medians of the three shares of w2 squared. `trend`
+    of units beyond noise (NaN where none is known). `location`, `scale` and `shape` are the medians of the three shares of w2 squared. `trend`
     is the median of every window. `affine_moments` says that the site's moments are set by its own weight and bias.
     `mean`, `std`, `zero_share` and quantiles are medians over units of the last window. Sites with nothing to compare
     have these, counts and health alone. Raises `SelectionError` for what is not there.
@@ -68,7 +68,6 @@ def _of_drift(one: Metric, comparisons: list[Comparison], nulls: dict[int, Float
     values = np.abs(one.function(last.before, last.after))[~steady]
     noise = floor(one, last.before, last.after)[~steady]
     error = one.error(last.before, last.after)[~steady] if one.error else np.empty(0)
-    moved = moved_units(last, nulls)
     median, level = _median(values), _median(noise)
     return {
         "window": last.window.name,
@@ -81,7 +80,7 @@ def _of_drift(one: Metric, comparisons: list[Comparison], nulls: dict[int, Float
         "error": _median(error),
         "ratio": median / level if level > 0 else np.nan,
         "paired": last.before.halves is None and last.after.halves is None,
-        "moved": float(moved.mean()),
+        "moved": moved_share(last, nulls),
         **_split(last, ~steady),
         "trend": [_typical(one, comparison) for comparison in comparisons],
     }

@@ -146,7 +146,7 @@ def _floor(row: dict[str, Any]) -> str:
 
 
 def _moved(row: dict[str, Any]) -> str:
-    return f"{100 * row['moved']:.0f}%"
+    return f"{100 * row['moved']:.0f}%" if math.isfinite(row["moved"]) else "–"
 
 
 def _ratio(row: dict[str, Any]) -> Text:
