@@ -28,10 +28,10 @@ def summary(
 
     `median`, `p90`, `max`, `floor`, `error` and `ratio` (of median and floor) are over the units that are not
     near-constant (a mean would follow the few wildest); in absolute value, in the metric's unit. `moved` is the share
-    of units beyond noise (NaN where none is known). `location`, `scale` and `shape` are the medians of the three shares of w2 squared. `trend`
-    is the median of every window. `affine_moments` says that the site's moments are set by its own weight and bias.
-    `mean`, `std`, `zero_share` and quantiles are medians over units of the last window. Sites with nothing to compare
-    have these, counts and health alone. Raises `SelectionError` for what is not there.
+    of units beyond noise (NaN where none is known). `location`, `scale` and `shape` are the medians of the three
+    shares of w2 squared. `trend` is the median of every window. `affine_moments` says that the site's moments are set
+    by its own weight and bias. `mean`, `std`, `zero_share` and quantiles are medians over units of the last window.
+    Sites with nothing to compare have these, counts and health alone. Raises `SelectionError` for what is not there.
     """
     one = metric(metric_name)
     phase = default_phase(run) if phase is None else run.phase(phase)

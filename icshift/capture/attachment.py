@@ -53,12 +53,15 @@ class Attachment:
         self._watching: dict[tuple[str, nn.Module], ExitStack] = {}
         self._following: dict[nn.Module, ExitStack] = {}
         self._global = ExitStack()
-        self._keys: dict[tuple[nn.Module, str], Tensor] = {}
+        self._lasting: ExitStack | None = None
         self._attached = False
         self._stale = False
 
     def attach(self) -> None:
         """Put all hooks on."""
+        if self._lasting is None:
+            self._lasting = ExitStack()
+            self._lasting.callback(traced.mind_hooks())
         # Modules and parameters that come anywhere may be parts of this model: looked at when it is called next.
         for listen in (
             registrations.register_module_module_registration_hook,
@@ -67,15 +70,12 @@ class Attachment:
             self._global.callback(listen(self._outdate).remove)
         self._stale = False
         self._attached = True
-        were_off = not self._watching
         self._put_on(self.watched)
-        if were_off:
-            traced.compile_again()
 
     def detach(self) -> None:
         """Take all hooks off, in whatever state things are; they can be put on again.
 
-        Where anything is compiled they stay, and do nothing: graphs made without them would be found again later.
+        Where anything is compiled they stay and do nothing: it would be compiled again for every change of them.
         """
         self._attached = False
         self._global.close()
@@ -86,13 +86,8 @@ class Attachment:
         """Take all hooks off for good."""
         self.detach()
         self._take_off()
-        for key in self._keys.values():
-            traced.forget(key)
-        self._keys.clear()
-
-    def _take_off(self) -> None:
-        _keep(self._watching, [])
-        _keep(self._following, [])
+        if self._lasting is not None:
+            self._lasting.close()
 
     def refresh(self) -> bool:
         """Where modules came, went or were exchanged, hook what is there; tells whether there was reason to look."""
@@ -103,12 +98,9 @@ class Attachment:
             chosen = self._choose(self._model)
         except RecordingError:
             chosen = {}
-        before = set(self._watching)
         self.parameters = _ids(self._model)
         self.watched = chosen
         self._put_on(chosen)
-        if set(self._watching) - before:
-            traced.compile_again()
         return True
 
     def _put_on(self, chosen: dict[str, nn.Module]) -> None:
@@ -127,7 +119,8 @@ class Attachment:
     def _watch(self, name: str, module: nn.Module) -> ExitStack:
         hooks = ExitStack()
         saw, gave_none = partial(self._listener.saw, name, module), self._listener.gave_none
-        key = self._key(module, name, saw)
+        key = traced.register(saw)
+        hooks.callback(traced.forget, key)
 
         def act(_: nn.Module, __: Any, output: Any) -> None:
             found = False
@@ -147,8 +140,10 @@ class Attachment:
     def _follow(self, part: nn.Module) -> ExitStack:
         hooks, listener = ExitStack(), self._listener
         mask = listener.mask if part is self._model else None
-        entered = self._key(part, "(entered)", lambda _="", given=None: listener.entered(part, given))
-        left = self._key(part, "(left)", lambda: listener.left(part))
+        entered = traced.register(lambda _="", given=None: listener.entered(part, given))
+        left = traced.register(lambda: listener.left(part))
+        hooks.callback(traced.forget, entered)
+        hooks.callback(traced.forget, left)
 
         def enter(_: nn.Module, args: Any, kwargs: dict[str, Any] | None = None) -> None:
             listener.entered(part, None if mask is None else _made(mask, args, kwargs or {}))
@@ -170,18 +165,16 @@ class Attachment:
         hooks.callback(leaves.remove)
         return hooks
 
-    def _key(self, module: nn.Module, event: str, action: Callable[..., None]) -> Tensor:
-        """For compiled graphs. They keep it while hooks are off and on again, so it stays the same."""
-        if (module, event) not in self._keys:
-            self._keys[module, event] = traced.register(action)
-        return self._keys[module, event]
-
     def _while_attached(self, tell: Callable[..., None]) -> Callable[..., None]:
         def told(*seen: Any) -> None:
             if self._attached:
                 tell(*seen)
 
         return told
+
+    def _take_off(self) -> None:
+        _keep(self._watching, [])
+        _keep(self._following, [])
 
     def _outdate(self, *_: Any) -> None:
         self._stale = True

@@ -210,9 +210,9 @@ def _arrays(given: Any, model: nn.Module, spec: str) -> Batch | None:
         given = (given,)
     if isinstance(given, Mapping):
         return _arguments({str(name): as_tensor(value, f"{spec}: {name}") for name, value in given.items()}, model, spec)
-    if isinstance(given, tuple) and given and all(isinstance(part, (Tensor, np.ndarray)) for part in given):
-        tensors = tuple(as_tensor(part, spec) for part in given)
-        return tensors[: _wanted(model, len(tensors))], {}
+    if isinstance(given, tuple) and any(isinstance(part, (Tensor, np.ndarray)) for part in given):
+        parts = tuple(as_tensor(part, spec) if isinstance(part, np.ndarray) else part for part in given)
+        return parts[: _wanted(model, len(parts))], {}
     return None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from icshift.capture import walk
-from icshift.capture.sites import is_leaf, type_name
+from icshift.capture.sites import is_leaf, owns_weights, type_name
 
 _COMPILED = "it was used, but compiled before the recorder was there; attach first, or call torch.compiler.reset()"
 _BYPASSED = (
@@ -17,6 +17,9 @@ _BYPASSED = (
 )
 _FUSED = "MultiheadAttention uses its weights directly; the attention's own output is the site"
 _TORCHSCRIPT = "TorchScript takes no hooks; record the model it was made from"
+_WITH_PARTS = (
+    "not among the chosen sites, as its parts are; it has weights of its own too: choose it by name to record it"
+)
 _SHARED = "the same module as {}: its calls are told apart by #2, #3, …"
 _NEVER = "it is watched, but no forward went through it while recording; was the model itself called?"
 
@@ -50,7 +53,7 @@ class Coverage:
         failed: Mapping[str, str],
         other: Mapping[str, str],
     ) -> list[dict[str, str]]:
-        """One entry a module (module, type, state, reason); containers that were not chosen are left out.
+        """One entry a module (module, type, state, reason); those without weights that hold others are left out.
 
         `sites` are those recorded, `failed` those given up, and why, `other` those that held no activations, and what.
         States: observed, failed, not a tensor, bypassed, compiled, never called, excluded.
@@ -63,7 +66,8 @@ class Coverage:
         fused = {"out_proj" if name == walk.ROOT else f"{name}.out_proj" for name in attention}
         entries = []
         for module, (name, *aliases) in names.items():
-            if name not in watched and walk.takes_hooks(module) and not is_leaf(module):
+            weightless = not owns_weights(module) or "parametrizations" in name
+            if name not in watched and walk.takes_hooks(module) and not is_leaf(module) and weightless:
                 continue
             states = (
                 (name in broken, "failed", broken.get(name, "")),
@@ -72,7 +76,8 @@ class Coverage:
                 (name in empty, "not a tensor", f"it gave {empty.get(name)}; watch a module around it"),
                 (name in fused, "bypassed", _FUSED),
                 (not walk.takes_hooks(module), "excluded", _TORCHSCRIPT),
-                (name not in watched, "excluded", "not among the chosen sites"),
+                (name not in watched and is_leaf(module), "excluded", "not among the chosen sites"),
+                (name not in watched, "excluded", _WITH_PARTS),
                 (name in self._used and self.compiled, "compiled", _COMPILED),
                 (name in self._used, "bypassed", _BYPASSED),
                 (True, "never called", _NEVER),
@@ -91,6 +96,5 @@ def _names(model: nn.Module) -> dict[nn.Module, list[str]]:
     """Every module with all of its names."""
     names: dict[nn.Module, list[str]] = {}
     for name, module in walk.every_name(model):
-        if name not in names.setdefault(module, []):
-            names[module].append(name)
+        names.setdefault(module, []).append(name)
     return names

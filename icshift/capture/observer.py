@@ -55,6 +55,7 @@ class Observer:
         self._sink = sink
         self._transfer = Transfer()
         self._workspace = Workspace()
+        self._axes: dict[tuple[str, int], int] = {}
         self._units: dict[str, Tensor] = {}
         self._open: dict[tuple[str, str], Accumulator] = {}
         self._begun = False
@@ -86,7 +87,7 @@ class Observer:
             return
         self._begun |= stepping
         try:
-            if is_plain(tensor) and not is_seen():
+            if not is_seen() and is_plain(tensor):
                 self._look(site, module, tensor, tensor.detach(), 0, phase, stepping, padding)
             else:
                 with unseen():
@@ -162,20 +163,24 @@ class Observer:
         if plain is None:
             self.other[site] = "no values: on the meta device, or fake"
             return
-        known = self.sites.get(site) or describe(site, module, plain, leading, self._chosen, self._seed)
-        refuse_split(tensor, known.axis)
-        self.sites[site] = known
-        self._take(known, plain, leading, phase, stepping, padding)
+        ndim = plain.ndim - leading
+        axis = self._axes.get((site, ndim))
+        if axis is None:
+            # A site may be called on batches and on single examples: each has its units on an axis of its own.
+            found = describe(site, module, plain, leading, self._chosen, self._seed)
+            refuse_split(tensor, found.axis)
+            self.sites.setdefault(site, found)
+            axis = self._axes[site, ndim] = found.axis
+        known = self.sites[site]
+        if plain.shape[axis + leading] != known.units:
+            shape = list(plain.shape[max(leading, 0) :])
+            raise RecordingError(f"{site} had {known.units} units on axis {known.axis}, now its shape is {shape}")
+        self._take(known, plain, axis + leading, phase, stepping, padding)
 
-    def _take(
-        self, site: Site, plain: Tensor, leading: int, phase: str, stepping: bool, padding: Padding | None
-    ) -> None:
-        name, axis = site.name, site.axis + leading
+    def _take(self, site: Site, plain: Tensor, axis: int, phase: str, stepping: bool, padding: Padding | None) -> None:
+        name = site.name
         if site.kept is not None and name not in self._units:
             self._units[name] = torch.from_numpy(kept_units(site))
-        if plain.ndim <= axis or plain.shape[axis] != site.units:
-            shape = list(plain.shape[max(leading, 0) :])
-            raise RecordingError(f"{name} had {site.units} units on axis {site.axis}, now its shape is {shape}")
         if 0 in plain.shape:
             return
         kept = None if padding is None else padding.without(plain, axis)

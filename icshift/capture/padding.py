@@ -41,8 +41,11 @@ class Padding:
 def padding(mask: Any) -> Padding | None:
     """From a boolean tensor that is true where activations are to be left out; None from one without values.
 
-    Reads the mask's content, so on another device it waits for that, once a forward.
+    Raises `RecordingError` if it is something else, as the exception that was raised in place of a mask. Reads the
+    mask's content, so on another device it waits for that, once a forward.
     """
+    if isinstance(mask, Exception):
+        raise RecordingError(f"{type(mask).__name__}: {mask}") from mask
     if not isinstance(mask, Tensor):
         raise RecordingError(f"{_EXPECTED}: {type(mask).__name__}")
     with unseen():

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial, reduce
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from icshift.capture import walk
-from icshift.capture.data import Batch
+from icshift.capture.data import Batch, Data, Reading, forward, of, shapes
 from icshift.capture.probe import undisturbed
 from icshift.errors import ModelError
+
+Inputs = Data | Tensor | tuple[Any, ...] | Mapping[str, Any] | Iterable[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +30,38 @@ class Statistics:
     def merged(self, other: Statistics) -> Statistics:
         """Of both together (Chan, Golub & LeVeque 1979)."""
         n = self.n + other.n
-        apart = other.mean - self.mean
-        mean = self.mean + apart * (other.n / n)
-        squares = self.n * self.variance + other.n * other.variance + apart.square() * (self.n * other.n / n)
-        return Statistics(mean, squares / n, n)
+        share, apart = other.n / max(n, 1), other.mean - self.mean
+        variance = (1 - share) * self.variance + share * other.variance + share * (1 - share) * apart.square()
+        return Statistics(self.mean + share * apart, variance, n)
+
+
+class Watch:
+    """Within its `with` block, the statistics of what every batch normalisation layer gets, a list entry a forward."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.seen: dict[str, list[Statistics]] = {}
+        self._layers = normalisations(model)
+        self._open: dict[str, Statistics] = {}
+        self._hooks = ExitStack()
+
+    def __enter__(self) -> Self:
+        for name, layer in self._layers.items():
+            hook = layer.register_forward_pre_hook(partial(self._take, name), with_kwargs=True)
+            self._hooks.callback(hook.remove)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hooks.close()
+
+    def next(self) -> None:
+        """A forward has ended."""
+        for name, one in self._open.items():
+            self.seen.setdefault(name, []).append(one)
+        self._open = {}
+
+    def _take(self, name: str, _: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        one = _statistics(arguments[0] if arguments else named["input"])
+        self._open[name] = self._open[name].merged(one) if name in self._open else one
 
 
 def normalisations(model: nn.Module) -> dict[str, nn.modules.batchnorm._BatchNorm]:
@@ -53,74 +84,118 @@ def running_statistics(model: nn.Module) -> dict[str, Statistics]:
     return found
 
 
-def precise_statistics(model: nn.Module, batches: Iterable[Batch]) -> dict[str, Statistics]:
-    """The statistics of every layer's input over all of the data, with the parameters as they are.
+def precise_statistics(model: nn.Module, inputs: Inputs, *, batch_size: int = 256) -> dict[str, Statistics]:
+    """The statistics of every batch normalisation layer's input over all of the data, the parameters as they are.
 
     Layers normalise by the batch, as in training; everything else is in eval mode, so dropout is off. Batches count by
-    their size: mean = sum n_k m_k / sum n_k, and the variance of all activations about it. The model is left as it was.
-    `batches` are the positional and keyword arguments of each forward. Raises `ModelError` where the model has no
-    layer with running statistics, or a batch is too small to be normalised by itself.
+    their size: mean = sum n_k m_k / sum n_k, and the variance of all activations about it. Examples that hold
+    non-finite values are left out. The model is left as it was.
+
+    `inputs` are a tensor, a tuple of positional or a mapping of keyword arguments, cut into batches of `batch_size`; or
+    a dataset, or batches as a DataLoader gives them. Raises `ModelError` where the model has no layer with running
+    statistics or does not take the inputs, or where a batch is too small to be normalised by itself.
     """
-    return _of_inputs(model, batches, by_batch=True)
+    return {name: together(seen) for name, seen in by_batch(model, inputs, batch_size=batch_size).items()}
 
 
-def statistics_in_use(model: nn.Module, batches: Iterable[Batch]) -> dict[str, Statistics]:
-    """The same in eval mode: what reaches every layer while those before it use their running statistics."""
-    return _of_inputs(model, batches, by_batch=False)
-
-
-def _of_inputs(model: nn.Module, batches: Iterable[Batch], *, by_batch: bool) -> dict[str, Statistics]:
-    layers = normalisations(model)
-    if not layers:
+def by_batch(
+    model: nn.Module, inputs: Inputs, *, batch_size: int = 256, after: Callable[[], None] | None = None
+) -> dict[str, list[Statistics]]:
+    """The same for every batch; `after` is called after each."""
+    if not normalisations(model):
         raise ModelError(f"{type(model).__name__} has no batch normalisation with running statistics")
-    found: dict[str, Statistics] = {}
-    with undisturbed(model), ExitStack() as hooks:
+    # Inputs are read within: a DataLoader that shuffles draws from the random state that is put back.
+    with undisturbed(model), Watch(model) as watch:
+        data = of(inputs, model, Reading(batch_size, device=str(_device(model)))).finite()
+        if not data.batches:
+            raise ModelError(f"{data.source} holds no example that is finite")
         for module in model.modules():
-            module.training = by_batch and isinstance(module, nn.modules.batchnorm._BatchNorm)
-        for name, layer in layers.items():
+            module.training = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        for batch in data.batches:
+            _forward(model, batch, data.source)
+            watch.next()
+            if after is not None:
+                after()
+    return watch.seen
 
-            def take(_: nn.Module, arguments: tuple[Any, ...], name: str = name) -> None:
-                seen = _statistics(arguments[0])
-                found[name] = found[name].merged(seen) if name in found else seen
 
-            hooks.callback(layer.register_forward_pre_hook(take).remove)
-        for positional, keyword in batches:
-            try:
-                model(*positional, **keyword)
-            except ValueError as error:
-                raise ModelError(f"statistics need batches of several examples: {error}") from error
-    return found
+def together(parts: Iterable[Statistics]) -> Statistics:
+    """The statistics of several batches as one."""
+    return reduce(Statistics.merged, parts)
 
 
 @contextmanager
-def using(model: nn.Module, statistics: dict[str, Statistics]) -> Iterator[None]:
+def using(model: nn.Module, statistics: Mapping[str, Statistics]) -> Iterator[None]:
     """Within, the layers named use these statistics in eval mode in place of their running ones."""
-    layers = normalisations(model)
     with torch.no_grad(), ExitStack() as stack:
-        for name, one in statistics.items():
-            for buffer, value in ((layers[name].running_mean, one.mean), (layers[name].running_var, one.variance)):
-                assert buffer is not None
-                stack.callback(buffer.copy_, buffer.clone())
-                buffer.copy_(value)
+        for buffer, value in _buffers(model, statistics):
+            stack.callback(buffer.copy_, buffer.clone())
+            buffer.copy_(value)
         yield
 
 
-def adapt(model: nn.Module, batches: Iterable[Batch], *, source_weight: float = 0.0) -> None:
-    """Set the running statistics to those of the data, for good: precise batch norm.
+def adapt_batch_norm(
+    model: nn.Module, inputs: Inputs, *, batch_size: int = 256, source_weight: float = 0.0
+) -> dict[str, Statistics]:
+    """Set the running statistics to those of the data, for good (precise batch norm); gives `precise_statistics`.
 
     With `source_weight` N / (N + n) of Schneider et al. (2020) the running statistics keep that share: mean and
-    variance are weighted averages of both. Raises as `precise_statistics`.
+    variance are weighted averages of both. Nothing else of the model changes, and nothing at all where this raises: as
+    `precise_statistics` does, and where a layer gets no finite value.
     """
     if not 0 <= source_weight <= 1:
         raise ModelError(f"source_weight must be from 0 to 1, got {source_weight}")
-    layers = normalisations(model)
+    found = precise_statistics(model, inputs, batch_size=batch_size)
+    silent = [name for name, one in found.items() if not one.n]
+    if silent:
+        raise ModelError(f"{', '.join(silent)} got no finite value: the model keeps its statistics")
     with torch.no_grad():
-        for name, one in precise_statistics(model, batches).items():
-            for buffer, value in ((layers[name].running_mean, one.mean), (layers[name].running_var, one.variance)):
-                assert buffer is not None
-                buffer.copy_(source_weight * buffer.double() + (1 - source_weight) * value)
+        for buffer, value in _buffers(model, found):
+            buffer.copy_(source_weight * buffer.double() + (1 - source_weight) * value)
+    return found
+
+
+def _buffers(model: nn.Module, statistics: Mapping[str, Statistics]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Running means and variances, each with what is to take its place."""
+    layers = normalisations(model)
+    for name, one in statistics.items():
+        for buffer, value in ((layers[name].running_mean, one.mean), (layers[name].running_var, one.variance)):
+            assert buffer is not None
+            yield buffer, value
+
+
+def _forward(model: nn.Module, batch: Batch, source: str) -> None:
+    try:
+        forward(model, batch, source)
+    except ModelError as error:
+        if "more than 1 value per channel" in str(error):
+            raise ModelError(
+                f"statistics need batches of several examples: {shapes(batch)} is too few to be normalised by itself"
+            ) from error
+        raise
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next((value.device for value in (*model.parameters(), *model.buffers())), torch.device("cpu"))
 
 
 def _statistics(tensor: Tensor) -> Statistics:
-    channels = tensor.detach().double().movedim(1, -1).reshape(-1, tensor.shape[1]) if tensor.ndim > 1 else tensor
-    return Statistics(channels.mean(0), channels.var(0, correction=0), len(channels))
+    """Of [batch, units, …]; where values are not finite, without the positions where a unit is not."""
+    values = tensor.detach()
+    values = values if values.dtype in (torch.float32, torch.float64) else values.float()
+    over = [axis for axis in range(values.ndim) if axis != 1]
+    if not values.numel():
+        nothing = torch.zeros(values.shape[1], dtype=torch.float64, device=values.device)
+        return Statistics(nothing, nothing, 0)
+    variance, mean = torch.var_mean(values, over, correction=0)
+    if not variance.isfinite().all():
+        rows = values.movedim(1, -1).reshape(-1, values.shape[1])
+        rows = rows[rows.isfinite().all(1)]
+        return _statistics(rows) if len(rows) < values.numel() // values.shape[1] else _wide(rows)
+    return Statistics(mean.double(), variance.double(), values.numel() // values.shape[1])
+
+
+def _wide(rows: Tensor) -> Statistics:
+    """Of finite values whose squares overflow."""
+    variance, mean = torch.var_mean(rows.double(), 0, correction=0)
+    return Statistics(mean, variance, len(rows))

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 from torch import Tensor, nn
 
 from icshift.capture.attachment import Attachment, Listener
-from icshift.capture.data import Batch, Data
+from icshift.capture.data import Batch, Data, forward
 from icshift.capture.forward import Forward
 from icshift.capture.layout import tensors
 from icshift.capture.ledger import Coverage
 from icshift.capture.links import Links
 from icshift.capture.manifest import site_table
-from icshift.capture.observer import Observer
+from icshift.capture.observer import PROBE, Observer
 from icshift.capture.probe import undisturbed
 from icshift.capture.sites import Sites, choose
-from icshift.distribution import Distribution
-from icshift.errors import ModelError
+from icshift.distribution import HALF_QUANTILES, Distribution, Half, ordered, slice_means, weighted_values
 from icshift.run import Site
 
 INPUT = "(input)"
 """Site of the model's own inputs."""
 
 _SEED = 20150211
+
+
+class Input(nn.Module):
+    """Stands for the model's arguments, which no module gives."""
+
+
+Parts = dict[tuple[str, str], list[Half]]
+"""By phase and site's name, what each part of the examples showed."""
 
 
 class Replayer:
@@ -38,11 +47,14 @@ class Replayer:
     def __init__(self, model: nn.Module, sites: Sites, samples: float, *, inputs: bool = False) -> None:
         self.model = model
         self._inputs = inputs
+        self._input = Input()
         self._phase = ""
         self._forward = Forward()
         self._coverage = Coverage()
         self._links = Links(model)
         self._observer = Observer(sites, samples, _SEED, lambda *_: None)
+        self._part = Observer(sites, samples, _SEED, lambda *_: None)
+        self._dealing = False
         listener = Listener(self._saw, self._coverage.gave_none, self._entered, self._left, None)
         self._attachment = Attachment(model, partial(choose, sites=sites), listener)
 
@@ -64,17 +76,38 @@ class Replayer:
         Phases that begin with `probe` draw the same places every time. The model is left as it was. Raises
         `ModelError` where the model does not take the data.
         """
-        self._phase = phase
         self._observer.restart_probe()
         with undisturbed(self.model):
             for module in self.model.modules():
                 module.training = batch_statistics and isinstance(module, nn.modules.batchnorm._NormBase)
-            for positional, keyword in data.batches:
-                # Copies, since a model may begin with an operation in place.
-                copies = tuple(map(_copy, positional)), {name: _copy(value) for name, value in keyword.items()}
-                self._send(copies, data.source)
-        self._observer.follow = None
-        self._links.close()
+            for batch in data.batches:
+                self._send(batch, data.source, phase)
+        self._stop_following()
+
+    def replay_in_parts(self, data: Data, phase: str, parts: int, after: Callable[[], None]) -> Parts:
+        """The same in eval mode, the examples dealt to parts (fewer where there are not so many), each also on its own.
+
+        What the parts show tells how much the same model shows of other examples. `after` is called after each forward.
+        """
+        batches = data.parts(parts)
+        edges = np.linspace(0, len(batches), min(parts, len(batches)) + 1).round().astype(int)
+        found: Parts = {}
+        with undisturbed(self.model):
+            for module in self.model.modules():
+                module.training = False
+            self._dealing = True
+            try:
+                for start, stop in zip(edges, edges[1:], strict=False):
+                    for batch in batches[start:stop]:
+                        self._send(batch, data.source, phase)
+                        after()
+                    for (_, site), one in self._part.distributions().items():
+                        found.setdefault((phase, site.name), []).append(_reduced(one))
+                    self._part.new_window()
+            finally:
+                self._dealing = False
+        self._stop_following()
+        return found
 
     def taken(self) -> dict[tuple[str, Site], Distribution]:
         """What was seen since the last call, by phase and site."""
@@ -90,27 +123,27 @@ class Replayer:
             "ledger": self._coverage.ledger(self.model, watched, seen.sites, seen.failed, seen.other),
         }
 
-    def _send(self, batch: Batch, source: str) -> None:
-        positional, keyword = batch
+    def _send(self, batch: Batch, source: str, phase: str) -> None:
+        self._phase = phase
         if self._inputs:
+            positional, keyword = batch
             named: dict[str, Any] = {str(place): value for place, value in enumerate(positional)} | keyword
             for name, value in named.items():
                 site = INPUT if len(named) == 1 else f"{INPUT}.{name}"
-                for suffix, tensor in tensors(self.model, value):
-                    self._observer.observe(site + suffix, nn.Identity(), tensor, self._phase, stepping=False)
-        try:
-            self.model(*positional, **keyword)
-        except Exception as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ModelError(
-                f"{type(self.model).__name__} does not take the data of {source}, batches of {_shapes(batch)}: "
-                f"{type(error).__name__}: {reason}"
-            ) from error
+                for suffix, tensor in tensors(self._input, value):
+                    self._observe(site + suffix, self._input, tensor)
+        forward(self.model, batch, source)
 
     def _saw(self, name: str, module: nn.Module, suffix: str, tensor: Tensor) -> None:
         site = self._forward.site(name, suffix)
         self._coverage.owners.setdefault(site, name)
+        self._observe(site, module, tensor)
+
+    def _observe(self, site: str, module: nn.Module, tensor: Tensor) -> None:
         self._observer.observe(site, module, tensor, self._phase, stepping=False)
+        if self._dealing and site not in self._observer.failed:
+            # As a probe, which keeps no halves.
+            self._part.observe(site, module, tensor, PROBE, stepping=False)
 
     def _entered(self, part: nn.Module, _: Tensor | None) -> None:
         self._forward.enter(part, self.model)
@@ -118,19 +151,17 @@ class Replayer:
     def _left(self, part: nn.Module) -> None:
         if self._forward.leave(part):
             self._observer.tick(0, stepping=False)
+            if self._dealing:
+                self._part.tick(0, stepping=False)
+
+    def _stop_following(self) -> None:
+        self._observer.follow = None
+        self._links.close()
 
 
-def _copy(value: Any) -> Any:
-    return value.clone() if isinstance(value, Tensor) else value
-
-
-def _shapes(batch: Batch) -> str:
-    positional, keyword = batch
-    shown = [_shape(value) for value in positional] + [f"{name}={_shape(value)}" for name, value in keyword.items()]
-    return ", ".join(shown)
-
-
-def _shape(value: Any) -> str:
-    if not isinstance(value, Tensor):
-        return type(value).__name__
-    return f"{list(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+def _reduced(part: Distribution) -> Half:
+    """Few values of equal weight; a part of few examples keeps them all."""
+    if part.values.shape[1] <= HALF_QUANTILES:
+        return Half(part.values, part.sampled)
+    values = slice_means(*ordered(*weighted_values(part.values, part.sampled)), HALF_QUANTILES)
+    return Half(values.astype(part.values.dtype), part.sampled)

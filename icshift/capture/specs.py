@@ -61,7 +61,7 @@ def arguments(pairs: Iterable[str]) -> dict[str, Any]:
             raise ModelError(f"--model-arg takes name=value, got {pair!r}")
         try:
             found[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             found[name] = value
     return found
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from itertools import count
 from typing import Any
 
@@ -20,6 +21,7 @@ TOKEN = torch.zeros(0, device="cpu")
 
 _actions: dict[int, Callable[..., None]] = {}
 _keys = count(1)
+_skipped: list[bool] = []
 
 
 def register(action: Callable[..., None]) -> Tensor:
@@ -46,6 +48,25 @@ def see(tensor: Tensor, key: Tensor, suffix: str) -> None:
 def mark(key: Tensor) -> None:
     """Put into the graph that is being traced: call the action."""
     torch.ops.icshift.mark(TOKEN, key)
+
+
+def mind_hooks() -> Callable[[], None]:
+    """Until what this gives is called, graphs are made only for modules with just as many hooks as were there.
+
+    By default the compiler takes a graph without hooks for any number of them. Then a model would run on the graph
+    that was made of another of its class, or of itself in a pause, and nothing of it would be recorded.
+    """
+    config: Any = import_module("torch._dynamo.config")
+    _skipped.append(config.skip_nnmodule_hook_guards)
+    config.skip_nnmodule_hook_guards = False
+
+    def restore() -> None:
+        before = _skipped.pop()
+        # Of several recordings, the last one restores what the first one found, in whatever order they end.
+        if not _skipped:
+            config.skip_nnmodule_hook_guards = before
+
+    return restore
 
 
 def compiled_before() -> bool:

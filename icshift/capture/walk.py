@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import torch
@@ -36,22 +37,23 @@ def takes_hooks(module: nn.Module) -> bool:
 
 def modules(model: nn.Module) -> dict[str, nn.Module]:
     """Every module by name, each once, under the first of its names; the model itself is `ROOT`."""
-    found: dict[nn.Module, str] = {}
-    for name, module in every_name(model):
-        found.setdefault(module, name)
-    return {name: module for module, name in found.items()}
+    return dict(every_name(model, most=1))
 
 
-def every_name(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Every module under every name that leads to it, parents before children."""
-    yield from _below(unwrapped(model), "", ())
+def every_name(model: nn.Module, *, most: int = 64) -> Iterator[tuple[str, nn.Module]]:
+    """Every module under every name that leads to it (the first `most` of each), parents before children."""
+    yield from _below(unwrapped(model), "", (), Counter(), most)
 
 
-def _below(module: nn.Module, name: str, above: tuple[nn.Module, ...]) -> Iterator[tuple[str, nn.Module]]:
+def _below(
+    module: nn.Module, name: str, above: tuple[nn.Module, ...], met: Counter[nn.Module], most: int
+) -> Iterator[tuple[str, nn.Module]]:
+    met[module] += 1
     yield name or ROOT, module
+    above = *above, module
     for child_name, child in module._modules.items():
-        if child is not None and (child := unwrapped(child)) not in above:
-            yield from _below(child, f"{name}.{child_name}" if name else child_name, (*above, module))
+        if child is not None and (child := unwrapped(child)) not in above and met[child] < most:
+            yield from _below(child, f"{name}.{child_name}" if name else child_name, above, met, most)
 
 
 def callable_parts(model: nn.Module) -> list[nn.Module]:
@@ -60,12 +62,16 @@ def callable_parts(model: nn.Module) -> list[nn.Module]:
     A forward of the model is a call of the outermost of these: some trainings never call the model as a whole.
     """
     found: list[nn.Module] = []
+    met: set[nn.Module] = set()
     waiting = [model]
     while waiting:
         part = unwrapped(waiting.pop(0))
+        if part in met:
+            continue
+        met.add(part)
         if isinstance(part, (nn.ModuleList, nn.ModuleDict)):
             waiting += part.children()
         elif takes_hooks(part) and (part is model or any(True for _ in part.children())):
             found.append(part)
             waiting += part.children() if part is model else []
-    return list(dict.fromkeys(found))
+    return found

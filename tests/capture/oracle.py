@@ -50,10 +50,10 @@ class Oracle:
             output = output.data if isinstance(output, PackedSequence) else output
             if isinstance(output, Tensor) and output.is_complex():
                 for part in ("real", "imag"):
-                    copy = getattr(output.detach(), part).clone()
+                    copy = getattr(output.detach(), part).clone().resolve_neg()
                     self._seen.setdefault(f"{name}{call}.{part}", []).append(copy)
             elif isinstance(output, Tensor):
-                self._seen.setdefault(name + call, []).append(output.detach().clone())
+                self._seen.setdefault(name + call, []).append(output.detach().clone().resolve_neg())
 
         return saw
 
@@ -70,7 +70,7 @@ def trained(specimen: Specimen, path: Path, steps: int = 4, **options: Any) -> t
             args, kwargs = make_batch(rng)
             optimizer.zero_grad()
             oracle.begin()
-            specimen.loss(model(*args, **kwargs)).backward()
+            specimen.loss(specimen.call(model, *args, **kwargs)).backward()
             optimizer.step()
             oracle.end()
     return Run(path), oracle

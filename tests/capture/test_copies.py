@@ -15,10 +15,13 @@ from torch import nn
 
 from icshift.capture.recorder import Recorder
 from icshift.run import Run
-from tests.capture.zoo_models import ZOO, Specimen
+from tests.capture.zoo_models import CALLED_OTHERWISE, ZOO, Specimen
 
-NOT_PICKLED = {"weight_norm", "spectral_norm"}
-"""PyTorch itself refuses to pickle parametrised modules."""
+NOT_PICKLED = {"weight_norm", "spectral_norm", "lora_as_parametrization", "quantisation_aware"}
+"""PyTorch itself refuses to pickle parametrised modules, and those made ready for quantisation."""
+
+
+each = pytest.mark.parametrize("specimen", [*ZOO, *CALLED_OTHERWISE], ids=lambda specimen: specimen.name)
 
 
 def saved(model: nn.Module) -> nn.Module:
@@ -40,29 +43,29 @@ def attributes(model: nn.Module) -> dict[str, list[str]]:
     return {name: list(vars(module)) for name, module in model.named_modules()}
 
 
-@pytest.mark.parametrize("specimen", ZOO, ids=lambda specimen: specimen.name)
+@each
 @pytest.mark.parametrize("copied", [copy.deepcopy, pickled, saved])
 def test_a_copy_of_a_watched_model_computes_the_same_and_records_nothing(
     specimen: Specimen, copied: Callable[[nn.Module], nn.Module], tmp_path: Path
 ) -> None:
     if copied is not copy.deepcopy and specimen.name in NOT_PICKLED:
-        pytest.skip("PyTorch does not pickle parametrised modules")
+        pytest.skip("PyTorch does not pickle it")
     torch.manual_seed(7)
     model, make_batch = specimen.build()
     args, kwargs = make_batch(np.random.default_rng(7))
     model.eval()
-    model(*args, **kwargs)
+    specimen.call(model, *args, **kwargs)
     unwatched = copied(model)
     with Recorder(model, tmp_path / "run", sites="*", samples="all") as recorder:
-        model(*args, **kwargs)
+        specimen.call(model, *args, **kwargs)
         twin = copied(model)
         assert attributes(twin) == attributes(unwatched)
-        theirs = specimen.loss(twin(*args, **kwargs))
+        theirs = specimen.loss(specimen.call(twin, *args, **kwargs))
         # Made within and used without: a copy of the copy as well.
-        copied(twin)(*args, **kwargs)
+        specimen.call(copied(twin), *args, **kwargs)
         recorder.epoch("copied")
-        ours = specimen.loss(model(*args, **kwargs))
-    copied(twin)(*args, **kwargs)
+        ours = specimen.loss(specimen.call(model, *args, **kwargs))
+    specimen.call(copied(twin), *args, **kwargs)
     assert torch.equal(theirs, ours)
     run = Run(tmp_path / "run")
     assert [window.name for window in run.window_list] == ["copied", "2"]
@@ -92,20 +95,20 @@ def test_a_saved_model_loads_where_there_is_no_icshift(
             assert b"icshift" not in pickle.dumps(one)
 
 
-@pytest.mark.parametrize("specimen", ZOO, ids=lambda specimen: specimen.name)
+@each
 def test_the_state_dict_of_a_watched_model_is_the_models(specimen: Specimen, tmp_path: Path) -> None:
     torch.manual_seed(7)
     model, make_batch = specimen.build()
     args, kwargs = make_batch(np.random.default_rng(7))
     model.eval()
-    model(*args, **kwargs)
+    specimen.call(model, *args, **kwargs)
     before = copy.deepcopy(model.state_dict())
     with Recorder(model, tmp_path / "run", sites="*") as recorder:
         during = model.state_dict()
         assert list(during) == list(before)
         assert all(torch.equal(during[name], before[name]) for name in before)
         model.load_state_dict(during)
-        model(*args, **kwargs)
+        specimen.call(model, *args, **kwargs)
         recorder.step()
 
 

@@ -19,11 +19,11 @@ from torch.optim import optimizer as optimizer_hooks
 from icshift.capture.probe import Probe
 from icshift.capture.recorder import Recorder
 from icshift.run import Run
-from tests.capture.zoo_models import ZOO, Specimen, specimens
+from tests.capture.zoo_models import CALLED_OTHERWISE, ZOO, Specimen, as_a_whole, specimens
 
 STEPS = 5
 
-each = pytest.mark.parametrize("specimen", ZOO, ids=lambda specimen: specimen.name)
+each = pytest.mark.parametrize("specimen", [*ZOO, *CALLED_OTHERWISE], ids=lambda specimen: specimen.name)
 
 Watch = Callable[[nn.Module, torch.optim.Optimizer, Any], AbstractContextManager[Any]]
 
@@ -56,7 +56,7 @@ def train(specimen: Specimen, watch: Watch, stop: BaseException | None = None) -
     rng = np.random.default_rng(7)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     args, kwargs = make_batch(rng)
-    plain = len(args) == 1 and not kwargs
+    plain = len(args) == 1 and not kwargs and specimen.call is as_a_whole
     numbers: dict[str, Any] = {}
     with pytest.raises(type(stop)) if stop else nullcontext():  # noqa: SIM117
         with watch(
@@ -65,14 +65,15 @@ def train(specimen: Specimen, watch: Watch, stop: BaseException | None = None) -
             for step in range(STEPS):
                 args, kwargs = make_batch(rng)
                 optimizer.zero_grad()
-                loss = specimen.loss(model(*args, **kwargs))
+                loss = specimen.loss(specimen.call(model, *args, **kwargs))
                 loss.backward()
                 optimizer.step()
+                specimen.alter(model, optimizer, step)
                 numbers[f"loss {step}"] = as_bytes(loss)
                 if step % 2:
                     model.eval()
                     with torch.no_grad():
-                        numbers[f"evaluation {step}"] = as_bytes(specimen.loss(model(*args, **kwargs)))
+                        numbers[f"evaluation {step}"] = as_bytes(specimen.loss(specimen.call(model, *args, **kwargs)))
                     model.train()
                 if step == 2 and stop:
                     raise stop

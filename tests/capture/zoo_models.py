@@ -1,18 +1,24 @@
 """Small awkward models: everything that forward hooks are known to trip over.
 
 Each specimen has a name; `build()` gives a model (drawn from torch's global generator) and `make_batch(rng)`, which
-gives the positional and keyword arguments of one forward; `loss(output)` is a number to train on.
+gives the positional and keyword arguments of one forward; `loss(output)` is a number to train on. Some are not simply
+called, but as `call` does it; some change while they are trained, in `alter`.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+from torch.func import functional_call, grad, vmap
+from torch.nn.utils import parametrizations, parametrize
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from tests.capture import zoo_modules as modules
 
@@ -21,20 +27,43 @@ MakeBatch = Callable[[np.random.Generator], Batch]
 Build = Callable[[], tuple[nn.Module, MakeBatch]]
 
 
+Alter = Callable[[nn.Module, Optimizer, int], None]
+
+
+def as_a_whole(model: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    return model(*args, **kwargs)
+
+
+def leave(_: nn.Module, __: Optimizer, ___: int) -> None:
+    pass
+
+
 class Specimen(NamedTuple):
     name: str
     build: Build
     loss: Callable[[Any], Tensor]
+    call: Callable[..., Any] = as_a_whole
+    alter: Alter = leave
+    """Called after every step with the model, the optimizer and the step's number."""
 
 
 ZOO: list[Specimen] = []
+"""Models that are called as a whole."""
+
+CALLED_OTHERWISE: list[Specimen] = []
 
 
-def specimen(output: Callable[[Any], Tensor]) -> Callable[[Build], Build]:
+def specimen(
+    output: Callable[[Any], Tensor], call: Callable[..., Any] = as_a_whole, alter: Alter = leave
+) -> Callable[[Build], Build]:
     """Add a model to the zoo; `output` takes the tensor to train on out of what the model gives."""
 
+    def loss(found: Any) -> Tensor:
+        return (output(found).float() - 0.3).square().sum() / 20
+
     def add(build: Build) -> Build:
-        ZOO.append(Specimen(build.__name__, build, lambda found: (output(found).float() - 0.3).square().sum() / 20))
+        one = Specimen(build.__name__, build, loss, call, alter)
+        (ZOO if call is as_a_whole else CALLED_OTHERWISE).append(one)
         return build
 
     return add
@@ -44,8 +73,16 @@ plain = specimen(lambda output: output)
 first = specimen(lambda output: output[0])
 
 
+def called(call: Callable[..., Any]) -> Callable[[Build], Build]:
+    return specimen(lambda output: output, call=call)
+
+
+def altered(alter: Alter) -> Callable[[Build], Build]:
+    return specimen(lambda output: output, alter=alter)
+
+
 def specimens(*names: str) -> list[Specimen]:
-    found = [one for one in ZOO if one.name in names]
+    found = [one for one in [*ZOO, *CALLED_OTHERWISE] if one.name in names]
     assert len(found) == len(names), f"unknown among {names}"
     return found
 
@@ -279,3 +316,271 @@ def buffers_and_attributes_changed_by_forward():
 @plain
 def unbatched_cells():
     return modules.OneAtATime(), normal(6, 6)
+
+
+@plain
+def float16():
+    model = nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 3)).half()
+    return model, normal(12, 6, dtype=torch.float16)
+
+
+@specimen(lambda output: output.logits)
+def gpt2():
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(vocab_size=11, n_positions=16, n_embd=8, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0)
+    return GPT2LMHeadModel(config), tokens(4, 6)
+
+
+@plain
+def transformer_encoder():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True)
+    return nn.TransformerEncoder(layer, 3), normal(4, 6, 8)
+
+
+@plain
+def transformer():
+    model = nn.Transformer(8, 2, 1, 1, 16, dropout=0.1, batch_first=True)
+    return model, lambda rng: ((normal(4, 6, 8)(rng)[0][0], normal(4, 5, 8)(rng)[0][0]), {})
+
+
+@first
+def rnn():
+    return nn.RNN(4, 5, nonlinearity="relu"), normal(7, 6, 4)
+
+
+@plain
+def embedding_bag():
+    return nn.Sequential(nn.EmbeddingBag(11, 6), nn.Linear(6, 3)), tokens(8, 5)
+
+
+@plain
+def unbatched():
+    model = nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 3))
+    return model, lambda rng: ((), {"input": normal(6)(rng)[0][0]})
+
+
+@plain
+def five_axes():
+    return nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 3)), normal(2, 3, 2, 3, 6)
+
+
+@plain
+def a_single_number():
+    return modules.Averaging(), normal(12, 6)
+
+
+@plain
+def parts_that_give_no_activations():
+    return modules.OddParts(), normal(12, 6)
+
+
+@plain
+def conjugates():
+    return modules.Conjugates(), normal(12, 6)
+
+
+@plain
+def jagged():
+    make = normal(20, 6)
+    return modules.Jagged(), lambda rng: ((make(rng)[0][0], rng.integers(1, 6, 4).tolist()), {})
+
+
+@plain
+def weight_tying():
+    return modules.Tied(), tokens(8, 5)
+
+
+@plain
+def weights_of_its_own_beside_a_part():
+    return nn.Sequential(modules.OwnWeights(), nn.Linear(8, 3)), normal(12, 6)
+
+
+@plain
+def lora_by_hand():
+    return nn.Sequential(modules.Adapted(), nn.ReLU(), nn.Linear(8, 3)), normal(12, 6)
+
+
+@plain
+def lora_as_parametrization():
+    linear = nn.Linear(6, 8)
+    parametrize.register_parametrization(linear, "weight", modules.LowRank())
+    linear.parametrizations.weight.original.requires_grad_(False)
+    return nn.Sequential(linear, nn.ReLU(), nn.Linear(8, 3)), normal(12, 6)
+
+
+@plain
+def lora_of_peft():
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=2, target_modules=["first"], lora_dropout=0.1)
+    return get_peft_model(modules.TwiceUsed(), config), normal(12, 6)
+
+
+@plain
+def quantisation_aware():
+    with warnings.catch_warnings(action="ignore"):
+        from torch.ao.quantization import get_default_qat_qconfig, prepare_qat
+
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3))
+        model.qconfig = get_default_qat_qconfig("fbgemm")
+        return prepare_qat(model), lambda rng: ((), {"input": normal(5, 3, 4, 4)(rng)[0][0]})
+
+
+@plain
+def data_parallel():
+    return nn.DataParallel(nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))), normal(12, 6)
+
+
+@plain
+def averaged_model():
+    return AveragedModel(nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))), normal(12, 6)
+
+
+@plain
+def checkpoint_wrapped():
+    block = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.2), nn.Tanh())
+    return nn.Sequential(nn.Linear(6, 8), checkpoint_wrapper(block), nn.Linear(8, 3)), normal(12, 6)
+
+
+@plain
+def checkpoint_of_a_shared_block():
+    return modules.CheckpointedTwice(), normal(12, 6)
+
+
+@plain
+def one_layer_twice_in_a_list():
+    return modules.Listed(), normal(12, 6)
+
+
+@plain
+def plain_list_of_layers():
+    return modules.Unregistered(), normal(12, 6)
+
+
+@plain
+def recursive():
+    return modules.Recursive(), normal(12, 6)
+
+
+@plain
+def fan_out():
+    return modules.FanOut(), normal(4, 3)
+
+
+@plain
+def hooks_of_its_own():
+    return modules.WithHooks(), normal(12, 6)
+
+
+def append(model: nn.Module, optimizer: Optimizer, step: int) -> None:
+    if step == 1:
+        model.append(nn.Linear(3, 2))
+        optimizer.add_param_group({"params": list(model[-1].parameters())})
+
+
+@altered(append)
+def layer_appended():
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)), normal(12, 6)
+
+
+def widen(model: nn.Module, optimizer: Optimizer, step: int) -> None:
+    if step == 1:
+        model[0], model[2] = nn.Linear(6, 10), nn.Linear(10, 3)
+        optimizer.add_param_group({"params": list(model.parameters())})
+
+
+@altered(widen)
+def layers_replaced_by_wider_ones():
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)), normal(12, 6)
+
+
+def remove(model: nn.Module, _: Optimizer, step: int) -> None:
+    if step == 1:
+        del model[3]
+
+
+@altered(remove)
+def layer_removed():
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3), nn.Linear(3, 3)), normal(12, 6)
+
+
+@called(lambda model, x: model.decoder(model.encoder(x)))
+def parts_called_by_the_loop():
+    return modules.Parted(), normal(12, 6)
+
+
+@called(lambda model, x: model["decoder"](model["encoder"](x)))
+def parts_in_a_dictionary():
+    return nn.ModuleDict({"encoder": modules.TwiceUsed(), "decoder": nn.Linear(4, 3)}), normal(12, 6)
+
+
+def called_functionally(model: nn.Module, x: Tensor) -> Tensor:
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    return functional_call(model, (dict(model.named_parameters()), buffers), (x,))
+
+
+@called(called_functionally)
+def functional():
+    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)), normal(12, 6)
+
+
+@called(lambda model, x: vmap(model)(x))
+def vmapped():
+    return modules.TwiceUsed(), normal(12, 6)
+
+
+@called(lambda model, x: vmap(vmap(model), in_dims=1)(x))
+def vmapped_twice():
+    return modules.TwiceUsed(), normal(4, 3, 6)
+
+
+def per_sample_gradients(model: nn.Module, x: Tensor) -> Tensor:
+    """A number whose gradient is made of those of every row."""
+
+    def loss(parameters: dict[str, Tensor], row: Tensor) -> Tensor:
+        return functional_call(model, parameters, (row,)).square().sum()
+
+    parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    gradients = vmap(grad(loss), in_dims=(None, 0))(parameters, x)
+    return sum((parameter * gradients[name].mean(0)).sum() for name, parameter in model.named_parameters())
+
+
+@called(per_sample_gradients)
+def gradients_of_every_sample():
+    return modules.TwiceUsed(), normal(12, 6)
+
+
+def penalised(model: nn.Module, x: Tensor) -> Tensor:
+    with torch.enable_grad():
+        x = x.clone().requires_grad_()
+        y = model(x)
+        (gradient,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+        return y + gradient.square().sum(1, keepdim=True)
+
+
+@called(penalised)
+def gradient_penalty():
+    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)), normal(12, 6)
+
+
+def again_if_it_raises(model: nn.Module, x: Tensor) -> Tensor:
+    try:
+        return model(x)
+    except ValueError:
+        return model(x)
+
+
+@called(again_if_it_raises)
+def raises_now_and_then():
+    return modules.Fragile(), normal(12, 6)
+
+
+def kept_by(model: nn.Module, x: Tensor) -> Tensor:
+    assert model(x) is None
+    return vars(model).pop("kept")
+
+
+@called(kept_by)
+def gives_none():
+    return modules.KeepsItsLoss(), normal(12, 6)

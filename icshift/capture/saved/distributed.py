@@ -111,9 +111,12 @@ def read(directory: Path, wanted: Listed, placeholder: Tensor) -> Tensor:
     parts = [(chunk, _part(directory, entry, chunk)) for chunk in entry.chunks]
     if len(parts) == 1:
         return parts[0][1]
-    whole = torch.zeros(entry.size, dtype=entry.dtype)
+    whole, filled = torch.zeros(entry.size, dtype=entry.dtype), torch.zeros(entry.size, dtype=torch.bool)
     for chunk, part in parts:
-        whole[tuple(slice(at, at + size) for at, size in zip(chunk.offsets, chunk.sizes, strict=True))] = part
+        where = tuple(slice(at, at + size) for at, size in zip(chunk.offsets, chunk.sizes, strict=True))
+        whole[where], filled[where] = part, True
+    if not filled.all():
+        raise ModelError(f"has parts of {entry.name!r} that overlap and leave others out: damaged")
     return whole
 
 

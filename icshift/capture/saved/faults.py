@@ -31,13 +31,18 @@ def told(source: Path | str) -> Iterator[None]:
         raise ModelError(one_line(f"{source}: {_reason(error)}")) from error
 
 
+def said(error: Exception) -> str:
+    """The kind of an error and the first line of what it says."""
+    first = one_line(str(error).strip().split("\n", maxsplit=1)[0])
+    return f"{type(error).__name__}: {first[:160]}"
+
+
 def _reason(error: Exception) -> str:
-    first = one_line(str(error).split("\n", maxsplit=1)[0])[:160]
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return "asks for more memory than there is: damaged, or too large for this machine"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read: {error.strerror}"
-    return f"cannot be read as a saved model: damaged or cut short ({type(error).__name__}: {first}); save it anew"
+    return f"cannot be read as a saved model: damaged or cut short ({said(error)}); save it anew"
 
 
 def one_line(text: str) -> str:

@@ -8,18 +8,19 @@ and other processes are out of reach: some configurations name a backbone or a k
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from threading import local
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as registration
 from torch.nn.parameter import is_lazy
 
-from icshift.capture.saved.faults import some
+from icshift.capture.saved.faults import said, some
 from icshift.capture.saved.formats import WEIGHTS
 from icshift.capture.saved.shards import document
 from icshift.errors import ModelError
@@ -58,18 +59,47 @@ def build(directory: Path, state: dict[str, Tensor], *, partial: bool) -> nn.Mod
     except ModuleNotFoundError as missing:
         raise ModelError(f"needs {missing.name}: pip install 'icshift[transformers]', or give --model") from missing
     settings, kind = _classes(transformers, config)
+    try:
+        with _sealed():
+            configuration = settings.from_dict(config)
+        built, told = _filled(transformers, kind, configuration, state, "auto")
+    except (ModelError, MemoryError):
+        raise
+    except Exception as error:
+        raise ModelError(f"gives no model by its config.json ({said(error)}); give --model instead") from error
+    _refuse_misfits(told, partial=partial)
+    return built
+
+
+def renamed(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """A state dict under the names that a model of `transformers` has today; None for any other model.
+
+    What is stored keeps the names of old; its classes change them as they load. What does not fit stays as it is.
+    """
+    transformers: Any = sys.modules.get("transformers")
+    if not type(model).__module__.startswith("transformers.") or not isinstance(model, transformers.PreTrainedModel):
+        return None
+    exact = reduce(torch.promote_types, (tensor.dtype for tensor in state.values() if tensor.is_floating_point()))
+    built, told = _filled(transformers, type(model), model.config, state, exact)
+    misshapen = {entry[0]: torch.empty(entry[1], device="meta") for entry in told["mismatched_keys"]}
+    loaded = {name: tensor for name, tensor in built.state_dict().items() if name not in told["missing_keys"]}
+    return loaded | misshapen | {name: state[name] for name in told["unexpected_keys"] if name in state}
+
+
+def _filled(transformers: Any, kind: Any, configuration: Any, state: Mapping[str, Tensor], dtype: Any) -> Any:
+    """A model with weights in it, and what was missing, unexpected and of another shape."""
     with _sealed(), _bounded(state), _quiet(transformers):
-        built, told = kind.from_pretrained(
+        return kind.from_pretrained(
             None,
-            config=settings.from_dict(config),
+            config=configuration,
+            # Copies: it keeps what it is given, and that may be mapped from the file.
             state_dict={name: tensor.clone() for name, tensor in state.items()},
+            torch_dtype=dtype,
             output_loading_info=True,
             local_files_only=True,
             trust_remote_code=False,
             ignore_mismatched_sizes=True,
         )
-    _refuse_misfits(told, partial=partial)
-    return built
 
 
 def _refuse(config: dict[str, Any]) -> None:
@@ -156,7 +186,7 @@ def _install() -> None:
 
 
 @contextmanager
-def _bounded(state: dict[str, Tensor]) -> Iterator[None]:
+def _bounded(state: Mapping[str, Tensor]) -> Iterator[None]:
     """No model far larger than its weights: a configuration may ask for a billion layers, or for one of terabytes.
 
     Parameters are told of when they are registered, before anything is written into their memory.

@@ -17,7 +17,7 @@ import torch
 
 from icshift.capture.saved import inert
 from icshift.capture.saved.archive import Archive, opened
-from icshift.capture.saved.faults import some
+from icshift.capture.saved.faults import said, some
 from icshift.capture.saved.inert import Made, Name, Pickle, Stored
 from icshift.errors import ModelError
 
@@ -86,7 +86,7 @@ def read(path: Path, kind: str, *, unsafe: bool) -> Any:
         return _plain(path, unsafe=unsafe)
     found = inspected(path, legacy=kind == "legacy")
     if unsafe and (_foreign(found) or found.protocol != _PROTOCOL):
-        with path.open("rb") as file:
+        with path.open("rb") as file, _importing():
             return torch.load(file, map_location="cpu", weights_only=False)
     refuse_code(found)
     _refuse_protocol(found)
@@ -106,7 +106,7 @@ def read_bytes(content: bytes) -> Any:
 
 
 def _plain(path: Path, *, unsafe: bool) -> Any:
-    with path.open("rb") as file:
+    with path.open("rb") as file, _importing():
         if unsafe:
             return pickle.load(file)
         refuse_code(inert.read(file))
@@ -114,6 +114,18 @@ def _plain(path: Path, *, unsafe: bool) -> Any:
         "is a pickle, but none of torch.save, and PyTorch reads such only with code run: torch.save it anew, or, if you"
         " trust where it is from, pass --unsafe-pickle"
     )
+
+
+@contextmanager
+def _importing() -> Iterator[None]:
+    """Tells in its own words that the classes of a pickled object are not at hand."""
+    try:
+        yield
+    except (ImportError, AttributeError) as error:
+        raise ModelError(
+            f"needs a class that is not here ({said(error)}): make it importable by that name, or save"
+            " model.state_dict() instead"
+        ) from error
 
 
 def inspected(source: Path | bytes, *, legacy: bool = False) -> Pickle:
