@@ -145,6 +145,12 @@ class Observer:
         self._ticking = {True: {}, False: {}}
         self._begun = False
 
+    def close(self) -> None:
+        """Let go of the memory that distributions took; sites and what is known of them stay."""
+        self._open.clear()
+        self._ticking = {True: {}, False: {}}
+        self._workspace = Workspace()
+
     def _look(
         self,
         site: str,

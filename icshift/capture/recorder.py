@@ -161,6 +161,7 @@ class Recorder:
             self._close_window(name=None, replay_probe=kind is None)
             self._recording.finish(self._state())
         self._attachment.close()
+        self._observer.close()
         if kind is None and not self._observer.sites:
             reasons = "; ".join(dict.fromkeys(entry["reason"] for entry in self._ledger()))
             raise RecordingError(f"nothing was recorded in {self.path}: {reasons}")
