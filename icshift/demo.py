@@ -112,4 +112,5 @@ def train(
                 recorder.epoch(f"epoch {epoch}")
                 torch.save({"model": model.state_dict(), "epoch": epoch}, checkpoints / f"epoch-{epoch}.pt")
             after_epoch()
+    torch.save(model.state_dict(), path.with_suffix(".pt"))
     return accuracy

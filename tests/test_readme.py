@@ -26,7 +26,7 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.S)
 
 
-RUNNING, READING = ([line for line in block.splitlines() if line] for block in blocks("sh")[-2:])
+RUNNING, SAVED, READING = (block.replace("\\\n", "").splitlines() for block in blocks("sh")[-3:])
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_a_script_runs(tmp_path):
     assert "Recorded in" in bash(RUNNING[0].replace("run ", "run -f "), tmp_path).stderr
 
 
-@pytest.mark.parametrize("line", READING)
+@pytest.mark.parametrize("line", [*SAVED, *READING])
 def test_commands_run(line, folder):
     done = bash(line, folder)
     assert done.returncode == 0, done.stderr
@@ -115,7 +115,7 @@ def test_commands_run(line, folder):
 
 
 def test_every_command_is_shown():
-    shown = {line.split()[1] for line in (*RUNNING, *READING)} | {"demo"}
+    shown = {line.split()[1] for line in (*RUNNING, *SAVED, *READING)} | {"demo"}
     listed = subprocess.run([sys.executable, "-m", "icshift", "--help"], capture_output=True, text=True, check=True)
     assert shown == set(re.findall(r"^  (\w+) {2,}", listed.stdout.split("Commands:")[1], re.M))
 

@@ -43,7 +43,8 @@ def demo(
     table = output / "drift.csv"
     for path in paths:
         refuse_existing(path, force=force)
-    _make_room(output / "checkpoints", force=force)
+    saved = [path.with_suffix(".pt") for path in paths]
+    _make_room([output / "checkpoints", *saved, output / "probe.npz", output / "dimmed.npz"], force=force)
     accuracies = train_both(paths, epochs=epochs, force=force, quiet=quiet, no_color=no_color)
     runs = [Run(path) for path in paths]
     import pandas as pd
@@ -54,16 +55,22 @@ def demo(
     print_comparison(console, runs, accuracies)
     console.print()
     console.print(f"Runs {paths[0]} and {paths[1]}, drift of every unit in {table}", soft_wrap=True)
-    console.print(f"Saved models in {output / 'checkpoints'}, inputs in {output / 'probe.npz'}", soft_wrap=True)
+    console.print(
+        f"Saved models in {output / 'checkpoints'}, inputs for these in {output / 'probe.npz'}", soft_wrap=True
+    )
     if not quiet:
         console.print(f"Next: icshift report {paths[0]}", style="dim", soft_wrap=True)
 
 
-def _make_room(checkpoints: Path, *, force: bool) -> None:
-    if checkpoints.exists():
+def _make_room(made: list[Path], *, force: bool) -> None:
+    """Refuse, or with `force` delete, what an earlier demo has left."""
+    for path in filter(Path.exists, made):
         if not force:
-            raise RunError(f"{checkpoints} exists and is kept: choose another -o, or --force to replace it")
-        shutil.rmtree(checkpoints)
+            raise RunError(f"{path} exists and is kept: choose another -o, or --force to replace it")
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def train_both(paths: list[Path], *, epochs: int, force: bool, quiet: bool, no_color: bool) -> list[float]:
