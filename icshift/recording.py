@@ -32,7 +32,6 @@ from icshift.run import (
     MANIFEST_NAME,
     PART_NAME,
     QUANTILE_COLUMNS,
-    Run,
     Site,
     Window,
     is_run,
@@ -85,11 +84,8 @@ class Recording:
     def reopened(cls, path: Path, manifest: dict[str, Any], *, rank: int = 0, ranks: int = 1) -> Recording:
         """Go on with a run that has windows and no step series: the windows that are there stay.
 
-        Raises `RunError` where as many processes as now did not record it.
+        It is for the caller to see that they belong to this manifest, and that as many processes go on as began.
         """
-        recorders = Run(path).ranks
-        if recorders != ranks:
-            raise RunError(f"{path} was recorded by {recorders} processes: go on with as many, not with {ranks}")
         recording = cls.__new__(cls)
         recording._begin(path, manifest, rank, ranks)
         return recording
@@ -232,7 +228,7 @@ def _write_aside(path: Path, write: Any) -> None:
 
 
 def _repeated(value: str, rows: int) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int8)), [value])
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), [value])
 
 
 def _window_table(window: Window, phase: str, site: Site, distribution: Distribution) -> pa.Table:

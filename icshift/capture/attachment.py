@@ -8,36 +8,41 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.fx import _symbolic_trace
 from torch.nn.modules import module as registrations
 
 from icshift.capture import traced
 from icshift.capture.hook import Hook
 from icshift.capture.layout import tensors
-from icshift.capture.walk import callable_parts
-from icshift.errors import RecordingError
+from icshift.capture.notice import notice
+from icshift.capture.walk import callable_parts, modules
 
 
 @dataclass(frozen=True)
 class Listener:
     """Who is told: `saw` each tensor of a chosen module, `gave_none` of an output without any, and of forwards.
 
-    `mask` makes the tensor that `entered` gets from the arguments of the model.
+    `failed` is told what looking through an output raised. `mask` makes the tensor that `entered` gets, from the
+    arguments of the model.
     """
 
     saw: Callable[[str, nn.Module, str, Tensor], None]
     gave_none: Callable[[str, Any], None]
+    failed: Callable[[str, Exception], None]
     entered: Callable[[nn.Module, Tensor | None], None]
     left: Callable[[nn.Module], None]
     mask: Callable[..., Tensor] | None
 
 
 class Attachment:
-    """The hooks on one model. `choose` names the modules to watch; it is asked again when the model changes."""
+    """The hooks on one model.
 
-    def __init__(
-        self, model: nn.Module, choose: Callable[[nn.Module], dict[str, nn.Module]], listener: Listener
-    ) -> None:
+    `choose` names the modules to watch; it is asked again, with `least=0`, when the model changes.
+    """
+
+    def __init__(self, model: nn.Module, choose: Callable[..., dict[str, nn.Module]], listener: Listener) -> None:
         self.watched = choose(model)
         self.parameters = _ids(model)
         """Identities of all parameters of the model."""
@@ -46,6 +51,7 @@ class Attachment:
         self._listener = Listener(
             self._while_attached(listener.saw),
             self._while_attached(listener.gave_none),
+            self._while_attached(listener.failed),
             self._while_attached(listener.entered),
             self._while_attached(listener.left),
             listener.mask,
@@ -91,13 +97,15 @@ class Attachment:
 
     def refresh(self) -> bool:
         """Where modules came, went or were exchanged, hook what is there; tells whether there was reason to look."""
-        if not self._stale:
+        if not self._stale or not self._attached:
             return False
         self._stale = False
         try:
-            chosen = self._choose(self._model)
-        except RecordingError:
-            chosen = {}
+            chosen = self._choose(self._model, least=0)
+        except Exception as error:  # noqa: BLE001  A selector of the user's may raise, but not into the training.
+            there = modules(self._model)
+            chosen = {name: module for name, module in self.watched.items() if there.get(name) is module}
+            notice(f"icshift watches no module that came to {type(self._model).__name__}: {error}")
         self.parameters = _ids(self._model)
         self.watched = chosen
         self._put_on(chosen)
@@ -123,10 +131,15 @@ class Attachment:
         hooks.callback(traced.forget, key)
 
         def act(_: nn.Module, __: Any, output: Any) -> None:
-            found = False
-            for suffix, tensor in tensors(module, output):
+            try:
+                # What a tensor's own class makes of being looked at is not for it to see.
+                with torch._C.DisableTorchFunction():
+                    found = list(tensors(module, output))
+            except Exception as error:  # noqa: BLE001  It must not reach the training.
+                self._listener.failed(name, error)
+                return
+            for suffix, tensor in found:
                 saw(suffix, tensor)
-                found = True
             if not found:
                 gave_none(name, output)
 
@@ -134,7 +147,7 @@ class Attachment:
             for suffix, tensor in tensors(module, output):
                 traced.see(tensor, key, suffix)
 
-        hooks.callback(module.register_forward_hook(Hook(module, act, act_traced)).remove)
+        hooks.callback(module.register_forward_hook(Hook(module, act, act_traced, self)).remove)
         return hooks
 
     def _follow(self, part: nn.Module) -> ExitStack:
@@ -142,24 +155,30 @@ class Attachment:
         mask = listener.mask if part is self._model else None
         entered = traced.register(lambda _="", given=None: listener.entered(part, given))
         left = traced.register(lambda: listener.left(part))
+        problem: Any = TypeError("it gave no tensor where the model is compiled")
+        without_mask = traced.register(lambda: listener.entered(part, problem))
+        hooks.callback(traced.forget, without_mask)
         hooks.callback(traced.forget, entered)
         hooks.callback(traced.forget, left)
 
         def enter(_: nn.Module, args: Any, kwargs: dict[str, Any] | None = None) -> None:
-            listener.entered(part, None if mask is None else _made(mask, args, kwargs or {}))
+            # What symbolic tracing passes are no tensors.
+            made = None if mask is None or _symbolic_trace._is_fx_tracing_flag else _made(mask, args, kwargs or {})
+            listener.entered(part, made)
 
         def enter_traced(_: nn.Module, args: Any, kwargs: dict[str, Any] | None = None) -> None:
-            if mask is None:
-                traced.mark(entered)
+            made = None if mask is None else _made(mask, args, kwargs or {})
+            if isinstance(made, Tensor):
+                traced.see(made, entered, "")
             else:
-                traced.see(mask(*args, **(kwargs or {})), entered, "")
+                traced.mark(entered if mask is None else without_mask)
 
         # Prepended before every other hook, and called even if the forward raises.
         enters = part.register_forward_pre_hook(
-            Hook(part, enter, enter_traced), prepend=True, with_kwargs=mask is not None
+            Hook(part, enter, enter_traced, self), prepend=True, with_kwargs=mask is not None
         )
         leaves = part.register_forward_hook(
-            Hook(part, lambda *_: listener.left(part), lambda *_: traced.mark(left)), always_call=True
+            Hook(part, lambda *_: listener.left(part), lambda *_: traced.mark(left), self), always_call=True
         )
         hooks.callback(enters.remove)
         hooks.callback(leaves.remove)
@@ -175,6 +194,11 @@ class Attachment:
     def _take_off(self) -> None:
         _keep(self._watching, [])
         _keep(self._following, [])
+        # Some ways to exchange a module move its hooks to the new one, where their handles do not find them.
+        for module in self._model.modules():
+            for hooks in (module._forward_pre_hooks, module._forward_hooks):
+                for key in [key for key, hook in hooks.items() if isinstance(hook, Hook) and hook.of is self]:
+                    del hooks[key]
 
     def _outdate(self, *_: Any) -> None:
         self._stale = True

@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+_PROXY = torch._C._TorchDispatchModeKey.PROXY
+"""The mode in which `make_fx` and its like run a model to write down what it does."""
+
 
 class Hook:
     """Calls `act` with what one module's hook gets, and with nothing of any other module.
@@ -20,7 +23,15 @@ class Hook:
     function of the standard library that takes anything and does nothing, so they load where there is no icshift.
     """
 
-    def __init__(self, module: nn.Module, act: Callable[..., None], traced: Callable[..., None] | None = None) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        act: Callable[..., None],
+        traced: Callable[..., None] | None = None,
+        of: object = None,
+    ) -> None:
+        self.of = of
+        """Whose hook it is."""
         self._module = module
         self._act = act
         self._traced = traced
@@ -33,7 +44,7 @@ class Hook:
         if torch.compiler.is_compiling():
             if self._traced is not None and not torch.compiler.is_exporting():
                 self._traced(module, *seen)
-        elif not torch._C._is_tracing():
+        elif not torch._C._is_tracing() and torch._C._get_dispatch_mode(_PROXY) is None:
             self._act(module, *seen)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:

@@ -10,7 +10,6 @@ from torch import nn
 from icshift.capture import walk
 from icshift.capture.sites import is_leaf, owns_weights, type_name
 
-_COMPILED = "it was used, but compiled before the recorder was there; attach first, or call torch.compiler.reset()"
 _BYPASSED = (
     "its weights were used (they have gradients), but not by calling it: its forward is called directly, or fused into "
     "its parent; call the module, or watch its parent"
@@ -25,12 +24,14 @@ _NEVER = "it is watched, but no forward went through it while recording; was the
 
 
 class Coverage:
-    """Notices, while recording, what becomes of every module; `compiled`: something was compiled before."""
+    """Notices, while recording, what becomes of every module.
+
+    What `torch.compile` made before is no state: it is made again with the hooks (`traced.compile_again`).
+    """
 
     def __init__(self) -> None:
         self.owners: dict[str, str] = {}
         """Names of the modules that gave something, by site."""
-        self.compiled = False
         self._without: dict[str, str] = {}
         self._used: set[str] = set()
 
@@ -56,7 +57,7 @@ class Coverage:
         """One entry a module (module, type, state, reason); those without weights that hold others are left out.
 
         `sites` are those recorded, `failed` those given up, and why, `other` those that held no activations, and what.
-        States: observed, failed, not a tensor, bypassed, compiled, never called, excluded.
+        States: observed, failed, not a tensor, bypassed, never called, excluded.
         """
         recorded = {self.owners.get(site, site) for site in sites}
         broken = {self.owners.get(site, site): reason for site, reason in failed.items()}
@@ -71,6 +72,7 @@ class Coverage:
                 continue
             states = (
                 (name in broken, "failed", broken.get(name, "")),
+                (name in recorded and name not in watched, "observed", "until another module took its name"),
                 (name in recorded and bool(aliases), "observed", _SHARED.format(", ".join(aliases))),
                 (name in recorded, "observed", ""),
                 (name in empty, "not a tensor", f"it gave {empty.get(name)}; watch a module around it"),
@@ -78,7 +80,6 @@ class Coverage:
                 (not walk.takes_hooks(module), "excluded", _TORCHSCRIPT),
                 (name not in watched and is_leaf(module), "excluded", "not among the chosen sites"),
                 (name not in watched, "excluded", _WITH_PARTS),
-                (name in self._used and self.compiled, "compiled", _COMPILED),
                 (name in self._used, "bypassed", _BYPASSED),
                 (True, "never called", _NEVER),
             )

@@ -98,7 +98,9 @@ class Observer:
             self.follow(site, tensor)
 
     def fail(self, site: str, error: Exception) -> None:
-        """Leave this site alone from now on."""
+        """Leave this site alone from now on; told once."""
+        if site in self.failed:
+            return
         self.failed[site] = str(error) if isinstance(error, RecordingError) else f"{type(error).__name__}: {error}"
         notice(f"icshift stopped recording {site}: {error}")
 

@@ -83,8 +83,11 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
             place.update(before)
         for module, training in modes:
             module.training = training
-        for buffer, value in buffers:
-            buffer.detach().copy_(value)
+        with torch.no_grad():
+            for buffer, value in buffers:
+                if buffer.shape != value.shape:
+                    buffer.resize_(value.shape)
+                buffer.detach().copy_(value)
 
 
 def replay(model: nn.Module, probe: Probe, *, training: bool) -> None:

@@ -99,9 +99,6 @@ class Recorder:
         self._force = force
         self._optimizers = as_list(optimizer)
         self._sites = sites if isinstance(sites, Sites) else Sites(_selectors(sites))
-        self._coverage = Coverage()
-        listener = Listener(self._saw, self._coverage.gave_none, self._entered, self._left, mask)
-        self._attachment = Attachment(self.model, partial(choose, sites=self._sites), listener)
         self._window_steps = window
         self._probe = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
         if self._probe is not None:
@@ -109,13 +106,12 @@ class Recorder:
             if self._ranks > 1:
                 refuse_waiting(self.model, training=self._probe.train_mode)
         self._samples = samples
-        self._observer = Observer(
-            self._sites,
-            math.inf if samples == "all" else samples,
-            _SEED,
-            self._keep_steps,
-            self._rank,
-        )
+        kept = math.inf if samples == "all" else samples
+        self._observer = Observer(self._sites, kept, _SEED, self._keep_steps, self._rank)
+        self._coverage = Coverage()
+        told = Listener(self._saw, self._coverage.gave_none, self._observer.fail, self._entered, self._left, mask)
+        self._attachment = Attachment(self.model, partial(choose, sites=self._sites), told)
+        self._gave_up = ""
         self._label: str | None = None
         self._forward = Forward()
         self._guard = Guard()
@@ -131,7 +127,6 @@ class Recorder:
             raise RecordingError("this recorder is recording already, or has been: make a new one")
         if self._probe is not None and not self._rank:
             rehearse(self.model, self._probe)
-        self._coverage.compiled = traced.compiled_before()
         settings = {
             "samples": self._samples,
             "window_steps": self._window_steps,
@@ -163,7 +158,7 @@ class Recorder:
         self._attachment.close()
         self._observer.close()
         if kind is None and not self._observer.sites:
-            reasons = "; ".join(dict.fromkeys(entry["reason"] for entry in self._ledger()))
+            reasons = self._gave_up or "; ".join(dict.fromkeys(entry["reason"] for entry in self._ledger()))
             raise RecordingError(f"nothing was recorded in {self.path}: {reasons}")
 
     @property
@@ -235,6 +230,7 @@ class Recorder:
             return  # A checkpointed part is computed again within the backward pass: it was seen already.
         started = time.perf_counter()
         with self._guard:
+            self._attachment.refresh()
             site = self._forward.site(name, suffix)
             self._coverage.owners.setdefault(site, name)
             stepping = self._stepping
@@ -276,6 +272,7 @@ class Recorder:
         return self.model.training and (self._label is None or not self._label.startswith(PROBE))
 
     def _tick(self) -> None:
+        self._attachment.refresh()
         if not self._observer.waiting:
             return
         if self._step == self._window.first_step:
@@ -360,6 +357,8 @@ class Recorder:
 
     def _give_up(self, error: Exception) -> None:
         # The optimiser's hooks stay: this may run in one of them, and none can go while they are being called.
+        self._gave_up = str(error)
+        self._attached = False
         self._links.close()
         self._attachment.detach()
         self._observer.new_window()

@@ -45,25 +45,25 @@ class Sites:
     max_units: int = 1024
 
 
-def choose(model: nn.Module, sites: Sites) -> dict[str, nn.Module]:
-    """The chosen modules by name. Raises `RecordingError` if there is none, or none for one of several selectors."""
+def choose(model: nn.Module, sites: Sites, *, least: int = 1) -> dict[str, nn.Module]:
+    """The chosen modules by name. Raises `RecordingError` if there are fewer than `least` for any of the selectors."""
     named = {name: module for name, module in modules(model).items() if takes_hooks(module)}
     names = ", ".join(list(named)[:8])
     listed = f"its modules: {names}" if names else "TorchScript takes no hooks, give the model it was made from"
     if sites.select is None:
         # A parametrisation gives weights, not activations.
         chosen = {n: module for n, module in named.items() if "parametrizations" not in n and _is_default(module)}
-        if not chosen:
+        if len(chosen) < least:
             raise RecordingError(f"no module of {type(model).__name__} carries weights or normalises; {listed}")
         return chosen
     selectors = sites.select if isinstance(sites.select, (list, tuple, set, frozenset)) else [sites.select]
     found: dict[str, nn.Module] = {}
     for selector in selectors:
         matches = {name: module for name, module in named.items() if _matches(selector, name, module)}
-        if not matches:
+        if len(matches) < least:
             raise RecordingError(f"no module of {type(model).__name__} matches {selector!r}; {listed}")
         found |= matches
-    if not found:
+    if len(found) < least:
         raise RecordingError(f"sites is empty: nothing of {type(model).__name__} would be watched; {listed}")
     return {name: module for name, module in named.items() if name in found}
 
