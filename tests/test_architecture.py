@@ -35,9 +35,13 @@ def part(module):
     return module.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
-def imports(module):
-    """Names of all modules that a file imports, at its top and within functions."""
-    for node in ast.walk(ast.parse(module.read_text())):
+def imports(module, *, typing=True):
+    """Names of all modules that a file imports, at its top and within functions, and (`typing`) for its types alone."""
+    tree = ast.parse(module.read_text())
+    for block in [] if typing else [node for node in ast.walk(tree) if isinstance(node, ast.If)]:
+        if isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING":
+            block.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             yield from (f"{node.module}.{name.name}" for name in node.names)
         elif isinstance(node, ast.Import):
@@ -52,7 +56,7 @@ def test_imports_point_down(module):
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(PACKAGE)))
 def test_torch_is_imported_by_capture_and_demo_alone(module):
-    uses_torch = any(name.split(".")[0] == "torch" for name in imports(module))
+    uses_torch = any(name.split(".")[0] == "torch" for name in imports(module, typing=False))
     # The command `demo` sets the number of threads before it trains.
     allowed = part(module) in ("capture", "demo") or module == PACKAGE / "cli" / "demo.py"
     assert allowed or not uses_torch

@@ -150,7 +150,7 @@ def _slice(directory: Path, place: Place) -> bytes:
 
 
 def _known(name: Name) -> bool:
-    if name.module == "torch" and isinstance(getattr(torch, name.name, None), torch.dtype):
+    if name.module == "torch" and isinstance(vars(torch).get(name.name), torch.dtype):
         return True
     return name.name in _NAMES.get(name.module, ())
 
@@ -196,7 +196,7 @@ def _entry(name: str, said: Made, places: dict[tuple[str, tuple[int, ...] | None
         if (name, offsets) not in places or offsets in chunks or not within:
             raise ModelError(f"has no place for a part of {name!r}: damaged, or not all ranks had finished saving")
         chunks[offsets] = _Chunk(offsets, sizes, places[name, offsets])
-    kind = getattr(torch, dtype.name, None) if isinstance(dtype, Name) else None
+    kind = vars(torch).get(dtype.name) if isinstance(dtype, Name) else None
     if not isinstance(kind, torch.dtype):
         raise ModelError(f"says of {name!r} no type of its numbers: damaged")
     held = sum(prod(chunk.sizes) for chunk in chunks.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from errno import EINVAL
 from pathlib import Path
 
 from icshift.errors import ModelError
@@ -40,7 +41,7 @@ def said(error: Exception) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return "asks for more memory than there is: damaged, or too large for this machine"
-    if isinstance(error, OSError) and error.strerror:
+    if isinstance(error, OSError) and error.strerror and error.errno != EINVAL:  # A place before the file's beginning.
         return f"cannot be read: {error.strerror}"
     return f"cannot be read as a saved model: damaged or cut short ({said(error)}); save it anew"
 

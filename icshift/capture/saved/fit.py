@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from icshift.capture.saved.faults import some, told
 from icshift.capture.saved.huggingface import renamed
-from icshift.capture.saved.names import matched
+from icshift.capture.saved.names import matched, unwrapped_names
 from icshift.capture.walk import unwrapped
 from icshift.errors import ModelError
 
@@ -64,6 +64,7 @@ def check(
 
 def _plan(model: nn.Module, state: Mapping[str, Tensor], *, partial: bool) -> tuple[Fitted, dict[str, Tensor]]:
     ours = {name: value for name, value in model.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
+    state = unwrapped_names(state)
     prefix, names = matched(ours.keys(), state.keys())
     if len(names) < len(state) and (today := renamed(model, state)) is not None:
         state, names, prefix = today, {name: name for name in today if name in ours}, ""

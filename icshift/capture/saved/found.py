@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from icshift.capture.saved import distributed, formats, huggingface, pickled, tensors
-from icshift.capture.saved.faults import told
+from icshift.capture.saved.faults import one_line, told
 from icshift.errors import ModelError
 
 _SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pt2", ".pth.tar")
@@ -37,7 +37,7 @@ class Found:
 def find(paths: Iterable[Path]) -> list[Found]:
     """Every saved model at the paths, a directory standing for all in it, in training order and each once.
 
-    The order is that of the stored steps where every model has one, else of the stored epochs, else of the names
+    The order is that of the epochs, and within them of the steps, that every model has stored; else that of the names
     (`epoch-2` before `epoch-10`). Labels are unique: the epoch, else the step, else the name. A directory is one model
     (Hugging Face, `torch.distributed.checkpoint`) unless its own directories are, as those of a Trainer: then it is
     those, and what lies beside them is left out. What trainings save beside models (`optimizer.pt`) is left out too.
@@ -73,14 +73,19 @@ def _expanded(path: Path) -> Iterator[Path]:
 
 
 def _is_model(file: Path) -> bool:
-    return file.name.endswith(_SUFFIXES) and not _BESIDE.search(file.name) and not file.name.startswith(".")
+    if not file.name.endswith(_SUFFIXES) or _BESIDE.search(file.name) or file.name.startswith("."):
+        return False
+    if file.suffix != ".bin":
+        return True
+    with file.open("rb") as opened:  # Data have that suffix too.
+        return opened.read(2).startswith((b"PK", b"\x80"))
 
 
 def _found(path: Path) -> Found:
     with told(path):
         kind = (formats.of_directory(path) or "") if path.is_dir() else formats.of_file(path)
-        said = _progress(path, kind)
-        epoch, step = _number(said, _EPOCHS), _number(said, _STEPS)
+        progress = _progress(path, kind)
+        epoch, step = _number(progress, _EPOCHS), _number(progress, _STEPS)
         return Found(path, kind, path.name, epoch, None if step is None else int(step))
 
 
@@ -110,7 +115,7 @@ def _number(said: Mapping[Any, Any], names: Iterable[str]) -> int | float | None
 
 def _natural(path: Path) -> list[tuple[bool, int, str]]:
     """Numbers in names compare as numbers, and a name comes before the same with more to it."""
-    parts = re.findall(r"\d+|\D+", str(path.parent / path.stem))
+    parts = re.findall(r"\d+|\D+", str(path.absolute().with_suffix("")))
     return [(not part.isdigit(), int(part[:18]) if part.isdigit() else 0, part) for part in parts]
 
 
@@ -129,12 +134,13 @@ def _labels(models: list[Found]) -> list[str]:
         said = [getattr(found, progress) for found in models]
         if all(isinstance(number, int) for number in said) and len(set(said)) == len(models):
             return [f"{progress} {number}" for number in said]
-    names = [found.path.name for found in models]
-    if len(set(names)) == len(names):
-        return names
-    whole = [str(found.path.absolute()) for found in models]
+    whole = [found.path.absolute() for found in models]
     above = commonpath(whole)
-    return [name.removeprefix(above).lstrip("/\\") for name in whole]
+    for names in ([path.name for path in whole], [str(path.relative_to(above)) for path in whole]):
+        printable = [one_line(name) for name in names]
+        if len(set(printable)) == len(printable):
+            return printable
+    return [f"{number}: {one_line(path.name)}" for number, path in enumerate(whole, start=1)]
 
 
 def _known(models: list[Found], progress: str) -> bool:

@@ -17,7 +17,7 @@ from typing import IO, Any, BinaryIO, cast
 from icshift.errors import ModelError
 
 _MOST_BYTES = 256 << 20
-_MOST_INSTRUCTIONS = 10_000_000
+_MOST_INSTRUCTIONS = 5_000_000
 _MOST_WORK = 20_000_000
 """Elements that hashing keys and calling what is called would touch; shared tuples make it grow without bound."""
 

@@ -70,7 +70,10 @@ _PLACEHOLDERS = (
     ("argparse", "Namespace"),
     ("pathlib", "PosixPath"),
     ("pathlib", "WindowsPath"),
-    ("pathlib", "PurePosixPath"),
+    ("pathlib._local", "PosixPath"),
+    ("pathlib._local", "WindowsPath"),
+    ("datetime", "datetime"),
+    ("datetime", "timedelta"),
     ("torch.torch_version", "TorchVersion"),
 )
 """Plain values that trainings keep beside their weights (a best accuracy, options): an empty object stands for them."""
@@ -133,10 +136,11 @@ def inspected(source: Path | bytes, *, legacy: bool = False) -> Pickle:
     if legacy and isinstance(source, Path):
         with source.open("rb") as file:
             for _ in range(3):  # A number, a version, and what machine it was.
-                inert.read(file)
+                refuse_code(inert.read(file))
             found = inert.read(file)
             if not _foreign(found):
-                _check_legacy(found, inert.read(file), source.stat().st_size - file.tell())
+                refuse_code(keys := inert.read(file))
+                _check_legacy(found, keys, source.stat().st_size - file.tell())
         return found
     with opened(source) as archive:
         archive.check()
@@ -183,7 +187,7 @@ def _foreign(found: Pickle) -> list[Name]:
 def _harmless(name: Name) -> bool:
     if name.module in ("torch", "torch.storage") and name.name in _STORAGES:
         return True
-    if name.module == "torch" and isinstance(getattr(torch, name.name, None), torch.dtype):
+    if name.module == "torch" and isinstance(vars(torch).get(name.name), torch.dtype):
         return True
     return name.name in _TENSORS.get(name.module, ()) or (name.module, name.name) in _PLACEHOLDERS
 
