@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from icshift.errors import RecordingError
@@ -73,9 +73,16 @@ def dense(tensor: Tensor) -> tuple[Tensor | None, int]:
     return tensor.as_subclass(Tensor).resolve_neg(), 0
 
 
-def refuse_split(tensor: Tensor, axis: int) -> None:
-    """Raises `RecordingError` where the axis of the units is split over processes."""
-    if _is(tensor, "DTensor") and any(one.is_shard(axis) for one in tensor.placements):  # type: ignore[attr-defined]
+def refuse_split(module: nn.Module, tensor: Tensor, axis: int) -> None:
+    """Raises `RecordingError` where the axis of the units is split over processes.
+
+    Tensor parallel layers may give their part as a plain tensor: it has fewer units than the layer says it has.
+    """
+    split = _is(tensor, "DTensor") and any(one.is_shard(axis) for one in tensor.placements)  # type: ignore[attr-defined]
+    if not split and any(_is(parameter, "DTensor") for parameter in module.parameters(recurse=False)):
+        said = (getattr(module, name, None) for name in ("out_features", "out_channels", "embedding_dim"))
+        split = any(isinstance(units, int) and tensor.shape[axis] < units for units in said)
+    if split:
         raise RecordingError("its units are split over processes (tensor parallel); watch a module after it")
 
 

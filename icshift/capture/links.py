@@ -15,6 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from icshift.capture.hook import Hook
 from icshift.capture.sites import is_leaf, normalises
+from icshift.capture.traced import compiled_before
 from icshift.capture.walk import modules, takes_hooks
 
 _NOT_ACTIVATIONS = (nn.Dropout, nn.Identity, nn.Flatten)
@@ -28,11 +29,13 @@ class Links:
         self.followed: dict[nn.Module, str] = {}
         self._given: dict[int, tuple[weakref.ref[Tensor], str]] = {}
         self._model = model
+        self._resting = False
         self._handles: list[RemovableHandle] = []
 
     def listen(self) -> None:
         """Put the hooks on."""
         self.close()
+        self._resting = False
         for module in filter(takes_hooks, modules(self._model).values()):
             plain = is_leaf(module) and not any(True for _ in module.parameters()) and not list(module.buffers())
             if normalises(module) or (plain and not isinstance(module, _NOT_ACTIVATIONS)):
@@ -42,15 +45,22 @@ class Links:
         """A site has given this tensor."""
         self._given[id(tensor)] = weakref.ref(tensor), site
 
+    def rest(self) -> None:
+        """Stop listening; where anything is compiled the hooks stay, since it would be compiled again without them."""
+        self._resting = True
+        self._given.clear()
+        if not compiled_before():
+            self.close()
+
     def close(self) -> None:
-        """Stop listening."""
+        """Take the hooks off."""
         for handle in self._handles:
             handle.remove()
         self._handles = []
         self._given.clear()
 
     def _read(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        if not arguments or not isinstance(arguments[0], Tensor):
+        if self._resting or not arguments or not isinstance(arguments[0], Tensor):
             return
         reference, site = self._given.get(id(arguments[0]), (None, ""))
         if reference is None or reference() is not arguments[0]:

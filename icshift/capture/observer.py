@@ -176,7 +176,7 @@ class Observer:
         if axis is None:
             # A site may be called on batches and on single examples: each has its units on an axis of its own.
             found = describe(site, module, plain, leading, self._chosen, self._seed)
-            refuse_split(tensor, found.axis)
+            refuse_split(module, tensor, found.axis)
             self.sites.setdefault(site, found)
             axis = self._axes[site, ndim] = found.axis
         known = self.sites[site]

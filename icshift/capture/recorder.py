@@ -200,7 +200,7 @@ class Recorder:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Record nothing within: the hooks are off and forwards cost what they cost without a recorder."""
+        """Record nothing within: forwards cost what they cost without a recorder. (Compiled ones keep inert hooks.)"""
         if self._resources is None or not self._attached:
             yield
             return
@@ -264,7 +264,7 @@ class Recorder:
     def _stop_following(self) -> None:
         if self._observer.follow is not None:
             self._observer.follow = None
-            self._links.close()
+            self._links.rest()
 
     @property
     def _stepping(self) -> bool:

@@ -1,0 +1,5 @@
+"""Tests of whole trainings: compiled, distributed, interrupted, changed on the way."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.trainings.witness")
