@@ -1,10 +1,34 @@
-"""How far the statistics of a batch normalisation layer are from those of data."""
+"""How far the statistics that a batch normalisation layer uses are from those of data."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
+from icshift.analysis.metrics import STD_FLOOR
 from icshift.distribution import Floats
+
+Moments = tuple[Floats, Floats, int]
+"""Means and variances [units] of so many activations each."""
+
+
+@dataclass(frozen=True)
+class Distance:
+    """`source_normalised`, what the sampling of the data alone would show of it, and the activations a unit.
+
+    NaN where it cannot be known. `units` are those counted: near-constant units of the source are left out, since in
+    sd of nearly nothing everything is far.
+    """
+
+    value: float
+    floor: float
+    n: int
+    units: int
+
+
+UNKNOWN = Distance(np.nan, np.nan, 0, 0)
 
 
 def source_normalised(source: tuple[Floats, Floats], target: tuple[Floats, Floats]) -> float:
@@ -16,3 +40,42 @@ def source_normalised(source: tuple[Floats, Floats], target: tuple[Floats, Float
     (mean, sd), (other_mean, other_sd) = source, target
     squares = ((other_mean - mean) / sd) ** 2 + (1 - other_sd / sd) ** 2
     return float(np.sqrt(np.mean(squares)))
+
+
+def from_running(running: Moments, data: Sequence[Moments], eps: float) -> Distance:
+    """How far data are from the running statistics, in sd of these; `data` are of the two halves of the data."""
+    return _distance(running, _together(data), data, eps, source=running) if data else UNKNOWN
+
+
+def staleness(running: Moments, precise: Sequence[Moments], eps: float) -> Distance:
+    """How far running statistics are from precise ones, in sd of the precise ones, of which the halves are given."""
+    return _distance(_together(precise), running, precise, eps, source=_together(precise)) if precise else UNKNOWN
+
+
+def _distance(one: Moments, other: Moments, halves: Sequence[Moments], eps: float, *, source: Moments) -> Distance:
+    """Noise: that of the whole is to the distance of its halves as sqrt(1 / n) to sqrt(1 / n_odd + 1 / n_even)."""
+    n = sum(half[2] for half in halves)
+    spread = _sd(source, eps)
+    kept = np.flatnonzero(spread > STD_FLOOR * np.median(spread))
+    if not n or not len(kept):
+        return UNKNOWN
+    pair = [(moments[0][kept], _sd(moments, eps)[kept]) for moments in (one, other)]
+    floor = np.nan
+    if len(halves) == 2 and all(half[2] for half in halves):
+        (odd, even), scale = halves, np.sqrt(1 / n / (1 / halves[0][2] + 1 / halves[1][2]))
+        apart = [(odd[0] - even[0]) / spread, (_sd(odd, eps) - _sd(even, eps)) / spread]
+        floor = float(scale * np.sqrt(np.mean(np.square(apart)[:, kept].sum(0))))
+    return Distance(source_normalised(*pair), floor, n, len(kept))
+
+
+def _sd(moments: Moments, eps: float) -> Floats:
+    return np.sqrt(moments[1] + eps)
+
+
+def _together(parts: Sequence[Moments]) -> Moments:
+    """Chan, Golub & LeVeque (1979)."""
+    n = sum(part[2] for part in parts)
+    shares = [part[2] / max(n, 1) for part in parts]
+    mean = np.sum([share * part[0] for share, part in zip(shares, parts, strict=True)], axis=0)
+    spread = [share * (part[1] + (part[0] - mean) ** 2) for share, part in zip(shares, parts, strict=True)]
+    return mean, np.sum(spread, axis=0), n

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +210,9 @@ def _arrays(given: Any, model: nn.Module, spec: str) -> Batch | None:
     if isinstance(given, (Tensor, np.ndarray)):
         given = (given,)
     if isinstance(given, Mapping):
-        return _arguments({str(name): as_tensor(value, f"{spec}: {name}") for name, value in given.items()}, model, spec)
+        return _arguments(
+            {str(name): as_tensor(value, f"{spec}: {name}") for name, value in given.items()}, model, spec
+        )
     if isinstance(given, tuple) and any(isinstance(part, (Tensor, np.ndarray)) for part in given):
         parts = tuple(as_tensor(part, spec) if isinstance(part, np.ndarray) else part for part in given)
         return parts[: _wanted(model, len(parts))], {}
@@ -225,7 +228,9 @@ def _batches(given: Any, model: nn.Module, spec: str, reading: Reading) -> Itera
     for batch in given:
         if isinstance(batch, Mapping):
             yield _arguments({str(name): value for name, value in batch.items()}, model, spec)
-        elif isinstance(batch, tuple) and len(batch) == 2 and isinstance(batch[0], tuple) and isinstance(batch[1], dict):
+        elif (
+            isinstance(batch, tuple) and len(batch) == 2 and isinstance(batch[0], tuple) and isinstance(batch[1], dict)
+        ):
             yield batch  # A `Batch` already.
         else:
             parts = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
@@ -240,7 +245,7 @@ def _arguments(named: dict[str, Any], model: nn.Module, spec: str) -> Batch:
         return (), dict(named)
     if known:
         return (), known
-    if len(named) == 1 or all(name.startswith("arr_") for name in named):
+    if len(named) == 1 or (named and all(name.startswith("arr_") for name in named)):
         values = tuple(named.values())
         return values[: _wanted(model, len(values))], {}
     listed = ", ".join(list(named)[:6]) + (", …" if len(named) > 6 else "")
@@ -275,7 +280,7 @@ def _cut(batch: Batch, pieces: int) -> Iterator[Batch]:
         yield batch
         return
     edges = np.linspace(0, length, min(pieces, length) + 1).round().astype(int).tolist()
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         yield _rows(batch, slice(start, stop))
 
 

@@ -11,9 +11,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from icshift.capture import moments as exact
 from icshift.capture import walk
 from icshift.capture.data import Batch, Data, Reading, forward, of, shapes
+from icshift.capture.layout import by_unit
 from icshift.capture.probe import undisturbed
+from icshift.capture.workspace import Workspace
 from icshift.errors import ModelError
 
 Inputs = Data | Tensor | tuple[Any, ...] | Mapping[str, Any] | Iterable[Any]
@@ -21,18 +24,23 @@ Inputs = Data | Tensor | tuple[Any, ...] | Mapping[str, Any] | Iterable[Any]
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Mean and variance (biased) of every channel [units], in float64, of `n` activations each."""
+    """Mean and variance (biased) of every channel [units], in float64, of `count` finite activations [units]."""
 
     mean: Tensor
     variance: Tensor
-    n: int
+    count: Tensor
+
+    @property
+    def n(self) -> int:
+        """Activations a unit: the most that any has."""
+        return int(self.count.max())
 
     def merged(self, other: Statistics) -> Statistics:
         """Of both together (Chan, Golub & LeVeque 1979)."""
-        n = self.n + other.n
-        share, apart = other.n / max(n, 1), other.mean - self.mean
+        count = self.count + other.count
+        share, apart = other.count / count.clamp(min=1), other.mean - self.mean
         variance = (1 - share) * self.variance + share * other.variance + share * (1 - share) * apart.square()
-        return Statistics(self.mean + share * apart, variance, n)
+        return Statistics(self.mean + share * apart, variance, count)
 
 
 class Watch:
@@ -43,6 +51,7 @@ class Watch:
         self._layers = normalisations(model)
         self._open: dict[str, Statistics] = {}
         self._hooks = ExitStack()
+        self._workspace = Workspace()
 
     def __enter__(self) -> Self:
         for name, layer in self._layers.items():
@@ -60,7 +69,7 @@ class Watch:
         self._open = {}
 
     def _take(self, name: str, _: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-        one = _statistics(arguments[0] if arguments else named["input"])
+        one = _statistics(arguments[0] if arguments else named["input"], self._workspace)
         self._open[name] = self._open[name].merged(one) if name in self._open else one
 
 
@@ -69,18 +78,21 @@ def normalisations(model: nn.Module) -> dict[str, nn.modules.batchnorm._BatchNor
     return {
         name: module
         for name, module in walk.modules(model).items()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        and module.running_mean is not None
+        and not nn.parameter.is_lazy(module.running_mean)
     }
 
 
 def running_statistics(model: nn.Module) -> dict[str, Statistics]:
-    """What every layer uses in eval mode; `n` is the number of batches that it has seen."""
+    """What every layer uses in eval mode; `count` is the number of batches that it has seen."""
     found = {}
     for name, layer in normalisations(model).items():
         assert layer.running_mean is not None
         assert layer.running_var is not None
         batches = 0 if layer.num_batches_tracked is None else int(layer.num_batches_tracked)
-        found[name] = Statistics(layer.running_mean.double().clone(), layer.running_var.double().clone(), batches)
+        mean, variance = layer.running_mean.double().clone(), layer.running_var.double().clone()
+        found[name] = Statistics(mean, variance, torch.full_like(mean, batches))
     return found
 
 
@@ -146,9 +158,9 @@ def adapt_batch_norm(
     if not 0 <= source_weight <= 1:
         raise ModelError(f"source_weight must be from 0 to 1, got {source_weight}")
     found = precise_statistics(model, inputs, batch_size=batch_size)
-    silent = [name for name, one in found.items() if not one.n]
+    silent = [name for name, one in found.items() if not one.count.all()]
     if silent:
-        raise ModelError(f"{', '.join(silent)} got no finite value: the model keeps its statistics")
+        raise ModelError(f"units of {', '.join(silent)} got no finite value: the model keeps its statistics")
     with torch.no_grad():
         for buffer, value in _buffers(model, found):
             buffer.copy_(source_weight * buffer.double() + (1 - source_weight) * value)
@@ -179,23 +191,10 @@ def _device(model: nn.Module) -> torch.device:
     return next((value.device for value in (*model.parameters(), *model.buffers())), torch.device("cpu"))
 
 
-def _statistics(tensor: Tensor) -> Statistics:
-    """Of [batch, units, …]; where values are not finite, without the positions where a unit is not."""
-    values = tensor.detach()
-    values = values if values.dtype in (torch.float32, torch.float64) else values.float()
-    over = [axis for axis in range(values.ndim) if axis != 1]
-    if not values.numel():
-        nothing = torch.zeros(values.shape[1], dtype=torch.float64, device=values.device)
-        return Statistics(nothing, nothing, 0)
-    variance, mean = torch.var_mean(values, over, correction=0)
-    if not variance.isfinite().all():
-        rows = values.movedim(1, -1).reshape(-1, values.shape[1])
-        rows = rows[rows.isfinite().all(1)]
-        return _statistics(rows) if len(rows) < values.numel() // values.shape[1] else _wide(rows)
-    return Statistics(mean.double(), variance.double(), values.numel() // values.shape[1])
-
-
-def _wide(rows: Tensor) -> Statistics:
-    """Of finite values whose squares overflow."""
-    variance, mean = torch.var_mean(rows.double(), 0, correction=0)
-    return Statistics(mean, variance, len(rows))
+def _statistics(tensor: Tensor, workspace: Workspace) -> Statistics:
+    """Of [batch, units, …]."""
+    if not tensor.numel():
+        nothing = torch.zeros(tensor.shape[1], dtype=torch.float64, device=tensor.device)
+        return Statistics(nothing, nothing, nothing)
+    count, _, mean, squares = exact.moments(by_unit(tensor.detach(), 1)[None], workspace)[:4, 0]
+    return Statistics(mean, squares.clamp(min=0) / count.clamp(min=1), count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self
 
@@ -55,7 +56,7 @@ class Replayer:
         self._observer = Observer(sites, samples, _SEED, lambda *_: None)
         self._part = Observer(sites, samples, _SEED, lambda *_: None)
         self._dealing = False
-        listener = Listener(self._saw, self._coverage.gave_none, self._entered, self._left, None)
+        listener = Listener(self._saw, self._coverage.gave_none, self._observer.fail, self._entered, self._left, None)
         self._attachment = Attachment(model, partial(choose, sites=sites), listener)
 
     def __enter__(self) -> Self:
@@ -97,7 +98,7 @@ class Replayer:
                 module.training = False
             self._dealing = True
             try:
-                for start, stop in zip(edges, edges[1:], strict=False):
+                for start, stop in pairwise(edges):
                     for batch in batches[start:stop]:
                         self._send(batch, data.source, phase)
                         after()
@@ -116,23 +117,26 @@ class Replayer:
         return distributions
 
     def state(self) -> dict[str, Any]:
-        """Entries of a manifest: the sites, and what became of every module."""
+        """Entries of a manifest: the sites, inputs first, and what became of every module."""
         seen, watched = self._observer, self._attachment.watched
+        sites = dict(sorted(seen.sites.items(), key=lambda site: not site[0].startswith(INPUT)))
         return {
-            "sites": site_table(seen.sites, self._coverage.owners, watched, self._links),
+            "sites": site_table(sites, self._coverage.owners, watched, self._links),
             "ledger": self._coverage.ledger(self.model, watched, seen.sites, seen.failed, seen.other),
         }
 
     def _send(self, batch: Batch, source: str, phase: str) -> None:
         self._phase = phase
+        forward(self.model, batch, source)
         if self._inputs:
+            # Only now: what the model does not take is no input of it.
             positional, keyword = batch
             named: dict[str, Any] = {str(place): value for place, value in enumerate(positional)} | keyword
             for name, value in named.items():
                 site = INPUT if len(named) == 1 else f"{INPUT}.{name}"
                 for suffix, tensor in tensors(self._input, value):
                     self._observe(site + suffix, self._input, tensor)
-        forward(self.model, batch, source)
+            self._tick()
 
     def _saw(self, name: str, module: nn.Module, suffix: str, tensor: Tensor) -> None:
         site = self._forward.site(name, suffix)
@@ -150,9 +154,12 @@ class Replayer:
 
     def _left(self, part: nn.Module) -> None:
         if self._forward.leave(part):
-            self._observer.tick(0, stepping=False)
-            if self._dealing:
-                self._part.tick(0, stepping=False)
+            self._tick()
+
+    def _tick(self) -> None:
+        self._observer.tick(0, stepping=False)
+        if self._dealing:
+            self._part.tick(0, stepping=False)
 
     def _stop_following(self) -> None:
         self._observer.follow = None

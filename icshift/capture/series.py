@@ -3,26 +3,52 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
+from icshift.capture import guard, saved
 from icshift.capture.data import Data
 from icshift.capture.manifest import beginning
 from icshift.capture.observer import PROBE, PROBE_TRAIN
 from icshift.capture.precise import precise_statistics, using
+from icshift.capture.probe import undisturbed
 from icshift.capture.ranks import this_process
 from icshift.capture.replayer import Replayer
+from icshift.capture.saved import Found
 from icshift.capture.sites import Sites
-from icshift.errors import RunError
-from icshift.recording import Recording
+from icshift.errors import ModelError, RecordingError, RunError
+from icshift.recording import Recording, refuse_existing
 from icshift.run import Run, Window, is_run
 
 PROBE_PRECISE = "probe-precise"
 """The same inputs while batch normalisation uses statistics computed from all of them."""
+
+_SEED = 20150211
+
+_DECISIVE = {
+    "ranks": "number of processes",
+    "model": "model",
+    "parameters": "number of parameters",
+    "model_arguments": "--model-arg",
+    "phases": "choice of phases",
+    "sites": "--sites",
+    "samples": "--samples",
+    "max_units": "number of units",
+    "device": "device",
+    "probe_examples": "number of examples",
+    "probe_batches": "number of batches",
+    "probe_nonfinite": "number of non-finite values",
+    "probe_fingerprint": "fingerprint of its data",
+}
+"""What the numbers in a run depend on, in words, the most telling first."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +70,22 @@ class Replaying:
     """What is recorded of every saved model.
 
     `batch_statistics`: also with batch normalisation by the batch (phase `probe-train`). `precise`: also with
-    statistics computed from all of the inputs (phase `probe-precise`).
+    statistics computed from all of the inputs (phase `probe-precise`). `arguments`, as text, are those that the model
+    was made with: they are noted, so that no other model goes on with the run.
     """
 
     sites: Sites
     samples: int | Literal["all"] = 1024
     batch_statistics: bool = False
     precise: bool = False
+    arguments: tuple[str, ...] = ()
 
 
 class Series:
-    """A run that is made of saved models; several processes share them out and exchange nothing."""
+    """A run that is made of saved models; several processes share them out and exchange nothing.
+
+    Nothing is written before a model is through: data that it does not take leave no trace.
+    """
 
     def __init__(self, model: nn.Module, snapshots: Sequence[Snapshot], data: Data, how: Replaying) -> None:
         self._model = model
@@ -62,7 +93,16 @@ class Series:
         self._data = data
         self._how = how
         self._rank, self._ranks = this_process()
+        if self._ranks > len(snapshots):
+            raise ModelError(f"{self._ranks} processes for {len(snapshots)} saved models: start at most as many")
+        self._manifest = beginning(model, _settings(data, how))
+        self._resumes = False
         self._done: frozenset[int] = frozenset()
+
+    @property
+    def missing(self) -> list[Snapshot]:
+        """Those that no process has recorded yet."""
+        return [snapshot for index, snapshot in enumerate(self._snapshots, 1) if index not in self._done]
 
     @property
     def waiting(self) -> list[int]:
@@ -70,64 +110,163 @@ class Series:
         own = range(1 + self._rank, len(self._snapshots) + 1, self._ranks)
         return [index for index in own if index not in self._done]
 
-    def create(self, path: Path, *, force: bool) -> Recording:
-        """A new run. Raises `RunError` if the path exists, unless `force` and it is a run."""
-        return Recording(path, self._manifest(), force=force, rank=self._rank, ranks=self._ranks)
+    def resume(self, path: Path) -> None:
+        """Go on with the run at `path`, if there is one: what it has is not done again.
 
-    def resume(self, path: Path) -> Recording:
-        """Go on with the run at `path`, or begin it; what it has is not done again.
-
-        Raises `RunError` where it was made of other inputs or options, or where its windows are other models.
+        Raises `RunError` where it was made of another model, with other inputs or options, or where its windows are
+        other saved models; and where there is something else.
         """
+        # A rank other than the first may have written something before the first made a run of it.
+        self._resumes = self._rank > 0 or is_run(path)
+        if not self._resumes:
+            refuse_existing(path, force=False, rank=self._rank, ranks=self._ranks)
         if not is_run(path):
-            return self.create(path, force=False)
-        run, manifest = Run(path), self._manifest()
-        for name, now in {"model": manifest["model"], **manifest["settings"]}.items():
-            then = run.manifest["model"] if name == "model" else run.manifest["settings"].get(name)
-            if then != now:
-                raise RunError(f"{path} was recorded with {name} {then}, not {now}: give the same, or another run")
+            return
+        run = Run(path)
+        _refuse_other(run, self._manifest, self._ranks)
         for window in run.window_list:
-            there = self._snapshots[window.index - 1].name if window.index <= len(self._snapshots) else "nothing"
-            if there != window.name:
-                raise RunError(
-                    f"window {window.index} of {path} is {window.name}, now {there} comes there: name all models"
-                )
+            name = self._snapshots[window.index - 1].name if window.index <= len(self._snapshots) else "none"
+            if name != window.name:
+                raise RunError(f"{path} has {window.name} as window {window.index}, now {name} comes there: name all")
         self._done = frozenset(window.index for window in run.window_list if window.closed)
-        known = {key: run.manifest[key] for key in ("created", "sites", "ledger")}
-        return Recording.reopened(path, {**manifest, **known}, rank=self._rank, ranks=self._ranks)
+        self._manifest |= {key: run.manifest[key] for key in ("created", "sites", "ledger")}
 
-    def record(self, recording: Recording, after: Callable[[], None]) -> None:
-        """Replay every model that is waiting, a window each; `after` is called after each."""
-        how = self._how
-        samples = math.inf if how.samples == "all" else how.samples
-        state: dict[str, Any] = {}
-        with Replayer(self._model, how.sites, samples) as replayer:
-            for index in self.waiting:
-                snapshot = self._snapshots[index - 1]
-                snapshot.put(self._model)
-                replayer.replay(self._data, PROBE)
-                if how.batch_statistics:
-                    replayer.replay(self._data, PROBE_TRAIN, batch_statistics=True)
-                if how.precise:
-                    with using(self._model, precise_statistics(self._model, self._data.batches)):
-                        replayer.replay(self._data, PROBE_PRECISE)
-                step = index - 1 if snapshot.step is None else snapshot.step
-                recording.write_window(Window(index, snapshot.name, step, step, closed=True), replayer.taken())
-                state = replayer.state()
-                recording.update(state)
-                after()
-        recording.finish(state)
+    def record(self, path: Path, after: Callable[[], None], *, force: bool = False) -> None:
+        """Replay every model that is waiting, a window each; `after` is called after each.
 
-    def _manifest(self) -> dict[str, Any]:
-        how, data = self._how, self._data
-        settings = {
-            "samples": how.samples,
-            "window_steps": None,
-            "max_units": how.sites.max_units,
-            "probe_examples": data.examples,
-            "probe_nonfinite": data.nonfinite,
-            "probe_fingerprint": data.fingerprint,
-            "sites": None if how.sites.select is None else [str(one) for one in how.sites.select],  # type: ignore[union-attr]
-            "phases": [PROBE] + [PROBE_TRAIN] * how.batch_statistics + [PROBE_PRECISE] * how.precise,
-        }
-        return beginning(self._model, settings)
+        Raises `ModelError` where a model does not take the data, `RecordingError` where no site sees anything, and
+        `RunError` where the path cannot be written to.
+        """
+        recording: Recording | None = None
+        samples = math.inf if self._how.samples == "all" else self._how.samples
+        guard.install()
+        try:
+            with Replayer(self._model, self._how.sites, samples) as replayer:
+                for index in self.waiting:
+                    self._replay(replayer, index)
+                    seen, state = replayer.taken(), replayer.state()
+                    _refuse_nothing(self._model, seen, state["ledger"])
+                    with guard.Guard(), _writing(path):
+                        recording = recording or self._begun(path, state, force=force)
+                        recording.update(state)  # First: what a window holds of sites unknown is not read.
+                        recording.write_window(self._window(index), seen)
+                    after()
+            with guard.Guard(), _writing(path):
+                (recording or self._begun(path, {}, force=force)).finish({})
+        finally:
+            guard.restore()
+
+    def _replay(self, replayer: Replayer, index: int) -> None:
+        self._snapshots[index - 1].put(self._model)
+        replayer.replay(self._data, PROBE)
+        if self._how.batch_statistics:
+            replayer.replay(self._data, PROBE_TRAIN, batch_statistics=True)
+        if self._how.precise:
+            with using(self._model, precise_statistics(self._model, self._data)):
+                replayer.replay(self._data, PROBE_PRECISE)
+
+    def _begun(self, path: Path, state: dict[str, Any], *, force: bool) -> Recording:
+        manifest = {**self._manifest, **state}
+        if self._resumes:
+            return Recording.reopened(path, manifest, rank=self._rank, ranks=self._ranks)
+        return Recording(path, manifest, force=force, rank=self._rank, ranks=self._ranks)
+
+    def _window(self, index: int) -> Window:
+        """Steps are those of the training where every model knows its own, else numbers from 0."""
+        snapshot = self._snapshots[index - 1]
+        known = all(one.step is not None for one in self._snapshots)
+        step = snapshot.step if known and snapshot.step is not None else index - 1
+        return Window(index, snapshot.name, step, step, closed=True)
+
+
+def snapshots(found: Sequence[Found], model: nn.Module, *, partial: bool, unsafe: bool) -> list[Snapshot]:
+    """Saved models for `model`. With `partial`, what one lacks is as initialised, not as the one before had it."""
+    state = model.state_dict() if partial else {}
+    initial = {name: value.clone() for name, value in state.items() if isinstance(value, Tensor) and not is_lazy(value)}
+
+    def snapshot(one: Found) -> Snapshot:
+        def fits(model: nn.Module) -> str:
+            return saved.check(model, saved.load(one, unsafe=unsafe).state, partial=partial, source=str(one.path)).left
+
+        def put(model: nn.Module) -> None:
+            if initial:
+                model.load_state_dict(initial, strict=False)
+            saved.fit(model, saved.load(one, unsafe=unsafe).state, partial=partial, source=str(one.path))
+
+        return Snapshot(one.label, one.step, fits, put)
+
+    return [snapshot(one) for one in found]
+
+
+@contextmanager
+def same_draws() -> Iterator[None]:
+    """What is initialised within is the same in every process, and when a run is resumed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        yield
+
+
+def own_device(device: str) -> str:
+    """Of several processes on a machine with several GPUs, each has one."""
+    local, gpus = os.environ.get("LOCAL_RANK", ""), torch.cuda.device_count() if device == "cuda" else 0
+    return f"cuda:{int(local) % gpus}" if gpus and local.isdigit() else device
+
+
+@contextmanager
+def lent(model: nn.Module) -> Iterator[None]:
+    """Puts parameters and buffers back, on the device and in the precision that they had, and all else of a model."""
+    known = [parameter for parameter in model.parameters() if not is_lazy(parameter)]
+    before = [(parameter, parameter.data, parameter.data.clone()) for parameter in known]
+    try:
+        with undisturbed(model):
+            yield
+    finally:
+        for parameter, data, value in before:
+            data.copy_(value)
+            parameter.data = data
+
+
+def _settings(data: Data, how: Replaying) -> dict[str, Any]:
+    return {
+        "model_arguments": list(how.arguments),
+        "samples": how.samples,
+        "window_steps": None,
+        "max_units": how.sites.max_units,
+        "sites": None if how.sites.select is None else [str(one) for one in how.sites.select],  # type: ignore[union-attr]
+        "phases": [PROBE] + [PROBE_TRAIN] * how.batch_statistics + [PROBE_PRECISE] * how.precise,
+        "device": next((tensor.device.type for tensor in data.tensors()), "cpu"),
+        "probe_examples": data.examples,
+        "probe_batches": len(data.batches),
+        "probe_nonfinite": data.nonfinite,
+        "probe_fingerprint": data.fingerprint,
+    }
+
+
+def _refuse_other(run: Run, manifest: dict[str, Any], ranks: int) -> None:
+    """Raises `RunError` that names the first of what differs."""
+    then, now = ({**one, **one["settings"]} for one in (run.manifest, {**manifest, "ranks": ranks}))
+    for name, words in _DECISIVE.items():
+        if then.get(name) != now[name]:
+            raise RunError(
+                f"{run.path} was recorded with another {words}: {_shown(then.get(name))}, now {_shown(now[name])}; "
+                "give the same, or record another run"
+            )
+
+
+def _refuse_nothing(model: nn.Module, seen: Sized, ledger: list[dict[str, str]]) -> None:
+    """Raises `RecordingError` where no site saw anything, with what became of the modules that were to be watched."""
+    if not seen:
+        reasons = [f"{entry['module']}: {entry['reason']}" for entry in ledger if entry["state"] != "excluded"]
+        raise RecordingError(f"{type(model).__name__} showed nothing to record; {'; '.join(reasons[:3])}")
+
+
+def _shown(value: Any) -> str:
+    return (", ".join(map(str, value)) if isinstance(value, list) else str(value or "")) or "none"
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror or error}") from error

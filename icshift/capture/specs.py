@@ -9,11 +9,14 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import nn
 
 from icshift.errors import IcshiftError, ModelError, unknown
+
+Network: TypeAlias = nn.Module
+"""Any model, by a name for those who load no torch."""
 
 
 def resolve(spec: str) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from torch import nn
 
-    from icshift.capture.saved import Found
     from icshift.capture.series import Snapshot
 
 
@@ -61,8 +62,9 @@ def analyze(
     Each becomes a window of a run, in training order, so that report, units and export work on it. The inputs are the
     same in every window: drift has no sampling noise. Nothing in a file is executed.
     """
+    started = time.time()
     from icshift.capture.saved import find
-    from icshift.capture.series import Replaying, Series
+    from icshift.capture.series import Replaying, Series, own_device, same_draws, snapshots
     from icshift.capture.sites import Sites
     from icshift.recording import refuse_existing
 
@@ -71,48 +73,50 @@ def analyze(
     rank, ranks = models.this_process()
     if not resume:
         refuse_existing(output, force=force, rank=rank, ranks=ranks)
+    how = Replaying(
+        Sites(tuple(sites) if sites else None),
+        models.samples_of(samples),
+        train_mode,
+        precise,
+        tuple(sorted(model_arg or ())),
+    )
     found = find(saved)
-    built = models.build(model, model_arg, found[0], partial=partial, unsafe=unsafe_pickle)
-    read = models.read_data(data, built, batch_size, limit, device, dtype)
-    how = Replaying(Sites(tuple(sites) if sites else None), models.samples_of(samples), train_mode, precise)
-    snapshots = [_snapshot(one, partial=partial, unsafe=unsafe_pickle) for one in found]
-    notes = _check(built, snapshots, quiet=quiet, no_color=no_color)
-    series = Series(built, snapshots, read, how)
-    recording = series.resume(output) if resume else series.create(output, force=force)
-    with _bar(quiet=quiet, no_color=no_color) as bar:
+    with same_draws():
+        built = models.build(model, model_arg, found[0], partial=partial, unsafe=unsafe_pickle)
+    bar = _bar(quiet=quiet or rank > 0, no_color=no_color)
+    with _as_it_was(built, model), bar:
+        read = models.read_data(data, built, batch_size, limit, own_device(device), dtype)
+        series = Series(built, snapshots(found, built, partial=partial, unsafe=unsafe_pickle), read, how)
+        if resume:
+            series.resume(output)
+        notes = _check(built, series.missing, bar)
         task = bar.add_task("replaying", total=len(series.waiting))
-        series.record(recording, lambda: bar.advance(task))
-    if rank:
-        return
-    _wait(output, len(found), quiet=quiet, no_color=no_color)
-    if read.nonfinite:
-        notes.append(f"{read.nonfinite:,} values of {data} are not finite")
-    _show(output, notes, json=json, quiet=quiet, no_color=no_color)
+        with _told_how_to_go_on(output, quiet=quiet, no_color=no_color):
+            series.record(output, lambda: bar.advance(task), force=force)
+        if ranks > 1 and not rank:
+            _wait(output, ranks, started - 1 if resume or force else 0, bar)
+    if not rank:
+        notes += [f"values of {data} that are not finite: {read.nonfinite:,}"] if read.nonfinite else []
+        _show(output, notes, json=json, quiet=quiet, no_color=no_color)
 
 
-def _snapshot(found: Found, *, partial: bool, unsafe: bool) -> Snapshot:
-    from icshift.capture.saved import check, fit, load
-    from icshift.capture.series import Snapshot
+def _as_it_was(built: nn.Module, spec: str | None) -> AbstractContextManager[None]:
+    """Where the spec names a model, and not what makes one, it is somebody else's."""
+    from icshift.capture.series import lent
+    from icshift.capture.specs import resolve
 
-    def fits(model: nn.Module) -> str:
-        loaded = load(found, unsafe=unsafe)
-        return check(model, loaded.state, partial=partial, source=str(found.path)).left
-
-    def put(model: nn.Module) -> None:
-        fit(model, load(found, unsafe=unsafe).state, partial=partial, source=str(found.path))
-
-    return Snapshot(found.label, found.step, fits, put)
+    return lent(built) if spec is not None and resolve(spec) is built else nullcontext()
 
 
-def _check(model: nn.Module, snapshots: list[Snapshot], *, quiet: bool, no_color: bool) -> list[str]:
+def _check(model: nn.Module, snapshots: list[Snapshot], bar: Progress) -> list[str]:
     """Before anything is recorded, see that every saved model fits; what some leave at its initialisation, in words."""
-    notes: dict[str, None] = {}
-    with _bar(quiet=quiet, no_color=no_color) as bar:
-        for snapshot in bar.track(snapshots, description="reading"):
-            left = snapshot.fits(model)
-            if left:
-                notes[f"{snapshot.name}: {left}"] = None
-    return list(notes)
+    notes = []
+    task = bar.add_task("reading", total=len(snapshots))
+    for snapshot in snapshots:
+        if left := snapshot.fits(model):
+            notes.append(f"{snapshot.name}: {left}")
+        bar.advance(task)
+    return notes
 
 
 def _bar(*, quiet: bool, no_color: bool) -> Progress:
@@ -120,20 +124,37 @@ def _bar(*, quiet: bool, no_color: bool) -> Progress:
 
     from icshift.cli.output import screen
 
-    return Progress(console=screen(no_color=no_color, stderr=True), transient=True, disable=quiet)
+    console = screen(no_color=no_color, stderr=True)
+    return Progress(console=console, transient=True, disable=quiet or not console.is_terminal)
 
 
-def _wait(output: Path, windows: int, *, quiet: bool, no_color: bool) -> None:
-    """Until the other processes are through: where one fails, the launcher ends this one too."""
-    from icshift.run import Run
+@contextmanager
+def _told_how_to_go_on(output: Path, *, quiet: bool, no_color: bool) -> Iterator[None]:
+    from icshift.cli.output import screen
+    from icshift.run import is_run
 
-    if Run(output).finished:
-        return
-    with _bar(quiet=quiet, no_color=no_color) as bar:
-        task = bar.add_task("waiting for the other processes", total=windows)
-        while not (run := Run(output)).finished:
-            bar.update(task, completed=len(run.window_list))
-            time.sleep(0.2)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if is_run(output) and not quiet:
+            console = screen(no_color=no_color, stderr=True)
+            console.print(f"icshift: interrupted: {output} keeps what is recorded, --resume goes on", soft_wrap=True)
+        raise
+
+
+def _wait(output: Path, ranks: int, since: float, bar: Progress) -> None:
+    """Until the other processes are through: where one fails, the launcher ends this one too.
+
+    Files of theirs that are older are of a run before, which they will replace or go on with.
+    """
+    from icshift.run import MANIFEST_NAME, Run, rank_in
+
+    bar.add_task("waiting for the other processes", total=None)
+    while True:
+        theirs = [file for file in output.iterdir() if 0 < (rank_in(file.name, MANIFEST_NAME) or 0) < ranks]
+        if sum(file.stat().st_mtime >= since for file in theirs) == ranks - 1 and Run(output).finished:
+            return
+        time.sleep(0.2)
 
 
 def _show(output: Path, notes: list[str], *, json: bool, quiet: bool, no_color: bool) -> None:

@@ -19,6 +19,7 @@ from icshift.cli.export import export
 from icshift.cli.info import info
 from icshift.cli.report import report
 from icshift.cli.run import run
+from icshift.cli.shift import shift
 from icshift.cli.units import units
 from icshift.errors import IcshiftError
 
@@ -31,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command(context_settings={"allow_interspersed_args": False})(run)  # What follows SCRIPT is the script's own.
-for command in (demo, info, report, units, export, check, analyze):
+for command in (demo, info, report, units, export, check, analyze, shift):
     app.command()(command)
 
 

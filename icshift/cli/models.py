@@ -9,10 +9,9 @@ import typer
 from icshift.errors import ModelError
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from icshift.capture.data import Data
     from icshift.capture.saved import Found
+    from icshift.capture.specs import Network
 
 Model = Annotated[
     str | None,
@@ -55,7 +54,7 @@ UnsafePickle = Annotated[
 
 def build(
     model: str | None, arguments: list[str] | None, found: Found, *, partial: bool = False, unsafe: bool = False
-) -> nn.Module:
+) -> Network:
     """The model that `--model` names; without it the one in the saved file, where that tells."""
     from icshift.capture import saved, specs
 
@@ -66,7 +65,7 @@ def build(
     return saved.build(found, unsafe=unsafe, partial=partial)
 
 
-def read_data(spec: str, model: nn.Module, batch_size: int, limit: int | None, device: str, dtype: str | None) -> Data:
+def read_data(spec: str, model: Network, batch_size: int, limit: int | None, device: str, dtype: str | None) -> Data:
     """Data for the model, which is put on the same device and, where `--dtype` is given, into the same precision."""
     from icshift.capture.data import Reading, place, read
 

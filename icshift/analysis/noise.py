@@ -1,0 +1,138 @@
+"""What two samples of one distribution differ by, from the parts that two data sets were dealt to.
+
+A floor of `floor.py` comes from one split of a window: the units of a site see the same examples, so that is one draw
+for all of them, and what moved beyond it is wrong too often where there is one window alone. Here every data set is in
+up to 16 parts, and these are split into halves in every way of a Hadamard matrix: 15 splits of 16 parts, of which no
+two tell the same. The noise of a data set is to that of its halves as 1 to 2; both data sets' variances add up, so that
+one may be noisier or smaller than the other. (Permuting the parts of both together would count the shift as noise.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy.linalg import hadamard
+from scipy.special import gammaincc
+
+from icshift.analysis.metrics import Metric, from_half
+from icshift.distribution import HALF_QUANTILES, Floats, Half
+
+_PRIOR = 4
+"""A unit's noise is that of its own draws and of so many of its site's typical one."""
+
+_MOST = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """Draws [draws, units] of what a metric shows by sampling noise alone; there may be none.
+
+    `values` [units] are what it shows between the data sets, by their parts as well, so that what these leave out or
+    add (large ones are slice means) is the same in both.
+    """
+
+    values: Floats
+    draws: Floats
+
+    @property
+    def floor(self) -> Floats:
+        """Root mean square [units], raised to what is typical of the site where draws are few; NaN without draws."""
+        if not len(self.draws):
+            return np.full(len(self.values), np.nan)
+        return self._level(np.sum(self.draws**2, axis=0), len(self.draws))
+
+    @property
+    def p_values(self) -> Floats:
+        """Probability [units] of the values by noise alone, NaN where that cannot be known.
+
+        Draws in units of the noise, each without its own share in it, are fitted by a gamma distribution, as in
+        `floor.p_values`, over all units of the site.
+        """
+        values, unknown = np.abs(self.values), np.full(len(self.values), np.nan)
+        if len(self.draws) < 2:
+            return unknown
+        squares = self.draws**2
+        total = squares.sum(0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            relative = self.draws / self._level(total - squares, len(self.draws) - 1)
+            scaled = values / self.floor
+        known = relative[np.isfinite(relative)]
+        if not self.draws.any():  # All is constant: whatever differs is no noise.
+            return np.where(np.isnan(values), np.nan, np.where(values > 0, 0.0, 1.0))
+        if len(known) < 2 or not known.var() > 0:
+            return unknown
+        shape, scale = known.mean() ** 2 / known.var(), known.var() / known.mean()
+        return np.asarray(gammaincc(shape, scaled / scale))
+
+    def _level(self, squares: Floats, draws: int) -> Floats:
+        typical = (self.draws**2).mean(0)
+        known = typical[np.isfinite(typical)]
+        prior = float(np.median(known)) if len(known) else np.nan
+        return np.sqrt((squares + _PRIOR * prior) / (draws + _PRIOR))
+
+
+def noise(metric: Metric, reference: Sequence[Half], data: Sequence[Half], units: int) -> Noise:
+    """From the parts of both data sets; where only one has several, from these and the numbers of activations."""
+    if not reference or not data:
+        return Noise(np.full(units, np.nan), np.empty((0, units)))
+    own = [_draws(metric, parts) for parts in (reference, data)]
+    n = [sum(part.sampled for part in parts) for parts in (reference, data)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        power = 2 / metric.noise
+        levels = [np.mean(draws**power, axis=0) if len(draws) else None for draws in own]
+        if levels[0] is not None and levels[1] is not None:
+            more = _typical(levels[1] / levels[0])
+        else:
+            more = _typical(np.asarray(n[0], float) / n[1])
+        scaled = [
+            draws * np.sqrt(1 + ratio) ** metric.noise for draws, ratio in zip(own, (more, 1 / more), strict=True)
+        ]
+    return Noise(metric.function(*(from_half(_joined(parts)) for parts in (reference, data))), np.concatenate(scaled))
+
+
+def simes(p: Floats) -> float:
+    """Probability that the smallest of the units' p-values are as small by noise alone (Simes 1986)."""
+    known = np.sort(p[np.isfinite(p)])
+    return float(np.min(known * len(known) / np.arange(1, len(known) + 1))) if len(known) else np.nan
+
+
+def _draws(metric: Metric, parts: Sequence[Half]) -> Floats:
+    """Half of the differences [splits, units] between halves of the parts."""
+    count = min(_MOST, 1 << len(parts).bit_length() - 1)
+    if count < 2:
+        return np.empty((0, len(parts[0].sampled)))
+    grouped = [_joined(group) for group in _groups(parts, count)]
+    found = []
+    for signs in hadamard(count)[1:]:
+        halves = [_joined([part for part, sign in zip(grouped, signs, strict=True) if sign == one]) for one in (1, -1)]
+        odd, even = (half.sampled for half in halves)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            scale = np.sqrt(1 / (odd + even) / (1 / odd + 1 / even))
+        found.append(np.abs(metric.function(from_half(halves[0]), from_half(halves[1]))) * scale**metric.noise)
+    return np.array(found)
+
+
+def _groups(parts: Sequence[Half], count: int) -> list[Sequence[Half]]:
+    edges = np.linspace(0, len(parts), count + 1).round().astype(int)
+    return [parts[start:stop] for start, stop in pairwise(edges)]
+
+
+def _joined(parts: Sequence[Half]) -> Half:
+    """Parts of almost equal size as one.
+
+    Where parts are slice means, so is the whole: the same slice of several parts is one cluster of values, and pairs of
+    values out of two clusters would differ by more than the clusters do, in all units alike.
+    """
+    values = np.sort(np.concatenate([part.values for part in parts], axis=1), axis=1)
+    sliced = any((part.sampled > part.values.shape[1]).any() for part in parts)
+    if sliced and values.shape[1] % HALF_QUANTILES == 0:
+        values = values.reshape(len(values), HALF_QUANTILES, -1).mean(2)
+    return Half(values, np.sum([part.sampled for part in parts], axis=0))
+
+
+def _typical(ratios: Floats) -> float:
+    known = ratios[np.isfinite(ratios) & (ratios > 0)]
+    return float(np.median(known)) if len(known) else 1.0
