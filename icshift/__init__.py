@@ -12,16 +12,18 @@ Everything is imported when first used: reading a run never loads torch.
 from typing import TYPE_CHECKING, Any
 
 from icshift._version import __version__
-from icshift.errors import IcshiftError, RecordingError, RunError, SelectionError
+from icshift.errors import IcshiftError, ModelError, RecordingError, RunError, SelectionError
 
 if TYPE_CHECKING:
     from icshift.api import Run, open
+    from icshift.capture.precise import adapt_batch_norm, precise_statistics
     from icshift.capture.probe import Probe
     from icshift.capture.recorder import Recorder
     from icshift.capture.sites import Sites
 
 __all__ = [
     "IcshiftError",
+    "ModelError",
     "Probe",
     "Recorder",
     "RecordingError",
@@ -30,12 +32,16 @@ __all__ = [
     "SelectionError",
     "Sites",
     "__version__",
+    "adapt_batch_norm",
     "open",
+    "precise_statistics",
 ]
 
 _HOMES = {
     "Run": "icshift.api",
     "open": "icshift.api",
+    "adapt_batch_norm": "icshift.capture.precise",
+    "precise_statistics": "icshift.capture.precise",
     "Probe": "icshift.capture.probe",
     "Recorder": "icshift.capture.recorder",
     "Sites": "icshift.capture.sites",
