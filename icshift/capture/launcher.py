@@ -122,11 +122,11 @@ class Launcher:
 
     def _count(self) -> None:
         self.steps += 1
-        if self._settings.window is None and not self._passes.seen:
+        if self._settings.window is None:
+            # A window ends with a step: the recorder's own count, which comes after this, must end it.
             for recorder in self.recorders.values():
-                if recorder.steps + 1 >= (recorder.windows + 1) * AUTOMATIC_WINDOW:
-                    self.automatic = True
-                    recorder.epoch()
+                recorder.window = None if self._passes.seen else AUTOMATIC_WINDOW
+                self.automatic |= not self._passes.seen and recorder.steps >= AUTOMATIC_WINDOW
 
     def _called(self, module: nn.Module, arguments: Any) -> None:
         if not module.training or module in self._recorded:

@@ -99,7 +99,8 @@ class Recorder:
         self._force = force
         self._optimizers = as_list(optimizer)
         self._sites = sites if isinstance(sites, Sites) else Sites(_selectors(sites))
-        self._window_steps = window
+        self.window = window
+        """Steps a window, or None; may be changed."""
         self._probe = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
         if self._probe is not None:
             self._probe.size  # noqa: B018  (raises early, before the training starts)
@@ -129,7 +130,7 @@ class Recorder:
             rehearse(self.model, self._probe)
         settings = {
             "samples": self._samples,
-            "window_steps": self._window_steps,
+            "window_steps": self.window,
             "max_units": self._sites.max_units,
             "probe_examples": 0 if self._probe is None else self._probe.size,
             "seed": _SEED,
@@ -279,7 +280,7 @@ class Recorder:
             self._coverage.look_for_gradients(self._attachment.watched)
         self._observer.tick(self._step, stepping=True)
         self._step += 1
-        if self._window_steps and self._step - self._window.first_step >= self._window_steps:
+        if self.window and self._step - self._window.first_step >= self.window:
             self._close_window(name=None, replay_probe=True)
         elif time.perf_counter() - self._flushed >= FLUSH_SECONDS:
             self._flush()

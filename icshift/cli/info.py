@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -87,13 +88,13 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     ]
 
 
-def coverage(run: Run) -> str:
-    """How many modules that were to be watched were not, by state; empty where there is none."""
+def coverage(run: Run, path: Path | None = None) -> str:
+    """How many modules that were to be watched were not, by state; empty if none. `path` is what is shown for it."""
     states = Counter(entry["state"] for entry in _missed(run))
     if not states:
         return ""
     listed = ", ".join(f"{count} {state}" for state, count in states.items())
-    return f"Modules not recorded: {listed} (`icshift info {run.path}` says which and why)"
+    return f"Modules not recorded: {listed} (`icshift info {path or run.path}` says which and why)"
 
 
 def _missed(run: Run) -> list[dict[str, str]]:

@@ -144,7 +144,7 @@ def _tell(target: Path, launcher: Launcher | None, *, quiet: bool, no_color: boo
     console.print(f"Recorded in {target}", style="bold", soft_wrap=True)
     console.print(listing(["run", "model", "sites", "steps", "windows", "time", "disk"], rows))
     for run in runs:
-        if missed := coverage(run):
+        if missed := coverage(run, target / run.name):
             console.print(f"{run.name}: {missed}", style="yellow", soft_wrap=True)
     if launcher.automatic:
         console.print(f"No DataLoader told of epochs: windows of {AUTOMATIC_WINDOW} steps; choose with --window.")
