@@ -71,9 +71,9 @@ class Data:
         if not self.nonfinite:
             return self
         kept = [_finite_rows(batch) for batch in self.batches]
-        batches = tuple(batch for batch in kept if batch is not None and _length(batch))
+        batches = tuple(batch for batch in kept if batch is not None and length(batch))
         whole = None if self.whole is None else _finite_rows(self.whole)
-        return Data(self.source, batches, sum(map(_length, batches)), 0, whole)
+        return Data(self.source, batches, sum(map(length, batches)), 0, whole)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def of(given: Any, model: nn.Module, reading: Reading, source: str = "the data")
     try:
         if found is not None:
             whole = _moved(_shuffled(found, source, reading.limit), model, reading)
-            batches = tuple(_cut(whole, math.ceil(_length(whole) / reading.batch_size)))
+            batches = tuple(_cut(whole, math.ceil(length(whole) / reading.batch_size)))
         else:
             whole = None
             limited = _limited(_batches(given, model, source, reading), reading.limit)
@@ -151,7 +151,7 @@ def of(given: Any, model: nn.Module, reading: Reading, source: str = "the data")
         raise
     except Exception as error:
         raise ModelError(f"{source} cannot be made into batches: {type(error).__name__}: {line(error)}") from error
-    examples = sum(map(_length, batches))
+    examples = sum(map(length, batches))
     if not examples:
         raise ModelError(f"{source} holds no rows")
     data = Data(source, batches, examples, 0, whole)
@@ -275,11 +275,11 @@ def _shuffled(batch: Batch, spec: str, limit: int | None) -> Batch:
 
 def _cut(batch: Batch, pieces: int) -> Iterator[Batch]:
     """A batch in so many pieces of almost equal size, but none without an example; whole where it cannot be cut."""
-    length = _length(batch)
     if not _is_cuttable(batch):
         yield batch
         return
-    edges = np.linspace(0, length, min(pieces, length) + 1).round().astype(int).tolist()
+    rows = length(batch)
+    edges = np.linspace(0, rows, min(pieces, rows) + 1).round().astype(int).tolist()
     for start, stop in pairwise(edges):
         yield _rows(batch, slice(start, stop))
 
@@ -290,11 +290,11 @@ def _limited(batches: Iterator[Batch], limit: int | None) -> Iterator[Batch]:
         batch = next(batches, None)
         if batch is None:
             return
-        if _length(batch) > left:
+        if length(batch) > left:
             if not _is_cuttable(batch):
-                raise ModelError(f"a batch of {_length(batch)} examples cannot be cut to a limit of {limit}")
+                raise ModelError(f"a batch of {length(batch)} examples cannot be cut to a limit of {limit}")
             batch = _rows(batch, slice(0, int(left)))
-        left -= _length(batch)
+        left -= length(batch)
         yield batch
 
 
@@ -320,7 +320,7 @@ def _finite_rows(batch: Batch) -> Batch | None:
     return _rows(batch, torch.stack(finite).all(0))
 
 
-def _length(batch: Batch) -> int:
+def length(batch: Batch) -> int:
     """Examples, as far as can be told: rows of the first tensor; a batch without tensors counts as one."""
     return next((len(tensor) for tensor in _tensors(batch) if tensor.ndim), 1)
 

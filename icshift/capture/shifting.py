@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from icshift.capture.data import Data
+from icshift.capture.data import Data, length
 from icshift.capture.manifest import beginning
 from icshift.capture.precise import Statistics, Watch, by_batch, normalisations, running_statistics, together
 from icshift.capture.replayer import Parts, Replayer
@@ -124,12 +124,11 @@ class Measurement:
 
 
 def _batches_to_normalise(model: nn.Module, data: Data) -> tuple[Any, ...]:
-    """At least two batches, of at least two examples each; none where there are too few, or no layer to normalise."""
+    """At least two batches, without those of one example; none where there are no others, or no layer to normalise."""
     finite = data.finite()
     if not normalisations(model) or not finite.batches:
         return ()
-    batches = finite.parts(2)
-    return batches if finite.examples // len(batches) >= 2 else ()
+    return tuple(batch for batch in finite.parts(2) if length(batch) > 1)
 
 
 def _moments(one: Statistics) -> Moments:

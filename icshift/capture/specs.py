@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
+import torch
 from torch import nn
 
 from icshift.errors import IcshiftError, ModelError, unknown
@@ -34,25 +35,12 @@ def resolve(spec: str) -> Any:
 
 
 def build_model(spec: str, arguments: dict[str, Any]) -> nn.Module:
-    """A model from a class, a function that makes one, or a model itself. Raises `ModelError` for anything else."""
-    found = resolve(spec)
-    if not isinstance(found, nn.Module):
-        if not callable(found):
-            raise ModelError(
-                f"{spec} is {type(found).__name__}: expected a model, its class or a function that makes it"
-            )
-        try:
-            found = found(**arguments)
-        except IcshiftError:
-            raise
-        except Exception as error:
-            given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-            raise ModelError(f"{spec}({given}) failed: {type(error).__name__}: {error}; see --model-arg") from error
-    elif arguments:
-        raise ModelError(f"{spec} is a model already: it takes no --model-arg")
-    if not isinstance(found, nn.Module):
-        raise ModelError(f"{spec} gave {type(found).__name__}: expected a torch.nn.Module")
-    return found
+    """A model from a class, a function that makes one, or a model itself. Raises `ModelError` for anything else.
+
+    Weights are drawn in the same way every time; the random state is left as it was.
+    """
+    with torch.random.fork_rng():
+        return _built(spec, arguments)
 
 
 def arguments(pairs: Iterable[str]) -> dict[str, Any]:
@@ -102,3 +90,25 @@ def _from_file(path: Path) -> ModuleType:
             del sys.modules[path.stem]
         raise
     return module
+
+
+def _built(spec: str, arguments: dict[str, Any]) -> nn.Module:
+    found = resolve(spec)
+    if not isinstance(found, nn.Module):
+        if not callable(found):
+            raise ModelError(
+                f"{spec} is {type(found).__name__}: expected a model, its class or a function that makes it"
+            )
+        try:
+            torch.manual_seed(0)
+            found = found(**arguments)
+        except IcshiftError:
+            raise
+        except Exception as error:
+            given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+            raise ModelError(f"{spec}({given}) failed: {type(error).__name__}: {error}; see --model-arg") from error
+    elif arguments:
+        raise ModelError(f"{spec} is a model already: it takes no --model-arg")
+    if not isinstance(found, nn.Module):
+        raise ModelError(f"{spec} gave {type(found).__name__}: expected a torch.nn.Module")
+    return found

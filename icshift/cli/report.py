@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from icshift.cli import options
@@ -111,4 +112,4 @@ def _next_step(run: Run, table: pd.DataFrame) -> str:
         return f"Next: icshift info {run.path}"
     by = "ratio" if table["ratio"].notna().any() else "median"
     worst = table.sort_values(by, ascending=False)["site"].iloc[0]
-    return f"Next: icshift units {run.path} --site {worst}   (the site that drifts most)"
+    return f"Next: icshift units {run.path} --site {quote(worst)}   (the site that drifts most)"

@@ -64,7 +64,8 @@ def shift(
         ),
     ] = None,
     csv: Annotated[
-        Path | None, typer.Option("--csv", help="A CSV file to write, a row a unit.", show_default=False)
+        Path | None,
+        typer.Option("--csv", help="A CSV file, a row a unit, or - for stdout.", show_default=False),
     ] = None,
     partial: models.Partial = False,
     unsafe_pickle: models.UnsafePickle = False,
@@ -83,12 +84,12 @@ def shift(
     icshift shift net.pt --model net.py:Net --reference train.npz --data new.npz
     """
     from icshift.analysis.metrics import metric as metric_named
-    from icshift.cli.output import print_text, screen, write_file
+    from icshift.cli.output import print_text, write_file
     from icshift.reports.tabular import as_csv, to_json
 
-    unit = metric_named(metric).unit
+    metric_named(metric)
     kept = models.samples_of(samples)
-    _refuse_existing(output, csv, force=force)
+    _refuse(output, csv, json=json, force=force)
     found, built, notes = _load(checkpoint, model, model_arg, partial=partial, unsafe=unsafe_pickle)
     first, second = (models.read_data(spec, built, batch_size, limit, device, dtype) for spec in (reference, data))
     both = first, second
@@ -96,7 +97,7 @@ def shift(
     settings = {"samples": kept, "probe_examples": 0, "checkpoint": str(checkpoint)}
     with tempfile.TemporaryDirectory() as folder:
         # Whatever is wrong with the options shows before anything is written where it stays.
-        path = Path(folder) / found.path.name
+        path = Path(folder) / (found.path.resolve().name or "model")
         measurement.write(taken, path, found.label, settings, force=False)
         result = _analyse(path, taken, metric, site, fail_above)
     if csv is not None:
@@ -107,17 +108,10 @@ def shift(
     if json:
         asked = {"checkpoint": str(checkpoint), "metric": metric, **_described(both), "notes": notes}
         print_text(to_json({**asked, **_as_json(result, fail_above)}))
-    else:
-        console = screen(no_color=no_color)
-        for line in (f"{checkpoint} · {type(built).__name__}", _against(both)):
-            console.print(line, style="bold", markup=False, soft_wrap=True)
-        print_shift(console, result, metric)
-        for line in (*notes, *result.missed):
-            console.print(line, style="yellow", markup=False, soft_wrap=True)
-        for line in _told(result, fail_above, unit):
-            console.print(line, style="bold red", markup=False, soft_wrap=True)
-        if not quiet:
-            console.print(_next_step(output), style="dim", markup=False, soft_wrap=True)
+    elif str(csv) != "-":
+        heading = [f"{checkpoint} · {type(built).__name__}", _against(both)]
+        hints = [] if quiet else [_next_step(output)]
+        _show(heading, result, [*notes, *result.missed], metric, fail_above, hints, no_color=no_color)
     if result.above or result.unknown:
         raise typer.Exit(1)
 
@@ -132,6 +126,32 @@ class Result:
     above: list[str]
     unknown: list[str]
     missed: list[str]
+
+
+def _show(
+    heading: list[str],
+    result: Result,
+    notes: list[str],
+    metric: str,
+    limit: float | None,
+    hints: list[str],
+    *,
+    no_color: bool,
+) -> None:
+    from icshift.analysis.metrics import METRICS
+    from icshift.cli.output import screen
+
+    console = screen(no_color=no_color)
+
+    def lines(texts: list[str], style: str) -> None:
+        for text in texts:
+            console.print(text, style=style, markup=False, soft_wrap=True)
+
+    lines(heading, "bold")
+    print_shift(console, result, metric)
+    lines(notes, "yellow")
+    lines(_told(result, limit, METRICS[metric].unit), "bold red")
+    lines(hints, "dim")
 
 
 def print_shift(console: Console, result: Result, metric: str) -> None:
@@ -164,9 +184,12 @@ def _names_order(sites: pd.DataFrame) -> bool:
     return bool(sites["verdict"].str.contains("the site before").any())
 
 
-def _refuse_existing(output: Path | None, csv: Path | None, *, force: bool) -> None:
+def _refuse(output: Path | None, csv: Path | None, *, json: bool, force: bool) -> None:
+    """What would be refused after much work is refused before it."""
     from icshift.recording import refuse_existing
 
+    if json and str(csv) == "-":
+        raise typer.BadParameter("--json and --csv - both go to stdout: give --csv the path of a file")
     if output is not None:
         refuse_existing(output, force=force)
     if csv is not None and str(csv) != "-" and csv.exists() and not force:

@@ -1,5 +1,6 @@
 """`icshift shift` as a user meets it: what it prints and writes, its exit codes, and one line for every mistake."""
 
+import io
 import json
 import os
 import re
@@ -134,6 +135,12 @@ def test_csv_is_tidy(icshift, tmp_path):
     assert table.groupby("site")["floor"].median().between(0.03, 0.12).all()
 
 
+def test_csv_goes_to_stdout_alone(icshift):
+    code, out, _ = icshift(*AGAINST, "dimmed.npz", "--limit", 60, "--csv", "-")
+    assert code == 0
+    assert tuple(pd.read_csv(io.StringIO(out)).columns[: len(COLUMNS)]) == COLUMNS
+
+
 def test_the_run_is_for_all_other_commands(icshift, tmp_path, capsys):
     run = tmp_path / "run"
     code, out, _ = icshift(*AGAINST, "dimmed.npz", "-o", run, "--json")
@@ -253,6 +260,7 @@ MISTAKES = {
     "fail above": ([], {"--fail-above": "-1"}, "--fail-above"),
     "existing run": ([], {"-o": "."}, "exists and is kept"),
     "existing table": ([], {"--csv": "train.npz"}, "train.npz exists and is kept"),
+    "two things on stdout": ([], {"--csv": "-", "--json": "--quiet"}, "both go to stdout"),
     "table nowhere": ([], {"--csv": "nowhere/units.csv"}, "there is no directory nowhere"),
 }
 

@@ -118,7 +118,7 @@ def test_halves_of_one_data_set_seldom_shift(tmp_path):
     """Against another half of itself a data set shows noise alone."""
     images, random, shifted, moved = digits()[0], torch.Generator().manual_seed(0), [], []
     model = trained()
-    for place in range(8):
+    for place in range(6):
         order = torch.randperm(len(images), generator=random)
         one = Measured(tmp_path / str(place), model, images[order[:900]], images[order[900:]])
         shifted.append(one.sites["shifted"].any())
@@ -309,6 +309,12 @@ def test_values_that_are_not_finite_are_left_out(tmp_path, dimmed):
     for name, layer in one.layers.items():
         assert layer.data.value == pytest.approx(dimmed.layers[name].data.value, rel=1e-4)
         assert layer.staleness.value == pytest.approx(dimmed.layers[name].staleness.value, rel=0.2)
+
+
+def test_a_last_batch_of_one_example_does_not_end_it(tmp_path):
+    one = Measured(tmp_path / "run", trained(), list(training()[:201].split(50)), held_out())
+    for layer in one.layers.values():
+        assert (layer.reference.n, layer.staleness.n) == (201, 200)
 
 
 class Branching(nn.Module):

@@ -59,6 +59,14 @@ def test_models_are_named_by_module_or_file(where):
     assert isinstance(build_model(f"{where}:make", {"width": 3, "norm": True})[1], nn.BatchNorm1d)
 
 
+@pytest.mark.usefixtures("folder")
+def test_weights_are_drawn_in_the_same_way():
+    before = torch.get_rng_state()
+    first, second = (build_model("nets_of_tests:Net", {}) for _ in range(2))
+    assert torch.equal(first.fc.weight, second.fc.weight)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_file_runs_once(folder):
     assert resolve("nets_of_tests.py:Net") is resolve(f"{folder}/nets_of_tests.py:Net")
     assert torch.nn.Module in resolve("nets_of_tests.py:Net").__mro__
