@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -200,7 +201,9 @@ def _next_step(run: Run, verdicts: list[Verdict], phase: str) -> str:
     failed = [one.site for one in verdicts if one.state == "failed"]
     elsewhere = "" if phase == default_phase(run) else f" --phase {phase}"
     return (
-        f"Next: icshift units {run.path} --site {failed[0]}{elsewhere}" if failed else f"Next: icshift info {run.path}"
+        f"Next: icshift units {run.path} --site {quote(failed[0])}{elsewhere}"
+        if failed
+        else f"Next: icshift info {run.path}"
     )
 
 

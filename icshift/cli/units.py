@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -75,7 +76,7 @@ def units(
     )
     if not quiet:
         console.print(
-            f"Next: icshift units {run} --site {site} --unit {int(first['unit'])}", style="dim", soft_wrap=True
+            f"Next: icshift units {run} --site {quote(site)} --unit {int(first['unit'])}", style="dim", soft_wrap=True
         )
 
 
