@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -152,8 +152,9 @@ def _wait(output: Path, ranks: int, since: float, bar: Progress) -> None:
     bar.add_task("waiting for the other processes", total=None)
     while True:
         theirs = [file for file in output.iterdir() if 0 < (rank_in(file.name, MANIFEST_NAME) or 0) < ranks]
-        if sum(file.stat().st_mtime >= since for file in theirs) == ranks - 1 and Run(output).finished:
-            return
+        with suppress(FileNotFoundError):  # Just now replaced.
+            if sum(file.stat().st_mtime >= since for file in theirs) == ranks - 1 and Run(output).finished:
+                return
         time.sleep(0.2)
 
 
