@@ -14,7 +14,7 @@ import torch
 
 from icshift.analysis.drift import drift
 from icshift.capture.precise import precise_statistics, using
-from icshift.capture.series import same_draws
+from icshift.capture.specs import build_model
 from icshift.cli.main import _run
 from icshift.run import Run
 from tests.analyze import network
@@ -214,8 +214,7 @@ def test_partly_loaded_models(analyze, saved, tmp_path):
     assert err.count("\n") == 3
     assert "2 of 9 tensors stayed at their initialisation: head.weight, head.bias" in err
     assert "x.pt: 4 of 9 tensors stayed" in err
-    with same_draws():
-        fresh = network.Headless()
+    fresh = build_model(SPEC + "Headless", {})
     fresh.norm.load_state_dict(network.epochs()[1].norm.state_dict())
     activations = raw(fresh, network.images(), {"conv": 1, "head": 1})
     place = [window.name for window in Run(tmp_path / "run").window_list].index("x.pt") + 1
