@@ -4,6 +4,7 @@ IcshiftError
 ├── RunError          a run directory is missing, is no run, is too new, or exists already
 ├── SelectionError    a site, unit, metric, phase, window or reference that is not there
 ├── RecordingError    a recording that cannot start or saw nothing
+├── MeasurementError  a loss, or what is asked of it, that cannot be measured
 └── ModelError        a saved model, a model's spec or data that cannot be used
 
 The command line catches `IcshiftError` in one place, prints one line on stderr and exits with 2.
@@ -27,6 +28,10 @@ class SelectionError(IcshiftError):
 
 class RecordingError(IcshiftError):
     """A recording that cannot start or saw nothing."""
+
+
+class MeasurementError(IcshiftError):
+    """A loss, or what is asked of it, that cannot be measured."""
 
 
 class ModelError(IcshiftError):

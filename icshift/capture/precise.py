@@ -15,9 +15,9 @@ from icshift.capture import moments as exact
 from icshift.capture import walk
 from icshift.capture.data import Batch, Data, Reading, forward, of, shapes
 from icshift.capture.layout import by_unit
-from icshift.capture.probe import undisturbed
 from icshift.capture.workspace import Workspace
 from icshift.errors import ModelError
+from icshift.training.undisturbed import undisturbed
 
 Inputs = Data | Tensor | tuple[Any, ...] | Mapping[str, Any] | Iterable[Any]
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from icshift.errors import RecordingError
+from icshift.training.undisturbed import undisturbed
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,37 +54,6 @@ class Probe:
         if isinstance(self.inputs, Mapping):
             return {str(name): value for name, value in self.inputs.items()}
         return dict(enumerate(self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)))
-
-
-@contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Puts modes, attributes, buffers and all random states back, whatever happens within; records no gradients."""
-    modes = [(module, module.training) for module in model.modules()]
-    places = [
-        (place, dict(place))
-        for module in model.modules()
-        for place in (vars(module), module._buffers, module._parameters, module._modules)
-        if isinstance(place, dict)
-    ]
-    buffers = [(b, b.detach().clone()) for b in model.buffers() if not nn.parameter.is_lazy(b)]
-    python_state, numpy_state = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(), torch.no_grad():
-            yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)
-        for place, before in places:
-            for added in place.keys() - before.keys():
-                del place[added]
-            place.update(before)
-        for module, training in modes:
-            module.training = training
-        with torch.no_grad():
-            for buffer, value in buffers:
-                if buffer.shape != value.shape:
-                    buffer.resize_(value.shape)
-                buffer.detach().copy_(value)
 
 
 def replay(model: nn.Module, probe: Probe, *, training: bool) -> None:

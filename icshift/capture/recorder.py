@@ -27,7 +27,7 @@ from icshift.capture.links import Links
 from icshift.capture.notice import notice
 from icshift.capture.observer import PROBE, PROBE_TRAIN, Observer
 from icshift.capture.padding import padding
-from icshift.capture.probe import Probe, rehearse, replay, undisturbed
+from icshift.capture.probe import Probe, rehearse, replay
 from icshift.capture.ranks import refuse_waiting, this_process
 from icshift.capture.sites import Selector, Sites, choose
 from icshift.capture.steps import as_list, listen
@@ -35,6 +35,7 @@ from icshift.capture.walk import unwrapped
 from icshift.errors import RecordingError
 from icshift.recording import NO_STEP, Recording, StepRows, refuse_existing
 from icshift.run import Site, Window
+from icshift.training.undisturbed import undisturbed
 
 FLUSH_SECONDS = 10.0
 """Step rows are written at least so often while recording."""

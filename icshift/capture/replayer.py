@@ -19,10 +19,10 @@ from icshift.capture.ledger import Coverage
 from icshift.capture.links import Links
 from icshift.capture.manifest import site_table
 from icshift.capture.observer import PROBE, Observer
-from icshift.capture.probe import undisturbed
 from icshift.capture.sites import Sites, choose
 from icshift.distribution import HALF_QUANTILES, Distribution, Half, ordered, slice_means, weighted_values
 from icshift.run import Site
+from icshift.training.undisturbed import undisturbed
 
 INPUT = "(input)"
 """Site of the model's own inputs."""

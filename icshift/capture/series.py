@@ -19,7 +19,6 @@ from icshift.capture.data import Data
 from icshift.capture.manifest import beginning
 from icshift.capture.observer import PROBE, PROBE_TRAIN
 from icshift.capture.precise import precise_statistics, using
-from icshift.capture.probe import undisturbed
 from icshift.capture.ranks import this_process
 from icshift.capture.replayer import Replayer
 from icshift.capture.saved import Found
@@ -210,20 +209,6 @@ def own_device(device: str) -> str:
     """Of several processes on a machine with several GPUs, each has one."""
     local, gpus = os.environ.get("LOCAL_RANK", ""), torch.cuda.device_count() if device == "cuda" else 0
     return f"cuda:{int(local) % gpus}" if gpus and local.isdigit() else device
-
-
-@contextmanager
-def lent(model: nn.Module) -> Iterator[None]:
-    """Puts parameters and buffers back, on the device and in the precision that they had, and all else of a model."""
-    known = [parameter for parameter in model.parameters() if not is_lazy(parameter)]
-    before = [(parameter, parameter.data, parameter.data.clone()) for parameter in known]
-    try:
-        with undisturbed(model):
-            yield
-    finally:
-        for parameter, data, value in before:
-            data.copy_(value)
-            parameter.data = data
 
 
 def _settings(data: Data, how: Replaying) -> dict[str, Any]:

@@ -102,8 +102,8 @@ def analyze(
 
 def _as_it_was(built: nn.Module, spec: str | None) -> AbstractContextManager[None]:
     """Where the spec names a model, and not what makes one, it is somebody else's."""
-    from icshift.capture.series import lent
     from icshift.capture.specs import resolve
+    from icshift.training.undisturbed import lent
 
     return lent(built) if spec is not None and resolve(spec) is built else nullcontext()
 

@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from icshift.capture.probe import Probe, undisturbed
+from icshift.capture.probe import Probe
 from icshift.capture.recorder import Recorder
 from icshift.capture.sites import Sites
 from icshift.errors import RecordingError
 from icshift.run import Run
+from icshift.training.undisturbed import undisturbed
 from tests.capture.oracle import Oracle, assert_moments, by_unit
 from tests.capture.zoo_models import ZOO, Specimen, specimens
 
