@@ -12,7 +12,7 @@ Everything is imported when first used: reading a run never loads torch.
 from typing import TYPE_CHECKING, Any
 
 from icshift._version import __version__
-from icshift.errors import IcshiftError, ModelError, RecordingError, RunError, SelectionError
+from icshift.errors import IcshiftError, MeasurementError, ModelError, RecordingError, RunError, SelectionError
 
 if TYPE_CHECKING:
     from icshift.api import Run, open
@@ -20,10 +20,19 @@ if TYPE_CHECKING:
     from icshift.capture.probe import Probe
     from icshift.capture.recorder import Recorder
     from icshift.capture.sites import Sites
+    from icshift.training.batch_norm_noise import BatchNormNoise
+    from icshift.training.gradient_shift import Step, gradient_shift
+    from icshift.training.hessian import hessian
+    from icshift.training.landscape import landscape
+    from icshift.training.objective import Objective
+    from icshift.training.slices import loss_slice, random_directions
 
 __all__ = [
+    "BatchNormNoise",
     "IcshiftError",
+    "MeasurementError",
     "ModelError",
+    "Objective",
     "Probe",
     "Recorder",
     "RecordingError",
@@ -31,10 +40,16 @@ __all__ = [
     "RunError",
     "SelectionError",
     "Sites",
+    "Step",
     "__version__",
     "adapt_batch_norm",
+    "gradient_shift",
+    "hessian",
+    "landscape",
+    "loss_slice",
     "open",
     "precise_statistics",
+    "random_directions",
 ]
 
 _HOMES = {
@@ -45,6 +60,14 @@ _HOMES = {
     "Probe": "icshift.capture.probe",
     "Recorder": "icshift.capture.recorder",
     "Sites": "icshift.capture.sites",
+    "BatchNormNoise": "icshift.training.batch_norm_noise",
+    "Step": "icshift.training.gradient_shift",
+    "gradient_shift": "icshift.training.gradient_shift",
+    "hessian": "icshift.training.hessian",
+    "landscape": "icshift.training.landscape",
+    "Objective": "icshift.training.objective",
+    "loss_slice": "icshift.training.slices",
+    "random_directions": "icshift.training.slices",
 }
 
 

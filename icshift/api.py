@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Run(StoredRun):
-    """A recorded run: `windows()` and `steps()` as they were recorded, `drift()` and `report()` computed from them."""
+    """A recorded run: `windows()` and `steps()` as recorded, `drift()`, `report()` and `paths()` computed from them."""
 
     def drift(
         self,
@@ -41,6 +41,14 @@ class Run(StoredRun):
         from icshift.analysis.summary import summary
 
         return summary(self, metric_name=metric, reference=reference, phase=phase, sites=_globs(sites))
+
+    def paths(
+        self, metric: str = "w1_sd", *, phase: str | None = None, sites: str | Iterable[str] | None = None
+    ) -> pd.DataFrame:
+        """A row a site: path length against displacement, as `icshift path`; see `icshift.analysis.path.path`."""
+        from icshift.analysis.path import path
+
+        return path(self, metric_name=metric, phase=phase, sites=_globs(sites))
 
 
 def open(path: str | Path) -> Run:

@@ -32,6 +32,9 @@ QUANTILES = 128
 HALF_QUANTILES = 64
 """Slices kept of each half of a window; the halves serve the noise floor alone."""
 
+PAIRED = 256
+"""At most so many activations of a probe are kept one by one, to be compared with themselves in other windows."""
+
 _ROUNDING = 1e-11
 """Shares of a row's mass that are not told apart."""
 
@@ -53,6 +56,10 @@ class Distribution:
     are of the `sampled` ones. Units without a finite activation have NaN moments and NaN values.
     `rank_error` is a share of 1: no quantile's rank is further off than this. `halves` are the odd
     and the even steps, or None where sampling noise does not apply (a probe: same inputs every time).
+
+    `paired` [units, rows] are activations of a probe in the order in which they came, non-finite ones as they are, of
+    the same examples (where a site has positions: of the same positions of examples) in every window; at most `PAIRED`
+    of them, None where there are none.
     """
 
     count: Ints
@@ -67,6 +74,7 @@ class Distribution:
     w1_error: Floats
     rank_error: float
     halves: tuple[Half, Half] | None = None
+    paired: Floats | None = None
 
     @property
     def units(self) -> int:
@@ -95,13 +103,15 @@ class Distribution:
         if halves is not None:
             odd, even = (Half(half.values[units], half.sampled[units]) for half in halves)
             halves = odd, even
-        return replace(self, halves=halves, **{name: getattr(self, name)[units] for name in arrays})
+        paired = None if self.paired is None else self.paired[units]
+        return replace(self, halves=halves, paired=paired, **{name: getattr(self, name)[units] for name in arrays})
 
     def merge(self, other: Distribution) -> Distribution:
         """The distribution of both together, as if recorded in one; neither input changes.
 
         Exact while both are exact and their values fit in `EXACT`; otherwise within `w1_error` of it.
-        A merge of something that has halves with something that has none keeps no halves.
+        A merge of something that has halves with something that has none keeps no halves. Paired rows are those of the
+        one that has them, and none where both have: nothing tells which rows of other windows they would belong to.
         """
         if self.units != other.units:
             raise ValueError(f"cannot merge {self.units} units with {other.units}: not the same site")
@@ -131,6 +141,7 @@ class Distribution:
             w1_error=error,
             rank_error=rank,
             halves=halves,
+            paired=other.paired if self.paired is None else self.paired if other.paired is None else None,
         )
 
 

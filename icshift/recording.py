@@ -1,4 +1,4 @@
-"""Writing a run: create, append, finish. `run.py` reads it and documents the format.
+"""Writing a run: create, append, finish. `format.py` says what is in it, `run.py` reads it.
 
 Every file is written aside and renamed into place, so whoever kills the process leaves files that are
 whole, and a run that says it is unfinished.
@@ -26,8 +26,10 @@ import pyarrow.parquet as pq
 
 from icshift.distribution import Distribution, Floats, Half, Ints
 from icshift.errors import RunError
-from icshift.run import (
+from icshift.format import (
     FORMAT,
+    GRADIENT_SHIFT,
+    LANDSCAPE,
     MANIFEST,
     MANIFEST_NAME,
     PART_NAME,
@@ -49,7 +51,7 @@ _BUFFERED_VALUES = 1 << 20
 """Values a site and phase that wait for the next flush: 4 MiB of float32."""
 
 _ASIDE = re.compile(r"\.(.+)\.[0-9]+")
-_FOLDERS = ("windows", "steps")
+_FOLDERS = ("windows", "steps", GRADIENT_SHIFT, LANDSCAPE)
 _FLOATS = ("mean", "std", "min", "max", "zero_share")
 
 
@@ -91,7 +93,7 @@ class Recording:
         return recording
 
     def _begin(self, path: Path, manifest: dict[str, Any], rank: int, ranks: int) -> None:
-        for folder in _FOLDERS:
+        for folder in ("windows", "steps"):
             (path / folder).mkdir(parents=True, exist_ok=True)
         self.path = path
         self.stride = 1
@@ -105,6 +107,7 @@ class Recording:
         }
         self._segments: dict[Path, int] = {}
         self._buffers: dict[tuple[str, str], _Buffer] = {}
+        self._measured: dict[str, list[dict[str, Any]]] = {}
         self._written = 0
         self.update({})
 
@@ -137,8 +140,15 @@ class Recording:
             if buffer.filled == buffer.capacity:
                 self.flush()
 
+    def append_measured(self, kind: str, rows: list[dict[str, Any]]) -> None:
+        """Keep rows of the series `GRADIENT_SHIFT` or `LANDSCAPE` for the next `flush`; these are never thinned."""
+        self._measured.setdefault(kind, []).extend(rows)
+
     def flush(self) -> None:
         """Write the buffered steps as one segment, and thin all segments when they outgrow `STEP_ROWS`."""
+        for kind, rows in self._measured.items():
+            self._write_measured(kind, pa.Table.from_pylist(rows))
+        self._measured.clear()
         tables = [buffer.emptied() for buffer in self._buffers.values() if buffer.filled]
         if not tables:
             return
@@ -156,6 +166,12 @@ class Recording:
         """Flush and mark the run as finished."""
         self.flush()
         self.update({**changes, "finished": True})
+
+    def _write_measured(self, kind: str, table: pa.Table) -> None:
+        (self.path / kind).mkdir(exist_ok=True)
+        path = self.path / kind / f"{self._written:06d}.rank{self._rank}.parquet"
+        self._written += 1
+        _write_aside(path, lambda aside: pq.write_table(table, aside, compression="lz4"))
 
     def _thin(self, segment: Path) -> None:
         table = pq.read_table(segment, partitioning=None)
@@ -251,6 +267,8 @@ def _window_table(window: Window, phase: str, site: Site, distribution: Distribu
         values = np.empty((rows, 0), distribution.values.dtype) if half is None else half.values
         columns[f"{name}_values"] = _lists(values)
         columns[f"{name}_sampled"] = np.full(rows, -1) if half is None else half.sampled
+    paired = np.empty((rows, 0), distribution.values.dtype) if distribution.paired is None else distribution.paired
+    columns["paired_values"] = _lists(paired)
     return pa.table(columns)
 
 

@@ -1,23 +1,4 @@
-"""Reading a run, live or finished. It knows no torch.
-
-Format 1. A run is a directory:
-
-    run.json                      format, created, finished, ranks, versions, model, settings, sites,
-                                  ledger, step_stride, overhead
-    run.rank1.json                the same of process 1, and so on
-    windows/000001.rank0.parquet  one file a window and process; a row a phase, site and unit:
-                                  phase, site, unit, window, count, nonfinite, mean, std, min, max,
-                                  zero_share, sampled, w1_error, rank_error,
-                                  values (list: sorted, of equal weight),
-                                  odd_values, odd_sampled, even_values, even_sampled (the halves of the
-                                  steps, for the noise floor; empty and -1 where there are none).
-                                  The file's metadata, key `icshift`, holds the window as JSON.
-    steps/000000.rank0.parquet    segments of the step series; a row a phase, step, site and unit:
-                                  phase, site, step, unit, count, nonfinite, mean, std, min, max,
-                                  zero_share, q05, q15, q50, q85, q95
-
-Any Parquet reader takes `windows/` and `steps/` as tables. Steps count from 0, windows from 1.
-Files that begin with a dot are being written and are ignored.
+"""Reading a run, live or finished; `format.py` says what is in it. It knows no torch.
 
 Each of the `ranks` processes (1 where `run.json` does not say) of a distributed training writes its own
 files, and they are merged here, when read; nothing is exchanged while recording. Files of ranks that
@@ -41,87 +22,36 @@ import operator
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from icshift.distribution import Distribution, Floats, Half, Ints
+from icshift.distribution import Distribution, Floats, Half
 from icshift.errors import RunError, unknown
+from icshift.format import (
+    FORMAT,
+    GRADIENT_SHIFT,
+    LANDSCAPE,
+    MANIFEST,
+    MANIFEST_NAME,
+    PART_NAME,
+    QUANTILE_COLUMNS,
+    STEP_QUANTILES,
+    Site,
+    Window,
+    is_run,
+    kept_units,
+    rank_in,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-FORMAT = 1
-MANIFEST = "run.json"
-
-MANIFEST_NAME = re.compile(r"run(?:\.rank([1-9][0-9]*))?\.json")
-PART_NAME = re.compile(r"[0-9]+\.rank(0|[1-9][0-9]*)\.parquet")
-"""Names of the files of all ranks: manifests, and what lies in `windows/` and `steps/`."""
-
-STEP_QUANTILES = (0.05, 0.15, 0.50, 0.85, 0.95)
-"""Quantiles kept of every step, in columns `QUANTILE_COLUMNS`."""
-
-QUANTILE_COLUMNS = tuple(f"q{round(100 * q):02d}" for q in STEP_QUANTILES)
-
 _ARRAYS = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "w1_error")
 _HALVES = ("odd", "even")
 _AS_MEANT = ("observed", "excluded")
 _LEDGER_ENTRY = operator.itemgetter("module", "state", "reason")
-
-
-@dataclass(frozen=True)
-class Site:
-    """A place in the model whose output is watched.
-
-    `kept` are the recorded units where a site has more than the cap, else None. `normalises` marks
-    normalisation layers, `batch_statistics` those that use the batch's own mean and variance in training.
-    `feeds` are the class names of the activation modules that read this output directly, `follows` is the site
-    whose output a normalisation layer reads.
-    """
-
-    name: str
-    type: str
-    axis: int
-    units: int
-    kept: tuple[int, ...] | None = None
-    normalises: bool = False
-    batch_statistics: bool = False
-    feeds: tuple[str, ...] = ()
-    follows: str | None = None
-
-
-@dataclass(frozen=True)
-class Window:
-    """Consecutive steps summarised together; `closed` is False while it is still being recorded."""
-
-    index: int
-    name: str
-    first_step: int
-    last_step: int
-    closed: bool
-
-
-def kept_units(site: Site) -> Ints:
-    """Numbers of the recorded units of a site."""
-    return np.arange(site.units) if site.kept is None else np.array(site.kept)
-
-
-def rank_in(name: str, pattern: re.Pattern[str]) -> int | None:
-    """The rank that a file's name tells, or None where it is no such name."""
-    found = pattern.fullmatch(name)
-    return None if found is None else int(found[1] or 0)
-
-
-def is_run(path: Path) -> bool:
-    """Whether a directory holds a run, of this or any other format."""
-    try:
-        manifest = json.loads((path / MANIFEST).read_text())
-    except (OSError, ValueError):
-        return False
-    return isinstance(manifest, dict) and isinstance(manifest.get("format"), int)
 
 
 def locate(path: Path) -> Path:
@@ -246,6 +176,33 @@ class Run:
             steps[column] = steps[column].astype(str)
         return steps.sort_values(["phase", "site", "step", "unit"], kind="stable", ignore_index=True)
 
+    def gradient_shift(self) -> pd.DataFrame:
+        """Santurkar et al. (2018), Definition 2.1: a row a measured step and layer, in the order of the forward.
+
+        `l2` is the norm of G - G', the change of the layer's gradient by the step of the layers before it, in units of
+        the gradient; `cosine` that of the angle of G and G'; `norm` and `norm_after` are those of G and G', over
+        `parameters` entries. Empty where none was measured.
+        """
+        return self._series(GRADIENT_SHIFT, ("step", "layer", "parameters", "l2", "cosine", "norm", "norm_after"))
+
+    def landscape(self) -> pd.DataFrame:
+        """The loss along the gradient: a row a measured step; see `icshift.training.landscape.Landscape` for columns.
+
+        Empty where none was measured.
+        """
+        ranges = ("loss_min", "loss_max", "predictiveness_min", "predictiveness_max")
+        return self._series(LANDSCAPE, ("step", "rate", "loss", "gradient_norm", *ranges, "beta_rate", "beta_step"))
+
+    def _series(self, kind: str, columns: tuple[str, ...]) -> pd.DataFrame:
+        import pandas as pd
+        import pyarrow.parquet as pq
+
+        frames = []
+        for _, file in _of_ranks(self.path / kind, PART_NAME, self.ranks):
+            with _damage(file):
+                frames.append(pq.read_table(file, partitioning=None).to_pandas()[list(columns)])
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(columns))
+
     def _load(self, index: int) -> dict[tuple[str, str], Distribution]:
         import pyarrow.parquet as pq
 
@@ -367,6 +324,7 @@ def _distributions(table: pa.Table) -> dict[tuple[str, str], Distribution]:
             **arrays,
             values=_matrix(rows, "values"),
             rank_error=float(rows["rank_error"][0].as_py()),
+            paired=_paired(rows),
             halves=None if (odd.sampled < 0).all() else (odd, even),
         )
     return result
@@ -390,6 +348,11 @@ def _in_pairs(parts: list[Distribution]) -> Distribution:
         return parts[0]
     middle = len(parts) // 2
     return _in_pairs(parts[:middle]).merge(_in_pairs(parts[middle:]))
+
+
+def _paired(rows: pa.Table) -> Floats | None:
+    paired = _matrix(rows, "paired_values") if "paired_values" in rows.column_names else None
+    return None if paired is None or not paired.shape[1] else paired
 
 
 def _matrix(rows: pa.Table, column: str) -> Floats:

@@ -23,7 +23,7 @@ def assert_identical(a, b):
             for one, other in zip(first or (), second or (), strict=True):
                 _assert_identical_arrays(one.values, other.values, "half")
                 _assert_identical_arrays(one.sampled, other.sampled, "half")
-        elif isinstance(first, float):
+        elif first is None or second is None or isinstance(first, float):
             assert first == second, field.name
         else:
             _assert_identical_arrays(first, second, field.name)

@@ -1,6 +1,6 @@
 """Distributions, step rows and runs of given values, by way of the real accumulator and recording."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 
 import numpy as np
@@ -8,8 +8,9 @@ import torch
 
 from icshift.capture.accumulator import Accumulator
 from icshift.capture.workspace import Workspace
+from icshift.distribution import PAIRED
+from icshift.format import Site, Window
 from icshift.recording import Recording, StepRows
-from icshift.run import Site, Window
 from tests.zoo_distributions import draw
 
 
@@ -31,6 +32,11 @@ def distribution(values, *, steps=8, dtype=np.float32, paired=False):
             observe(whole, part)
             whole.tick(number)
     return whole.distribution()
+
+
+def probe(values, *, dtype=np.float32):
+    """The distribution of values [units, n] as of a probe, whose first rows are kept one by one."""
+    return replace(distribution(values, paired=True, dtype=dtype), paired=np.array(values[:, :PAIRED], dtype))
 
 
 @lru_cache(maxsize=256)

@@ -14,19 +14,32 @@ ALLOWED = {
     "errors": set(),
     "_version": set(),
     "distribution": set(),
-    "run": {"errors", "distribution"},
-    "recording": {"errors", "distribution", "run"},
+    "format": {"distribution"},
+    "run": {"errors", "distribution", "format"},
+    "recording": {"errors", "distribution", "format"},
     "training": {"errors", "training"},
-    "capture": {"errors", "distribution", "run", "recording", "_version", "training", "capture"},
-    "analysis": {"errors", "distribution", "run", "analysis"},
+    "capture": {"errors", "distribution", "format", "run", "recording", "_version", "training", "capture"},
+    "analysis": {"errors", "distribution", "format", "run", "analysis"},
     "reports": {"errors", "reports"},
     "api": {"run", "analysis"},
     "demo": {"errors", "capture"},
-    "selfcheck": {"errors", "distribution", "run", "api", "training", "capture", "analysis", "demo", "selfcheck"},
+    "selfcheck": {
+        "errors",
+        "distribution",
+        "format",
+        "run",
+        "api",
+        "training",
+        "capture",
+        "analysis",
+        "demo",
+        "selfcheck",
+    },
     "integrations": {"errors", "capture", "integrations"},
     "cli": {
         "errors",
         "_version",
+        "format",
         "run",
         "recording",
         "capture",
@@ -95,7 +108,7 @@ def test_help_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "command", ["report RUN", "units RUN --site fc1", "info RUN", "export RUN -o -", "report RUN --json"]
+    "command", ["report RUN", "units RUN --site fc1", "info RUN", "export RUN -o -", "report RUN --json", "path RUN"]
 )
 def test_reading_never_loads_torch(command, two_windows):
     arguments = [str(two_windows) if word == "RUN" else word for word in command.split()]

@@ -136,7 +136,7 @@ def test_a_second_run_is_refused_without_force(demo):
 
 
 def test_batch_norm_wanders_less(demo):
-    """Theory's R1: over the training the medians of the last hidden sigmoids' inputs wander less with batch norm."""
+    """Over the training the medians of the last hidden sigmoids' inputs wander less with batch norm."""
     folder, _ = demo
     wandered = {}
     for name, site in (("plain", "fc3"), ("batch-norm", "norm3")):

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from icshift.distribution import EXACT, HALF_QUANTILES, QUANTILES, empty, ordered, reduce, summarise
+from icshift.distribution import EXACT, HALF_QUANTILES, PAIRED, QUANTILES, empty, ordered, reduce, summarise
 from tests import laws
-from tests.recorded import distribution, of_zoo
+from tests.recorded import distribution, of_zoo, probe
 from tests.zoo_distributions import FINITE, ZOO, draw, scale
 
 SIZES = (1, 7, EXACT, EXACT + 1, 6000)
@@ -138,6 +138,21 @@ def test_probe_has_no_halves_and_no_merge_gives_it_some():
     assert probe.halves is None
     assert probe.merge(stream).halves is None
     assert stream.merge(probe).halves is None
+
+
+def test_paired_rows_are_kept_where_one_side_alone_has_them():
+    kept, without = probe(draw("with_nan", 300)), of_zoo("normal", 300)
+    laws.identity_of_merge(kept)
+    laws.inputs_of_merge_unchanged(kept, without)
+    for merged in (kept.merge(without), without.merge(kept)):
+        np.testing.assert_array_equal(merged.paired, draw("with_nan", 300)[:, :PAIRED])
+    assert kept.merge(kept).paired is None
+    assert without.merge(without).paired is None
+
+
+def test_take_takes_paired_rows_of_the_units():
+    whole = probe(draw("normal", 300))
+    np.testing.assert_array_equal(whole.take(np.array([2, 0])).paired, whole.paired[[2, 0]])
 
 
 @pytest.mark.parametrize("n", [1, 6, 300, 6000])

@@ -13,8 +13,9 @@ import pytest
 
 from icshift.distribution import Distribution
 from icshift.errors import RunError
+from icshift.format import MANIFEST, Window
 from icshift.recording import Recording
-from icshift.run import MANIFEST, Run, Window
+from icshift.run import Run
 from tests import laws
 from tests.recorded import distribution, of_zoo, site, step_rows
 from tests.zoo_distributions import ZOO, draw

@@ -9,8 +9,9 @@ import pytest
 
 from icshift import recording as module
 from icshift.errors import RunError
+from icshift.format import MANIFEST, QUANTILE_COLUMNS, Window
 from icshift.recording import Recording, StepRows, refuse_existing
-from icshift.run import MANIFEST, QUANTILE_COLUMNS, Run, Window
+from icshift.run import Run
 from tests import laws
 from tests.recorded import of_zoo, site, step_rows, write_run
 from tests.zoo_distributions import ZOO, draw

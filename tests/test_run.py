@@ -10,11 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from icshift.distribution import PAIRED
 from icshift.errors import RunError, SelectionError
+from icshift.format import FORMAT, MANIFEST, QUANTILE_COLUMNS, STEP_QUANTILES, Site, Window, kept_units
 from icshift.recording import Recording
-from icshift.run import FORMAT, MANIFEST, QUANTILE_COLUMNS, STEP_QUANTILES, Run, Site, Window, kept_units, locate
+from icshift.run import Run, locate
 from tests import laws
-from tests.recorded import distribution, of_zoo, site, write_run
+from tests.recorded import distribution, of_zoo, probe, site, write_run
 from tests.test_ranks import change, merged_ranks
 from tests.zoo_distributions import ZOO, draw
 
@@ -38,6 +40,31 @@ def test_round_trip_of_a_probe(tmp_path):
     found = Run(write_run(tmp_path / "run", [{("probe", "a"): written}])).distribution("probe", "a", 1)
     assert found.halves is None
     laws.assert_identical(found, written)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["normal", "with_nan", "with_inf"])
+def test_round_trip_of_paired_rows(tmp_path, name, dtype):
+    """Among sites that have none, or others."""
+    written = {("probe", "a"): probe(draw(name, 300), dtype=dtype), ("probe", "b"): probe(draw("normal", 7, units=5))}
+    written |= {("train", "a"): of_zoo(name, 300, dtype=dtype), ("eval", "b"): of_zoo("normal", 9, units=5)}
+    run = Run(write_run(tmp_path / "run", [written]))
+    for (phase, place), one in written.items():
+        found = run.distribution(phase, place, 1)
+        assert (found.paired is None) == (one.paired is None)
+        if one.paired is not None:
+            np.testing.assert_array_equal(found.paired, one.paired)
+    assert run.distribution("probe", "a", 1).paired.shape == (3, PAIRED)
+
+
+def test_files_without_paired_rows_are_read(tmp_path):
+    path = write_run(tmp_path / "run", [{("probe", "a"): probe(draw("normal", 300))}])
+    file = next((path / "windows").iterdir())
+    table = pq.read_table(file, partitioning=None)
+    pq.write_table(table.drop_columns(["paired_values"]), file)
+    found = Run(path).distribution("probe", "a", 1)
+    assert found.paired is None
+    np.testing.assert_array_equal(found.values, distribution(draw("normal", 300), paired=True).values)
 
 
 def test_round_trip_of_unlike_sites_in_one_window(tmp_path):

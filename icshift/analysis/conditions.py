@@ -30,13 +30,22 @@ from typing import Literal
 
 import numpy as np
 
-from icshift.analysis.drift import Comparison, by_site, choose_sites, default_phase, movement, site_nulls
+from icshift.analysis.drift import (
+    Comparison,
+    by_site,
+    choose_sites,
+    default_phase,
+    movement,
+    refuse_unpaired,
+    site_nulls,
+)
 from icshift.analysis.floor import discoveries, floor
 from icshift.analysis.health import health
-from icshift.analysis.metrics import METRICS, metric, near_constant
+from icshift.analysis.metrics import METRICS, metric
 from icshift.distribution import Distribution, Floats
 from icshift.errors import SelectionError, unknown
-from icshift.run import Run, Site, Window
+from icshift.format import Site, Window
+from icshift.run import Run
 
 State = Literal["failed", "unmeasured", "ok", "skipped"]
 Scale = Literal["", "%", "x floor"]
@@ -190,6 +199,8 @@ def _quantity(text: str) -> tuple[str, str]:
         raise unknown("metric or condition", name, (*COUNTED, *METRICS))
     if over and name in COUNTED:
         raise SelectionError(f"{name} counts units: there is no {over} of it; write {name} alone")
+    if over and METRICS[name].of == "site":
+        raise SelectionError(f"{name} is one number a site: there is no {over} of it; write {name} alone")
     return name, "" if name in COUNTED else over or "median"
 
 
@@ -211,6 +222,8 @@ def _refuse_misfit(quantity: str, number: float, scale: Scale) -> None:
         raise SelectionError(f"{quantity} is never below 0 (drift counts in absolute value): no limit {number:g}")
     if counted and scale == "x floor":
         raise SelectionError(f"{quantity} counts units and has no floor: give a number of them or a percentage")
+    if scale == "x floor" and metric(quantity).paired:
+        raise SelectionError(f"{quantity} compares the same examples in both windows and has no floor: give a number")
     if counted and not scale and number != int(number):
         raise SelectionError(f"{quantity} counts units: give a whole number or a percentage, not {number:g}")
     if scale == "%" and not counted and unit != "share":
@@ -227,6 +240,9 @@ def _checked(condition: Condition, scope: _Scope) -> list[Verdict]:
             f"cannot check {str(condition)!r}: nothing to compare in phase {scope.phase}; "
             "drift needs a second window, or a reference with the same sites"
         )
+    if condition.quantity in METRICS:
+        ends = [scope.compared[site][-1] for site in sites if site in scope.compared]
+        refuse_unpaired(METRICS[condition.quantity], scope.run, scope.phase, ends)
     verdicts = [_verdict(condition, site, scope) for site in sites]
     if all(verdict.state == "skipped" for verdict in verdicts):
         raise SelectionError(f"cannot check {str(condition)!r} at {verdicts[0].site}: {verdicts[0].reason}")
@@ -289,16 +305,16 @@ def _drift(condition: Condition, comparison: Comparison) -> Measurement:
     one, probability = METRICS[condition.quantity], OVER_UNITS[condition.over]
     before, after = comparison.before, comparison.after
     values = np.abs(one.function(before, after))
-    steady = ~near_constant(before, after)
+    steady = ~one.near_constant(before, after)
     value = _quantile(values[steady], probability)
     noise = math.nan if _paired(comparison) else _quantile(floor(one, before, after)[steady], probability)
     level = _multiple(value, noise) if condition.scale == "x floor" else value
-    gap = _undefined(~np.isfinite(values))
+    gap = (_unpaired if one.paired else _undefined)(~np.isfinite(values))
     if not gap and math.isnan(value):
         gap = f"all {after.units} units are near-constant"
     elif not gap and math.isnan(level):
         gap = "no floor: it takes two steps with forwards in a window"
-    n = _activations(comparison)
+    n = int(np.median(one.n(before, after)))
     return Measurement(comparison.window.name, comparison.reference, value, level, noise, n, after.units, gap)
 
 
@@ -336,6 +352,11 @@ def _trouble(condition: Condition, site: Site, window: Window, distribution: Dis
 
 def _undefined(units: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
     return f"{units.sum()} of {len(units)} units had no finite activation" if units.any() else ""
+
+
+def _unpaired(values: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
+    where = f"{values.sum()} of {len(values)} units" if len(values) > 1 else "it"
+    return f"no finite rows of {where} are paired, or none of them differ" if values.any() else ""
 
 
 def _of_units(condition: Condition, count: float, units: int) -> float:

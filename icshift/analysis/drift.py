@@ -12,13 +12,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from icshift.analysis.floor import discoveries, floor, p_values, pooled_null, standardised_null
-from icshift.analysis.metrics import METRICS, Metric, metric, near_constant
+from icshift.analysis.metrics import METRICS, Metric, metric
+from icshift.analysis.relational import are_paired
 from icshift.distribution import Distribution, Floats
 from icshift.errors import SelectionError, unknown
-from icshift.run import Run, Site, Window, kept_units
+from icshift.format import Site, Window, kept_units
+from icshift.run import Run
 
 COLUMNS = ("run", "phase", "site", "unit", "window", "reference", "metric", "value", "n", "floor")
 """The tidy columns of every export, in order; after them come `error`, `ratio`, `near_constant` and `moved`."""
+
+WHOLE_SITE = -1
+"""The `unit` of rows that are of a site as a whole."""
 
 Flags = NDArray[np.bool_]
 
@@ -52,6 +57,10 @@ def drift(
     have added (NaN: not known). `moved` is by `w1_sd` whatever the metric, over the units of a site in one window.
     `reference` is "previous", "first", a window's name or number, "phase:NAME" (same window, other phase)
     or "run:PATH" (same window and phase, other run). Raises `SelectionError` for what is not there.
+
+    Metrics of a whole site have one row, with `unit` -1 (`moved`: whether any unit did). For those of paired rows `n`
+    is the rows compared, in both windows the same places of a probe; a phase that has none gives NaN. What `run:PATH`
+    names is taken to have been recorded with the same probe.
     """
     chosen = [metric(name) for name in metrics]
     frames = []
@@ -114,6 +123,17 @@ def moved_share(comparison: Comparison, nulls: Mapping[int, Floats]) -> float:
     return float(discoveries(p).mean()) if np.isfinite(p).any() else np.nan
 
 
+def refuse_unpaired(one: Metric, run: Run, phase: str, comparisons: Iterable[Comparison]) -> None:
+    """Raise `SelectionError` where a metric of paired rows has none to compare."""
+    compared = list(comparisons)
+    if one.paired and compared and not any(are_paired(found.before, found.after) for found in compared):
+        probes = [name for name in run.phases if name.startswith("probe") and name != phase]
+        what = f"choose --phase {probes[0]}" if probes else "record with a probe"
+        if phase.startswith("probe"):
+            what = "both windows must be of the same probe, recorded by this version or a later one"
+        raise SelectionError(f"{one.name} compares the same examples in two windows, phase {phase} has none: {what}")
+
+
 def default_phase(run: Run) -> str:
     """`train` if it was recorded, else the first phase there is. Raises `SelectionError` if there is none."""
     phases = run.phases
@@ -173,6 +193,7 @@ def _of_window(run: Run, phase: str, site: Site, window: Window | None) -> tuple
 
 def _frame(run: Run, comparison: Comparison, one: Metric, moved: Flags) -> pd.DataFrame:
     before, after = comparison.before, comparison.after
+    whole = one.of == "site"
     value, noise = one.function(before, after), floor(one, before, after)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(noise > 0, np.abs(value) / noise, np.nan)
@@ -181,16 +202,16 @@ def _frame(run: Run, comparison: Comparison, one: Metric, moved: Flags) -> pd.Da
             "run": run.name,
             "phase": comparison.phase,
             "site": comparison.site.name,
-            "unit": kept_units(comparison.site),
+            "unit": [WHOLE_SITE] if whole else kept_units(comparison.site),
             "window": comparison.window.index,
             "reference": comparison.reference,
             "metric": one.name,
             "value": value,
-            "n": np.minimum(before.sampled, after.sampled),
+            "n": one.n(before, after),
             "floor": noise,
-            "error": np.full(after.units, np.nan) if one.error is None else one.error(before, after),
+            "error": np.full(len(value), np.nan) if one.error is None else one.error(before, after),
             "ratio": ratio,
-            "near_constant": near_constant(before, after),
-            "moved": moved,
+            "near_constant": one.near_constant(before, after),
+            "moved": [moved.any()] if whole else moved,
         }
     )

@@ -28,8 +28,11 @@ def floor(metric: Metric, a: Distribution, b: Distribution) -> Floats:
     """What `metric` between a and b would show by sampling noise alone [units].
 
     The root mean square of both windows' scaled half distances; of the one window that has at least two steps, if the
-    other has not; NaN if neither has. 0 for two probes: with the same inputs in both there is no sampling noise.
+    other has not; NaN if neither has. 0 for two probes: with the same inputs in both there is no sampling noise. NaN
+    for metrics of paired rows: where there are such rows no noise applies.
     """
+    if metric.paired:
+        return np.full(len(metric.n(a, b)), np.nan)
     parts = [_scaled(metric, own, a, b) for own in (a, b) if own.halves is not None]
     if not parts:
         return np.zeros(a.units)

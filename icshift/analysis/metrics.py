@@ -3,19 +3,31 @@
 Every function takes two `Distribution`s of the same units and gives one float a unit; NaN where either has
 no values. Distances are computed on the kept values, equal in weight, so they are exact where
 both windows are, and otherwise within the sum of the two `w1_error`s (for W1; no bound is
-stated for the others but `ks`). Ties are grouped: half of what a ReLU gives is one tie at 0.
+stated for the others but `ks`). Ties are grouped: half of what a ReLU gives is one tie at 0. Some compare
+the same examples in both windows, and some of these a whole site at once: see `relational.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from icshift.distribution import Distribution, Floats, Half
-from icshift.errors import unknown
+from icshift.analysis.relational import (
+    PROJECTIONS,
+    cka_distance,
+    complete_rows,
+    displacement,
+    marginal_share,
+    rows_compared,
+    sliced_w2,
+    sliced_w2_error,
+)
+from icshift.distribution import Distribution, Floats, Half, Ints
+from icshift.errors import SelectionError, unknown
 
 STD_FLOOR = 0.05
 """A unit's standard deviation counts as at least this share of the median one of its site."""
@@ -23,7 +35,8 @@ STD_FLOOR = 0.05
 PSI_BINS = 10
 JS_BINS = 20
 
-_TINY = 1e-12
+TINY = 1e-12
+"""What a standard deviation counts as at least, in activation units."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,9 @@ class Metric:
     """A named measure: `unit` of its values, `meaning` in one sentence.
 
     `noise` is the power of 1/sqrt(n) with which its sampling noise shrinks; `error` gives the bound a unit
-    on what sketching may have added, or is None where none is known.
+    on what sketching may have added, or is None where none is known. `of` is what it gives a number of: each unit, or
+    the site as a whole. With `paired` it compares the same examples in both windows, which takes a probe, and has no
+    noise floor. `caveat` says how to read it.
     """
 
     name: str
@@ -40,6 +55,19 @@ class Metric:
     function: Callable[[Distribution, Distribution], Floats]
     noise: int = 1
     error: Callable[[Distribution, Distribution], Floats] | None = None
+    of: Literal["unit", "site"] = "unit"
+    paired: bool = False
+    caveat: str = ""
+
+    def n(self, a: Distribution, b: Distribution) -> Ints:
+        """The activations that each value rests on: of a unit, or (in a whole site) rows of them."""
+        if not self.paired:
+            return np.minimum(a.sampled, b.sampled)
+        return rows_compared(a, b) if self.of == "unit" else complete_rows(a, b)
+
+    def near_constant(self, a: Distribution, b: Distribution) -> NDArray[np.bool_]:
+        """Which of its values are of units that are near-constant; never that of a whole site."""
+        return near_constant(a, b) if self.of == "unit" else np.zeros(1, bool)
 
 
 def w1(a: Distribution, b: Distribution) -> Floats:
@@ -123,6 +151,11 @@ def log_sd_ratio(a: Distribution, b: Distribution) -> Floats:
     return np.log(np.maximum(b.std, floor) / np.maximum(a.std, floor))
 
 
+def displacement_sd(a: Distribution, b: Distribution) -> Floats:
+    """Mean distance that each example moved, in units of `effective_std`; with the same rows at least W1 in sd."""
+    return displacement(a, b) / effective_std(a, b)
+
+
 def zero_share(a: Distribution, b: Distribution) -> Floats:
     """Change of the share of activations that are exactly 0, from a to b."""
     return b.zero_share - a.zero_share
@@ -142,10 +175,10 @@ def std_floor(a: Distribution, b: Distribution) -> float:
     """`STD_FLOOR` of the site's median pooled standard deviation, and never 0."""
     pooled = pooled_std(a, b)
     known = pooled[np.isfinite(pooled)]
-    return max(STD_FLOOR * float(np.median(known)) if len(known) else 0.0, _TINY)
+    return max(STD_FLOOR * float(np.median(known)) if len(known) else 0.0, TINY)
 
 
-def near_constant(a: Distribution, b: Distribution) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def near_constant(a: Distribution, b: Distribution) -> NDArray[np.bool_]:
     """Units whose pooled standard deviation is on the floor: their drift in sd units means little."""
     return ~(pooled_std(a, b) > std_floor(a, b))
 
@@ -182,14 +215,52 @@ METRICS: dict[str, Metric] = {
         Metric("mean_shift_sd", "sd", "change of the mean over the pooled sd", mean_shift_sd, error=_no_error),
         Metric("log_sd_ratio", "nats", "logarithm of the ratio of the sds", log_sd_ratio, error=_no_error),
         Metric("zero_share", "share", "change of the share of exact zeros", zero_share),
+        Metric("displacement", "activation", "mean distance that each example moved", displacement, paired=True),
+        Metric(
+            "displacement_sd", "sd", "mean distance that each example moved, over the sd", displacement_sd, paired=True
+        ),
+        Metric(
+            "marginal_share",
+            "share",
+            "w1 over displacement, of the same examples",
+            marginal_share,
+            paired=True,
+            caveat="Near 1 the distribution as a whole moved; near 0 examples swapped places within it.",
+        ),
+        Metric(
+            "sliced_w2",
+            "activation",
+            f"sliced Wasserstein-2 times sqrt(units), {PROJECTIONS} directions",
+            sliced_w2,
+            error=sliced_w2_error,
+            of="site",
+            paired=True,
+            caveat="A pure shift gives its length over all units: s in each of d units is s times sqrt(d).",
+        ),
+        Metric(
+            "cka_distance",
+            "0 to 1",
+            "1 - linear CKA: how examples lie to one another",
+            cka_distance,
+            of="site",
+            paired=True,
+            caveat="Blind to rotation and to one scale for all units: no distance of distributions, it may rise where "
+            "drift falls.",
+        ),
     )
 }
 
 
-def metric(name: str) -> Metric:
-    """A metric by name. Raises `SelectionError` with near matches."""
+def metric(name: str, *, among: str = "") -> Metric:
+    """A metric by name; `among` words what compares other examples, where metrics of paired rows make no sense.
+
+    Raises `SelectionError` with near matches.
+    """
     if name not in METRICS:
         raise unknown("metric", name, METRICS)
+    if among and METRICS[name].paired:
+        known = ", ".join(one.name for one in METRICS.values() if not one.paired)
+        raise SelectionError(f"{name} compares the same examples twice, {among} are of different ones; choose {known}")
     return METRICS[name]
 
 

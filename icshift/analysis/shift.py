@@ -27,7 +27,8 @@ from icshift.analysis.metrics import METRICS, metric, near_constant, w1
 from icshift.analysis.noise import Noise, noise, simes
 from icshift.analysis.normalisation import UNKNOWN, Distance
 from icshift.distribution import Distribution, Floats, Half
-from icshift.run import Run, Site
+from icshift.format import Site
+from icshift.run import Run
 
 AMPLIFIES = 1.25
 ABSORBS = 0.8
@@ -95,7 +96,7 @@ class SiteShift:
 
 def shifts(run: Run, parts: Parts, *, phases: tuple[str, str], metric_name: str = "w1_sd") -> dict[str, SiteShift]:
     """Every site that both phases (reference, data) have, in model order. Raises `SelectionError`."""
-    one, gauge = metric(metric_name), METRICS["w1_sd"]
+    one, gauge = metric(metric_name, among="data sets"), METRICS["w1_sd"]
     reference, data = phases
     compared = [found[0] for _, found in by_site(run, reference=f"phase:{reference}", phase=data)]
     result = {}

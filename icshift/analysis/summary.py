@@ -8,12 +8,21 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from icshift.analysis.drift import Comparison, by_site, choose_sites, default_phase, moved_share, site_nulls
+from icshift.analysis.drift import (
+    Comparison,
+    by_site,
+    choose_sites,
+    default_phase,
+    moved_share,
+    refuse_unpaired,
+    site_nulls,
+)
 from icshift.analysis.floor import floor
 from icshift.analysis.health import health
 from icshift.analysis.metrics import Metric, metric, near_constant, w2_location, w2_scale, w2_shape
 from icshift.distribution import Distribution, Floats
-from icshift.run import STEP_QUANTILES, Run, Site
+from icshift.format import STEP_QUANTILES, Site
+from icshift.run import Run
 
 
 def summary(
@@ -31,11 +40,14 @@ def summary(
     of units beyond noise (NaN where none is known). `location`, `scale` and `shape` are the medians of the three
     shares of w2 squared. `trend` is the median of every window. `affine_moments` says that the site's moments are set
     by its own weight and bias. `mean`, `std`, `zero_share` and quantiles are medians over units of the last window.
-    Sites with nothing to compare have these, counts and health alone. Raises `SelectionError` for what is not there.
+    A metric of the whole site has its value as `median`, no `p90` and no `max`; one of paired rows says how many `rows`
+    it compared. Sites with nothing to compare have these, counts and health alone. Raises `SelectionError` for what is
+    not there, as paired rows.
     """
     one = metric(metric_name)
     phase = default_phase(run) if phase is None else run.phase(phase)
     compared = dict(by_site(run, reference=reference, phase=phase, sites=sites))
+    refuse_unpaired(one, run, phase, (comparisons[-1] for comparisons in compared.values()))
     rows = []
     for site in choose_sites(run, sites):
         recorded = [d for w in run.window_list if (d := run.distribution(phase, site.name, w.index)) is not None]
@@ -64,24 +76,26 @@ def _of_site(site: Site, phase: str, last: Distribution) -> dict[str, object]:
 
 def _of_drift(one: Metric, comparisons: list[Comparison], nulls: dict[int, Floats]) -> dict[str, object]:
     last = comparisons[-1]
-    steady = near_constant(last.before, last.after)
-    values = np.abs(one.function(last.before, last.after))[~steady]
-    noise = floor(one, last.before, last.after)[~steady]
-    error = one.error(last.before, last.after)[~steady] if one.error else np.empty(0)
+    steady = ~one.near_constant(last.before, last.after)
+    values = np.abs(one.function(last.before, last.after))[steady]
+    noise = floor(one, last.before, last.after)[steady]
+    error = one.error(last.before, last.after)[steady] if one.error else np.empty(0)
     median, level = _median(values), _median(noise)
+    units = values if one.of == "unit" else np.empty(0)
     return {
         "window": last.window.name,
         "reference": last.reference,
         "metric": one.name,
         "median": median,
-        "p90": _quantile(values, 0.9),
-        "max": _quantile(values, 1.0),
+        "p90": _quantile(units, 0.9),
+        "max": _quantile(units, 1.0),
         "floor": level,
         "error": _median(error),
         "ratio": median / level if level > 0 else np.nan,
         "paired": last.before.halves is None and last.after.halves is None,
+        **({"rows": int(np.median(one.n(last.before, last.after)))} if one.paired else {}),
         "moved": moved_share(last, nulls),
-        **_split(last, ~steady),
+        **_split(last, ~near_constant(last.before, last.after)),
         "trend": [_typical(one, comparison) for comparison in comparisons],
     }
 
@@ -101,8 +115,8 @@ def _split(comparison: Comparison, units: np.ndarray[tuple[int], np.dtype[np.boo
 
 
 def _typical(one: Metric, comparison: Comparison) -> float:
-    steady = near_constant(comparison.before, comparison.after)
-    return _median(np.abs(one.function(comparison.before, comparison.after))[~steady])
+    steady = ~one.near_constant(comparison.before, comparison.after)
+    return _median(np.abs(one.function(comparison.before, comparison.after))[steady])
 
 
 def _median(values: Floats) -> float:

@@ -90,6 +90,7 @@ class Accumulator:
         self._rows_a_step = 0
         self._filled = 0
         self._open: list[tuple[int, int, Tensor | None]] = []
+        self._pairs: list[Floats] = []
         self.ticks = 0
         """Steps (or forwards) closed so far."""
 
@@ -101,6 +102,10 @@ class Accumulator:
         self._rows[self._filled : self._filled + n, : self.units] = rows.numpy()
         self._open.append((self._filled, self._filled + n, moments))
         self._filled += n
+
+    def pair(self, rows: Tensor) -> None:
+        """Keep rows [n, units] one by one, to be compared with themselves in other windows."""
+        self._pairs.append(rows.numpy().astype(self._dtype))
 
     def tick(self, step: int) -> None:
         """Close the step (in phases that have no steps, the forward); nothing happens if nothing was observed."""
@@ -156,6 +161,7 @@ class Accumulator:
             w1_error=w1_error,
             rank_error=min(1.0, ranks / max(int(self._sampled[seen].min(initial=1 << 62)), 1) + slice_rank),
             halves=None if self._paired else (self._half(*parts[0]), self._half(*parts[1])),
+            paired=np.concatenate(self._pairs).T.copy() if self._pairs else None,
         )
 
     def _half(self, points: Floats, weights: Floats) -> Half:

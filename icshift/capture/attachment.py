@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +78,7 @@ class Attachment:
             self._global.callback(listen(self._outdate).remove)
         self._stale = False
         self._attached = True
+        _attached.add(self)
         self._put_on(self.watched)
 
     def detach(self) -> None:
@@ -84,9 +87,19 @@ class Attachment:
         Where anything is compiled they stay and do nothing: it would be compiled again for every change of them.
         """
         self._attached = False
+        _attached.discard(self)
         self._global.close()
         if not traced.compiled_before():
             self._take_off()
+
+    @contextmanager
+    def deaf(self) -> Iterator[None]:
+        """Nothing of what the model does within is told of; the hooks stay where they are."""
+        before, self._attached = self._attached, False
+        try:
+            yield
+        finally:
+            self._attached = before
 
     def close(self) -> None:
         """Take all hooks off for good."""
@@ -202,6 +215,18 @@ class Attachment:
 
     def _outdate(self, *_: Any) -> None:
         self._stale = True
+
+
+_attached: WeakSet[Attachment] = WeakSet()
+
+
+def _let_go() -> None:
+    """In a forked child, as a worker of a DataLoader: the copies of hooks that it inherited are taken off."""
+    for attachment in list(_attached):
+        attachment.detach()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def _keep(hooked: dict[Any, ExitStack], wanted: Iterable[Any]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from icshift.capture.moments import Moments
 from icshift.capture.workspace import Workspace
 from icshift.distribution import Floats, Ints
-from icshift.run import STEP_QUANTILES
+from icshift.format import STEP_QUANTILES
 
 _SQUARES_FIT = 1e-15
 """Values from here to its inverse can be squared and added up in float32."""

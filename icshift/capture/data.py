@@ -23,6 +23,9 @@ from icshift.errors import IcshiftError, ModelError
 Batch = tuple[tuple[Any, ...], dict[str, Any]]
 """Positional and keyword arguments of one forward."""
 
+Choice = Callable[[Any, nn.Module, str], Batch]
+"""Takes the arguments of a forward from the values of a batch: a tuple, a mapping, or a `Batch` already."""
+
 _SEED = 20150211
 
 _PLAIN = (int, float, bool, str, type(None))
@@ -107,29 +110,52 @@ def read(spec: str, model: nn.Module, reading: Reading) -> Data:
     batch that is a tuple the model gets as many as its forward asks for. Raises `ModelError` where nothing can be
     made of it.
     """
+    return of(contents(spec), model, reading, spec)
+
+
+def contents(spec: str) -> Any:
+    """What a file holds or code gives, as it is. Raises `ModelError` where there is no such thing or it fails."""
     suffix = Path(spec).suffix.lower()
     if suffix in READERS:
         if not Path(spec).is_file():
             raise ModelError(f"no such file: {spec}")
         try:
-            given: Any = READERS[suffix](Path(spec))
+            return READERS[suffix](Path(spec))
         except ModelError:
             raise
         except Exception as error:
             raise ModelError(f"{spec} cannot be read as {suffix}: {type(error).__name__}: {line(error)}") from error
-    elif ":" in spec:
-        given = resolve(spec)
-        if callable(given) and not isinstance(given, Tensor):
-            try:
-                given = given()
-            except Exception as error:
-                raise ModelError(f"{spec}() failed: {type(error).__name__}: {line(error)}") from error
-    else:
+    if ":" not in spec:
         raise ModelError(f"{spec!r} is no data: expected a file ({', '.join(READERS)}) or package.module:callable")
-    return of(given, model, reading, spec)
+    found = resolve(spec)
+    if not callable(found) or isinstance(found, Tensor):
+        return found
+    try:
+        return found()
+    except Exception as error:
+        raise ModelError(f"{spec}() failed: {type(error).__name__}: {line(error)}") from error
 
 
-def of(given: Any, model: nn.Module, reading: Reading, source: str = "the data") -> Data:
+def arguments(values: Any, model: nn.Module, source: str) -> Batch:
+    """What a forward gets of the values of a batch: those that it has parameters for; the last of a tuple are targets.
+
+    Raises `ModelError` where names tell nothing.
+    """
+    if isinstance(values, Mapping):
+        return _named(dict(values), model, source)
+    if _is_batch(values):
+        return values
+    return values[: _wanted(model, len(values))], {}
+
+
+def required(model: nn.Module) -> int:
+    """How many positional arguments a forward must get."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(model.forward).parameters.values()
+    return sum(parameter.kind in kinds and parameter.default is parameter.empty for parameter in parameters)
+
+
+def of(given: Any, model: nn.Module, reading: Reading, source: str = "the data", *, choice: Choice = arguments) -> Data:
     """Data from what code gives, as `read` takes it; `Data` as they are.
 
     The examples of arrays and map-style datasets are shuffled, always in the same way: files are often sorted by class,
@@ -138,14 +164,14 @@ def of(given: Any, model: nn.Module, reading: Reading, source: str = "the data")
     if isinstance(given, Data):
         return given
     _require(reading)
-    found = _arrays(given, model, source)
+    found = _arrays(given, model, source, choice)
     try:
         if found is not None:
             whole = _moved(_shuffled(found, source, reading.limit), model, reading)
             batches = tuple(_cut(whole, math.ceil(length(whole) / reading.batch_size)))
         else:
             whole = None
-            limited = _limited(_batches(given, model, source, reading), reading.limit)
+            limited = _limited(_batches(given, model, source, reading, choice), reading.limit)
             batches = tuple(_moved(batch, model, reading) for batch in limited)
     except IcshiftError:
         raise
@@ -159,14 +185,14 @@ def of(given: Any, model: nn.Module, reading: Reading, source: str = "the data")
     return Data(source, batches, examples, nonfinite, whole)
 
 
-def forward(model: nn.Module, batch: Batch, source: str) -> None:
-    """Send copies of a batch through the model: it may begin with an operation in place.
+def forward(model: nn.Module, batch: Batch, source: str) -> Any:
+    """Send copies of a batch through the model, which may begin with an operation in place; gives its output.
 
     Raises `ModelError` with the shapes where the model does not take it.
     """
     positional, keyword = _each(batch, Tensor.clone)
     try:
-        model(*positional, **keyword)
+        return model(*positional, **keyword)
     except Exception as error:
         whole_numbers = any(not _is_float(tensor) for tensor in _tensors(batch))
         hint = "; numbers without a fraction stay integers: save them as floats" if whole_numbers else ""
@@ -203,23 +229,21 @@ def _require(reading: Reading) -> torch.dtype | None:
     return dtype
 
 
-def _arrays(given: Any, model: nn.Module, spec: str) -> Batch | None:
+def _arrays(given: Any, model: nn.Module, spec: str, choice: Choice) -> Batch | None:
     """All of the data as the arguments of one forward, where they are arrays and not batches of them."""
     if hasattr(given, "to_numpy"):
         given = given.to_numpy()
     if isinstance(given, (Tensor, np.ndarray)):
         given = (given,)
     if isinstance(given, Mapping):
-        return _arguments(
-            {str(name): as_tensor(value, f"{spec}: {name}") for name, value in given.items()}, model, spec
-        )
+        return choice({str(name): as_tensor(value, f"{spec}: {name}") for name, value in given.items()}, model, spec)
     if isinstance(given, tuple) and any(isinstance(part, (Tensor, np.ndarray)) for part in given):
         parts = tuple(as_tensor(part, spec) if isinstance(part, np.ndarray) else part for part in given)
-        return parts[: _wanted(model, len(parts))], {}
+        return choice(parts, model, spec)
     return None
 
 
-def _batches(given: Any, model: nn.Module, spec: str, reading: Reading) -> Iterator[Batch]:
+def _batches(given: Any, model: nn.Module, spec: str, reading: Reading, choice: Choice) -> Iterator[Batch]:
     if isinstance(given, Dataset):
         order = torch.Generator().manual_seed(_SEED) if hasattr(given, "__len__") else None
         given = DataLoader(given, reading.batch_size, shuffle=None if order is None else True, generator=order)
@@ -227,17 +251,17 @@ def _batches(given: Any, model: nn.Module, spec: str, reading: Reading) -> Itera
         raise ModelError(f"{spec} gave {type(given).__name__}: expected tensors, or batches of them")
     for batch in given:
         if isinstance(batch, Mapping):
-            yield _arguments({str(name): value for name, value in batch.items()}, model, spec)
-        elif (
-            isinstance(batch, tuple) and len(batch) == 2 and isinstance(batch[0], tuple) and isinstance(batch[1], dict)
-        ):
-            yield batch  # A `Batch` already.
+            yield choice({str(name): value for name, value in batch.items()}, model, spec)
         else:
-            parts = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
-            yield parts[: _wanted(model, len(parts))], {}
+            yield choice(tuple(batch) if isinstance(batch, (tuple, list)) else (batch,), model, spec)
 
 
-def _arguments(named: dict[str, Any], model: nn.Module, spec: str) -> Batch:
+def _is_batch(values: tuple[Any, ...]) -> bool:
+    """Whether they are positional and keyword arguments already."""
+    return len(values) == 2 and isinstance(values[0], tuple) and isinstance(values[1], dict)
+
+
+def _named(named: dict[str, Any], model: nn.Module, spec: str) -> Batch:
     parameters = inspect.signature(model.forward).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     known = {name: value for name, value in named.items() if name in parameters}
@@ -257,12 +281,10 @@ def _arguments(named: dict[str, Any], model: nn.Module, spec: str) -> Batch:
 
 def _wanted(model: nn.Module, there: int) -> int:
     """How many of the positional arguments that are there a forward asks for: those after are targets."""
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = inspect.signature(model.forward).parameters.values()
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
         return there
-    required = sum(parameter.kind in kinds and parameter.default is parameter.empty for parameter in parameters)
-    return max(1, min(required, there))
+    return max(1, min(required(model), there))
 
 
 def _shuffled(batch: Batch, spec: str, limit: int | None) -> Batch:

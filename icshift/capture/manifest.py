@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 from icshift._version import __version__
+from icshift.capture.ledger import Coverage
 from icshift.capture.links import Links
+from icshift.capture.observer import Observer
 from icshift.capture.sites import type_name
-from icshift.run import Site
+from icshift.format import Site
 
 
 def beginning(model: nn.Module, settings: dict[str, Any]) -> dict[str, Any]:
@@ -31,7 +33,17 @@ def beginning(model: nn.Module, settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def site_table(
+def seen(
+    model: nn.Module, observer: Observer, coverage: Coverage, watched: Mapping[str, nn.Module], links: Links
+) -> dict[str, Any]:
+    """The entries that say what was seen so far: the sites, and what became of every module."""
+    return {
+        "sites": _site_table(observer.sites, coverage.owners, watched, links),
+        "ledger": coverage.ledger(model, watched, observer.sites, observer.failed, observer.other),
+    }
+
+
+def _site_table(
     sites: Mapping[str, Site], owners: Mapping[str, str], watched: Mapping[str, nn.Module], links: Links
 ) -> list[dict[str, Any]]:
     """Every site, with what it feeds and follows; `owners` are the names of the sites' modules."""

@@ -16,14 +16,14 @@ from icshift.capture.dense import dense, is_plain, is_seen, refuse_split, unseen
 from icshift.capture.layout import by_unit
 from icshift.capture.notice import notice
 from icshift.capture.padding import Padding
-from icshift.capture.sampler import Sampler
+from icshift.capture.sampler import Pairs, Sampler
 from icshift.capture.sites import Sites, describe
 from icshift.capture.transfer import Transfer
 from icshift.capture.workspace import Workspace
 from icshift.distribution import Distribution
 from icshift.errors import RecordingError
+from icshift.format import Site, kept_units
 from icshift.recording import StepRows
-from icshift.run import Site, kept_units
 
 PROBE = "probe"
 """Phases that begin so are probes: the same inputs every window, hence no sampling noise."""
@@ -62,10 +62,12 @@ class Observer:
         self._ticking: dict[bool, dict[Accumulator, None]] = {True: {}, False: {}}
         self._sampler = Sampler(samples, np.random.default_rng([seed, 1, rank]))
         self._eval_sampler = Sampler(max(samples, FORWARD_SAMPLES), np.random.default_rng([seed, 3, rank]))
+        self._pairs = Pairs(seed)
         self.restart_probe()
 
-    def restart_probe(self) -> None:
-        """Make the next probe draw the same places as the one before."""
+    def restart_probe(self, forwards: int = 0) -> None:
+        """Make the next probe draw the same places as the one before; of one of so many `forwards` keep paired rows."""
+        self._pairs.restart(forwards)
         samples = max(self._sampler.samples, FORWARD_SAMPLES)
         self._probe_sampler = Sampler(samples, np.random.default_rng([self._seed, 2]))
 
@@ -116,6 +118,7 @@ class Observer:
         self._sampler.renew()
         self._eval_sampler.renew()
         self._probe_sampler.renew()
+        self._pairs.next_forward()
         self._transfer.deliver(wait=False)
 
     @property
@@ -196,24 +199,32 @@ class Observer:
         if not len(activations):
             return
         sampler = self._sampler if stepping else self._sampler_of(phase)
-        rows = sampler.rows(activations)
+        drawn = sampler.rows(activations)
         table = None
-        if rows.numel() != activations.numel():
+        if drawn.numel() != activations.numel():
             table = exact.moments(activations[None], self._workspace)
-        if name in self._units:
-            units = self._units[name].to(rows.device)
-            rows = rows.index_select(1, units)
-            table = None if table is None else table.index_select(2, units)
-        if rows.dtype not in (torch.float32, torch.float64):
-            rows = rows.float()
+            table = table.index_select(2, self._units[name].to(table.device)) if name in self._units else table
+        rows = self._kept(name, drawn)
         accumulator = self._open.get((phase, name))
         if accumulator is None:
             accumulator = self._open[phase, name] = self._accumulator(phase, site, rows, stepping)
         self._ticking[stepping][accumulator] = None
-        if rows.device.type == "cpu" and self._transfer.idle:
-            accumulator.observe(rows, table)
+        if not stepping and phase.startswith(PROBE) and (pairs := self._pairs.rows(activations, phase)) is not None:
+            self._hand(partial(_pair, accumulator), [self._kept(name, pairs)])
+        self._hand(partial(_observe, accumulator), [rows] if table is None else [rows, table])
+
+    def _kept(self, name: str, rows: Tensor) -> Tensor:
+        """The recorded units of rows, in a precision that NumPy has."""
+        if name in self._units:
+            rows = rows.index_select(1, self._units[name].to(rows.device))
+        return rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
+
+    def _hand(self, then: Callable[[list[Tensor]], None], tensors: list[Tensor]) -> None:
+        """Call `then` with the tensors: now if that needs no waiting, or once they are on the host."""
+        if tensors[0].device.type == "cpu" and self._transfer.idle:
+            then(tensors)
         else:
-            self._transfer.send([rows] if table is None else [rows, table], partial(_observe, accumulator))
+            self._transfer.send(tensors, then)
 
     def _sampler_of(self, phase: str) -> Sampler:
         return self._probe_sampler if phase.startswith(PROBE) else self._eval_sampler
@@ -241,3 +252,7 @@ def _tick(accumulator: Accumulator, step: int, _: list[Tensor]) -> None:
 
 def _observe(accumulator: Accumulator, arrived: list[Tensor]) -> None:
     accumulator.observe(arrived[0], arrived[1] if len(arrived) > 1 else None)
+
+
+def _pair(accumulator: Accumulator, arrived: list[Tensor]) -> None:
+    accumulator.pair(arrived[0])

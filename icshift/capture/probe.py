@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,11 @@ class Probe:
                 f"a probe needs tensors of one and the same length, at least 1; got lengths {sorted(lengths)}"
             )
         return lengths.pop()
+
+    @property
+    def forwards(self) -> int:
+        """Batches that the examples are cut into."""
+        return math.ceil(self.size / self.batch_size)
 
     def batches(self) -> Iterator[tuple[list[Any], dict[str, Any]]]:
         """Positional and keyword arguments of each forward."""

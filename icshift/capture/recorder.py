@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
-from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -21,27 +19,26 @@ from torch.optim.optimizer import Optimizer
 from icshift.capture import guard, manifest, traced
 from icshift.capture.attachment import Attachment, Listener
 from icshift.capture.forward import Forward
+from icshift.capture.gradients import Gradients, is_due, learning_rate
 from icshift.capture.guard import Guard
+from icshift.capture.journal import Journal
 from icshift.capture.ledger import Coverage
 from icshift.capture.links import Links
 from icshift.capture.notice import notice
 from icshift.capture.observer import PROBE, PROBE_TRAIN, Observer
 from icshift.capture.padding import padding
+from icshift.capture.parameters import Parameters
 from icshift.capture.probe import Probe, rehearse, replay
 from icshift.capture.ranks import refuse_waiting, this_process
 from icshift.capture.sites import Selector, Sites, choose
 from icshift.capture.steps import as_list, listen
 from icshift.capture.walk import unwrapped
 from icshift.errors import RecordingError
-from icshift.recording import NO_STEP, Recording, StepRows, refuse_existing
-from icshift.run import Site, Window
+from icshift.recording import NO_STEP, Recording, refuse_existing
+from icshift.training.landscape import STEPS
+from icshift.training.layers import Counted
+from icshift.training.objective import Closure
 from icshift.training.undisturbed import undisturbed
-
-FLUSH_SECONDS = 10.0
-"""Step rows are written at least so often while recording."""
-
-_SNAPSHOT_SHARE = 0.02
-"""The open window is written with them, unless that takes more than this share of the time since the last time."""
 
 _SEED = 20150211
 
@@ -68,9 +65,8 @@ class Recorder:
     and gives a boolean tensor [batch, time] (or [batch]) that is true at positions to leave out, as padding: in every
     site that has these axes; sites that have not are recorded whole.
 
-    A model within DistributedDataParallel, FSDP or `torch.compile` is recorded as itself. Every process of a
-    distributed training makes its own recorder with the same path; they exchange nothing. What was compiled before
-    is compiled again, once, with the hooks.
+    A model within DistributedDataParallel, FSDP or `torch.compile` is recorded as itself; what was compiled before is
+    compiled once more. Every process of a distributed training makes its own recorder with the same path.
 
     Training with a recorder is bit-identical to training without. Raises `RunError` if the path exists (unless
     `force`), `RecordingError` if no module matches or the probe does not pass through the model.
@@ -99,7 +95,7 @@ class Recorder:
         refuse_existing(self.path, force=force, rank=self._rank, ranks=self._ranks)
         self._force = force
         self._optimizers = as_list(optimizer)
-        self._sites = sites if isinstance(sites, Sites) else Sites(_selectors(sites))
+        self._sites = _as_sites(sites)
         self.window = window
         """Steps a window, or None; may be changed."""
         self._probe = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
@@ -119,7 +115,6 @@ class Recorder:
         self._guard = Guard()
         self._step = 0
         self._clocked = False
-        self._window = Window(index=1, name="1", first_step=0, last_step=0, closed=False)
         self._resources: ExitStack | None = None
         self._links = Links(self.model)
         self._spent = 0.0
@@ -138,29 +133,30 @@ class Recorder:
         }
         beginning = manifest.beginning(self.model, settings)
         self._recording = Recording(self.path, beginning, force=self._force, rank=self._rank, ranks=self._ranks)
+        self._gradients = Gradients(self.model, self._attachment.deaf, self._recording.append_measured)
+        self._parameters = Parameters(self.model)
         self._process = os.getpid()
-        self._started = self._flushed = self._snapshot = time.perf_counter()
-        self._snapshot_cost = 0.0
+        self._journal = Journal(self._recording, self._observer.distributions, self._state)
+        self._started = time.perf_counter()
         self._attach()
         traced.compile_again()
-        _recording.add(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._resources is not None
-        _recording.discard(self)
         if os.getpid() != self._process:
             return  # A child of the process that records: what there is to write is its parent's.
         with self._guard, self._resources, self._timed():
+            self._gradients.settle()
             self._tick_rest()
             self._close_window(name=None, replay_probe=kind is None)
             self._recording.finish(self._state())
         self._attachment.close()
         self._observer.close()
         if kind is None and not self._observer.sites:
-            reasons = self._gave_up or "; ".join(dict.fromkeys(entry["reason"] for entry in self._ledger()))
+            reasons = self._gave_up or "; ".join(dict.fromkeys(entry["reason"] for entry in self._state()["ledger"]))
             raise RecordingError(f"nothing was recorded in {self.path}: {reasons}")
 
     @property
@@ -171,14 +167,62 @@ class Recorder:
     @property
     def windows(self) -> int:
         """Closed windows so far."""
-        return self._window.index - 1
+        return self._journal.window.index - 1 if self._resources else 0
 
     def step(self) -> None:
         """End a step, where no optimiser of PyTorch does it."""
         if os.getpid() == self._process:
             with self._guard, self._timed():
+                self._gradients.stepped(after_forward=self._observer.waiting)
                 self._tick()
                 self._clocked = True
+
+    def gradient_shift(
+        self,
+        closure: Closure,
+        *,
+        every: int = 1,
+        layers: str | Iterable[str] | None = None,
+        counted: Counted = "all",
+    ) -> None:
+        """Measure how much the step to come changes the gradient of each layer by changing those before it.
+
+        This is the internal covariate shift of Santurkar et al. (2018), Definition 2.1. To be called before every
+        optimiser's step; `closure` computes the loss of the batch and is called, at every `every`-th step, once a layer
+        and once more. The step is the optimiser's own, whatever that does. `layers` are names or globs of modules that
+        own parameters; "weights" counts only those of two and more dimensions as a layer's, "all" also biases and what
+        scales a normalisation. Read it with `icshift.open(path).gradient_shift()`.
+
+        Raises `RecordingError` outside of the `with` block or with several processes, `SelectionError` for layers that
+        are not there, `MeasurementError` where the closure gives no loss.
+        """
+        with self._measuring(every) as due:
+            if due:
+                self._gradients.before_step(self._step, closure, layers, counted, every)
+
+    def landscape(
+        self, closure: Closure, *, every: int = 1, rate: float | None = None, steps: Sequence[float] = STEPS
+    ) -> None:
+        """Measure the loss and its gradient along the gradient, at `steps` times the learning rate `rate`.
+
+        To be called as `gradient_shift` is; `closure` is called once a length of step and once more. By default the
+        rate is that of the recorder's optimisers. Read it with `icshift.open(path).landscape()`.
+        """
+        with self._measuring(every) as due:
+            if due:
+                step_length = learning_rate(self._optimizers) if rate is None else rate
+                self._gradients.look_around(self._step, closure, step_length, steps, every)
+
+    @contextmanager
+    def _measuring(self, every: int) -> Iterator[bool]:
+        if self._resources is None:
+            raise RecordingError("gradients are measured while recording: call this within the recorder's with block")
+        with self._guard:
+            started = time.perf_counter()
+            try:
+                yield is_due(self._step, every, self._ranks) and self._attached and os.getpid() == self._process
+            finally:
+                self._spent += time.perf_counter() - started
 
     def epoch(self, name: str | None = None) -> None:
         """End a window, by default named after its number, and replay the probe."""
@@ -277,14 +321,14 @@ class Recorder:
         self._attachment.refresh()
         if not self._observer.waiting:
             return
-        if self._step == self._window.first_step:
+        if self._step == (first := self._journal.window.first_step):
             self._coverage.look_for_gradients(self._attachment.watched)
         self._observer.tick(self._step, stepping=True)
         self._step += 1
-        if self.window and self._step - self._window.first_step >= self.window:
+        if self.window and self._step - first >= self.window:
             self._close_window(name=None, replay_probe=True)
-        elif time.perf_counter() - self._flushed >= FLUSH_SECONDS:
-            self._flush()
+        else:
+            self._journal.flush_if_due(self._step)
 
     def _tick_rest(self) -> None:
         """Forwards that no step followed, as a discriminator's for its generator's sake: the window's, but no step."""
@@ -298,52 +342,25 @@ class Recorder:
             return
         if replay_probe and self._probe is not None and not self._rank:
             self._replay(self._probe)
-        distributions = self._observer.distributions()
-        closed = replace(self._window, name=name or str(self._window.index), last_step=self._last_step, closed=True)
-        self._recording.write_window(closed, distributions)
+        self._journal.close_window(name, self._step, self._parameters.change())
         self._observer.new_window()
-        following = self._window.index + 1
-        self._window = Window(following, str(following), self._step, self._step, closed=False)
-        self._snapshot = time.perf_counter()
-        self._flush_steps()
         self._stop_following()
 
-    @property
-    def _last_step(self) -> int:
-        return max(self._step - 1, self._window.first_step)
-
-    def _flush(self) -> None:
-        now = time.perf_counter()
-        if self._snapshot_cost <= _SNAPSHOT_SHARE * (now - self._snapshot):
-            unfinished = replace(self._window, last_step=self._last_step)
-            self._recording.write_window(unfinished, self._observer.distributions())
-            self._snapshot = time.perf_counter()
-            self._snapshot_cost = self._snapshot - now
-        self._flush_steps()
-
-    def _flush_steps(self) -> None:
-        self._recording.flush()
-        self._recording.update(self._state())
-        self._flushed = time.perf_counter()
-
     def _replay(self, probe: Probe) -> None:
-        self._observer.restart_probe()
+        self._observer.restart_probe(probe.forwards)
         before = self._label
         try:
             with undisturbed(self.model):
-                self._label = PROBE
-                replay(self.model, probe, training=False)
-                if probe.train_mode:
-                    self._label = PROBE_TRAIN
-                    replay(self.model, probe, training=True)
+                for self._label, training in ((PROBE, False), (PROBE_TRAIN, True))[: 1 + probe.train_mode]:
+                    replay(self.model, probe, training=training)
         except Exception as error:  # noqa: BLE001  As in `_observe`: the training goes on, without the probe.
             self._probe = None
             notice(f"icshift stopped replaying the probe: {error}")
         finally:
             self._label = before
 
-    def _keep_steps(self, phase: str, site: Site, rows: StepRows) -> None:
-        self._recording.append_steps(phase, site, rows)
+    def _keep_steps(self, *rows: Any) -> None:
+        self._recording.append_steps(*rows)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -368,33 +385,16 @@ class Recorder:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "sites": manifest.site_table(
-                self._observer.sites, self._coverage.owners, self._attachment.watched, self._links
-            ),
-            "ledger": self._ledger(),
+            **manifest.seen(self.model, self._observer, self._coverage, self._attachment.watched, self._links),
             "steps": self._step,
+            "measured": self._gradients.settings,
             "overhead": {
                 "recording_seconds": round(self._spent, 6),
                 "wall_seconds": round(time.perf_counter() - self._started, 6),
             },
         }
 
-    def _ledger(self) -> list[dict[str, str]]:
-        seen = self._observer
-        return self._coverage.ledger(self.model, self._attachment.watched, seen.sites, seen.failed, seen.other)
 
-
-_recording: WeakSet[Recorder] = WeakSet()
-
-
-def _let_go() -> None:
-    """In a forked child, as a worker of a DataLoader: the copies of hooks that it inherited are taken off."""
-    for recorder in list(_recording):
-        recorder._attachment.detach()
-
-
-os.register_at_fork(after_in_child=_let_go)
-
-
-def _selectors(sites: Any) -> Any:
-    return tuple(sites) if isinstance(sites, Iterable) and not isinstance(sites, (str, type)) else sites
+def _as_sites(sites: Any) -> Sites:
+    several = isinstance(sites, Iterable) and not isinstance(sites, (str, type))
+    return sites if isinstance(sites, Sites) else Sites(tuple(sites) if several else sites)

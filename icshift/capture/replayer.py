@@ -17,11 +17,11 @@ from icshift.capture.forward import Forward
 from icshift.capture.layout import tensors
 from icshift.capture.ledger import Coverage
 from icshift.capture.links import Links
-from icshift.capture.manifest import site_table
+from icshift.capture.manifest import seen
 from icshift.capture.observer import PROBE, Observer
 from icshift.capture.sites import Sites, choose
 from icshift.distribution import HALF_QUANTILES, Distribution, Half, ordered, slice_means, weighted_values
-from icshift.run import Site
+from icshift.format import Site
 from icshift.training.undisturbed import undisturbed
 
 INPUT = "(input)"
@@ -74,10 +74,10 @@ class Replayer:
     def replay(self, data: Data, phase: str, *, batch_statistics: bool = False) -> None:
         """Send the data through the model in eval mode, batch normalisation by its batch if `batch_statistics`.
 
-        Phases that begin with `probe` draw the same places every time. The model is left as it was. Raises
-        `ModelError` where the model does not take the data.
+        Phases that begin with `probe` draw the same places every time, and keep paired rows. The model is left as it
+        was. Raises `ModelError` where the model does not take the data.
         """
-        self._observer.restart_probe()
+        self._observer.restart_probe(len(data.batches))
         with undisturbed(self.model):
             for module in self.model.modules():
                 module.training = batch_statistics and isinstance(module, nn.modules.batchnorm._NormBase)
@@ -118,12 +118,10 @@ class Replayer:
 
     def state(self) -> dict[str, Any]:
         """Entries of a manifest: the sites, inputs first, and what became of every module."""
-        seen, watched = self._observer, self._attachment.watched
-        sites = dict(sorted(seen.sites.items(), key=lambda site: not site[0].startswith(INPUT)))
-        return {
-            "sites": site_table(sites, self._coverage.owners, watched, self._links),
-            "ledger": self._coverage.ledger(self.model, watched, seen.sites, seen.failed, seen.other),
-        }
+        state = seen(self.model, self._observer, self._coverage, self._attachment.watched, self._links)
+        # The sort is stable: all others stay in the order in which they came.
+        state["sites"].sort(key=lambda site: not site["name"].startswith(INPUT))
+        return state
 
     def _send(self, batch: Batch, source: str, phase: str) -> None:
         self._phase = phase

@@ -1,10 +1,12 @@
-"""Which activations the quantiles are made from: a stratified draw, the same for all units of a site."""
+"""Which activations are taken: a stratified draw for quantiles and, of a probe, the same ones in every window."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from icshift.distribution import PAIRED
 
 
 class Sampler:
@@ -50,3 +52,39 @@ class Sampler:
             rows, within = (torch.from_numpy(part).to(device, non_blocking=True) for part in divmod(drawn, positions))
             places = self._places[key] = rows, within
         return places
+
+
+class Pairs:
+    """Draws `PAIRED` places of a probe's `forwards`, an equal share of each, the same for every site that has them.
+
+    Where forwards have too few places for their share, fewer are drawn. The same places come in every phase and window,
+    since all there is to tell them from is the number of the forward: `next_forward` counts it, `restart` begins anew.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._samplers: dict[int, Sampler] = {}
+        self._phase = ""
+        self.restart(0)
+
+    def restart(self, forwards: int) -> None:
+        """Begin a probe of so many forwards; of none, nothing is drawn."""
+        self._forwards = forwards
+        self._forward = 0
+
+    def next_forward(self) -> None:
+        """What comes now is of the next forward."""
+        self._forward += 1
+
+    def rows(self, activations: Tensor, phase: str) -> Tensor | None:
+        """This forward's share [n, units] of activations [rows, units] or [rows, units, positions]; None for none."""
+        if phase != self._phase:
+            self._phase, self._forward = phase, 0
+        if self._forward >= self._forwards:
+            return None
+        share = PAIRED * (self._forward + 1) // self._forwards - PAIRED * self._forward // self._forwards
+        if not share:
+            return None
+        if share not in self._samplers:
+            self._samplers[share] = Sampler(share, np.random.default_rng([self._seed, share]))
+        return self._samplers[share].rows(activations)

@@ -24,8 +24,9 @@ from icshift.capture.replayer import Replayer
 from icshift.capture.saved import Found
 from icshift.capture.sites import Sites
 from icshift.errors import ModelError, RecordingError, RunError
+from icshift.format import Window, is_run
 from icshift.recording import Recording, refuse_existing
-from icshift.run import Run, Window, is_run
+from icshift.run import Run
 
 PROBE_PRECISE = "probe-precise"
 """The same inputs while batch normalisation uses statistics computed from all of them."""

@@ -16,8 +16,8 @@ from icshift.capture.replayer import Parts, Replayer
 from icshift.capture.sites import Sites
 from icshift.distribution import Distribution, Floats
 from icshift.errors import RecordingError
+from icshift.format import Site, Window
 from icshift.recording import Recording
-from icshift.run import Site, Window
 
 REFERENCE, DATA = "reference", "data"
 """Phases of the two data sets."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from icshift.capture.layout import unit_axis
 from icshift.capture.walk import modules, takes_hooks
 from icshift.errors import RecordingError
-from icshift.run import Site
+from icshift.format import Site
 
 _CARRY_WEIGHTS = (
     nn.Linear,

@@ -131,7 +131,7 @@ def _bar(*, quiet: bool, no_color: bool) -> Progress:
 @contextmanager
 def _told_how_to_go_on(output: Path, *, quiet: bool, no_color: bool) -> Iterator[None]:
     from icshift.cli.output import screen
-    from icshift.run import is_run
+    from icshift.format import is_run
 
     try:
         yield
@@ -147,7 +147,8 @@ def _wait(output: Path, ranks: int, since: float, bar: Progress) -> None:
 
     Files of theirs that are older are of a run before, which they will replace or go on with.
     """
-    from icshift.run import MANIFEST_NAME, Run, rank_in
+    from icshift.format import MANIFEST_NAME, rank_in
+    from icshift.run import Run
 
     bar.add_task("waiting for the other processes", total=None)
     while True:

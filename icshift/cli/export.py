@@ -1,13 +1,28 @@
-"""`icshift export`: the drift table as a file."""
+"""`icshift export`: a table of a run as a file."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from icshift.cli import options
+from icshift.errors import SelectionError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from icshift.run import Run
+
+
+class Table(StrEnum):
+    """What can be written."""
+
+    DRIFT = "drift"
+    GRADIENT_SHIFT = "gradient-shift"
+    LANDSCAPE = "landscape"
 
 
 def export(
@@ -18,6 +33,9 @@ def export(
             "--output", "-o", help="A .csv, .json or .parquet file, or - for CSV on stdout.", show_default=False
         ),
     ],
+    table: Annotated[
+        Table, typer.Option("--table", help="What to write: the drift of units, or what was measured with gradients.")
+    ] = Table.DRIFT,
     metric: Annotated[
         list[str] | None,
         typer.Option(
@@ -32,27 +50,51 @@ def export(
     force: options.Force = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write the drift of every unit to a file.
+    """Write the drift of every unit to a file, or what was measured with gradients.
 
-    A row a unit, window and metric, in every phase. The suffix tells the format.
+    Of drift a row a unit, window and metric, in every phase. The suffix tells the format.
     """
-    import pandas as pd
-
-    from icshift.analysis.drift import default_phase, drift
-    from icshift.analysis.metrics import METRICS
     from icshift.cli.output import screen, write_file
     from icshift.reports.tabular import as_csv, by_suffix
     from icshift.run import Run
 
     render = as_csv if str(output) == "-" else by_suffix(output.suffix)
-    metrics = list(METRICS) if metric == ["all"] else metric or ["w1", "w1_sd"]
     opened = Run(run)
-    # With nothing to choose from, the default phase tells what is missing.
-    phases = phase or [name for name in opened.phases if reference != f"phase:{name}"] or [default_phase(opened)]
-    frames = [drift(opened, metrics=metrics, reference=reference, phase=name, sites=site) for name in phases]
-    filled = [frame for frame in frames if len(frame)]
-    table = pd.concat(filled, ignore_index=True) if filled else frames[0]
-    write_file(output, render(table), force=force)
+    if table is Table.DRIFT:
+        written, nothing = drift_table(opened, metric, reference, site, phase), "one window leaves nothing to compare"
+    else:
+        if metric or site or phase:
+            raise SelectionError(f"--metric, --site and --phase choose among drifts: {table.value} has none of them")
+        written = opened.gradient_shift() if table is Table.GRADIENT_SHIFT else opened.landscape()
+        nothing = f"recorder.{table.value.replace('-', '_')}(closure) was not called while it was recorded"
+    write_file(output, render(written), force=force)
     if not quiet and str(output) != "-":
-        what = f"{len(table):,} rows" if len(table) else "no rows: one window leaves nothing to compare"
+        what = f"{len(written):,} rows" if len(written) else f"no rows: {nothing}"
+        if table is Table.DRIFT and (missing := unpaired(written)):
+            what += f"; {', '.join(missing)} without values: they compare the same examples, which takes a probe"
         screen(no_color=False, stderr=True).print(f"{output}: {what}", style="dim", soft_wrap=True)
+
+
+def drift_table(
+    run: Run, metric: list[str] | None, reference: str, site: list[str] | None, phase: list[str] | None
+) -> pd.DataFrame:
+    """The drift of all chosen phases, one after the other."""
+    import pandas as pd
+
+    from icshift.analysis.drift import default_phase, drift
+    from icshift.analysis.metrics import METRICS
+
+    metrics = list(METRICS) if metric == ["all"] else metric or ["w1", "w1_sd"]
+    # With nothing to choose from, the default phase tells what is missing.
+    phases = phase or [name for name in run.phases if reference != f"phase:{name}"] or [default_phase(run)]
+    frames = [drift(run, metrics=metrics, reference=reference, phase=name, sites=site) for name in phases]
+    filled = [frame for frame in frames if len(frame)]
+    return pd.concat(filled, ignore_index=True) if filled else frames[0]
+
+
+def unpaired(drifts: pd.DataFrame) -> list[str]:
+    """Metrics of paired rows that have none in any of these phases."""
+    from icshift.analysis.metrics import METRICS
+
+    found = drifts[drifts["metric"].map(lambda name: METRICS[name].paired).astype(bool)]
+    return [str(name) for name, rows in found.groupby("metric", sort=False) if not rows["n"].any()]

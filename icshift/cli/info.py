@@ -20,8 +20,8 @@ def _print_metrics(wanted: bool) -> None:
         from icshift.cli.output import screen
         from icshift.reports.terminal import listing
 
-        rows = [[metric.name, metric.unit, metric.meaning] for metric in METRICS.values()]
-        screen(no_color=False).print(listing(["metric", "unit", "meaning"], rows))
+        rows = [[one.name, one.of + ", probe" * one.paired, one.unit, one.meaning] for one in METRICS.values()]
+        screen(no_color=False).print(listing(["metric", "of", "unit", "meaning"], rows))
         raise typer.Exit
 
 

@@ -17,8 +17,11 @@ from icshift.cli.check import check
 from icshift.cli.demo import demo
 from icshift.cli.export import export
 from icshift.cli.info import info
+from icshift.cli.landscape import landscape
+from icshift.cli.path import path
 from icshift.cli.report import report
 from icshift.cli.run import run
+from icshift.cli.selfcheck import selfcheck
 from icshift.cli.shift import shift
 from icshift.cli.units import units
 from icshift.errors import IcshiftError
@@ -32,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command(context_settings={"allow_interspersed_args": False})(run)  # What follows SCRIPT is the script's own.
-for command in (demo, info, report, units, export, check, analyze, shift):
+for command in (demo, info, report, units, path, export, check, analyze, shift, landscape, selfcheck):
     app.command()(command)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from icshift.cli import options
 from icshift.cli.info import coverage
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from icshift.analysis.metrics import Metric
     from icshift.run import Run
 
 
@@ -40,25 +41,60 @@ def report(
     table = summary(opened, metric_name=metric, reference=reference, phase=phase, sites=site).head(top)
     if json:
         rows = [{key: row[key] for key in row if row[key] is not None} for row in table.to_dict(orient="records")]
-        print_text(to_json({"run": str(run), "metric": metric, "reference": reference, "sites": rows}))
+        found = {"run": str(run), "metric": metric, "reference": reference, "sites": rows}
+        print_text(to_json({**found, **_with_gradients(opened)}))
         return
     console = screen(no_color=no_color)
-    print_report(console, opened, table, metric_named(metric).meaning)
+    print_report(console, opened, table, metric_named(metric))
+    print_gradients(console, opened)
     if not quiet:
         console.print(_next_step(opened, table), style="dim", soft_wrap=True)
 
 
-def print_report(console: Console, run: Run, table: pd.DataFrame, meaning: str) -> None:
+def print_report(console: Console, run: Run, table: pd.DataFrame, metric: Metric) -> None:
     """Heading, table and what one must know to read it."""
     from icshift.reports.terminal import distribution_table, report_table
 
     console.print(heading(run, table), style="bold", soft_wrap=True)
     compared = "window" in table and table["window"].notna().any()
     console.print(report_table(table, wide=console.width >= 100) if compared else distribution_table(table))
-    for line in _notes(run, table, meaning):
+    for line in _notes(run, table, metric):
         console.print(line, style="dim", highlight=False)
     if missed := coverage(run):
         console.print(missed, style="yellow", soft_wrap=True)
+
+
+def print_gradients(console: Console, run: Run) -> None:
+    """What was measured with gradients, apart from drift: these are other definitions of the shift."""
+    from icshift.analysis.gradients import gradient_shift_summary, landscape_summary
+    from icshift.reports.gradients import gradient_shift_table, landscape_lines
+
+    shift, around = gradient_shift_summary(run), landscape_summary(run)
+    if len(shift):
+        from icshift.format import GRADIENT_SHIFT
+
+        counted = run.manifest["measured"][GRADIENT_SHIFT]["counted"]
+        console.print("\nGradient shift (Santurkar et al. 2018, Def. 2.1)", style="bold")
+        console.print(gradient_shift_table(shift))
+        for line in (
+            f"Medians of {shift['n'].max()} steps. G: a layer's gradient; G′: what the step of the layers before it "
+            f"makes of it; relative: ‖G−G′‖ over ‖G‖. Counted of each layer: {counted} parameters.",
+            "Drift is another definition of the shift; the two may disagree.",
+        ):
+            console.print(line, style="dim", highlight=False)
+    if around:
+        console.print("\nLandscape along the gradient (Santurkar et al. 2018, Fig. 4)", style="bold")
+        for line in landscape_lines(around):
+            console.print(line, soft_wrap=True)
+        console.print(f"Medians of {around['n']} steps; lr {around['rate']:g} at the last of them.", style="dim")
+
+
+def _with_gradients(run: Run) -> dict[str, Any]:
+    from icshift.analysis.gradients import gradient_shift_summary, landscape_summary
+
+    shift, around = gradient_shift_summary(run), landscape_summary(run)
+    found: dict[str, Any] = {"gradient_shift": shift.to_dict(orient="records")} if len(shift) else {}
+    return {**found, "landscape": around} if around else found
 
 
 def heading(run: Run, table: pd.DataFrame) -> str:
@@ -73,15 +109,18 @@ def heading(run: Run, table: pd.DataFrame) -> str:
     return f"{run.path} · {run.manifest['model']} · phase {phase} · {what}{state}"
 
 
-def _notes(run: Run, table: pd.DataFrame, meaning: str) -> list[str]:
+def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
     if "window" not in table or not table["window"].notna().any():
         return [
             "One window leaves nothing to compare: this is its distribution, medians over units. "
             "Drift needs two windows of a phase."
         ]
     first = table.dropna(subset=["window"]).iloc[-1]
-    notes = [f"drift: {first['metric']}, median over units. {meaning}."]
-    if first["paired"]:
+    over = "of the site as a whole" if metric.of == "site" else "median over units"
+    notes = [f"drift: {metric.name}, {over}. {metric.meaning}."]
+    if metric.paired:
+        notes += _of_rows(table, metric)
+    elif first["paired"]:
         notes.append(
             f"Paired: the same inputs in every window, {first['n']:,} values a unit, so there is no sampling noise."
         )
@@ -91,7 +130,7 @@ def _notes(run: Run, table: pd.DataFrame, meaning: str) -> list[str]:
             "moved: units beyond it (FDR 5 %)."
         )
     errors = table["error"].dropna()
-    if len(errors):
+    if len(errors) and not metric.paired:
         notes.append(
             f"Sketch error of a drift: at most {errors.median():.2g} (median bound); "
             f"of a rank: {100 * first['rank_error']:.1f} %."
@@ -104,6 +143,24 @@ def _notes(run: Run, table: pd.DataFrame, meaning: str) -> list[str]:
     stride = int(run.manifest.get("step_stride", 1))
     if stride > 1:
         notes.append(f"The step series keeps every {stride}th step; windows are of all steps.")
+    return notes
+
+
+def _of_rows(table: pd.DataFrame, metric: Metric) -> list[str]:
+    """What one must know of a metric that compares the same examples in both windows."""
+    compared = table.dropna(subset=["window"])
+    rows, wide = int(compared["rows"].median()), int(compared["units"].max())
+    notes = [f"n = {rows:,} activations a unit of the probe, the same ones in both windows."]
+    notes += [metric.caveat] if metric.caveat else []
+    if metric.name == "cka_distance":
+        unrelated = rows / (rows + wide)
+        notes.append(
+            f"Biased: {rows:,} rows that have nothing to do with each other show about {unrelated:.2f} of 1 "
+            f"in {wide:,} units (the most here)."
+        )
+    if metric.error is not None:
+        error = compared["error"].max()
+        notes.append(f"Off by {error:.2g} at most by its choice of directions (2 standard errors, the largest site's).")
     return notes
 
 

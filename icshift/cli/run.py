@@ -101,7 +101,7 @@ def _number(samples: str) -> int:
 
 def _make_room(target: Path, *, force: bool) -> None:
     """Refuse, or with `force` delete, runs that are there already; nothing else is ever deleted."""
-    from icshift.run import is_run
+    from icshift.format import is_run
 
     if target.exists() and not target.is_dir():
         raise RunError(f"{target} is a file: the runs go into a directory, choose another with -o")

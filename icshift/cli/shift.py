@@ -87,7 +87,7 @@ def shift(
     from icshift.cli.output import print_text, write_file
     from icshift.reports.tabular import as_csv, to_json
 
-    metric_named(metric)
+    metric_named(metric, among="data sets")
     kept = models.samples_of(samples)
     _refuse(output, csv, json=json, force=force)
     found, built, notes = _load(checkpoint, model, model_arg, partial=partial, unsafe=unsafe_pickle)

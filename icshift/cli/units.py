@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
 
-    from icshift.run import Run, Site
+    from icshift.format import Site
+    from icshift.run import Run
 
 
 def units(
@@ -58,10 +59,12 @@ def units(
     if json:
         print_text(to_json({"run": str(run), "site": site, "metric": metric, "units": shown.to_dict(orient="records")}))
         return
+    from icshift.analysis.metrics import metric as metric_named
     from icshift.reports.terminal import units_table
 
     console = screen(no_color=no_color)
     first = shown.iloc[0]
+    kind = "paired" if metric_named(metric).paired else "sampled"
     against = f"against {first['reference']}" if first["reference"] else "with nothing to compare"
     console.print(
         f"{run} · site {site} ({chosen.type}) · phase {first['phase']} · window {first['name']} {against}",
@@ -70,7 +73,7 @@ def units(
     )
     console.print(units_table(shown, metric))
     console.print(
-        f"{len(shown)} of {len(table)} units, n = {int(first['n']):,} sampled activations each; "
+        f"{len(shown)} of {len(table)} units, n = {int(first['n']):,} {kind} activations each; "
         "mean, sd and percentiles of the window. * moved beyond noise (FDR 5 %), ≈ near-constant.",
         style="dim",
     )
@@ -85,7 +88,7 @@ def most_drifting(run: Run, site: Site, metric: str, reference: str, phase: str 
     import numpy as np
 
     from icshift.analysis.drift import default_phase, drift
-    from icshift.run import kept_units
+    from icshift.format import kept_units
 
     name = default_phase(run) if phase is None else run.phase(phase)
     windows = run.windows()
@@ -94,6 +97,7 @@ def most_drifting(run: Run, site: Site, metric: str, reference: str, phase: str 
         from icshift.errors import SelectionError
 
         raise SelectionError(f"site {site.name} has nothing recorded in phase {name}; phases: {', '.join(run.phases)}")
+    _refuse_without_units(run, site, metric, reference, name)
     compared = drift(run, metrics=(metric,), reference=reference, phase=phase, sites=[site.name])
     index = compared["window"].max() if len(compared) else here["window"].max()
     distribution = here[here["window"] == index].drop(columns=["phase", "site", "window"])
@@ -106,10 +110,26 @@ def most_drifting(run: Run, site: Site, metric: str, reference: str, phase: str 
     return blank.assign(moved=False, near_constant=False, n=blank["sampled"])
 
 
+def _refuse_without_units(run: Run, site: Site, metric: str, reference: str, phase: str) -> None:
+    """Raise `SelectionError` for metrics that units do not have, or not in this phase."""
+    from icshift.analysis.drift import by_site, refuse_unpaired
+    from icshift.analysis.metrics import metric as metric_named
+    from icshift.errors import SelectionError
+
+    one = metric_named(metric)
+    if one.of == "site":
+        raise SelectionError(
+            f"{metric} is of a site as a whole, its units have none: "
+            f"icshift report {run.path} --metric {metric} --phase {phase} --site {quote(site.name)} shows it"
+        )
+    for _, comparisons in by_site(run, reference=reference, phase=phase, sites=[site.name]):
+        refuse_unpaired(one, run, phase, comparisons[-1:])
+
+
 def unit_series(run: Run, site: Site, unit: int, phase: str | None) -> pd.DataFrame:
     """The step series of one unit. Raises `SelectionError` for a unit or phase that has none."""
     from icshift.errors import SelectionError, unknown
-    from icshift.run import kept_units
+    from icshift.format import kept_units
 
     known = kept_units(site)
     if unit not in known:

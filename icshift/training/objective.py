@@ -1,12 +1,14 @@
 """A loss as a function of the parameters alone: the same examples, draws and buffers whenever it is computed.
 
 Measurements compute a loss many times, at parameters near those of the training. Every time its closures start from the
-buffers and the random states that were there when the objective was made, so that dropout drops the same units and
-nothing that a forward leaves behind reaches the next one, or the training. `.grad` is never touched.
+buffers, the attributes of modules and the random states that were there when the objective was made, so that dropout
+drops the same units and nothing that a forward leaves behind reaches the next one, or the training. `.grad` is never
+touched.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +29,8 @@ class Objective:
     """The mean of what `closures` give, weighted by `weights` (equal ones by default).
 
     The mode of the model is for the closures, or for the caller: batch normalisation in training mode makes the loss
-    a function of all examples of a closure's batch together. Raises `MeasurementError` where a closure gives no loss.
+    a function of all examples of a closure's batch together. Raises `MeasurementError` where a closure gives no loss
+    or goes backward itself, and for a model that is not initialised yet.
     """
 
     def __init__(
@@ -35,8 +38,11 @@ class Objective:
     ) -> None:
         self.model = model
         self._closures = [closures] if callable(closures) else list(closures)
-        sizes = np.ones(len(self._closures)) if weights is None else np.asarray(weights, float)
-        self._weights = [float(weight) for weight in sizes / sizes.sum()]
+        self._weights = _shares(weights, len(self._closures))
+        if lazy := [name for name, parameter in model.named_parameters() if is_lazy(parameter)]:
+            raise MeasurementError(
+                f"{', '.join(lazy[:8])} are not initialised yet: send a batch through the model first"
+            )
         self._moment = _Moment(model)
 
     def loss(self) -> float:
@@ -62,7 +68,7 @@ class Objective:
         total: list[Tensor] = []
         with self._moment.relived(self.model):
             for closure, weight in zip(self._closures, self._weights, strict=True):
-                with torch.set_grad_enabled(needs_gradients):
+                with torch.set_grad_enabled(needs_gradients), _grads_aside(self.model):
                     terms = of(_checked(closure(), needs_gradients=needs_gradients))
                 terms = [weight * term.detach() for term in terms]
                 total = [a + b for a, b in zip(total, terms, strict=True)] if total else terms
@@ -96,17 +102,72 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def norm(tensors: Sequence[Tensor]) -> float:
     """Euclidean norm of all entries together, in double precision."""
-    return float(torch.stack([tensor.detach().double().norm() for tensor in tensors]).norm()) if tensors else 0.0
+    return math.sqrt(dot(tensors, tensors))
 
 
 def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
     """Inner product of all entries together, in double precision."""
-    return float(sum((x.detach().double() * y.detach().double()).sum() for x, y in zip(a, b, strict=True)))
+    return float(sum(float((x.detach().double() * y.detach().double()).sum()) for x, y in zip(a, b, strict=True)))
+
+
+def gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor | None]:
+    """Gradients of a loss through its graph, None for parameters that are not in it; `.grad` stays as it is."""
+    if not parameters:
+        return []
+    try:
+        found = torch.autograd.grad(loss, list(parameters), allow_unused=True)
+    except RuntimeError as error:
+        raise MeasurementError(f"the gradients of the closure's loss cannot be computed: {error}") from error
+    if any(gradient is None for gradient in found) and _HIDES in _nodes(loss):
+        raise MeasurementError("reentrant checkpoints hide parameters from the loss: give them use_reentrant=False")
+    return list(found)
 
 
 def _gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-    found = torch.autograd.grad(loss, list(parameters), allow_unused=True)
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+    found = gradients(loss, parameters)
+    dense = [g.to_dense() if g is not None and g.is_sparse else g for g in found]  # Sparse embeddings'.
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, dense, strict=True)]
+
+
+_HIDES = "CheckpointFunctionBackward"
+
+
+def _nodes(loss: Tensor) -> set[str]:
+    """Names of the operations in the graph of a loss."""
+    waiting, met = [loss.grad_fn], {None, loss.grad_fn}
+    while waiting:
+        node = waiting.pop()
+        fresh = {one for one, _ in node.next_functions} - met if node is not None else set()
+        met |= fresh
+        waiting += fresh
+    return {node.name() for node in met if node is not None}
+
+
+def _shares(weights: Sequence[float] | None, closures: int) -> list[float]:
+    sizes = np.ones(closures) if weights is None else np.asarray(weights, float)
+    if not closures:
+        raise MeasurementError("there is no closure: expected at least one that computes a loss")
+    if sizes.shape != (closures,) or not np.isfinite(sizes).all() or (sizes < 0).any() or not sizes.any():
+        raise MeasurementError(f"weights are {sizes.tolist()}: expected {closures}, none negative, their sum above 0")
+    return [float(share) for share in sizes / sizes.sum()]
+
+
+@contextmanager
+def _grads_aside(model: nn.Module) -> Iterator[None]:
+    """Keeps `.grad` out of the reach of what runs within; raises `MeasurementError` if that goes backward."""
+    before = [(parameter, parameter.grad) for parameter in model.parameters()]
+    for parameter, _ in before:
+        parameter.grad = None
+    try:
+        yield
+    finally:
+        found = any(parameter.grad is not None for parameter, _ in before)
+        for parameter, gradient in before:
+            parameter.grad = gradient
+        if found:
+            raise MeasurementError(
+                "the closure calls backward(): expected one that computes the loss and gives it back"
+            )
 
 
 def _checked(loss: object, *, needs_gradients: bool) -> Tensor:
@@ -122,10 +183,11 @@ def _checked(loss: object, *, needs_gradients: bool) -> Tensor:
 
 
 class _Moment:
-    """Buffers and random states as they are now."""
+    """Buffers, modules' attributes (all but their mode) and random states as they are now."""
 
     def __init__(self, model: nn.Module) -> None:
         self._buffers = [(b, b.detach().clone()) for b in model.buffers() if not is_lazy(b)]
+        self._attributes = [(vars(m), {k: v for k, v in vars(m).items() if k != "training"}) for m in model.modules()]
         self._torch = torch.get_rng_state()
         self._devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
         self._python, self._numpy = random.getstate(), np.random.get_state()
@@ -134,8 +196,12 @@ class _Moment:
     def relived(self, model: nn.Module) -> Iterator[None]:
         """Puts the model there within, and back where it was afterwards."""
         with undisturbed(model):
+            for place, attributes in self._attributes:
+                place.update(attributes)
             for buffer, value in self._buffers:
-                buffer.detach().copy_(value)
+                if buffer.shape != value.shape:
+                    buffer.resize_(value.shape)
+                buffer.data.copy_(value)  # `.data`: a graph that waits for its backward may hold the buffer.
             torch.set_rng_state(self._torch)
             if self._devices:
                 torch.cuda.set_rng_state_all(self._devices)

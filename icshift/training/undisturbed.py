@@ -40,7 +40,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
             for buffer, value in buffers:
                 if buffer.shape != value.shape:
                     buffer.resize_(value.shape)
-                buffer.detach().copy_(value)
+                buffer.data.copy_(value)  # `.data`: a graph that waits for its backward may hold the buffer.
 
 
 @contextmanager

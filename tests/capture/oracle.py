@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from icshift.capture.recorder import Recorder
-from icshift.run import Run, Site, kept_units
+from icshift.format import Site, kept_units
+from icshift.run import Run
 from tests.capture.zoo_models import Specimen
 
 QUANTILES = {"q05": 0.05, "q15": 0.15, "q50": 0.5, "q85": 0.85, "q95": 0.95}

@@ -17,7 +17,8 @@ from torch.func import vmap
 from icshift.capture.recorder import Recorder
 from icshift.capture.sites import Sites
 from icshift.errors import RecordingError
-from icshift.run import Run, Site
+from icshift.format import Site
+from icshift.run import Run
 from tests.capture.oracle import assert_moments, assert_step
 from tests.capture.test_sites import ledger, record
 

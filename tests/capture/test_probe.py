@@ -12,9 +12,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import icshift
+from icshift.capture.data import Data
 from icshift.capture.probe import Probe
 from icshift.capture.recorder import Recorder
+from icshift.capture.replayer import Replayer
 from icshift.capture.sites import Sites
+from icshift.distribution import PAIRED
 from icshift.errors import RecordingError
 from icshift.run import Run
 from icshift.training.undisturbed import undisturbed
@@ -34,7 +38,7 @@ def assert_same_distribution(run: Run, phase: str, site: str) -> None:
     first, *others = (run.distribution(phase, site, window.index) for window in run.window_list)
     assert others
     for other in others:
-        for name in ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "values"):
+        for name in ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "values", "paired"):
             np.testing.assert_array_equal(getattr(first, name), getattr(other, name), err_msg=f"{site} {name}")
 
 
@@ -136,6 +140,101 @@ def test_a_probe_is_replayed_at_the_end_of_every_window_and_makes_no_step(tmp_pa
     rehearsal_train_train_probe = oracle.steps[0]
     assert len(rehearsal_train_train_probe["4"]) == 1
     assert_moments(run.distribution("probe", "4", 1), by_unit(oracle.steps[0]["4#4"], run.site("4")))
+
+
+class Coded(nn.Module):
+    """Two convolutions that keep what tells an activation's place, and a third site of other places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(1, 4, 1), nn.Conv2d(4, 2, 1)
+        self.head = nn.Linear(2, 3)
+        with torch.no_grad():
+            for conv in (self.one, self.two):
+                conv.weight.zero_()
+                conv.weight[:, 0], conv.bias[:] = 1, torch.arange(len(conv.bias)).float() * 1e6
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.two(self.one(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("batch_size", [7, 20, 50])
+@pytest.mark.parametrize("max_units", [2, 100])
+def test_paired_rows_are_the_same_places_in_every_window_site_and_phase(
+    batch_size: int, max_units: int, tmp_path: Path
+) -> None:
+    model, inputs = Coded(), torch.arange(50.0 * 36).reshape(50, 1, 6, 6)
+    probe = Probe(inputs, batch_size=batch_size, train_mode=True)
+    with Recorder(model, tmp_path / "run", sites=Sites("*", max_units=max_units), probe=probe) as recorder:
+        for _ in range(3):
+            model(torch.randn(5, 1, 6, 6))
+            recorder.epoch()
+            with torch.no_grad():
+                model.two.bias += 1
+    run = Run(tmp_path / "run")
+    places = run.distribution("probe", "one", 1).paired
+    kept = np.array(run.site("one").kept or range(4))
+    assert places.shape == (min(max_units, 4), PAIRED)
+    np.testing.assert_array_equal(places - 1e6 * kept[:, None], places[:1] - 1e6 * kept[0] + 0 * places)
+    of_batch = np.bincount(((places[0] - 1e6 * kept[0]) // (36 * batch_size)).astype(int))
+    assert len(of_batch) == probe.forwards
+    assert max(of_batch) - min(of_batch) <= 1
+    for window in (1, 2, 3):
+        for phase in ("probe", "probe-train"):
+            np.testing.assert_array_equal(run.distribution(phase, "one", window).paired, places)
+            np.testing.assert_array_equal(
+                run.distribution(phase, "two", window).paired[0] - (window - 1), places[0] - 1e6 * kept[0]
+            )
+            assert run.distribution(phase, "head", window).paired.shape[1] == 50
+        assert run.distribution("train", "one", window).paired is None
+
+
+def test_paired_rows_are_the_activations_in_order_and_move_with_the_parameters(tmp_path: Path) -> None:
+    model, inputs = nn.Linear(4, 3), torch.randn(40, 4)
+    inputs[7, 2] = torch.nan
+    expected = []
+    with Recorder(model, tmp_path / "run", probe=Probe(inputs, batch_size=16)) as recorder:
+        for _ in range(2):
+            model(torch.randn(8, 4))
+            recorder.epoch()
+            with torch.no_grad():
+                expected.append(nn.functional.linear(inputs, model.weight, model.bias).numpy().T)
+                model.weight += 0.1 * torch.randn(3, 4)
+    run = Run(tmp_path / "run")
+    for window in (1, 2):
+        found = run.distribution("probe", "(model)", window).paired
+        np.testing.assert_allclose(found, expected[window - 1], rtol=1e-5, atol=1e-6)
+        assert np.isnan(found[:, 7]).all()
+    moved = icshift.open(tmp_path / "run").drift("displacement", phase="probe")
+    np.testing.assert_allclose(moved["value"], np.nanmean(np.abs(expected[1] - expected[0]), axis=1), rtol=1e-5)
+    assert moved["n"].tolist() == [39] * 3
+
+
+def test_paired_rows_are_in_the_precision_of_the_activations(tmp_path: Path) -> None:
+    for dtype, expected in ((torch.float64, np.float64), (torch.bfloat16, np.float32)):
+        model, inputs = nn.Linear(4, 3, dtype=dtype), torch.randn(2, 400, 4, dtype=dtype)
+        with Recorder(model, tmp_path / str(dtype), probe=inputs) as recorder:
+            model(inputs)
+            recorder.epoch()
+        found = Run(tmp_path / str(dtype)).distribution("probe", "(model)", 1).paired
+        assert (found.dtype, found.shape) == (expected, (3, PAIRED))
+        every = {tuple(row) for row in model(inputs).detach().double().reshape(-1, 3).tolist()}
+        assert {tuple(row) for row in found.T.astype(float).tolist()} <= every
+
+
+def test_a_replayed_model_has_the_same_paired_rows_whatever_the_phase(tmp_path: Path) -> None:
+    model, inputs = Coded().eval(), torch.arange(50.0 * 36).reshape(50, 1, 6, 6)
+    batches = tuple(((part,), {}) for part in inputs.split(20))
+    with Replayer(model, Sites(None), 64) as replayer:
+        replayer.replay(Data("data", batches, 50, 0), "probe")
+        replayer.replay(Data("data", batches, 50, 0), "probe-precise")
+        seen = {(phase, site.name): one for (phase, site), one in replayer.taken().items()}
+    with Recorder(model, tmp_path / "run", probe=Probe(inputs, batch_size=20)) as recorder:
+        model(inputs[:5])
+        recorder.epoch()
+    recorded = Run(tmp_path / "run").distribution("probe", "one", 1).paired
+    for phase in ("probe", "probe-precise"):
+        np.testing.assert_array_equal(seen[phase, "one"].paired, recorded)
 
 
 class TwoInputs(nn.Module):

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from icshift.capture import recorder as module
+from icshift.capture import journal as module
 from icshift.capture.recorder import Recorder
 from icshift.errors import RecordingError, RunError
 from icshift.run import Run
@@ -143,13 +143,14 @@ def test_when_it_was_flushed_changes_no_step_and_no_window_beyond_its_stated_err
 KILLED = """
 import os, signal, sys, torch
 from torch import nn
-from icshift.capture import recorder as module
+from icshift.capture import journal as module
+from icshift.capture.recorder import Recorder
 
 torch.set_num_threads(1)
 module.FLUSH_SECONDS, module._SNAPSHOT_SHARE = 0.0, 1e9
 model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-with module.Recorder(model, sys.argv[1]) as recorder:
+with Recorder(model, sys.argv[1]) as recorder:
     for step in range(10):
         model(torch.randn(5, 4)).sum().backward()
         optimizer.step()

@@ -13,8 +13,8 @@ import pytest
 import icshift
 from icshift.analysis.drift import COLUMNS
 from icshift.analysis.metrics import METRICS
+from icshift.format import Site, Window
 from icshift.recording import Recording
-from icshift.run import Site, Window
 from tests.recorded import distribution
 
 
@@ -138,7 +138,8 @@ def test_export_of_all_metrics(two_windows, tmp_path):
     table = pd.read_csv(tmp_path / "all.csv")
     assert set(table["metric"]) == set(METRICS)
     assert set(table["site"]) == {"fc2"}
-    assert len(table) == 3 * len(METRICS)
+    assert len(table) == sum(1 if one.of == "site" else 3 for one in METRICS.values())
+    assert table["value"].isna().tolist() == table["metric"].map(lambda name: METRICS[name].paired).tolist()
 
 
 def test_export_of_one_window_has_its_header(one_window, tmp_path):

@@ -8,7 +8,7 @@ from icshift.capture.moments import moments
 from icshift.capture.sampler import Sampler
 from icshift.capture.workspace import Workspace
 from icshift.distribution import EXACT
-from icshift.run import STEP_QUANTILES
+from icshift.format import STEP_QUANTILES
 from tests import laws
 from tests.recorded import accumulator, distribution, joined, observe, step_rows
 from tests.zoo_distributions import FINITE, ZOO, draw, scale
@@ -239,3 +239,20 @@ def test_one_step_leaves_the_other_half_empty():
     assert odd.sampled.tolist() == [30, 30, 30]
     assert even.sampled.tolist() == [0, 0, 0]
     assert even.values.shape == (3, 0)
+
+
+def test_paired_rows_are_kept_in_order_until_the_window_ends():
+    one = accumulator(3, paired=True)
+    values = draw("with_nan", 12)
+    for part in np.split(values, 3, axis=1):
+        rows = torch.from_numpy(part.T.astype(np.float32))
+        one.pair(rows)
+        observe(one, part)
+        one.tick(0)
+        rows.fill_(7)
+    np.testing.assert_array_equal(one.distribution().paired, values.astype(np.float32))
+    np.testing.assert_array_equal(one.distribution().paired, values.astype(np.float32))
+    one.restart(np.random.default_rng(5))
+    observe(one, values)
+    one.tick(0)
+    assert one.distribution().paired is None

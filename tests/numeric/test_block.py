@@ -5,7 +5,7 @@ import pytest
 
 from icshift.capture.block import measure, sort, step_quantiles
 from icshift.capture.workspace import Workspace
-from icshift.run import STEP_QUANTILES
+from icshift.format import STEP_QUANTILES
 from tests.zoo_distributions import BROKEN, FINITE, ZOO, draw, scale
 
 

@@ -1,4 +1,4 @@
-"""Small trainings on scikit-learn's digits, in the setting of theory.md, R10 and R11."""
+"""Small trainings on scikit-learn's digits: batch norm early in a training, and images that are corrupted."""
 
 from functools import cache
 

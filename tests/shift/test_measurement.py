@@ -1,4 +1,4 @@
-"""What a model shows of two data sets: against SciPy, R11, and what is said of it."""
+"""What a model shows of two data sets: against SciPy, and what is said of it."""
 
 import copy
 
@@ -149,7 +149,7 @@ def test_batches_as_they_come_are_measured_as_arrays_are(tmp_path, dimmed):
 
 @pytest.mark.parametrize("corruption", CORRUPTIONS)
 def test_severity_is_ordered_within_a_corruption(corruption, tmp_path):
-    """R11: the source-normalised distance orders severity, in every layer, and so does the drift."""
+    """The source-normalised distance orders severity, in every layer, and so does the drift."""
     corrupt, levels = CORRUPTIONS[corruption]
     model = trained()
     runs = [Measured(tmp_path / "clean", model, training(), held_out())]
@@ -166,7 +166,7 @@ def test_severity_is_ordered_within_a_corruption(corruption, tmp_path):
 
 @pytest.mark.parametrize(("corruption", "recovers"), [("contrast", True), ("brightness", True), ("noise", False)])
 def test_adapting_undoes_affine_shifts_alone(corruption, recovers):
-    """R11: adapted accuracy recovers for affine shifts; noise is not undone."""
+    """Adapted accuracy recovers for affine shifts; noise is not undone."""
     corrupt, levels = CORRUPTIONS[corruption]
     model = trained()
     clean, corrupted = accuracy(model), corrupt(held_out(), levels[-1])
@@ -178,7 +178,7 @@ def test_adapting_undoes_affine_shifts_alone(corruption, recovers):
 
 
 def test_running_statistics_are_stale_early_and_not_later(tmp_path):
-    """R10: 1.5 at step 5, 0.04 from step 50 on."""
+    """1.5 at step 5, 0.04 from step 50 on."""
     early, later = (Measured(tmp_path / str(step), trained(step), training(), held_out()) for step in (5, 400))
     for layer in ("norm1", "norm2", "norm3"):
         assert early.layers[layer].staleness.value > 1

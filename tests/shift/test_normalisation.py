@@ -22,7 +22,7 @@ def test_a_shift_counts_in_sd_of_the_source():
 
 
 def test_it_is_the_general_formula_for_diagonal_covariances():
-    """W~^2 = (mu_t-mu_s)' S_s^-1 (mu_t-mu_s) + D + Tr(S_s^-1 S_t) - 2 Tr((S_s^-1 S_t)^1/2), theory.md 5."""
+    """W~^2 = (mu_t-mu_s)' S_s^-1 (mu_t-mu_s) + D + Tr(S_s^-1 S_t) - 2 Tr((S_s^-1 S_t)^1/2) (Schneider et al. 2020)."""
     other, spread = random.normal(size=30), random.uniform(0.5, 2, 30)
     source, target = np.diag(SD**2), np.diag(spread**2)
     ratio = np.linalg.inv(source) @ target

@@ -1,4 +1,4 @@
-"""Precise statistics of batch normalisation: what they are, what they leave alone, and R10."""
+"""Precise statistics of batch normalisation: what they are, what they leave alone."""
 
 import copy
 import random
@@ -263,7 +263,7 @@ def test_a_watch_counts_forwards():
 
 
 def test_precise_statistics_are_better_early_and_the_same_later():
-    """R10: at step 5 accuracy 0.403 with running and 0.602 with precise statistics, equal from step 50."""
+    """at step 5 accuracy 0.403 with running and 0.602 with precise statistics, equal from step 50."""
     with_running, with_precise = {}, {}
     for step in (5, 400):
         model = trained(step)

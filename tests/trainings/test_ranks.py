@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,10 @@ def assert_same_training(found, expected, steps):
     assert [(site.type, site.units, site.axis) for site in found.sites] == [
         (site.type, site.units, site.axis) for site in expected.sites
     ]
-    assert found.window_list == expected.window_list
+    for window, other in zip(found.window_list, expected.window_list, strict=True):
+        # Sharded parameters are not followed.
+        change = None if window.parameter_change is None else pytest.approx(other.parameter_change, rel=1e-5)
+        assert window == replace(other, parameter_change=change)
     assert ledger(found) == ledger(expected)
     assert found.manifest["model"] == expected.manifest["model"]
     for site in SITES:

@@ -1,0 +1,109 @@
+"""What a run on disk is made of: its files, sites and windows. It knows no torch.
+
+Format 1. A run is a directory:
+
+    run.json                      format, created, finished, ranks, versions, model, settings, sites,
+                                  ledger, step_stride, overhead
+    run.rank1.json                the same of process 1, and so on
+    windows/000001.rank0.parquet  one file a window and process; a row a phase, site and unit:
+                                  phase, site, unit, window, count, nonfinite, mean, std, min, max,
+                                  zero_share, sampled, w1_error, rank_error,
+                                  values (list: sorted, of equal weight),
+                                  odd_values, odd_sampled, even_values, even_sampled (the halves of the
+                                  steps, for the noise floor; empty and -1 where there are none),
+                                  paired_values (list: a probe's, the same places in every window, not
+                                  sorted; empty where there are none; older files have no such column).
+                                  The file's metadata, key `icshift`, holds the window as JSON.
+    steps/000000.rank0.parquet    segments of the step series; a row a phase, step, site and unit:
+                                  phase, site, step, unit, count, nonfinite, mean, std, min, max,
+                                  zero_share, q05, q15, q50, q85, q95
+    gradient_shift/, landscape/   segments of these series, where they were measured: a row a measured step
+                                  (and layer), with the columns of `Run.gradient_shift` and `Run.landscape`;
+                                  `measured` in run.json says how
+
+Any Parquet reader takes `windows/` and `steps/` as tables. Steps count from 0, windows from 1.
+Files that begin with a dot are being written and are ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from icshift.distribution import Ints
+
+FORMAT = 1
+MANIFEST = "run.json"
+
+MANIFEST_NAME = re.compile(r"run(?:\.rank([1-9][0-9]*))?\.json")
+PART_NAME = re.compile(r"[0-9]+\.rank(0|[1-9][0-9]*)\.parquet")
+"""Names of the files of all ranks: manifests, and what lies in `windows/` and `steps/`."""
+
+GRADIENT_SHIFT, LANDSCAPE = "gradient_shift", "landscape"
+"""Series of measurements with gradients, and the folders that they are in."""
+
+STEP_QUANTILES = (0.05, 0.15, 0.50, 0.85, 0.95)
+"""Quantiles kept of every step, in columns `QUANTILE_COLUMNS`."""
+
+QUANTILE_COLUMNS = tuple(f"q{round(100 * q):02d}" for q in STEP_QUANTILES)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place in the model whose output is watched.
+
+    `kept` are the recorded units where a site has more than the cap, else None. `normalises` marks
+    normalisation layers, `batch_statistics` those that use the batch's own mean and variance in training.
+    `feeds` are the class names of the activation modules that read this output directly, `follows` is the site
+    whose output a normalisation layer reads.
+    """
+
+    name: str
+    type: str
+    axis: int
+    units: int
+    kept: tuple[int, ...] | None = None
+    normalises: bool = False
+    batch_statistics: bool = False
+    feeds: tuple[str, ...] = ()
+    follows: str | None = None
+
+
+@dataclass(frozen=True)
+class Window:
+    """Consecutive steps summarised together; `closed` is False while it is still being recorded.
+
+    `parameter_change` is the L2 norm of the change of all parameters since the end of the window before (of the first:
+    since the start), None where it is not known.
+    """
+
+    index: int
+    name: str
+    first_step: int
+    last_step: int
+    closed: bool
+    parameter_change: float | None = None
+
+
+def kept_units(site: Site) -> Ints:
+    """Numbers of the recorded units of a site."""
+    return np.arange(site.units) if site.kept is None else np.array(site.kept)
+
+
+def rank_in(name: str, pattern: re.Pattern[str]) -> int | None:
+    """The rank that a file's name tells, or None where it is no such name."""
+    found = pattern.fullmatch(name)
+    return None if found is None else int(found[1] or 0)
+
+
+def is_run(path: Path) -> bool:
+    """Whether a directory holds a run, of this or any other format."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and isinstance(manifest.get("format"), int)

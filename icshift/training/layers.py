@@ -1,0 +1,111 @@
+"""A model's layers in the order in which a forward calls them: what "the layers before this one" means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal, get_args
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from icshift.errors import MeasurementError, SelectionError, unknown
+
+ROOT = "(model)"
+"""Name of the model itself, where it owns parameters."""
+
+Counted = Literal["all", "weights"]
+"""Which parameters of a layer count: all, or only those with two dimensions or more (no bias, no scale, no shift)."""
+
+_PARAMETRIZED = re.compile(r"(^|\.)parametrizations\..*")
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A module that owns trainable parameters itself, and those of them that count.
+
+    What a parametrisation owns (weight norm's scale, LoRA's factors) is its module's.
+    """
+
+    name: str
+    parameters: tuple[nn.Parameter, ...]
+
+
+def in_order(model: nn.Module, forward: Callable[[], object], counted: Counted = "all") -> list[Layer]:
+    """The layers in order of their first call within `forward`, which is called once.
+
+    A module that is not called stands after the one that was registered before it: `out_proj` of attention, which its
+    parent uses without a call, has its place there. A tied parameter belongs to the first layer that has it. No
+    hook remains. Raises `MeasurementError` if nothing counts.
+    """
+    if counted not in get_args(Counted):
+        raise MeasurementError(f"counted is {counted!r}: expected {' or '.join(map(repr, get_args(Counted)))}")
+    owned = _owned(model)
+    layers, taken = [], set[nn.Parameter]()
+    for name in _placed(list(owned), _called(model, list(owned), forward)):
+        own = [p for p in owned[name] if p not in taken and (counted == "all" or p.ndim >= 2)]
+        taken.update(own)
+        if own:
+            layers.append(Layer(name, tuple(own)))
+    if not layers:
+        raise MeasurementError(f"no layer of {type(model).__name__} has trainable parameters that count as {counted!r}")
+    return layers
+
+
+def choose(layers: Sequence[Layer], select: str | Iterable[str] | None = None) -> list[Layer]:
+    """The layers with these names, or matching these globs, in the order they stand in; None for all.
+
+    Raises `SelectionError` if a name or glob matches none.
+    """
+    if select is None:
+        return list(layers)
+    patterns = [select] if isinstance(select, str) else list(select)
+    names = [layer.name for layer in layers]
+    if not patterns:
+        raise SelectionError(f"layers is empty: expected some of {', '.join(names[:12])}, or None for all")
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise unknown("layer", pattern, names)
+    return [layer for layer in layers if any(fnmatchcase(layer.name, pattern) for pattern in patterns)]
+
+
+def _owned(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Trainable parameters by the name of the module that owns them, in order of registration."""
+    owned: dict[str, list[nn.Parameter]] = {}
+    for name, module in model.named_modules():
+        for parameter in module._parameters.values():
+            if parameter is not None and parameter.requires_grad and not is_lazy(parameter):
+                owned.setdefault(_PARAMETRIZED.sub("", name) or ROOT, []).append(parameter)
+    return owned
+
+
+def _called(model: nn.Module, names: Sequence[str], forward: Callable[[], object]) -> list[str]:
+    """Those of the modules that `forward` calls, in order of their first calls."""
+    called: dict[str, None] = {}
+    with ExitStack() as hooks:
+        for name in names:
+            module = model.get_submodule("" if name == ROOT else name)
+            if not isinstance(module, torch.jit.ScriptModule):  # It takes no hooks.
+                hooks.callback(module.register_forward_pre_hook(_noting(name, called)).remove)
+        forward()
+    return list(called)
+
+
+def _noting(name: str, called: dict[str, None]) -> Callable[..., None]:
+    def hook(*_: object) -> None:
+        called.setdefault(name)
+
+    return hook
+
+
+def _placed(registered: Sequence[str], called: Sequence[str]) -> list[str]:
+    """Called modules in order of their calls, each of the others after the one that was registered before it."""
+    placed = list(called)
+    for at, name in enumerate(registered):
+        if name not in called:
+            placed.insert(placed.index(registered[at - 1]) + 1 if at else 0, name)
+    return placed
