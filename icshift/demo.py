@@ -56,9 +56,15 @@ def load_digits() -> Digits:
 
 
 def save_inputs(folder: Path, digits: Digits) -> None:
-    """What commands on saved models are tried with: `probe.npz`, and `dimmed.npz`, test images at half the contrast."""
+    """What commands on saved models are tried with.
+
+    `probe.npz` is of the training images, `dimmed.npz` the test images at half the contrast; `train.npz` has all
+    training images with their classes as targets.
+    """
     np.savez_compressed(folder / "probe.npz", input=digits.train_images[:PROBE_EXAMPLES].numpy())
     np.savez_compressed(folder / "dimmed.npz", input=0.5 * digits.test_images.numpy())
+    images, classes = digits.train_images.numpy(), digits.train_classes.numpy()
+    np.savez_compressed(folder / "train.npz", input=images, target=classes)
 
 
 def network(*, batch_norm: bool, seed: int = 0) -> nn.Sequential:

@@ -44,7 +44,8 @@ def demo(
     for path in paths:
         refuse_existing(path, force=force)
     saved = [path.with_suffix(".pt") for path in paths]
-    _make_room([output / "checkpoints", *saved, output / "probe.npz", output / "dimmed.npz"], force=force)
+    inputs = [output / f"{name}.npz" for name in ("probe", "dimmed", "train")]
+    _make_room([output / "checkpoints", *saved, *inputs], force=force)
     accuracies = train_both(paths, epochs=epochs, force=force, quiet=quiet, no_color=no_color)
     runs = [Run(path) for path in paths]
     import pandas as pd
@@ -56,7 +57,8 @@ def demo(
     console.print()
     console.print(f"Runs {paths[0]} and {paths[1]}, drift of every unit in {table}", soft_wrap=True)
     console.print(
-        f"Saved models in {output / 'checkpoints'}, inputs for these in {output / 'probe.npz'}", soft_wrap=True
+        f"Saved models in {output / 'checkpoints'}, inputs for these in {inputs[0]}, with targets in {inputs[2]}",
+        soft_wrap=True,
     )
     if not quiet:
         console.print(f"Next: icshift report {paths[0]}", style="dim", soft_wrap=True)

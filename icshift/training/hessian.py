@@ -132,15 +132,16 @@ def _second_derivatives(
 def _refuse_dead_ends(gradients: Sequence[Tensor]) -> None:
     """Raises for functions marked `once_differentiable`: torch skips them, and the product would lack their part."""
     nodes = [gradient.grad_fn for gradient in gradients]
-    seen = set(nodes)
+    seen = {None, *nodes}
     while nodes:
         node = nodes.pop()
         if node is None:
             continue
         if node.name() == "torch::autograd::Error":
             raise NotImplementedError("a function is marked once_differentiable")
-        nodes += [following for following, _ in node.next_functions if following not in seen]
-        seen.update(nodes)
+        following = {function for function, _ in node.next_functions} - seen
+        seen |= following
+        nodes += following
 
 
 @contextmanager
@@ -249,8 +250,13 @@ class _Space:
 
     def vector(self, coordinates: Floats) -> list[Tensor]:
         """The vector of length 1 with these coordinates, as tensors like the parameters."""
-        row = torch.from_numpy(coordinates).to(self._rows) @ self._rows[: len(coordinates)]
+        row = self._combined(coordinates[None])[0]
         return self._product.shaped(row / row.norm())
+
+    def _combined(self, coordinates: Floats) -> Tensor:
+        """The vectors with these coordinates, in the rows that have been multiplied: [vectors, size]."""
+        with torch.autocast(self._rows.device.type, enabled=False):
+            return torch.from_numpy(coordinates.copy()).to(self._rows) @ self._rows[: coordinates.shape[1]]
 
     def _expand(self) -> None:
         """Multiplies the rows that have not been yet; what leads out of the space are the next ones."""
@@ -273,7 +279,7 @@ class _Space:
             turn, sizes, leading = np.linalg.svd(_numbers(triangle))
             kept = min(int((sizes > self._rounding).sum()), self._product.size - known)
             new = torch.from_numpy(turn[:, :kept].T.copy()).to(left) @ left.T
-            # Once more after they were scaled to length 1: where little of a product leads out, all of that was rounding.
+            # Once more at length 1: where hardly anything of a product leads out, what did was rounding.
             again = basis @ new.T
             left, triangle = torch.linalg.qr((new - again.T @ basis).T)
         outside = sizes[:kept, None] * leading[:kept]
@@ -290,7 +296,7 @@ class _Space:
         """Keeps the vectors that approximate what is wanted best (thick restart: Wu & Simon 2000)."""
         known, ends = len(self.inside), np.r_[: self._wanted + 2, -2:0]
         kept = ritz.coordinates[:, ends]
-        rows = torch.from_numpy(kept.T.copy()).to(self._rows) @ self._rows[:known]
+        rows = self._combined(kept.T)
         pending = self._rows[known : known + self.width].clone()
         self._rows[: len(rows)], self._rows[len(rows) : len(rows) + self.width] = rows, pending
         self.inside, self.outside = kept.T @ self.inside @ kept, self.outside @ kept
@@ -316,7 +322,7 @@ def _spectrum(product: _Product, space: _Space, ritz: _Ritz, wanted: int, *, con
     return Spectrum(
         eigenvalues=values[:wanted].copy(),
         errors=errors[:wanted].copy(),
-        vectors=[space.vector(column) for column in ritz.coordinates[:, :wanted].T.copy()],
+        vectors=[space.vector(column) for column in ritz.coordinates[:, :wanted].T],
         smallest=float(values[-1]),
         smallest_error=float(errors[-1]),
         condition=float(values[0] / values[-1]) if resolved else float("nan"),

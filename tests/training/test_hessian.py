@@ -380,6 +380,20 @@ def test_sparse_gradients_give_what_dense_ones_give():
     assert found[0].eigenvalues[0] > 0.1
 
 
+def test_autocast_changes_the_products_and_not_the_search():
+    inputs, classes = examples()
+    model = small("plain")
+    objective = Objective(model, lambda: functional.cross_entropy(model(inputs), classes))
+    exactly = hessian(objective, iterations=40)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = hessian(objective, iterations=40)
+    difference = np.abs(found.eigenvalues - exactly.eigenvalues)
+    assert (difference > 1e-5).any()
+    assert (difference < 0.02 * exactly.eigenvalues[0]).all()
+    vectors = np.array([flat(vector) for vector in found.vectors])
+    np.testing.assert_allclose(vectors @ vectors.T, np.eye(5), atol=1e-5)
+
+
 # Mistakes
 
 

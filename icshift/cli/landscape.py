@@ -1,0 +1,368 @@
+"""`icshift landscape`: the loss around saved models, its curvature and its contours."""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from icshift.cli import models, options
+from icshift.errors import ModelError, RunError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from icshift.capture.data import Data
+    from icshift.capture.losses import Loss
+    from icshift.capture.series import Snapshot
+    from icshift.capture.specs import Network
+    from icshift.capture.surface import Surface, Survey
+    from icshift.reports.contour import Panel
+
+
+def landscape(
+    saved: Annotated[
+        list[Path],
+        typer.Argument(metavar="CKPT...", help="A saved model, or several to compare.", show_default=False),
+    ],
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data",
+            help="Inputs with targets: a file of arrays, or package.module:callable.",
+            show_default=False,
+        ),
+    ],
+    loss: Annotated[
+        str,
+        typer.Option(
+            "--loss",
+            metavar="NAME",
+            help="cross_entropy, mse, … as in torch.nn.functional; package.module:function of output and target; "
+            "or own, what the model computes itself.",
+            show_default=False,
+        ),
+    ],
+    model: models.Model = None,
+    model_arg: models.ModelArguments = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            metavar="NAME",
+            help="The array or column that holds the targets; by default target, label, y or class.",
+            show_default=False,
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            "--lr",
+            metavar="RATE",
+            help="The learning rate: with it, λ·lr and the landscape along the gradient.",
+            show_default=False,
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many eigenvalues of the Hessian.")] = 5,
+    plane: Annotated[
+        Literal["hessian", "random", "none"],
+        typer.Option("--slice", help="Plane of the slice: top two eigenvectors, or filter-normalised random ones."),
+    ] = "hessian",
+    radius: Annotated[
+        float, typer.Option("--radius", help="How far the slice goes along either direction, in their lengths.")
+    ] = 1.0,
+    points: Annotated[int, typer.Option("--points", min=3, max=201, help="Points of the slice along either.")] = 21,
+    eval_mode: Annotated[
+        bool, typer.Option("--eval-mode", help="Batch norm by its running averages; else by the batch, as in training.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The slice as data: .csv, .json or .parquet.", show_default=False),
+    ] = None,
+    chart: Annotated[
+        Path | None,
+        typer.Option("--chart", help="Its contours: .html, .svg, .png or .pdf.", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the random directions.")] = 0,
+    batch_size: models.BatchSize = 256,
+    limit: models.Limit = None,
+    device: models.Device = "cpu",
+    dtype: models.Dtype = None,
+    partial: models.Partial = False,
+    unsafe_pickle: models.UnsafePickle = False,
+    json: options.AsJson = False,
+    force: options.Force = False,
+    quiet: options.Quiet = False,
+    no_color: options.NoColor = False,
+) -> None:
+    """Measure the loss around saved models.
+
+    Its curvature (eigenvalues of the Hessian), what steps along the gradient meet, and a slice of it with contours.
+    Of several models all slices lie in the plane of the first, and the report says how the loss moved.
+
+    \b
+    icshift landscape net.pt --model net.py:Net --data train.npz --loss cross_entropy --lr 0.1
+    """
+    from icshift.capture import losses
+    from icshift.capture.saved import find
+    from icshift.capture.series import same_draws, snapshots
+    from icshift.capture.surface import Asked, Survey
+
+    _refuse(output, chart, plane, rate, radius, force=force)
+    measured = losses.loss(loss)
+    if target is not None and not measured.needs_targets:
+        raise ModelError("--loss own takes no --target: the model gets every array that its forward has a name for")
+    found = find(saved)
+    with same_draws():
+        built = models.build(model, model_arg, found[0], partial=partial, unsafe=unsafe_pickle)
+    bar = _bar(quiet=quiet, no_color=no_color)
+    with _as_it_was(built, model), bar:
+        read = _read(data, built, measured, target, (batch_size, limit, device, dtype))
+        waiting = snapshots(found, built, partial=partial, unsafe=unsafe_pickle)
+        notes = [f"{one.name}: {left}" for one in waiting if (left := one.fits(built))]
+        survey = Survey(built, read, measured, Asked(rate, top, plane, radius, points, seed, eval_mode))
+        surfaces = _measured(survey, waiting, bar, points**2 if plane != "none" else 0)
+        about = _about(built, survey, measured, [str(one.path) for one in found], eval_mode=eval_mode)
+    if read.nonfinite:
+        left_out = read.examples - survey.data.examples
+        notes.append(f"{data}: {left_out:,} examples with values that are not finite are left out")
+    _write(surfaces, output, chart, about, force=force)
+    _tell(surfaces, about, notes, (output, chart), json=json, quiet=quiet, no_color=no_color)
+
+
+def _refuse(
+    output: Path | None, chart: Path | None, plane: str, rate: float | None, radius: float, *, force: bool
+) -> None:
+    """What would be refused after much work is refused before it."""
+    from icshift.reports.contour import chart_format
+    from icshift.reports.tabular import by_suffix
+
+    for name, value in (("--lr", rate), ("--radius", radius)):
+        if value is not None and not 0 < value < math.inf:
+            raise typer.BadParameter(f"{name} must be a number above 0, got {value:g}")
+    for path, known in ((output, by_suffix), (chart, chart_format)):
+        if path is None:
+            continue
+        known(path.suffix)
+        if plane == "none":
+            raise typer.BadParameter(f"--slice none makes nothing to write to {path}: take hessian or random")
+        if path.exists() and not force:
+            raise RunError(f"{path} exists and is kept: choose another path, or --force to replace it")
+        if not path.parent.is_dir():
+            raise RunError(f"{path} cannot be written: there is no directory {path.parent}")
+    if output is not None and output == chart:
+        raise typer.BadParameter("--output and --chart are the same file")
+
+
+def _as_it_was(built: Network, spec: str | None) -> Any:
+    """Where the spec names a model, and not what makes one, it is somebody else's."""
+    from icshift.capture.specs import resolve
+    from icshift.training.undisturbed import lent
+
+    return lent(built) if spec is not None and resolve(spec) is built else nullcontext()
+
+
+def _read(data: str, model: Network, loss: Loss, target: str | None, how: tuple[Any, ...]) -> Data:
+    from icshift.capture import labelled
+    from icshift.capture.data import Reading, place
+
+    if not loss.needs_targets:
+        return models.read_data(data, model, *how)
+    reading = Reading(*how)
+    place(model, reading)
+    return labelled.read(data, model, reading, target)
+
+
+def _bar(*, quiet: bool, no_color: bool) -> Progress:
+    from rich.progress import Progress
+
+    from icshift.cli.output import screen
+
+    console = screen(no_color=no_color, stderr=True)
+    return Progress(console=console, transient=True, disable=quiet or not console.is_terminal)
+
+
+def _measured(survey: Survey, waiting: list[Snapshot], bar: Progress, points: int) -> list[Surface]:
+    """Each in turn; what is not the slice counts as a twentieth of it."""
+    others = max(1, points // 20)
+    task = bar.add_task("measuring", total=len(waiting) * (points + 3 * others))
+
+    def after(what: str) -> None:
+        bar.advance(task, 1 if what == "slice" else others)
+
+    return [survey.measure(one.name, one.put, after) for one in waiting]
+
+
+def _about(model: Network, survey: Survey, loss: Loss, paths: list[str], *, eval_mode: bool) -> dict[str, Any]:
+    """What all numbers depend on."""
+    from icshift.capture.surface import normalises_by_batch
+
+    return {
+        "checkpoints": paths,
+        "network": type(model).__name__,
+        "data": survey.data.source,
+        "examples": survey.data.examples,
+        "batches": len(survey.data.batches),
+        "loss_function": loss.name,
+        "batch_norm": None if not normalises_by_batch(model) else "running averages" if eval_mode else "batch",
+    }
+
+
+def _write(
+    surfaces: list[Surface], output: Path | None, chart: Path | None, about: dict[str, Any], *, force: bool
+) -> None:
+    from icshift.cli.output import write_file
+    from icshift.reports.contour import chart_format
+    from icshift.reports.tabular import by_suffix
+
+    if output is not None:
+        write_file(output, by_suffix(output.suffix)(_points(surfaces)), force=force)
+    if chart is not None:
+        told = [_mode(about)]
+        told += ["α, β = 1: as long as the weights"] * (surfaces[0].asked.plane == "random")
+        told += ["each panel has its own lines, colours are shared"] * (len(surfaces) > 1)
+        title = [f"{about['loss_function']} of {about['examples']:,} examples", " · ".join(told)]
+        panels = [_panel(one, surfaces) for one in surfaces]
+        write_file(chart, chart_format(chart.suffix)(panels, _axes(surfaces[0]), title), force=force)
+
+
+def _points(surfaces: list[Surface]) -> pd.DataFrame:
+    """A row a point of a slice, the model itself among them."""
+    import pandas as pd
+
+    rows: list[tuple[str, float, float, float]] = []
+    for one in surfaces:
+        around = one.slice
+        if around is None:
+            continue
+        grid = [
+            (one.name, float(alpha), float(beta), float(around.losses[i, j]))
+            for i, alpha in enumerate(around.first)
+            for j, beta in enumerate(around.second)
+        ]
+        rows += grid if any(a == b == 0 for _, a, b, _ in grid) else [(one.name, 0.0, 0.0, one.loss), *grid]
+    return pd.DataFrame(rows, columns=["model", "alpha", "beta", "loss"])
+
+
+def _panel(one: Surface, surfaces: list[Surface]) -> Panel:
+    """The slice of one model, with the place of the others in the plane of the first."""
+    from icshift.reports.contour import MINIMUM, MODEL, OTHER, Mark, Panel
+
+    around = one.slice
+    assert around is not None
+    marks = [Mark(MODEL, 0.0, 0.0, one.name)]
+    alpha, beta, lowest = around.minimum
+    if math.isfinite(lowest):
+        marks.append(Mark(MINIMUM, alpha, beta, f"minimum {lowest:.3g}"))
+    if one is surfaces[0]:
+        marks += [
+            Mark(OTHER, *other.moved.place, other.name)
+            for other in surfaces
+            if other.moved is not None and other.moved.place is not None
+        ]
+    return Panel(one.name, around.first, around.second, around.losses.T, around.lengths, marks)
+
+
+def _axes(one: Surface) -> tuple[str, str]:
+    if one.asked.plane == "hessian":
+        return "α: distance along the top eigenvector", "β: distance along the second"
+    return "α: along a random direction", "β: along another random direction"
+
+
+def _mode(about: dict[str, Any]) -> str:
+    return {
+        None: "no batch norm",
+        "batch": "batch norm by the batch, as in training",
+        "running averages": "batch norm by its running averages",
+    }[about["batch_norm"]]
+
+
+def _tell(
+    surfaces: list[Surface],
+    about: dict[str, Any],
+    notes: list[str],
+    written: tuple[Path | None, Path | None],
+    *,
+    json: bool,
+    quiet: bool,
+    no_color: bool,
+) -> None:
+    from icshift.cli.output import print_text, screen
+    from icshift.reports.tabular import to_json
+
+    found = [one.as_dict() for one in surfaces]
+    if json:
+        print_text(to_json({**about, "models": found, "notes": notes}))
+        return
+    console = screen(no_color=no_color)
+
+    def lines(texts: list[str], style: str) -> None:
+        for text in texts:
+            console.print(text, style=style, markup=False, soft_wrap=True)
+
+    batches = "one batch" if about["batches"] == 1 else f"{about['batches']} batches"
+    more = f" and {len(surfaces) - 1} more" if len(surfaces) > 1 else ""
+    lines([f"{about['checkpoints'][0]}{more} · {about['network']}, {about['loss_function']}"], "bold")
+    lines([f"{about['examples']:,} examples of {about['data']} in {batches}", f"{_mode(about)}; dropout off"], "")
+    _tables(console, found)
+    lines(_explained(found), "dim")
+    lines(notes, "yellow")
+    lines([f"{what} in {path}" for what, path in zip(("Slice", "Chart"), written, strict=True) if path], "")
+    if not quiet:
+        lines([_next_step(found, written)], "dim")
+
+
+def _tables(console: Console, found: list[dict[str, Any]]) -> None:
+    from icshift.reports.landscape import facts_table, models_table, moved_table
+
+    if len(found) == 1:
+        console.print(facts_table(found[0]))
+        return
+    console.print(models_table(found))
+    console.print(f"How far they are from {found[0]['model']}, and the minima of their slices", style="bold")
+    console.print(moved_table(found))
+
+
+def _explained(found: list[dict[str, Any]]) -> list[str]:
+    """What one must know to read the numbers, and where they are from; at most 80 columns."""
+    first = found[0]
+    lines = ["±: this near lies an eigenvalue (residual of Lanczos, rounding included)."]
+    if first["learning_rate"] is not None:
+        lines += [
+            "λ₁·lr: full-batch trainings tend to 2 and hover there (Cohen et al. 2021).",
+            "g, β: along the gradient, 0.5 to 4 lr (Santurkar et al. 2018, section 3.2).",
+        ]
+    if first["slice"] is not None:
+        lines += _plane_in_words(first["model"] if len(found) > 1 else None, first["slice"])
+    if len(found) > 1:
+        lines.append("cos: of the top eigenvectors, without sign; distance: of trainable parameters.")
+        lines += ["axes: length over width of the contours in that plane."] * (first["slice"] is not None)
+    return lines
+
+
+def _plane_in_words(whose: str | None, around: dict[str, Any]) -> list[str]:
+    size = f"Slice: {around['points']} × {around['points']} points to ±{around['radius']:g} along"
+    of = f" of {whose}" if whose else ""
+    if around["plane"] == "hessian":
+        return [f"{size} the top two eigenvectors{of};", "α, β are distances of the trainable parameters."]
+    return [
+        f"{size} two random directions, seed {around['seed']};",
+        f"1 is as long as the weights{of}, filter by filter (Li et al. 2018).",
+    ]
+
+
+def _next_step(found: list[dict[str, Any]], written: tuple[Path | None, Path | None]) -> str:
+    if found[0]["learning_rate"] is None:
+        return "Next: the same with --lr RATE compares the curvature with steps of the training"
+    if found[0]["slice"] is not None and written[1] is None:
+        return "Next: the same with --chart loss.html draws the contours"
+    if len(found) == 1:
+        return "Next: name another saved model too, and see how the loss moved"
+    around = found[0]["slice"]
+    other = "--slice random" if around is None or around["plane"] == "hessian" else f"--seed {around['seed'] + 1}"
+    return f"Next: the same with {other}: does another plane show the same?"
