@@ -26,7 +26,7 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.S)
 
 
-RUNNING, SAVED, READING = (block.replace("\\\n", "").splitlines() for block in blocks("sh")[-3:])
+RUNNING, SAVED, READING, CHECKING = (block.replace("\\\n", "").splitlines() for block in blocks("sh")[-4:])
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,17 @@ def test_python_runs_and_gives_drift(tmp_path, monkeypatch):
     exec(code, found)
     assert set(found["drift"]["window"]) == {2, 3, 4, 5}
     assert tuple(found["drift"].columns[: len(COLUMNS)]) == COLUMNS
+
+
+def test_gradients_are_measured(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    for code in (blocks("python")[0], blocks("python")[3]):
+        exec(code, found)
+    assert found["shift"]["step"].unique().tolist() == [0, 4, 8, 12]
+    assert found["shift"]["layer"].unique().tolist() == ["0", "2"]
+    assert len(icshift.open("runs/gradients").landscape()) == 4
+    assert found["plane"].losses.shape == (21, 21)
 
 
 class Module(LightningModule):
@@ -107,7 +118,7 @@ def test_a_script_runs(tmp_path):
     assert "Recorded in" in bash(RUNNING[0].replace("run ", "run -f "), tmp_path).stderr
 
 
-@pytest.mark.parametrize("line", [*SAVED, *READING])
+@pytest.mark.parametrize("line", [*SAVED, *READING, *CHECKING])
 def test_commands_run(line, folder):
     done = bash(line, folder)
     assert done.returncode == 0, done.stderr
@@ -115,7 +126,7 @@ def test_commands_run(line, folder):
 
 
 def test_every_command_is_shown():
-    shown = {line.split()[1] for line in (*RUNNING, *SAVED, *READING)} | {"demo"}
+    shown = {line.split()[1] for line in (*RUNNING, *SAVED, *READING, *CHECKING)} | {"demo"}
     listed = subprocess.run([sys.executable, "-m", "icshift", "--help"], capture_output=True, text=True, check=True)
     assert shown == set(re.findall(r"^  (\w+) {2,}", listed.stdout.split("Commands:")[1], re.M))
 
