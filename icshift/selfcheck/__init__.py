@@ -1,0 +1,1 @@
+"""What the literature found, reproduced on this machine, so that the instrument itself is checked."""

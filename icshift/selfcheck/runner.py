@@ -1,0 +1,47 @@
+"""All checks in order, and running them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+
+from icshift.errors import unknown
+from icshift.selfcheck import deep_linear, formulas, landscape, sigmoid, statistics
+from icshift.selfcheck.check import Check, Result, Setting
+
+CHECKS: dict[str, Check] = {
+    check.name: check
+    for check in (
+        *sigmoid.CHECKS,
+        *deep_linear.CHECKS,
+        *landscape.CHECKS,
+        *statistics.CHECKS,
+        *formulas.CHECKS,
+    )
+}
+
+
+def choose(names: Iterable[str] | None) -> list[Check]:
+    """The checks of these names in their order here, all for None. Raises `SelectionError` with near matches."""
+    if names is None:
+        return list(CHECKS.values())
+    wanted = list(names)
+    for name in wanted:
+        if name not in CHECKS:
+            raise unknown("check", name, CHECKS)
+    return [check for name, check in CHECKS.items() if name in wanted]
+
+
+def run(checks: Iterable[Check], setting: Setting, *, before: Callable[[Check], None]) -> Iterator[Result]:
+    """Results as they come; `before` is called before each check. torch gets one thread."""
+    # Steps this small gain nothing from a second thread, and lose much when it is busy.
+    torch.set_num_threads(1)
+    for check in checks:
+        before(check)
+        started = time.perf_counter()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(setting.seed)
+            finding = check.find(setting)
+        yield Result(check, finding, time.perf_counter() - started)
