@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
+from weakref import WeakSet
 
 from torch import nn
 from torch.optim.optimizer import Optimizer
@@ -31,38 +33,43 @@ class _Waiting:
 
 
 class Gradients:
-    """Measures with a model's closures, and hands rows to `keep` under the names of their series.
+    """Measures with a model's closures, at most once a step, and hands rows to `keep` under the names of their series.
 
-    `deaf` makes a block within which no hook of the recorder listens. The first measurement of a kind raises what goes
-    wrong; later ones are given up with a notice, for the training goes on.
+    `optimizers` are those whose learning rate the landscape takes; `deaf` makes a block within which no hook of the
+    recorder listens. What goes wrong is raised until a kind was measured once; after that, the kind is given up with a
+    notice, for the training goes on.
     """
 
     def __init__(
         self,
         model: nn.Module,
+        optimizers: Sequence[Optimizer] | None,
         deaf: Callable[[], AbstractContextManager[None]],
         keep: Callable[[str, Rows], None],
     ) -> None:
         self.settings: dict[str, dict[str, Any]] = {}
         """How each kind was measured."""
         self._model = model
+        self._optimizers = optimizers
         self._deaf = deaf
         self._keep = keep
         self._waiting: _Waiting | None = None
         self._given_up: set[str] = set()
+        self._last: dict[str, int] = {}
+        self._thread = threading.get_ident()
+        _all.add(self)
 
     def before_step(
         self, number: int, closure: Closure, layers: str | Iterable[str] | None, counted: Counted, every: int
     ) -> None:
-        """Take the gradients of step `number`; what it changes is measured by `stepped`."""
-        self.settle()
+        """Take the gradients of step `number`, after `settle`; what the step changes is measured by `stepped`."""
 
         def take() -> None:
             step = Step(Objective(self._model, closure), layers=_listed(layers), counted=counted)
             self._waiting = _Waiting(number, step)
             self.settings[GRADIENT_SHIFT] = {"every": every, "counted": counted, "layers": list(step.layers)}
 
-        self._measure(GRADIENT_SHIFT, take)
+        self._measure(GRADIENT_SHIFT, number, take)
 
     def stepped(self, *, after_forward: bool) -> None:
         """An optimiser has stepped, the first `after_forward` or one that shares its step: what it changed is measured.
@@ -79,37 +86,52 @@ class Gradients:
         def measure() -> None:
             waiting.rows = [{"step": waiting.number, **asdict(layer)} for layer in waiting.step.measure()]
 
-        self._measure(GRADIENT_SHIFT, measure)
+        self._measure(GRADIENT_SHIFT, waiting.number, measure)
 
     def settle(self) -> None:
         """Hand on the rows of the last step, which no optimiser will change any more; forget one that was not taken."""
         if self._waiting is not None and self._waiting.rows is not None:
             self._keep(GRADIENT_SHIFT, self._waiting.rows)
+            self._last[GRADIENT_SHIFT] = self._waiting.number
         self._waiting = None
 
-    def look_around(self, number: int, closure: Closure, rate: float, steps: Sequence[float], every: int) -> None:
-        """Measure the landscape at the parameters before step `number`."""
+    def look_around(
+        self, number: int, closure: Closure, rate: float | None, steps: Sequence[float], every: int
+    ) -> None:
+        """Measure the landscape at the parameters before step `number`; by default at the optimisers' rate."""
 
         def look() -> None:
-            found = asdict(landscape(Objective(self._model, closure), rate, steps=steps))
+            length = _learning_rate(self._optimizers) if rate is None else rate
+            if rate is None and not length:
+                return  # A step that goes nowhere, as the first one of many warm-ups.
+            found = asdict(landscape(Objective(self._model, closure), length, steps=steps))
             del found["points"]
             self._keep(LANDSCAPE, [{"step": number, **found}])
+            self._last[LANDSCAPE] = number
             self.settings[LANDSCAPE] = {"every": every, "steps": [float(step) for step in steps]}
 
-        self._measure(LANDSCAPE, look)
+        self._measure(LANDSCAPE, number, look)
 
-    def _measure(self, kind: str, act: Callable[[], None]) -> None:
-        if kind in self._given_up:
+    def _measure(self, kind: str, number: int, act: Callable[[], None]) -> None:
+        if kind in self._given_up or self._last.get(kind) == number:
             return
         try:
-            with self._deaf():
+            with ExitStack() as unheard:
+                # The closure may call what others record: a GAN's other half, a part of this model.
+                for one in [one for one in _all if one._thread == self._thread]:
+                    unheard.enter_context(one._deaf())
                 act()
         except Exception as error:
-            self._waiting = None
-            self._given_up.add(kind)
+            if kind == GRADIENT_SHIFT:
+                self._waiting = None
             if kind not in self.settings:
                 raise
+            self._given_up.add(kind)
             notice(f"icshift stopped measuring the {kind.replace('_', ' ')}: {error}")
+
+
+_all: WeakSet[Gradients] = WeakSet()
+"""Those of every recorder in this process."""
 
 
 def is_due(number: int, every: int, ranks: int) -> bool:
@@ -124,11 +146,13 @@ def is_due(number: int, every: int, ranks: int) -> bool:
     return number % every == 0
 
 
-def learning_rate(optimizers: Sequence[Optimizer] | None) -> float:
+def _learning_rate(optimizers: Sequence[Optimizer] | None) -> float:
     """The rate of all parameter groups. Raises `MeasurementError` where there is not just one."""
-    rates = {float(group["lr"]) for optimizer in optimizers or () for group in optimizer.param_groups if "lr" in group}
+    given = [group.get("lr") for optimizer in optimizers or () for group in optimizer.param_groups]
+    rates = {float(rate) for rate in given if rate is not None}
     if len(rates) != 1:
-        known = f"there are several: {', '.join(map(str, sorted(rates)))}" if rates else "the recorder was given none"
+        none = "its optimizers have none" if given else "the recorder was given no optimizer"
+        known = f"there are several: {', '.join(map(str, sorted(rates)))}" if rates else none
         raise MeasurementError(f"steps along the gradient are multiples of the learning rate, but {known}; give rate=")
     return rates.pop()
 

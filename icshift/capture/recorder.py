@@ -19,7 +19,7 @@ from torch.optim.optimizer import Optimizer
 from icshift.capture import guard, manifest, traced
 from icshift.capture.attachment import Attachment, Listener
 from icshift.capture.forward import Forward
-from icshift.capture.gradients import Gradients, is_due, learning_rate
+from icshift.capture.gradients import Gradients, is_due
 from icshift.capture.guard import Guard
 from icshift.capture.journal import Journal
 from icshift.capture.ledger import Coverage
@@ -133,7 +133,9 @@ class Recorder:
         }
         beginning = manifest.beginning(self.model, settings)
         self._recording = Recording(self.path, beginning, force=self._force, rank=self._rank, ranks=self._ranks)
-        self._gradients = Gradients(self.model, self._attachment.deaf, self._recording.append_measured)
+        self._gradients = Gradients(
+            self.model, self._optimizers, self._attachment.deaf, self._recording.append_measured
+        )
         self._parameters = Parameters(self.model)
         self._process = os.getpid()
         self._journal = Journal(self._recording, self._observer.distributions, self._state)
@@ -188,15 +190,16 @@ class Recorder:
         """Measure how much the step to come changes the gradient of each layer by changing those before it.
 
         This is the internal covariate shift of Santurkar et al. (2018), Definition 2.1. To be called before every
-        optimiser's step; `closure` computes the loss of the batch and is called, at every `every`-th step, once a layer
-        and once more. The step is the optimiser's own, whatever that does. `layers` are names or globs of modules that
-        own parameters; "weights" counts only those of two and more dimensions as a layer's, "all" also biases and what
-        scales a normalisation. Read it with `icshift.open(path).gradient_shift()`.
+        optimiser's step; `closure` computes the loss of this batch, also when the loop went on (`lambda x=x: ...`), and
+        is called, every `every` steps, once a layer and once more. The step is the optimiser's own. `layers` are names
+        or globs of modules that own parameters; of these "weights" counts those of two and more dimensions, "all" also
+        biases and what scales a normalisation. Read it with `icshift.open(path).gradient_shift()`.
 
-        Raises `RecordingError` outside of the `with` block or with several processes, `SelectionError` for layers that
-        are not there, `MeasurementError` where the closure gives no loss.
+        Raises `RecordingError` before the `with` block or with several processes, `SelectionError` for layers that are
+        not there, `MeasurementError` where the closure gives no loss.
         """
         with self._measuring(every) as due:
+            self._gradients.settle()
             if due:
                 self._gradients.before_step(self._step, closure, layers, counted, every)
 
@@ -205,13 +208,12 @@ class Recorder:
     ) -> None:
         """Measure the loss and its gradient along the gradient, at `steps` times the learning rate `rate`.
 
-        To be called as `gradient_shift` is; `closure` is called once a length of step and once more. By default the
-        rate is that of the recorder's optimisers. Read it with `icshift.open(path).landscape()`.
+        To be called as `gradient_shift` is; `closure` is called once a length of step and twice more. By default the
+        rate is the optimisers', and nothing is measured where it is 0. Read it with `icshift.open(path).landscape()`.
         """
         with self._measuring(every) as due:
             if due:
-                step_length = learning_rate(self._optimizers) if rate is None else rate
-                self._gradients.look_around(self._step, closure, step_length, steps, every)
+                self._gradients.look_around(self._step, closure, rate, steps, every)
 
     @contextmanager
     def _measuring(self, every: int) -> Iterator[bool]:
@@ -219,10 +221,8 @@ class Recorder:
             raise RecordingError("gradients are measured while recording: call this within the recorder's with block")
         with self._guard:
             started = time.perf_counter()
-            try:
-                yield is_due(self._step, every, self._ranks) and self._attached and os.getpid() == self._process
-            finally:
-                self._spent += time.perf_counter() - started
+            yield is_due(self._step, every, self._ranks) and self._attached and os.getpid() == self._process
+            self._spent += time.perf_counter() - started
 
     def epoch(self, name: str | None = None) -> None:
         """End a window, by default named after its number, and replay the probe."""

@@ -18,6 +18,7 @@ from icshift.capture import guard, saved
 from icshift.capture.data import Data
 from icshift.capture.manifest import beginning
 from icshift.capture.observer import PROBE, PROBE_TRAIN
+from icshift.capture.parameters import Parameters
 from icshift.capture.precise import precise_statistics, using
 from icshift.capture.ranks import this_process
 from icshift.capture.replayer import Replayer
@@ -141,15 +142,21 @@ class Series:
         samples = math.inf if self._how.samples == "all" else self._how.samples
         guard.install()
         try:
+            parameters, before = Parameters(self._model), 0
             with Replayer(self._model, self._how.sites, samples) as replayer:
                 for index in self.waiting:
+                    if before != index - 1:  # It was replayed earlier, or by another process.
+                        self._snapshots[index - 2].put(self._model)
+                        parameters.change()
                     self._replay(replayer, index)
+                    change, before = parameters.change(), index
+                    window = self._window(index, change if index > 1 else None)
                     seen, state = replayer.taken(), replayer.state()
                     _refuse_nothing(self._model, seen, state["ledger"])
                     with guard.Guard(), _writing(path):
                         recording = recording or self._begun(path, state, force=force)
                         recording.update(state)  # First: what a window holds of sites unknown is not read.
-                        recording.write_window(self._window(index), seen)
+                        recording.write_window(window, seen)
                     after()
             with guard.Guard(), _writing(path):
                 (recording or self._begun(path, {}, force=force)).finish({})
@@ -171,12 +178,12 @@ class Series:
             return Recording.reopened(path, manifest, rank=self._rank, ranks=self._ranks)
         return Recording(path, manifest, force=force, rank=self._rank, ranks=self._ranks)
 
-    def _window(self, index: int) -> Window:
+    def _window(self, index: int, parameter_change: float | None) -> Window:
         """Steps are those of the training where every model knows its own, else numbers from 0."""
         snapshot = self._snapshots[index - 1]
         known = all(one.step is not None for one in self._snapshots)
         step = snapshot.step if known and snapshot.step is not None else index - 1
-        return Window(index, snapshot.name, step, step, closed=True)
+        return Window(index, snapshot.name, step, step, True, parameter_change)
 
 
 def snapshots(found: Sequence[Found], model: nn.Module, *, partial: bool, unsafe: bool) -> list[Snapshot]:

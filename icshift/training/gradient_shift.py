@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.autograd.grad_mode import _unsafe_preserve_version_counter
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from icshift.errors import MeasurementError
@@ -45,9 +46,9 @@ class Step:
 
     The step is whatever happens to the parameters in between: momentum, weight decay, clipping, a step that was skipped
     are in it. `layers` are names or globs, None for all; `counted` says which parameters count as a layer's: the
-    others, and all that are frozen, stay where they were. Parameters of other models that the loss depends on are
-    taken as they are: give the whole model to the objective. It keeps a copy of the model's parameters, and
-    costs a forward and a backward at once, and one more of each for every layer measured but the first.
+    others, all that are frozen, and those of other models that the closures call, stay where they were. It keeps a copy
+    of the parameters, and costs a forward and a backward at once; when it is measured, as much for every layer but the
+    first, and a forward that sees whether the loss is still the same function.
     """
 
     def __init__(
@@ -67,6 +68,8 @@ class Step:
 
         self._layers = in_order(model, forward, counted)
         self._chosen = choose(self._layers, layers)
+        elsewhere = {p for other in objective.others for p in other.parameters() if p.requires_grad and not is_lazy(p)}
+        self._before |= {p: p.detach().clone() for p in elsewhere if p not in self._before}
         self._gradients = {layer.name: [found[p] for p in layer.parameters] for layer in self._chosen}
 
     @property
@@ -77,12 +80,15 @@ class Step:
     def measure(self) -> list[LayerShift]:
         """The shift of every chosen layer by what the parameters are now; leaves all as it is.
 
-        Raises `MeasurementError` where the model has other parameters than before the step.
+        Raises `MeasurementError` where the model has other parameters than before the step, or the closures compute
+        another loss at those before it: of another batch.
         """
         self._check()
         with undisturbed(self._objective.model):
             for module, training in self._modes:
                 module.training = training
+            with moved(list(self._before), list(self._before.values())):
+                self._objective.confirm(self.loss)
             return [_shift(layer, self._gradients[layer.name], self._after(layer)) for layer in self._chosen]
 
     def _after(self, layer: Layer) -> list[Tensor]:

@@ -56,14 +56,15 @@ class Landscape:
 def landscape(objective: Objective, rate: float, *, steps: Sequence[float] = STEPS) -> Landscape:
     """Probes the loss along its gradient; `rate` is the learning rate, `steps` are multiples of it.
 
-    Costs a forward and a backward for each of the steps, and one more. Raises `MeasurementError` for a rate
-    or steps that are not positive and finite.
+    Costs a forward and a backward for each of the steps and one more, and a last forward. Raises `MeasurementError` for
+    a rate or steps that are not positive and finite, and for closures whose loss is not the same at every call.
     """
     rate, steps = _positive("rate", [rate])[0], _positive("steps", steps)
     theta = list(trainable(objective.model).values())
     loss, gradient = objective.loss_and_gradient(theta)
     length = norm(gradient)
     points = tuple(_point(objective, theta, gradient, step, rate) for step in steps)
+    objective.confirm(loss)
     losses, distances = np.array([p.loss for p in points]), np.array([p.distance for p in points])
     known = math.isfinite(length) and length > 0
     # The rate cancels: β·rate = distance / ‖step·rate·g‖ · rate.

@@ -1,25 +1,31 @@
 """A loss as a function of the parameters alone: the same examples, draws and buffers whenever it is computed.
 
 Measurements compute a loss many times, at parameters near those of the training. Every time its closures start from the
-buffers, the attributes of modules and the random states that were there when the objective was made, so that dropout
-drops the same units and nothing that a forward leaves behind reaches the next one, or the training. `.grad` is never
-touched.
+buffers, the attributes of modules, the random states and autocast as they were when the objective was made, so that
+dropout drops the same units and nothing that a forward leaves behind reaches the next one, or the training. That goes
+for other models that a closure calls, too: a GAN's discriminator. What is compiled runs as it was written. `.grad` is
+never touched.
 """
 
 from __future__ import annotations
 
 import math
 import random
+import sys
+import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.amp import is_autocast_available
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.parameter import is_lazy
 
 from icshift.errors import MeasurementError
-from icshift.training.undisturbed import undisturbed
+from icshift.training.undisturbed import kept, lists, lists_kept, undisturbed
 
 Closure = Callable[[], Tensor]
 """Computes the loss of some fixed examples with the model as it is; a function without arguments."""
@@ -45,6 +51,11 @@ class Objective:
             )
         self._moment = _Moment(model)
 
+    @property
+    def others(self) -> list[nn.Module]:
+        """Other models that the closures called, known after the first evaluation."""
+        return list(self._moment.others)
+
     def loss(self) -> float:
         """The loss at the parameters as they are; no graph is built."""
         with torch.no_grad():
@@ -59,6 +70,19 @@ class Objective:
         loss, *gradients = self.mean(lambda loss: [loss.detach().double(), *_gradients(loss, parameters)])
         return float(loss), gradients
 
+    def confirm(self, loss: float) -> None:
+        """Raise `MeasurementError` unless the loss at the parameters as they are is still this one, but for rounding.
+
+        A closure that draws its batch, or looks up one that a loop has replaced, computes another loss every time.
+        """
+        now = float(self.mean(lambda loss: [loss.detach().double()])[0])
+        unknown = math.isnan(now) and math.isnan(loss)
+        if not unknown and not math.isclose(now, loss, rel_tol=_ROUNDING, abs_tol=1e-6):
+            raise MeasurementError(
+                f"the closure's loss was {loss:.6g}, and is {now:.6g} at the same parameters: expected the same "
+                "examples and draws at every call; take the batch outside of it and bind it: lambda x=x, y=y: ..."
+            )
+
     def mean(self, of: Callable[[Tensor], Sequence[Tensor]]) -> list[Tensor]:
         """The weighted mean over closures of the tensors that `of` makes of a loss and its graph."""
         with torch.enable_grad():
@@ -66,7 +90,7 @@ class Objective:
 
     def _sum(self, of: Callable[[Tensor], Sequence[Tensor]], *, needs_gradients: bool) -> list[Tensor]:
         total: list[Tensor] = []
-        with self._moment.relived(self.model):
+        with self._moment.relived():
             for closure, weight in zip(self._closures, self._weights, strict=True):
                 with torch.set_grad_enabled(needs_gradients), _grads_aside(self.model):
                     terms = of(_checked(closure(), needs_gradients=needs_gradients))
@@ -131,6 +155,9 @@ def _gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]
 
 _HIDES = "CheckpointFunctionBackward"
 
+_ROUNDING = 1e-3
+"""Relative difference of losses of the same examples that lower precisions can make."""
+
 
 def _nodes(loss: Tensor) -> set[str]:
     """Names of the operations in the graph of a loss."""
@@ -183,28 +210,87 @@ def _checked(loss: object, *, needs_gradients: bool) -> Tensor:
 
 
 class _Moment:
-    """Buffers, modules' attributes (all but their mode) and random states as they are now."""
+    """Buffers, modules' attributes (all but their mode), random states and autocast as they are now.
+
+    Of other models that are called, it is the moment of their first call that counts.
+    """
 
     def __init__(self, model: nn.Module) -> None:
-        self._buffers = [(b, b.detach().clone()) for b in model.buffers() if not is_lazy(b)]
-        self._attributes = [(vars(m), {k: v for k, v in vars(m).items() if k != "training"}) for m in model.modules()]
+        self._model = model
+        self.others: list[nn.Module] = []
+        self._states = [_State(model)]
+        self._met: set[nn.Module] | None = None
         self._torch = torch.get_rng_state()
         self._devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
         self._python, self._numpy = random.getstate(), np.random.get_state()
+        devices = filter(is_autocast_available, {"cpu", *(parameter.device.type for parameter in model.parameters())})
+        self._autocast = [(d, torch.get_autocast_dtype(d), torch.is_autocast_enabled(d)) for d in devices]
 
     @contextmanager
-    def relived(self, model: nn.Module) -> Iterator[None]:
-        """Puts the model there within, and back where it was afterwards."""
-        with undisturbed(model):
-            for place, attributes in self._attributes:
-                place.update(attributes)
-            for buffer, value in self._buffers:
-                if buffer.shape != value.shape:
-                    buffer.resize_(value.shape)
-                buffer.data.copy_(value)  # `.data`: a graph that waits for its backward may hold the buffer.
+    def relived(self) -> Iterator[None]:
+        """Puts the models there within, and back where they were afterwards."""
+        with ExitStack() as back:
+            back.enter_context(undisturbed(self._model))
+            back.enter_context(lists_kept(self._model))
+            for other in self.others:
+                back.enter_context(kept(other))
+                back.enter_context(lists_kept(other))
+            for state in self._states:
+                state.restore()
             torch.set_rng_state(self._torch)
             if self._devices:
                 torch.cuda.set_rng_state_all(self._devices)
             random.setstate(self._python)
             np.random.set_state(self._numpy)
+            if "torch._dynamo" in sys.modules:
+                # A compiled model would be compiled anew for hooks and for parameters that are elsewhere.
+                back.enter_context(torch.compiler.set_stance("force_eager"))
+            for device, dtype, enabled in self._autocast:
+                if enabled or torch.is_autocast_enabled(device):
+                    # Its cache would give copies of parameters from before they moved, and the training those of ours.
+                    back.enter_context(torch.autocast(device, dtype, enabled, cache_enabled=False))
+            if self._met is None:
+                back.enter_context(self._meeting(back))
             yield
+
+    @contextmanager
+    def _meeting(self, back: ExitStack) -> Iterator[None]:
+        """Learns within which other models are called; `back` puts them where they were."""
+        met = self._met = set(self._model.modules())
+        thread = threading.get_ident()
+
+        def meet(module: nn.Module, _: object) -> None:
+            if module in met or threading.get_ident() != thread:
+                return
+            met.update(module.modules())
+            self.others.append(module)
+            self._states.append(_State(module))
+            back.enter_context(kept(module))
+            back.enter_context(lists_kept(module))
+
+        hook = register_module_forward_pre_hook(meet)
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Using `torch.compile.module.` when there are global hooks")
+                yield
+        finally:
+            hook.remove()
+
+
+class _State:
+    """Buffers and attributes of a model as they are now."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._buffers = [(b, b.detach().clone()) for b in model.buffers() if not is_lazy(b)]
+        self._attributes = [(vars(m), {k: v for k, v in vars(m).items() if k != "training"}) for m in model.modules()]
+        self._lists = lists(model)
+
+    def restore(self) -> None:
+        for place, attributes in self._attributes:
+            place.update(attributes)
+        for one, items in self._lists:
+            one[:] = items
+        for buffer, value in self._buffers:
+            if buffer.shape != value.shape:
+                buffer.resize_(value.shape)
+            buffer.data.copy_(value)  # `.data`: a graph that waits for its backward may hold the buffer.

@@ -15,6 +15,19 @@ from torch.nn.parameter import is_lazy
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
     """Puts modes, attributes, buffers and all random states back, whatever happens within; records no gradients."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    with kept(model):
+        try:
+            with torch.random.fork_rng(), torch.no_grad():
+                yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+
+
+@contextmanager
+def kept(model: nn.Module) -> Iterator[None]:
+    """Puts modes, attributes and buffers back."""
     modes = [(module, module.training) for module in model.modules()]
     places = [
         (place, dict(place))
@@ -23,13 +36,9 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
         if isinstance(place, dict)
     ]
     buffers = [(b, b.detach().clone()) for b in model.buffers() if not is_lazy(b)]
-    python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
-        with torch.random.fork_rng(), torch.no_grad():
-            yield
+        yield
     finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)
         for place, before in places:
             for added in place.keys() - before.keys():
                 del place[added]
@@ -41,6 +50,23 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
                 if buffer.shape != value.shape:
                     buffer.resize_(value.shape)
                 buffer.data.copy_(value)  # `.data`: a graph that waits for its backward may hold the buffer.
+
+
+@contextmanager
+def lists_kept(model: nn.Module) -> Iterator[None]:
+    """Puts back what was in the lists that are attributes of modules, as the penalties of a router of experts."""
+    held = lists(model)
+    try:
+        yield
+    finally:
+        for one, items in held:
+            one[:] = items
+
+
+def lists(model: nn.Module) -> list[tuple[list[object], list[object]]]:
+    """Every list that is an attribute of a module, and what is in it now."""
+    found = [value for module in model.modules() for value in vars(module).values() if type(value) is list]
+    return [(value, list(value)) for value in found]
 
 
 @contextmanager

@@ -7,9 +7,11 @@ import pty
 import subprocess
 import sys
 from contextlib import suppress
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from icshift.analysis.drift import drift
@@ -34,6 +36,14 @@ def test_training_order_and_names(analyzed, saved, tmp_path):
     run = analyzed(*tmp_path.glob("step*.pt"), output=tmp_path / "steps")
     names = [(window.name, window.first_step, window.last_step) for window in run.window_list]
     assert names == [("step 10", 10, 10), ("step 20", 20, 20), ("step 100", 100, 100)]
+
+
+def test_how_far_the_parameters_moved(analyzed, saved):
+    vectors = [torch.cat([p.detach().double().flatten() for p in model.parameters()]) for model in network.epochs()]
+    expected = [float((b - a).norm()) for a, b in pairwise(vectors)]
+    first, *changes = [window.parameter_change for window in analyzed(saved).window_list]
+    assert first is None
+    assert changes == pytest.approx(expected, rel=1e-9)
 
 
 def test_names_where_nothing_is_stored(analyzed, tmp_path):

@@ -182,9 +182,9 @@ def test_a_file_that_changes_while_it_is_read(analyze, saved, tmp_path, monkeypa
     folder = shutil.copytree(saved, tmp_path / "saved")
     window = Series._window
 
-    def removing(series, index):
+    def removing(series, index, change):
         (folder / "epoch-2.pt").unlink(missing_ok=True)
-        return window(series, index)
+        return window(series, index, change)
 
     monkeypatch.setattr(Series, "_window", removing)
     code, out, err = analyze(folder)

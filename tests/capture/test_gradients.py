@@ -2,6 +2,8 @@
 
 import copy
 import random
+import weakref
+from contextlib import ExitStack
 from itertools import pairwise
 
 import numpy as np
@@ -181,7 +183,7 @@ def test_mistakes_are_told_at_once(tmp_path):
             recorder.gradient_shift(closure, every=0)
         with pytest.raises(SelectionError, match="no layer 'fc1'"):
             recorder.gradient_shift(closure, layers="fc1")
-        with pytest.raises(MeasurementError, match="the recorder was given none"):
+        with pytest.raises(MeasurementError, match="the recorder was given no optimizer"):
             recorder.landscape(closure)
     with Recorder(model, tmp_path / "other") as recorder:
         model(x)
@@ -274,3 +276,191 @@ def test_a_run_that_measured_with_gradients_is_deleted_by_force_as_any_other(tmp
             model(x)
             recorder.landscape(lambda model=model, x=x: model(x).square().mean(), rate=0.1)
     assert len(Run(tmp_path / "run").landscape()) == 1
+
+
+def adversaries(path, recorded, measure):
+    """States of a generator and a discriminator at the end, and the runs of those that were recorded."""
+    torch.manual_seed(0)
+    generator = nn.Sequential(nn.Linear(4, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 6))
+    first = nn.utils.parametrizations.spectral_norm(nn.Linear(6, 16))
+    discriminator = nn.Sequential(first, nn.BatchNorm1d(16), nn.LeakyReLU(), nn.Linear(16, 1))
+    models = [generator, discriminator]
+    optimizers = [torch.optim.Adam(model.parameters(), lr=1e-3) for model in models]
+    with ExitStack() as stack:
+        recorders = [stack.enter_context(Recorder(models[i], path / str(i), optimizer=optimizers[i])) for i in recorded]
+        for _, _ in batches():
+            z = torch.randn(20, 4)
+
+            def closure(z=z):
+                return nn.functional.softplus(-discriminator(generator(z))).mean()
+
+            if measure and recorders:
+                both(recorders[0], closure)
+            loss = closure()
+            loss.backward()
+            optimizers[0].step()
+            discriminator.zero_grad()
+            nn.functional.softplus(discriminator(generator(z).detach())).mean().backward()
+            optimizers[1].step()
+            generator.zero_grad()
+    return [copy.deepcopy(model.state_dict()) for model in models], [Run(path / str(i)) for i in recorded]
+
+
+@pytest.mark.parametrize("recorded", [[0], [0, 1]])
+def test_other_models_that_a_closure_calls_are_neither_changed_nor_recorded(recorded, tmp_path):
+    plain, _ = adversaries(tmp_path, [], measure=False)
+    measured, runs = adversaries(tmp_path / "measured", recorded, measure=True)
+    others, quiet = adversaries(tmp_path / "recorded", recorded, measure=False)
+    assert same(dict(enumerate(plain)), dict(enumerate(measured)))
+    assert same(dict(enumerate(plain)), dict(enumerate(others)))
+    assert len(runs[0].gradient_shift()) == 4 * 3
+    for run, other in zip(runs, quiet, strict=True):
+        pd.testing.assert_frame_equal(run.windows(), other.windows())
+
+
+def test_a_part_of_a_model_is_measured_as_it_is_within_the_whole(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with (
+        Recorder(model, tmp_path / "whole", optimizer=optimizer) as whole,
+        Recorder(model[:5], tmp_path / "part", optimizer=optimizer) as part,
+    ):
+        for x, y in batches():
+
+            def closure(x=x, y=y):
+                return nn.functional.cross_entropy(model(x), y)
+
+            whole.gradient_shift(closure, layers=["0", "1", "4"])
+            part.gradient_shift(closure)
+            optimizer.zero_grad()
+            closure().backward()
+            optimizer.step()
+    runs = [Run(tmp_path / name) for name in ("whole", "part")]
+    assert len(runs[0].gradient_shift()) == 3 * STEPS
+    pd.testing.assert_frame_equal(runs[0].gradient_shift(), runs[1].gradient_shift())
+
+
+def test_a_closure_that_follows_the_loop_is_told_of(tmp_path, recwarn):
+    """Gradients accumulate over two batches: at the step, names of the loop mean the second."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(model, tmp_path / "run", optimizer=optimizer) as recorder:
+        for number, (x, y) in enumerate(batches()):
+            if not number % 2:
+                recorder.gradient_shift(lambda: nn.functional.cross_entropy(model(x), y))  # noqa: B023
+            nn.functional.cross_entropy(model(x), y).backward()
+            if number % 2:
+                optimizer.step()
+                optimizer.zero_grad()
+    assert Run(tmp_path / "run").gradient_shift().empty
+    assert ["at the same parameters: expected the same examples" in str(one.message) for one in recwarn] == [True]
+
+
+def test_autocast_counts_that_was_on_at_the_call(tmp_path):
+    def run(within, path):
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with Recorder(model, path, optimizer=optimizer) as recorder:
+            for x, y in batches():
+
+                def closure(x=x, y=y):
+                    with torch.autocast("cpu", torch.bfloat16):
+                        return nn.functional.cross_entropy(model(x), y)
+
+                def bare(x=x, y=y):
+                    return nn.functional.cross_entropy(model(x), y)
+
+                optimizer.zero_grad()
+                if within:
+                    with torch.autocast("cpu", torch.bfloat16):
+                        both(recorder, bare)
+                        loss = bare()
+                else:
+                    both(recorder, closure)
+                    loss = closure()
+                loss.backward()
+                optimizer.step()
+        return Run(path), model.state_dict()
+
+    (inside, one), (outside, other) = run(True, tmp_path / "inside"), run(False, tmp_path / "outside")
+    assert same(one, other)
+    pd.testing.assert_frame_equal(inside.gradient_shift(), outside.gradient_shift())
+    pd.testing.assert_frame_equal(inside.landscape(), outside.landscape())
+
+
+def test_a_step_is_measured_once_however_often_it_is_asked_for(tmp_path):
+    """In eval mode no forward makes a step: all are step 0."""
+    model = network().eval()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(model, tmp_path / "run", optimizer=optimizer) as recorder:
+        for x, y in batches():
+            both(recorder, lambda x=x, y=y: nn.functional.cross_entropy(model(x), y))
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+    assert Run(tmp_path / "run").gradient_shift()["step"].tolist() == [0] * 4
+    assert Run(tmp_path / "run").landscape()["step"].tolist() == [0]
+
+
+def test_copies_of_parameters_go_before_the_next_step_that_is_not_measured(tmp_path):
+    copies = []
+
+    def measure(recorder, closure):
+        recorder.gradient_shift(closure, every=100)
+        if not copies:
+            copies.extend(weakref.ref(p) for p in recorder._gradients._waiting.step._before.values())
+            assert all(copy() is not None for copy in copies)
+        elif len(copies) == 8:
+            copies.append(any(copy() is not None for copy in copies))
+
+    train(OPTIMIZERS["sgd"], tmp_path / "run", measure)
+    assert copies[8:] == [False]
+
+
+def test_the_landscape_under_a_learning_rate_that_changes(tmp_path, recwarn):
+    """It begins at 0, as in a warm-up; at step 8 there are two."""
+
+    def measure(recorder, closure):
+        (optimizer,) = recorder._optimizers
+        for group, last in zip(optimizer.param_groups, (0.1, 0.2), strict=True):
+            group["lr"] = min(recorder.steps / 40, 0.1) if recorder.steps < 8 else last
+        recorder.landscape(closure, every=2)
+
+    def optimizer(parameters):
+        first, *others = parameters
+        return torch.optim.SGD([{"params": [first]}, {"params": others}], lr=0.1)
+
+    train(optimizer, tmp_path / "run", measure)
+    assert Run(tmp_path / "run").landscape()[["step", "rate"]].values.tolist() == [[2, 0.05], [4, 0.1], [6, 0.1]]
+    assert ["there are several: 0.1, 0.2; give rate=" in str(one.message) for one in recwarn] == [True]
+
+
+def test_after_a_mistake_that_was_told_it_is_measured(tmp_path):
+    def measure(recorder, closure):
+        if not recorder.steps:
+            with pytest.raises(SelectionError):
+                recorder.gradient_shift(closure, layers="fc1")
+        recorder.gradient_shift(closure, layers="4")
+
+    train(OPTIMIZERS["sgd"], tmp_path / "run", measure)
+    assert Run(tmp_path / "run").gradient_shift()["step"].tolist() == list(range(STEPS))
+
+
+def test_measuring_compiles_nothing(tmp_path):
+    model = network()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    made = []
+    with Recorder(model, tmp_path / "run", optimizer=optimizer) as recorder:
+        for x, y in batches():
+
+            def closure(x=x, y=y):
+                return nn.functional.cross_entropy(compiled(x), y)
+
+            if made:
+                recorder.gradient_shift(closure)
+            optimizer.zero_grad()
+            closure().backward()
+            optimizer.step()
+            made.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    assert len(set(made)) == 1
+    assert Run(tmp_path / "run").gradient_shift()["step"].unique().tolist() == list(range(1, STEPS))

@@ -216,6 +216,12 @@ def test_a_linear_loss_has_no_curvature():
     assert found.converged
 
 
+def test_every_product_is_told():
+    model, told = nn.Linear(6, 1), []
+    found = hessian(Objective(model, lambda: model(torch.eye(6)).pow(2).sum()), after=lambda: told.append(1))
+    assert len(told) == found.products > 0
+
+
 def test_fewer_values_than_wanted_are_not_all_that_was_asked():
     found = spectrum_of(*[0.0] * 9, iterations=3)
     assert len(found.eigenvalues) == 3
@@ -383,10 +389,13 @@ def test_sparse_gradients_give_what_dense_ones_give():
 def test_autocast_changes_the_products_and_not_the_search():
     inputs, classes = examples()
     model = small("plain")
-    objective = Objective(model, lambda: functional.cross_entropy(model(inputs), classes))
-    exactly = hessian(objective, iterations=40)
+
+    def closure():
+        return functional.cross_entropy(model(inputs), classes)
+
+    exactly = hessian(Objective(model, closure), iterations=40)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = hessian(objective, iterations=40)
+        found = hessian(Objective(model, closure), iterations=40)
     difference = np.abs(found.eigenvalues - exactly.eigenvalues)
     assert (difference > 1e-5).any()
     assert (difference < 0.02 * exactly.eigenvalues[0]).all()

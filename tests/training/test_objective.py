@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from icshift.errors import MeasurementError
+from icshift.training.landscape import landscape
 from icshift.training.objective import Objective, dot, moved, norm, trainable
 
 
@@ -245,3 +246,79 @@ def test_no_closure_and_a_model_that_is_not_initialised() -> None:
         Objective(model, closure_of(model))
     model(batch()[0])
     assert Objective(model, closure_of(model)).loss() > 0
+
+
+def test_other_models_start_the_same_and_are_left_as_they_were() -> None:
+    model, critic = nn.Sequential(nn.Linear(4, 4)), Remembers()
+    objective = Objective(model, lambda: critic(model(torch.ones(8, 4))).square().sum())
+    assert objective.others == []
+    first = objective.loss()
+    assert objective.others == [critic]
+    assert (critic.state, len(critic.seen)) == (0.0, 0)
+    critic(torch.ones(8, 4))
+    state = critic.state
+    assert objective.loss() == first
+    assert critic.state is state
+    assert critic.seen.tolist() == [1, 1, 1, 1]
+
+
+class Collects(nn.Linear):
+    """Keeps parts of a loss in a list, as a router of experts does, until somebody takes them."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 4)
+        self.penalties: list[Tensor] = []
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        out = super().forward(inputs)
+        self.penalties.append(out.square().mean())
+        return out
+
+
+def test_lists_of_modules_hold_what_they_held() -> None:
+    model = Collects()
+    model(torch.ones(2, 4))
+    waiting = list(model.penalties)
+    objective = Objective(model, lambda: model(torch.ones(2, 4)).sum() + torch.stack(model.penalties).sum())
+    first = objective.loss()
+    assert objective.loss() == first
+    assert [id(one) for one in model.penalties] == [id(one) for one in waiting]
+
+
+def test_a_closure_that_is_not_the_same_function_is_told_of() -> None:
+    model, generator = network(), torch.Generator().manual_seed(0)
+    steady = Objective(model, closure_of(model))
+    steady.confirm(steady.loss())
+    with pytest.raises(MeasurementError, match="at the same parameters: expected the same examples"):
+        steady.confirm(steady.loss() * 1.01)
+    Objective(model, lambda: model(torch.ones(8, 4)).sum() * math.nan).confirm(math.nan)
+    drawing = Objective(model, lambda: model(torch.randn(8, 4, generator=generator)).square().sum())
+    with pytest.raises(MeasurementError, match="at the same parameters"):
+        drawing.confirm(drawing.loss())
+    with pytest.raises(MeasurementError, match="at the same parameters"):
+        landscape(drawing, 0.1)
+
+
+def test_autocast_is_that_of_the_moment_and_keeps_no_copies_of_parameters() -> None:
+    model = nn.Linear(4, 4)
+    parameters = list(model.parameters())
+    elsewhere = [p.detach() + 1 for p in parameters]
+
+    def closure() -> Tensor:
+        return model(torch.ones(2, 4)).float().square().sum()
+
+    plain = Objective(model, closure)
+    with torch.autocast("cpu", torch.bfloat16):
+        lower = Objective(model, closure)
+        before = closure()  # Its casts of the parameters are in the cache.
+        with moved(parameters, elsewhere):
+            there = lower.loss_and_gradient(parameters)[0]
+        assert torch.equal(closure(), before)
+        assert plain.loss() == _without_autocast(closure).item()
+    with moved(parameters, elsewhere):
+        assert lower.loss() == there != plain.loss()
+
+
+def _without_autocast(closure: Any) -> Tensor:
+    with torch.autocast("cpu", enabled=False):
+        return closure()
