@@ -11,7 +11,7 @@ finds a multiple eigenvalue once; where a value comes twice, the search is done 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import reduce
@@ -58,13 +58,20 @@ class Spectrum:
     parameters: int
 
 
-def hessian(objective: Objective, *, top: int = 5, tolerance: float = 1e-4, iterations: int = 100) -> Spectrum:
+def hessian(
+    objective: Objective,
+    *,
+    top: int = 5,
+    tolerance: float = 1e-4,
+    iterations: int = 100,
+    after: Callable[[], object] | None = None,
+) -> Spectrum:
     """The `top` largest eigenvalues of the loss's Hessian over all trainable parameters, and the smallest one.
 
     It stops when each error is below `tolerance` times its value (for a negative smallest: times the largest in
     magnitude), when no direction is left (it is exact then), or after `iterations` products (at most twice as many
     where eigenvalues are multiple). It keeps a vector like the parameters for each product, up to `MEMORY` bytes but at
-    least 3 top + 8 of them; where more are needed it goes on from the best.
+    least 3 top + 8 of them; where more are needed it goes on from the best. `after` is called after every product.
 
     The mode of the model is the caller's. Batch normalisation in eval mode (PyHessian's) makes another function of the
     parameters than in training mode, with another Hessian; claims about training concern training mode. Compiled parts
@@ -73,7 +80,7 @@ def hessian(objective: Objective, *, top: int = 5, tolerance: float = 1e-4, iter
     """
     if top < 1 or iterations < 1 or not tolerance > 0:
         raise MeasurementError(f"top={top}, tolerance={tolerance}, iterations={iterations}: expected more than zero")
-    product = _Product(objective)
+    product = _Product(objective, after)
     wanted = min(top, product.size)
     for width in sorted({min(2, wanted), wanted}):
         space = _Space(product, wanted, width, iterations)
@@ -160,8 +167,9 @@ def _twice_differentiable(model: nn.Module) -> Iterator[None]:
 class _Product:
     """The Hessian times rows of a matrix [rows, size]; counts them, and sees to it that the loss stays the same."""
 
-    def __init__(self, objective: Objective) -> None:
+    def __init__(self, objective: Objective, after: Callable[[], object] | None = None) -> None:
         self._objective, self._parameters = objective, list(trainable(objective.model).values())
+        self._after = after
         if any(parameter.is_complex() for parameter in self._parameters):
             raise MeasurementError("the model has complex parameters: expected real ones")
         self._loss: float | None = None
@@ -179,7 +187,10 @@ class _Product:
                 f"the closure gave a loss of {before:.6g} and then of {loss:.6g} at the same parameters: let it "
                 "compute the same examples whenever it is called"
             )
-        self.count += len(rows)
+        for _ in rows:
+            self.count += 1
+            if self._after is not None:
+                self._after()
         return torch.stack([torch.cat([tensor.reshape(-1).to(rows) for tensor in row]) for row in found])
 
     def shaped(self, row: Tensor) -> list[Tensor]:
