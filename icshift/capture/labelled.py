@@ -28,7 +28,8 @@ def read(spec: str, model: nn.Module, reading: Reading, target: str | None = Non
     names, a tuple, a batch of a DataLoader) where there is one more than forward asks for. Whole numbers stay integers.
     Raises `ModelError` where there are none, or several and no telling which.
     """
-    return of(_contents(spec, target), model, reading, spec, choice=partial(_with_target, name=target))
+    name = None if _is_table(spec) else target  # A table's target is apart already.
+    return of(_contents(spec, target), model, reading, spec, choice=partial(_with_target, name=name))
 
 
 def separated(batch: Batch) -> tuple[Batch, Any]:
@@ -75,9 +76,8 @@ def _by_place(values: tuple[Any, ...], model: nn.Module, source: str, name: str 
 
 def _contents(spec: str, target: str | None) -> Any:
     """A table's columns are apart from that of the target; everything else is as it is read."""
-    table = Path(spec).suffix.lower() in (".csv", ".parquet")
     values = contents(spec)
-    if not table:
+    if not _is_table(spec):
         return values
     columns = _columns(Path(spec))
     if target is not None and target not in columns:
@@ -88,6 +88,10 @@ def _contents(spec: str, target: str | None) -> Any:
     if not found:
         raise _no_target(spec, f"the columns {', '.join(columns[:6])}{', …' if len(columns) > 6 else ''}")
     return np.delete(values, columns.index(found[0]), axis=1), _column(Path(spec), found[0])
+
+
+def _is_table(spec: str) -> bool:
+    return Path(spec).suffix.lower() in (".csv", ".parquet")
 
 
 def _columns(path: Path) -> list[str]:

@@ -18,7 +18,7 @@ from icshift.capture.labelled import separated
 from icshift.capture.losses import Loss
 from icshift.errors import IcshiftError, MeasurementError, ModelError
 from icshift.training.hessian import Spectrum, hessian
-from icshift.training.landscape import Landscape, landscape
+from icshift.training.landscape import STEPS, Landscape, landscape
 from icshift.training.objective import Objective, dot, norm, trainable
 from icshift.training.slices import Slice, loss_slice, random_directions
 from icshift.training.undisturbed import undisturbed
@@ -37,13 +37,14 @@ class Asked:
     """What is measured of every model.
 
     With a learning `rate`, the landscape along the gradient too. `running`: batch norm uses its running averages, and
-    not those of the batch. `radius` is the slice's, in the lengths of its directions.
+    not those of the batch. `radius` is the slice's, in the lengths of its directions; by default 1 of random ones, and
+    of eigenvectors what `fitting_radius` says of the first model.
     """
 
     rate: float | None = None
     top: int = 5
     plane: Plane = "hessian"
-    radius: float = 1.0
+    radius: float | None = None
     points: int = 21
     seed: int = 0
     running: bool = False
@@ -75,6 +76,8 @@ class Surface:
     slice: Slice | None
     moved: Moved | None
     asked: Asked
+    rounding: float
+    """What rounding the parameters does to them, over the shortest step along the gradient; NaN without a rate."""
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain values, under the names that `--json` has."""
@@ -97,7 +100,7 @@ class Surface:
             "learning_rate": self.asked.rate,
             "lambda_lr": None if self.asked.rate is None else steepest * self.asked.rate,
             "largest_step": 2 / steepest if steepest > 0 else math.nan,
-            "along_gradient": None if along is None else asdict(along),
+            "along_gradient": None if along is None else {**asdict(along), "rounding": self.rounding},
             "slice": None if around is None else _slice_as_dict(around, self.asked),
             "moved": None if self.moved is None else asdict(self.moved),
         }
@@ -117,7 +120,8 @@ class Survey:
         self._first: _First | None = None
 
     def measure(self, name: str, put: Callable[[nn.Module], None], after: Callable[[str], None]) -> Surface:
-        """Of the model that `put` makes; `after` is told what was done, once for every point of a slice.
+        """Of the model that `put` makes; `after` is told what was done: `Hessian` for every product with
+        it, `gradient` for the steps along that, `slice` for every point of it.
 
         Raises `ModelError` where the model does not take the data, `MeasurementError` where the loss is none.
         """
@@ -133,27 +137,29 @@ class Survey:
         loss, gradient = objective.loss_and_gradient(parameters)
         if not math.isfinite(loss):
             raise MeasurementError(f"the loss is {loss}: nothing can be measured around it")
-        after("gradient")
-        spectrum = hessian(objective, top=max(asked.top, 2 if asked.plane == "hessian" else 1))
-        after("Hessian")
+        spectrum = hessian(
+            objective, top=max(asked.top, 2 if asked.plane == "hessian" else 1), after=lambda: after("Hessian")
+        )
         along = None if asked.rate is None else landscape(objective, asked.rate)
-        after("steps along the gradient")
+        rounding = math.nan if asked.rate is None else _rounding(parameters, asked.rate * norm(gradient))
+        after("gradient")
         moved = None if self._first is None else self._first.seen(parameters, spectrum)
-        self._first = self._first or _First.of(model, spectrum, asked)
-        around = self._slice(objective, self._first.directions, lambda: after("slice"))
+        self._first = self._first or _First.of(model, loss, spectrum, asked)
+        around = self._slice(objective, self._first, lambda: after("slice"))
         # Vectors are as large as the model, and done with.
-        return Surface(name, replace(spectrum, vectors=[]), loss, norm(gradient), along, around, moved, asked)
+        spectrum = replace(spectrum, vectors=[])
+        return Surface(name, spectrum, loss, norm(gradient), along, around, moved, asked, rounding)
 
     @property
     def data(self) -> Data:
         """The examples that count: those that are finite."""
         return self._data
 
-    def _slice(self, objective: Objective, directions: Directions | None, after: Callable[[], None]) -> Slice | None:
-        if directions is None:
+    def _slice(self, objective: Objective, first: _First, after: Callable[[], None]) -> Slice | None:
+        if first.directions is None:
             return None
-        radius, points = self._asked.radius, self._asked.points
-        return loss_slice(objective, directions, radius=radius, points=points, after=after)
+        points = self._asked.points
+        return loss_slice(objective, first.directions, radius=first.radius, points=points, after=after)
 
     def _objective(self) -> Objective:
         batches = self._data.batches
@@ -168,6 +174,23 @@ class Survey:
         return closure
 
 
+def fitting_radius(loss: float, steepest: float, size: float) -> float:
+    """How far along the top eigenvector the quadratic at the model has doubled the loss, to one digit.
+
+    Steep or flat, a slice that far shows contours. At least a ten-thousandth of the length `size` of the parameters,
+    for rounding, and at most all of it, where the quadratic says nothing any more.
+    """
+    size = size or 1.0
+    reach = math.sqrt(2 * abs(loss) / steepest) if steepest > 0 else size
+    return float(f"{min(max(reach, 1e-4 * size), size):.0e}")
+
+
+def _rounding(parameters: Sequence[nn.Parameter], length: float) -> float:
+    """Half a unit in the last place of the parameters (Euclidean), over the shortest step of so long a gradient."""
+    eps = max(torch.finfo(parameter.dtype).eps for parameter in parameters)
+    return eps / 2 * norm(parameters) / (min(STEPS) * length) if length > 0 else math.inf
+
+
 def normalises_by_batch(model: nn.Module) -> bool:
     """Whether there are layers whose mode makes a difference to the loss."""
     return any(isinstance(module, nn.modules.batchnorm._NormBase) for module in model.modules())
@@ -178,10 +201,11 @@ def _slice_as_dict(around: Slice, asked: Asked) -> dict[str, Any]:
     return {
         "plane": asked.plane,
         "seed": asked.seed if asked.plane == "random" else None,
-        "radius": asked.radius,
+        "radius": float(around.first[-1]),
         "points": asked.points,
         "lengths": around.lengths,
         "cosine": around.cosine,
+        "nonfinite": int((~np.isfinite(around.losses)).sum()),
         "curvatures": around.curvatures,
         "elongation": around.elongation,
         "quadratic_minimum": around.quadratic_minimum,
@@ -196,18 +220,22 @@ class _First:
     parameters: Sequence[Tensor]
     spectrum: Spectrum
     directions: Directions | None
+    radius: float
 
     @classmethod
-    def of(cls, model: nn.Module, spectrum: Spectrum, asked: Asked) -> _First:
+    def of(cls, model: nn.Module, loss: float, spectrum: Spectrum, asked: Asked) -> _First:
         """With copies of the parameters: the model will get others."""
+        parameters = [value.detach().clone() for value in trainable(model).values()]
         directions: Directions | None = None
+        radius = asked.radius or 1.0
         if asked.plane == "hessian":
             if len(spectrum.vectors) < 2:
                 raise MeasurementError("one parameter is no plane: take --slice none")
             directions = spectrum.vectors[:2]
+            radius = asked.radius or fitting_radius(loss, float(spectrum.eigenvalues[0]), norm(parameters))
         elif asked.plane == "random":
             directions = random_directions(model, asked.seed)
-        return cls([value.detach().clone() for value in trainable(model).values()], spectrum, directions)
+        return cls(parameters, spectrum, directions, radius)
 
     def seen(self, parameters: Sequence[Tensor], spectrum: Spectrum) -> Moved:
         """Where another model is."""

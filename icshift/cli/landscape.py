@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
     from icshift.capture.data import Data
     from icshift.capture.losses import Loss
+    from icshift.capture.saved import Found
     from icshift.capture.series import Snapshot
     from icshift.capture.specs import Network
     from icshift.capture.surface import Surface, Survey
     from icshift.reports.contour import Panel
+
+_PRODUCTS = 60
+"""With the Hessian, as many as five eigenvalues usually take."""
 
 
 def landscape(
@@ -74,8 +78,15 @@ def landscape(
         typer.Option("--slice", help="Plane of the slice: top two eigenvectors, or filter-normalised random ones."),
     ] = "hessian",
     radius: Annotated[
-        float, typer.Option("--radius", help="How far the slice goes along either direction, in their lengths.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            "--radius",
+            help="How far the slice goes along either direction, in their lengths; by default 1 of random ones, and "
+            "along eigenvectors where the quadratic at the model doubles the loss, but no further than its weights "
+            "are long.",
+            show_default=False,
+        ),
+    ] = None,
     points: Annotated[int, typer.Option("--points", min=3, max=201, help="Points of the slice along either.")] = 21,
     eval_mode: Annotated[
         bool, typer.Option("--eval-mode", help="Batch norm by its running averages; else by the batch, as in training.")
@@ -112,12 +123,13 @@ def landscape(
     from icshift.capture.saved import find
     from icshift.capture.series import same_draws, snapshots
     from icshift.capture.surface import Asked, Survey
+    from icshift.reports.landscape import not_finite
 
     _refuse(output, chart, plane, rate, radius, force=force)
     measured = losses.loss(loss)
     if target is not None and not measured.needs_targets:
         raise ModelError("--loss own takes no --target: the model gets every array that its forward has a name for")
-    found = find(saved)
+    found = _as_named(find(saved), saved)
     with same_draws():
         built = models.build(model, model_arg, found[0], partial=partial, unsafe=unsafe_pickle)
     bar = _bar(quiet=quiet, no_color=no_color)
@@ -127,6 +139,7 @@ def landscape(
         notes = [f"{one.name}: {left}" for one in waiting if (left := one.fits(built))]
         survey = Survey(built, read, measured, Asked(rate, top, plane, radius, points, seed, eval_mode))
         surfaces = _measured(survey, waiting, bar, points**2 if plane != "none" else 0)
+        notes += [note for one in surfaces for note in not_finite(one.as_dict())]
         about = _about(built, survey, measured, [str(one.path) for one in found], eval_mode=eval_mode)
     if read.nonfinite:
         left_out = read.examples - survey.data.examples
@@ -136,7 +149,7 @@ def landscape(
 
 
 def _refuse(
-    output: Path | None, chart: Path | None, plane: str, rate: float | None, radius: float, *, force: bool
+    output: Path | None, chart: Path | None, plane: str, rate: float | None, radius: float | None, *, force: bool
 ) -> None:
     """What would be refused after much work is refused before it."""
     from icshift.reports.contour import chart_format
@@ -157,6 +170,17 @@ def _refuse(
             raise RunError(f"{path} cannot be written: there is no directory {path.parent}")
     if output is not None and output == chart:
         raise typer.BadParameter("--output and --chart are the same file")
+
+
+def _as_named(found: list[Found], saved: list[Path]) -> list[Found]:
+    """In the order in which they were named, the first one's plane being that of all; within a directory as it is."""
+    places = [path.resolve() for path in saved]
+
+    def place(one: Found) -> int:
+        path = one.path.resolve()
+        return next((i for i, named in enumerate(places) if named in (path, *path.parents)), len(places))
+
+    return sorted(found, key=place)
 
 
 def _as_it_was(built: Network, spec: str | None) -> Any:
@@ -188,18 +212,31 @@ def _bar(*, quiet: bool, no_color: bool) -> Progress:
 
 
 def _measured(survey: Survey, waiting: list[Snapshot], bar: Progress, points: int) -> list[Surface]:
-    """Each in turn; what is not the slice counts as a twentieth of it."""
-    others = max(1, points // 20)
-    task = bar.add_task("measuring", total=len(waiting) * (points + 3 * others))
+    """Each in turn; a product with the Hessian costs about what ten points of a slice do."""
+    from icshift.reports.landscape import counted
 
-    def after(what: str) -> None:
-        bar.advance(task, 1 if what == "slice" else others)
+    before = 10 * _PRODUCTS
+    task = bar.add_task("measuring", total=len(waiting) * (before + points))
+    surfaces = []
+    for i, one in enumerate(waiting):
+        start, done = i * (before + points), dict.fromkeys(("Hessian", "gradient", "slice"), 0)
+        bar.update(task, description=f"{one.name}: Hessian", completed=start)
 
-    return [survey.measure(one.name, one.put, after) for one in waiting]
+        def after(what: str, name: str = one.name, start: int = start, done: dict[str, int] = done) -> None:
+            done[what] += 1
+            if what == "Hessian":
+                said = f"Hessian, {counted(done[what], 'product')} of about {_PRODUCTS}"
+                bar.update(task, description=f"{name}: {said}", completed=start + 10 * min(done[what], _PRODUCTS))
+            else:
+                bar.update(task, description=f"{name}: slice", completed=start + before + done["slice"])
+
+        surfaces.append(survey.measure(one.name, one.put, after))
+    return surfaces
 
 
 def _about(model: Network, survey: Survey, loss: Loss, paths: list[str], *, eval_mode: bool) -> dict[str, Any]:
     """What all numbers depend on."""
+    from icshift.capture.data import length
     from icshift.capture.surface import normalises_by_batch
 
     return {
@@ -208,6 +245,7 @@ def _about(model: Network, survey: Survey, loss: Loss, paths: list[str], *, eval
         "data": survey.data.source,
         "examples": survey.data.examples,
         "batches": len(survey.data.batches),
+        "batch_size": max(map(length, survey.data.batches)),
         "loss_function": loss.name,
         "batch_norm": None if not normalises_by_batch(model) else "running averages" if eval_mode else "batch",
     }
@@ -218,6 +256,7 @@ def _write(
 ) -> None:
     from icshift.cli.output import write_file
     from icshift.reports.contour import chart_format
+    from icshift.reports.landscape import counted
     from icshift.reports.tabular import by_suffix
 
     if output is not None:
@@ -226,7 +265,7 @@ def _write(
         told = [_mode(about)]
         told += ["α, β = 1: as long as the weights"] * (surfaces[0].asked.plane == "random")
         told += ["each panel has its own lines, colours are shared"] * (len(surfaces) > 1)
-        title = [f"{about['loss_function']} of {about['examples']:,} examples", " · ".join(told)]
+        title = [f"{_loss_in_words(about)} of {counted(about['examples'], 'example')}", " · ".join(told)]
         panels = [_panel(one, surfaces) for one in surfaces]
         write_file(chart, chart_format(chart.suffix)(panels, _axes(surfaces[0]), title), force=force)
 
@@ -274,6 +313,10 @@ def _axes(one: Surface) -> tuple[str, str]:
     return "α: along a random direction", "β: along another random direction"
 
 
+def _loss_in_words(about: dict[str, Any]) -> str:
+    return "the model's own loss" if about["loss_function"] == "own" else str(about["loss_function"])
+
+
 def _mode(about: dict[str, Any]) -> str:
     return {
         None: "no batch norm",
@@ -293,6 +336,7 @@ def _tell(
     no_color: bool,
 ) -> None:
     from icshift.cli.output import print_text, screen
+    from icshift.reports.landscape import counted, explained, next_step
     from icshift.reports.tabular import to_json
 
     found = [one.as_dict() for one in surfaces]
@@ -305,16 +349,17 @@ def _tell(
         for text in texts:
             console.print(text, style=style, markup=False, soft_wrap=True)
 
-    batches = "one batch" if about["batches"] == 1 else f"{about['batches']} batches"
+    batches = "one batch" if about["batches"] == 1 else f"{about['batches']} batches of at most {about['batch_size']}"
     more = f" and {len(surfaces) - 1} more" if len(surfaces) > 1 else ""
-    lines([f"{about['checkpoints'][0]}{more} · {about['network']}, {about['loss_function']}"], "bold")
-    lines([f"{about['examples']:,} examples of {about['data']} in {batches}", f"{_mode(about)}; dropout off"], "")
+    lines([f"{about['checkpoints'][0]}{more} · {about['network']}, {_loss_in_words(about)}"], "bold")
+    examples = counted(about["examples"], "example")
+    lines([f"{examples} of {about['data']} in {batches}", f"{_mode(about)}; dropout off"], "")
     _tables(console, found)
-    lines(_explained(found), "dim")
+    lines(explained(found), "dim")
     lines(notes, "yellow")
     lines([f"{what} in {path}" for what, path in zip(("Slice", "Chart"), written, strict=True) if path], "")
     if not quiet:
-        lines([_next_step(found, written)], "dim")
+        lines([next_step(found, charted=written[1] is not None)], "dim")
 
 
 def _tables(console: Console, found: list[dict[str, Any]]) -> None:
@@ -324,45 +369,6 @@ def _tables(console: Console, found: list[dict[str, Any]]) -> None:
         console.print(facts_table(found[0]))
         return
     console.print(models_table(found))
-    console.print(f"How far they are from {found[0]['model']}, and the minima of their slices", style="bold")
+    minima = "" if found[0]["slice"] is None else ", and the minima of their slices"
+    console.print(f"How far they are from {found[0]['model']}{minima}", style="bold")
     console.print(moved_table(found))
-
-
-def _explained(found: list[dict[str, Any]]) -> list[str]:
-    """What one must know to read the numbers, and where they are from; at most 80 columns."""
-    first = found[0]
-    lines = ["±: this near lies an eigenvalue (residual of Lanczos, rounding included)."]
-    if first["learning_rate"] is not None:
-        lines += [
-            "λ₁·lr: full-batch trainings tend to 2 and hover there (Cohen et al. 2021).",
-            "g, β: along the gradient, 0.5 to 4 lr (Santurkar et al. 2018, section 3.2).",
-        ]
-    if first["slice"] is not None:
-        lines += _plane_in_words(first["model"] if len(found) > 1 else None, first["slice"])
-    if len(found) > 1:
-        lines.append("cos: of the top eigenvectors, without sign; distance: of trainable parameters.")
-        lines += ["axes: length over width of the contours in that plane."] * (first["slice"] is not None)
-    return lines
-
-
-def _plane_in_words(whose: str | None, around: dict[str, Any]) -> list[str]:
-    size = f"Slice: {around['points']} × {around['points']} points to ±{around['radius']:g} along"
-    of = f" of {whose}" if whose else ""
-    if around["plane"] == "hessian":
-        return [f"{size} the top two eigenvectors{of};", "α, β are distances of the trainable parameters."]
-    return [
-        f"{size} two random directions, seed {around['seed']};",
-        f"1 is as long as the weights{of}, filter by filter (Li et al. 2018).",
-    ]
-
-
-def _next_step(found: list[dict[str, Any]], written: tuple[Path | None, Path | None]) -> str:
-    if found[0]["learning_rate"] is None:
-        return "Next: the same with --lr RATE compares the curvature with steps of the training"
-    if found[0]["slice"] is not None and written[1] is None:
-        return "Next: the same with --chart loss.html draws the contours"
-    if len(found) == 1:
-        return "Next: name another saved model too, and see how the loss moved"
-    around = found[0]["slice"]
-    other = "--slice random" if around is None or around["plane"] == "hessian" else f"--seed {around['seed'] + 1}"
-    return f"Next: the same with {other}: does another plane show the same?"

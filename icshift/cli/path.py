@@ -69,8 +69,9 @@ def _notes(table: pd.DataFrame, metric: Metric) -> list[str]:
         notes.append(f"Paired: the same inputs in every window, n = {first['n']:,} a unit: no sampling noise in it.")
     else:
         notes.append(
-            f"floor: the same by sampling noise alone, n = {first['n']:,} sampled activations a unit and window. Under "
-            "noise a path grows with the number of windows: compare runs with windows of one length."
+            f"floor: the same by sampling noise alone, n = {first['n']:,} sampled activations a unit and window. Where "
+            "a path is near its floor, straight tells nothing. Noise grows with the number of windows: compare runs "
+            "with windows of one length."
         )
     if table["windows"].max() == 2:
         notes.append("Of two windows path and displacement are one: it takes three to tell a trend.")

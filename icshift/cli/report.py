@@ -42,13 +42,13 @@ def report(
     if json:
         rows = [{key: row[key] for key in row if row[key] is not None} for row in table.to_dict(orient="records")]
         found = {"run": str(run), "metric": metric, "reference": reference, "sites": rows}
-        print_text(to_json({**found, **_with_gradients(opened)}))
+        print_text(to_json({**found, **_with_gradients(opened, site, top)}))
         return
     console = screen(no_color=no_color)
     print_report(console, opened, table, metric_named(metric))
-    print_gradients(console, opened)
+    print_gradients(console, opened, site, top)
     if not quiet:
-        console.print(_next_step(opened, table), style="dim", soft_wrap=True)
+        console.print(_next_step(opened, table, metric_named(metric)), style="dim", soft_wrap=True)
 
 
 def print_report(console: Console, run: Run, table: pd.DataFrame, metric: Metric) -> None:
@@ -64,12 +64,12 @@ def print_report(console: Console, run: Run, table: pd.DataFrame, metric: Metric
         console.print(missed, style="yellow", soft_wrap=True)
 
 
-def print_gradients(console: Console, run: Run) -> None:
+def print_gradients(console: Console, run: Run, layers: list[str] | None, top: int) -> None:
     """What was measured with gradients, apart from drift: these are other definitions of the shift."""
-    from icshift.analysis.gradients import gradient_shift_summary, landscape_summary
+    from icshift.analysis.gradients import landscape_summary
     from icshift.reports.gradients import gradient_shift_table, landscape_lines
 
-    shift, around = gradient_shift_summary(run), landscape_summary(run)
+    shift, around = _gradient_shift(run, layers, top), landscape_summary(run)
     if len(shift):
         from icshift.format import GRADIENT_SHIFT
 
@@ -78,7 +78,8 @@ def print_gradients(console: Console, run: Run) -> None:
         console.print(gradient_shift_table(shift))
         for line in (
             f"Medians of {shift['n'].max()} steps. G: a layer's gradient; G′: what the step of the layers before it "
-            f"makes of it; relative: ‖G−G′‖ over ‖G‖. Counted of each layer: {counted} parameters.",
+            f"makes of it (nothing, of the first); relative and trend: ‖G−G′‖ over ‖G‖. Counted of each layer: "
+            f"{counted} parameters.",
             "Drift is another definition of the shift; the two may disagree.",
         ):
             console.print(line, style="dim", highlight=False)
@@ -89,10 +90,22 @@ def print_gradients(console: Console, run: Run) -> None:
         console.print(f"Medians of {around['n']} steps; lr {around['rate']:g} at the last of them.", style="dim")
 
 
-def _with_gradients(run: Run) -> dict[str, Any]:
-    from icshift.analysis.gradients import gradient_shift_summary, landscape_summary
+def _gradient_shift(run: Run, layers: list[str] | None, top: int) -> pd.DataFrame:
+    """Of the layers that the globs for sites match: both are modules."""
+    from fnmatch import fnmatchcase
 
-    shift, around = gradient_shift_summary(run), landscape_summary(run)
+    from icshift.analysis.gradients import gradient_shift_summary
+
+    found = gradient_shift_summary(run)
+    if layers and len(found):
+        found = found[[any(fnmatchcase(name, glob) for glob in layers) for name in found["layer"]]]
+    return found.head(top)
+
+
+def _with_gradients(run: Run, layers: list[str] | None, top: int) -> dict[str, Any]:
+    from icshift.analysis.gradients import landscape_summary
+
+    shift, around = _gradient_shift(run, layers, top), landscape_summary(run)
     found: dict[str, Any] = {"gradient_shift": shift.to_dict(orient="records")} if len(shift) else {}
     return {**found, "landscape": around} if around else found
 
@@ -160,13 +173,19 @@ def _of_rows(table: pd.DataFrame, metric: Metric) -> list[str]:
         )
     if metric.error is not None:
         error = compared["error"].max()
-        notes.append(f"Off by {error:.2g} at most by its choice of directions (2 standard errors, the largest site's).")
+        notes.append(f"Its choice of directions: ±{error:.2g} (2 standard errors, those of the site with the most).")
     return notes
 
 
-def _next_step(run: Run, table: pd.DataFrame) -> str:
+def _next_step(run: Run, table: pd.DataFrame, metric: Metric) -> str:
+    from icshift.analysis.drift import default_phase
+
     if not len(table) or "ratio" not in table or not table["median"].notna().any():
         return f"Next: icshift info {run.path}"
     by = "ratio" if table["ratio"].notna().any() else "median"
     worst = table.sort_values(by, ascending=False)["site"].iloc[0]
-    return f"Next: icshift units {run.path} --site {quote(worst)}   (the site that drifts most)"
+    phase = table["phase"].iloc[0]
+    chosen = "" if phase == default_phase(run) else f" --phase {quote(str(phase))}"
+    chosen += "" if metric.name == "w1_sd" or metric.of == "site" else f" --metric {metric.name}"
+    why = "the highest share" if metric.name == "marginal_share" else "the site that drifts most"
+    return f"Next: icshift units {run.path} --site {quote(worst)}{chosen}   ({why})"

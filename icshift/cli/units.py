@@ -62,9 +62,10 @@ def units(
     from icshift.analysis.metrics import metric as metric_named
     from icshift.reports.terminal import units_table
 
-    console = screen(no_color=no_color)
+    console, one = screen(no_color=no_color), metric_named(metric)
     first = shown.iloc[0]
-    kind = "paired" if metric_named(metric).paired else "sampled"
+    kind = "paired" if one.paired else "sampled"
+    moved = "* moved beyond noise (FDR 5 %), " if shown["floor"].notna().any() else ""
     against = f"against {first['reference']}" if first["reference"] else "with nothing to compare"
     console.print(
         f"{run} · site {site} ({chosen.type}) · phase {first['phase']} · window {first['name']} {against}",
@@ -73,8 +74,9 @@ def units(
     )
     console.print(units_table(shown, metric))
     console.print(
+        f"drift: {one.name} in {one.unit}, {one.meaning}. "
         f"{len(shown)} of {len(table)} units, n = {int(first['n']):,} {kind} activations each; "
-        "mean, sd and percentiles of the window. * moved beyond noise (FDR 5 %), ≈ near-constant.",
+        f"mean, sd and percentiles of the window. {moved}≈ near-constant.",
         style="dim",
     )
     if not quiet:

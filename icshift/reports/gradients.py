@@ -36,7 +36,7 @@ def landscape_lines(found: dict[str, Any]) -> list[str]:
     return [
         f"range of the loss          {number(found['loss_range'])}",
         f"change of the gradient     {changes}",
-        f"beta·lr (reference: 2)     {number(found['beta_rate'])}, at most {number(found['beta_rate_max'])}; "
+        f"β·lr (reference: 2)        {number(found['beta_rate'])}, at most {number(found['beta_rate_max'])}; "
         f"attained mostly at {found['beta_step']:g} lr",
     ]
 

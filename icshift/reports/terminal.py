@@ -16,23 +16,34 @@ if TYPE_CHECKING:
 
 _TREND = 9
 
+_NAME = 8
+"""As long may a metric's name be as the head of a column."""
+
 
 def report_table(summary: pd.DataFrame, *, wide: bool) -> Table:
-    """A row a site, in model order; `wide` (100 columns and more) has room for units, 90th percentile and largest."""
+    """A row a site, in model order; `wide` (100 columns and more) has room for units, 90th percentile and largest.
+
+    Probes have no sampling noise: they have these two where others have floor, ratio and share moved.
+    """
+    paired = bool(summary["paired"].dropna().all())
+    spread = ["p90", "max"] if summary["max"].notna().any() else []  # One number a site has none.
+    noise = [] if paired else ["floor", "×floor"]
     table = _table()
     table.add_column("site", overflow="fold", min_width=6)
-    for name in ("units", "drift", "floor", "×floor", "p90", "max") if wide else ("drift", "floor", "×floor"):
+    for name in [*(["units"] * wide), "drift", *noise, *(spread if wide or paired else [])]:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("trend", no_wrap=True, min_width=_TREND)
-    table.add_column("loc scl shp", justify="right", no_wrap=True)
-    table.add_column("moved", justify="right", no_wrap=True)
+    for name in ["loc scl shp", *([] if paired else ["moved"])]:
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("health", no_wrap=True)
     for row in _rows(summary):
         cells: list[str | Text] = [site_label(row), *([str(row["units"])] if wide else [])]
         if isinstance(row.get("trend"), list):
-            cells += [number(row["median"]), _floor(row), _ratio(row)]
-            cells += [number(row["p90"]), number(row["max"])] if wide else []
-            cells += [sparkline(row["trend"], _TREND), _split(row), _moved(row)]
+            cells.append(number(row["median"]))
+            cells += [] if paired else [number(row["floor"]), _ratio(row)]
+            cells += [number(row[name]) for name in spread] if wide or paired else []
+            cells += [sparkline(row["trend"], _TREND), _split(row)]
+            cells += [] if paired else [_moved(row)]
         else:
             cells += ["–"] * (len(table.columns) - len(cells) - 1)
         table.add_row(*cells, _health(row))
@@ -84,17 +95,18 @@ def distribution_table(summary: pd.DataFrame) -> Table:
 def units_table(units: pd.DataFrame, value_name: str) -> Table:
     """A row a unit: its drift with floor (* where it moved beyond noise) and the window's distribution.
 
-    A near-constant unit is marked by ≈: its drift in sd means little.
+    A near-constant unit is marked by ≈: its drift in sd means little. Units of a probe have no floor.
     """
+    noisy = bool(units["floor"].notna().any())
     table = _table()
-    for name in ("unit", value_name, "floor", "×floor", "mean", "sd", "q15", "q50", "q85", "zeros"):
+    shown = value_name if len(value_name) <= _NAME else "drift"
+    for name in ["unit", shown, *(["floor", "×floor"] * noisy), "mean", "sd", "q15", "q50", "q85", "zeros"]:
         table.add_column(name, justify="right", no_wrap=True)
     for row in _rows(units):
         table.add_row(
             f"≈ {row['unit']}" if row["near_constant"] else str(row["unit"]),
             number(row["value"]),
-            number(row["floor"]),
-            f"{_times(row['ratio'])} {'*' if row['moved'] else ' '}",
+            *([number(row["floor"]), f"{_times(row['ratio'])} {'*' if row['moved'] else ' '}"] if noisy else []),
             *(number(row[name]) for name in ("mean", "std", "q15", "q50", "q85")),
             f"{100 * row['zero_share']:.0f}%" if math.isfinite(row["zero_share"]) else "–",
         )
@@ -139,10 +151,6 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _table() -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-
-
-def _floor(row: dict[str, Any]) -> str:
-    return "paired" if row["paired"] else number(row["floor"])
 
 
 def _moved(row: dict[str, Any]) -> str:

@@ -64,7 +64,11 @@ def test_report_of_one_window_shows_its_distribution(one_window):
 
 
 def test_report_of_a_probe_has_no_floor(two_windows):
-    assert "paired" in printed("report", two_windows, "--phase", "probe")
+    shown = printed("report", two_windows, "--phase", "probe")
+    assert "Paired: the same inputs in every window" in shown
+    head = next(line.split() for line in shown.splitlines() if line.split()[:1] == ["site"])
+    assert head == ["site", "drift", "p90", "max", "trend", "loc", "scl", "shp", "health"]
+    assert "--phase probe   (the site that drifts most)" in " ".join(shown.split("\n"))
 
 
 def test_report_chooses_sites_by_glob(with_batch_norm):

@@ -78,8 +78,16 @@ def test_a_report_shows_them_apart_from_drift(measured, capsys):
     assert row[:6] == ["fc2", "1,010", "1.000", "0.500", "0.250", "0.250"]
     assert "Medians of 3 steps" in shift
     assert "Counted of each layer: all parameters." in " ".join(shift.split())
-    assert "beta·lr (reference: 2)     1.750, at most 2.250; attained mostly at 0.5 lr" in shift
+    assert "β·lr (reference: 2)        1.750, at most 2.250; attained mostly at 0.5 lr" in shift
     assert "range of the loss          1.500" in shift
+
+
+def test_globs_choose_layers_too(measured, capsys):
+    assert _run(["report", str(measured), "--site", "fc1", "--no-color", "-q"]) == 0
+    shift = capsys.readouterr().out.split("Gradient shift (Santurkar et al. 2018, Def. 2.1)")[1]
+    assert [line.split()[0] for line in shift.splitlines() if line.strip().startswith("fc")] == ["fc1"]
+    assert _run(["report", str(measured), "--site", "fc1", "--json"]) == 0
+    assert [row["layer"] for row in json.loads(capsys.readouterr().out)["gradient_shift"]] == ["fc1"]
 
 
 def test_json_holds_them(measured, capsys):

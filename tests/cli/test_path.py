@@ -1,6 +1,8 @@
 """What `icshift path` prints, and what the other commands make of metrics of a whole site and of paired rows."""
 
 import json
+import re
+import shlex
 
 import numpy as np
 import pandas as pd
@@ -32,6 +34,9 @@ def test_path_has_a_row_a_site_and_fits_80_columns(with_batch_norm, command):
     assert max(map(len, lines[1:])) <= 80
     assert "phase train · 4 windows, 1 to 4" in lines[0]
     assert "sampling noise alone, n = 200" in " ".join(lines)
+    # Nothing is cut off: a mark of the trend for every part of the path.
+    trend = re.compile("[▁▂▃▄▅▆▇█]+$")
+    assert [len(trend.search(line.rstrip())[0]) for line in lines if trend.search(line.rstrip())] == [3, 3, 3]
 
 
 def test_path_of_a_probe_has_no_floor_and_what_the_parameters_did(with_batch_norm, command):
@@ -42,7 +47,7 @@ def test_path_of_a_probe_has_no_floor_and_what_the_parameters_did(with_batch_nor
     fc2 = next(line.split() for line in out.splitlines() if line.strip().startswith("fc2"))
     last = expected.iloc[-1]
     shown = [f"{last[name]:.3f}" for name in ("path", "displacement", "per_change")]
-    assert fc2[1:6] == ["4", *shown[:2], f"{last['straightness']:.2f}", shown[2]]
+    assert fc2[1:5] == [*shown[:2], f"{last['straightness']:.2f}", shown[2]]
     assert f"own path: {last['parameter_path']:.3f}" in out
 
 
@@ -83,13 +88,20 @@ def test_report_of_paired_rows(metric, two_windows, command):
     for line, value in zip(
         [line for line in out.splitlines() if line.strip().startswith("fc")], expected["median"], strict=True
     ):
-        assert line.split()[1:3] == [f"{value:.3f}", "paired"]
+        assert line.split()[1] == f"{value:.3f}"
     assert "n = 50 activations a unit of the probe" in out
     whole = metric in ("sliced_w2", "cka_distance")
+    head = next(line for line in out.splitlines() if line.strip().startswith("site"))
+    assert not {"floor", "×floor", "moved"} & set(head.split())
+    assert ("p90" in head) != whole
     assert ("of the site as a whole" in out) == whole
     assert ("have nothing to do with each other" in out) == (metric == "cka_distance")
     assert ("2 standard errors" in out) == (metric == "sliced_w2")
     assert max(map(len, out.splitlines()[1:-1])) <= 80
+    follow = re.search(r"Next: icshift (units .*?)   \((.*)\)", out)
+    assert ("--metric" in follow[1]) != whole
+    assert ("drifts most" in follow[2]) == (metric != "marginal_share")
+    assert command(*shlex.split(follow[1]))[0] == 0
 
 
 MISTAKES = {
@@ -120,7 +132,17 @@ def test_mistakes_end_in_one_line(mistake, two_windows, command):
 def test_units_of_paired_rows(two_windows, command):
     code, out, _ = command("units", two_windows, "--site", "fc1", "--metric", "displacement", "--phase", "probe")
     assert code == 0
-    assert "n = 50 paired activations each" in " ".join(out.split())
+    words = " ".join(out.split())
+    assert "drift: displacement in activation, mean distance that each example moved." in words
+    assert "n = 50 paired activations each" in words
+    assert "floor" not in words  # A probe has no noise.
+    assert "noise" not in words
+
+
+def test_units_of_a_long_name_fit_80_columns(two_windows, command):
+    out = command("units", two_windows, "--site", "fc1", "--metric", "mean_shift_sd")[1]
+    head = next(line.split() for line in out.splitlines() if line.split()[:1] == ["unit"])
+    assert head == ["unit", "drift", "floor", "×floor", "mean", "sd", "q15", "q50", "q85", "zeros"]
 
 
 def test_check_of_paired_rows(two_windows, command):

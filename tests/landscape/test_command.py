@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from icshift.capture.surface import fitting_radius
 from icshift.cli.main import _run
 from tests.landscape import network
 
@@ -150,7 +151,7 @@ def test_running_averages_have_another_curvature(measured, icshift, folder):
     assert "batch norm by its running averages" in icshift(*ASKED, "--points", 3, "--eval-mode")[1]
 
 
-BOTH = {"saved": ("step-60.pt", "step-20.pt")}
+BOTH = {"saved": ("step-20.pt", "step-60.pt")}
 
 
 def test_several_models_lie_in_the_plane_of_the_first(measured, folder):
@@ -176,6 +177,32 @@ def test_several_models_lie_in_the_plane_of_the_first(measured, folder):
     if values[0] > 0:
         assert second["slice"]["elongation"] == pytest.approx(float((values[1] / values[0]).sqrt()), rel=1e-3)
     assert second["slice"]["curvatures"] == pytest.approx(values.flip(0).tolist(), rel=1e-3)
+
+
+def test_the_first_is_the_one_that_is_named_first(measured):
+    _, models = measured("--slice", "none", saved=("step-60.pt", "step-20.pt"))
+    assert [one["model"] for one in models] == ["step 60", "step 20"]
+    assert models[0]["moved"] is None
+
+
+def test_a_slice_reaches_to_twice_the_loss_unless_told(measured, icshift):
+    for extra in ((), ("--eval-mode",)):
+        _, (found,) = measured(*extra)
+        reach = (2 * found["loss"] / found["eigenvalues"][0]["value"]) ** 0.5
+        assert found["slice"]["radius"] == float(f"{reach:.0e}")
+    assert "about where the quadratic at the model doubles the loss" in icshift(*ASKED, "--points", 3)[1]
+    _, (found,) = measured("--slice", "random")
+    assert found["slice"]["radius"] == 1
+
+
+@pytest.mark.parametrize(
+    ("loss", "steepest", "expected"),
+    [(2.0, 4.0, 1.0), (-2.0, 4.0, 1.0), (2.0, 1e-9, 50.0), (2.0, -1.0, 50.0), (0.0, 4.0, 0.005)],
+    ids=["doubled", "a negative loss", "flat", "downwards", "no loss"],
+)
+def test_how_far_a_slice_reaches(loss, steepest, expected):
+    assert fitting_radius(loss, steepest, 50.0) == expected
+    assert fitting_radius(loss, steepest, 0.0) > 0
 
 
 def test_random_planes_are_drawn_by_their_seed(measured):
@@ -205,11 +232,12 @@ def test_what_it_prints(icshift, saved, extra):
     assert lines[1] == "60 examples of train.npz in one batch"
     assert lines[2] == "batch norm by the batch, as in training; dropout off"
     assert max(len(line.rstrip()) for line in lines) <= 80
+    assert "…" not in out
     assert lines[-1].startswith("Next: ")
     words = " ".join(out.split())
     if len(saved) == 1:
         assert re.search(r"loss 0\.\d+, gradient norm 0\.\d+ Hessian \d+ parameters, \d+ products", words)
-        assert re.search(r"largest (\d\.\d+ ±\de-0\d,? ){5}smallest", words)
+        assert re.search(r"largest (\d\.\d+±\de-0\d,? ){5}smallest", words)
     else:
         assert "How far they are from step 20" in out
     if extra:
@@ -268,6 +296,20 @@ def test_nothing_is_overwritten(icshift, tmp_path):
         assert path.read_text() == "mine"
         assert icshift(*ASKED, "--points", 3, option, path, "-f")[0] == 0
         assert path.read_text() != "mine"
+
+
+def test_losses_that_are_not_finite_are_counted(icshift, measured):
+    _, (found,) = measured("--radius", 1e308)
+    assert found["slice"]["nonfinite"] == 24
+    out = icshift(*ASKED, *EXACT, "--points", 5, "--radius", 1e308, "--lr", 1e308)[1]
+    assert "24 of 25 losses of its slice are not finite" in out
+    assert "β·lr – the loss or its gradient is not finite" in out
+
+
+def test_steps_that_rounding_swallows_have_no_beta(icshift):
+    words = " ".join(icshift(*ASKED, "--points", 3, "--lr", 1e-9)[1].split())
+    assert "β·lr – such steps are lost in rounding: --dtype float64 resolves shorter ones" in words
+    assert "(reference 2), attained at" in icshift(*ASKED, *EXACT, "--points", 3, "--lr", 1e-9)[1]
 
 
 def test_examples_that_are_not_finite_are_left_out(icshift):

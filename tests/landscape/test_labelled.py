@@ -150,6 +150,14 @@ def test_a_table_keeps_the_other_columns_in_order(tmp_path, monkeypatch):
     assert sorted(map(tuple, inputs.tolist())) == sorted(map(tuple, INPUTS.astype(np.float32).tolist()))
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_the_target_of_a_table_has_any_name(suffix, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = read(table(tmp_path, suffix, "digit"), nn.Linear(4, 3), Reading(), "digit")
+    ((inputs,), _), target = separated(data.batches[0])
+    assert (target.numpy() == classes_of(inputs)).all()
+
+
 def test_examples_with_a_value_that_is_not_finite_go_with_their_targets(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     broken = INPUTS.copy()
