@@ -194,7 +194,8 @@ def forward(model: nn.Module, batch: Batch, source: str) -> Any:
     try:
         return model(*positional, **keyword)
     except Exception as error:
-        whole_numbers = any(not _is_float(tensor) for tensor in _tensors(batch))
+        of_types = any(word in str(error) for word in ("dtype", "scalar type", "Long", "Int", "long int"))
+        whole_numbers = of_types and any(not _is_float(tensor) for tensor in _tensors(batch))
         hint = "; numbers without a fraction stay integers: save them as floats" if whole_numbers else ""
         raise ModelError(
             f"{type(model).__name__} does not take the data of {source}, batches of {shapes(batch)}: "

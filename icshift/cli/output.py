@@ -27,7 +27,10 @@ def print_text(text: str) -> None:
 
 
 def write_file(path: Path, content: bytes, *, force: bool) -> None:
-    """Write a file whole or not at all; `-` is stdout. Raises `RunError` if it exists, unless `force`."""
+    """Write a file whole or not at all; `-` is stdout.
+
+    Raises `RunError` if it exists, unless `force`, and where it cannot be written.
+    """
     if str(path) == "-":
         sys.stdout.buffer.write(content)
         return
@@ -37,5 +40,8 @@ def write_file(path: Path, content: bytes, *, force: bool) -> None:
         what = "is a directory" if path.is_dir() else f"cannot be written: there is no directory {path.parent}"
         raise RunError(f"{path} {what}; give the path of a file")
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_bytes(content)
-    aside.replace(path)
+    try:
+        aside.write_bytes(content)
+        aside.replace(path)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror or error}; give another path") from error

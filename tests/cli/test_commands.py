@@ -193,6 +193,7 @@ MISTAKES = {
     "unknown run of a reference": (["report", "RUN", "--reference", "run:nowhere"], "no such run: nowhere"),
     "unknown format": (["export", "RUN", "-o", "drift.xls"], "no export format '.xls'"),
     "no such directory": (["export", "RUN", "-o", "nowhere/drift.csv"], "there is no directory nowhere"),
+    "nowhere to write": (["export", "RUN", "-o", "/proc/drift.csv"], "/proc/drift.csv cannot be written"),
     "unknown command": (["reprot", "RUN"], "reprot"),
     "unknown option": (["report", "RUN", "--colour"], "--colour"),
     "no site given": (["units", "RUN"], "--site"),

@@ -82,6 +82,15 @@ def test_a_safetensors_header_of_any_length_is_read(tmp_path):
         assert read(path).state["a"].tolist() == [1.5, 2.5]
 
 
+@pytest.mark.parametrize("length", [0x0480, 0x0280, int.from_bytes(b"PK", "little")])
+def test_a_safetensors_header_whose_length_looks_like_the_sign_of_another_format(length, tmp_path):
+    header = b'{"a":{"dtype":"F64","shape":[2],"data_offsets":[0,16]}}'.ljust(length)
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + header + np.array([1.5, 2.5]).tobytes())
+    assert path.read_bytes()[:2] in (b"\x80\x04", b"\x80\x02", b"PK")
+    assert read(path).state["a"].tolist() == [1.5, 2.5]
+
+
 @pytest.mark.parametrize("damage", [mutations.flip, mutations.edit_digits, mutations.splice, mutations.wipe])
 def test_damaged_headers_are_accepted_where_the_library_accepts_them_too(saved, tmp_path, damage):
     """An oracle: the reader of the format's own authors."""

@@ -59,6 +59,8 @@ def of_file(path: Path) -> str:
         start = file.read(512)
         if not start:
             raise ModelError(f"is empty; {EXPECTED}")
+        if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 1 << 32:
+            return "safetensors"  # First: the length that it begins with may look like another format's sign.
         if start.startswith(b"PK"):
             return _of_archive(path)
         if start.startswith(b"\x80"):
@@ -89,8 +91,6 @@ def _refuse_tar(path: Path) -> None:
 
 
 def _of_text(path: Path, start: bytes) -> str:
-    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 1 << 32:
-        return "safetensors"
     if start.lstrip().startswith(b"{") and path.name.endswith(".json"):
         return "sharded"
     for sign, verdict in _OTHERS.items():
