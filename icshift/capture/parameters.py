@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from icshift.capture.walk import modules
+
 MOST = 1 << 28
 """Models with more parameters are not followed: a copy of them is kept in the host's memory."""
 
@@ -36,20 +38,25 @@ class Parameters:
         total = float(torch.stack(norms).norm())
         return total if math.isfinite(total) else None
 
-    def _copy(self) -> dict[str, Tensor]:
-        found = {
-            name: p.detach()
-            for name, p in self._model.named_parameters()
-            if not is_lazy(p) and (p.is_floating_point() or p.is_complex())
-        }
-        if not all(map(_is_here, found.values())) or sum(p.numel() for p in found.values()) > MOST:
+    def _copy(self) -> dict[tuple[str, str], Tensor]:
+        # By names without wrappers: parts may be compiled in the meantime. Tied parameters count once.
+        found: dict[nn.Parameter, tuple[str, str]] = {}
+        for name, module in modules(self._model).items():
+            for own, parameter in module._parameters.items():
+                if parameter is not None and _has_numbers(parameter):
+                    found.setdefault(parameter, (name, own))
+        if not all(map(_is_here, found)) or sum(parameter.numel() for parameter in found) > MOST:
             return {}
-        return {name: p.to("cpu", copy=True) for name, p in found.items()}
+        return {place: parameter.detach().to("cpu", copy=True) for parameter, place in found.items()}
 
 
-def _is_here(tensor: Tensor) -> bool:
+def _has_numbers(parameter: nn.Parameter) -> bool:
+    return not is_lazy(parameter) and (parameter.is_floating_point() or parameter.is_complex())
+
+
+def _is_here(parameter: nn.Parameter) -> bool:
     # A tensor that is split is of a class of its own: to look into it would wait for the other processes.
-    return type(tensor) is Tensor and not tensor.is_meta
+    return type(parameter.detach()) is Tensor and not parameter.is_meta
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import copy
 import logging
 import warnings
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -163,7 +164,8 @@ def assert_same(found, expected, tolerance=0.0):
     """Two runs hold the same, or (with a tolerance) nearly the same numbers."""
     for site, other in zip(found.sites, expected.sites, strict=True):
         assert (site.name, site.type, site.axis, site.units) == (other.name, other.type, other.axis, other.units)
-    assert found.window_list == expected.window_list
+    for window, other in zip(found.window_list, expected.window_list, strict=True):
+        assert window == replace(other, parameter_change=pytest.approx(other.parameter_change, rel=1e-5))
     assert found.phases == expected.phases
     assert ledger(found) == ledger(expected)
     pd.testing.assert_frame_equal(
@@ -625,6 +627,7 @@ def test_function_transforms_within_a_graph(backend, tmp_path):
     }
     for name, transform in transforms.items():
         for compiled in (True, False):
+            torch.manual_seed(7)
             model = nn.Sequential(nn.Conv1d(2, 3, 2), nn.ReLU(), nn.Conv1d(3, 4, 2))
             with Recorder(model, tmp_path / f"{name} {compiled}", samples="all") as recorder:
                 call = transform(lambda x: model(x) + 0)  # noqa: B023
