@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -127,7 +128,14 @@ def train(training: Training, folder: Path) -> Trained:
         way: start(*(launcher if training.ranks > 1 else []), *arguments, cwd=SCRIPTS)
         for way, arguments in ways.items()
     }
-    return Trained(training, folder, **{way: ended(process) for way, process in started.items()})
+    done = {way: ended(process) for way, process in started.items()}
+    for way, arguments in ways.items():
+        # Gloo sometimes aborts a process when another has closed its connections first, with or without us.
+        if training.ranks > 1 and "SIGABRT" in done[way].stderr:
+            if way == "recorded":
+                shutil.rmtree(folder / "runs", ignore_errors=True)
+            done[way] = ended(start(*launcher, *arguments, cwd=SCRIPTS))
+    return Trained(training, folder, **done)
 
 
 def start(*arguments: object, cwd: Path | None = None, program: Path | None = None) -> subprocess.Popen[str]:

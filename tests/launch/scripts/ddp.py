@@ -51,6 +51,7 @@ def main():
     if dist.get_rank() == 0:
         state = model.module.state_dict().values()
         print(hashlib.sha256(b"".join(t.numpy().tobytes() for t in state)).hexdigest(), flush=True)
+    dist.barrier()
     dist.destroy_process_group()
 
 
