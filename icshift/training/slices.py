@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from icshift.errors import MeasurementError
-from icshift.training.hessian import products
+from icshift.training.curvature import products
 from icshift.training.objective import Objective, dot, moved, norm, trainable
 
 Floats = NDArray[np.float64]
