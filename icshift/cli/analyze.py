@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,6 +66,7 @@ def analyze(
     from icshift.capture.saved import find
     from icshift.capture.series import Replaying, Series, own_device, same_draws, snapshots
     from icshift.capture.sites import Sites
+    from icshift.cli.output import progress
     from icshift.recording import refuse_existing
 
     if resume and force:
@@ -83,8 +84,8 @@ def analyze(
     found = find(saved)
     with same_draws():
         built = models.build(model, model_arg, found[0], partial=partial, unsafe=unsafe_pickle)
-    bar = _bar(quiet=quiet or rank > 0, no_color=no_color)
-    with _as_it_was(built, model), bar:
+    bar = progress(quiet=quiet or rank > 0, no_color=no_color)
+    with models.as_it_was(built, model), bar:
         read = models.read_data(data, built, batch_size, limit, own_device(device), dtype)
         series = Series(built, snapshots(found, built, partial=partial, unsafe=unsafe_pickle), read, how)
         if resume:
@@ -100,14 +101,6 @@ def analyze(
         _show(output, notes, json=json, quiet=quiet, no_color=no_color)
 
 
-def _as_it_was(built: nn.Module, spec: str | None) -> AbstractContextManager[None]:
-    """Where the spec names a model, and not what makes one, it is somebody else's."""
-    from icshift.capture.specs import resolve
-    from icshift.training.undisturbed import lent
-
-    return lent(built) if spec is not None and resolve(spec) is built else nullcontext()
-
-
 def _check(model: nn.Module, snapshots: list[Snapshot], bar: Progress) -> list[str]:
     """Before anything is recorded, see that every saved model fits; what some leave at its initialisation, in words."""
     notes = []
@@ -117,15 +110,6 @@ def _check(model: nn.Module, snapshots: list[Snapshot], bar: Progress) -> list[s
             notes.append(f"{snapshot.name}: {left}")
         bar.advance(task)
     return notes
-
-
-def _bar(*, quiet: bool, no_color: bool) -> Progress:
-    from rich.progress import Progress
-
-    from icshift.cli.output import screen
-
-    console = screen(no_color=no_color, stderr=True)
-    return Progress(console=console, transient=True, disable=quiet or not console.is_terminal)
 
 
 @contextmanager

@@ -78,9 +78,8 @@ def _make_room(made: list[Path], *, force: bool) -> None:
 def train_both(paths: list[Path], *, epochs: int, force: bool, quiet: bool, no_color: bool) -> list[float]:
     """Train and record the plain network and the one with batch norm; gives their test accuracies."""
     import torch
-    from rich.progress import Progress
 
-    from icshift.cli.output import screen
+    from icshift.cli.output import progress
     from icshift.demo import load_digits, save_inputs, train
 
     # Steps this small gain nothing from a second thread, and lose much when it is busy.
@@ -89,9 +88,9 @@ def train_both(paths: list[Path], *, epochs: int, force: bool, quiet: bool, no_c
     paths[0].parent.mkdir(parents=True, exist_ok=True)
     save_inputs(paths[0].parent, digits)
     accuracies = []
-    with Progress(console=screen(no_color=no_color, stderr=True), transient=True, disable=quiet) as progress:
+    with progress(quiet=quiet, no_color=no_color) as bar:
         for path in paths:
-            task = progress.add_task(f"training {path.name}", total=epochs)
+            task = bar.add_task(f"training {path.name}", total=epochs)
             accuracies.append(
                 train(
                     path,
@@ -99,7 +98,7 @@ def train_both(paths: list[Path], *, epochs: int, force: bool, quiet: bool, no_c
                     batch_norm=path.name == _NAMES[1],
                     epochs=epochs,
                     force=force,
-                    after_epoch=lambda task=task: progress.advance(task),  # type: ignore[misc]
+                    after_epoch=lambda task=task: bar.advance(task),  # type: ignore[misc]
                 )
             )
     return accuracies

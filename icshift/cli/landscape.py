@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -123,6 +122,7 @@ def landscape(
     from icshift.capture.saved import find
     from icshift.capture.series import same_draws, snapshots
     from icshift.capture.surface import Asked, Survey
+    from icshift.cli.output import progress
     from icshift.reports.landscape import not_finite
 
     _refuse(output, chart, plane, rate, radius, force=force)
@@ -132,8 +132,8 @@ def landscape(
     found = _as_named(find(saved), saved)
     with same_draws():
         built = models.build(model, model_arg, found[0], partial=partial, unsafe=unsafe_pickle)
-    bar = _bar(quiet=quiet, no_color=no_color)
-    with _as_it_was(built, model), bar:
+    bar = progress(quiet=quiet, no_color=no_color)
+    with models.as_it_was(built, model), bar:
         read = _read(data, built, measured, target, (batch_size, limit, device, dtype))
         waiting = snapshots(found, built, partial=partial, unsafe=unsafe_pickle)
         notes = [f"{one.name}: {left}" for one in waiting if (left := one.fits(built))]
@@ -183,14 +183,6 @@ def _as_named(found: list[Found], saved: list[Path]) -> list[Found]:
     return sorted(found, key=place)
 
 
-def _as_it_was(built: Network, spec: str | None) -> Any:
-    """Where the spec names a model, and not what makes one, it is somebody else's."""
-    from icshift.capture.specs import resolve
-    from icshift.training.undisturbed import lent
-
-    return lent(built) if spec is not None and resolve(spec) is built else nullcontext()
-
-
 def _read(data: str, model: Network, loss: Loss, target: str | None, how: tuple[Any, ...]) -> Data:
     from icshift.capture import labelled
     from icshift.capture.data import Reading, place
@@ -200,15 +192,6 @@ def _read(data: str, model: Network, loss: Loss, target: str | None, how: tuple[
     reading = Reading(*how)
     place(model, reading)
     return labelled.read(data, model, reading, target)
-
-
-def _bar(*, quiet: bool, no_color: bool) -> Progress:
-    from rich.progress import Progress
-
-    from icshift.cli.output import screen
-
-    console = screen(no_color=no_color, stderr=True)
-    return Progress(console=console, transient=True, disable=quiet or not console.is_terminal)
 
 
 def _measured(survey: Survey, waiting: list[Snapshot], bar: Progress, points: int) -> list[Surface]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -63,6 +64,14 @@ def build(
     if arguments:
         raise ModelError("--model-arg is for what --model names: give --model too")
     return saved.build(found, unsafe=unsafe, partial=partial)
+
+
+def as_it_was(built: Network, spec: str | None) -> AbstractContextManager[None]:
+    """Puts a model back that the spec names itself, and not what makes it: that is somebody else's."""
+    from icshift.capture.specs import resolve
+    from icshift.training.undisturbed import lent
+
+    return lent(built) if spec is not None and resolve(spec) is built else nullcontext()
 
 
 def read_data(spec: str, model: Network, batch_size: int, limit: int | None, device: str, dtype: str | None) -> Data:

@@ -11,6 +11,7 @@ from icshift.errors import RunError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
 
 
 def screen(*, no_color: bool, stderr: bool = False) -> Console:
@@ -19,6 +20,14 @@ def screen(*, no_color: bool, stderr: bool = False) -> Console:
 
     # No markup: names of sites and paths may hold brackets.
     return Console(stderr=stderr, no_color=no_color or None, highlight=False, soft_wrap=False, markup=False)
+
+
+def progress(*columns: str | ProgressColumn, quiet: bool, no_color: bool) -> Progress:
+    """A progress bar on stderr that goes away; none with `quiet`, or where stderr is no terminal."""
+    from rich.progress import Progress
+
+    console = screen(no_color=no_color, stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
 
 
 def print_text(text: str) -> None:

@@ -74,18 +74,17 @@ def selfcheck(
 
 
 def _run(checks: list[Check], setting: Setting, *, quiet: bool, no_color: bool) -> list[Result]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
-    from icshift.cli.output import screen
+    from icshift.cli.output import progress
     from icshift.selfcheck.runner import run
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = screen(no_color=no_color, stderr=True)
     results = []
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
-        task = progress.add_task("", total=len(checks))
-        for result in run(checks, setting, before=lambda check: progress.update(task, description=check.name)):
-            progress.advance(task)
+    with progress(*columns, quiet=quiet, no_color=no_color) as bar:
+        task = bar.add_task("", total=len(checks))
+        for result in run(checks, setting, before=lambda check: bar.update(task, description=check.name)):
+            bar.advance(task)
             results.append(result)
     return results
 

@@ -214,17 +214,14 @@ def _load(
 def _measure(
     model: Network, both: tuple[Data, Data], samples: float, *, quiet: bool, no_color: bool
 ) -> tuple[Measurement, Shift]:
-    from rich.progress import Progress
-
     from icshift.capture.shifting import Measurement
     from icshift.capture.sites import Sites
-    from icshift.cli.output import screen
+    from icshift.cli.output import progress
 
     measurement = Measurement(model, *both, Sites(), samples)
-    console = screen(no_color=no_color, stderr=True)
-    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
-        task = progress.add_task("forwards", total=measurement.forwards)
-        return measurement, measurement.take(lambda: progress.advance(task))
+    with progress(quiet=quiet, no_color=no_color) as bar:
+        task = bar.add_task("forwards", total=measurement.forwards)
+        return measurement, measurement.take(lambda: bar.advance(task))
 
 
 def _analyse(path: Path, taken: Shift, metric: str, site: list[str] | None, limit: float | None) -> Result:
