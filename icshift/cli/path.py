@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from icshift.cli import options
+from icshift.cli.report import drawn_anew
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +68,7 @@ def _notes(table: pd.DataFrame, metric: Metric) -> list[str]:
     ]
     if table["paired"].all():
         notes.append(f"Paired: the same inputs in every window, n = {first['n']:,} a unit: no sampling noise in it.")
+        notes += drawn_anew(first["phase"])
     else:
         notes.append(
             f"floor: the same by sampling noise alone, n = {first['n']:,} sampled activations a unit and window. Where "

@@ -73,13 +73,14 @@ def print_gradients(console: Console, run: Run, layers: list[str] | None, top: i
     if len(shift):
         from icshift.format import GRADIENT_SHIFT
 
-        counted = run.manifest["measured"][GRADIENT_SHIFT]["counted"]
+        # A process that is killed may have written rows, but not yet how they were measured.
+        how = run.manifest.get("measured", {}).get(GRADIENT_SHIFT, {})
+        counted = f" Counted of each layer: {how['counted']} parameters." if how else ""
         console.print("\nGradient shift (Santurkar et al. 2018, Def. 2.1)", style="bold")
         console.print(gradient_shift_table(shift))
         for line in (
             f"Medians of {shift['n'].max()} steps. G: a layer's gradient; G′: what the step of the layers before it "
-            f"makes of it (nothing, of the first); relative and trend: ‖G−G′‖ over ‖G‖. Counted of each layer: "
-            f"{counted} parameters.",
+            f"makes of it (nothing, of the first); relative and trend: ‖G−G′‖ over ‖G‖.{counted}",
             "Drift is another definition of the shift; the two may disagree.",
         ):
             console.print(line, style="dim", highlight=False)
@@ -142,6 +143,7 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
             f"floor: the same by sampling noise alone, n = {first['n']:,} sampled activations a unit and window. "
             "moved: units beyond it (FDR 5 %)."
         )
+    notes += drawn_anew(first["phase"])
     errors = table["error"].dropna()
     if len(errors) and not metric.paired:
         notes.append(
@@ -157,6 +159,13 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
     if stride > 1:
         notes.append(f"The step series keeps every {stride}th step; windows are of all steps.")
     return notes
+
+
+def drawn_anew(phase: str) -> list[str]:
+    """What the same inputs do not keep the same."""
+    if phase != "probe-train":
+        return []
+    return ["A recorder replays this phase in training mode: dropout and other draws of the model differ by window."]
 
 
 def _of_rows(table: pd.DataFrame, metric: Metric) -> list[str]:

@@ -32,12 +32,12 @@ def gradient_shift_table(summary: pd.DataFrame) -> Table:
 
 def landscape_lines(found: dict[str, Any]) -> list[str]:
     """The landscape along the gradient in words."""
+    where = f"; attained mostly at {found['beta_step']:g} lr" if math.isfinite(found["beta_step"]) else ""
     changes = f"{number(found['predictiveness_min'])} to {number(found['predictiveness_max'])}"
     return [
         f"range of the loss          {number(found['loss_range'])}",
         f"change of the gradient     {changes}",
-        f"β·lr (reference: 2)        {number(found['beta_rate'])}, at most {number(found['beta_rate_max'])}; "
-        f"attained mostly at {found['beta_step']:g} lr",
+        f"β·lr (reference: 2)        {number(found['beta_rate'])}, at most {number(found['beta_rate_max'])}{where}",
     ]
 
 

@@ -5,7 +5,10 @@ from dataclasses import asdict
 
 import pandas as pd
 import pytest
+import torch
 
+from icshift.capture.probe import Probe
+from icshift.capture.recorder import Recorder
 from icshift.cli.main import _run
 from icshift.format import GRADIENT_SHIFT, LANDSCAPE, Site, Window
 from icshift.recording import Recording
@@ -118,3 +121,36 @@ def test_what_chooses_among_drifts_chooses_nothing_else(measured, tmp_path, caps
     assert _run(["export", str(measured), "--table", "landscape", "--metric", "w1", "-o", str(tmp_path / "t.csv")]) == 2
     assert "landscape has none of them" in capsys.readouterr().err
     assert not (tmp_path / "t.csv").exists()
+
+
+def test_rows_that_a_killed_process_left_without_saying_how_they_were_measured(tmp_path, capsys):
+    """And of values that are not numbers nothing is said but that."""
+    where = Site("fc1", "Linear", 1, 3)
+    recording = Recording(tmp_path / "run", {"model": "Net", "sites": [asdict(where)], "ledger": []})
+    recording.write_window(Window(1, "1", 0, 9, closed=True), {("train", where): of_zoo("normal", 100)})
+    unknown = float("nan")
+    recording.append_measured(GRADIENT_SHIFT, [SHIFT[1] | {"l2": unknown, "cosine": unknown, "norm": unknown}])
+    recording.append_measured(LANDSCAPE, [AROUND[0] | {"beta_rate": unknown, "beta_step": unknown}])
+    recording.flush()
+    assert _run(["report", str(tmp_path / "run"), "--no-color"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "fc2 1,010 – – – –" in printed
+    assert "Counted of each layer" not in printed
+    assert "β·lr (reference: 2) –, at most – Medians of 1 steps" in printed
+    assert "nan" not in printed
+
+
+@pytest.mark.parametrize("command", ["report", "path"])
+def test_a_probe_in_training_mode_is_not_said_to_be_without_noise(command, tmp_path, capsys):
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(), torch.nn.Linear(8, 3))
+    with Recorder(model, tmp_path / "run", probe=Probe(torch.randn(16, 4), train_mode=True)) as recorder:
+        for _ in range(2):
+            model(torch.randn(5, 4))
+            recorder.epoch()
+    said = {}
+    for phase in ("probe", "probe-train"):
+        assert _run([command, str(tmp_path / "run"), "--phase", phase]) == 0
+        said[phase] = "dropout and other draws of the model differ by window" in " ".join(
+            capsys.readouterr().out.split()
+        )
+    assert said == {"probe": False, "probe-train": True}
