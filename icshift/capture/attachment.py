@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from icshift.capture.hook import Hook
 from icshift.capture.layout import tensors
 from icshift.capture.notice import notice
 from icshift.capture.walk import callable_parts, modules
+from icshift.training.unheard import hears
 
 
 @dataclass(frozen=True)
@@ -91,15 +92,6 @@ class Attachment:
         self._global.close()
         if not traced.compiled_before():
             self._take_off()
-
-    @contextmanager
-    def deaf(self) -> Iterator[None]:
-        """Nothing of what the model does within is told of; the hooks stay where they are."""
-        before, self._attached = self._attached, False
-        try:
-            yield
-        finally:
-            self._attached = before
 
     def close(self) -> None:
         """Take all hooks off for good."""
@@ -199,7 +191,7 @@ class Attachment:
 
     def _while_attached(self, tell: Callable[..., None]) -> Callable[..., None]:
         def told(*seen: Any) -> None:
-            if self._attached:
+            if self._attached and hears(self):
                 tell(*seen)
 
         return told

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
-from weakref import WeakSet
 
 from torch import nn
 from torch.optim.optimizer import Optimizer
@@ -35,29 +32,24 @@ class _Waiting:
 class Gradients:
     """Measures with a model's closures, at most once a step, and hands rows to `keep` under the names of their series.
 
-    `optimizers` are those whose learning rate the landscape takes; `deaf` makes a block within which no hook of the
-    recorder listens. What goes wrong is raised until a kind was measured once; after that, the kind is given up with a
-    notice, for the training goes on.
+    `optimizers` are those whose learning rate the landscape takes. What goes wrong is raised until a kind was measured
+    once; after that, the kind is given up with a notice, for the training goes on.
     """
 
     def __init__(
         self,
         model: nn.Module,
         optimizers: Sequence[Optimizer] | None,
-        deaf: Callable[[], AbstractContextManager[None]],
         keep: Callable[[str, Rows], None],
     ) -> None:
         self.settings: dict[str, dict[str, Any]] = {}
         """How each kind was measured."""
         self._model = model
         self._optimizers = optimizers
-        self._deaf = deaf
         self._keep = keep
         self._waiting: _Waiting | None = None
         self._given_up: set[str] = set()
         self._last: dict[str, int] = {}
-        self._thread = threading.get_ident()
-        _all.add(self)
 
     def before_step(
         self, number: int, closure: Closure, layers: str | Iterable[str] | None, counted: Counted, every: int
@@ -116,11 +108,7 @@ class Gradients:
         if kind in self._given_up or self._last.get(kind) == number:
             return
         try:
-            with ExitStack() as unheard:
-                # The closure may call what others record: a GAN's other half, a part of this model.
-                for one in [one for one in _all if one._thread == self._thread]:
-                    unheard.enter_context(one._deaf())
-                act()
+            act()
         except Exception as error:
             if kind == GRADIENT_SHIFT:
                 self._waiting = None
@@ -128,10 +116,6 @@ class Gradients:
                 raise
             self._given_up.add(kind)
             notice(f"icshift stopped measuring the {kind.replace('_', ' ')}: {error}")
-
-
-_all: WeakSet[Gradients] = WeakSet()
-"""Those of every recorder in this process."""
 
 
 def is_due(number: int, every: int, ranks: int) -> bool:

@@ -22,6 +22,7 @@ from icshift.capture.notice import notice
 from icshift.capture.ranks import this_process
 from icshift.capture.recorder import Recorder
 from icshift.errors import IcshiftError
+from icshift.training.unheard import hears
 
 AUTOMATIC_WINDOW = 100
 """Steps a window where no DataLoader tells of epochs."""
@@ -113,6 +114,8 @@ class Launcher:
         return recorder
 
     def _stepped(self, optimizer: Optimizer, *_: Any) -> None:
+        if not hears(self):
+            return
         if optimizer in self._without:
             # Its parameters may have got a home since it was made; this first step is lost.
             self._without.discard(optimizer)
@@ -129,7 +132,7 @@ class Launcher:
                 self.automatic |= not self._passes.seen and recorder.steps >= AUTOMATIC_WINDOW
 
     def _called(self, module: nn.Module, arguments: Any) -> None:
-        if not module.training or module in self._recorded:
+        if not module.training or module in self._recorded or not hears(self):
             return
         known = {part for model in self._recorded for part in model.modules()}
         if module in known:
@@ -148,7 +151,7 @@ class Launcher:
 
     def _forward_ended(self, recorder: Recorder) -> Callable[..., None]:
         def ended(*_: Any) -> None:
-            if recorder.model.training:
+            if recorder.model.training and hears(self):
                 recorder.step()
                 self._count()
 

@@ -39,6 +39,7 @@ from icshift.training.landscape import STEPS
 from icshift.training.layers import Counted
 from icshift.training.objective import Closure
 from icshift.training.undisturbed import undisturbed
+from icshift.training.unheard import heard_by
 
 _SEED = 20150211
 
@@ -133,9 +134,7 @@ class Recorder:
         }
         beginning = manifest.beginning(self.model, settings)
         self._recording = Recording(self.path, beginning, force=self._force, rank=self._rank, ranks=self._ranks)
-        self._gradients = Gradients(
-            self.model, self._optimizers, self._attachment.deaf, self._recording.append_measured
-        )
+        self._gradients = Gradients(self.model, self._optimizers, self._recording.append_measured)
         self._parameters = Parameters(self.model)
         self._process = os.getpid()
         self._journal = Journal(self._recording, self._observer.distributions, self._state)
@@ -350,7 +349,7 @@ class Recorder:
         self._observer.restart_probe(probe.forwards)
         before = self._label
         try:
-            with undisturbed(self.model):
+            with undisturbed(self.model), heard_by(self._attachment):
                 for self._label, training in ((PROBE, False), (PROBE_TRAIN, True))[: 1 + probe.train_mode]:
                     replay(self.model, probe, training=training)
         except Exception as error:  # noqa: BLE001  As in `_observe`: the training goes on, without the probe.

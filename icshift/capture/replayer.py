@@ -23,6 +23,7 @@ from icshift.capture.sites import Sites, choose
 from icshift.distribution import HALF_QUANTILES, Distribution, Half, ordered, slice_means, weighted_values
 from icshift.format import Site
 from icshift.training.undisturbed import undisturbed
+from icshift.training.unheard import heard_by
 
 INPUT = "(input)"
 """Site of the model's own inputs."""
@@ -78,7 +79,7 @@ class Replayer:
         was. Raises `ModelError` where the model does not take the data.
         """
         self._observer.restart_probe(len(data.batches))
-        with undisturbed(self.model):
+        with undisturbed(self.model), heard_by(self._attachment):
             for module in self.model.modules():
                 module.training = batch_statistics and isinstance(module, nn.modules.batchnorm._NormBase)
             for batch in data.batches:
@@ -93,7 +94,7 @@ class Replayer:
         batches = data.parts(parts)
         edges = np.linspace(0, len(batches), min(parts, len(batches)) + 1).round().astype(int)
         found: Parts = {}
-        with undisturbed(self.model):
+        with undisturbed(self.model), heard_by(self._attachment):
             for module in self.model.modules():
                 module.training = False
             self._dealing = True

@@ -11,6 +11,7 @@ from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
 from icshift.capture.attachment import Attachment
 from icshift.errors import RecordingError
+from icshift.training.unheard import hears
 
 
 def listen(optimizers: list[Optimizer] | None, attachment: Attachment, act: Callable[[], None]) -> ExitStack:
@@ -21,7 +22,7 @@ def listen(optimizers: list[Optimizer] | None, attachment: Attachment, act: Call
         own = _OwnSteps(attachment, act)
         after = _disable_dynamo(lambda optimizer, *_: own.after(optimizer))
         stack.callback(register_optimizer_step_post_hook(after).remove)
-    after = _disable_dynamo(lambda *_: act())
+    after = _disable_dynamo(lambda *_: act() if hears(attachment) else None)
     for optimizer in optimizers or []:
         stack.callback(optimizer.register_step_post_hook(after).remove)
     return stack
@@ -56,6 +57,8 @@ class _OwnSteps:
         self._foreign: WeakSet[Optimizer] = WeakSet()
 
     def after(self, optimizer: Optimizer) -> None:
+        if not hears(self._attachment):
+            return
         if self._attachment.refresh():
             self._foreign.clear()
         if optimizer in self._foreign:

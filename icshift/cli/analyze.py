@@ -42,7 +42,7 @@ def analyze(
         list[str] | None,
         typer.Option("--sites", help="Name or glob of modules to watch, or all; may be repeated.", show_default=False),
     ] = None,
-    samples: models.Samples = "1024",
+    samples: options.SamplesOfForward = "1024",
     train_mode: Annotated[
         bool, typer.Option("--train-mode", help="Also with batch norm by the batch, as in training: phase probe-train.")
     ] = False,
@@ -76,7 +76,7 @@ def analyze(
         refuse_existing(output, force=force, rank=rank, ranks=ranks)
     how = Replaying(
         Sites(tuple(sites) if sites else None),
-        models.samples_of(samples),
+        samples,
         train_mode,
         precise,
         tuple(sorted(model_arg or ())),

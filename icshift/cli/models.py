@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -44,9 +44,6 @@ Dtype = Annotated[
         "--dtype", help="float64, bfloat16, …, for model and data; by default the model's own.", show_default=False
     ),
 ]
-Samples = Annotated[
-    str, typer.Option("--samples", help="Values a unit and forward that quantiles are made from, or all.")
-]
 Partial = Annotated[bool, typer.Option("--partial", help="Load what fits the model and leave the rest as it is.")]
 UnsafePickle = Annotated[
     bool, typer.Option("--unsafe-pickle", help="Run the code that a pickled file asks for; only for files you trust.")
@@ -81,15 +78,6 @@ def read_data(spec: str, model: Network, batch_size: int, limit: int | None, dev
     reading = Reading(batch_size, limit, device, dtype)
     place(model, reading)
     return read(spec, model, reading)
-
-
-def samples_of(text: str) -> int | Literal["all"]:
-    """The value of `--samples`."""
-    if text == "all":
-        return "all"
-    if not text.isascii() or not text.isdigit() or int(text) < 2:
-        raise ModelError(f"--samples must be a number from 2, or all; got {text!r}")
-    return int(text)
 
 
 def this_process() -> tuple[int, int]:

@@ -1,9 +1,33 @@
 """Options that several commands share: the same name, the same meaning and the same help everywhere."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
+
+
+def samples(text: str) -> int | Literal["all"]:
+    """The value of `--samples`. Raises `typer.BadParameter` for anything but a number from 2, or all."""
+    if text == "all":
+        return "all"
+    if not text.isascii() or not text.isdigit() or int(text) < 2:
+        raise typer.BadParameter(f"expected a number from 2, or all; got {text!r}")
+    return int(text)
+
+
+# Annotated as Any, since typer takes no union of types; what `samples` returns is int | Literal["all"].
+Samples = Annotated[
+    Any,
+    typer.Option(
+        "--samples", metavar="N", parser=samples, help="Values a unit and step that quantiles are made from, or all."
+    ),
+]
+SamplesOfForward = Annotated[
+    Any,
+    typer.Option(
+        "--samples", metavar="N", parser=samples, help="Values a unit and forward that quantiles are made from, or all."
+    ),
+]
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Directory that a recording made.", show_default=False)]
 Metric = Annotated[

@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from icshift.cli import options
-from icshift.errors import RecordingError, RunError
+from icshift.errors import RunError
 
 if TYPE_CHECKING:
     from icshift.capture.launcher import Launcher
     from icshift.run import Run
-
-Samples = Annotated[str, typer.Option("--samples", help="Values a unit and step that quantiles are made from, or all.")]
 
 
 def run(
@@ -51,7 +49,7 @@ def run(
         list[str] | None,
         typer.Option("--sites", help="Name or glob of modules to watch, or all; may be repeated.", show_default=False),
     ] = None,
-    samples: Samples = "64",
+    samples: options.Samples = "64",
     forwards: Annotated[
         bool, typer.Option("--forwards", help="Each forward in training is a step, for want of a PyTorch optimizer.")
     ] = False,
@@ -67,7 +65,6 @@ def run(
     from icshift.cli import script as scripts
 
     target = output or Path("icshift-runs") / (script.rsplit(".", 1)[-1] if module else Path(script).stem)
-    kept: int | Literal["all"] = "all" if samples == "all" else _number(samples)
     body = scripts.prepare(script, arguments or [], module=module)
     first = os.environ.get("RANK", "0") == "0"
     if first:
@@ -80,23 +77,18 @@ def run(
         def record() -> None:
             from icshift.capture.launcher import Launcher, Settings
 
-            settings = Settings(path, tuple(sites) if sites else None, window, kept, force, forwards)
+            settings = Settings(path, tuple(sites) if sites else None, window, samples, force, forwards)
             launchers.append(Launcher(settings))
             recording.enter_context(launchers[0].recording())
 
         scripts.when_imported("torch", record)
         code = scripts.run(body)
+    with suppress(OSError):
+        path.rmdir()  # Where nothing was recorded; a directory that holds anything stays.
     if first and os.getpid() == process:
         _tell(target, launchers[0] if launchers else None, quiet=quiet, no_color=no_color)
     sys.stdout.flush()
     raise typer.Exit(code)
-
-
-def _number(samples: str) -> int:
-    try:
-        return int(samples)
-    except ValueError:
-        raise RecordingError(f"--samples must be a number or all, got {samples!r}") from None
 
 
 def _make_room(target: Path, *, force: bool) -> None:
@@ -111,6 +103,13 @@ def _make_room(target: Path, *, force: bool) -> None:
         raise RunError(f"{target} holds a recording already: choose another directory with -o, or replace it with -f")
     for path in old:
         shutil.rmtree(path)
+    try:
+        # Now, and not when the training is over: what cannot be written is a mistake that should cost nothing.
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{target} cannot be made: {error.strerror or error}; choose another with -o") from error
+    if not os.access(target, os.W_OK):
+        raise RunError(f"{target} cannot be written to: choose another directory with -o")
 
 
 def _tell(target: Path, launcher: Launcher | None, *, quiet: bool, no_color: bool) -> None:

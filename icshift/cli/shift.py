@@ -50,7 +50,7 @@ def shift(
     limit: models.Limit = None,
     device: models.Device = "cpu",
     dtype: models.Dtype = None,
-    samples: models.Samples = "1024",
+    samples: options.SamplesOfForward = "1024",
     site: options.SiteGlobs = None,
     metric: options.Metric = "w1_sd",
     fail_above: Annotated[
@@ -88,13 +88,14 @@ def shift(
     from icshift.reports.tabular import as_csv, to_json
 
     metric_named(metric, among="data sets")
-    kept = models.samples_of(samples)
     _refuse(output, csv, json=json, force=force)
     found, built, notes = _load(checkpoint, model, model_arg, partial=partial, unsafe=unsafe_pickle)
     first, second = (models.read_data(spec, built, batch_size, limit, device, dtype) for spec in (reference, data))
     both = first, second
-    measurement, taken = _measure(built, both, math.inf if kept == "all" else kept, quiet=quiet, no_color=no_color)
-    settings = {"samples": kept, "probe_examples": 0, "checkpoint": str(checkpoint)}
+    measurement, taken = _measure(
+        built, both, math.inf if samples == "all" else samples, quiet=quiet, no_color=no_color
+    )
+    settings = {"samples": samples, "probe_examples": 0, "checkpoint": str(checkpoint)}
     with tempfile.TemporaryDirectory() as folder:
         # Whatever is wrong with the options shows before anything is written where it stays.
         path = Path(folder) / (found.path.resolve().name or "model")

@@ -11,12 +11,17 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from icshift.training.unheard import unheard
+
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Puts modes, attributes, buffers and all random states back, whatever happens within; records no gradients."""
+    """Puts modes, attributes, buffers and all random states back, whatever happens within; records no gradients.
+
+    No recorder hears what runs within, unless one asks to with `heard_by`.
+    """
     python_state, numpy_state = random.getstate(), np.random.get_state()
-    with kept(model):
+    with unheard(), kept(model):
         try:
             with torch.random.fork_rng(), torch.no_grad():
                 yield

@@ -81,6 +81,16 @@ def test_batch_norm_by_statistics_of_all_the_data(analyzed, saved):
     assert_scipys(drift(run, metrics=METRICS, phase="probe-precise"), windows)
 
 
+def test_computing_precise_statistics_adds_nothing_to_the_other_phases(analyzed, saved, tmp_path):
+    """Their own pass over the data, batch norm by the batch, once counted as one more probe."""
+    plain = analyzed(saved, output=tmp_path / "plain")
+    precise = analyzed(saved, options=["--precise", "--train-mode"], output=tmp_path / "precise")
+    found = precise.windows().query("phase == 'probe'").reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, plain.windows())
+    counts = precise.windows().groupby("phase")["count"].unique()
+    assert len({tuple(of_phase) for of_phase in counts}) == 1
+
+
 def test_one_model_alone(analyze, saved, tmp_path):
     code, out, err = analyze(saved / "epoch-3.pt")
     assert (code, err) == (0, "")

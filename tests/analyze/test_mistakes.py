@@ -117,7 +117,7 @@ def test_models_and_options(refused, saved, tmp_path):
     assert "give --model too" in refused(saved, model=None, options=["--model-arg", "hidden=12"])
     assert "Digits(wide=3) failed: TypeError" in refused(saved, options=["--model-arg", "wide=3"])
     assert "no name 'Digit'" in refused(saved, model=SPEC + "Digit")
-    assert "--samples must be" in refused(saved, options=["--samples", "few"])
+    assert "'--samples': expected a number from 2, or all; got 'few'" in refused(saved, options=["--samples", "few"])
     assert "device 'abacus'" in refused(saved, options=["--device", "abacus"])
     assert "dtype 'int8'" in refused(saved, options=["--dtype", "int8"])
     assert "fc9" in refused(saved, options=["--sites", "fc9"])

@@ -106,6 +106,27 @@ def test_mistakes_are_told_in_one_line(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("samples", ["1", "0", "-3", "few", ""])
+def test_samples_are_checked_before_the_script_starts(samples, tmp_path):
+    done = icshift_run("-o", tmp_path / "runs", f"--samples={samples}", SCRIPTS / "no_loader.py")
+    assert_one_line(done, "--samples", "a number from 2, or all", repr(samples))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_output_that_cannot_be_made_is_refused_before_the_script_starts(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    done = icshift_run("-o", tmp_path / "file" / "runs", SCRIPTS / "no_loader.py")
+    assert_one_line(done, str(tmp_path / "file" / "runs"), "choose another")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_where_nothing_is_recorded_no_directory_is_left(tmp_path):
+    script = tmp_path / "plain.py"
+    script.write_text("print('no training here')\n")
+    assert icshift_run("-o", tmp_path / "runs", script).returncode == 0
+    assert not (tmp_path / "runs").exists()
+
+
 def test_options_after_the_script_are_the_scripts(tmp_path):
     arguments = ("argparse_main.py", "--lr", "0.1", "-q", "--help")
     done = icshift_run("-o", tmp_path / "runs", *arguments, cwd=SCRIPTS)

@@ -254,7 +254,7 @@ MISTAKES = {
     "type": ([], {"--dtype": "float33"}, "no floating-point type"),
     "batch size": ([], {"--batch-size": "0"}, "--batch-size"),
     "limit": ([], {"--limit": "none"}, "--limit"),
-    "samples": ([], {"--samples": "1"}, "--samples must be a number from 2, or all"),
+    "samples": ([], {"--samples": "1"}, "Invalid value for '--samples': expected a number from 2, or all; got '1'"),
     "metric": ([], {"--metric": "w3"}, "no metric 'w3'"),
     "site": ([], {"--site": "conv*"}, "no site 'conv*'"),
     "fail above": ([], {"--fail-above": "-1"}, "--fail-above"),
