@@ -98,7 +98,7 @@ def test_the_probe_of_one_recorder_is_nothing_to_another(tmp_path):
 
 def test_after_an_error_everybody_hears_again():
     listener = object()
-    with pytest.raises(KeyError), unheard():
+    with pytest.raises(KeyError), unheard():  # noqa: PT012
         assert not hears(listener)
         with heard_by(listener):
             assert hears(listener)
