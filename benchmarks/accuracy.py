@@ -16,9 +16,9 @@ from rich.table import Table
 from scipy.stats import wasserstein_distance
 
 from icshift.analysis.metrics import METRICS
-from icshift.capture.accumulator import Accumulator
-from icshift.capture.workspace import Workspace
 from icshift.distribution import Distribution
+from icshift.sketch.accumulator import Accumulator
+from icshift.sketch.workspace import Workspace
 
 N, UNITS, STEP = 20_000, 60, 64
 SHIFTS = (0.0, 0.02, 0.1, 0.5)

@@ -26,8 +26,8 @@ from rich.table import Table
 from torch import nn
 from workloads import resnet20
 
-from icshift.capture.series import Series
 from icshift.cli.main import _run
+from icshift.replay.checkpoints import Series
 
 IMAGES = 2048
 BATCH = 256

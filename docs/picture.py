@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from icshift.cli.demo import print_comparison, train_both
-from icshift.run import Run
+from icshift.runs.reader import Run
 
 
 def main() -> None:

@@ -16,16 +16,16 @@ from icshift.errors import IcshiftError, MeasurementError, ModelError, Recording
 
 if TYPE_CHECKING:
     from icshift.api import Run, open
-    from icshift.capture.precise import adapt_batch_norm, precise_statistics
-    from icshift.capture.probe import Probe
-    from icshift.capture.recorder import Recorder
-    from icshift.capture.sites import Sites
-    from icshift.training.batch_norm_noise import BatchNormNoise
-    from icshift.training.gradient_shift import Step, gradient_shift
-    from icshift.training.hessian import hessian
-    from icshift.training.landscape import landscape
-    from icshift.training.objective import Objective
-    from icshift.training.slices import loss_slice, random_directions
+    from icshift.gradients.batch_norm_noise import BatchNormNoise
+    from icshift.gradients.gradient_shift import Step, gradient_shift
+    from icshift.gradients.hessian import hessian
+    from icshift.gradients.objective import Objective
+    from icshift.gradients.slices import loss_slice, random_directions
+    from icshift.gradients.smoothness import landscape
+    from icshift.model.sites import Sites
+    from icshift.record.probe import Probe
+    from icshift.record.recorder import Recorder
+    from icshift.replay.batch_norm import adapt_batch_norm, precise_statistics
 
 __all__ = [
     "BatchNormNoise",
@@ -55,19 +55,19 @@ __all__ = [
 _HOMES = {
     "Run": "icshift.api",
     "open": "icshift.api",
-    "adapt_batch_norm": "icshift.capture.precise",
-    "precise_statistics": "icshift.capture.precise",
-    "Probe": "icshift.capture.probe",
-    "Recorder": "icshift.capture.recorder",
-    "Sites": "icshift.capture.sites",
-    "BatchNormNoise": "icshift.training.batch_norm_noise",
-    "Step": "icshift.training.gradient_shift",
-    "gradient_shift": "icshift.training.gradient_shift",
-    "hessian": "icshift.training.hessian",
-    "landscape": "icshift.training.landscape",
-    "Objective": "icshift.training.objective",
-    "loss_slice": "icshift.training.slices",
-    "random_directions": "icshift.training.slices",
+    "adapt_batch_norm": "icshift.replay.batch_norm",
+    "precise_statistics": "icshift.replay.batch_norm",
+    "Probe": "icshift.record.probe",
+    "Recorder": "icshift.record.recorder",
+    "Sites": "icshift.model.sites",
+    "BatchNormNoise": "icshift.gradients.batch_norm_noise",
+    "Step": "icshift.gradients.gradient_shift",
+    "gradient_shift": "icshift.gradients.gradient_shift",
+    "hessian": "icshift.gradients.hessian",
+    "landscape": "icshift.gradients.smoothness",
+    "Objective": "icshift.gradients.objective",
+    "loss_slice": "icshift.gradients.slices",
+    "random_directions": "icshift.gradients.slices",
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from icshift.run import Run as StoredRun
+from icshift.runs.reader import Run as StoredRun
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,22 +37,22 @@ class Run(StoredRun):
         phase: str | None = None,
         sites: str | Iterable[str] | None = None,
     ) -> pd.DataFrame:
-        """A row a site: what `icshift report` shows; see `icshift.analysis.summary.summary`."""
-        from icshift.analysis.summary import summary
+        """A row a site: what `icshift report` shows; see `icshift.analysis.by_site.summary`."""
+        from icshift.analysis.by_site import summary
 
         return summary(self, metric_name=metric, reference=reference, phase=phase, sites=_globs(sites))
 
     def paths(
         self, metric: str = "w1_sd", *, phase: str | None = None, sites: str | Iterable[str] | None = None
     ) -> pd.DataFrame:
-        """A row a site: path length against displacement, as `icshift path`; see `icshift.analysis.path.path`."""
-        from icshift.analysis.path import path
+        """A row a site: path length against displacement, as `icshift path`; see `icshift.analysis.trajectory.path`."""
+        from icshift.analysis.trajectory import path
 
         return path(self, metric_name=metric, phase=phase, sites=_globs(sites))
 
 
 def open(path: str | Path) -> Run:
-    """Open a run for reading. Raises `RunError` where there is none; see `icshift.run.Run`."""
+    """Open a run for reading. Raises `RunError` where there is none; see `icshift.runs.reader.Run`."""
     return Run(path)
 
 

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from icshift.capture.probe import Probe
-from icshift.capture.recorder import Recorder
 from icshift.errors import RecordingError
+from icshift.record.probe import Probe
+from icshift.record.recorder import Recorder
 
 HIDDEN = 3
 WIDTH = 100

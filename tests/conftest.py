@@ -1,15 +1,39 @@
-"""Small recorded runs that many tests read."""
+"""What every test starts from and must leave behind, and small recorded runs that many tests read."""
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.modules import module as modules
+from torch.optim import optimizer as optimizers
 
-from icshift.capture.recorder import Recorder
+from icshift.record.recorder import Recorder
+
+GLOBAL_HOOKS = (
+    optimizers._global_optimizer_post_hooks,
+    optimizers._global_optimizer_pre_hooks,
+    modules._global_forward_hooks,
+    modules._global_forward_pre_hooks,
+    modules._global_backward_hooks,
+    modules._global_module_registration_hooks,
+    modules._global_parameter_registration_hooks,
+)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers_every_time():
+    torch.manual_seed(7)
+
+
+@pytest.fixture(autouse=True)
+def no_global_hook_survives():
+    before = [len(hooks) for hooks in GLOBAL_HOOKS]
+    yield
+    assert [len(hooks) for hooks in GLOBAL_HOOKS] == before
 
 
 def small_network(*, batch_norm=False):

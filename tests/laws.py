@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import wasserstein_distance
 
 from icshift.distribution import Distribution, Half, empty
-from tests.zoo_distributions import scale
+from tests.zoo.distributions import scale
 
 ROUNDING = {np.dtype(np.float32): 2e-6, np.dtype(np.float64): 1e-12}
 """Relative size of the rounding that no stated bound covers."""

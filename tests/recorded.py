@@ -6,12 +6,12 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from icshift.capture.accumulator import Accumulator
-from icshift.capture.workspace import Workspace
 from icshift.distribution import PAIRED
-from icshift.format import Site, Window
-from icshift.recording import Recording, StepRows
-from tests.zoo_distributions import draw
+from icshift.runs.format import Site, Window
+from icshift.runs.writer import Recording, StepRows
+from icshift.sketch.accumulator import Accumulator
+from icshift.sketch.workspace import Workspace
+from tests.zoo.distributions import draw
 
 
 def accumulator(units, *, samples=np.inf, dtype=np.float32, paired=False, sink=None):

@@ -12,7 +12,7 @@ from scipy.stats import wasserstein_distance
 from torch import nn
 
 from icshift.demo import BATCH, PROBE_EXAMPLES, RATE, TRAINING_EXAMPLES, WINDOWS, load_digits, network
-from icshift.run import Run
+from icshift.runs.reader import Run
 
 EPOCHS = 30
 RUNS = ("plain", "batch-norm")

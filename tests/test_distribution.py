@@ -8,7 +8,7 @@ import pytest
 from icshift.distribution import EXACT, HALF_QUANTILES, PAIRED, QUANTILES, empty, ordered, reduce, summarise
 from tests import laws
 from tests.recorded import distribution, of_zoo, probe
-from tests.zoo_distributions import FINITE, ZOO, draw, scale
+from tests.zoo.distributions import FINITE, ZOO, draw, scale
 
 SIZES = (1, 7, EXACT, EXACT + 1, 6000)
 DTYPES = (np.float32, np.float64)

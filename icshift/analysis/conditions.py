@@ -44,8 +44,8 @@ from icshift.analysis.health import health
 from icshift.analysis.metrics import METRICS, metric
 from icshift.distribution import Distribution, Floats
 from icshift.errors import SelectionError, unknown
-from icshift.format import Site, Window
-from icshift.run import Run
+from icshift.runs.format import Site, Window
+from icshift.runs.reader import Run
 
 State = Literal["failed", "unmeasured", "ok", "skipped"]
 Scale = Literal["", "%", "x floor"]

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from icshift.analysis.by_example import are_paired
 from icshift.analysis.floor import discoveries, floor, p_values, pooled_null, standardised_null
 from icshift.analysis.metrics import METRICS, Metric, metric
-from icshift.analysis.relational import are_paired
 from icshift.distribution import Distribution, Floats
 from icshift.errors import SelectionError, unknown
-from icshift.format import Site, Window, kept_units
-from icshift.run import Run
+from icshift.runs.format import Site, Window, kept_units
+from icshift.runs.reader import Run
 
 COLUMNS = ("run", "phase", "site", "unit", "window", "reference", "metric", "value", "n", "floor")
 """The tidy columns of every export, in order; after them come `error`, `ratio`, `near_constant` and `moved`."""

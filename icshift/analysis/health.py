@@ -12,7 +12,7 @@ import numpy as np
 
 from icshift.analysis.metrics import STD_FLOOR
 from icshift.distribution import Distribution
-from icshift.format import Site
+from icshift.runs.format import Site
 
 _RECTIFIERS = frozenset({"ReLU", "ReLU6"})
 

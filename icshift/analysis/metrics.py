@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from icshift.analysis.relational import (
+from icshift.analysis.by_example import (
     PROJECTIONS,
     cka_distance,
     complete_rows,

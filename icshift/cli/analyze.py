@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icshift.cli import models, options
+from icshift.cli import options
+from icshift.cli import saved as models
 from icshift.errors import ModelError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
     from torch import nn
 
-    from icshift.capture.series import Snapshot
+    from icshift.replay.checkpoints import Snapshot
 
 
 def analyze(
@@ -63,11 +64,11 @@ def analyze(
     same in every window: drift has no sampling noise. Nothing in a file is executed.
     """
     started = time.time()
-    from icshift.capture.saved import find
-    from icshift.capture.series import Replaying, Series, own_device, same_draws, snapshots
-    from icshift.capture.sites import Sites
     from icshift.cli.output import progress
-    from icshift.recording import refuse_existing
+    from icshift.model.sites import Sites
+    from icshift.replay.checkpoints import Replaying, Series, own_device, same_draws, snapshots
+    from icshift.runs.writer import refuse_existing
+    from icshift.saved.find import find
 
     if resume and force:
         raise ModelError("--resume keeps what the run has and --force deletes it: give one of them")
@@ -115,7 +116,7 @@ def _check(model: nn.Module, snapshots: list[Snapshot], bar: Progress) -> list[s
 @contextmanager
 def _told_how_to_go_on(output: Path, *, quiet: bool, no_color: bool) -> Iterator[None]:
     from icshift.cli.output import screen
-    from icshift.format import is_run
+    from icshift.runs.format import is_run
 
     try:
         yield
@@ -131,8 +132,8 @@ def _wait(output: Path, ranks: int, since: float, bar: Progress) -> None:
 
     Files of theirs that are older are of a run before, which they will replace or go on with.
     """
-    from icshift.format import MANIFEST_NAME, rank_in
-    from icshift.run import Run
+    from icshift.runs.format import MANIFEST_NAME, rank_in
+    from icshift.runs.reader import Run
 
     bar.add_task("waiting for the other processes", total=None)
     while True:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from icshift.analysis.conditions import Condition, Measurement, Verdict
     from icshift.reports.junit import Case
-    from icshift.run import Run
+    from icshift.runs.reader import Run
 
 _LABELS = {
     "failed": ("FAILED", "bold red"),
@@ -82,7 +82,7 @@ def check(
     from icshift.cli.output import print_text, screen, write_file
     from icshift.reports.junit import as_junit
     from icshift.reports.tabular import to_json
-    from icshift.run import Run
+    from icshift.runs.reader import Run
 
     to_stdout = str(junit) == "-"
     if json and to_stdout:
@@ -168,7 +168,7 @@ def _value(condition: Condition, measurement: Measurement) -> str:
     """What was measured, in its unit and, where that is another, in that of the limit."""
     from icshift.analysis.conditions import COUNTED
     from icshift.analysis.metrics import METRICS
-    from icshift.reports.terminal import number
+    from icshift.reports.drift import number
 
     share = f"{100 * measurement.level:.3g}%" if condition.scale == "%" else ""
     if condition.quantity in COUNTED:
@@ -180,7 +180,7 @@ def _value(condition: Condition, measurement: Measurement) -> str:
 
 def _basis(measurement: Measurement) -> str:
     """What the number rests on."""
-    from icshift.reports.terminal import number
+    from icshift.reports.drift import number
 
     noise = "" if math.isnan(measurement.floor) else f"floor {number(measurement.floor)}, "
     return f"({noise}n = {measurement.n:,}, window {measurement.window})"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console, RenderableType
 
-    from icshift.run import Run
+    from icshift.runs.reader import Run
 
 _NAMES = ("plain", "batch-norm")
 
@@ -35,9 +35,9 @@ def demo(
     """
     from icshift.analysis.drift import drift
     from icshift.cli.output import screen, write_file
-    from icshift.recording import refuse_existing
     from icshift.reports.tabular import as_csv
-    from icshift.run import Run
+    from icshift.runs.reader import Run
+    from icshift.runs.writer import refuse_existing
 
     paths = [output / name for name in _NAMES]
     table = output / "drift.csv"
@@ -108,9 +108,9 @@ def print_comparison(console: Console, runs: list[Run], accuracies: list[float])
     """Both runs side by side: drift by site, percentiles of one unit each, and what was measured in words."""
     from rich.columns import Columns
 
-    from icshift.analysis.summary import summary
+    from icshift.analysis.by_site import summary
     from icshift.cli.info import overhead
-    from icshift.reports.terminal import comparison_table, facts
+    from icshift.reports.drift import comparison_table, facts
 
     before, last = (window.name for window in runs[0].window_list[-2:])
     for phase, meaning in (

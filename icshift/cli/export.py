@@ -14,7 +14,7 @@ from icshift.errors import SelectionError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from icshift.run import Run
+    from icshift.runs.reader import Run
 
 
 class Table(StrEnum):
@@ -56,7 +56,7 @@ def export(
     """
     from icshift.cli.output import screen, write_file
     from icshift.reports.tabular import as_csv, by_suffix
-    from icshift.run import Run
+    from icshift.runs.reader import Run
 
     render = as_csv if str(output) == "-" else by_suffix(output.suffix)
     opened = Run(run)

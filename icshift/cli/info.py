@@ -11,14 +11,14 @@ import typer
 from icshift.cli import options
 
 if TYPE_CHECKING:
-    from icshift.run import Run
+    from icshift.runs.reader import Run
 
 
 def _print_metrics(wanted: bool) -> None:
     if wanted:
         from icshift.analysis.metrics import METRICS
         from icshift.cli.output import screen
-        from icshift.reports.terminal import listing
+        from icshift.reports.drift import listing
 
         rows = [[one.name, one.of + ", probe" * one.paired, one.unit, one.meaning] for one in METRICS.values()]
         screen(no_color=False).print(listing(["metric", "of", "unit", "meaning"], rows))
@@ -39,9 +39,9 @@ def info(
     """
     del metrics
     from icshift.cli.output import print_text, screen
+    from icshift.reports.drift import facts, listing
     from icshift.reports.tabular import to_json
-    from icshift.reports.terminal import facts, listing
-    from icshift.run import Run
+    from icshift.runs.reader import Run
 
     opened = Run(run)
     if json:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from icshift.cli import models, options
+from icshift.cli import options
+from icshift.cli import saved as models
 from icshift.errors import ModelError, RunError
 
 if TYPE_CHECKING:
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-    from icshift.capture.data import Data
-    from icshift.capture.losses import Loss
-    from icshift.capture.saved import Found
-    from icshift.capture.series import Snapshot
-    from icshift.capture.specs import Network
-    from icshift.capture.surface import Surface, Survey
+    from icshift.inputs.data import Data
+    from icshift.inputs.losses import Loss
+    from icshift.inputs.specs import Network
+    from icshift.replay.checkpoints import Snapshot
+    from icshift.replay.surface import Surface, Survey
     from icshift.reports.contour import Panel
+    from icshift.saved.find import Found
 
 _PRODUCTS = 60
 """With the Hessian, as many as five eigenvalues usually take."""
@@ -118,12 +119,12 @@ def landscape(
     \b
     icshift landscape net.pt --model net.py:Net --data train.npz --loss cross_entropy --lr 0.1
     """
-    from icshift.capture import losses
-    from icshift.capture.saved import find
-    from icshift.capture.series import same_draws, snapshots
-    from icshift.capture.surface import Asked, Survey
     from icshift.cli.output import progress
+    from icshift.inputs import losses
+    from icshift.replay.checkpoints import same_draws, snapshots
+    from icshift.replay.surface import Asked, Survey
     from icshift.reports.landscape import not_finite
+    from icshift.saved.find import find
 
     _refuse(output, chart, plane, rate, radius, force=force)
     measured = losses.loss(loss)
@@ -184,14 +185,14 @@ def _as_named(found: list[Found], saved: list[Path]) -> list[Found]:
 
 
 def _read(data: str, model: Network, loss: Loss, target: str | None, how: tuple[Any, ...]) -> Data:
-    from icshift.capture import labelled
-    from icshift.capture.data import Reading, place
+    from icshift.inputs import targets
+    from icshift.inputs.data import Reading, place
 
     if not loss.needs_targets:
         return models.read_data(data, model, *how)
     reading = Reading(*how)
     place(model, reading)
-    return labelled.read(data, model, reading, target)
+    return targets.read(data, model, reading, target)
 
 
 def _measured(survey: Survey, waiting: list[Snapshot], bar: Progress, points: int) -> list[Surface]:
@@ -219,8 +220,8 @@ def _measured(survey: Survey, waiting: list[Snapshot], bar: Progress, points: in
 
 def _about(model: Network, survey: Survey, loss: Loss, paths: list[str], *, eval_mode: bool) -> dict[str, Any]:
     """What all numbers depend on."""
-    from icshift.capture.data import length
-    from icshift.capture.surface import normalises_by_batch
+    from icshift.inputs.data import length
+    from icshift.replay.surface import normalises_by_batch
 
     return {
         "checkpoints": paths,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from icshift.analysis.metrics import Metric
-    from icshift.run import Run
+    from icshift.runs.reader import Run
 
 
 def path(
@@ -32,11 +32,11 @@ def path(
     longer.
     """
     from icshift.analysis.metrics import metric as metric_named
-    from icshift.analysis.path import path as paths_of
+    from icshift.analysis.trajectory import path as paths_of
     from icshift.cli.output import print_text, screen
-    from icshift.reports.path import path_table
     from icshift.reports.tabular import to_json
-    from icshift.run import Run
+    from icshift.reports.trajectory import path_table
+    from icshift.runs.reader import Run
 
     opened = Run(run)
     table = paths_of(opened, metric_name=metric, phase=phase, sites=site).head(top)
@@ -85,7 +85,7 @@ def _notes(table: pd.DataFrame, metric: Metric) -> list[str]:
         )
     travelled = table["parameter_path"].max()
     if math.isfinite(travelled):
-        from icshift.reports.terminal import number
+        from icshift.reports.drift import number
 
         notes.append(f"The parameters' own path: {number(travelled)} (sum of the L2 norms, over the same windows).")
     if table["near_constant"].any():

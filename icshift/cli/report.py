@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from icshift.analysis.metrics import Metric
-    from icshift.run import Run
+    from icshift.runs.reader import Run
 
 
 def report(
@@ -31,11 +31,11 @@ def report(
 
     A row a site in model order, with the noise floor of its drift, the trend over windows and the health of its units.
     """
+    from icshift.analysis.by_site import summary
     from icshift.analysis.metrics import metric as metric_named
-    from icshift.analysis.summary import summary
     from icshift.cli.output import print_text, screen
     from icshift.reports.tabular import to_json
-    from icshift.run import Run
+    from icshift.runs.reader import Run
 
     opened = Run(run)
     table = summary(opened, metric_name=metric, reference=reference, phase=phase, sites=site).head(top)
@@ -53,7 +53,7 @@ def report(
 
 def print_report(console: Console, run: Run, table: pd.DataFrame, metric: Metric) -> None:
     """Heading, table and what one must know to read it."""
-    from icshift.reports.terminal import distribution_table, report_table
+    from icshift.reports.drift import distribution_table, report_table
 
     console.print(heading(run, table), style="bold", soft_wrap=True)
     compared = "window" in table and table["window"].notna().any()
@@ -66,12 +66,12 @@ def print_report(console: Console, run: Run, table: pd.DataFrame, metric: Metric
 
 def print_gradients(console: Console, run: Run, layers: list[str] | None, top: int) -> None:
     """What was measured with gradients, apart from drift: these are other definitions of the shift."""
-    from icshift.analysis.gradients import landscape_summary
-    from icshift.reports.gradients import gradient_shift_table, landscape_lines
+    from icshift.analysis.measured import landscape_summary
+    from icshift.reports.measured import gradient_shift_table, landscape_lines
 
     shift, around = _gradient_shift(run, layers, top), landscape_summary(run)
     if len(shift):
-        from icshift.format import GRADIENT_SHIFT
+        from icshift.runs.format import GRADIENT_SHIFT
 
         # A process that is killed may have written rows, but not yet how they were measured.
         how = run.manifest.get("measured", {}).get(GRADIENT_SHIFT, {})
@@ -95,7 +95,7 @@ def _gradient_shift(run: Run, layers: list[str] | None, top: int) -> pd.DataFram
     """Of the layers that the globs for sites match: both are modules."""
     from fnmatch import fnmatchcase
 
-    from icshift.analysis.gradients import gradient_shift_summary
+    from icshift.analysis.measured import gradient_shift_summary
 
     found = gradient_shift_summary(run)
     if layers and len(found):
@@ -104,7 +104,7 @@ def _gradient_shift(run: Run, layers: list[str] | None, top: int) -> pd.DataFram
 
 
 def _with_gradients(run: Run, layers: list[str] | None, top: int) -> dict[str, Any]:
-    from icshift.analysis.gradients import landscape_summary
+    from icshift.analysis.measured import landscape_summary
 
     shift, around = _gradient_shift(run, layers, top), landscape_summary(run)
     found: dict[str, Any] = {"gradient_shift": shift.to_dict(orient="records")} if len(shift) else {}

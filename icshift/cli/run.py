@@ -15,8 +15,8 @@ from icshift.cli import options
 from icshift.errors import RunError
 
 if TYPE_CHECKING:
-    from icshift.capture.launcher import Launcher
-    from icshift.run import Run
+    from icshift.launch.launcher import Launcher
+    from icshift.runs.reader import Run
 
 
 def run(
@@ -62,7 +62,7 @@ def run(
     The script runs unchanged, with the arguments that follow it. Every model that a PyTorch optimizer trains is
     recorded under its own name in the output directory. The exit code is the script's.
     """
-    from icshift.cli import script as scripts
+    from icshift.launch import script as scripts
 
     target = output or Path("icshift-runs") / (script.rsplit(".", 1)[-1] if module else Path(script).stem)
     body = scripts.prepare(script, arguments or [], module=module)
@@ -75,7 +75,7 @@ def run(
     with ExitStack() as recording:
 
         def record() -> None:
-            from icshift.capture.launcher import Launcher, Settings
+            from icshift.launch.launcher import Launcher, Settings
 
             settings = Settings(path, tuple(sites) if sites else None, window, samples, force, forwards)
             launchers.append(Launcher(settings))
@@ -93,7 +93,7 @@ def run(
 
 def _make_room(target: Path, *, force: bool) -> None:
     """Refuse, or with `force` delete, runs that are there already; nothing else is ever deleted."""
-    from icshift.format import is_run
+    from icshift.runs.format import is_run
 
     if target.exists() and not target.is_dir():
         raise RunError(f"{target} is a file: the runs go into a directory, choose another with -o")
@@ -122,10 +122,10 @@ def _tell(target: Path, launcher: Launcher | None, *, quiet: bool, no_color: boo
         console.print(f"icshift: {problem}", style="yellow", soft_wrap=True)
     if quiet or launcher is None or not launcher.recorders:
         return
-    from icshift.capture.launcher import AUTOMATIC_WINDOW
     from icshift.cli.info import added_time, coverage, size
-    from icshift.reports.terminal import listing
-    from icshift.run import Run
+    from icshift.launch.launcher import AUTOMATIC_WINDOW
+    from icshift.reports.drift import listing
+    from icshift.runs.reader import Run
 
     runs = [Run(recorder.path) for recorder in launcher.recorders.values()]
     rows = [

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icshift.cli import models, options
+from icshift.cli import options
+from icshift.cli import saved as models
 from icshift.cli.info import coverage
 from icshift.errors import ModelError, RunError
 
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from icshift.capture.data import Data
-    from icshift.capture.saved import Found
-    from icshift.capture.shifting import Measurement, Shift
-    from icshift.capture.specs import Network
+    from icshift.inputs.data import Data
+    from icshift.inputs.specs import Network
+    from icshift.replay.two_data_sets import Measurement, Shift
+    from icshift.saved.find import Found
 
 
 def shift(
@@ -158,7 +159,7 @@ def _show(
 def print_shift(console: Console, result: Result, metric: str) -> None:
     """The tables, and what one must know to read them."""
     from icshift.analysis.metrics import METRICS
-    from icshift.reports.shift import layer_table, site_table
+    from icshift.reports.two_data_sets import layer_table, site_table
 
     console.print(site_table(result.sites))
     meaning = METRICS[metric].meaning
@@ -187,7 +188,7 @@ def _names_order(sites: pd.DataFrame) -> bool:
 
 def _refuse(output: Path | None, csv: Path | None, *, json: bool, force: bool) -> None:
     """What would be refused after much work is refused before it."""
-    from icshift.recording import refuse_existing
+    from icshift.runs.writer import refuse_existing
 
     if json and str(csv) == "-":
         raise typer.BadParameter("--json and --csv - both go to stdout: give --csv the path of a file")
@@ -201,23 +202,25 @@ def _load(
     checkpoint: Path, model: str | None, arguments: list[str] | None, *, partial: bool, unsafe: bool
 ) -> tuple[Found, Network, list[str]]:
     """The saved model, the model with its weights, and what of it they did not reach, in words."""
-    from icshift.capture import saved
+    from icshift.saved.find import find
+    from icshift.saved.fit import fit
+    from icshift.saved.load import load
 
-    found = saved.find([checkpoint])
+    found = find([checkpoint])
     if len(found) > 1:
         raise ModelError(f"{checkpoint} holds {len(found)} saved models: give one, as {found[-1].path}")
     built = models.build(model, arguments, found[0], partial=partial, unsafe=unsafe)
-    loaded = saved.load(found[0], unsafe=unsafe)
-    fitted = saved.fit(built, loaded.state, partial=partial, source=str(checkpoint))
+    loaded = load(found[0], unsafe=unsafe)
+    fitted = fit(built, loaded.state, partial=partial, source=str(checkpoint))
     return found[0], built, [fitted.left] if fitted.left else []
 
 
 def _measure(
     model: Network, both: tuple[Data, Data], samples: float, *, quiet: bool, no_color: bool
 ) -> tuple[Measurement, Shift]:
-    from icshift.capture.shifting import Measurement
-    from icshift.capture.sites import Sites
     from icshift.cli.output import progress
+    from icshift.model.sites import Sites
+    from icshift.replay.two_data_sets import Measurement
 
     measurement = Measurement(model, *both, Sites(), samples)
     with progress(quiet=quiet, no_color=no_color) as bar:
@@ -226,14 +229,14 @@ def _measure(
 
 
 def _analyse(path: Path, taken: Shift, metric: str, site: list[str] | None, limit: float | None) -> Result:
-    from icshift.analysis import shift as analysis
-    from icshift.analysis.normalisation import from_running, staleness
-    from icshift.capture.shifting import DATA, REFERENCE
-    from icshift.run import Run
+    from icshift.analysis import two_data_sets
+    from icshift.analysis.staleness import from_running, staleness
+    from icshift.replay.two_data_sets import DATA, REFERENCE
+    from icshift.runs.reader import Run
 
     run, phases = Run(path), (REFERENCE, DATA)
     layers = {
-        one.name: analysis.Layer(
+        one.name: two_data_sets.Layer(
             one.name,
             from_running(one.running, one.reference, one.eps),
             from_running(one.running, one.data, one.eps),
@@ -241,13 +244,13 @@ def _analyse(path: Path, taken: Shift, metric: str, site: list[str] | None, limi
         )
         for one in taken.layers
     }
-    found = analysis.shifts(run, taken.parts, phases=phases, metric_name=metric)
-    sites = analysis.site_table(run, found, layers, metric_name=metric, sites=site)
+    found = two_data_sets.shifts(run, taken.parts, phases=phases, metric_name=metric)
+    sites = two_data_sets.site_table(run, found, layers, metric_name=metric, sites=site)
     missed = coverage(run).partition(" (")[0]
     return Result(
         sites,
-        analysis.unit_table(run, found, phases=phases, metric_name=metric, sites=site),
-        analysis.layer_table(layers.values()),
+        two_data_sets.unit_table(run, found, phases=phases, metric_name=metric, sites=site),
+        two_data_sets.layer_table(layers.values()),
         *(([], []) if limit is None else _above(sites, limit)),
         [missed] if missed else [],
     )
@@ -262,7 +265,7 @@ def _above(sites: pd.DataFrame, limit: float) -> tuple[list[str], list[str]]:
 
 def _told(result: Result, limit: float | None, unit: str) -> list[str]:
     """Why the exit code is 1."""
-    from icshift.reports.terminal import number
+    from icshift.reports.drift import number
 
     rows = result.sites.set_index("site")
     values = [f"{site} {number(rows['median'][site])} (floor {number(rows['floor'][site])})" for site in result.above]

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
 
-    from icshift.format import Site
-    from icshift.run import Run
+    from icshift.runs.format import Site
+    from icshift.runs.reader import Run
 
 
 def units(
@@ -37,7 +37,7 @@ def units(
     """
     from icshift.cli.output import print_text, screen
     from icshift.reports.tabular import to_json
-    from icshift.run import Run
+    from icshift.runs.reader import Run
 
     opened = Run(run)
     chosen = opened.site(site)
@@ -60,7 +60,7 @@ def units(
         print_text(to_json({"run": str(run), "site": site, "metric": metric, "units": shown.to_dict(orient="records")}))
         return
     from icshift.analysis.metrics import metric as metric_named
-    from icshift.reports.terminal import units_table
+    from icshift.reports.drift import units_table
 
     console, one = screen(no_color=no_color), metric_named(metric)
     first = shown.iloc[0]
@@ -90,7 +90,7 @@ def most_drifting(run: Run, site: Site, metric: str, reference: str, phase: str 
     import numpy as np
 
     from icshift.analysis.drift import default_phase, drift
-    from icshift.format import kept_units
+    from icshift.runs.format import kept_units
 
     name = default_phase(run) if phase is None else run.phase(phase)
     windows = run.windows()
@@ -131,7 +131,7 @@ def _refuse_without_units(run: Run, site: Site, metric: str, reference: str, pha
 def unit_series(run: Run, site: Site, unit: int, phase: str | None) -> pd.DataFrame:
     """The step series of one unit. Raises `SelectionError` for a unit or phase that has none."""
     from icshift.errors import SelectionError, unknown
-    from icshift.format import kept_units
+    from icshift.runs.format import kept_units
 
     known = kept_units(site)
     if unit not in known:
@@ -147,7 +147,7 @@ def unit_series(run: Run, site: Site, unit: int, phase: str | None) -> pd.DataFr
 
 def ribbon(series: pd.DataFrame, *, width: int, height: int) -> RenderableType:
     """The 15th to 85th percentiles of a unit over steps, the median in them."""
-    from icshift.reports.chart import ribbons
+    from icshift.reports.text_charts import ribbons
 
     columns: list[list[Any]] = [series[name].tolist() for name in ("step", "q15", "q50", "q85")]
     return ribbons(*columns, width=width, height=height)

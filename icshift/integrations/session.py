@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from icshift.capture.notice import notice
-from icshift.capture.recorder import Recorder
-from icshift.capture.walk import unwrapped
 from icshift.errors import RecordingError
+from icshift.model.names import unwrapped
+from icshift.notice import notice
+from icshift.record.recorder import Recorder
 
 CUT_SHORT = RecordingError("the trainer did not say that the training ended")
 """Stands for an exception that nobody showed us; as after any, no probe is replayed."""

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from icshift.gradients.gradient_shift import LayerShift, Step
+from icshift.gradients.objective import Objective
+from icshift.gradients.smoothness import Landscape, landscape
 from icshift.selfcheck.check import Check, Finding, Setting, figure
-from icshift.training.gradient_shift import LayerShift, Step
-from icshift.training.landscape import Landscape, landscape
-from icshift.training.objective import Objective
 
 LAYERS, WIDTH, SAMPLES = 25, 10, 1000
 RATE, STEPS, EVERY = 1e-7, 1000, 25

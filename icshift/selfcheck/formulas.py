@@ -14,13 +14,13 @@ from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
 from icshift.analysis.metrics import METRICS, Metric
-from icshift.analysis.normalisation import source_normalised
-from icshift.capture.accumulator import Accumulator
-from icshift.capture.workspace import Workspace
+from icshift.analysis.staleness import source_normalised
 from icshift.distribution import Distribution
+from icshift.gradients.hessian import hessian
+from icshift.gradients.objective import Objective
 from icshift.selfcheck.check import Check, Finding, power
-from icshift.training.hessian import hessian
-from icshift.training.objective import Objective
+from icshift.sketch.accumulator import Accumulator
+from icshift.sketch.workspace import Workspace
 
 Floats = NDArray[np.float64]
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from icshift.demo import BATCH, WIDTH, Digits
+from icshift.gradients.objective import Objective
+from icshift.gradients.smoothness import STEPS, Landscape, landscape
 from icshift.selfcheck.check import Check, Finding, Setting, figure
 from icshift.selfcheck.digits import accuracy, digits
-from icshift.training.landscape import STEPS, Landscape, landscape
-from icshift.training.objective import Objective
 
 HIDDEN, RATE, EVERY = 4, 0.1, 10
 FLATTER, PREDICTABLE, LEARNT = 5.0, 4.0, 0.8

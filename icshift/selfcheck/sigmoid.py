@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from icshift.api import open as open_run
-from icshift.capture.probe import Probe
-from icshift.capture.recorder import Recorder
 from icshift.demo import BATCH, HIDDEN, WIDTH, Digits, network
+from icshift.gradients.batch_norm_noise import BatchNormNoise
+from icshift.record.probe import Probe
+from icshift.record.recorder import Recorder
 from icshift.selfcheck.check import Check, Finding, Setting, figure
 from icshift.selfcheck.digits import accuracy, digits
-from icshift.training.batch_norm_noise import BatchNormNoise
 
 SNAPSHOT = 50
 """Steps from one snapshot to the next: the length of a path depends on it."""

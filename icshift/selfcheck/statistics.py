@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from icshift.analysis.normalisation import source_normalised
-from icshift.capture.precise import Statistics, Watch, normalisations, precise_statistics, running_statistics, using
+from icshift.analysis.staleness import source_normalised
 from icshift.demo import BATCH, WIDTH, Digits
+from icshift.model.undisturbed import undisturbed
+from icshift.replay.batch_norm import Statistics, Watch, normalisations, precise_statistics, running_statistics, using
 from icshift.selfcheck.check import Check, Finding, Setting
 from icshift.selfcheck.digits import accuracy, digits
-from icshift.training.undisturbed import undisturbed
 
 HIDDEN, RATE = 3, 0.1
 EARLY, LATE = 5, 400

@@ -10,7 +10,7 @@ from icshift.analysis.conditions import COMPARISONS, OVER_UNITS, Measurement, ev
 from icshift.analysis.metrics import METRICS
 from icshift.errors import RunError, SelectionError
 from tests.recorded import distribution, site, write_run
-from tests.zoo_distributions import draw
+from tests.zoo.distributions import draw
 
 UNITS, N = 10, 400
 

@@ -7,9 +7,9 @@ from icshift.analysis.drift import COLUMNS, by_site, choose_sites, default_phase
 from icshift.analysis.floor import floor
 from icshift.analysis.metrics import METRICS
 from icshift.errors import RunError, SelectionError
-from icshift.run import Run
+from icshift.runs.reader import Run
 from tests.recorded import distribution, of_zoo, site, write_run
-from tests.zoo_distributions import draw
+from tests.zoo.distributions import draw
 
 MORE = ("error", "ratio", "near_constant", "moved")
 

@@ -11,7 +11,7 @@ from icshift.analysis.floor import FALSE_DISCOVERIES, discoveries, floor, p_valu
 from icshift.analysis.metrics import METRICS
 from icshift.distribution import empty
 from tests.recorded import distribution
-from tests.zoo_distributions import draw
+from tests.zoo.distributions import draw
 
 W1 = METRICS["w1_sd"]
 HEAVY = ("w2", "w2_scale", "w2_shape", "log_sd_ratio", "psi", "js")

@@ -22,7 +22,7 @@ from icshift.distribution import EXACT, Half, empty
 from icshift.errors import SelectionError
 from tests import laws
 from tests.recorded import distribution, of_zoo
-from tests.zoo_distributions import FINITE, ZOO, draw, scale
+from tests.zoo.distributions import FINITE, ZOO, draw, scale
 
 SIZES = (300, 200)
 SYMMETRIC = ("w1_sd", "w1", "w2", "w2_location", "w2_scale", "w2_shape", "ks", "js", "energy")

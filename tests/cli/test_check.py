@@ -12,9 +12,9 @@ import pytest
 
 import icshift
 from icshift.cli.main import _run
-from icshift.format import Site, Window
-from icshift.recording import Recording
 from icshift.reports.junit import Case, as_junit
+from icshift.runs.format import Site, Window
+from icshift.runs.writer import Recording
 from tests.recorded import distribution
 
 SITES = [

@@ -13,8 +13,8 @@ import pytest
 import icshift
 from icshift.analysis.drift import COLUMNS
 from icshift.analysis.metrics import METRICS
-from icshift.format import Site, Window
-from icshift.recording import Recording
+from icshift.runs.format import Site, Window
+from icshift.runs.writer import Recording
 from tests.recorded import distribution
 
 

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from icshift.capture.probe import Probe
-from icshift.capture.recorder import Recorder
 from icshift.cli.main import _run
-from icshift.format import GRADIENT_SHIFT, LANDSCAPE, Site, Window
-from icshift.recording import Recording
-from icshift.run import Run
+from icshift.record.probe import Probe
+from icshift.record.recorder import Recorder
+from icshift.runs.format import GRADIENT_SHIFT, LANDSCAPE, Site, Window
+from icshift.runs.reader import Run
+from icshift.runs.writer import Recording
 from tests.recorded import of_zoo
 
 SHIFT = [

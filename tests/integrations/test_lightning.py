@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import icshift
 from icshift.integrations import lightning as integration
 from icshift.integrations.lightning import RecorderCallback
-from tests.integrations.witness import (
+from tests.oracles.integrations import (
     Witness,
     hooks_on,
     names_icshift,

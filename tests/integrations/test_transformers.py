@@ -15,7 +15,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PrinterCallback, Trainer, 
 
 import icshift
 from icshift.integrations.transformers import RecorderCallback
-from tests.integrations.witness import (
+from tests.oracles.integrations import (
     Witness,
     hooks_on,
     names_icshift,

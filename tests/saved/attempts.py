@@ -51,20 +51,22 @@ def run(jobs, cwd, *, timeout=240):
 
 def attempt(path, *, build=False):
     """What came of a saved model: `ok` with a digest of its weights, `refused` with the line, or `failed` with why."""
-    from icshift.capture import saved
     from icshift.errors import ModelError
+    from icshift.saved.find import find
+    from icshift.saved.fit import fit
+    from icshift.saved.load import build, load
     from tests.saved.zoo import Digits
 
     signal.signal(signal.SIGALRM, _too_long)
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     started = time.process_time()
     try:
-        (found,) = saved.find([Path(path)])
-        loaded = saved.load(found)
+        (found,) = find([Path(path)])
+        loaded = load(found)
         if build:
-            saved.build(found)
+            build(found)
         else:
-            saved.fit(Digits(), loaded.state)
+            fit(Digits(), loaded.state)
         outcome = {"outcome": "ok", "digest": digest(loaded.state)}
     except ModelError as error:
         line = str(error)

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from icshift.capture.saved import find, fit, load
-from icshift.capture.saved.choose import choose
 from icshift.errors import ModelError
+from icshift.saved import fit, load
+from icshift.saved.choose import choose
+from icshift.saved.find import find
 from tests.saved import zoo
 
 STATE = {"a.weight": torch.ones(2)}

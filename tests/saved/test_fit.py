@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from icshift.capture.saved import check, fit
 from icshift.errors import ModelError
+from icshift.saved import fit
+from icshift.saved.fit import check
 from tests.saved import zoo
 
 

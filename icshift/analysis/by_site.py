@@ -1,0 +1,128 @@
+"""One row a site: what a report says of its drift."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+
+from icshift.analysis.drift import (
+    Comparison,
+    by_site,
+    choose_sites,
+    default_phase,
+    moved_share,
+    refuse_unpaired,
+    site_nulls,
+)
+from icshift.analysis.floor import floor
+from icshift.analysis.health import health
+from icshift.analysis.metrics import Metric, metric, near_constant, w2_location, w2_scale, w2_shape
+from icshift.distribution import Distribution, Floats
+from icshift.runs.format import STEP_QUANTILES, Site
+from icshift.runs.reader import Run
+
+
+def summary(
+    run: Run,
+    *,
+    metric_name: str = "w1_sd",
+    reference: str | int = "previous",
+    phase: str | None = None,
+    sites: Iterable[str] | None = None,
+) -> pd.DataFrame:
+    """A row a site in model order, about the last window that has the reference.
+
+    `median`, `p90`, `max`, `floor`, `error` and `ratio` (of median and floor) are over the units that are not
+    near-constant (a mean would follow the few wildest); in absolute value, in the metric's unit. `moved` is the share
+    of units beyond noise (NaN where none is known). `location`, `scale` and `shape` are the medians of the three
+    shares of w2 squared. `trend` is the median of every window. `affine_moments` says that the site's moments are set
+    by its own weight and bias. `mean`, `std`, `zero_share` and quantiles are medians over units of the last window.
+    A metric of the whole site has its value as `median`, no `p90` and no `max`; one of paired rows says how many `rows`
+    it compared. Sites with nothing to compare have these, counts and health alone. Raises `SelectionError` for what is
+    not there, as paired rows.
+    """
+    one = metric(metric_name)
+    phase = default_phase(run) if phase is None else run.phase(phase)
+    compared = dict(by_site(run, reference=reference, phase=phase, sites=sites))
+    refuse_unpaired(one, run, phase, (comparisons[-1] for comparisons in compared.values()))
+    rows = []
+    for site in choose_sites(run, sites):
+        recorded = [d for w in run.window_list if (d := run.distribution(phase, site.name, w.index)) is not None]
+        if not recorded:
+            continue
+        row = _of_site(site, phase, recorded[-1])
+        if site in compared:
+            row |= _of_drift(one, compared[site], site_nulls(run, site, phase))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _of_site(site: Site, phase: str, last: Distribution) -> dict[str, object]:
+    return {
+        "site": site.name,
+        "type": site.type,
+        "phase": phase,
+        "n": int(np.median(last.sampled)),
+        "rank_error": last.rank_error,
+        **{name: _median(getattr(last, name)) for name in ("mean", "std", "zero_share")},
+        **{f"q{round(100 * p):02d}": _median(last.quantile([p])[:, 0]) for p in STEP_QUANTILES},
+        "affine_moments": site.batch_statistics and phase in ("train", "probe-train"),
+        **asdict(health(site, last)),
+    }
+
+
+def _of_drift(one: Metric, comparisons: list[Comparison], nulls: dict[int, Floats]) -> dict[str, object]:
+    last = comparisons[-1]
+    steady = ~one.near_constant(last.before, last.after)
+    values = np.abs(one.function(last.before, last.after))[steady]
+    noise = floor(one, last.before, last.after)[steady]
+    error = one.error(last.before, last.after)[steady] if one.error else np.empty(0)
+    median, level = _median(values), _median(noise)
+    units = values if one.of == "unit" else np.empty(0)
+    return {
+        "window": last.window.name,
+        "reference": last.reference,
+        "metric": one.name,
+        "median": median,
+        "p90": _quantile(units, 0.9),
+        "max": _quantile(units, 1.0),
+        "floor": level,
+        "error": _median(error),
+        "ratio": median / level if level > 0 else np.nan,
+        "paired": last.before.halves is None and last.after.halves is None,
+        **({"rows": int(np.median(one.n(last.before, last.after)))} if one.paired else {}),
+        "moved": moved_share(last, nulls),
+        **_split(last, ~near_constant(last.before, last.after)),
+        "trend": [_typical(one, comparison) for comparison in comparisons],
+    }
+
+
+def _split(comparison: Comparison, units: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> dict[str, float]:
+    parts = [part(comparison.before, comparison.after)[units] ** 2 for part in (w2_location, w2_scale, w2_shape)]
+    total = np.sum(parts, axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = [_median(np.where(total > 0, part / total, np.nan)) for part in parts]
+    # Medians of three shares need not add up to 1.
+    together = sum(shares)
+    return (
+        dict(zip(("location", "scale", "shape"), (share / together for share in shares), strict=True))
+        if together
+        else {}
+    )
+
+
+def _typical(one: Metric, comparison: Comparison) -> float:
+    steady = ~one.near_constant(comparison.before, comparison.after)
+    return _median(np.abs(one.function(comparison.before, comparison.after))[steady])
+
+
+def _median(values: Floats) -> float:
+    return _quantile(values, 0.5)
+
+
+def _quantile(values: Floats, probability: float) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.quantile(known, probability)) if len(known) else np.nan

@@ -1,0 +1,136 @@
+"""How far every site went from window to window, against how far it came: jitter told from trend.
+
+The path is the sum of the drifts from one window to the next, the displacement the drift from the first to the last.
+Sampling noise adds to every part of the path, so a path under noise grows with the number of windows although nothing
+moves: it is to be read against its floor, and compared only between runs with windows of the same length. The paths of
+a probe have no such noise.
+
+Metrics in units of sd measure every part of a path, and the displacement, in one sd: that of the unit over all windows
+of the path. The sd of each pair of windows, which drift has, would be another yardstick for every part: a spread that
+grows would look like going to and fro, and one that collapses like a long way (34,040 sd for 1 activation unit, in a
+network of small initial weights).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from icshift.analysis.drift import Comparison, choose_sites, default_phase, refuse_unpaired
+from icshift.analysis.floor import floor
+from icshift.analysis.metrics import STD_FLOOR, TINY, Metric, effective_std, metric
+from icshift.distribution import Distribution, Floats
+from icshift.errors import SelectionError
+from icshift.runs.format import Site, Window
+from icshift.runs.reader import Run
+
+_SQUARED = "it grows with the square of a change, so that its sum would shrink as windows get shorter"
+
+_DO_NOT_ADD_UP = {
+    "psi": _SQUARED,
+    "cka_distance": _SQUARED,
+    "marginal_share": "it is a share of a displacement, and shares do not add up",
+}
+
+_Recorded: TypeAlias = "Sequence[tuple[Window, Distribution]]"
+
+
+def path(
+    run: Run, *, metric_name: str = "w1_sd", phase: str | None = None, sites: Iterable[str] | None = None
+) -> pd.DataFrame:
+    """A row a site in model order; sites with fewer than two windows in the phase are left out.
+
+    `path` is the median over units of the sum of the drifts between consecutive windows, `displacement` that of the
+    drift from the `first` to the `last` window, both in absolute value and in the metric's unit (sd: of all windows);
+    `floor` and `displacement_floor` are the same of what sampling noise alone would show. `straightness` is
+    displacement / path: near 1 a trend, near 0 to and fro. Units that are near-constant in any of these comparisons are
+    left out.
+
+    `parameter_path` is the sum of the L2 norms of the changes of all parameters from window to window (the same for all
+    sites of the same windows), `per_change` the median over windows of the site's drift (the median of its units) over
+    that change; NaN where the changes are not known. `n` are the activations a unit and window. `trend` are the drifts
+    along the path, `paired` marks probes. Raises `SelectionError` for what is not there, too short, or does not add up.
+    """
+    one = metric(metric_name)
+    if one.name in _DO_NOT_ADD_UP:
+        raise SelectionError(f"{one.name} gives no path: {_DO_NOT_ADD_UP[one.name]}; choose another, as w1")
+    phase = default_phase(run) if phase is None else run.phase(phase)
+    recorded = {site: _recorded(run, phase, site) for site in choose_sites(run, sites)}
+    longest = max(map(len, recorded.values()), default=0)
+    if longest < 2:
+        raise SelectionError(f"a path takes at least two windows of a phase, phase {phase} has {longest}")
+    ends = [_compared(site, phase, found[-2], found[-1]) for site, found in recorded.items() if len(found) > 1]
+    refuse_unpaired(one, run, phase, ends)
+    return pd.DataFrame([_row(one, site, phase, found) for site, found in recorded.items() if len(found) > 1])
+
+
+def _recorded(run: Run, phase: str, site: Site) -> _Recorded:
+    """The windows that have the site, in order; of those with as many units as the last, without the others."""
+    found = [(w, d) for w in run.window_list if (d := run.distribution(phase, site.name, w.index)) is not None]
+    return [(window, one) for window, one in found if one.units == found[-1][1].units]
+
+
+def _compared(
+    site: Site, phase: str, before: tuple[Window, Distribution], after: tuple[Window, Distribution]
+) -> Comparison:
+    return Comparison(site, phase, after[0], before[0].name, before[1], after[1])
+
+
+def _with_one_sd(one: Metric, recorded: _Recorded) -> Metric:
+    """The metric with one sd for all pairs of windows, where its unit is sd; other metrics as they are."""
+    if one.unit != "sd":
+        return one
+    spread = np.sqrt(np.mean([found.std**2 for _, found in recorded], axis=0))
+    known = spread[np.isfinite(spread)]
+    least = max(STD_FLOOR * float(np.median(known)) if len(known) else 0.0, TINY)
+    yardstick = np.maximum(spread, least)
+    return replace(one, function=lambda a, b: one.function(a, b) * effective_std(a, b) / yardstick)
+
+
+def _row(one: Metric, site: Site, phase: str, recorded: _Recorded) -> dict[str, object]:
+    one = _with_one_sd(one, recorded)
+    steps = [(a, b) for (_, a), (_, b) in pairwise(recorded)]
+    whole = recorded[0][1], recorded[-1][1]
+    still = np.any([one.near_constant(*pair) for pair in (*steps, whole)], axis=0)
+    drifts = np.array([np.abs(one.function(*pair)) for pair in steps])[:, ~still]
+    noise = np.array([floor(one, *pair) for pair in steps])[:, ~still]
+    length, came = _median(drifts.sum(0)), _median(np.abs(one.function(*whole))[~still])
+    trend = [_median(values) for values in drifts]
+    changes = [_change(before[0], after[0]) for before, after in pairwise(recorded)]
+    return {
+        "site": site.name,
+        "type": site.type,
+        "phase": phase,
+        "metric": one.name,
+        "windows": len(recorded),
+        "first": recorded[0][0].name,
+        "last": recorded[-1][0].name,
+        "units": whole[1].units,
+        "near_constant": int(still.sum()),
+        "n": int(np.median([one.n(*pair) for pair in steps])),
+        "path": length,
+        "floor": _median(noise.sum(0)),
+        "displacement": came,
+        "displacement_floor": _median(floor(one, *whole)[~still]),
+        "straightness": came / length if length > 0 else np.nan,
+        "parameter_path": float(np.sum(changes)),
+        "per_change": _median(np.array([d / c if c > 0 else np.nan for d, c in zip(trend, changes, strict=True)])),
+        "paired": all(found.halves is None for _, found in recorded),
+        "trend": trend,
+    }
+
+
+def _change(before: Window, after: Window) -> float:
+    """How far the parameters went between two windows; NaN where that is not known, as over a window left out."""
+    known = after.parameter_change is not None and after.index == before.index + 1
+    return float(after.parameter_change or 0.0) if known else np.nan
+
+
+def _median(values: Floats) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else np.nan

@@ -1,0 +1,203 @@
+"""A loss as a function of the parameters alone: the same examples, draws and buffers whenever it is computed.
+
+Measurements compute a loss many times, at parameters near those of the training. Every time its closures start from the
+buffers, the attributes of modules, the random states and autocast as they were when the objective was made, so that
+dropout drops the same units and nothing that a forward leaves behind reaches the next one, or the training. That goes
+for other models that a closure calls, too: a GAN's discriminator. What is compiled runs as it was written. `.grad` is
+never touched.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from icshift.errors import MeasurementError
+from icshift.gradients.frozen_state import Moment
+
+Closure = Callable[[], Tensor]
+"""Computes the loss of some fixed examples with the model as it is; a function without arguments."""
+
+
+class Objective:
+    """The mean of what `closures` give, weighted by `weights` (equal ones by default).
+
+    The mode of the model is for the closures, or for the caller: batch normalisation in training mode makes the loss
+    a function of all examples of a closure's batch together. Raises `MeasurementError` where a closure gives no loss
+    or goes backward itself, and for a model that is not initialised yet.
+    """
+
+    def __init__(
+        self, model: nn.Module, closures: Closure | Sequence[Closure], weights: Sequence[float] | None = None
+    ) -> None:
+        self.model = model
+        self._closures = [closures] if callable(closures) else list(closures)
+        self._weights = _shares(weights, len(self._closures))
+        if lazy := [name for name, parameter in model.named_parameters() if is_lazy(parameter)]:
+            raise MeasurementError(
+                f"{', '.join(lazy[:8])} are not initialised yet: send a batch through the model first"
+            )
+        self._moment = Moment(model)
+
+    @property
+    def others(self) -> list[nn.Module]:
+        """Other models that the closures called, known after the first evaluation."""
+        return list(self._moment.others)
+
+    def loss(self) -> float:
+        """The loss at the parameters as they are; no graph is built."""
+        with torch.no_grad():
+            return float(self._sum(lambda loss: [loss.detach().double()], needs_gradients=False)[0])
+
+    def gradient(self, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+        """Gradients of the loss, shaped like the parameters; zeros for those that it does not depend on."""
+        return self.loss_and_gradient(parameters)[1]
+
+    def loss_and_gradient(self, parameters: Sequence[nn.Parameter]) -> tuple[float, list[Tensor]]:
+        """Both from one forward."""
+        loss, *gradients = self.mean(lambda loss: [loss.detach().double(), *_gradients(loss, parameters)])
+        return float(loss), gradients
+
+    def confirm(self, loss: float) -> None:
+        """Raise `MeasurementError` unless the loss at the parameters as they are is still this one, but for rounding.
+
+        A closure that draws its batch, or looks up one that a loop has replaced, computes another loss every time.
+        """
+        now = float(self.mean(lambda loss: [loss.detach().double()])[0])
+        unknown = math.isnan(now) and math.isnan(loss)
+        if not unknown and not math.isclose(now, loss, rel_tol=_ROUNDING, abs_tol=1e-6):
+            raise MeasurementError(
+                f"the closure's loss was {loss:.6g}, and is {now:.6g} at the same parameters: expected the same "
+                "examples and draws at every call; take the batch outside of it and bind it: lambda x=x, y=y: ..."
+            )
+
+    def mean(self, of: Callable[[Tensor], Sequence[Tensor]]) -> list[Tensor]:
+        """The weighted mean over closures of the tensors that `of` makes of a loss and its graph."""
+        with torch.enable_grad():
+            return self._sum(of, needs_gradients=True)
+
+    def _sum(self, of: Callable[[Tensor], Sequence[Tensor]], *, needs_gradients: bool) -> list[Tensor]:
+        total: list[Tensor] = []
+        with self._moment.relived():
+            for closure, weight in zip(self._closures, self._weights, strict=True):
+                with torch.set_grad_enabled(needs_gradients), _grads_aside(self.model):
+                    terms = of(_checked(closure(), needs_gradients=needs_gradients))
+                terms = [weight * term.detach() for term in terms]
+                total = [a + b for a, b in zip(total, terms, strict=True)] if total else terms
+        return total
+
+
+@contextmanager
+def moved(parameters: Sequence[nn.Parameter], values: Sequence[Tensor]) -> Iterator[None]:
+    """Gives the parameters other values within.
+
+    The tensors are exchanged, not written to: what a training has computed already can still go backward afterwards,
+    and the parameters come back bit for bit.
+    """
+    before = [parameter.data for parameter in parameters]
+    try:
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter.data = value
+        yield
+    finally:
+        for parameter, data in zip(parameters, before, strict=True):
+            parameter.data = data
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that gradients reach, by name; shared ones once. Raises `MeasurementError` if there is none."""
+    found = {name: p for name, p in model.named_parameters() if p.requires_grad and not is_lazy(p)}
+    if not found:
+        raise MeasurementError(f"{type(model).__name__} has no parameter that requires a gradient")
+    return found
+
+
+def norm(tensors: Sequence[Tensor]) -> float:
+    """Euclidean norm of all entries together, in double precision."""
+    return math.sqrt(dot(tensors, tensors))
+
+
+def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
+    """Inner product of all entries together, in double precision."""
+    return float(sum(float((x.detach().double() * y.detach().double()).sum()) for x, y in zip(a, b, strict=True)))
+
+
+def gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor | None]:
+    """Gradients of a loss through its graph, None for parameters that are not in it; `.grad` stays as it is."""
+    if not parameters:
+        return []
+    try:
+        found = torch.autograd.grad(loss, list(parameters), allow_unused=True)
+    except RuntimeError as error:
+        raise MeasurementError(f"the gradients of the closure's loss cannot be computed: {error}") from error
+    if any(gradient is None for gradient in found) and _HIDES in _nodes(loss):
+        raise MeasurementError("reentrant checkpoints hide parameters from the loss: give them use_reentrant=False")
+    return list(found)
+
+
+def _gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    found = gradients(loss, parameters)
+    dense = [g.to_dense() if g is not None and g.is_sparse else g for g in found]  # Sparse embeddings'.
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, dense, strict=True)]
+
+
+_HIDES = "CheckpointFunctionBackward"
+
+_ROUNDING = 1e-3
+"""Relative difference of losses of the same examples that lower precisions can make."""
+
+
+def _nodes(loss: Tensor) -> set[str]:
+    """Names of the operations in the graph of a loss."""
+    waiting, met = [loss.grad_fn], {None, loss.grad_fn}
+    while waiting:
+        node = waiting.pop()
+        fresh = {one for one, _ in node.next_functions} - met if node is not None else set()
+        met |= fresh
+        waiting += fresh
+    return {node.name() for node in met if node is not None}
+
+
+def _shares(weights: Sequence[float] | None, closures: int) -> list[float]:
+    sizes = np.ones(closures) if weights is None else np.asarray(weights, float)
+    if not closures:
+        raise MeasurementError("there is no closure: expected at least one that computes a loss")
+    if sizes.shape != (closures,) or not np.isfinite(sizes).all() or (sizes < 0).any() or not sizes.any():
+        raise MeasurementError(f"weights are {sizes.tolist()}: expected {closures}, none negative, their sum above 0")
+    return [float(share) for share in sizes / sizes.sum()]
+
+
+@contextmanager
+def _grads_aside(model: nn.Module) -> Iterator[None]:
+    """Keeps `.grad` out of the reach of what runs within; raises `MeasurementError` if that goes backward."""
+    before = [(parameter, parameter.grad) for parameter in model.parameters()]
+    for parameter, _ in before:
+        parameter.grad = None
+    try:
+        yield
+    finally:
+        found = any(parameter.grad is not None for parameter, _ in before)
+        for parameter, gradient in before:
+            parameter.grad = gradient
+        if found:
+            raise MeasurementError(
+                "the closure calls backward(): expected one that computes the loss and gives it back"
+            )
+
+
+def _checked(loss: object, *, needs_gradients: bool) -> Tensor:
+    if not isinstance(loss, Tensor):
+        raise MeasurementError(f"the closure gave {type(loss).__name__}: expected the loss, a tensor of one number")
+    if loss.numel() != 1:
+        raise MeasurementError(f"the closure gave a tensor of shape {list(loss.shape)}: expected one number")
+    if needs_gradients and not loss.requires_grad:
+        raise MeasurementError(
+            "the closure's loss depends on no parameter: compute it with the model and detach nothing"
+        )
+    return loss.reshape(())

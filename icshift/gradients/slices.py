@@ -1,0 +1,191 @@
+"""The loss on a plane through the parameters: its values on a grid, and the shape of its contours at the centre."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from icshift.errors import MeasurementError
+from icshift.gradients.hessian_products import products
+from icshift.gradients.objective import Objective, dot, moved, norm, trainable
+
+Floats = NDArray[np.float64]
+
+_PARALLEL = 1e-8
+"""Two directions span no plane where the squared sine of their angle is below this."""
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """Losses at parameters + first[i]·d1 + second[j]·d2, as `losses` [i, j]; NaN and infinity are kept as they are.
+
+    `lengths` are the norms of d1 and d2, `cosine` is that of their angle. `minimum` is the lowest point of the grid
+    (first, second, loss; the nearest to the centre of equal ones); `at_edge` says that it lies on the border, so that
+    the loss may fall further outside.
+
+    The rest is of the loss's second derivatives at the centre, exact and in distances between parameters, whatever the
+    lengths and the angle of the directions: `curvatures` are the two eigenvalues in the plane, `elongation` is the axis
+    ratio sqrt(largest / smallest) of the contours, `quadratic_minimum` is where (first, second) the quadratic has its
+    minimum. The latter two are NaN unless both curvatures are positive.
+    """
+
+    first: Floats
+    second: Floats
+    losses: Floats
+    lengths: tuple[float, float]
+    cosine: float
+    minimum: tuple[float, float, float]
+    at_edge: bool
+    curvatures: tuple[float, float]
+    elongation: float
+    quadratic_minimum: tuple[float, float]
+
+
+def random_directions(model: nn.Module, seed: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Two filter-normalised random directions (Li et al. 2018, section 4), shaped like the trainable parameters.
+
+    Normal draws, scaled so that each filter (an entry of the first dimension: a row of a linear layer, an output
+    channel of a convolution) is as long as the model's. Biases and the parameters of normalisation layers stay.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    parameters = trainable(model).values()
+    first, second = ([_filters(parameter.detach(), generator) for parameter in parameters] for _ in range(2))
+    return first, second
+
+
+def loss_slice(
+    objective: Objective,
+    directions: Sequence[Sequence[Tensor]],
+    *,
+    radius: float | tuple[float, float],
+    points: int = 21,
+    after: Callable[[], object] | None = None,
+) -> Slice:
+    """The loss on a grid of `points` x `points` from -radius to radius times each of two directions.
+
+    `radius` may be a pair, one for each direction; `after` is called after every evaluation. The model's mode and its
+    buffers are those of the objective at every point. Raises `MeasurementError` where the directions do not fit the
+    trainable parameters or span no plane, and where the loss cannot be differentiated twice at the centre.
+    """
+    parameters = list(trainable(objective.model).values())
+    first, second = _grid(radius, points)
+    plane = [_fitting(direction, parameters) for direction in directions]
+    metric = _metric(plane)
+    curvatures, elongation, quadratic_minimum = _quadratic(objective, parameters, plane, metric)
+    losses = _losses(objective, parameters, plane, first, second, after)
+    minimum, at_edge = _lowest(first, second, losses)
+    lengths = float(np.sqrt(metric[0, 0])), float(np.sqrt(metric[1, 1]))
+    return Slice(
+        first=first,
+        second=second,
+        losses=losses,
+        lengths=lengths,
+        cosine=float(metric[0, 1] / (lengths[0] * lengths[1])),
+        minimum=minimum,
+        at_edge=at_edge,
+        curvatures=curvatures,
+        elongation=elongation,
+        quadratic_minimum=quadratic_minimum,
+    )
+
+
+def _filters(parameter: Tensor, generator: torch.Generator) -> Tensor:
+    if parameter.ndim <= 1:
+        return torch.zeros_like(parameter)
+    # Drawn on the CPU: the same directions on every device.
+    drawn = torch.randn(parameter.shape, generator=generator).to(parameter)
+    across = tuple(range(1, parameter.ndim))
+    length, wanted = (torch.linalg.vector_norm(t, dim=across, keepdim=True) for t in (drawn, parameter))
+    return drawn * (wanted / (length + 1e-10))
+
+
+def _grid(radius: float | tuple[float, float], points: int) -> tuple[Floats, Floats]:
+    radii = np.broadcast_to(np.asarray(radius, float), 2)
+    if not (np.isfinite(radii) & (radii > 0)).all() or points < 2:
+        raise MeasurementError(f"radius={radius}, points={points}: expected a radius above zero and two points or more")
+    # Odd numbers of points have the centre itself among them, without rounding.
+    steps = np.arange(1 - points, points, 2) / (points - 1)
+    return radii[0] * steps, radii[1] * steps
+
+
+def _fitting(direction: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    """The direction on the parameters' devices and in their precision."""
+    given, expected = ([list(tensor.shape) for tensor in tensors] for tensors in (direction, parameters))
+    if given != expected:
+        raise MeasurementError(
+            f"a direction has tensors of shapes {_short(given)}; expected those of the trainable parameters, "
+            f"{_short(expected)}"
+        )
+    return [tensor.detach().to(parameter) for tensor, parameter in zip(direction, parameters, strict=True)]
+
+
+def _short(shapes: Sequence[object]) -> str:
+    return ", ".join(str(shape) for shape in shapes[:4]) + (f" and {len(shapes) - 4} more" if len(shapes) > 4 else "")
+
+
+def _metric(plane: Sequence[Sequence[Tensor]]) -> Floats:
+    """Inner products of the two directions [2, 2]."""
+    if len(plane) != 2:
+        raise MeasurementError(f"got {len(plane)} directions: expected two")
+    metric = np.array([[dot(a, b) for b in plane] for a in plane])
+    if not np.isfinite(metric).all() or min(metric.diagonal()) == 0:
+        raise MeasurementError(
+            f"the directions have lengths {norm(plane[0]):.3g} and {norm(plane[1]):.3g}: expected two above zero "
+            "(random ones are zero where a model has no parameter of two dimensions)"
+        )
+    if np.linalg.det(metric) <= _PARALLEL * metric[0, 0] * metric[1, 1]:
+        raise MeasurementError("the two directions are parallel: they span no plane")
+    return metric
+
+
+def _quadratic(
+    objective: Objective, parameters: Sequence[nn.Parameter], plane: Sequence[Sequence[Tensor]], metric: Floats
+) -> tuple[tuple[float, float], float, tuple[float, float]]:
+    """Curvatures, elongation and place of the minimum of the loss's second-order expansion in the plane."""
+    gradient = [tensor.to_dense() for tensor in objective.gradient(parameters)]
+    images = products(objective, parameters, plane)[1]
+    curvature = np.array([[dot(a, image) for image in images] for a in plane])
+    slope = np.array([dot(a, gradient) for a in plane])
+    to_metric = np.linalg.inv(np.linalg.cholesky(metric))
+    within = to_metric @ curvature @ to_metric.T
+    smallest, largest = np.linalg.eigvalsh((within + within.T) / 2).tolist()
+    eps = max(torch.finfo(parameter.dtype).eps for parameter in parameters)
+    rounding = abs(within[0, 1] - within[1, 0]) + 10 * eps * max(abs(largest), abs(smallest))
+    if smallest <= rounding:
+        return (largest, smallest), float("nan"), (float("nan"), float("nan"))
+    lowest = -np.linalg.solve((curvature + curvature.T) / 2, slope)
+    return (largest, smallest), float(np.sqrt(largest / smallest)), (float(lowest[0]), float(lowest[1]))
+
+
+def _losses(
+    objective: Objective,
+    parameters: Sequence[nn.Parameter],
+    plane: Sequence[Sequence[Tensor]],
+    first: Floats,
+    second: Floats,
+    after: Callable[[], object] | None,
+) -> Floats:
+    centre = [parameter.detach() for parameter in parameters]
+    losses = np.empty((len(first), len(second)))
+    for (i, a), (j, b) in product(enumerate(first.tolist()), enumerate(second.tolist())):
+        place = [torch.add(p, d, alpha=a).add_(e, alpha=b) for p, d, e in zip(centre, *plane, strict=True)]
+        with moved(parameters, place):
+            losses[i, j] = objective.loss()
+        if after is not None:
+            after()
+    return losses
+
+
+def _lowest(first: Floats, second: Floats, losses: Floats) -> tuple[tuple[float, float, float], bool]:
+    if np.isnan(losses).all():
+        return (float("nan"), float("nan"), float("nan")), False
+    distance = np.hypot(first[:, None] / first[-1], second / second[-1])
+    i, j = np.unravel_index(np.where(losses == np.nanmin(losses), distance, np.inf).argmin(), losses.shape)
+    at_edge = i in (0, len(first) - 1) or j in (0, len(second) - 1)
+    return (float(first[i]), float(second[j]), float(losses[i, j])), bool(at_edge)

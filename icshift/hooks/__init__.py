@@ -1,0 +1,1 @@
+"""Forward hooks on a model, and what becomes of the tensors that they see."""

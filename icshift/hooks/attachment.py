@@ -1,0 +1,237 @@
+"""Every hook of a recorder on its model: put on, kept up while the model grows, taken off."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+from torch.fx import _symbolic_trace
+from torch.nn.modules import module as registrations
+
+from icshift.hooks import compiled
+from icshift.hooks.hook import Hook
+from icshift.model.layout import tensors
+from icshift.model.names import callable_parts, modules
+from icshift.model.unheard import hears
+from icshift.notice import notice
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told: `saw` each tensor of a chosen module, `gave_none` of an output without any, and of forwards.
+
+    `failed` is told what looking through an output raised. `mask` makes the tensor that `entered` gets, from the
+    arguments of the model.
+    """
+
+    saw: Callable[[str, nn.Module, str, Tensor], None]
+    gave_none: Callable[[str, Any], None]
+    failed: Callable[[str, Exception], None]
+    entered: Callable[[nn.Module, Tensor | None], None]
+    left: Callable[[nn.Module], None]
+    mask: Callable[..., Tensor] | None
+
+
+class Attachment:
+    """The hooks on one model.
+
+    `choose` names the modules to watch; it is asked again, with `least=0`, when the model changes.
+    """
+
+    def __init__(self, model: nn.Module, choose: Callable[..., dict[str, nn.Module]], listener: Listener) -> None:
+        self.watched = choose(model)
+        self.parameters = _ids(model)
+        """Identities of all parameters of the model."""
+        self._model = model
+        self._choose = choose
+        self._listener = Listener(
+            self._while_attached(listener.saw),
+            self._while_attached(listener.gave_none),
+            self._while_attached(listener.failed),
+            self._while_attached(listener.entered),
+            self._while_attached(listener.left),
+            listener.mask,
+        )
+        self._watching: dict[tuple[str, nn.Module], ExitStack] = {}
+        self._following: dict[nn.Module, ExitStack] = {}
+        self._global = ExitStack()
+        self._lasting: ExitStack | None = None
+        self._attached = False
+        self._stale = False
+
+    def attach(self) -> None:
+        """Put all hooks on."""
+        if self._lasting is None:
+            self._lasting = ExitStack()
+            self._lasting.callback(compiled.mind_hooks())
+        # Modules and parameters that come anywhere may be parts of this model: looked at when it is called next.
+        for listen in (
+            registrations.register_module_module_registration_hook,
+            registrations.register_module_parameter_registration_hook,
+        ):
+            self._global.callback(listen(self._outdate).remove)
+        self._stale = False
+        self._attached = True
+        _attached.add(self)
+        self._put_on(self.watched)
+
+    def detach(self) -> None:
+        """Take all hooks off, in whatever state things are; they can be put on again.
+
+        Where anything is compiled they stay and do nothing: it would be compiled again for every change of them.
+        """
+        self._attached = False
+        _attached.discard(self)
+        self._global.close()
+        if not compiled.compiled_before():
+            self._take_off()
+
+    def close(self) -> None:
+        """Take all hooks off for good."""
+        self.detach()
+        self._take_off()
+        if self._lasting is not None:
+            self._lasting.close()
+
+    def refresh(self) -> bool:
+        """Where modules came, went or were exchanged, hook what is there; tells whether there was reason to look."""
+        if not self._stale or not self._attached:
+            return False
+        self._stale = False
+        try:
+            chosen = self._choose(self._model, least=0)
+        except Exception as error:  # noqa: BLE001  A selector of the user's may raise, but not into the training.
+            there = modules(self._model)
+            chosen = {name: module for name, module in self.watched.items() if there.get(name) is module}
+            notice(f"icshift watches no module that came to {type(self._model).__name__}: {error}")
+        self.parameters = _ids(self._model)
+        self.watched = chosen
+        self._put_on(chosen)
+        return True
+
+    def _put_on(self, chosen: dict[str, nn.Module]) -> None:
+        """The hooks of exactly these modules, and of the parts whose calls are forwards."""
+        parts = callable_parts(self._model)
+        _keep(self._watching, chosen.items())
+        _keep(self._following, parts)
+        # Parts come last: a forward that is watched itself is seen before it is over.
+        for name, module in chosen.items():
+            if (name, module) not in self._watching:
+                self._watching[name, module] = self._watch(name, module)
+        for part in parts:
+            if part not in self._following:
+                self._following[part] = self._follow(part)
+
+    def _watch(self, name: str, module: nn.Module) -> ExitStack:
+        hooks = ExitStack()
+        saw, gave_none = partial(self._listener.saw, name, module), self._listener.gave_none
+        key = compiled.register(saw)
+        hooks.callback(compiled.forget, key)
+
+        def act(_: nn.Module, __: Any, output: Any) -> None:
+            try:
+                # What a tensor's own class makes of being looked at is not for it to see.
+                with torch._C.DisableTorchFunction():
+                    found = list(tensors(module, output))
+            except Exception as error:  # noqa: BLE001  It must not reach the training.
+                self._listener.failed(name, error)
+                return
+            for suffix, tensor in found:
+                saw(suffix, tensor)
+            if not found:
+                gave_none(name, output)
+
+        def act_traced(_: nn.Module, __: Any, output: Any) -> None:
+            for suffix, tensor in tensors(module, output):
+                compiled.see(tensor, key, suffix)
+
+        hooks.callback(module.register_forward_hook(Hook(module, act, act_traced, self)).remove)
+        return hooks
+
+    def _follow(self, part: nn.Module) -> ExitStack:
+        hooks, listener = ExitStack(), self._listener
+        mask = listener.mask if part is self._model else None
+        entered = compiled.register(lambda _="", given=None: listener.entered(part, given))
+        left = compiled.register(lambda: listener.left(part))
+        problem: Any = TypeError("it gave no tensor where the model is compiled")
+        without_mask = compiled.register(lambda: listener.entered(part, problem))
+        hooks.callback(compiled.forget, without_mask)
+        hooks.callback(compiled.forget, entered)
+        hooks.callback(compiled.forget, left)
+
+        def enter(_: nn.Module, args: Any, kwargs: dict[str, Any] | None = None) -> None:
+            # What symbolic tracing passes are no tensors.
+            made = None if mask is None or _symbolic_trace._is_fx_tracing_flag else _made(mask, args, kwargs or {})
+            listener.entered(part, made)
+
+        def enter_traced(_: nn.Module, args: Any, kwargs: dict[str, Any] | None = None) -> None:
+            made = None if mask is None else _made(mask, args, kwargs or {})
+            if isinstance(made, Tensor):
+                compiled.see(made, entered, "")
+            else:
+                compiled.mark(entered if mask is None else without_mask)
+
+        # Prepended before every other hook, and called even if the forward raises.
+        enters = part.register_forward_pre_hook(
+            Hook(part, enter, enter_traced, self), prepend=True, with_kwargs=mask is not None
+        )
+        leaves = part.register_forward_hook(
+            Hook(part, lambda *_: listener.left(part), lambda *_: compiled.mark(left), self), always_call=True
+        )
+        hooks.callback(enters.remove)
+        hooks.callback(leaves.remove)
+        return hooks
+
+    def _while_attached(self, tell: Callable[..., None]) -> Callable[..., None]:
+        def told(*seen: Any) -> None:
+            if self._attached and hears(self):
+                tell(*seen)
+
+        return told
+
+    def _take_off(self) -> None:
+        _keep(self._watching, [])
+        _keep(self._following, [])
+        # Some ways to exchange a module move its hooks to the new one, where their handles do not find them.
+        for module in self._model.modules():
+            for hooks in (module._forward_pre_hooks, module._forward_hooks):
+                for key in [key for key, hook in hooks.items() if isinstance(hook, Hook) and hook.of is self]:
+                    del hooks[key]
+
+    def _outdate(self, *_: Any) -> None:
+        self._stale = True
+
+
+_attached: WeakSet[Attachment] = WeakSet()
+
+
+def _let_go() -> None:
+    """In a forked child, as a worker of a DataLoader: the copies of hooks that it inherited are taken off."""
+    for attachment in list(_attached):
+        attachment.detach()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
+def _keep(hooked: dict[Any, ExitStack], wanted: Iterable[Any]) -> None:
+    for place in hooked.keys() - set(wanted):
+        hooked.pop(place).close()
+
+
+def _made(mask: Callable[..., Tensor], args: Any, kwargs: dict[str, Any]) -> Any:
+    try:
+        return mask(*args, **kwargs)
+    except Exception as error:  # noqa: BLE001  It is told of by whoever reads the mask.
+        return error
+
+
+def _ids(model: nn.Module) -> set[int]:
+    return {id(parameter) for parameter in model.parameters()}

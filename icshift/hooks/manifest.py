@@ -1,0 +1,60 @@
+"""What the manifest of a run says of the model and its sites."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from icshift._version import __version__
+from icshift.hooks.coverage import Coverage
+from icshift.hooks.neighbours import Links
+from icshift.hooks.observer import Observer
+from icshift.model.sites import type_name
+from icshift.runs.format import Site
+
+
+def beginning(model: nn.Module, settings: dict[str, Any]) -> dict[str, Any]:
+    """The entries that are known before the first step."""
+    return {
+        "icshift": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "model": type_name(model),
+        "parameters": sum(p.numel() for p in model.parameters() if not nn.parameter.is_lazy(p)),
+        "settings": settings,
+        "sites": [],
+        "ledger": [],
+        "steps": 0,
+    }
+
+
+def seen(
+    model: nn.Module, observer: Observer, coverage: Coverage, watched: Mapping[str, nn.Module], links: Links
+) -> dict[str, Any]:
+    """The entries that say what was seen so far: the sites, and what became of every module."""
+    return {
+        "sites": _site_table(observer.sites, coverage.owners, watched, links),
+        "ledger": coverage.ledger(model, watched, observer.sites, observer.failed, observer.other),
+    }
+
+
+def _site_table(
+    sites: Mapping[str, Site], owners: Mapping[str, str], watched: Mapping[str, nn.Module], links: Links
+) -> list[dict[str, Any]]:
+    """Every site, with what it feeds and follows; `owners` are the names of the sites' modules."""
+    followed = {id(module): site for module, site in links.followed.items()}
+    return [
+        asdict(
+            replace(
+                site,
+                feeds=tuple(links.feeds.get(name, ())),
+                follows=followed.get(id(watched.get(owners.get(name, name)))),
+            )
+        )
+        for name, site in sites.items()
+    ]

@@ -1,0 +1,258 @@
+"""From what hooks see to the distributions of the open window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from zlib import crc32
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from icshift.distribution import Distribution
+from icshift.errors import RecordingError
+from icshift.hooks.padding import Padding
+from icshift.hooks.transfer import Transfer
+from icshift.model.layout import by_unit
+from icshift.model.plain import dense, is_plain, is_seen, refuse_split, unseen
+from icshift.model.sites import Sites, describe
+from icshift.notice import notice
+from icshift.runs.format import Site, kept_units
+from icshift.runs.writer import StepRows
+from icshift.sketch import moments as exact
+from icshift.sketch.accumulator import Accumulator
+from icshift.sketch.sampler import Pairs, Sampler
+from icshift.sketch.workspace import Workspace
+
+PROBE = "probe"
+"""Phases that begin so are probes: the same inputs every window, hence no sampling noise."""
+
+PROBE_TRAIN = "probe-train"
+
+FORWARD_SAMPLES = 1024
+"""Values a unit and forward that quantiles are made from where forwards belong to no step: in eval mode, in probes."""
+
+Sink = Callable[[str, Site, StepRows], None]
+
+
+class Observer:
+    """Keeps one accumulator a phase and site for the open window, and the table of sites seen so far.
+
+    `samples` is infinite to keep every activation; `rank` makes the draws of several processes different ones. Sites
+    that could not be taken in are in `failed`, with the reason, and are left alone from then on; those whose tensors
+    hold no activations are in `other`, with what they held. `follow`, if set, is told of every site's tensor.
+    """
+
+    def __init__(self, sites: Sites, samples: float, seed: int, sink: Sink, rank: int = 0) -> None:
+        self.sites: dict[str, Site] = {}
+        self.failed: dict[str, str] = {}
+        self.other: dict[str, str] = {}
+        self.follow: Callable[[str, Tensor], None] | None = None
+        self._chosen = sites
+        self._seed = seed
+        self._rank = rank
+        self._sink = sink
+        self._transfer = Transfer()
+        self._workspace = Workspace()
+        self._axes: dict[tuple[str, int], int] = {}
+        self._units: dict[str, Tensor] = {}
+        self._open: dict[tuple[str, str], Accumulator] = {}
+        self._begun = False
+        self._ticking: dict[bool, dict[Accumulator, None]] = {True: {}, False: {}}
+        self._sampler = Sampler(samples, np.random.default_rng([seed, 1, rank]))
+        self._eval_sampler = Sampler(max(samples, FORWARD_SAMPLES), np.random.default_rng([seed, 3, rank]))
+        self._pairs = Pairs(seed)
+        self.restart_probe()
+
+    def restart_probe(self, forwards: int = 0) -> None:
+        """Make the next probe draw the same places as the one before; of one of so many `forwards` keep paired rows."""
+        self._pairs.restart(forwards)
+        samples = max(self._sampler.samples, FORWARD_SAMPLES)
+        self._probe_sampler = Sampler(samples, np.random.default_rng([self._seed, 2]))
+
+    def observe(
+        self,
+        site: str,
+        module: nn.Module,
+        tensor: Tensor,
+        phase: str,
+        *,
+        stepping: bool,
+        padding: Padding | None = None,
+    ) -> None:
+        """Take in a tensor that a module gave; with `stepping` it belongs to an optimiser's step, whose series is kept.
+
+        Never raises.
+        """
+        if site in self.failed:
+            return
+        self._begun |= stepping
+        try:
+            if not is_seen() and is_plain(tensor):
+                self._look(site, module, tensor, tensor.detach(), 0, phase, stepping, padding)
+            else:
+                with unseen():
+                    self._look(site, module, tensor, *dense(tensor), phase, stepping, padding)
+        except Exception as error:  # noqa: BLE001  An error in here must never reach the training.
+            self.fail(site, error)
+        if self.follow is not None:
+            self.follow(site, tensor)
+
+    def fail(self, site: str, error: Exception) -> None:
+        """Leave this site alone from now on; told once."""
+        if site in self.failed:
+            return
+        self.failed[site] = str(error) if isinstance(error, RecordingError) else f"{type(error).__name__}: {error}"
+        notice(f"icshift stopped recording {site}: {error}")
+
+    def tick(self, step: int, *, stepping: bool) -> None:
+        """Close the step, or (not `stepping`) the forward, for all of its kind observed since the last tick."""
+        for accumulator in self._ticking[stepping]:
+            if self._transfer.idle:
+                accumulator.tick(step)
+            else:
+                self._transfer.send([], partial(_tick, accumulator, step))
+        self._ticking[stepping].clear()
+        self._begun &= not stepping
+        self._sampler.renew()
+        self._eval_sampler.renew()
+        self._probe_sampler.renew()
+        self._pairs.next_forward()
+        self._transfer.deliver(wait=False)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a step has begun: something that belongs to one, were it empty, was observed since the last tick."""
+        return self._begun
+
+    @property
+    def holding(self) -> bool:
+        """Whether the open window holds anything that is closed."""
+        self._transfer.deliver(wait=True)
+        return any(accumulator.ticks for accumulator in self._open.values())
+
+    def distributions(self) -> dict[tuple[str, Site], Distribution]:
+        """What the open window holds so far, by phase and site, both in the order in which they first came."""
+        self._transfer.deliver(wait=True)
+        phases = list(dict.fromkeys(phase for phase, _ in self._open))
+        return {
+            (phase, site): accumulator.distribution()
+            for phase in phases
+            for name, site in self.sites.items()
+            if (accumulator := self._open.get((phase, name))) is not None and accumulator.ticks
+        }
+
+    def new_window(self) -> None:
+        """Forget the open window, but not the memory it took."""
+        for (phase, name), accumulator in self._open.items():
+            accumulator.restart(self._random(phase, name))
+        self._ticking = {True: {}, False: {}}
+        self._begun = False
+
+    def close(self) -> None:
+        """Let go of the memory that distributions took; sites and what is known of them stay."""
+        self._open.clear()
+        self._ticking = {True: {}, False: {}}
+        self._workspace = Workspace()
+
+    def _look(
+        self,
+        site: str,
+        module: nn.Module,
+        tensor: Tensor,
+        plain: Tensor | None,
+        leading: int,
+        phase: str,
+        stepping: bool,
+        padding: Padding | None,
+    ) -> None:
+        """`plain` holds the activations of `tensor`, with `leading` axes before its own."""
+        if not tensor.ndim or not (tensor.is_floating_point() or tensor.is_quantized):
+            self.other[site] = f"numbers of {tensor.dtype}" if tensor.ndim else "a single number"
+            return
+        if plain is None:
+            self.other[site] = "no values: on the meta device, or fake"
+            return
+        ndim = plain.ndim - leading
+        axis = self._axes.get((site, ndim))
+        if axis is None:
+            # A site may be called on batches and on single examples: each has its units on an axis of its own.
+            found = describe(site, module, plain, leading, self._chosen, self._seed)
+            refuse_split(module, tensor, found.axis)
+            self.sites.setdefault(site, found)
+            axis = self._axes[site, ndim] = found.axis
+        known = self.sites[site]
+        if plain.shape[axis + leading] != known.units:
+            shape = list(plain.shape[max(leading, 0) :])
+            raise RecordingError(f"{site} had {known.units} units on axis {known.axis}, now its shape is {shape}")
+        self._take(known, plain, axis + leading, phase, stepping, padding)
+
+    def _take(self, site: Site, plain: Tensor, axis: int, phase: str, stepping: bool, padding: Padding | None) -> None:
+        name = site.name
+        if site.kept is not None and name not in self._units:
+            self._units[name] = torch.from_numpy(kept_units(site))
+        if 0 in plain.shape:
+            return
+        kept = None if padding is None else padding.without(plain, axis)
+        activations = by_unit(plain, axis) if kept is None else kept
+        if not len(activations):
+            return
+        sampler = self._sampler if stepping else self._sampler_of(phase)
+        drawn = sampler.rows(activations)
+        table = None
+        if drawn.numel() != activations.numel():
+            table = exact.moments(activations[None], self._workspace)
+            table = table.index_select(2, self._units[name].to(table.device)) if name in self._units else table
+        rows = self._kept(name, drawn)
+        accumulator = self._open.get((phase, name))
+        if accumulator is None:
+            accumulator = self._open[phase, name] = self._accumulator(phase, site, rows, stepping)
+        self._ticking[stepping][accumulator] = None
+        if not stepping and phase.startswith(PROBE) and (pairs := self._pairs.rows(activations, phase)) is not None:
+            self._hand(partial(_pair, accumulator), [self._kept(name, pairs)])
+        self._hand(partial(_observe, accumulator), [rows] if table is None else [rows, table])
+
+    def _kept(self, name: str, rows: Tensor) -> Tensor:
+        """The recorded units of rows, in a precision that NumPy has."""
+        if name in self._units:
+            rows = rows.index_select(1, self._units[name].to(rows.device))
+        return rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
+
+    def _hand(self, then: Callable[[list[Tensor]], None], tensors: list[Tensor]) -> None:
+        """Call `then` with the tensors: now if that needs no waiting, or once they are on the host."""
+        if tensors[0].device.type == "cpu" and self._transfer.idle:
+            then(tensors)
+        else:
+            self._transfer.send(tensors, then)
+
+    def _sampler_of(self, phase: str) -> Sampler:
+        return self._probe_sampler if phase.startswith(PROBE) else self._eval_sampler
+
+    def _random(self, phase: str, site: str) -> np.random.Generator:
+        """The same in every window, so that a probe of a network that has not changed gives the same sketch."""
+        return np.random.default_rng([self._seed, crc32(phase.encode()), crc32(site.encode()), self._rank])
+
+    def _accumulator(self, phase: str, site: Site, rows: Tensor, stepping: bool) -> Accumulator:
+        paired = phase.startswith(PROBE)
+        return Accumulator(
+            units=rows.shape[1],
+            samples=(self._sampler if stepping else self._sampler_of(phase)).samples,
+            dtype=np.float64 if rows.dtype == torch.float64 else np.float32,
+            random=self._random(phase, site.name),
+            workspace=self._workspace,
+            paired=paired,
+            sink=(lambda found: self._sink(phase, site, found)) if stepping else None,
+        )
+
+
+def _tick(accumulator: Accumulator, step: int, _: list[Tensor]) -> None:
+    accumulator.tick(step)
+
+
+def _observe(accumulator: Accumulator, arrived: list[Tensor]) -> None:
+    accumulator.observe(arrived[0], arrived[1] if len(arrived) > 1 else None)
+
+
+def _pair(accumulator: Accumulator, arrived: list[Tensor]) -> None:
+    accumulator.pair(arrived[0])

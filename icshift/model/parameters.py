@@ -1,0 +1,65 @@
+"""How far the parameters of a model move."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from icshift.model.names import modules
+
+MOST = 1 << 28
+"""Models with more parameters are not followed: a copy of them is kept in the host's memory."""
+
+
+class Parameters:
+    """Follows all floating-point parameters of a model from where they are now.
+
+    A model of more than `MOST` parameters is not followed, nor one with parameters that are split over processes or
+    hold no numbers.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._before = self._copy()
+
+    def change(self) -> float | None:
+        """L2 norm of the change since the last call, in double precision.
+
+        Parameters that are new or have another shape do not count. None where nothing is followed, or it is not finite.
+        """
+        before, self._before = self._before, self._copy()
+        pairs = [(a, b) for name, b in self._before.items() if (a := before.get(name)) is not None]
+        norms = [_distance(a, b) for a, b in pairs if a.shape == b.shape]
+        if not norms:
+            return None
+        total = float(torch.stack(norms).norm())
+        return total if math.isfinite(total) else None
+
+    def _copy(self) -> dict[tuple[str, str], Tensor]:
+        # By names without wrappers: parts may be compiled in the meantime. Tied parameters count once.
+        found: dict[nn.Parameter, tuple[str, str]] = {}
+        for name, module in modules(self._model).items():
+            for own, parameter in module._parameters.items():
+                if parameter is not None and _has_numbers(parameter):
+                    found.setdefault(parameter, (name, own))
+        if not all(map(_is_here, found)) or sum(parameter.numel() for parameter in found) > MOST:
+            return {}
+        return {place: parameter.detach().to("cpu", copy=True) for parameter, place in found.items()}
+
+
+def _has_numbers(parameter: nn.Parameter) -> bool:
+    return not is_lazy(parameter) and (parameter.is_floating_point() or parameter.is_complex())
+
+
+def _is_here(parameter: nn.Parameter) -> bool:
+    # A tensor that is split is of a class of its own: to look into it would wait for the other processes.
+    return type(parameter.detach()) is Tensor and not parameter.is_meta
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    if a.is_complex():
+        a, b = torch.view_as_real(a.resolve_conj()), torch.view_as_real(b.resolve_conj())
+    return (b.double() - a.double()).norm()

@@ -1,0 +1,145 @@
+"""Which modules are watched: by default all that carry weights, and all normalisation layers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, TypeAlias
+
+import numpy as np
+from torch import Tensor, nn
+
+from icshift.errors import RecordingError
+from icshift.model.layout import unit_axis
+from icshift.model.names import modules, takes_hooks
+from icshift.runs.format import Site
+
+_CARRY_WEIGHTS = (
+    nn.Linear,
+    nn.Bilinear,
+    nn.modules.conv._ConvNd,
+    nn.Embedding,
+    nn.EmbeddingBag,
+    nn.RNNBase,
+    nn.RNNCellBase,
+    nn.MultiheadAttention,
+)
+"""Sites by default even if they have parts, as layers made ready for quantisation have."""
+
+Selector: TypeAlias = "str | type[nn.Module] | Callable[[str, nn.Module], bool]"
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Which modules to watch, and how.
+
+    `select`: a glob over module names ("layers.*.attn"), "all" for every leaf module, a module type, a callable
+    (name, module) -> bool, or several of these; None for the default. `axis` overrides the unit axis of the
+    sites whose name matches a glob. Of a site with more than `max_units` units a fixed random subset is kept.
+    """
+
+    select: Selector | Sequence[Selector] | None = None
+    axis: Mapping[str, int] = field(default_factory=dict)
+    max_units: int = 1024
+
+
+def choose(model: nn.Module, sites: Sites, *, least: int = 1) -> dict[str, nn.Module]:
+    """The chosen modules by name. Raises `RecordingError` if there are fewer than `least` for any of the selectors."""
+    named = {name: module for name, module in modules(model).items() if takes_hooks(module)}
+    names = ", ".join(list(named)[:8])
+    listed = f"its modules: {names}" if names else "TorchScript takes no hooks, give the model it was made from"
+    if sites.select is None:
+        # A parametrisation gives weights, not activations.
+        chosen = {n: module for n, module in named.items() if "parametrizations" not in n and _is_default(module)}
+        if len(chosen) < least:
+            raise RecordingError(f"no module of {type(model).__name__} carries weights or normalises; {listed}")
+        return chosen
+    selectors = sites.select if isinstance(sites.select, (list, tuple, set, frozenset)) else [sites.select]
+    found: dict[str, nn.Module] = {}
+    for selector in selectors:
+        matches = {name: module for name, module in named.items() if _matches(selector, name, module)}
+        if len(matches) < least:
+            raise RecordingError(f"no module of {type(model).__name__} matches {selector!r}; {listed}")
+        found |= matches
+    if len(found) < least:
+        raise RecordingError(f"sites is empty: nothing of {type(model).__name__} would be watched; {listed}")
+    return {name: module for name, module in named.items() if name in found}
+
+
+def normalises(module: nn.Module) -> bool:
+    """Whether a module is a normalisation layer, by type or, for those of other packages, by name."""
+    known = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
+    return isinstance(module, known) or type(module).__name__.endswith(("Norm", "Norm1d", "Norm2d", "Norm3d"))
+
+
+def describe(name: str, module: nn.Module, plain: Tensor, leading: int, sites: Sites, seed: int) -> Site:
+    """The site of a tensor seen for the first time, which `plain` stands for (see `dense`).
+
+    Raises `RecordingError` if it has no unit axis.
+    """
+    ndim = plain.ndim - leading
+    called = re.sub(r"#\d+", "", name)  # The second call of a module has its units where the first has them.
+    axis = next((a for glob, a in sites.axis.items() if fnmatchcase(name, glob) or fnmatchcase(called, glob)), None)
+    if axis is None:
+        axis = unit_axis(module, ndim)
+    if not -ndim <= axis < ndim:
+        raise RecordingError(f"{name} has {ndim} axes: axis {axis} is not there")
+    axis %= ndim
+    if leading < 0 and axis < 2:
+        raise RecordingError(f"{name} gives nested tensors, along whose axis {axis} lie sequences: name another axis")
+    units = plain.shape[axis + leading]
+    kept = None
+    if units > sites.max_units:
+        drawn = np.random.default_rng(seed).choice(units, sites.max_units, replace=False)
+        kept = tuple(np.sort(drawn).tolist())
+    return Site(
+        name=name,
+        type=type_name(module),
+        axis=axis,
+        units=units,
+        kept=kept,
+        normalises=normalises(module),
+        batch_statistics=isinstance(module, nn.modules.batchnorm._NormBase),
+    )
+
+
+def is_leaf(module: nn.Module) -> bool:
+    """Whether a module has no parts; a parametrisation (weight norm, LoRA's kind) is no part."""
+    return not _parts(module)
+
+
+def owns_weights(module: nn.Module) -> bool:
+    """Whether a module has parameters that are in none of its parts."""
+    return any(True for _ in module.parameters(recurse=False)) or hasattr(module, "parametrizations")
+
+
+def type_name(module: nn.Module) -> str:
+    """The class of a module as its author knows it, before `fully_shard` or a parametrisation changed it."""
+    return type(module).__name__.removeprefix("FSDP").removeprefix("Parametrized")
+
+
+def _is_default(module: nn.Module) -> bool:
+    if normalises(module):
+        return True
+    if isinstance(module, _CARRY_WEIGHTS):
+        return True
+    # Adapters as PEFT's: the output of the layer and its adapter together is what the layer gave before.
+    if isinstance(getattr(module, "base_layer", None), nn.Module):
+        return True
+    return owns_weights(module) and not any(True for part in _parts(module) for _ in part.parameters())
+
+
+def _parts(module: nn.Module) -> list[nn.Module]:
+    return [part for name, part in module.named_children() if name != "parametrizations"]
+
+
+def _matches(selector: Any, name: str, module: nn.Module) -> bool:
+    if isinstance(selector, str):
+        return is_leaf(module) if selector == "all" else fnmatchcase(name, selector)
+    if isinstance(selector, type):
+        return isinstance(module, selector)
+    if callable(selector):
+        return bool(selector(name, module))
+    raise RecordingError(f"sites must be chosen by glob, module type or callable, not by {selector!r}")

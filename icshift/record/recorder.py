@@ -1,0 +1,400 @@
+"""The recorder: forward hooks on a model, from the first step to a run on disk."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import Optimizer
+
+from icshift.errors import RecordingError
+from icshift.gradients.layers import Counted
+from icshift.gradients.objective import Closure
+from icshift.gradients.smoothness import STEPS
+from icshift.hooks import compiled, manifest
+from icshift.hooks.attachment import Attachment, Listener
+from icshift.hooks.calls import Forward
+from icshift.hooks.coverage import Coverage
+from icshift.hooks.neighbours import Links
+from icshift.hooks.observer import PROBE, PROBE_TRAIN, Observer
+from icshift.hooks.padding import padding
+from icshift.model.names import unwrapped
+from icshift.model.parameters import Parameters
+from icshift.model.processes import refuse_waiting, this_process
+from icshift.model.sites import Selector, Sites, choose
+from icshift.model.undisturbed import undisturbed
+from icshift.model.unheard import heard_by
+from icshift.notice import notice
+from icshift.record.gradients import Gradients, is_due
+from icshift.record.journal import Journal
+from icshift.record.optimizers import as_list, listen
+from icshift.record.probe import Probe, rehearse, replay
+from icshift.runs import interrupts
+from icshift.runs.interrupts import Guard
+from icshift.runs.writer import NO_STEP, Recording, refuse_existing
+
+_SEED = 20150211
+
+_backward: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
+"""The backward pass that this thread is in, or -1."""
+
+
+class Recorder:
+    """Records the activation distribution of every unit of a model, at every step, while it trains.
+
+    ::
+
+        with icshift.Recorder(model, "runs/a", optimizer=optimizer) as recorder:
+            for epoch in range(epochs):
+                train(...)
+                recorder.epoch()
+
+    A *step* ends with an optimiser's step that follows at least one forward, or with `step()`. `optimizer` names the
+    optimisers (one or several) to listen to; without it, any that holds a parameter of the model. A *window* ends
+    with `epoch()`, and after `window` steps if that is given. Forwards are recorded under the phase `train` or
+    `eval`, after the mode the model is in. `sites` chooses the modules (see `Sites`), `samples` bounds the values a
+    unit and step that quantiles are made from ("all": no bound; moments always read every activation). `probe` is a
+    fixed set of inputs (see `Probe`) replayed at the end of every window. `mask` is called with the model's arguments
+    and gives a boolean tensor [batch, time] (or [batch]) that is true at positions to leave out, as padding: in every
+    site that has these axes; sites that have not are recorded whole.
+
+    A model within DistributedDataParallel, FSDP or `torch.compile` is recorded as itself; what was compiled before is
+    compiled once more. Every process of a distributed training makes its own recorder with the same path.
+
+    Training with a recorder is bit-identical to training without. Raises `RunError` if the path exists (unless
+    `force`), `RecordingError` if no module matches or the probe does not pass through the model.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        path: str | Path,
+        *,
+        optimizer: Optimizer | Iterable[Optimizer] | None = None,
+        sites: Selector | Iterable[Selector] | Sites | None = None,
+        window: int | None = None,
+        probe: Probe | Tensor | tuple[Any, ...] | Mapping[str, Any] | None = None,
+        samples: int | Literal["all"] = 64,
+        mask: Callable[..., Tensor] | None = None,
+        force: bool = False,
+    ) -> None:
+        if samples != "all" and (not isinstance(samples, int) or samples < 2):
+            raise RecordingError(f'samples must be "all" or at least 2 values a unit and step, got {samples!r}')
+        if window is not None and window < 1:
+            raise RecordingError(f"window must be at least 1 step, got {window}")
+        self.model = unwrapped(model)
+        self.path = Path(path)
+        self._rank, self._ranks = this_process()
+        refuse_existing(self.path, force=force, rank=self._rank, ranks=self._ranks)
+        self._force = force
+        self._optimizers = as_list(optimizer)
+        self._sites = _as_sites(sites)
+        self.window = window
+        """Steps a window, or None; may be changed."""
+        self._probe = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
+        if self._probe is not None:
+            self._probe.size  # noqa: B018  (raises early, before the training starts)
+            if self._ranks > 1:
+                refuse_waiting(self.model, training=self._probe.train_mode)
+        self._samples = samples
+        kept = math.inf if samples == "all" else samples
+        self._observer = Observer(self._sites, kept, _SEED, self._keep_steps, self._rank)
+        self._coverage = Coverage()
+        told = Listener(self._saw, self._coverage.gave_none, self._observer.fail, self._entered, self._left, mask)
+        self._attachment = Attachment(self.model, partial(choose, sites=self._sites), told)
+        self._gave_up = ""
+        self._label: str | None = None
+        self._forward = Forward()
+        self._guard = Guard()
+        self._step = 0
+        self._clocked = False
+        self._resources: ExitStack | None = None
+        self._links = Links(self.model)
+        self._spent = 0.0
+
+    def __enter__(self) -> Self:
+        if self._resources is not None:
+            raise RecordingError("this recorder is recording already, or has been: make a new one")
+        if self._probe is not None and not self._rank:
+            rehearse(self.model, self._probe)
+        settings = {
+            "samples": self._samples,
+            "window_steps": self.window,
+            "max_units": self._sites.max_units,
+            "probe_examples": 0 if self._probe is None else self._probe.size,
+            "seed": _SEED,
+        }
+        beginning = manifest.beginning(self.model, settings)
+        self._recording = Recording(self.path, beginning, force=self._force, rank=self._rank, ranks=self._ranks)
+        self._gradients = Gradients(self.model, self._optimizers, self._recording.append_measured)
+        self._parameters = Parameters(self.model)
+        self._process = os.getpid()
+        self._journal = Journal(self._recording, self._observer.distributions, self._state)
+        self._started = time.perf_counter()
+        self._attach()
+        compiled.compile_again()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._resources is not None
+        if os.getpid() != self._process:
+            return  # A child of the process that records: what there is to write is its parent's.
+        with self._guard, self._resources, self._timed():
+            self._gradients.settle()
+            self._tick_rest()
+            self._close_window(name=None, replay_probe=kind is None)
+            self._recording.finish(self._state())
+        self._attachment.close()
+        self._observer.close()
+        if kind is None and not self._observer.sites:
+            reasons = self._gave_up or "; ".join(dict.fromkeys(entry["reason"] for entry in self._state()["ledger"]))
+            raise RecordingError(f"nothing was recorded in {self.path}: {reasons}")
+
+    @property
+    def steps(self) -> int:
+        """Steps so far."""
+        return self._step
+
+    @property
+    def windows(self) -> int:
+        """Closed windows so far."""
+        return self._journal.window.index - 1 if self._resources else 0
+
+    def step(self) -> None:
+        """End a step, where no optimiser of PyTorch does it."""
+        if os.getpid() == self._process:
+            with self._guard, self._timed():
+                self._gradients.stepped(after_forward=self._observer.waiting)
+                self._tick()
+                self._clocked = True
+
+    def gradient_shift(
+        self,
+        closure: Closure,
+        *,
+        every: int = 1,
+        layers: str | Iterable[str] | None = None,
+        counted: Counted = "all",
+    ) -> None:
+        """Measure how much the step to come changes the gradient of each layer by changing those before it.
+
+        This is the internal covariate shift of Santurkar et al. (2018), Definition 2.1. To be called before every
+        optimiser's step; `closure` computes the loss of this batch, also when the loop went on (`lambda x=x: ...`), and
+        is called, every `every` steps, once a layer and once more. The step is the optimiser's own. `layers` are names
+        or globs of modules that own parameters; of these "weights" counts those of two and more dimensions, "all" also
+        biases and what scales a normalisation. Read it with `icshift.open(path).gradient_shift()`.
+
+        Raises `RecordingError` before the `with` block or with several processes, `SelectionError` for layers that are
+        not there, `MeasurementError` where the closure gives no loss.
+        """
+        with self._measuring(every) as due:
+            self._gradients.settle()
+            if due:
+                self._gradients.before_step(self._step, closure, layers, counted, every)
+
+    def landscape(
+        self, closure: Closure, *, every: int = 1, rate: float | None = None, steps: Sequence[float] = STEPS
+    ) -> None:
+        """Measure the loss and its gradient along the gradient, at `steps` times the learning rate `rate`.
+
+        To be called as `gradient_shift` is; `closure` is called once a length of step and twice more. By default the
+        rate is the optimisers', and nothing is measured where it is 0. Read it with `icshift.open(path).landscape()`.
+        """
+        with self._measuring(every) as due:
+            if due:
+                self._gradients.look_around(self._step, closure, rate, steps, every)
+
+    @contextmanager
+    def _measuring(self, every: int) -> Iterator[bool]:
+        if self._resources is None:
+            raise RecordingError("gradients are measured while recording: call this within the recorder's with block")
+        with self._guard:
+            started = time.perf_counter()
+            yield is_due(self._step, every, self._ranks) and self._attached and os.getpid() == self._process
+            self._spent += time.perf_counter() - started
+
+    def epoch(self, name: str | None = None) -> None:
+        """End a window, by default named after its number, and replay the probe."""
+        if os.getpid() == self._process:
+            with self._guard, self._timed():
+                self._tick_rest()
+                self._close_window(name, replay_probe=True)
+
+    @contextmanager
+    def phase(self, label: str) -> Iterator[None]:
+        """Record the forwards within under a phase of this name (as `fake` for a discriminator's second batch)."""
+        if label.startswith(PROBE):
+            raise RecordingError(
+                f"the phase {label!r} is the recorder's own: choose a name that does not begin with {PROBE!r}"
+            )
+        before, self._label = self._label, label
+        try:
+            yield
+        finally:
+            self._label = before
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Record nothing within: forwards cost what they cost without a recorder. (Compiled ones keep inert hooks.)"""
+        if self._resources is None or not self._attached:
+            yield
+            return
+        self._resources.close()
+        try:
+            yield
+        finally:
+            self._attach()
+
+    def _attach(self) -> None:
+        with ExitStack() as stack:
+            self._attached = True
+            stack.callback(setattr, self, "_attached", False)
+            interrupts.install()
+            stack.callback(interrupts.restore)
+            if not self._observer.sites:
+                self._links.listen()
+                self._observer.follow = self._links.gave
+            stack.callback(self._links.close)
+            stack.callback(self._attachment.detach)
+            self._attachment.attach()
+            stack.enter_context(listen(self._optimizers, self._attachment, self.step))
+            self._resources = stack.pop_all()
+
+    def _saw(self, name: str, module: nn.Module, suffix: str, tensor: Tensor) -> None:
+        if _backward() != -1:
+            return  # A checkpointed part is computed again within the backward pass: it was seen already.
+        started = time.perf_counter()
+        with self._guard:
+            self._attachment.refresh()
+            site = self._forward.site(name, suffix)
+            self._coverage.owners.setdefault(site, name)
+            stepping = self._stepping
+            phase = self._label or ("train" if self.model.training else "eval")
+            self._observer.observe(site, module, tensor, phase, stepping=stepping, padding=self._forward.padding)
+            if not stepping and not self._forward.inside:
+                self._observer.tick(self._step, stepping=False)
+            self._spent += time.perf_counter() - started
+
+    def _entered(self, part: nn.Module, mask: Tensor | None) -> None:
+        if _backward() != -1:
+            return
+        self._attachment.refresh()
+        self._forward.enter(part, self.model)
+        if mask is not None:
+            try:
+                self._forward.padding = padding(mask)
+            except Exception as error:
+                with self._timed():
+                    raise RecordingError(f"the mask cannot be used: {error}") from error
+
+    def _left(self, part: nn.Module) -> None:
+        if _backward() != -1 or not self._forward.leave(part):
+            return
+        with self._guard:
+            self._stop_following()
+            if not self._stepping:
+                with self._timed():
+                    self._observer.tick(self._step, stepping=False)
+
+    def _stop_following(self) -> None:
+        if self._observer.follow is not None:
+            self._observer.follow = None
+            self._links.rest()
+
+    @property
+    def _stepping(self) -> bool:
+        """Whether forwards belong to a step; in eval mode and in a probe each stands for itself."""
+        return self.model.training and (self._label is None or not self._label.startswith(PROBE))
+
+    def _tick(self) -> None:
+        self._attachment.refresh()
+        if not self._observer.waiting:
+            return
+        if self._step == (first := self._journal.window.first_step):
+            self._coverage.look_for_gradients(self._attachment.watched)
+        self._observer.tick(self._step, stepping=True)
+        self._step += 1
+        if self.window and self._step - first >= self.window:
+            self._close_window(name=None, replay_probe=True)
+        else:
+            self._journal.flush_if_due(self._step)
+
+    def _tick_rest(self) -> None:
+        """Forwards that no step followed, as a discriminator's for its generator's sake: the window's, but no step."""
+        if not self._clocked:
+            self._tick()
+        elif self._observer.waiting:
+            self._observer.tick(NO_STEP, stepping=True)
+
+    def _close_window(self, name: str | None, *, replay_probe: bool) -> None:
+        if not self._observer.holding:
+            return
+        if replay_probe and self._probe is not None and not self._rank:
+            self._replay(self._probe)
+        self._journal.close_window(name, self._step, self._parameters.change())
+        self._observer.new_window()
+        self._stop_following()
+
+    def _replay(self, probe: Probe) -> None:
+        self._observer.restart_probe(probe.forwards)
+        before = self._label
+        try:
+            with undisturbed(self.model), heard_by(self._attachment):
+                for self._label, training in ((PROBE, False), (PROBE_TRAIN, True))[: 1 + probe.train_mode]:
+                    replay(self.model, probe, training=training)
+        except Exception as error:  # noqa: BLE001  As in `_observe`: the training goes on, without the probe.
+            self._probe = None
+            notice(f"icshift stopped replaying the probe: {error}")
+        finally:
+            self._label = before
+
+    def _keep_steps(self, *rows: Any) -> None:
+        self._recording.append_steps(*rows)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Adds to the overhead, and ends the recording where it fails: a full disk must not end the training."""
+        # Hooks that run within, as in a probe, add their time too: it must not count twice.
+        started, before = time.perf_counter(), self._spent
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001
+            self._give_up(error)
+        finally:
+            self._spent = before + time.perf_counter() - started
+
+    def _give_up(self, error: Exception) -> None:
+        # The optimiser's hooks stay: this may run in one of them, and none can go while they are being called.
+        self._gave_up = str(error)
+        self._attached = False
+        self._links.close()
+        self._attachment.detach()
+        self._observer.new_window()
+        notice(f"icshift stopped recording to {self.path}: {error}", stacklevel=5)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            **manifest.seen(self.model, self._observer, self._coverage, self._attachment.watched, self._links),
+            "steps": self._step,
+            "measured": self._gradients.settings,
+            "overhead": {
+                "recording_seconds": round(self._spent, 6),
+                "wall_seconds": round(time.perf_counter() - self._started, 6),
+            },
+        }
+
+
+def _as_sites(sites: Any) -> Sites:
+    several = isinstance(sites, Iterable) and not isinstance(sites, (str, type))
+    return sites if isinstance(sites, Sites) else Sites(tuple(sites) if several else sites)

@@ -1,0 +1,267 @@
+"""Saved models of one training, one after the other on the same inputs, as the windows of a run."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence, Sized
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from icshift.errors import ModelError, RecordingError, RunError
+from icshift.hooks.manifest import beginning
+from icshift.hooks.observer import PROBE, PROBE_TRAIN
+from icshift.inputs.data import Data
+from icshift.model.parameters import Parameters
+from icshift.model.processes import this_process
+from icshift.model.sites import Sites
+from icshift.replay.batch_norm import precise_statistics, using
+from icshift.replay.replayer import Replayer
+from icshift.runs import interrupts
+from icshift.runs.format import Window, is_run
+from icshift.runs.reader import Run
+from icshift.runs.writer import Recording, refuse_existing
+from icshift.saved.find import Found
+from icshift.saved.fit import check, fit
+from icshift.saved.load import load
+
+PROBE_PRECISE = "probe-precise"
+"""The same inputs while batch normalisation uses statistics computed from all of them."""
+
+_SEED = 20150211
+
+_DECISIVE = {
+    "ranks": "number of processes",
+    "model": "model",
+    "parameters": "number of parameters",
+    "model_arguments": "--model-arg",
+    "phases": "choice of phases",
+    "sites": "--sites",
+    "samples": "--samples",
+    "max_units": "number of units",
+    "device": "device",
+    "probe_examples": "number of examples",
+    "probe_batches": "number of batches",
+    "probe_nonfinite": "number of non-finite values",
+    "probe_fingerprint": "fingerprint of its data",
+}
+"""What the numbers in a run depend on, in words, the most telling first."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A saved model: its name, the step it was saved at where that is known, and what puts it into a model.
+
+    `fits` says without doing so what would be left at its initialisation ("": nothing); both raise `ModelError` where
+    it does not fit.
+    """
+
+    name: str
+    step: int | None
+    fits: Callable[[nn.Module], str]
+    put: Callable[[nn.Module], None]
+
+
+@dataclass(frozen=True)
+class Replaying:
+    """What is recorded of every saved model.
+
+    `batch_statistics`: also with batch normalisation by the batch (phase `probe-train`). `precise`: also with
+    statistics computed from all of the inputs (phase `probe-precise`). `arguments`, as text, are those that the model
+    was made with: they are noted, so that no other model goes on with the run.
+    """
+
+    sites: Sites
+    samples: int | Literal["all"] = 1024
+    batch_statistics: bool = False
+    precise: bool = False
+    arguments: tuple[str, ...] = ()
+
+
+class Series:
+    """A run that is made of saved models; several processes share them out and exchange nothing.
+
+    Nothing is written before a model is through: data that it does not take leave no trace.
+    """
+
+    def __init__(self, model: nn.Module, snapshots: Sequence[Snapshot], data: Data, how: Replaying) -> None:
+        self._model = model
+        self._snapshots = snapshots
+        self._data = data
+        self._how = how
+        self._rank, self._ranks = this_process()
+        if self._ranks > len(snapshots):
+            raise ModelError(f"{self._ranks} processes for {len(snapshots)} saved models: start at most as many")
+        self._manifest = beginning(model, _settings(data, how))
+        self._resumes = False
+        self._done: frozenset[int] = frozenset()
+
+    @property
+    def missing(self) -> list[Snapshot]:
+        """Those that no process has recorded yet."""
+        return [snapshot for index, snapshot in enumerate(self._snapshots, 1) if index not in self._done]
+
+    @property
+    def waiting(self) -> list[int]:
+        """Numbers, from 1, of the windows that are this process's to record and are not recorded yet."""
+        own = range(1 + self._rank, len(self._snapshots) + 1, self._ranks)
+        return [index for index in own if index not in self._done]
+
+    def resume(self, path: Path) -> None:
+        """Go on with the run at `path`, if there is one: what it has is not done again.
+
+        Raises `RunError` where it was made of another model, with other inputs or options, or where its windows are
+        other saved models; and where there is something else.
+        """
+        # A rank other than the first may have written something before the first made a run of it.
+        self._resumes = self._rank > 0 or is_run(path)
+        if not self._resumes:
+            refuse_existing(path, force=False, rank=self._rank, ranks=self._ranks)
+        if not is_run(path):
+            return
+        run = Run(path)
+        _refuse_other(run, self._manifest, self._ranks)
+        for window in run.window_list:
+            name = self._snapshots[window.index - 1].name if window.index <= len(self._snapshots) else "none"
+            if name != window.name:
+                raise RunError(f"{path} has {window.name} as window {window.index}, now {name} comes there: name all")
+        self._done = frozenset(window.index for window in run.window_list if window.closed)
+        self._manifest |= {key: run.manifest[key] for key in ("created", "sites", "ledger")}
+
+    def record(self, path: Path, after: Callable[[], None], *, force: bool = False) -> None:
+        """Replay every model that is waiting, a window each; `after` is called after each.
+
+        Raises `ModelError` where a model does not take the data, `RecordingError` where no site sees anything, and
+        `RunError` where the path cannot be written to.
+        """
+        recording: Recording | None = None
+        samples = math.inf if self._how.samples == "all" else self._how.samples
+        interrupts.install()
+        try:
+            parameters, before = Parameters(self._model), 0
+            with Replayer(self._model, self._how.sites, samples) as replayer:
+                for index in self.waiting:
+                    if before != index - 1:  # It was replayed earlier, or by another process.
+                        self._snapshots[index - 2].put(self._model)
+                        parameters.change()
+                    self._replay(replayer, index)
+                    change, before = parameters.change(), index
+                    window = self._window(index, change if index > 1 else None)
+                    seen, state = replayer.taken(), replayer.state()
+                    _refuse_nothing(self._model, seen, state["ledger"])
+                    with interrupts.Guard(), _writing(path):
+                        recording = recording or self._begun(path, state, force=force)
+                        recording.update(state)  # First: what a window holds of sites unknown is not read.
+                        recording.write_window(window, seen)
+                    after()
+            with interrupts.Guard(), _writing(path):
+                (recording or self._begun(path, {}, force=force)).finish({})
+        finally:
+            interrupts.restore()
+
+    def _replay(self, replayer: Replayer, index: int) -> None:
+        self._snapshots[index - 1].put(self._model)
+        replayer.replay(self._data, PROBE)
+        if self._how.batch_statistics:
+            replayer.replay(self._data, PROBE_TRAIN, batch_statistics=True)
+        if self._how.precise:
+            with using(self._model, precise_statistics(self._model, self._data)):
+                replayer.replay(self._data, PROBE_PRECISE)
+
+    def _begun(self, path: Path, state: dict[str, Any], *, force: bool) -> Recording:
+        manifest = {**self._manifest, **state}
+        if self._resumes:
+            return Recording.reopened(path, manifest, rank=self._rank, ranks=self._ranks)
+        return Recording(path, manifest, force=force, rank=self._rank, ranks=self._ranks)
+
+    def _window(self, index: int, parameter_change: float | None) -> Window:
+        """Steps are those of the training where every model knows its own, else numbers from 0."""
+        snapshot = self._snapshots[index - 1]
+        known = all(one.step is not None for one in self._snapshots)
+        step = snapshot.step if known and snapshot.step is not None else index - 1
+        return Window(index, snapshot.name, step, step, True, parameter_change)
+
+
+def snapshots(found: Sequence[Found], model: nn.Module, *, partial: bool, unsafe: bool) -> list[Snapshot]:
+    """Saved models for `model`. With `partial`, what one lacks is as initialised, not as the one before had it."""
+    state = model.state_dict() if partial else {}
+    initial = {name: value.clone() for name, value in state.items() if isinstance(value, Tensor) and not is_lazy(value)}
+
+    def snapshot(one: Found) -> Snapshot:
+        def fits(model: nn.Module) -> str:
+            return check(model, load(one, unsafe=unsafe).state, partial=partial, source=str(one.path)).left
+
+        def put(model: nn.Module) -> None:
+            if initial:
+                model.load_state_dict(initial, strict=False)
+            fit(model, load(one, unsafe=unsafe).state, partial=partial, source=str(one.path))
+
+        return Snapshot(one.label, one.step, fits, put)
+
+    return [snapshot(one) for one in found]
+
+
+@contextmanager
+def same_draws() -> Iterator[None]:
+    """What is initialised within is the same in every process, and when a run is resumed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        yield
+
+
+def own_device(device: str) -> str:
+    """Of several processes on a machine with several GPUs, each has one."""
+    local, gpus = os.environ.get("LOCAL_RANK", ""), torch.cuda.device_count() if device == "cuda" else 0
+    return f"cuda:{int(local) % gpus}" if gpus and local.isdigit() else device
+
+
+def _settings(data: Data, how: Replaying) -> dict[str, Any]:
+    return {
+        "model_arguments": list(how.arguments),
+        "samples": how.samples,
+        "window_steps": None,
+        "max_units": how.sites.max_units,
+        "sites": None if how.sites.select is None else [str(one) for one in how.sites.select],  # type: ignore[union-attr]
+        "phases": [PROBE] + [PROBE_TRAIN] * how.batch_statistics + [PROBE_PRECISE] * how.precise,
+        "device": next((tensor.device.type for tensor in data.tensors()), "cpu"),
+        "probe_examples": data.examples,
+        "probe_batches": len(data.batches),
+        "probe_nonfinite": data.nonfinite,
+        "probe_fingerprint": data.fingerprint,
+    }
+
+
+def _refuse_other(run: Run, manifest: dict[str, Any], ranks: int) -> None:
+    """Raises `RunError` that names the first of what differs."""
+    then, now = ({**one, **one["settings"]} for one in (run.manifest, {**manifest, "ranks": ranks}))
+    for name, words in _DECISIVE.items():
+        if then.get(name) != now[name]:
+            raise RunError(
+                f"{run.path} was recorded with another {words}: {_shown(then.get(name))}, now {_shown(now[name])}; "
+                "give the same, or record another run"
+            )
+
+
+def _refuse_nothing(model: nn.Module, seen: Sized, ledger: list[dict[str, str]]) -> None:
+    """Raises `RecordingError` where no site saw anything, with what became of the modules that were to be watched."""
+    if not seen:
+        reasons = [f"{entry['module']}: {entry['reason']}" for entry in ledger if entry["state"] != "excluded"]
+        raise RecordingError(f"{type(model).__name__} showed nothing to record; {'; '.join(reasons[:3])}")
+
+
+def _shown(value: Any) -> str:
+    return (", ".join(map(str, value)) if isinstance(value, list) else str(value or "")) or "none"
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror or error}") from error

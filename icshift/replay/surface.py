@@ -1,0 +1,301 @@
+"""The loss around saved models: what `icshift landscape` measures, each of several in the same plane."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from icshift.errors import IcshiftError, MeasurementError, ModelError
+from icshift.gradients.hessian import Spectrum, hessian
+from icshift.gradients.objective import Objective, dot, norm, trainable
+from icshift.gradients.slices import Slice, loss_slice, random_directions
+from icshift.gradients.smoothness import STEPS, Landscape, landscape
+from icshift.inputs.data import Batch, Data, forward, length
+from icshift.inputs.losses import Loss
+from icshift.inputs.targets import separated
+from icshift.model.undisturbed import undisturbed
+
+Plane = Literal["hessian", "random", "none"]
+
+_WORTH_THREADS = 2e8
+"""Floating-point operations, about five milliseconds on one core."""
+
+Directions = Sequence[Sequence[Tensor]]
+"""Two, each shaped like the trainable parameters."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is measured of every model.
+
+    With a learning `rate`, the landscape along the gradient too. `running`: batch norm uses its running averages, and
+    not those of the batch. `radius` is the slice's, in the lengths of its directions; by default 1 of random ones, and
+    of eigenvectors what `fitting_radius` says of the first model.
+    """
+
+    rate: float | None = None
+    top: int = 5
+    plane: Plane = "hessian"
+    radius: float | None = None
+    points: int = 21
+    seed: int = 0
+    running: bool = False
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Where a model is, seen from the first: `distance` of the trainable parameters (Euclidean).
+
+    `place` are its coordinates in the plane, `off_plane` is the distance that these leave; `cosine` is the absolute
+    cosine between the top eigenvectors of both Hessians.
+    """
+
+    distance: float
+    place: tuple[float, float] | None
+    off_plane: float
+    cosine: float
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """The loss around one model."""
+
+    name: str
+    spectrum: Spectrum
+    loss: float
+    gradient_norm: float
+    landscape: Landscape | None
+    slice: Slice | None
+    moved: Moved | None
+    asked: Asked
+    rounding: float
+    """What rounding the parameters does to them, over the shortest step along the gradient; NaN without a rate."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as plain values, under the names that `--json` has."""
+        spectrum, along, around = self.spectrum, self.landscape, self.slice
+        steepest = float(spectrum.eigenvalues[0])
+        return {
+            "model": self.name,
+            "loss": self.loss,
+            "gradient_norm": self.gradient_norm,
+            "parameters": spectrum.parameters,
+            "eigenvalues": [
+                {"value": float(value), "error": float(error)}
+                for value, error in zip(spectrum.eigenvalues, spectrum.errors, strict=True)
+            ][: self.asked.top],
+            "smallest": spectrum.smallest,
+            "smallest_error": spectrum.smallest_error,
+            "condition": spectrum.condition,
+            "converged": spectrum.converged,
+            "products": spectrum.products,
+            "learning_rate": self.asked.rate,
+            "lambda_lr": None if self.asked.rate is None else steepest * self.asked.rate,
+            "largest_step": 2 / steepest if steepest > 0 else math.nan,
+            "along_gradient": None if along is None else {**asdict(along), "rounding": self.rounding},
+            "slice": None if around is None else _slice_as_dict(around, self.asked),
+            "moved": None if self.moved is None else asdict(self.moved),
+        }
+
+
+class Survey:
+    """Measures saved models on the same data; the plane of the first is that of all.
+
+    The loss is the mean over examples, with everything in eval mode but layers that normalise by the batch. The model
+    keeps the weights that were put into it last; nothing else of it changes.
+    """
+
+    def __init__(self, model: nn.Module, data: Data, loss: Loss, asked: Asked) -> None:
+        self._model, self._data, self._loss, self._asked = model, data.finite(), loss, asked
+        if not self._data.batches:
+            raise ModelError(f"{data.source} holds no example that is finite")
+        self._first: _First | None = None
+
+    def measure(self, name: str, put: Callable[[nn.Module], None], after: Callable[[str], None]) -> Surface:
+        """Of the model that `put` makes; `after` is told what was done: `Hessian` for every product with
+        it, `gradient` for the steps along that, `slice` for every point of it.
+
+        Raises `ModelError` where the model does not take the data, `MeasurementError` where the loss is none.
+        """
+        put(self._model)
+        with _told(name), _in_mode(self._model, running=self._asked.running):
+            objective = self._objective()
+            with _threads_for(objective, len(self._data.batches)):
+                return self._measured(name, objective, after)
+
+    def _measured(self, name: str, objective: Objective, after: Callable[[str], None]) -> Surface:
+        model, asked = self._model, self._asked
+        parameters = list(trainable(model).values())
+        loss, gradient = objective.loss_and_gradient(parameters)
+        if not math.isfinite(loss):
+            raise MeasurementError(f"the loss is {loss}: nothing can be measured around it")
+        spectrum = hessian(
+            objective, top=max(asked.top, 2 if asked.plane == "hessian" else 1), after=lambda: after("Hessian")
+        )
+        along = None if asked.rate is None else landscape(objective, asked.rate)
+        rounding = math.nan if asked.rate is None else _rounding(parameters, asked.rate * norm(gradient))
+        after("gradient")
+        moved = None if self._first is None else self._first.seen(parameters, spectrum)
+        self._first = self._first or _First.of(model, loss, spectrum, asked)
+        around = self._slice(objective, self._first, lambda: after("slice"))
+        # Vectors are as large as the model, and done with.
+        spectrum = replace(spectrum, vectors=[])
+        return Surface(name, spectrum, loss, norm(gradient), along, around, moved, asked, rounding)
+
+    @property
+    def data(self) -> Data:
+        """The examples that count: those that are finite."""
+        return self._data
+
+    def _slice(self, objective: Objective, first: _First, after: Callable[[], None]) -> Slice | None:
+        if first.directions is None:
+            return None
+        points = self._asked.points
+        return loss_slice(objective, first.directions, radius=first.radius, points=points, after=after)
+
+    def _objective(self) -> Objective:
+        batches = self._data.batches
+        return Objective(self._model, [self._closure(batch) for batch in batches], [length(one) for one in batches])
+
+    def _closure(self, batch: Batch) -> Callable[[], Tensor]:
+        inputs, target = separated(batch)
+
+        def closure() -> Tensor:
+            return self._loss.of(_output(self._model, inputs, self._data.source), target)
+
+        return closure
+
+
+def fitting_radius(loss: float, steepest: float, size: float) -> float:
+    """How far along the top eigenvector the quadratic at the model has doubled the loss, to one digit.
+
+    Steep or flat, a slice that far shows contours. At least a ten-thousandth of the length `size` of the parameters,
+    for rounding, and at most all of it, where the quadratic says nothing any more.
+    """
+    size = size or 1.0
+    reach = math.sqrt(2 * abs(loss) / steepest) if steepest > 0 else size
+    return float(f"{min(max(reach, 1e-4 * size), size):.0e}")
+
+
+def _rounding(parameters: Sequence[nn.Parameter], length: float) -> float:
+    """Half a unit in the last place of the parameters (Euclidean), over the shortest step of so long a gradient."""
+    eps = max(torch.finfo(parameter.dtype).eps for parameter in parameters)
+    return eps / 2 * norm(parameters) / (min(STEPS) * length) if length > 0 else math.inf
+
+
+def normalises_by_batch(model: nn.Module) -> bool:
+    """Whether there are layers whose mode makes a difference to the loss."""
+    return any(isinstance(module, nn.modules.batchnorm._NormBase) for module in model.modules())
+
+
+def _slice_as_dict(around: Slice, asked: Asked) -> dict[str, Any]:
+    alpha, beta, lowest = around.minimum
+    return {
+        "plane": asked.plane,
+        "seed": asked.seed if asked.plane == "random" else None,
+        "radius": float(around.first[-1]),
+        "points": asked.points,
+        "lengths": around.lengths,
+        "cosine": around.cosine,
+        "nonfinite": int((~np.isfinite(around.losses)).sum()),
+        "curvatures": around.curvatures,
+        "elongation": around.elongation,
+        "quadratic_minimum": around.quadratic_minimum,
+        "minimum": {"alpha": alpha, "beta": beta, "loss": lowest, "on_edge": around.at_edge},
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class _First:
+    """What others are compared with: the first model's parameters, Hessian and plane."""
+
+    parameters: Sequence[Tensor]
+    spectrum: Spectrum
+    directions: Directions | None
+    radius: float
+
+    @classmethod
+    def of(cls, model: nn.Module, loss: float, spectrum: Spectrum, asked: Asked) -> _First:
+        """With copies of the parameters: the model will get others."""
+        parameters = [value.detach().clone() for value in trainable(model).values()]
+        directions: Directions | None = None
+        radius = asked.radius or 1.0
+        if asked.plane == "hessian":
+            if len(spectrum.vectors) < 2:
+                raise MeasurementError("one parameter is no plane: take --slice none")
+            directions = spectrum.vectors[:2]
+            radius = asked.radius or fitting_radius(loss, float(spectrum.eigenvalues[0]), norm(parameters))
+        elif asked.plane == "random":
+            directions = random_directions(model, asked.seed)
+        return cls(parameters, spectrum, directions, radius)
+
+    def seen(self, parameters: Sequence[Tensor], spectrum: Spectrum) -> Moved:
+        """Where another model is."""
+        apart = [b.detach() - a for a, b in zip(self.parameters, parameters, strict=True)]
+        cosine = abs(dot(self.spectrum.vectors[0], spectrum.vectors[0]))
+        if self.directions is None:
+            return Moved(norm(apart), None, math.nan, cosine)
+        gram = np.array([[dot(one, other) for other in self.directions] for one in self.directions])
+        place = np.linalg.solve(gram, [dot(one, apart) for one in self.directions])
+        left = [
+            value - float(place[0]) * first - float(place[1]) * second
+            for value, first, second in zip(apart, *self.directions, strict=True)
+        ]
+        return Moved(norm(apart), (float(place[0]), float(place[1])), norm(left), cosine)
+
+
+@contextmanager
+def _in_mode(model: nn.Module, *, running: bool) -> Iterator[None]:
+    """Eval mode, but for layers that normalise by the batch unless they are to use their `running` averages."""
+    with undisturbed(model):
+        for module in model.modules():
+            module.training = not running and isinstance(module, nn.modules.batchnorm._NormBase)
+        yield
+
+
+@contextmanager
+def _threads_for(objective: Objective, batches: int) -> Iterator[None]:
+    """One thread within, where a forward of a batch is too little work for several.
+
+    Small steps gain nothing from a second thread and take ten times as long when the machine is busy. Counted and not
+    timed, so that the same model is always measured in the same way.
+    """
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        with FlopCounterMode(display=False) as counter:
+            objective.loss()
+        if counter.get_total_flops() / batches > _WORTH_THREADS:
+            torch.set_num_threads(threads)
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Says which of several models an error is about."""
+    try:
+        yield
+    except IcshiftError as error:
+        raise type(error)(f"{name}: {error}") from error
+
+
+def _output(model: nn.Module, inputs: Batch, source: str) -> Any:
+    try:
+        return forward(model, inputs, source)
+    except ModelError as error:
+        if "more than 1 value per channel" in str(error):
+            raise ModelError(
+                f"a batch of {length(inputs)} is too small for batch norm by the batch: take a larger --batch-size, "
+                "or --eval-mode for its running averages"
+            ) from error
+        raise

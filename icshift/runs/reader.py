@@ -1,0 +1,360 @@
+"""Reading a run, live or finished; `format.py` says what is in it. It knows no torch.
+
+Each of the `ranks` processes (1 where `run.json` does not say) of a distributed training writes its own
+files, and they are merged here, when read; nothing is exchanged while recording. Files of ranks that
+`run.json` does not count are left over from something else and are ignored. Merged are:
+
+    distributions  of the same phase, site and window, as samples of the same units. Shards of a site
+                   (tensor parallel) are refused where their numbers of units differ; otherwise nothing
+                   tells them from samples.
+    sites          rank 0's, then those that it lacks, by rank (pipeline parallel). What a window holds of
+                   a site that no manifest names is left out: its writer was killed between the two.
+    finished       where every rank says so; a rank without a manifest has not finished.
+    ledger         rank 0's; then, with their `rank`, entries of modules that it lacks, and those neither
+                   observed nor excluded that differ from all before them.
+    step_stride    the largest. The rest of the manifest, overhead included, is rank 0's.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from icshift.distribution import Distribution, Floats, Half
+from icshift.errors import RunError, unknown
+from icshift.runs.format import (
+    FORMAT,
+    GRADIENT_SHIFT,
+    LANDSCAPE,
+    MANIFEST,
+    MANIFEST_NAME,
+    PART_NAME,
+    QUANTILE_COLUMNS,
+    STEP_QUANTILES,
+    Site,
+    Window,
+    is_run,
+    kept_units,
+    rank_in,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+_ARRAYS = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "w1_error")
+_HALVES = ("odd", "even")
+_AS_MEANT = ("observed", "excluded")
+_LEDGER_ENTRY = operator.itemgetter("module", "state", "reason")
+
+
+def locate(path: Path) -> Path:
+    """The run at a path or, where that is none, the only run directly in it. Raises `RunError` unless there is one."""
+    if not path.exists():
+        raise RunError(f"no such run: {path}")
+    if (path / MANIFEST).is_file():
+        return path
+    runs = sorted(child for child in path.iterdir() if is_run(child)) if path.is_dir() else []
+    if not runs:
+        raise RunError(f"{path} is no icshift run: it has no {MANIFEST}; give the directory that a recording made")
+    if len(runs) > 1:
+        listed = ", ".join(run.name for run in runs[:8]) + (f", and {len(runs) - 8} more" if len(runs) > 8 else "")
+        raise RunError(f"{path} holds {len(runs)} runs: {listed}; give one of them")
+    return runs[0]
+
+
+class Run:
+    """A recorded run on disk, at the given path or the only one directly in it (see `locate`).
+
+    Raises `RunError` where there is none, or it is damaged or has a format newer than this icshift reads.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = locate(Path(path))
+        manifests = _read_manifests(self.path)
+        self.manifest = _merged_manifest(manifests)
+        self.ranks: int = self.manifest["ranks"]
+        self.sites = [_site(entry) for entry in self.manifest["sites"]]
+        self._files: dict[int, list[Path]] = {}
+        for _, file in _of_ranks(self.path / "windows", PART_NAME, self.ranks):
+            self._files.setdefault(int(file.name.split(".")[0]), []).append(file)
+        self.window_list = [_read_window(files) for _, files in sorted(self._files.items())]
+        self._loaded: dict[int, dict[tuple[str, str], Distribution]] = {}
+
+    @property
+    def name(self) -> str:
+        """The directory's name."""
+        return self.path.name
+
+    @property
+    def finished(self) -> bool:
+        """Whether the recording came to its end, in every process."""
+        return bool(self.manifest["finished"])
+
+    @property
+    def phases(self) -> list[str]:
+        """Phases in the order in which they first appear."""
+        found: dict[str, None] = {}
+        for window in self.window_list:
+            found |= dict.fromkeys(phase for phase, _ in self._load(window.index))
+        return list(found)
+
+    def site(self, name: str) -> Site:
+        """One site by name. Raises `SelectionError` with near matches."""
+        for site in self.sites:
+            if site.name == name:
+                return site
+        raise unknown("site", name, [site.name for site in self.sites])
+
+    def window(self, label: str | int) -> Window:
+        """One window by its name or number. Raises `SelectionError` with near matches."""
+        for window in self.window_list:
+            if str(label) in (window.name, str(window.index)):
+                return window
+        raise unknown("window", label, [window.name for window in self.window_list])
+
+    def distribution(self, phase: str, site: str, window: int) -> Distribution | None:
+        """What was recorded of a site in a phase and window, or None where nothing was."""
+        return self._load(window).get((phase, site)) if window in self._files else None
+
+    def phase(self, name: str) -> str:
+        """The phase if it was recorded. Raises `SelectionError` with near matches."""
+        if name not in self.phases:
+            raise unknown("phase", name, self.phases)
+        return name
+
+    def windows(self) -> pd.DataFrame:
+        """Everything kept of every window but the values: a row a phase, site, unit and window."""
+        import pandas as pd
+
+        frames = []
+        units = {site.name: kept_units(site) for site in self.sites}
+        for window in self.window_list:
+            for (phase, site), distribution in self._load(window.index).items():
+                columns: dict[str, Any] = {
+                    "phase": phase,
+                    "site": site,
+                    "unit": units[site],
+                    "window": window.index,
+                    "name": window.name,
+                    "first_step": window.first_step,
+                    "last_step": window.last_step,
+                }
+                for name in _ARRAYS:
+                    columns[name] = getattr(distribution, name)
+                columns["rank_error"] = distribution.rank_error
+                columns |= dict(zip(QUANTILE_COLUMNS, distribution.quantile(STEP_QUANTILES).T, strict=True))
+                frames.append(pd.DataFrame(columns))
+        if not frames:
+            raise RunError(f"{self.path} has no windows yet: nothing was recorded, or the first flush is to come")
+        return pd.concat(frames, ignore_index=True)
+
+    def steps(self, phase: str | None = None, sites: Iterable[str] | None = None) -> pd.DataFrame:
+        """The step series: a row a phase, site, step and unit (and rank, where several recorded)."""
+        import pandas as pd
+        import pyarrow.parquet as pq
+
+        conditions: list[tuple[str, str, Any]] = [] if phase is None else [("phase", "==", phase)]
+        conditions += [] if sites is None else [("site", "in", list(sites))]
+        frames = []
+        for rank, file in _of_ranks(self.path / "steps", PART_NAME, self.ranks):
+            with _damage(file):
+                frame = pq.read_table(file, filters=conditions or None, partitioning=None).to_pandas()
+            if self.ranks > 1:
+                frame["rank"] = rank
+            frames.append(frame)
+        if not frames:
+            return pd.DataFrame(columns=["phase", "site", "step", "unit", *(["rank"] if self.ranks > 1 else [])])
+        steps = pd.concat(frames, ignore_index=True)
+        for column in ("phase", "site"):
+            steps[column] = steps[column].astype(str)
+        return steps.sort_values(["phase", "site", "step", "unit"], kind="stable", ignore_index=True)
+
+    def gradient_shift(self) -> pd.DataFrame:
+        """Santurkar et al. (2018), Definition 2.1: a row a measured step and layer, in the order of the forward.
+
+        `l2` is the norm of G - G', the change of the layer's gradient by the step of the layers before it, in units of
+        the gradient; `cosine` that of the angle of G and G'; `norm` and `norm_after` are those of G and G', over
+        `parameters` entries. Empty where none was measured.
+        """
+        return self._series(GRADIENT_SHIFT, ("step", "layer", "parameters", "l2", "cosine", "norm", "norm_after"))
+
+    def landscape(self) -> pd.DataFrame:
+        """The loss along the gradient: a row a measured step; see `icshift.gradients.smoothness.Landscape` for columns.
+
+        Empty where none was measured.
+        """
+        ranges = ("loss_min", "loss_max", "predictiveness_min", "predictiveness_max")
+        return self._series(LANDSCAPE, ("step", "rate", "loss", "gradient_norm", *ranges, "beta_rate", "beta_step"))
+
+    def _series(self, kind: str, columns: tuple[str, ...]) -> pd.DataFrame:
+        import pandas as pd
+        import pyarrow.parquet as pq
+
+        frames = []
+        for _, file in _of_ranks(self.path / kind, PART_NAME, self.ranks):
+            with _damage(file):
+                frames.append(pq.read_table(file, partitioning=None).to_pandas()[list(columns)])
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(columns))
+
+    def _load(self, index: int) -> dict[tuple[str, str], Distribution]:
+        import pyarrow.parquet as pq
+
+        if index not in self._loaded:
+            sites = {site.name: site for site in self.sites}
+            found: dict[tuple[str, str], dict[Path, Distribution]] = {}
+            for file in self._files[index]:
+                with _damage(file):
+                    parts = _distributions(pq.read_table(file, partitioning=None))
+                for key, part in parts.items():
+                    found.setdefault(key, {})[file] = part
+            self._loaded[index] = {
+                (phase, site): _merged_distribution(sites[site], parts)
+                for (phase, site), parts in found.items()
+                if site in sites
+            }
+        return self._loaded[index]
+
+
+def _of_ranks(folder: Path, pattern: re.Pattern[str], ranks: int) -> list[tuple[int, Path]]:
+    """Ranks and files of a folder, in order; without those of ranks that the run does not count."""
+    found = [(rank_in(file.name, pattern), file) for file in folder.glob("*")]
+    return sorted((rank, file) for rank, file in found if rank is not None and rank < ranks)
+
+
+def _read_manifests(path: Path) -> dict[int, dict[str, Any]]:
+    """The manifests that are there, by rank, 0 first."""
+    first = _read_manifest(path / MANIFEST)
+    files = _of_ranks(path, MANIFEST_NAME, first["ranks"])
+    return {0: first} | {rank: _read_manifest(file) for rank, file in files if rank}
+
+
+def _read_manifest(file: Path) -> dict[str, Any]:
+    """A manifest in which all that is merged is there and of the right kind."""
+    try:
+        manifest = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} cannot be read as JSON ({error}): is it an icshift run?") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
+        raise RunError(f"{file} names no format: is it an icshift run?")
+    if manifest["format"] > FORMAT:
+        raise RunError(f"{file} has format {manifest['format']}, this icshift reads up to {FORMAT}: upgrade icshift")
+    manifest = {"finished": False, "ranks": 1, "ledger": [], "step_stride": 1, **manifest}
+    try:
+        for entry in manifest["sites"]:
+            _site(entry)
+        for entry in manifest["ledger"]:
+            _LEDGER_ENTRY(entry)
+        for key in ("ranks", "step_stride"):
+            operator.index(manifest[key])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{file} has no proper sites, ledger, ranks or step_stride ({error}): the run is damaged"
+        ) from error
+    return manifest
+
+
+def _merged_manifest(manifests: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """One manifest for all ranks, as the format says."""
+    sites: dict[str, Any] = {}
+    ledger: list[dict[str, Any]] = []
+    for rank, manifest in manifests.items():
+        for entry in manifest["sites"]:
+            sites.setdefault(entry["name"], entry)
+        modules, told = {entry["module"] for entry in ledger}, {_LEDGER_ENTRY(entry) for entry in ledger}
+        for entry in manifest["ledger"]:
+            missed = entry["state"] not in _AS_MEANT and _LEDGER_ENTRY(entry) not in told
+            if missed or entry["module"] not in modules:
+                ledger.append({**entry, "rank": rank} if rank else entry)
+    everyone = len(manifests) == manifests[0]["ranks"]
+    return manifests[0] | {
+        "sites": list(sites.values()),
+        "ledger": ledger,
+        "finished": everyone and all(manifest["finished"] for manifest in manifests.values()),
+        "step_stride": max(manifest["step_stride"] for manifest in manifests.values()),
+    }
+
+
+def _site(entry: dict[str, Any]) -> Site:
+    known = {field.name for field in fields(Site)}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in entry.items() if key in known
+    }
+    return Site(**values)
+
+
+@contextmanager
+def _damage(file: Path) -> Iterator[None]:
+    """Whatever goes wrong in reading a file of a run is told as damage to that file."""
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{file} cannot be read ({error}): the run is damaged; delete the file to read the rest"
+        ) from error
+
+
+def _read_window(files: list[Path]) -> Window:
+    import pyarrow.parquet as pq
+
+    windows = []
+    for file in files:
+        with _damage(file):
+            windows.append(Window(**json.loads(pq.read_schema(file).metadata[b"icshift"])))
+    first, last = min(window.first_step for window in windows), max(window.last_step for window in windows)
+    return replace(windows[0], first_step=first, last_step=last, closed=all(window.closed for window in windows))
+
+
+def _distributions(table: pa.Table) -> dict[tuple[str, str], Distribution]:
+    """The distributions of one window file; rows of one phase and site stand together."""
+    phases, sites = table["phase"].to_pylist(), table["site"].to_pylist()
+    starts = [i for i in range(len(phases)) if not i or (phases[i], sites[i]) != (phases[i - 1], sites[i - 1])]
+    result = {}
+    for first, last in zip(starts, [*starts[1:], len(phases)], strict=True):
+        rows = table.slice(first, last - first).combine_chunks()
+        arrays = {name: rows[name].to_numpy() for name in _ARRAYS}
+        odd, even = (Half(_matrix(rows, f"{name}_values"), rows[f"{name}_sampled"].to_numpy()) for name in _HALVES)
+        result[phases[first], sites[first]] = Distribution(
+            **arrays,
+            values=_matrix(rows, "values"),
+            rank_error=float(rows["rank_error"][0].as_py()),
+            paired=_paired(rows),
+            halves=None if (odd.sampled < 0).all() else (odd, even),
+        )
+    return result
+
+
+def _merged_distribution(site: Site, parts: dict[Path, Distribution]) -> Distribution:
+    """All files' distributions of a site together. Raises `RunError` where they are not of the same units."""
+    units = {part.units: file for file, part in parts.items()}
+    if set(units) != {len(kept_units(site))}:
+        found = ", ".join(f"{count} in {file}" for count, file in sorted(units.items()))
+        raise RunError(
+            f"site {site.name!r} has {len(kept_units(site))} units by the manifest, {found}: shards of a site "
+            "(tensor parallel) cannot be merged; record each rank to a path of its own, or leave the site out"
+        )
+    return _in_pairs(list(parts.values()))
+
+
+def _in_pairs(parts: list[Distribution]) -> Distribution:
+    """All merged, in pairs of pairs: stated errors add up with every merge that a part goes through."""
+    if len(parts) == 1:
+        return parts[0]
+    middle = len(parts) // 2
+    return _in_pairs(parts[:middle]).merge(_in_pairs(parts[middle:]))
+
+
+def _paired(rows: pa.Table) -> Floats | None:
+    paired = _matrix(rows, "paired_values") if "paired_values" in rows.column_names else None
+    return None if paired is None or not paired.shape[1] else paired
+
+
+def _matrix(rows: pa.Table, column: str) -> Floats:
+    lists = rows[column].chunk(0)
+    return lists.flatten().to_numpy().reshape(len(lists), -1)

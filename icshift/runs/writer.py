@@ -1,0 +1,317 @@
+"""Writing a run: create, append, finish. `format.py` says what is in it, `run.py` reads it.
+
+Every file is written aside and renamed into place, so whoever kills the process leaves files that are
+whole, and a run that says it is unfinished.
+
+The processes of a distributed training share a directory without a word to each other: each creates what
+is not there yet, and writes, replaces and deletes only files with its own rank in their names. Only rank 0
+judges what was there before, for it alone writes the file by which an old run is told from a new one. (With
+a barrier the others could wait for its judgement; but then recording could hang a training.)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas  # noqa: F401  (pyarrow loads it at its first table; better now than in the middle of a training)
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from icshift.distribution import Distribution, Floats, Half, Ints
+from icshift.errors import RunError
+from icshift.runs.format import (
+    FORMAT,
+    GRADIENT_SHIFT,
+    LANDSCAPE,
+    MANIFEST,
+    MANIFEST_NAME,
+    PART_NAME,
+    QUANTILE_COLUMNS,
+    Site,
+    Window,
+    is_run,
+    kept_units,
+    rank_in,
+)
+
+STEP_ROWS = 1_000_000
+"""Rows (one a step, site and unit) after which only every second step is kept: about 37 MB of Parquet."""
+
+NO_STEP = -1
+"""Number of rows that belong to a window but to no step of it: they are in no step series."""
+
+_BUFFERED_VALUES = 1 << 20
+"""Values a site and phase that wait for the next flush: 4 MiB of float32."""
+
+_ASIDE = re.compile(r"\.(.+)\.[0-9]+")
+_FOLDERS = ("windows", "steps", GRADIENT_SHIFT, LANDSCAPE)
+_FLOATS = ("mean", "std", "min", "max", "zero_share")
+
+
+@dataclass(frozen=True, eq=False)
+class StepRows:
+    """Some steps of one site in one phase: every array is [steps, units], `quantiles` [5, steps, units]."""
+
+    steps: Ints
+    count: Ints
+    nonfinite: Ints
+    mean: Floats
+    std: Floats
+    min: Floats
+    max: Floats
+    zero_share: Floats
+    quantiles: Floats
+
+
+class Recording:
+    """A run directory being written by one process: number `rank` of `ranks` that write to it."""
+
+    def __init__(
+        self, path: Path, manifest: dict[str, Any], *, force: bool = False, rank: int = 0, ranks: int = 1
+    ) -> None:
+        """Create what the other ranks did not. Raises `RunError` where `refuse_existing` does."""
+        refuse_existing(path, force=force, rank=rank, ranks=ranks)
+        if force:
+            _delete(path, rank, ranks)
+        self._begin(path, manifest, rank, ranks)
+
+    @classmethod
+    def reopened(cls, path: Path, manifest: dict[str, Any], *, rank: int = 0, ranks: int = 1) -> Recording:
+        """Go on with a run that has windows and no step series: the windows that are there stay.
+
+        It is for the caller to see that they belong to this manifest, and that as many processes go on as began.
+        """
+        recording = cls.__new__(cls)
+        recording._begin(path, manifest, rank, ranks)
+        return recording
+
+    def _begin(self, path: Path, manifest: dict[str, Any], rank: int, ranks: int) -> None:
+        for folder in ("windows", "steps"):
+            (path / folder).mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.stride = 1
+        self._rank = rank
+        self._manifest = {
+            "format": FORMAT,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "finished": False,
+            "ranks": ranks,
+            **manifest,
+        }
+        self._segments: dict[Path, int] = {}
+        self._buffers: dict[tuple[str, str], _Buffer] = {}
+        self._measured: dict[str, list[dict[str, Any]]] = {}
+        self._written = 0
+        self.update({})
+
+    def update(self, changes: dict[str, Any]) -> None:
+        """Replace some entries of the manifest."""
+        self._manifest |= {**changes, "step_stride": self.stride}
+        text = json.dumps(self._manifest, indent=1, allow_nan=False)
+        _write_aside(self.path / _manifest_name(self._rank), lambda aside: aside.write_text(text))
+
+    def write_window(self, window: Window, distributions: dict[tuple[str, Site], Distribution]) -> None:
+        """Write, or write again, one window: `distributions` by phase and site."""
+        tables = [_window_table(window, *key, distribution) for key, distribution in distributions.items()]
+        if not tables:
+            return
+        table = pa.concat_tables(tables, promote_options="permissive")
+        table = table.replace_schema_metadata({b"icshift": json.dumps(asdict(window)).encode()})
+        path = self.path / "windows" / f"{window.index:06d}.rank{self._rank}.parquet"
+        _write_aside(path, lambda aside: pq.write_table(table, aside, compression="lz4"))
+
+    def append_steps(self, phase: str, site: Site, rows: StepRows) -> None:
+        """Keep the steps that are on the stride for the next `flush`."""
+        buffer = self._buffers.get((phase, site.name))
+        if buffer is None:
+            buffer = self._buffers[phase, site.name] = _Buffer(phase, site)
+        waiting = np.flatnonzero(rows.steps != NO_STEP)
+        while len(waiting := waiting[rows.steps[waiting] % self.stride == 0]):
+            room = buffer.capacity - buffer.filled
+            buffer.append(rows, waiting[:room])
+            waiting = waiting[room:]
+            if buffer.filled == buffer.capacity:
+                self.flush()
+
+    def append_measured(self, kind: str, rows: list[dict[str, Any]]) -> None:
+        """Keep rows of the series `GRADIENT_SHIFT` or `LANDSCAPE` for the next `flush`; these are never thinned."""
+        self._measured.setdefault(kind, []).extend(rows)
+
+    def flush(self) -> None:
+        """Write the buffered steps as one segment, and thin all segments when they outgrow `STEP_ROWS`."""
+        for kind, rows in self._measured.items():
+            self._write_measured(kind, pa.Table.from_pylist(rows))
+        self._measured.clear()
+        tables = [buffer.emptied() for buffer in self._buffers.values() if buffer.filled]
+        if not tables:
+            return
+        path = self.path / "steps" / f"{self._written:06d}.rank{self._rank}.parquet"
+        self._written += 1
+        table = pa.concat_tables(tables)
+        self._write_segment(path, table)
+        last = int(table["step"].to_numpy().max())
+        while sum(self._segments.values()) > STEP_ROWS and self.stride <= last:
+            self.stride *= 2
+            for segment in list(self._segments):
+                self._thin(segment)
+
+    def finish(self, changes: dict[str, Any]) -> None:
+        """Flush and mark the run as finished."""
+        self.flush()
+        self.update({**changes, "finished": True})
+
+    def _write_measured(self, kind: str, table: pa.Table) -> None:
+        (self.path / kind).mkdir(exist_ok=True)
+        path = self.path / kind / f"{self._written:06d}.rank{self._rank}.parquet"
+        self._written += 1
+        _write_aside(path, lambda aside: pq.write_table(table, aside, compression="lz4"))
+
+    def _thin(self, segment: Path) -> None:
+        table = pq.read_table(segment, partitioning=None)
+        kept = table["step"].to_numpy() % self.stride == 0
+        if kept.any():
+            self._write_segment(segment, table.filter(pa.array(kept)))
+        else:
+            segment.unlink()
+            del self._segments[segment]
+
+    def _write_segment(self, path: Path, table: pa.Table) -> None:
+        self._segments[path] = table.num_rows
+        _write_aside(
+            path,
+            lambda aside: pq.write_table(
+                table, aside, compression="lz4", use_dictionary=["phase", "site"], write_statistics=False
+            ),
+        )
+
+
+def refuse_existing(path: Path, *, force: bool, rank: int = 0, ranks: int = 1) -> None:
+    """Raise `RunError` where this rank must not write.
+
+    Rank 0 takes a path that holds nothing but what the other ranks may have made just now; with `force` also one that
+    holds a run. The others take any directory that has no files of theirs, with `force` any.
+    """
+    if not 0 <= rank < ranks:
+        raise RunError(f"rank {rank} of {ranks}: ranks count from 0, so it must be at least 0 and less than {ranks}")
+    if not path.exists():
+        return
+    writers = [writer for _, writer in _contents(path)] if path.is_dir() else [None]
+    if rank:
+        refused = rank in writers or not path.is_dir()
+        replaceable = path.is_dir()
+    else:
+        refused = ranks == 1 or any(writer is None or not 0 < writer < ranks for writer in writers)
+        replaceable = is_run(path) if (path / MANIFEST).exists() else None not in writers
+    if refused and not force:
+        raise RunError(f"{path} exists and is kept: choose another path, or force to replace the run")
+    if force and not replaceable:
+        raise RunError(f"{path} exists and is no icshift run: even with force it is not replaced; choose another path")
+
+
+def _manifest_name(rank: int) -> str:
+    return f"run.rank{rank}.json" if rank else MANIFEST
+
+
+def _contents(path: Path) -> list[tuple[Path, int | None]]:
+    """What lies in a directory and its folders, manifests first, each with the rank that made it or None."""
+    found = []
+    for folder, pattern in ((path, MANIFEST_NAME), *((path / name, PART_NAME) for name in _FOLDERS)):
+        for file in folder.iterdir() if folder.is_dir() else ():
+            if folder != path or file.name not in _FOLDERS or not file.is_dir():
+                aside = _ASIDE.fullmatch(file.name)
+                found.append((file, rank_in(aside[1] if aside else file.name, pattern)))
+    return found
+
+
+def _delete(path: Path, rank: int, ranks: int) -> None:
+    """Delete the files of this rank; rank 0 deletes also those of ranks that an older, larger run had."""
+    for file, writer in _contents(path):
+        if writer is not None and (writer == rank or (rank == 0 and writer >= ranks)):
+            file.unlink(missing_ok=True)
+
+
+def _write_aside(path: Path, write: Any) -> None:
+    aside = path.with_name(f".{path.name}.{os.getpid()}")  # as _ASIDE
+    write(aside)
+    aside.replace(path)
+
+
+def _repeated(value: str, rows: int) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), [value])
+
+
+def _window_table(window: Window, phase: str, site: Site, distribution: Distribution) -> pa.Table:
+    rows = distribution.units
+    columns: dict[str, Any] = {
+        "phase": pa.array([phase] * rows),
+        "site": pa.array([site.name] * rows),
+        "unit": kept_units(site).astype(np.int32),
+        "window": np.full(rows, window.index, np.int32),
+        "count": distribution.count,
+        "nonfinite": distribution.nonfinite,
+        **{name: getattr(distribution, name) for name in _FLOATS},
+        "sampled": distribution.sampled,
+        "w1_error": distribution.w1_error,
+        "rank_error": np.full(rows, distribution.rank_error),
+        "values": _lists(distribution.values),
+    }
+    halves: tuple[Half | None, Half | None] = distribution.halves or (None, None)
+    for name, half in zip(("odd", "even"), halves, strict=True):
+        values = np.empty((rows, 0), distribution.values.dtype) if half is None else half.values
+        columns[f"{name}_values"] = _lists(values)
+        columns[f"{name}_sampled"] = np.full(rows, -1) if half is None else half.sampled
+    paired = np.empty((rows, 0), distribution.values.dtype) if distribution.paired is None else distribution.paired
+    columns["paired_values"] = _lists(paired)
+    return pa.table(columns)
+
+
+def _lists(values: Floats) -> pa.Array:
+    rows, width = values.shape
+    return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1, dtype=np.int32) * width), pa.array(values.ravel()))
+
+
+class _Buffer:
+    """Step rows of one site and phase that wait to be written, in memory that is used again after every flush."""
+
+    def __init__(self, phase: str, site: Site) -> None:
+        self._phase = phase
+        self._site = site
+        self._units = kept_units(site).astype(np.int32)
+        self.capacity = max(1, _BUFFERED_VALUES // (len(self._units) * (len(_FLOATS) + len(QUANTILE_COLUMNS))))
+        self.filled = 0
+        self._steps = np.empty(self.capacity, np.int64)
+        self._counts = np.empty((2, self.capacity, len(self._units)), np.int32)
+        self._floats = np.empty((len(_FLOATS) + len(QUANTILE_COLUMNS), self.capacity, len(self._units)), np.float32)
+
+    def append(self, rows: StepRows, kept: Ints) -> None:
+        place = slice(self.filled, self.filled + len(kept))
+        self._steps[place] = rows.steps[kept]
+        self._counts[0, place] = rows.count[kept]
+        self._counts[1, place] = rows.nonfinite[kept]
+        for column, name in enumerate(_FLOATS):
+            self._floats[column, place] = getattr(rows, name)[kept]
+        for column in range(len(QUANTILE_COLUMNS)):
+            self._floats[len(_FLOATS) + column, place] = rows.quantiles[column, kept]
+        self.filled += len(kept)
+
+    def emptied(self) -> pa.Table:
+        steps, total = self.filled, self.filled * len(self._units)
+        columns: dict[str, Any] = {
+            "phase": _repeated(self._phase, total),
+            "site": _repeated(self._site.name, total),
+            "step": np.repeat(self._steps[:steps], len(self._units)),
+            "unit": np.tile(self._units, steps),
+            "count": self._counts[0, :steps].ravel(),
+            "nonfinite": self._counts[1, :steps].ravel(),
+        }
+        for column, name in enumerate((*_FLOATS, *QUANTILE_COLUMNS)):
+            columns[name] = self._floats[column, :steps].ravel()
+        self.filled = 0
+        return pa.table(columns)

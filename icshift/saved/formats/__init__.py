@@ -1,0 +1,1 @@
+"""The formats of saved models, a file each."""

@@ -1,0 +1,274 @@
+"""Files of torch.save: read with `weights_only=True`, once it is known that nothing in them would be called.
+
+Two gates, one behind the other. The first reads the pickle as data (`inert`) and lets nothing pass but the names that
+state dicts are made of; it can say what else is in there. The second is PyTorch's own.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from icshift.errors import ModelError
+from icshift.saved.faults import said, some
+from icshift.saved.formats import inert
+from icshift.saved.formats.archive import Archive, opened
+from icshift.saved.formats.inert import Made, Name, Pickle, Stored
+
+_PROTOCOL = 2
+"""Of pickle: what torch.save writes unless told otherwise, and all that `weights_only` understands."""
+
+_STORAGES = {
+    "UntypedStorage": 1,
+    "BoolStorage": 1,
+    "ByteStorage": 1,
+    "CharStorage": 1,
+    "ShortStorage": 2,
+    "HalfStorage": 2,
+    "BFloat16Storage": 2,
+    "IntStorage": 4,
+    "FloatStorage": 4,
+    "LongStorage": 8,
+    "DoubleStorage": 8,
+    "ComplexFloatStorage": 8,
+    "ComplexDoubleStorage": 16,
+}
+"""Kinds of storages and the bytes of one element."""
+
+_TENSORS = {
+    "torch._utils": (
+        "_rebuild_tensor",
+        "_rebuild_tensor_v2",
+        "_rebuild_tensor_v3",
+        "_rebuild_parameter",
+        "_rebuild_parameter_with_state",
+    ),
+    "torch._tensor": ("_rebuild_from_type_v2",),
+    "torch.nn.parameter": ("Parameter",),
+    "torch.serialization": ("_get_layout",),
+    "torch": ("Size", "device", "Tensor"),
+    "collections": ("OrderedDict", "Counter"),
+    "_codecs": ("encode",),
+    "builtins": ("set", "bytearray", "complex"),
+    "__builtin__": ("set", "bytearray", "complex"),
+}
+"""What PyTorch's own `weights_only` admits, less what makes tensors that no model can be loaded from."""
+
+_PLACEHOLDERS = (
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("argparse", "Namespace"),
+    ("pathlib", "PosixPath"),
+    ("pathlib", "WindowsPath"),
+    ("pathlib._local", "PosixPath"),
+    ("pathlib._local", "WindowsPath"),
+    ("datetime", "datetime"),
+    ("datetime", "timedelta"),
+    ("torch.torch_version", "TorchVersion"),
+)
+"""Plain values that trainings keep beside their weights (a best accuracy, options): an empty object stands for them."""
+
+
+def read(path: Path, kind: str, *, unsafe: bool) -> Any:
+    """The content of a file of torch.save, on the CPU and mapped, not copied, where the format lets it be.
+
+    Raises `ModelError` where reading would run code, or the file is not what it declares. With `unsafe` code is run,
+    where nothing else will do.
+    """
+    if kind == "pickle":
+        return _plain(path, unsafe=unsafe)
+    found = inspected(path, legacy=kind == "legacy")
+    if unsafe and (_foreign(found) or found.protocol != _PROTOCOL):
+        with path.open("rb") as file, _importing():
+            return torch.load(file, map_location="cpu", weights_only=False)
+    refuse_code(found)
+    _refuse_protocol(found)
+    # Of a file with the suffix of safetensors torch.load would believe the suffix.
+    if kind == "legacy" or path.suffix == ".safetensors":
+        with path.open("rb") as file:
+            return _loaded(file, mapped=False)
+    return _loaded(path, mapped=True)
+
+
+def read_bytes(content: bytes) -> Any:
+    """The same of bytes: a file of torch.save within another one. Raises `ModelError`."""
+    found = inspected(content)
+    refuse_code(found)
+    _refuse_protocol(found)
+    return _loaded(BytesIO(content), mapped=False)
+
+
+def _plain(path: Path, *, unsafe: bool) -> Any:
+    with path.open("rb") as file, _importing():
+        if unsafe:
+            return pickle.load(file)
+        refuse_code(inert.read(file))
+    raise ModelError(
+        "is a pickle, but none of torch.save, and PyTorch reads such only with code run: torch.save it anew, or, if you"
+        " trust where it is from, pass --unsafe-pickle"
+    )
+
+
+@contextmanager
+def _importing() -> Iterator[None]:
+    """Tells in its own words that the classes of a pickled object are not at hand."""
+    try:
+        yield
+    except (ImportError, AttributeError) as error:
+        raise ModelError(
+            f"needs a class that is not here ({said(error)}): make it importable by that name, or save"
+            " model.state_dict() instead"
+        ) from error
+
+
+def inspected(source: Path | bytes, *, legacy: bool = False) -> Pickle:
+    """What the pickle in a file of torch.save says; where it needs no code, every storage it names is there."""
+    if legacy and isinstance(source, Path):
+        with source.open("rb") as file:
+            for _ in range(3):  # A number, a version, and what machine it was.
+                refuse_code(inert.read(file))
+            found = inert.read(file)
+            if not _foreign(found):
+                refuse_code(keys := inert.read(file))
+                _check_legacy(found, keys, source.stat().st_size - file.tell())
+        return found
+    with opened(source) as archive:
+        archive.check()
+        found = inert.read(BytesIO(archive.read("data.pkl")))
+        if not _foreign(found):
+            _check_storages(found, archive)
+    return found
+
+
+def glanced(path: Path, kind: str) -> Any:
+    """The value in a file of torch.save as data, for its epoch and step: its tensors are not read or checked."""
+    if kind == "torch":
+        with opened(path) as archive:
+            return inert.read(BytesIO(archive.read("data.pkl"))).value
+    with path.open("rb") as file:
+        for _ in range(3 if kind == "legacy" else 0):
+            inert.read(file)
+        return inert.read(file).value
+
+
+def refuse_code(found: Pickle) -> None:
+    """Raises `ModelError` where reading a pickle would import or call anything that tensors are not made of."""
+    if foreign := _foreign(found):
+        raise ModelError(
+            f"is a pickle that runs code: it needs {some(map(str, foreign))}{_whole_module(found.value)};"
+            " save model.state_dict() instead, or, if you trust where it is from, pass --unsafe-pickle"
+        )
+    for call in found.calls:
+        _check_call(call)
+
+
+def _refuse_protocol(found: Pickle) -> None:
+    if found.protocol != _PROTOCOL:
+        raise ModelError(
+            f"is pickled with protocol {found.protocol}, which PyTorch reads only with code run: torch.save it anew"
+            " without pickle_protocol, or, if you trust where it is from, pass --unsafe-pickle"
+        )
+
+
+def _foreign(found: Pickle) -> list[Name]:
+    return [name for name in found.names if not _harmless(name)]
+
+
+def _harmless(name: Name) -> bool:
+    if name.module in ("torch", "torch.storage") and name.name in _STORAGES:
+        return True
+    if name.module == "torch" and isinstance(vars(torch).get(name.name), torch.dtype):
+        return True
+    return name.name in _TENSORS.get(name.module, ()) or (name.module, name.name) in _PLACEHOLDERS
+
+
+def _whole_module(value: Any) -> str:
+    parts = value.values() if isinstance(value, dict) else [value]
+    whole = [part.what for part in parts if isinstance(part, Made) and isinstance(part.what, Name)]
+    foreign = [name for name in whole if not _harmless(name)]
+    return f" (it holds a whole object of class {foreign[0]}, not its weights)" if foreign else ""
+
+
+def _check_call(call: Made) -> None:
+    """Harmless functions can be called with arguments that are not: a size of terabytes, a slow codec, a function."""
+    name = call.what if isinstance(call.what, Name) else Name("", "")
+    arguments = call.arguments if isinstance(call.arguments, tuple) else ()
+    odd = (
+        name.name in ("", "Tensor", *_STORAGES)
+        or (name.name == "bytearray" and any(isinstance(argument, int) for argument in arguments))
+        or (name.name == "encode" and arguments[1:] not in (("latin1",), ("latin-1",)))
+        or (name.name == "_rebuild_from_type_v2" and not _rebuilds(arguments[0]))
+        or (call.state is not None and (name.module, name.name) not in _PLACEHOLDERS)
+    )
+    if odd:
+        raise ModelError(f"has a pickle that calls {name} as no state dict does: damaged, or made to deceive")
+
+
+def _rebuilds(function: Any) -> bool:
+    return isinstance(function, Name) and function.module == "torch._utils"
+
+
+def _storage(stored: Stored) -> tuple[str, int]:
+    """Key and bytes of a storage. Raises `ModelError` for anything that is none."""
+    identity = stored.identity
+    if not (isinstance(identity, tuple) and len(identity) >= 5 and identity[0] == "storage"):
+        raise ModelError("has a pickle that takes from outside what is no storage: damaged, or made to deceive")
+    _, kind, key, _, count = identity[:5]
+    if not (isinstance(kind, Name) and kind.name in _STORAGES and isinstance(key, str) and isinstance(count, int)):
+        raise ModelError("has a pickle with a storage of no known kind: damaged, or made to deceive")
+    return key, count * _STORAGES[kind.name]
+
+
+def _check_storages(found: Pickle, archive: Archive) -> None:
+    for stored in found.stored:
+        key, size = _storage(stored)
+        there = archive.sizes.get(f"data/{key}", 0)
+        if there != size:
+            raise ModelError(f"declares {size:,} bytes of tensor {key!r} where {there:,} are: damaged or cut short")
+
+
+def _check_legacy(found: Pickle, keys: Pickle, left: int) -> None:
+    """After the content come the keys of all storages, then length and bytes of each."""
+    sizes = dict(map(_storage, found.stored))
+    if not isinstance(keys.value, list) or sorted(map(str, keys.value)) != sorted(sizes):
+        raise ModelError("lists other tensors than it holds: damaged, or made to deceive")
+    declared = sum(8 + length for length in sizes.values())
+    if declared != left:
+        raise ModelError(f"declares {declared:,} bytes of tensors where {left:,} are: damaged or cut short")
+
+
+def _loaded(source: Path | BinaryIO, *, mapped: bool) -> Any:
+    with _placeholders():
+        return torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
+
+
+class _Placeholder:
+    """Takes what it is given and keeps nothing of it."""
+
+    def __new__(cls, *_: Any, **__: Any) -> _Placeholder:
+        return object.__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+@contextmanager
+def _placeholders() -> Iterator[None]:
+    made: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+        type(name, (_Placeholder,), {"__module__": module}) for module, name in _PLACEHOLDERS
+    ]
+    with torch.serialization.safe_globals(made):
+        yield

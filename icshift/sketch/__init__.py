@@ -1,0 +1,1 @@
+"""From activations to what is kept of them: moments of all, quantiles of a sample."""

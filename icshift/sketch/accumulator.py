@@ -1,0 +1,258 @@
+"""What one site shows in one phase of one window, from rows of activations to a `Distribution`.
+
+Rows are only copied as they come. Work is done on blocks of steps: one transposing copy, one sort and one
+sketch update serve some thirty steps of a small site, so that the cost a step is a memory copy and not
+thirty small calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from icshift.distribution import (
+    HALF_QUANTILES,
+    Distribution,
+    Floats,
+    Half,
+    ordered,
+    slice_means,
+    summarise,
+)
+from icshift.runs.writer import StepRows
+from icshift.sketch import moments as exact
+from icshift.sketch.block import Order, measure, sort
+from icshift.sketch.compactor import Sketch
+from icshift.sketch.moments import Moments
+from icshift.sketch.workspace import Workspace
+
+_BLOCK_VALUES = 1 << 18
+"""Values in a block: 1 MiB of float32; larger blocks leave the cache, smaller ones call more often."""
+
+_WINDOW_PARTS = 64
+"""Moments of blocks that wait to be merged into one."""
+
+_PADDING = 16
+"""Unused columns of the block: rows a power of two apart share cache lines and transpose six times slower."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    number: int
+    moments: Moments | None
+
+
+class Accumulator:
+    """Takes activations of `units` units and gives their `Distribution`.
+
+    `samples` bounds the values a unit and step that quantiles are made from (infinite: no bound). With `paired`
+    inputs (a probe) there are no halves, since the same inputs come every time and sampling noise plays no part.
+    Finished steps go to `sink`.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        samples: float,
+        dtype: type[np.floating[Any]],
+        random: np.random.Generator,
+        workspace: Workspace,
+        *,
+        paired: bool = False,
+        sink: Callable[[StepRows], None] | None = None,
+    ) -> None:
+        self.units = units
+        self._samples = samples
+        self._dtype = dtype
+        self._workspace = workspace
+        self._paired = paired
+        self._sink = sink
+        self._sketches = [Sketch(units, dtype, random) for _ in range(1 if paired else 2)]
+        block_rows = int(max(min(samples, 1024), min(64 * samples, _BLOCK_VALUES // units)))
+        self._rows = np.empty((block_rows, units + _PADDING), dtype)
+        self.restart(random)
+
+    def restart(self, random: np.random.Generator) -> None:
+        """Begin a new window, in the memory of the one before."""
+        self._random = random
+        for sketch in self._sketches:
+            sketch.restart(random)
+        self._window: list[Moments] = []
+        self._worked_off = 0
+        self._zeros = np.zeros(self.units, np.int64)
+        self._sampled = np.zeros(self.units, np.int64)
+        self._steps: list[_Step] = []
+        self._rows_a_step = 0
+        self._filled = 0
+        self._open: list[tuple[int, int, Tensor | None]] = []
+        self._pairs: list[Floats] = []
+        self.ticks = 0
+        """Steps (or forwards) closed so far."""
+
+    def observe(self, rows: Tensor, moments: Tensor | None) -> None:
+        """Take in one forward: sampled rows [n, units], and the moments of all of it unless the rows are all of it."""
+        n = rows.shape[0]
+        if self._filled + n > len(self._rows):
+            self._make_room(n)
+        self._rows[self._filled : self._filled + n, : self.units] = rows.numpy()
+        self._open.append((self._filled, self._filled + n, moments))
+        self._filled += n
+
+    def pair(self, rows: Tensor) -> None:
+        """Keep rows [n, units] one by one, to be compared with themselves in other windows."""
+        self._pairs.append(rows.numpy().astype(self._dtype))
+
+    def tick(self, step: int) -> None:
+        """Close the step (in phases that have no steps, the forward); nothing happens if nothing was observed."""
+        if not self._open:
+            return
+        first = self._open[0][0]
+        moments = self._step_moments()
+        if self._filled - first > self._samples:
+            if moments is None:
+                moments = self._moments_of(first, self._filled)
+            self._thin(first)
+        n = self._filled - first
+        if self._steps and n != self._rows_a_step:
+            self._work_off(first)
+        self._rows_a_step = n
+        self._steps.append(_Step(step, moments))
+        self._open = []
+        self.ticks += 1
+        if self._filled + n > len(self._rows):
+            self._work_off(self._filled)
+
+    def distribution(self) -> Distribution:
+        """All closed steps so far; recording can go on."""
+        if self._steps:
+            self._work_off(self._open[0][0] if self._open else self._filled)
+        total = exact.stack(self._window).total()
+        count, nonfinite = total.table[:2, 0].astype(np.int64)
+        seen = count > 0
+        with np.errstate(invalid="ignore"):
+            std = np.sqrt(np.maximum(total.squares[0], 0.0) / count)
+            zero_share = self._zeros / self._sampled
+        parts = [ordered(*sketch.points()) for sketch in self._sketches]
+        whole = parts[0]
+        if not self._paired:
+            whole = ordered(*(np.concatenate(both, axis=1) for both in zip(*parts, strict=True)))
+        values, reduction_error, slice_rank = summarise(*whole, self._dtype)
+        ranks = sum(sketch.ranks for sketch in self._sketches)
+        sampled = np.maximum(self._sampled, 1)
+        w1_error = sum(sketch.moved for sketch in self._sketches) / sampled + reduction_error
+        # Pairs of a finite and a non-finite value have no gap to add up; no error exceeds the range of the values.
+        spread = np.where(seen, total.max[0] - total.min[0], 0.0)
+        w1_error = np.where(np.isfinite(w1_error), np.minimum(w1_error, spread), spread)
+        return Distribution(
+            count=count,
+            nonfinite=nonfinite,
+            mean=np.where(seen, total.mean[0], np.nan),
+            std=std,
+            min=np.where(seen, total.min[0], np.nan),
+            max=np.where(seen, total.max[0], np.nan),
+            zero_share=zero_share,
+            sampled=self._sampled.copy(),
+            values=values,
+            w1_error=w1_error,
+            rank_error=min(1.0, ranks / max(int(self._sampled[seen].min(initial=1 << 62)), 1) + slice_rank),
+            halves=None if self._paired else (self._half(*parts[0]), self._half(*parts[1])),
+            paired=np.concatenate(self._pairs).T.copy() if self._pairs else None,
+        )
+
+    def _half(self, points: Floats, weights: Floats) -> Half:
+        if not points.shape[1]:
+            return Half(points, np.zeros(self.units, np.int64))
+        values = slice_means(points, weights, HALF_QUANTILES)
+        return Half(values.astype(self._dtype), np.rint(weights.sum(1)).astype(np.int64))
+
+    def _step_moments(self) -> Moments | None:
+        """Moments of the open step, or None where its rows are all there is: then the block computes them."""
+        parts = [
+            self._moments_of(first, last) if moments is None else exact.from_tensor(moments)
+            for first, last, moments in self._open
+            if moments is not None or len(self._open) > 1
+        ]
+        return exact.stack(parts).total() if parts else None
+
+    def _moments_of(self, first: int, last: int) -> Moments:
+        rows = torch.from_numpy(self._rows[first:last, : self.units])
+        return exact.from_tensor(exact.moments(rows[None], self._workspace))
+
+    def _make_room(self, n: int) -> None:
+        if self._steps:
+            self._work_off(self._open[0][0] if self._open else self._filled)
+        if self._filled + n > len(self._rows):
+            longer = np.empty((2 * (self._filled + n), self._rows.shape[1]), self._dtype)
+            longer[: self._filled] = self._rows[: self._filled]
+            self._rows = longer
+
+    def _thin(self, first: int) -> None:
+        """Keep `samples` of the step's rows, one from each of as many equal stretches."""
+        n = self._filled - first
+        stretches = int(self._samples)
+        kept = (np.arange(stretches) + self._random.random(stretches)) * n / stretches
+        self._rows[first : first + stretches] = self._rows[first + np.minimum(kept.astype(int), n - 1)]
+        self._filled = first + stretches
+
+    def _work_off(self, last: int) -> None:
+        """Move the block of closed steps, rows up to `last`, into moments, step rows and sketches."""
+        n, count = self._rows_a_step, len(self._steps)
+        # Steps of one half stand together, so that a half is one stretch of every row.
+        halves = [range((half - self._worked_off) % len(self._sketches), count, len(self._sketches)) for half in (0, 1)]
+        steps = [self._steps[place] for half in halves[: len(self._sketches)] for place in half]
+        rows = self._rows[:last].reshape(count, n, -1)[:, :, : self.units]
+        values = self._workspace.take("values", (self.units, count, n), self._dtype)
+        stretches, end = [], 0
+        for _, half in zip(self._sketches, halves, strict=False):
+            stretches.append(values[:, end : end + len(half)])
+            end += len(half)
+            np.copyto(stretches[-1], rows[half.start :: half.step].transpose(2, 0, 1))
+        order = sort(values, self._workspace)
+        for sketch, stretch in zip(self._sketches, stretches, strict=True):
+            sketch.update(stretch.reshape(self.units, -1))
+        moments = _with_own(measure(values, order), steps)
+        self._window.append(moments.total())
+        if len(self._window) > _WINDOW_PARTS:
+            self._window = [exact.stack(self._window).total()]
+        self._zeros += order.zeros.sum(1)
+        self._sampled += order.finite.sum(1)
+        self._worked_off += count
+        if self._sink is not None:
+            self._sink(_step_rows(steps, moments, order))
+        rest = self._filled - last
+        if rest:
+            self._rows[:rest] = self._rows[last : self._filled]
+            self._open = [(first - last, end - last, moments) for first, end, moments in self._open]
+        self._filled = rest
+        self._steps = []
+
+
+def _with_own(moments: Moments, steps: list[_Step]) -> Moments:
+    """The block's moments, but of steps that know their own (of more than the block's rows) those."""
+    if all(step.moments is None for step in steps):
+        return moments
+    return exact.stack([moments.group(i) if s.moments is None else s.moments for i, s in enumerate(steps)])
+
+
+def _step_rows(steps: list[_Step], moments: Moments, order: Order) -> StepRows:
+    mean, low, high, count = moments.mean, moments.min, moments.max, moments.count
+    finite = order.finite
+    if not (count.all() and finite.all()):
+        count, finite = np.where(count, count, np.nan), np.where(finite, finite, np.nan)
+        mean, low, high = (np.where(np.isnan(count), np.nan, array) for array in (mean, low, high))
+    return StepRows(
+        steps=np.array([step.number for step in steps]),
+        count=moments.count.astype(np.int64),
+        nonfinite=moments.nonfinite.astype(np.int64),
+        mean=mean,
+        std=np.sqrt(np.maximum(moments.squares, 0.0) / count),
+        min=low,
+        max=high,
+        zero_share=(order.zeros / finite).T,
+        quantiles=order.quantiles.transpose(0, 2, 1),
+    )

@@ -1,5 +1,0 @@
-"""Tests of recording: real models, really trained."""
-
-import pytest
-
-pytest.register_assert_rewrite("tests.capture.oracle")

@@ -1,0 +1,302 @@
+"""`icshift shift` as a user meets it: what it prints and writes, its exit codes, and one line for every mistake."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from icshift.analysis.drift import COLUMNS
+from icshift.cli.main import _run
+from icshift.runs.reader import Run
+from tests.measured import Measured
+from tests.zoo.digits import TRAINING, digits, network, noisy, states
+
+MODEL = "--model", "tests.zoo.digits:network"
+
+ANSWERS = {}
+"""What was asked already and writes nothing: many tests read one answer."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Saved models and data sets, as a training would leave them behind."""
+    folder = tmp_path_factory.mktemp("shift")
+    images = digits()[0].numpy()
+    for step, state in states().items():
+        torch.save({"model": state, "step": step}, folder / f"step-{step}.pt")
+    np.savez(folder / "train.npz", images[:TRAINING])
+    np.savez(folder / "test.npz", images[TRAINING:])
+    np.savez(folder / "dimmed.npz", 0.5 * images[TRAINING:])
+    np.savez(folder / "noisy.npz", noisy(digits()[0][TRAINING:], 0.3).numpy())
+    broken = images[TRAINING:].copy()
+    broken[:3, 5], broken[3, 7] = np.nan, np.inf
+    np.savez(folder / "broken.npz", broken)
+    np.savez(folder / "narrow.npz", images[:50, :60])
+    np.savez(folder / "one.npz", images[:1])
+    np.savez(folder / "none.npz", images[:0])
+    (folder / "net.py").write_text("from tests.zoo.digits import network as make\n")
+    return folder
+
+
+@pytest.fixture
+def icshift(folder, monkeypatch, capsys):
+    """Runs the command in the folder: exit code, stdout, stderr. The saved model is the trained one."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def run(*arguments, checkpoint="step-400.pt", model=MODEL):
+        asked = checkpoint, *model, *map(str, arguments)
+        if asked not in ANSWERS or {"-o", "--csv"} & set(asked):
+            code = _run(["shift", *asked])
+            ANSWERS[asked] = (code, *capsys.readouterr())
+        return ANSWERS[asked]
+
+    return run
+
+
+AGAINST = "--reference", "train.npz", "--data"
+
+
+def test_it_tells_of_every_site_and_layer(icshift):
+    code, out, err = icshift(*AGAINST, "dimmed.npz")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "step-400.pt · Sequential"
+    assert lines[1] == "dimmed.npz (397 examples) against train.npz (1,400 examples)"
+    for site in ("(input)", "fc1", "norm1", "fc2", "norm2", "fc3", "norm3", "fc4"):
+        row = next(line for line in lines if line.strip().startswith(f"{site} "))
+        assert re.search(r"0\.\d{3}  0\.\d{3} .*█.*shifted: \d+ % of units, 0\.\d\d sd", row), row
+    assert "×input" in out
+    assert "Batch norm" in out
+    assert re.search(r"norm3 +0\.0\d\d \(0\.0\d\d\) +0\.\d{3} \(0\.0\d\d\) +0\.0\d\d \(0\.0\d\d\)", out)
+    assert lines[-1].startswith("Next: ")
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "data"), [("step-5.pt", "test.npz"), ("step-400.pt", "dimmed.npz"), ("step-400.pt", "broken.npz")]
+)
+def test_it_fits_80_columns(icshift, checkpoint, data):
+    _, out, _ = icshift(*AGAINST, data, checkpoint=checkpoint)
+    long = [line for line in out.splitlines() if len(line.rstrip()) > 80]
+    assert all("examples are not finite" in line for line in long)
+
+
+def test_data_of_the_training_has_no_shift(icshift):
+    _, out, _ = icshift("--reference", "train.npz", "--data", "train.npz", "--json")
+    found = json.loads(out)
+    assert {site["verdict"] for site in found["sites"]} == {"no shift beyond noise"}
+    assert not any(layer["stale"] for layer in found["batch_norm"])
+
+
+def test_stale_running_statistics_are_told(icshift):
+    _, out, _ = icshift(*AGAINST, "test.npz", checkpoint="step-5.pt")
+    words = " ".join(out.split())
+    assert "running statistics stale:" in words
+    assert "from those of the reference data" in words
+
+
+def test_json_is_what_was_measured(icshift, tmp_path):
+    _, out, err = icshift(*AGAINST, "dimmed.npz", "--json")
+    assert err == ""
+    found = json.loads(out)
+    model = network()
+    model.load_state_dict(states()[400])
+    images = digits()[0]
+    expected = Measured(tmp_path / "run", model, images[:TRAINING], 0.5 * images[TRAINING:])
+    assert [site["site"] for site in found["sites"]] == list(expected.sites.index)
+    for name in ("median", "p90", "floor", "moved", "p"):
+        assert [site[name] for site in found["sites"]] == pytest.approx(expected.sites[name].tolist())
+    assert [site["verdict"] for site in found["sites"]] == expected.sites["verdict"].tolist()
+    assert found["reference"] == {"source": "train.npz", "examples": 1400, "nonfinite": 0}
+    layers = {layer["layer"]: layer for layer in found["batch_norm"]}
+    assert layers["norm2"]["data"] == pytest.approx(expected.layers["norm2"].data.value)
+    assert layers["norm2"]["staleness_floor"] == pytest.approx(expected.layers["norm2"].staleness.floor)
+    assert (layers["norm2"]["data_n"], layers["norm2"]["reference_n"]) == (397, 1400)
+
+
+def test_csv_is_tidy(icshift, tmp_path):
+    path = tmp_path / "units.csv"
+    code, _, _ = icshift(*AGAINST, "dimmed.npz", "--csv", path, "--metric", "ks")
+    table = pd.read_csv(path)
+    assert code == 0
+    assert tuple(table.columns[: len(COLUMNS)]) == COLUMNS
+    assert len(table) == 64 + 6 * 100 + 10
+    assert (table["run"] == "step-400.pt").all()
+    assert set(table["reference"]) == {"phase:reference"}
+    assert table.groupby("site")["floor"].median().between(0.03, 0.12).all()
+
+
+def test_csv_goes_to_stdout_alone(icshift):
+    code, out, _ = icshift(*AGAINST, "dimmed.npz", "--limit", 60, "--csv", "-")
+    assert code == 0
+    assert tuple(pd.read_csv(io.StringIO(out)).columns[: len(COLUMNS)]) == COLUMNS
+
+
+def test_the_run_is_for_all_other_commands(icshift, tmp_path, capsys):
+    run = tmp_path / "run"
+    code, out, _ = icshift(*AGAINST, "dimmed.npz", "-o", run, "--json")
+    assert code == 0
+    assert Run(run).finished
+    asked = "--phase", "data", "--reference", "phase:reference"
+    assert _run(["report", str(run), *asked, "--json"]) == 0
+    report = {row["site"]: row for row in json.loads(capsys.readouterr().out)["sites"]}
+    for site in json.loads(out)["sites"]:
+        assert report[site["site"]]["median"] == pytest.approx(site["median"])
+        assert report[site["site"]]["floor"] == pytest.approx(site["floor"], rel=0.5)
+        assert report[site["site"]]["moved"] == pytest.approx(site["moved"], abs=0.1)
+    assert _run(["units", str(run), "--site", "(input)", *asked]) == 0
+    assert _run(["info", str(run)]) == 0
+    assert _run(["export", str(run), "-o", str(tmp_path / "x.csv"), "--reference", "phase:reference"]) == 0
+    assert set(pd.read_csv(tmp_path / "x.csv")["phase"]) == {"data"}
+    assert _run(["check", str(run), *asked, "--fail-on", "fc* w1_sd > 3x floor"]) == 1
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(0.3, 1), (5, 0)])
+def test_fail_above_is_the_exit_code(icshift, limit, expected):
+    code, out, _ = icshift(*AGAINST, "dimmed.npz", "--fail-above", limit)
+    assert code == expected
+    above = [line for line in out.splitlines() if line.startswith(f"above {limit} sd: ")]
+    assert bool(above) == bool(expected)
+    if above:
+        drifts = [float(line.split()[4]) for line in above]
+        assert drifts == sorted(drifts, reverse=True)
+        assert min(drifts) > limit
+    found = json.loads(icshift(*AGAINST, "dimmed.npz", "--fail-above", limit, "--json")[1])
+    assert found["above"] == [line.split()[3] for line in above]
+    assert found["fail_above"] == limit
+
+
+def test_noise_alone_does_not_fail(icshift):
+    code, out, _ = icshift(*AGAINST, "test.npz", "--fail-above", 0, "--json")
+    shifted = [site["site"] for site in json.loads(out)["sites"] if site["shifted"]]
+    assert code == bool(shifted)
+    assert icshift("--reference", "train.npz", "--data", "train.npz", "--fail-above", 0, "--limit", 100)[0] == 0
+
+
+def test_what_cannot_be_known_fails(icshift):
+    code, out, _ = icshift("--reference", "one.npz", "--data", "one.npz", "--fail-above", 1)
+    assert code == 1
+    assert "fc1: not known: too few examples to tell noise" in out
+
+
+def test_sites_are_chosen_for_what_is_shown(icshift):
+    whole = json.loads(icshift(*AGAINST, "dimmed.npz", "--json")[1])["sites"]
+    part = json.loads(icshift(*AGAINST, "dimmed.npz", "--json", "--site", "fc*")[1])["sites"]
+    assert part == [site for site in whole if site["site"].startswith("fc")]
+
+
+def test_values_that_are_not_finite_are_counted(icshift):
+    code, out, _ = icshift(*AGAINST, "broken.npz")
+    assert code == 0
+    assert "broken.npz: 4 values in 4 of 397 examples are not finite" in out
+    found = json.loads(icshift(*AGAINST, "broken.npz", "--json")[1])
+    assert found["data"]["nonfinite"] == 4
+    assert len(found["notes"]) == 1
+
+
+def test_a_limit_and_a_batch_size(icshift):
+    code, out, _ = icshift(*AGAINST, "dimmed.npz", "--limit", 100, "--batch-size", 3, "--samples", "all")
+    assert code == 0
+    assert "(100 examples) against train.npz (100 examples)" in out
+
+
+def test_types_devices_and_files_of_models(icshift):
+    for options in (["--dtype", "float64"], ["--dtype", "bfloat16"], ["--device", "cpu"]):
+        assert icshift(*AGAINST, "dimmed.npz", "--limit", 60, *options)[0] == 0
+    model = "--model", "net.py:make", "--model-arg", "width=100", "--model-arg", "layers=3"
+    assert icshift(*AGAINST, "dimmed.npz", "--limit", 60, model=model)[0] == 0
+
+
+def test_what_stays_at_its_initialisation_is_told(icshift, folder):
+    state = {name: value for name, value in states()[400].items() if not name.startswith("fc4")}
+    torch.save(state, folder / "part.pt")
+    assert icshift(*AGAINST, "dimmed.npz", checkpoint="part.pt")[0] == 2
+    code, out, _ = icshift(*AGAINST, "dimmed.npz", "--partial", checkpoint="part.pt")
+    assert code == 0
+    assert "2 of 20 tensors stayed at their initialisation: fc4.weight, fc4.bias" in out
+
+
+def test_a_whole_model_needs_no_spec_but_trust(icshift, folder):
+    model = network()
+    model.load_state_dict(states()[400])
+    torch.save(model, folder / "whole.pt")
+    assert icshift(*AGAINST, "dimmed.npz", checkpoint="whole.pt", model=())[0] == 2
+    code, out, _ = icshift(*AGAINST, "dimmed.npz", "--unsafe-pickle", checkpoint="whole.pt", model=())
+    assert code == 0
+    assert "shifted" in out
+
+
+MISTAKES = {
+    "no saved model": (["gone.pt"], {}, "gone.pt: no such file"),
+    "several saved models": (["."], {}, "saved models: give one, as"),
+    "damaged": (["net.py"], {}, "net.py"),
+    "no model": ([], {"--model": None}, "holds weights alone"),
+    "argument of no model": ([], {"--model": None, "--model-arg": "width=3"}, "give --model too"),
+    "no spec": ([], {"--model": "network"}, "is no spec"),
+    "no such name": ([], {"--model": "tests.zoo.digits:net"}, "did you mean network"),
+    "argument": ([], {"--model-arg": "depth=3"}, "unexpected keyword argument 'depth'"),
+    "other model": ([], {"--model-arg": "width=50"}, "does not fit"),
+    "wrong shapes": ([], {"--data": "narrow.npz"}, "[3, 60] float32: RuntimeError: mat1 and mat2"),
+    "wrong shapes of the reference": ([], {"--reference": "narrow.npz"}, "[3, 60] float32"),
+    "no rows": ([], {"--data": "none.npz"}, "none.npz holds no rows"),
+    "no data": ([], {"--data": "gone.npz"}, "no such file: gone.npz"),
+    "no such format": ([], {"--data": "step-400.h5"}, "is no data: expected a file"),
+    "device": ([], {"--device": "nowhere"}, "device 'nowhere' cannot be used"),
+    "type": ([], {"--dtype": "float33"}, "no floating-point type"),
+    "batch size": ([], {"--batch-size": "0"}, "--batch-size"),
+    "limit": ([], {"--limit": "none"}, "--limit"),
+    "samples": ([], {"--samples": "1"}, "Invalid value for '--samples': expected a number from 2, or all; got '1'"),
+    "metric": ([], {"--metric": "w3"}, "no metric 'w3'"),
+    "site": ([], {"--site": "conv*"}, "no site 'conv*'"),
+    "fail above": ([], {"--fail-above": "-1"}, "--fail-above"),
+    "existing run": ([], {"-o": "."}, "exists and is kept"),
+    "existing table": ([], {"--csv": "train.npz"}, "train.npz exists and is kept"),
+    "two things on stdout": ([], {"--csv": "-", "--json": "--quiet"}, "both go to stdout"),
+    "table nowhere": ([], {"--csv": "nowhere/units.csv"}, "there is no directory nowhere"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_and_leaves_nothing(mistake, icshift, folder):
+    checkpoint, changes, expected = MISTAKES[mistake]
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if "__pycache__" not in path.parts}
+    given = {"--model": MODEL[1], "--reference": "train.npz", "--data": "dimmed.npz", "-o": "new", "--limit": "60"}
+    options = [part for pair in (given | {"--csv": "new.csv"} | changes).items() if pair[1] for part in pair]
+    code, out, err = icshift(*options, checkpoint=checkpoint[0] if checkpoint else "step-400.pt", model=())
+    assert code == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("icshift: ")
+    assert expected in err
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if "__pycache__" not in path.parts}
+    assert after == before
+
+
+def test_an_existing_run_is_kept_unless_forced(icshift, tmp_path):
+    run, table = tmp_path / "run", tmp_path / "units.csv"
+    options = [*AGAINST, "dimmed.npz", "--limit", 60, "-o", run, "--csv", table]
+    assert icshift(*options)[0] == 0
+    created, rows = Run(run).manifest["created"], table.read_text()
+    assert icshift(*options)[0] == 2
+    assert icshift(*AGAINST, "narrow.npz", "-o", run, "--csv", table, "-f")[0] == 2
+    assert (Run(run).manifest["created"], table.read_text()) == (created, rows)
+    assert icshift(*AGAINST, "test.npz", "--limit", 50, "-o", run, "--csv", table, "-f")[0] == 0
+    assert Run(run).manifest["settings"]["data"]["examples"] == 50
+    assert table.read_text() != rows
+
+
+def test_a_mistake_in_a_process_of_its_own(folder):
+    command = [sys.executable, "-m", "icshift", "shift", "step-400.pt", *MODEL, *AGAINST, "narrow.npz"]
+    environment = {**os.environ, "COLUMNS": "80", "PYTHONPATH": os.getcwd()}  # noqa: PTH109
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1

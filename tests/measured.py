@@ -1,0 +1,37 @@
+"""What `icshift shift` measures, without its command line."""
+
+from icshift.analysis import two_data_sets
+from icshift.analysis.staleness import from_running, staleness
+from icshift.inputs.data import Reading, of
+from icshift.model.sites import Sites
+from icshift.replay.two_data_sets import DATA, REFERENCE, Measurement
+from icshift.runs.reader import Run
+
+PHASES = REFERENCE, DATA
+
+
+class Measured:
+    """A model on two data sets: the run, what was taken, and the tables made of it."""
+
+    def __init__(self, path, model, reference, data, *, metric="w1_sd", reading=None, samples=1024):
+        both = [of(one, model, reading or Reading(), name) for one, name in ((reference, "A"), (data, "B"))]
+        self.measurement = Measurement(model, *both, Sites(), samples)
+        self.forwards = 0
+        self.taken = self.measurement.take(self._count)
+        self.measurement.write(self.taken, path, "model", {"samples": samples, "probe_examples": 0}, force=False)
+        self.run = Run(path)
+        self.layers = {
+            layer.name: two_data_sets.Layer(
+                layer.name,
+                from_running(layer.running, layer.reference, layer.eps),
+                from_running(layer.running, layer.data, layer.eps),
+                staleness(layer.running, layer.precise, layer.eps),
+            )
+            for layer in self.taken.layers
+        }
+        self.found = two_data_sets.shifts(self.run, self.taken.parts, phases=PHASES, metric_name=metric)
+        self.sites = two_data_sets.site_table(self.run, self.found, self.layers, metric_name=metric).set_index("site")
+        self.units = two_data_sets.unit_table(self.run, self.found, phases=PHASES, metric_name=metric, sites=None)
+
+    def _count(self):
+        self.forwards += 1

@@ -1,0 +1,120 @@
+"""What icshift itself runs through a model is heard by no recorder, unless it is a probe or a replay."""
+
+import math
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import icshift
+from icshift.inputs.data import Data, Reading, of
+from icshift.model.sites import Sites
+from icshift.model.undisturbed import undisturbed
+from icshift.model.unheard import heard_by, hears, unheard
+from icshift.replay.replayer import Replayer
+
+STEPS = 4
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def batches():
+    generator = torch.Generator().manual_seed(1)
+    return [(torch.randn(16, 6, generator=generator), torch.arange(16) % 3) for _ in range(STEPS)]
+
+
+def objective(model):
+    x, y = batches()[0]
+    return icshift.Objective(model, lambda: nn.functional.cross_entropy(model(x), y))
+
+
+def replay(model, _):
+    with Replayer(model, Sites(), math.inf) as replayer:
+        replayer.replay(of(batches()[0][0], model, Reading(8)), "probe")
+
+
+MEASUREMENTS = {
+    "hessian": lambda model, _: icshift.hessian(objective(model), top=1),
+    "gradient shift": lambda model, optimizer: icshift.gradient_shift(objective(model), optimizer),
+    "landscape": lambda model, _: icshift.landscape(objective(model), 0.1),
+    "loss slice": lambda model, _: icshift.loss_slice(
+        objective(model), icshift.random_directions(model, 0), radius=1, points=3
+    ),
+    "precise statistics": lambda model, _: icshift.precise_statistics(model, batches()[0][0], batch_size=8),
+    "precise statistics of a loader": lambda model, _: icshift.precise_statistics(
+        model, DataLoader(TensorDataset(batches()[0][0]), batch_size=8)
+    ),
+    "loss": lambda model, _: objective(model).loss(),
+    "replay": replay,
+}
+
+
+def recorded(path, measure=lambda *_: None):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with icshift.Recorder(model, path) as recorder:
+        for x, y in batches():
+            measure(model, optimizer)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        model.eval()
+        measure(model, optimizer)
+    assert recorder.steps == STEPS
+    run = icshift.open(path)
+    assert run.finished
+    return run
+
+
+@pytest.mark.parametrize("measurement", MEASUREMENTS)
+def test_a_measurement_within_a_recording_adds_nothing_to_it(measurement, tmp_path):
+    plain, measured = recorded(tmp_path / "plain"), recorded(tmp_path / "measured", MEASUREMENTS[measurement])
+    assert measured.phases == ["train"]
+    pd.testing.assert_frame_equal(measured.windows(), plain.windows())
+    pd.testing.assert_frame_equal(measured.steps(), plain.steps())
+    assert (measured.windows()["count"] == 16 * STEPS).all()
+
+
+def test_the_probe_of_one_recorder_is_nothing_to_another(tmp_path):
+    model, (x, _) = network(), batches()[0]
+    with (
+        icshift.Recorder(model, tmp_path / "one", probe=x) as one,
+        icshift.Recorder(model, tmp_path / "other") as other,
+    ):
+        model(x)
+        one.step()
+        other.step()
+        one.epoch()
+    assert icshift.open(tmp_path / "one").phases == ["train", "probe"]
+    found = icshift.open(tmp_path / "other")
+    assert found.phases == ["train"]
+    assert (found.windows()["count"] == 16).all()
+
+
+def test_after_an_error_everybody_hears_again():
+    listener = object()
+    with pytest.raises(KeyError), unheard():  # noqa: PT012
+        assert not hears(listener)
+        with heard_by(listener):
+            assert hears(listener)
+            assert not hears(object())
+            with undisturbed(network()):
+                assert not hears(listener)
+            assert hears(listener)
+        raise KeyError
+    assert hears(listener)
+
+
+def test_a_replay_hears_itself():
+    model, x = network(), batches()[0][0]
+    with Replayer(model, Sites(), math.inf) as replayer:
+        data: Data = of(x, model, Reading(8))
+        replayer.replay(data, "probe")
+        found = replayer.taken()
+    assert {phase for phase, _ in found} == {"probe"}
+    assert all((one.count == len(x)).all() for one in found.values())

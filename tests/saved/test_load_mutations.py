@@ -1,0 +1,66 @@
+"""Thousands of damaged files: each is refused in one line or is what it was, and none does anything else."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from icshift.saved import load
+from icshift.saved.find import find
+from tests.saved import attempts, zoo
+
+EACH = 150
+BUILT = 100
+INSIDE = ("torch", "nested", "lightning", "exported")
+WORKERS = 2
+CHECKED = ("torch", "nested", "lightning", "distributed", "exported", "sharded_bin")
+"""Formats with checksums: what is not refused holds the very weights that were saved."""
+
+
+@pytest.fixture(scope="module")
+def outcomes(saved, vit, tmp_path_factory):
+    """What came of every damaged file, by format."""
+    jobs = [(name, {"source": str(path), "seed": seed}) for name, path in saved.items() for seed in range(EACH)]
+    jobs += [("huggingface", {"source": str(vit), "seed": seed, "build": True}) for seed in range(BUILT)]
+    jobs += [
+        (f"{name} inside", {"source": str(saved[name]), "seed": seed, "inside": True})
+        for name in INSIDE
+        for seed in range(EACH)
+    ]
+    cwd = tmp_path_factory.mktemp("cwd")
+
+    def work(worker):
+        target = tmp_path_factory.mktemp(f"target{worker}")
+        mine = [job | {"target": str(target)} for _, job in jobs[worker::WORKERS]]
+        return attempts.run(mine, cwd)
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        answers = list(pool.map(work, range(WORKERS)))
+    assert not list(cwd.iterdir())
+    found = {name: [] for name, _ in jobs}
+    for worker, mine in enumerate(answers):
+        for (name, job), outcome in zip(jobs[worker::WORKERS], mine, strict=True):
+            found[name].append(outcome | {"seed": job["seed"]})
+    return found
+
+
+def test_there_are_enough(outcomes):
+    assert sum(map(len, outcomes.values())) >= 2000
+    kinds = Counter(outcome["kind"] for mine in outcomes.values() for outcome in mine)
+    assert min(kinds.values()) > 100
+
+
+@pytest.mark.parametrize("name", [*zoo.FORMATS, "huggingface", *(f"{name} inside" for name in INSIDE)])
+def test_each_is_refused_in_one_line_or_is_a_model(outcomes, name):
+    assert [outcome for outcome in outcomes[name] if outcome["outcome"] == "failed"] == []
+    assert sum(outcome["outcome"] == "refused" for outcome in outcomes[name]) > len(outcomes[name]) / 4
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_what_is_let_through_is_unchanged(outcomes, saved, name):
+    original = attempts.digest(load(*find([saved[name]])).state)
+    assert {outcome["digest"] for outcome in outcomes[name] if outcome["outcome"] == "ok"} <= {original}
+
+
+def test_none_takes_long(outcomes):
+    assert max(outcome["seconds"] for mine in outcomes.values() for outcome in mine) < attempts.BUSY
