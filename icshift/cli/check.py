@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from icshift.analysis.conditions import Condition, Measurement, Verdict
+    from icshift.analysis.checks import Measurement, Verdict
+    from icshift.analysis.conditions import Condition
     from icshift.reports.junit import Case
     from icshift.runs.reader import Run
 
@@ -77,7 +78,8 @@ def check(
     icshift check RUN --fail-on 'nonfinite > 0' --fail-on 'dead > 20%'
     icshift check RUN --fail-on 'fc* w1_sd > 3x floor' --junit drift.xml
     """
-    from icshift.analysis.conditions import evaluate, parse
+    from icshift.analysis.checks import evaluate
+    from icshift.analysis.conditions import parse
     from icshift.analysis.drift import default_phase
     from icshift.cli.output import print_text, screen, write_file
     from icshift.reports.junit import as_junit
@@ -146,7 +148,7 @@ def _lines(verdicts: list[Verdict]) -> Iterator[tuple[str, str]]:
 
 def _nearest(condition: Condition, ok: dict[str, Measurement]) -> str:
     """The site that came nearest to failing, of so many."""
-    from icshift.analysis.conditions import most_extreme
+    from icshift.analysis.checks import most_extreme
 
     nearest = most_extreme(condition, list(ok.values()))
     site = next(site for site, one in ok.items() if one is nearest)

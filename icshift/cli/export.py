@@ -96,5 +96,5 @@ def unpaired(drifts: pd.DataFrame) -> list[str]:
     """Metrics of paired rows that have none in any of these phases."""
     from icshift.analysis.metrics import METRICS
 
-    found = drifts[drifts["metric"].map(lambda name: METRICS[name].paired).astype(bool)]
+    found = drifts[drifts["metric"].map(lambda name: METRICS[name].by_example).astype(bool)]
     return [str(name) for name, rows in found.groupby("metric", sort=False) if not rows["n"].any()]

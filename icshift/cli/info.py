@@ -20,7 +20,7 @@ def _print_metrics(wanted: bool) -> None:
         from icshift.cli.output import screen
         from icshift.reports.drift import listing
 
-        rows = [[one.name, one.of + ", probe" * one.paired, one.unit, one.meaning] for one in METRICS.values()]
+        rows = [[one.name, one.of + ", probe" * one.by_example, one.unit, one.meaning] for one in METRICS.values()]
         screen(no_color=False).print(listing(["metric", "of", "unit", "meaning"], rows))
         raise typer.Exit
 

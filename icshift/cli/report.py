@@ -132,7 +132,7 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
     first = table.dropna(subset=["window"]).iloc[-1]
     over = "of the site as a whole" if metric.of == "site" else "median over units"
     notes = [f"drift: {metric.name}, {over}. {metric.meaning}."]
-    if metric.paired:
+    if metric.by_example:
         notes += _of_rows(table, metric)
     elif first["paired"]:
         notes.append(
@@ -145,7 +145,7 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
         )
     notes += drawn_anew(first["phase"])
     errors = table["error"].dropna()
-    if len(errors) and not metric.paired:
+    if len(errors) and not metric.by_example:
         notes.append(
             f"Sketch error of a drift: at most {errors.median():.2g} (median bound); "
             f"of a rank: {100 * first['rank_error']:.1f} %."
@@ -174,20 +174,16 @@ def _of_rows(table: pd.DataFrame, metric: Metric) -> list[str]:
     rows, wide = int(compared["rows"].median()), int(compared["units"].max())
     notes = [f"n = {rows:,} activations a unit of the probe, the same ones in both windows."]
     notes += [metric.caveat] if metric.caveat else []
-    if metric.name == "cka_distance":
-        unrelated = rows / (rows + wide)
-        notes.append(
-            f"Biased: {rows:,} rows that have nothing to do with each other show about {unrelated:.2f} of 1 "
-            f"in {wide:,} units (the most here)."
-        )
+    notes += [metric.note(rows, wide)] if metric.note else []
     if metric.error is not None:
         error = compared["error"].max()
-        notes.append(f"Its choice of directions: ±{error:.2g} (2 standard errors, those of the site with the most).")
+        notes.append(f"Its {metric.error_source}: ±{error:.2g} (2 standard errors, those of the site with the most).")
     return notes
 
 
 def _next_step(run: Run, table: pd.DataFrame, metric: Metric) -> str:
     from icshift.analysis.drift import default_phase
+    from icshift.analysis.metrics import DEFAULT
 
     if not len(table) or "ratio" not in table or not table["median"].notna().any():
         return f"Next: icshift info {run.path}"
@@ -195,6 +191,5 @@ def _next_step(run: Run, table: pd.DataFrame, metric: Metric) -> str:
     worst = table.sort_values(by, ascending=False)["site"].iloc[0]
     phase = table["phase"].iloc[0]
     chosen = "" if phase == default_phase(run) else f" --phase {quote(str(phase))}"
-    chosen += "" if metric.name == "w1_sd" or metric.of == "site" else f" --metric {metric.name}"
-    why = "the highest share" if metric.name == "marginal_share" else "the site that drifts most"
-    return f"Next: icshift units {run.path} --site {quote(worst)}{chosen}   ({why})"
+    chosen += "" if metric.name == DEFAULT or metric.of == "site" else f" --metric {metric.name}"
+    return f"Next: icshift units {run.path} --site {quote(worst)}{chosen}   ({metric.hint})"

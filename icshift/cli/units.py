@@ -64,7 +64,7 @@ def units(
 
     console, one = screen(no_color=no_color), metric_named(metric)
     first = shown.iloc[0]
-    kind = "paired" if one.paired else "sampled"
+    kind = "paired" if one.by_example else "sampled"
     moved = "* moved beyond noise (FDR 5 %), " if shown["floor"].notna().any() else ""
     against = f"against {first['reference']}" if first["reference"] else "with nothing to compare"
     console.print(
