@@ -9,8 +9,8 @@ import pytest
 
 from icshift.runs import writer as module
 from icshift.errors import RunError
-from icshift.runs.format import MANIFEST, QUANTILE_COLUMNS, Window
-from icshift.runs.writer import Recording, StepRows, refuse_existing
+from icshift.runs.format import MANIFEST, QUANTILE_COLUMNS, StepRows, Window
+from icshift.runs.writer import Recording, refuse_existing
 from icshift.runs.reader import Run
 from tests import laws
 from tests.recorded import of_zoo, site, step_rows, write_run
