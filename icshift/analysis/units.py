@@ -80,7 +80,7 @@ def drift_of_phases(
 
 def without_values(drifts: pd.DataFrame) -> list[str]:
     """Metrics that compare the same examples and have no value in any of these phases, none of which is a probe."""
-    found = drifts[drifts["metric"].map(lambda name: METRICS[name].paired).astype(bool)]
+    found = drifts[drifts["metric"].map(lambda name: METRICS[name].by_example).astype(bool)]
     return [str(name) for name, rows in found.groupby("metric", sort=False) if not rows["n"].any()]
 
 

@@ -39,8 +39,8 @@ from icshift.record.journal import Journal
 from icshift.record.optimizers import as_list, listen
 from icshift.record.probe import Probe, rehearse, replay
 from icshift.runs import interrupts
-from icshift.runs.interrupts import Guard
-from icshift.runs.writer import NO_STEP, Recording, refuse_existing
+from icshift.runs.format import NO_STEP
+from icshift.runs.writer import Recording, refuse_existing
 
 _SEED = 20150211
 
@@ -114,7 +114,7 @@ class Recorder:
         self._gave_up = ""
         self._label: str | None = None
         self._forward = Forward()
-        self._guard = Guard()
+        self._guard = interrupts.Guard()
         self._step = 0
         self._clocked = False
         self._resources: ExitStack | None = None
