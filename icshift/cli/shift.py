@@ -231,7 +231,7 @@ def _measure(
 def _analyse(path: Path, taken: Shift, metric: str, site: list[str] | None, limit: float | None) -> Result:
     from icshift.analysis import two_data_sets
     from icshift.analysis.staleness import from_running, staleness
-    from icshift.replay.two_data_sets import DATA, REFERENCE
+    from icshift.runs.phases import DATA, REFERENCE
     from icshift.runs.reader import Run
 
     run, phases = Run(path), (REFERENCE, DATA)

@@ -115,6 +115,8 @@ def test_a_replay_hears_itself():
     with Replayer(model, Sites(), math.inf) as replayer:
         data: Data = of(x, model, Reading(8))
         replayer.replay(data, "probe")
+        model(x)  # Somebody's own forward, between two replays.
+        replayer.replay(data, "probe-batch", "batch")
         found = replayer.taken()
-    assert {phase for phase, _ in found} == {"probe"}
+    assert {phase for phase, _ in found} == {"probe", "probe-batch"}
     assert all((one.count == len(x)).all() for one in found.values())
