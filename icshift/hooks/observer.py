@@ -18,9 +18,8 @@ from icshift.model.layout import by_unit
 from icshift.model.plain import dense, is_plain, is_seen, refuse_split, unseen
 from icshift.model.sites import Sites, describe
 from icshift.notice import notice
-from icshift.runs.format import Site, kept_units
+from icshift.runs.format import Site, StepRows, kept_units
 from icshift.runs.phases import is_probe
-from icshift.runs.writer import StepRows
 from icshift.sketch import moments as exact
 from icshift.sketch.accumulator import Accumulator
 from icshift.sketch.sampler import Pairs, Sampler

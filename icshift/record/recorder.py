@@ -33,8 +33,9 @@ from icshift.record.journal import Journal
 from icshift.record.optimizers import as_list, listen
 from icshift.record.probe import Probe, rehearse, send
 from icshift.runs import interrupts
+from icshift.runs.format import NO_STEP
 from icshift.runs.phases import EVAL, PROBE, PROBE_TRAIN, TRAIN, is_probe
-from icshift.runs.writer import NO_STEP, Recording, refuse_existing
+from icshift.runs.writer import Recording, refuse_existing
 
 
 class Recorder:
