@@ -66,10 +66,10 @@ def print_report(console: Console, run: Run, table: pd.DataFrame, metric: Metric
 
 def print_gradients(console: Console, run: Run, layers: list[str] | None, top: int) -> None:
     """What was measured with gradients, apart from drift: these are other definitions of the shift."""
-    from icshift.analysis.measured import landscape_summary
-    from icshift.reports.measured import gradient_shift_table, landscape_lines
+    from icshift.analysis.measured import smoothness_summary
+    from icshift.reports.measured import gradient_shift_table, smoothness_lines
 
-    shift, around = _gradient_shift(run, layers, top), landscape_summary(run)
+    shift, around = _gradient_shift(run, layers, top), smoothness_summary(run)
     if len(shift):
         from icshift.runs.format import GRADIENT_SHIFT
 
@@ -85,8 +85,8 @@ def print_gradients(console: Console, run: Run, layers: list[str] | None, top: i
         ):
             console.print(line, style="dim", highlight=False)
     if around:
-        console.print("\nLandscape along the gradient (Santurkar et al. 2018, Fig. 4)", style="bold")
-        for line in landscape_lines(around):
+        console.print("\nSmoothness along the gradient (Santurkar et al. 2018, Fig. 4)", style="bold")
+        for line in smoothness_lines(around):
             console.print(line, soft_wrap=True)
         console.print(f"Medians of {around['n']} steps; lr {around['rate']:g} at the last of them.", style="dim")
 
@@ -104,11 +104,11 @@ def _gradient_shift(run: Run, layers: list[str] | None, top: int) -> pd.DataFram
 
 
 def _with_gradients(run: Run, layers: list[str] | None, top: int) -> dict[str, Any]:
-    from icshift.analysis.measured import landscape_summary
+    from icshift.analysis.measured import smoothness_summary
 
-    shift, around = _gradient_shift(run, layers, top), landscape_summary(run)
+    shift, around = _gradient_shift(run, layers, top), smoothness_summary(run)
     found: dict[str, Any] = {"gradient_shift": shift.to_dict(orient="records")} if len(shift) else {}
-    return {**found, "landscape": around} if around else found
+    return {**found, "smoothness": around} if around else found
 
 
 def heading(run: Run, table: pd.DataFrame) -> str:

@@ -1,1 +1,1 @@
-"""Measurements that need gradients: gradient shift, the landscape along the gradient, the Hessian, slices."""
+"""Measurements that need gradients: gradient shift, smoothness along the gradient, the Hessian, slices."""

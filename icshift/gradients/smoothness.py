@@ -26,7 +26,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Landscape:
+class Smoothness:
     """The loss at θ − step·rate·g, g being the gradient at θ, over some multiples `step` of a learning rate.
 
     `loss` and `gradient_norm` are those at θ. `loss_min` to `loss_max`: the range of the loss; `predictiveness_min` to
@@ -53,7 +53,7 @@ class Landscape:
     points: tuple[Point, ...]
 
 
-def landscape(objective: Objective, rate: float, *, steps: Sequence[float] = STEPS) -> Landscape:
+def smoothness(objective: Objective, rate: float, *, steps: Sequence[float] = STEPS) -> Smoothness:
     """Probes the loss along its gradient; `rate` is the learning rate, `steps` are multiples of it.
 
     Costs a forward and a backward for each of the steps and one more, and a last forward. Raises `MeasurementError` for
@@ -69,7 +69,7 @@ def landscape(objective: Objective, rate: float, *, steps: Sequence[float] = STE
     known = math.isfinite(length) and length > 0
     # The rate cancels: β·rate = distance / ‖step·rate·g‖ · rate.
     beta = distances / (np.array(steps) * length) if known else np.full(len(points), np.nan)
-    return Landscape(
+    return Smoothness(
         rate=rate,
         loss=loss,
         gradient_norm=length,

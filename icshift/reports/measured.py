@@ -30,8 +30,8 @@ def gradient_shift_table(summary: pd.DataFrame) -> Table:
     return table
 
 
-def landscape_lines(found: dict[str, Any]) -> list[str]:
-    """The landscape along the gradient in words."""
+def smoothness_lines(found: dict[str, Any]) -> list[str]:
+    """Smoothness along the gradient in words."""
     where = f"; attained mostly at {found['beta_step']:g} lr" if math.isfinite(found["beta_step"]) else ""
     changes = f"{number(found['predictiveness_min'])} to {number(found['predictiveness_max'])}"
     return [

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from icshift.gradients.gradient_shift import LayerShift, Step
 from icshift.gradients.objective import Objective
-from icshift.gradients.smoothness import Landscape, landscape
+from icshift.gradients.smoothness import Smoothness, smoothness
 from icshift.selfcheck.check import Check, Finding, Setting, figure
 
 LAYERS, WIDTH, SAMPLES = 25, 10, 1000
@@ -39,12 +39,12 @@ BETA = (1.9, 2.1)
 class Descent:
     """What was measured of one network: `loss` is the mean over the last tenth of the steps.
 
-    Landscapes are those of the second half, where beta has reached its plateau; a plain network has none.
+    `smoothness` is of the second half, where beta has reached its plateau; a plain network has none.
     """
 
     loss: float
     shifts: tuple[LayerShift, ...]
-    landscapes: tuple[Landscape, ...]
+    smoothness: tuple[Smoothness, ...]
 
 
 @cache
@@ -79,14 +79,14 @@ def descend(*, batch_norm: bool, seed: int, steps: int = STEPS) -> Descent:
     def loss() -> Tensor:
         return (model(inputs) - inputs @ target.T).square().sum()
 
-    losses, shifts, landscapes = [], [], []
+    losses, shifts, along = [], [], []
     for number in range(steps):
         step = None
         if number % EVERY == 0:
             objective = Objective(model, loss)
             step = Step(objective, layers=LAYER)
             if batch_norm and number >= steps // 2:
-                landscapes.append(landscape(objective, RATE, steps=LENGTHS))
+                along.append(smoothness(objective, RATE, steps=LENGTHS))
         optimizer.zero_grad()
         now = loss()
         now.backward()
@@ -94,7 +94,7 @@ def descend(*, batch_norm: bool, seed: int, steps: int = STEPS) -> Descent:
         losses.append(now.item())
         if step is not None:
             shifts += step.measure()
-    return Descent(float(np.mean(losses[-steps // 10 :])), tuple(shifts), tuple(landscapes))
+    return Descent(float(np.mean(losses[-steps // 10 :])), tuple(shifts), tuple(along))
 
 
 def judge_gradient_shift(plain: tuple[Descent, ...], normalised: tuple[Descent, ...]) -> Finding:
@@ -123,7 +123,7 @@ def judge_gradient_shift(plain: tuple[Descent, ...], normalised: tuple[Descent, 
 
 def judge_smoothness(normalised: tuple[Descent, ...]) -> Finding:
     """Whether beta's plateau is where it should be."""
-    betas = [one.beta_rate for descent in normalised for one in descent.landscapes]
+    betas = [one.beta_rate for descent in normalised for one in descent.smoothness]
     beta = float(np.median(betas)) if betas else np.nan
     return Finding(
         BETA[0] <= beta <= BETA[1],

@@ -1,4 +1,4 @@
-"""The check on the landscape along the gradient (Santurkar et al. 2018, Fig. 4), on networks that both learn."""
+"""The check on smoothness along the gradient (Santurkar et al. 2018, Fig. 4), on networks that both learn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from icshift.demo import BATCH, WIDTH, Digits
 from icshift.gradients.objective import Objective
-from icshift.gradients.smoothness import STEPS, Landscape, landscape
+from icshift.gradients.smoothness import STEPS, Smoothness, smoothness
 from icshift.selfcheck.check import Check, Finding, Setting, figure
 from icshift.selfcheck.digits import accuracy, digits
 
@@ -26,17 +26,17 @@ class Training:
 
     steps: int
     accuracy: float
-    landscapes: tuple[Landscape, ...]
+    smoothness: tuple[Smoothness, ...]
 
     @property
     def loss_range(self) -> float:
         """Between the highest and the lowest loss along the gradient: median over steps."""
-        return float(np.median([one.loss_max - one.loss_min for one in self.landscapes]))
+        return float(np.median([one.loss_max - one.loss_min for one in self.smoothness]))
 
     @property
     def gradient_change(self) -> float:
         """How far the gradient gets from what it was: median over steps."""
-        return float(np.median([one.predictiveness_max for one in self.landscapes]))
+        return float(np.median([one.predictiveness_max for one in self.smoothness]))
 
 
 def network(*, batch_norm: bool) -> nn.Sequential:
@@ -56,21 +56,21 @@ def network(*, batch_norm: bool) -> nn.Sequential:
 
 
 def train(data: Digits, *, batch_norm: bool, steps: int, seed: int) -> Training:
-    """Probes the landscape every `EVERY` steps, on the batch at hand."""
+    """Probes smoothness every `EVERY` steps, on the batch at hand."""
     torch.manual_seed(seed)
     model = network(batch_norm=batch_norm)
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
     shuffler = torch.Generator().manual_seed(seed)
-    landscapes = []
+    along = []
     for step in range(steps):
         batch = torch.randint(len(data.train_images), (BATCH,), generator=shuffler)
         loss = partial(_loss, model, data, batch)
         if step % EVERY == 0:
-            landscapes.append(landscape(Objective(model, loss), RATE, steps=STEPS))
+            along.append(smoothness(Objective(model, loss), RATE, steps=STEPS))
         optimizer.zero_grad()
         loss().backward()
         optimizer.step()
-    return Training(steps, accuracy(model, data.test_images, data.test_classes), tuple(landscapes))
+    return Training(steps, accuracy(model, data.test_images, data.test_classes), tuple(along))
 
 
 def _loss(model: nn.Module, data: Digits, batch: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ def judge(plain: Training, normalised: Training) -> Finding:
         and changes[0] >= PREDICTABLE * changes[1]
         and min(plain.accuracy, normalised.accuracy) >= LEARNT,
         f"loss range {figure(ranges[0])} plain, {figure(ranges[1])} BN; gradient change {figure(changes[0])} plain, "
-        f"{figure(changes[1])} BN (medians of n = {len(plain.landscapes)} steps); accuracy {plain.accuracy:.3f}, "
+        f"{figure(changes[1])} BN (medians of n = {len(plain.smoothness)} steps); accuracy {plain.accuracy:.3f}, "
         f"{normalised.accuracy:.3f} (n = 397 images)",
         f"2 networks with {HIDDEN} hidden ReLU layers, {plain.steps} steps of {BATCH} digits, rate {RATE}, "
         f"measured every {EVERY}",

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from icshift.errors import MeasurementError
 from icshift.gradients.objective import Objective, dot, moved, norm, trainable
-from icshift.gradients.smoothness import landscape
+from icshift.gradients.smoothness import smoothness
 
 
 def network(*, dropout: float = 0.5) -> nn.Sequential:
@@ -296,7 +296,7 @@ def test_a_closure_that_is_not_the_same_function_is_told_of() -> None:
     with pytest.raises(MeasurementError, match="at the same parameters"):
         drawing.confirm(drawing.loss())
     with pytest.raises(MeasurementError, match="at the same parameters"):
-        landscape(drawing, 0.1)
+        smoothness(drawing, 0.1)
 
 
 def test_autocast_is_that_of_the_moment_and_keeps_no_copies_of_parameters() -> None:

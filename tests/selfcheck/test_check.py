@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from icshift.gradients.gradient_shift import LayerShift
-from icshift.gradients.smoothness import Landscape
+from icshift.gradients.smoothness import Smoothness
 from icshift.selfcheck import deep_linear, formulas, landscape, sigmoid, statistics
 from icshift.selfcheck.formulas import Compared
 from icshift.selfcheck.statistics import Exposure
@@ -70,7 +70,7 @@ def test_steps_to_good_and_accuracies_are_of_the_right_snapshots():
 
 def descent(*, loss, l2, cosine, beta=2.0):
     shift = LayerShift("fc17", 100, l2, cosine, 1.0, 1.0)
-    around = Landscape(1e-7, loss, 1.0, 0.0, 1.0, 0.0, 1.0, beta, 1.0, ())
+    around = Smoothness(1e-7, loss, 1.0, 0.0, 1.0, 0.0, 1.0, beta, 1.0, ())
     return deep_linear.Descent(loss, (shift,) * 4, (around,) * 4)
 
 
@@ -99,7 +99,7 @@ def test_smoothness():
 
 def test_landscape():
     def networks(loss_range, change, accuracy):
-        around = Landscape(0.1, 1.0, 1.0, 0.5, 0.5 + loss_range, 0.0, change, 1.0, 1.0, ())
+        around = Smoothness(0.1, 1.0, 1.0, 0.5, 0.5 + loss_range, 0.0, change, 1.0, 1.0, ())
         return landscape.Training(200, accuracy, (around,) * 3)
 
     plain, normalised = networks(1.5, 8.0, 0.9), networks(0.06, 1.0, 0.93)

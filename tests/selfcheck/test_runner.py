@@ -85,7 +85,7 @@ def test_a_descent_is_gradient_descent_and_measures_layer_17():
     found = deep_linear.descend(batch_norm=True, seed=3, steps=60)
     assert len(found.shifts) == 3
     assert {shift.layer for shift in found.shifts} == {"fc17"}
-    assert len(found.landscapes) == 1
+    assert len(found.smoothness) == 1
     torch.manual_seed(3)
     inputs, target = torch.randn(1000, 10), torch.randn(10, 10)
     model = deep_linear.network(batch_norm=True)
