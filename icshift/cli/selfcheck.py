@@ -52,11 +52,11 @@ def selfcheck(
     from icshift.reports.selfcheck import checks_table
     from icshift.reports.tabular import to_json
     from icshift.selfcheck.check import Setting
-    from icshift.selfcheck.runner import choose
+    from icshift.selfcheck.runner import checks_named
 
     setting = Setting(seed, quick)
     started = time.perf_counter()
-    results = _run(choose(only), setting, quiet=quiet, no_color=no_color)
+    results = _run(checks_named(only), setting, quiet=quiet, no_color=no_color)
     seconds = time.perf_counter() - started
     passed = all(result.finding.passed for result in results)
     rows = [_row(result) for result in results]

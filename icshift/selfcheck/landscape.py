@@ -22,7 +22,10 @@ FLATTER, PREDICTABLE, LEARNT = 5.0, 4.0, 0.8
 
 @dataclass(frozen=True)
 class Training:
-    """What was measured of one network in so many steps."""
+    """What was measured of one network in `steps` steps.
+
+    `accuracy` on the test images in the end; `smoothness` at every `EVERY`th step, on the batch of that step.
+    """
 
     steps: int
     accuracy: float
@@ -31,12 +34,12 @@ class Training:
     @property
     def loss_range(self) -> float:
         """Between the highest and the lowest loss along the gradient: median over steps."""
-        return float(np.median([one.loss_max - one.loss_min for one in self.smoothness]))
+        return float(np.median([along.loss_max - along.loss_min for along in self.smoothness]))
 
     @property
     def gradient_change(self) -> float:
-        """How far the gradient gets from what it was: median over steps."""
-        return float(np.median([one.predictiveness_max for one in self.smoothness]))
+        """The largest distance of the gradient along itself from what it was (Euclidean norm): median over steps."""
+        return float(np.median([along.predictiveness_max for along in self.smoothness]))
 
 
 def network(*, batch_norm: bool) -> nn.Sequential:
@@ -56,7 +59,7 @@ def network(*, batch_norm: bool) -> nn.Sequential:
 
 
 def train(data: Digits, *, batch_norm: bool, steps: int, seed: int) -> Training:
-    """Probes smoothness every `EVERY` steps, on the batch at hand."""
+    """One network trained by gradient descent, with its smoothness on the batch of every `EVERY`th step."""
     torch.manual_seed(seed)
     model = network(batch_norm=batch_norm)
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
@@ -78,7 +81,10 @@ def _loss(model: nn.Module, data: Digits, batch: Tensor) -> Tensor:
 
 
 def judge(plain: Training, normalised: Training) -> Finding:
-    """Flatter and more predictable with batch norm, and both have learnt: a network that does not looks flat."""
+    """Passes where batch norm makes the loss flatter and the gradient more predictable, and both networks have learnt.
+
+    A network that does not learn looks flat.
+    """
     ranges = plain.loss_range, normalised.loss_range
     changes = plain.gradient_change, normalised.gradient_change
     return Finding(
@@ -103,7 +109,9 @@ def judge(plain: Training, normalised: Training) -> Finding:
 
 def _find(setting: Setting) -> Finding:
     steps = 200 if setting.quick else 600
-    return judge(*(train(digits(), batch_norm=one, steps=steps, seed=setting.seed) for one in (False, True)))
+    return judge(
+        *(train(digits(), batch_norm=batch_norm, steps=steps, seed=setting.seed) for batch_norm in (False, True))
+    )
 
 
 CHECKS = (
