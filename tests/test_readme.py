@@ -62,7 +62,7 @@ def test_gradients_are_measured(tmp_path, monkeypatch):
         exec(code, found)
     assert found["shift"]["step"].unique().tolist() == [0, 4, 8, 12]
     assert found["shift"]["layer"].unique().tolist() == ["0", "2"]
-    assert len(icshift.open("runs/gradients").landscape()) == 4
+    assert len(icshift.open("runs/gradients").smoothness()) == 4
     assert found["plane"].losses.shape == (21, 21)
 
 

@@ -41,7 +41,7 @@ def replay(model, _):
 MEASUREMENTS = {
     "hessian": lambda model, _: icshift.hessian(objective(model), top=1),
     "gradient shift": lambda model, optimizer: icshift.gradient_shift(objective(model), optimizer),
-    "landscape": lambda model, _: icshift.landscape(objective(model), 0.1),
+    "smoothness": lambda model, _: icshift.smoothness(objective(model), 0.1),
     "loss slice": lambda model, _: icshift.loss_slice(
         objective(model), icshift.random_directions(model, 0), radius=1, points=3
     ),
