@@ -13,8 +13,8 @@ import pytest
 from icshift.distribution import PAIRED
 from icshift.errors import RunError, SelectionError
 from icshift.runs.format import FORMAT, MANIFEST, QUANTILE_COLUMNS, STEP_QUANTILES, Site, Window, kept_units
-from icshift.runs.writer import Recording
 from icshift.runs.reader import Run, locate
+from icshift.runs.writer import Recording
 from tests import laws
 from tests.recorded import distribution, of_zoo, probe, site, write_run
 from tests.runs.test_merging import change, merged_ranks
