@@ -126,7 +126,7 @@ def test_commands_run(line, folder):
 
 
 def test_what_runs_long_is_run_elsewhere():
-    """By tests/selfcheck/test_command.py."""
+    """By tests/cli/test_selfcheck.py."""
     assert CHECKING == ["icshift selfcheck --quick"]
 
 

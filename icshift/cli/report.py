@@ -21,7 +21,7 @@ def report(
     A row a site in model order, with the noise floor of its drift, the trend over windows and the health of its units.
     """
     from icshift.analysis.by_site import summary
-    from icshift.analysis.measured import gradient_shift_summary
+    from icshift.analysis.measured import gradient_shift_summary, smoothness_summary
     from icshift.analysis.metrics import metric as metric_named
     from icshift.cli.output import show
     from icshift.reports.drift import drift_report
