@@ -18,7 +18,8 @@ from icshift.hooks.coverage import Coverage
 from icshift.hooks.manifest import seen
 from icshift.hooks.neighbours import Links
 from icshift.hooks.observer import PROBE, Observer
-from icshift.inputs.data import Batch, Data, forward
+from icshift.inputs.batches import Batch, forward
+from icshift.inputs.data import Data
 from icshift.model.layout import tensors
 from icshift.model.sites import Sites, choose
 from icshift.model.undisturbed import undisturbed

@@ -10,8 +10,8 @@ import pytest
 import torch.distributed.checkpoint as dcp
 
 from icshift.errors import ModelError
-from icshift.saved import load
 from icshift.saved.find import find
+from icshift.saved.load import load
 from tests.saved import arsenal, attempts, zoo
 
 REASONS = {"tar.pt": "tar archive", "pickle0.pt": "is no saved model", "pickle1.pt": "is no saved model"}
