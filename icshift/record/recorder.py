@@ -30,7 +30,7 @@ from icshift.hooks.padding import padding
 from icshift.model.names import unwrapped
 from icshift.model.parameters import Parameters
 from icshift.model.processes import refuse_waiting, this_process
-from icshift.model.sites import Selector, Sites, choose
+from icshift.model.sites import Selector, Sites, choose_sites
 from icshift.model.undisturbed import undisturbed
 from icshift.model.unheard import heard_by
 from icshift.notice import notice
@@ -110,7 +110,7 @@ class Recorder:
         self._observer = Observer(self._sites, kept, _SEED, self._keep_steps, self._rank)
         self._coverage = Coverage()
         told = Listener(self._saw, self._coverage.gave_none, self._observer.fail, self._entered, self._left, mask)
-        self._attachment = Attachment(self.model, partial(choose, sites=self._sites), told)
+        self._attachment = Attachment(self.model, partial(choose_sites, sites=self._sites), told)
         self._gave_up = ""
         self._label: str | None = None
         self._forward = Forward()

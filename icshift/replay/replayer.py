@@ -21,7 +21,7 @@ from icshift.hooks.observer import PROBE, Observer
 from icshift.inputs.batches import Batch, forward
 from icshift.inputs.data import Data
 from icshift.model.layout import tensors
-from icshift.model.sites import Sites, choose
+from icshift.model.sites import Sites, choose_sites
 from icshift.model.undisturbed import undisturbed
 from icshift.model.unheard import heard_by
 from icshift.runs.format import Site
@@ -59,7 +59,7 @@ class Replayer:
         self._part = Observer(sites, samples, _SEED, lambda *_: None)
         self._dealing = False
         listener = Listener(self._saw, self._coverage.gave_none, self._observer.fail, self._entered, self._left, None)
-        self._attachment = Attachment(model, partial(choose, sites=sites), listener)
+        self._attachment = Attachment(model, partial(choose_sites, sites=sites), listener)
 
     def __enter__(self) -> Self:
         self._links.listen()
