@@ -17,7 +17,7 @@ ALLOWED = {
     "runs": {"errors", "distribution"},
     "model": {"errors", "runs"},
     "sketch": {"distribution", "runs"},
-    "inputs": {"errors"},
+    "inputs": {"errors", "saved"},  # arrays lie in files of the same formats as weights
     "saved": {"errors", "model"},
     "gradients": {"errors", "model"},
     "hooks": {"errors", "notice", "_version", "distribution", "runs", "model", "sketch"},
@@ -30,7 +30,7 @@ ALLOWED = {
     "api": {"runs", "analysis"},
     "demo": {"errors", "record"},
     "selfcheck": {
-        *("errors", "distribution", "model", "sketch", "gradients", "record", "replay", "analysis"),
+        *("errors", "_version", "distribution", "model", "sketch", "gradients", "record", "replay", "analysis"),
         *("api", "demo"),
     },
     "cli": {
