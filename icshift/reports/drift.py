@@ -16,6 +16,7 @@ from icshift.reports.report import Report
 from icshift.reports.run import coverage
 from icshift.reports.tables import TREND, columns, listing, number, records, share, times
 from icshift.reports.text_charts import sparkline
+from icshift.runs.phases import PROBE_BATCH, PROBE_TRAIN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,7 +155,7 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
             f"floor: the same by sampling noise alone, n = {first['n']:,} sampled activations a unit and window. "
             "moved: units beyond it (FDR 5 %)."
         )
-    notes += drawn_anew(first["phase"])
+    notes += training_mode(run, first["phase"])
     errors = table["error"].dropna()
     if len(errors) and not metric.by_example:
         notes.append(
@@ -172,11 +173,17 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
     return notes
 
 
-def drawn_anew(phase: str) -> list[str]:
-    """What the same inputs do not keep the same."""
-    if phase != "probe-train":
-        return []
-    return ["A recorder replays this phase in training mode: dropout and other draws of the model differ by window."]
+def training_mode(run: Run, phase: str) -> list[str]:
+    """What of the model is in training mode in a probe, where anything is."""
+    # Only settings of `icshift analyze` name phases; before it wrote probe-batch, it called the same probe-train.
+    analyzed = "phases" in run.manifest.get("settings", {})
+    if phase == PROBE_BATCH or (phase == PROBE_TRAIN and analyzed):
+        return ["Batch norm normalises by the batch here, as in training; all else is in eval mode, without dropout."]
+    if phase == PROBE_TRAIN:
+        return [
+            "A recorder replays this phase in training mode: dropout and other draws of the model differ by window."
+        ]
+    return []
 
 
 def _of_examples(table: pd.DataFrame, metric: Metric) -> list[str]:
