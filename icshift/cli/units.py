@@ -114,7 +114,7 @@ def most_drifting(run: Run, site: Site, metric: str, reference: str, phase: str 
 
 def _refuse_without_units(run: Run, site: Site, metric: str, reference: str, phase: str) -> None:
     """Raise `SelectionError` for metrics that units do not have, or not in this phase."""
-    from icshift.analysis.drift import by_site, refuse_unpaired
+    from icshift.analysis.drift import by_site, refuse_without_examples
     from icshift.analysis.metrics import metric as metric_named
     from icshift.errors import SelectionError
 
@@ -125,7 +125,7 @@ def _refuse_without_units(run: Run, site: Site, metric: str, reference: str, pha
             f"icshift report {run.path} --metric {metric} --phase {phase} --site {quote(site.name)} shows it"
         )
     for _, comparisons in by_site(run, reference=reference, phase=phase, sites=[site.name]):
-        refuse_unpaired(one, run, phase, comparisons[-1:])
+        refuse_without_examples(one, run, phase, comparisons[-1:])
 
 
 def unit_series(run: Run, site: Site, unit: int, phase: str | None) -> pd.DataFrame:
