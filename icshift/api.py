@@ -49,7 +49,7 @@ class Run(StoredRun):
         phase: str | None = None,
         sites: str | Iterable[str] | None = None,
     ) -> pd.DataFrame:
-        """Returns a row a unit, window and metric; see `icshift.analysis.drift.drift` for its columns and references."""
+        """Returns a row a unit, window and metric; see `icshift.analysis.drift.drift` for columns and references."""
         from icshift.analysis.drift import drift
 
         metrics = (metric,) if isinstance(metric, str) else tuple(metric)

@@ -256,3 +256,12 @@ def test_examples_are_kept_in_order_until_the_window_ends():
     observe(one, values)
     one.tick(0)
     assert one.distribution().examples is None
+
+
+@pytest.mark.parametrize("spread", [0.0, 2**-13])
+def test_no_stated_error_exceeds_the_range_of_the_values(spread):
+    """Rounding in float32, far off centre, is bounded by more than all these values differ by."""
+    values = 1000 + spread * draw("relu", 20_000, units=2).clip(0, 1)
+    whole = distribution(values)
+    np.testing.assert_array_equal(whole.w1_error, whole.max - whole.min)
+    assert (whole.max - whole.min <= 2 * spread).all()
