@@ -11,8 +11,9 @@ Format 2. A run is a directory:
                                   values (list: sorted, of equal weight),
                                   odd_values, odd_sampled, even_values, even_sampled (the halves of the
                                   steps, for the noise floor; empty and -1 where there are none),
-                                  paired_values (list: a probe's, the same places in every window, not
-                                  sorted; empty where there are none; older files have no such column).
+                                  paired_values (list: activations of a probe's examples, the same ones in
+                                  every window and in their order; empty where there are none; older files
+                                  have no such column).
                                   The file's metadata, key `icshift`, holds the window as JSON.
     steps/000000.rank0.parquet    segments of the step series; a row a phase, step, site and unit:
                                   phase, site, step, unit, count, nonfinite, mean, std, min, max,
@@ -123,18 +124,18 @@ class StepRows:
 
 
 def kept_units(site: Site) -> Ints:
-    """Numbers of the recorded units of a site."""
+    """Returns the numbers of the recorded units of a site, in order."""
     return np.arange(site.units) if site.kept is None else np.array(site.kept)
 
 
 def rank_in(name: str, pattern: re.Pattern[str]) -> int | None:
-    """The rank that a file's name tells, or None where it is no such name."""
-    found = pattern.fullmatch(name)
-    return None if found is None else int(found[1] or 0)
+    """Returns the rank in the name of a file, or None where the name does not match the pattern."""
+    matched = pattern.fullmatch(name)
+    return None if matched is None else int(matched[1] or 0)
 
 
 def is_run(path: Path) -> bool:
-    """Whether a directory holds a run, of this or any other format."""
+    """Returns whether a directory holds a run, of this or any other format."""
     try:
         manifest = json.loads((path / MANIFEST).read_text())
     except (OSError, ValueError):
