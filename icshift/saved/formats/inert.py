@@ -67,8 +67,8 @@ def parse(file: BinaryIO) -> Pickle:
     `pickletools` does.
 
     >>> import io, pickle
-    >>> said = parse(io.BytesIO(pickle.dumps({"epoch": 3, "path": complex(1, 2)}, protocol=2)))
-    >>> said.value["epoch"], [str(name) for name in said.names]
+    >>> parsed = parse(io.BytesIO(pickle.dumps({"epoch": 3, "path": complex(1, 2)}, protocol=2)))
+    >>> parsed.value["epoch"], [str(name) for name in parsed.names]
     (3, ['__builtin__.complex'])
     """
     machine = _Machine()

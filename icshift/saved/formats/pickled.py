@@ -87,12 +87,12 @@ def read(path: Path, kind: str, *, unsafe: bool) -> Any:
     """
     if kind == "pickle":
         return _plain(path, unsafe=unsafe)
-    said = inspected(path, legacy=kind == "legacy")
-    if unsafe and (_foreign(said) or said.protocol != _PROTOCOL):
+    parsed = inspected(path, legacy=kind == "legacy")
+    if unsafe and (_foreign(parsed) or parsed.protocol != _PROTOCOL):
         with path.open("rb") as file, _importing():
             return torch.load(file, map_location="cpu", weights_only=False)
-    refuse_code(said)
-    _refuse_protocol(said)
+    refuse_code(parsed)
+    _refuse_protocol(parsed)
     # Of a file with the suffix of safetensors torch.load would believe the suffix.
     if kind == "legacy" or path.suffix == ".safetensors":
         with path.open("rb") as file:
@@ -102,9 +102,9 @@ def read(path: Path, kind: str, *, unsafe: bool) -> Any:
 
 def read_bytes(content: bytes) -> Any:
     """The content of a file of torch.save that lies within another file. Raises `ModelError` where it runs code."""
-    said = inspected(content)
-    refuse_code(said)
-    _refuse_protocol(said)
+    parsed = inspected(content)
+    refuse_code(parsed)
+    _refuse_protocol(parsed)
     return _loaded(BytesIO(content), mapped=False)
 
 
@@ -141,17 +141,17 @@ def inspected(source: Path | bytes, *, legacy: bool = False) -> Pickle:
         with source.open("rb") as file:
             for _ in range(3):  # A number, a version, and what machine it was.
                 refuse_code(inert.parse(file))
-            said = inert.parse(file)
-            if not _foreign(said):
+            parsed = inert.parse(file)
+            if not _foreign(parsed):
                 refuse_code(keys := inert.parse(file))
-                _check_legacy(said, keys, source.stat().st_size - file.tell())
-        return said
+                _check_legacy(parsed, keys, source.stat().st_size - file.tell())
+        return parsed
     with opened(source) as archive:
         archive.check()
-        said = inert.parse(BytesIO(archive.read("data.pkl")))
-        if not _foreign(said):
-            _check_storages(said, archive)
-    return said
+        parsed = inert.parse(BytesIO(archive.read("data.pkl")))
+        if not _foreign(parsed):
+            _check_storages(parsed, archive)
+    return parsed
 
 
 def glanced(path: Path, kind: str) -> Any:
@@ -165,28 +165,28 @@ def glanced(path: Path, kind: str) -> Any:
         return inert.parse(file).value
 
 
-def refuse_code(said: Pickle) -> None:
+def refuse_code(parsed: Pickle) -> None:
     """Raises `ModelError` where reading a pickle would import or call anything that tensors are not made of."""
-    if foreign := _foreign(said):
+    if foreign := _foreign(parsed):
         raise ModelError(
-            f"is a pickle that runs code: it needs {first_few(map(str, foreign))}{_whole_module(said.value)};"
+            f"is a pickle that runs code: it needs {first_few(map(str, foreign))}{_whole_module(parsed.value)};"
             " save model.state_dict() instead, or, if you trust where it is from, pass --unsafe-pickle"
         )
-    for call in said.calls:
+    for call in parsed.calls:
         _check_call(call)
 
 
-def _refuse_protocol(said: Pickle) -> None:
-    if said.protocol != _PROTOCOL:
+def _refuse_protocol(parsed: Pickle) -> None:
+    if parsed.protocol != _PROTOCOL:
         raise ModelError(
-            f"is pickled with protocol {said.protocol}, which PyTorch reads only with code run: torch.save it anew"
+            f"is pickled with protocol {parsed.protocol}, which PyTorch reads only with code run: torch.save it anew"
             " without pickle_protocol, or, if you trust where it is from, pass --unsafe-pickle"
         )
 
 
-def _foreign(said: Pickle) -> list[Name]:
+def _foreign(parsed: Pickle) -> list[Name]:
     """The names that no state dict needs, and that could be anything once they are imported."""
-    return [name for name in said.names if not _harmless(name)]
+    return [name for name in parsed.names if not _harmless(name)]
 
 
 def _harmless(name: Name) -> bool:
@@ -235,21 +235,21 @@ def _storage(stored: Stored) -> tuple[str, int]:
     return key, count * _STORAGES[kind.name]
 
 
-def _check_storages(said: Pickle, archive: Archive) -> None:
+def _check_storages(parsed: Pickle, archive: Archive) -> None:
     """Raises `ModelError` where the bytes of a storage are not in the archive."""
-    for stored in said.stored:
+    for stored in parsed.stored:
         key, size = _storage(stored)
         there = archive.sizes.get(f"data/{key}", 0)
         if there != size:
             raise ModelError(f"declares {size:,} bytes of tensor {key!r} where {there:,} are: damaged or cut short")
 
 
-def _check_legacy(said: Pickle, keys: Pickle, left: int) -> None:
+def _check_legacy(parsed: Pickle, keys: Pickle, left: int) -> None:
     """Raises `ModelError` where the `left` bytes after the pickles are not those of the storages.
 
     After the content come the keys of all storages in a pickle, then the length and the bytes of each.
     """
-    sizes = dict(map(_storage, said.stored))
+    sizes = dict(map(_storage, parsed.stored))
     if not isinstance(keys.value, list) or sorted(map(str, keys.value)) != sorted(sizes):
         raise ModelError("lists other tensors than it holds: damaged, or made to deceive")
     declared = sum(8 + length for length in sizes.values())
