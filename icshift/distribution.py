@@ -165,6 +165,29 @@ def empty(units: int, dtype: type[np.floating[Any]] = np.float32) -> Distributio
     )
 
 
+def from_half(half: Half) -> Distribution:
+    """A half of a window's steps as a distribution of its own; its moments are those of the kept values, not of all."""
+    values = half.values.astype(float)
+    if values.shape[1]:
+        mean, std = values.mean(1), values.std(1)
+        low, high, zeros = values[:, 0], values[:, -1], (values == 0).mean(1)
+    else:
+        mean = std = low = high = zeros = np.full(len(values), np.nan)
+    return Distribution(
+        count=half.sampled,
+        nonfinite=np.zeros_like(half.sampled),
+        mean=mean,
+        std=std,
+        min=low,
+        max=high,
+        zero_share=zeros,
+        sampled=half.sampled,
+        values=half.values,
+        w1_error=np.zeros(len(values)),
+        rank_error=0.0,
+    )
+
+
 def slice_means(points: Floats, weights: Floats, slices: int) -> Floats:
     """Means of `slices` equal slices of each row's quantile function [units, slices]; NaN for rows without weight.
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from icshift.distribution import PAIRED
-from icshift.runs.format import Site, Window
-from icshift.runs.writer import Recording, StepRows
+from icshift.runs.format import Site, StepRows, Window
+from icshift.runs.writer import Recording
 from icshift.sketch.accumulator import Accumulator
 from icshift.sketch.workspace import Workspace
 from tests.zoo.distributions import draw

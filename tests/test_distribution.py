@@ -5,7 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from icshift.distribution import EXACT, HALF_QUANTILES, PAIRED, QUANTILES, empty, ordered, reduce, summarise
+from icshift.distribution import (
+    EXACT,
+    HALF_QUANTILES,
+    PAIRED,
+    QUANTILES,
+    Half,
+    empty,
+    from_half,
+    ordered,
+    reduce,
+    summarise,
+)
 from tests import laws
 from tests.recorded import distribution, of_zoo, probe
 from tests.zoo.distributions import FINITE, ZOO, draw, scale
@@ -234,3 +245,14 @@ def test_summarise_keeps_equal_weights_only():
     values, _, rank = summarise(*ordered(points, np.array([[1.0, 4.0, 1.0]])), np.float32)
     assert (values.shape, rank) == ((1, QUANTILES), 1 / QUANTILES)
     np.testing.assert_allclose(values.mean(), 0.5, rtol=1e-6)
+
+
+def test_half_as_a_distribution():
+    half = Half(np.array([[-1.0, 0, 0, 3], [2, 2, 2, 2]], np.float32), np.array([40, 40]))
+    whole = from_half(half)
+    assert whole.mean.tolist() == [0.5, 2]
+    assert whole.std.tolist() == [1.5, 0]
+    assert (whole.min.tolist(), whole.max.tolist()) == ([-1, 2], [3, 2])
+    assert whole.zero_share.tolist() == [0.5, 0]
+    assert whole.sampled.tolist() == whole.count.tolist() == [40, 40]
+    assert np.isnan(from_half(empty(2).halves[0]).mean).all()

@@ -77,6 +77,15 @@ def cka_distance(a: Distribution, b: Distribution) -> Floats:
     return np.array([np.sum((_gram(first) - _gram(second)) ** 2) / 2])
 
 
+def cka_bias(rows: int, units: int) -> str:
+    """How large `cka_distance` looks, in words, where nothing is left in common: see there."""
+    unrelated = rows / (rows + units)
+    return (
+        f"Biased: {rows:,} rows that have nothing to do with each other show about {unrelated:.2f} of 1 "
+        f"in {units:,} units (the most here)."
+    )
+
+
 def rows_compared(a: Distribution, b: Distribution) -> Ints:
     """The number of paired rows [units] that are finite in both windows."""
     return np.asarray(np.isfinite(_each(a, b)[0]).sum(1))

@@ -18,7 +18,8 @@ from icshift.gradients.hessian import Spectrum, hessian
 from icshift.gradients.objective import Objective, dot, norm, trainable
 from icshift.gradients.slices import Slice, loss_slice, random_directions
 from icshift.gradients.smoothness import STEPS, Smoothness, smoothness
-from icshift.inputs.data import Batch, Data, forward, length
+from icshift.inputs.batches import Batch, forward, length
+from icshift.inputs.data import Data
 from icshift.inputs.losses import Loss
 from icshift.inputs.targets import separated
 from icshift.model.undisturbed import undisturbed
@@ -169,7 +170,7 @@ class Survey:
         inputs, target = separated(batch)
 
         def closure() -> Tensor:
-            return self._loss.of(_output(self._model, inputs, self._data.source), target)
+            return self._loss.compute(_output(self._model, inputs, self._data.source), target)
 
         return closure
 

@@ -41,7 +41,7 @@ from pathlib import Path
 
 import numpy as np
 
-from icshift.distribution import Ints
+from icshift.distribution import Floats, Ints
 
 FORMAT = 2
 MANIFEST = "run.json"
@@ -60,6 +60,10 @@ STEP_QUANTILES = (0.05, 0.15, 0.50, 0.85, 0.95)
 """Quantiles kept of every step, in columns `QUANTILE_COLUMNS`."""
 
 QUANTILE_COLUMNS = tuple(f"q{round(100 * q):02d}" for q in STEP_QUANTILES)
+
+
+NO_STEP = -1
+"""The number of step rows that belong to a window but to no step of it: they go into no step series."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,25 @@ class Window:
     last_step: int
     closed: bool
     parameter_change: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class StepRows:
+    """What some steps of one site showed, in one phase: arrays [steps, units], and `steps` [steps] their numbers.
+
+    `quantiles` [5, steps, units] are those of `STEP_QUANTILES`. Statistics are of the finite activations; of a unit
+    that has none in a step they are NaN.
+    """
+
+    steps: Ints
+    count: Ints
+    nonfinite: Ints
+    mean: Floats
+    std: Floats
+    min: Floats
+    max: Floats
+    zero_share: Floats
+    quantiles: Floats
 
 
 def kept_units(site: Site) -> Ints:

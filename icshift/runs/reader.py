@@ -1,18 +1,6 @@
 """Reading a run, live or finished; `format.py` says what is in it. It knows no torch.
 
-Each of the `ranks` processes (1 where `run.json` does not say) of a distributed training writes its own
-files, and they are merged here, when read; nothing is exchanged while recording. Files of ranks that
-`run.json` does not count are left over from something else and are ignored. Merged are:
-
-    distributions  of the same phase, site and window, as samples of the same units. Shards of a site
-                   (tensor parallel) are refused where their numbers of units differ; otherwise nothing
-                   tells them from samples.
-    sites          rank 0's, then those that it lacks, by rank (pipeline parallel). What a window holds of
-                   a site that no manifest names is left out: its writer was killed between the two.
-    finished       where every rank says so; a rank without a manifest has not finished.
-    ledger         rank 0's; then, with their `rank`, entries of modules that it lacks, and those neither
-                   observed nor excluded that differ from all before them.
-    step_stride    the largest. The rest of the manifest, overhead included, is rank 0's.
+What several processes of a distributed training wrote is merged here, when read, by the rules of `merging.py`.
 """
 
 from __future__ import annotations
@@ -44,6 +32,7 @@ from icshift.runs.format import (
     kept_units,
     rank_in,
 )
+from icshift.runs.merging import LEDGER_ENTRY, merged_distribution, merged_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,8 +40,6 @@ if TYPE_CHECKING:
 
 _ARRAYS = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "w1_error")
 _HALVES = ("odd", "even")
-_AS_MEANT = ("observed", "excluded")
-_LEDGER_ENTRY = operator.itemgetter("module", "state", "reason")
 
 
 def locate(path: Path) -> Path:
@@ -79,7 +66,7 @@ class Run:
     def __init__(self, path: str | Path) -> None:
         self.path = locate(Path(path))
         manifests = _read_manifests(self.path)
-        self.manifest = _merged_manifest(manifests)
+        self.manifest = merged_manifest(manifests)
         self.ranks: int = self.manifest["ranks"]
         self.sites = [_site(entry) for entry in self.manifest["sites"]]
         self._files: dict[int, list[Path]] = {}
@@ -217,7 +204,7 @@ class Run:
                 for key, part in parts.items():
                     found.setdefault(key, {})[file] = part
             self._loaded[index] = {
-                (phase, site): _merged_distribution(sites[site], parts)
+                (phase, site): merged_distribution(sites[site], parts)
                 for (phase, site), parts in found.items()
                 if site in sites
             }
@@ -253,7 +240,7 @@ def _read_manifest(file: Path) -> dict[str, Any]:
         for entry in manifest["sites"]:
             _site(entry)
         for entry in manifest["ledger"]:
-            _LEDGER_ENTRY(entry)
+            LEDGER_ENTRY(entry)
         for key in ("ranks", "step_stride"):
             operator.index(manifest[key])
     except (KeyError, TypeError, AttributeError) as error:
@@ -268,27 +255,6 @@ def _rename_since_format_1(manifest: dict[str, Any]) -> None:
     measured = manifest.get("measured")
     if isinstance(measured, dict) and manifest["format"] == 1 and SMOOTHNESS_IN_FORMAT_1 in measured:
         measured[SMOOTHNESS] = measured.pop(SMOOTHNESS_IN_FORMAT_1)
-
-
-def _merged_manifest(manifests: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    """One manifest for all ranks, as the format says."""
-    sites: dict[str, Any] = {}
-    ledger: list[dict[str, Any]] = []
-    for rank, manifest in manifests.items():
-        for entry in manifest["sites"]:
-            sites.setdefault(entry["name"], entry)
-        modules, told = {entry["module"] for entry in ledger}, {_LEDGER_ENTRY(entry) for entry in ledger}
-        for entry in manifest["ledger"]:
-            missed = entry["state"] not in _AS_MEANT and _LEDGER_ENTRY(entry) not in told
-            if missed or entry["module"] not in modules:
-                ledger.append({**entry, "rank": rank} if rank else entry)
-    everyone = len(manifests) == manifests[0]["ranks"]
-    return manifests[0] | {
-        "sites": list(sites.values()),
-        "ledger": ledger,
-        "finished": everyone and all(manifest["finished"] for manifest in manifests.values()),
-        "step_stride": max(manifest["step_stride"] for manifest in manifests.values()),
-    }
 
 
 def _site(entry: dict[str, Any]) -> Site:
@@ -338,26 +304,6 @@ def _distributions(table: pa.Table) -> dict[tuple[str, str], Distribution]:
             halves=None if (odd.sampled < 0).all() else (odd, even),
         )
     return result
-
-
-def _merged_distribution(site: Site, parts: dict[Path, Distribution]) -> Distribution:
-    """All files' distributions of a site together. Raises `RunError` where they are not of the same units."""
-    units = {part.units: file for file, part in parts.items()}
-    if set(units) != {len(kept_units(site))}:
-        found = ", ".join(f"{count} in {file}" for count, file in sorted(units.items()))
-        raise RunError(
-            f"site {site.name!r} has {len(kept_units(site))} units by the manifest, {found}: shards of a site "
-            "(tensor parallel) cannot be merged; record each rank to a path of its own, or leave the site out"
-        )
-    return _in_pairs(list(parts.values()))
-
-
-def _in_pairs(parts: list[Distribution]) -> Distribution:
-    """All merged, in pairs of pairs: stated errors add up with every merge that a part goes through."""
-    if len(parts) == 1:
-        return parts[0]
-    middle = len(parts) // 2
-    return _in_pairs(parts[:middle]).merge(_in_pairs(parts[middle:]))
 
 
 def _paired(rows: pa.Table) -> Floats | None:

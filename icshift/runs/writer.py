@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,13 @@ from icshift.runs.format import (
     GRADIENT_SHIFT,
     MANIFEST,
     MANIFEST_NAME,
+    NO_STEP,
     PART_NAME,
     QUANTILE_COLUMNS,
     SMOOTHNESS,
     SMOOTHNESS_IN_FORMAT_1,
     Site,
+    StepRows,
     Window,
     is_run,
     kept_units,
@@ -45,30 +47,12 @@ from icshift.runs.format import (
 STEP_ROWS = 1_000_000
 """Rows (one a step, site and unit) after which only every second step is kept: about 37 MB of Parquet."""
 
-NO_STEP = -1
-"""Number of rows that belong to a window but to no step of it: they are in no step series."""
-
 _BUFFERED_VALUES = 1 << 20
 """Values a site and phase that wait for the next flush: 4 MiB of float32."""
 
 _ASIDE = re.compile(r"\.(.+)\.[0-9]+")
 _FOLDERS = ("windows", "steps", GRADIENT_SHIFT, SMOOTHNESS, SMOOTHNESS_IN_FORMAT_1)
 _FLOATS = ("mean", "std", "min", "max", "zero_share")
-
-
-@dataclass(frozen=True, eq=False)
-class StepRows:
-    """Some steps of one site in one phase: every array is [steps, units], `quantiles` [5, steps, units]."""
-
-    steps: Ints
-    count: Ints
-    nonfinite: Ints
-    mean: Floats
-    std: Floats
-    min: Floats
-    max: Floats
-    zero_share: Floats
-    quantiles: Floats
 
 
 class Recording:

@@ -24,7 +24,7 @@ from icshift.distribution import (
     slice_means,
     summarise,
 )
-from icshift.runs.writer import StepRows
+from icshift.runs.format import StepRows
 from icshift.sketch import moments as exact
 from icshift.sketch.block import Order, measure, sort
 from icshift.sketch.compactor import Sketch

@@ -9,10 +9,12 @@ from scipy import stats
 
 from icshift.analysis.by_example import PROJECTIONS, directions, projected_w2_squared
 from icshift.analysis.by_site import summary
-from icshift.analysis.conditions import evaluate, parse
+from icshift.analysis.checks import evaluate
+from icshift.analysis.conditions import parse
+from icshift.analysis.distances import effective_std
 from icshift.analysis.drift import WHOLE_SITE, drift
 from icshift.analysis.floor import floor
-from icshift.analysis.metrics import METRICS, effective_std, metric
+from icshift.analysis.metrics import METRICS, metric
 from icshift.distribution import PAIRED
 from icshift.errors import SelectionError
 from icshift.runs.reader import Run
@@ -21,7 +23,7 @@ from tests.recorded import distribution, of_zoo, probe, write_run
 from tests.zoo.distributions import BROKEN, FINITE, ZOO, draw, scale
 
 N, UNITS = 200, 5
-PAIRED_METRICS = [name for name, one in METRICS.items() if one.paired]
+PAIRED_METRICS = [name for name, one in METRICS.items() if one.by_example]
 OF_UNITS = [name for name in PAIRED_METRICS if METRICS[name].of == "unit"]
 OF_SITES = [name for name in PAIRED_METRICS if METRICS[name].of == "site"]
 ANIMALS = [(one, FINITE[(place + 3) % len(FINITE)]) for place, one in enumerate(FINITE)]

@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import wasserstein_distance
 
 from icshift.analysis.floor import discoveries
-from icshift.analysis.metrics import METRICS, from_half
+from icshift.analysis.metrics import METRICS
 from icshift.analysis.noise import noise, simes
-from icshift.distribution import HALF_QUANTILES, Half, ordered, slice_means
+from icshift.distribution import HALF_QUANTILES, Half, from_half, ordered, slice_means
 from tests.zoo.distributions import draw
 
 UNITS = 80

@@ -254,7 +254,7 @@ net = torch.load("with/net.pt", weights_only=False)
 net.load_state_dict({name.removeprefix("net."): value for name, value in state.items()})
 net(torch.zeros(1, 6))
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
 
 
 def test_an_epoch_resumed_in_its_middle_ends_at_its_end(pl, tmp_path):

@@ -190,7 +190,7 @@ trainer(RecorderCallback("a", probe=PROBE), kind=Failing).train()
 """
     root = Path(__file__).parents[2]
     ended = subprocess.run(
-        [sys.executable, "-c", code], env={"PYTHONPATH": str(root)}, capture_output=True, check=False
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(root)}, capture_output=True, check=False, timeout=600
     )
     assert ended.stderr.decode().splitlines()[-1] == "ValueError: as planned"
     assert icshift.open("a").finished

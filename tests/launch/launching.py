@@ -6,14 +6,18 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Timer
+from typing import Any
 
 import numpy as np
 
 FOLDER = Path(__file__).parent
 SCRIPTS = FOLDER / "scripts"
-HARNESS = FOLDER / "plain_hooks.py"
+HARNESS = FOLDER.parent / "oracles" / "launch.py"
 
 SECONDS = 240
 """No script takes so long, on whatever machine."""
@@ -144,6 +148,20 @@ def start(*arguments: object, cwd: Path | None = None, program: Path | None = No
     return subprocess.Popen(
         command, cwd=cwd, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
+
+
+@contextmanager
+def limited(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """A block within which a process is killed after `SECONDS`, or at an error: nobody waits for it without end."""
+    timer = Timer(SECONDS, process.kill)
+    timer.start()
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        timer.cancel()
 
 
 def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:

@@ -436,7 +436,7 @@ def test_what_was_saved_and_exported_while_recording_runs_where_there_is_no_icsh
         for strict, name in ((True, "strict"), (False, "non-strict")):
             torch.export.save(torch.export.export(model, (inputs,), strict=strict), tmp_path / f"{name}.pt2")
     command = [sys.executable, "-c", WITHOUT_ICSHIFT, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
 
 
@@ -474,7 +474,7 @@ print("trained", model[2].calls)
 def test_where_warnings_are_errors_none_ends_the_training(tmp_path: Path) -> None:
     """A site, the probe and the mask fail, one after the other; each tells of it on stderr."""
     command = [sys.executable, "-W", "error", "-c", WARNINGS_ARE_ERRORS, str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("trained")
     assert [line.split(":")[0] for line in done.stderr.splitlines()] == [

@@ -518,6 +518,7 @@ STRIDE = 97
 PACKAGE = str(Path(icshift.__file__).parent)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_at_any_line_of_ours(tmp_path):
     """In the middle of a step: the script catches it and goes on."""
     learn(model := Network(), sgd(model))

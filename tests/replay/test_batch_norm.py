@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from icshift.errors import ModelError
-from icshift.inputs.data import Reading, of
+from icshift.inputs.data import Reading, as_data
 from icshift.replay.batch_norm import Watch, adapt_batch_norm, precise_statistics, running_statistics, using
 from tests.zoo.digits import TRAINING, accuracy, digits, network, trained
 
@@ -92,8 +92,8 @@ def test_inputs_come_in_every_form(kind):
         "mapping": {"input": images()},
         "dataset": pairs,
         "loader": DataLoader(pairs, batch_size=256),
-        "data": of(images(), model, Reading()),
-        "batches": of(images(), model, Reading()).batches,
+        "data": as_data(images(), model, Reading()),
+        "batches": as_data(images(), model, Reading()).batches,
     }[kind]
     expected = model.fc1(images()).detach().double().mean(0)
     np.testing.assert_allclose(precise_statistics(model, given)["norm1"].mean, expected, rtol=1e-4, atol=1e-5)

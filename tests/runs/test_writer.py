@@ -9,9 +9,9 @@ import pytest
 
 from icshift.errors import RunError
 from icshift.runs import writer as module
-from icshift.runs.format import MANIFEST, QUANTILE_COLUMNS, Window
+from icshift.runs.format import MANIFEST, QUANTILE_COLUMNS, StepRows, Window
 from icshift.runs.reader import Run
-from icshift.runs.writer import Recording, StepRows, refuse_existing
+from icshift.runs.writer import Recording, refuse_existing
 from tests import laws
 from tests.recorded import of_zoo, site, step_rows, write_run
 from tests.zoo.distributions import ZOO, draw
