@@ -201,12 +201,12 @@ def _as_backward(objective: Objective, parameters: Sequence[nn.Parameter]) -> li
     """Gradients as `backward` leaves them: None where the loss does not depend on a parameter, so no step decays it."""
     reached = set[nn.Parameter]()
 
-    def of(loss: Tensor) -> list[Tensor]:
+    def with_zeros(loss: Tensor) -> list[Tensor]:
         gradients = gradients_or_none(loss, parameters)
         reached.update(p for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None)
         return [p.new_zeros(p.shape) if g is None else g for p, g in zip(parameters, gradients, strict=True)]
 
-    return [g if p in reached else None for p, g in zip(parameters, objective.mean(of), strict=True)]
+    return [g if p in reached else None for p, g in zip(parameters, objective.mean(with_zeros), strict=True)]
 
 
 @contextmanager

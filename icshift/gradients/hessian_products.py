@@ -25,11 +25,11 @@ def products(
     Raises `MeasurementError` where a product is not finite, and for operations without a second derivative.
     """
 
-    def of(loss: Tensor) -> list[Tensor]:
+    def loss_and_images(loss: Tensor) -> list[Tensor]:
         return [loss.detach().double(), *_second_derivatives(loss, parameters, directions)]
 
     with _twice_differentiable(objective.model):
-        loss, *images = objective.mean(of)
+        loss, *images = objective.mean(loss_and_images)
     for tensor in (loss, *images):
         if not tensor.isfinite().all():
             value = float(tensor[~tensor.isfinite()][0])

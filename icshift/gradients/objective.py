@@ -88,20 +88,20 @@ class Objective:
                 "examples and draws at every call; take the batch outside of it and bind it: lambda x=x, y=y: ..."
             )
 
-    def mean(self, of: Callable[[Tensor], Sequence[Tensor]]) -> list[Tensor]:
-        """The weighted mean, over closures, of the tensors that `of` computes from a loss whose graph is built.
+    def mean(self, compute: Callable[[Tensor], Sequence[Tensor]]) -> list[Tensor]:
+        """The weighted mean, over closures, of the tensors that `compute` makes of a loss whose graph is built.
 
-        `of` is called once a closure, and returns equally many tensors of equal shapes every time.
+        `compute` is called once a closure, and returns equally many tensors of equal shapes every time.
         """
         with torch.enable_grad():
-            return self._sum(of, needs_gradients=True)
+            return self._sum(compute, needs_gradients=True)
 
-    def _sum(self, of: Callable[[Tensor], Sequence[Tensor]], *, needs_gradients: bool) -> list[Tensor]:
+    def _sum(self, compute: Callable[[Tensor], Sequence[Tensor]], *, needs_gradients: bool) -> list[Tensor]:
         total: list[Tensor] = []
         with self._state.restored():
             for closure, weight in zip(self._closures, self._weights, strict=True):
                 with torch.set_grad_enabled(needs_gradients), _grads_aside(self.model):
-                    terms = of(_checked(closure(), needs_gradients=needs_gradients))
+                    terms = compute(_checked(closure(), needs_gradients=needs_gradients))
                 terms = [weight * term.detach() for term in terms]
                 total = [a + b for a, b in zip(total, terms, strict=True)] if total else terms
         return total

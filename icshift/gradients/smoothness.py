@@ -33,16 +33,21 @@ class Smoothness:
     `predictiveness_max`: of ‖∇L(θ − step·rate·g) − g‖; θ itself is in neither. `beta_rate`: the largest
     ‖∇L(θ − step·rate·g) − g‖ / ‖step·rate·g‖, times the rate: the effective smoothness without a unit, which can
     be compared between learning rates; gradient descent on a quadratic is stable below 2. `beta_step`: the
-    multiple that attained it. It has a floor of rounding, largest at the shortest step: a few units in the last place
-    of the parameters, over ‖step·rate·g‖.
+    multiple that attained it. `beta_rate` has a floor of rounding, largest at the shortest step: a few units in the
+    last place of the parameters, over ‖step·rate·g‖.
 
     A point that is not finite counts: infinity makes a range's end infinite, NaN makes both ends and
     `beta_rate` NaN, and `beta_step` is then the first multiple where that happened. Where the gradient is zero
     or not finite, `beta_rate` and `beta_step` are NaN.
 
-    >>> bowl = Smoothness(0.1, 2.0, 4.0, 0.0, 1.28, 0.8, 6.4, 0.4, 0.5, points=())
-    >>> bowl.loss_max - bowl.loss_min
-    1.28
+    >>> at_half_rate = Point(step=0.5, loss=1.28, distance=0.8)
+    >>> bowl = Smoothness(
+    ...     rate=0.1, loss=2.0, gradient_norm=4.0, loss_min=1.28, loss_max=1.28, predictiveness_min=0.8,
+    ...     predictiveness_max=0.8, beta_rate=0.4, beta_step=0.5, points=(at_half_rate,),
+    ... )
+    >>> point = bowl.points[0]
+    >>> round(point.distance / (point.step * bowl.gradient_norm), 9)  # This is beta_rate.
+    0.4
     >>> bowl.beta_rate < 2  # Gradient descent would be stable here.
     True
     """

@@ -28,7 +28,8 @@ Files that begin with a dot are being written and are ignored.
 History. The number rises where a reader of the version before would read something wrong, or miss it without a word.
 
     1  Folder and key in `measured` of the smoothness along the gradient are called `landscape`.
-    2  They are called `smoothness`: a reader of format 1 would say that none was measured.
+    2  They are called `smoothness`: a reader of format 1 would say that none was measured. (Since then, too, runs of
+       `icshift analyze` call the phase `probe-batch` that was `probe-train`, which a reader takes as it is.)
 
 All these formats are read.
 """

@@ -168,7 +168,7 @@ def test_a_forward_made_before_can_go_backward_after() -> None:
     assert all(torch.equal(p.grad, q.grad) for p, q in zip(model.parameters(), twin.parameters(), strict=True))
 
 
-def test_moving_exchanges_values_and_brings_them_back() -> None:
+def test_with_parameters_exchanges_values_and_brings_them_back() -> None:
     model = network()
     parameters = list(model.parameters())
     before = [(p.data_ptr(), p.detach().clone()) for p in parameters]
@@ -299,7 +299,7 @@ def test_a_closure_that_is_not_the_same_function_is_told_of() -> None:
         smoothness(drawing, 0.1)
 
 
-def test_autocast_is_that_of_the_moment_and_keeps_no_copies_of_parameters() -> None:
+def test_autocast_is_that_of_the_snapshot_and_keeps_no_copies_of_parameters() -> None:
     model = nn.Linear(4, 4)
     parameters = list(model.parameters())
     elsewhere = [p.detach() + 1 for p in parameters]

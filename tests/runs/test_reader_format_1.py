@@ -11,7 +11,7 @@ from icshift.runs.format import FORMAT, SMOOTHNESS, SMOOTHNESS_IN_FORMAT_1
 from icshift.runs.reader import Run
 from icshift.runs.writer import Recording
 
-WRITTEN = Path(__file__).parent / "written_by_0_1"
+WRITTEN = Path(__file__).parent / "written_by_0_1" / "run"
 
 
 def test_smoothness_is_read_from_the_folder_that_it_had():
