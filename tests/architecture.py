@@ -30,7 +30,7 @@ ALLOWED = {
     "api": {"runs", "analysis"},
     "demo": {"errors", "record"},
     "selfcheck": {
-        *("errors", "distribution", "model", "sketch", "gradients", "record", "replay", "analysis"),
+        *("errors", "_version", "distribution", "model", "sketch", "gradients", "record", "replay", "analysis"),
         *("api", "demo"),
     },
     "cli": {
