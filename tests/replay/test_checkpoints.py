@@ -20,7 +20,7 @@ from icshift.inputs.specs import build_model
 from icshift.replay.batch_norm import precise_statistics, using
 from icshift.runs.reader import Run
 from tests.launch.launching import limited
-from tests.oracles.analyze import assert_scipys, raw
+from tests.oracles.scipys import assert_scipys, raw
 from tests.replay import network
 from tests.replay.conftest import SPEC
 
