@@ -32,14 +32,14 @@ def path(
     longer.
     """
     from icshift.analysis.metrics import metric as metric_named
-    from icshift.analysis.trajectory import path as paths_of
+    from icshift.analysis.trajectory import trajectory
     from icshift.cli.output import print_text, screen
     from icshift.reports.tabular import to_json
     from icshift.reports.trajectory import path_table
     from icshift.runs.reader import Run
 
     opened = Run(run)
-    table = paths_of(opened, metric_name=metric, phase=phase, sites=site).head(top)
+    table = trajectory(opened, metric_name=metric, phase=phase, sites=site).head(top)
     if json:
         print_text(to_json({"run": str(run), "metric": metric, "sites": table.to_dict(orient="records")}))
         return
@@ -66,7 +66,7 @@ def _notes(table: pd.DataFrame, metric: Metric) -> list[str]:
         f"path: sum of {metric.name} from window to window, {over}. displaced: the same from the first window to the "
         "last. straight: displaced / path."
     ]
-    if table["paired"].all():
+    if table["noiseless"].all():
         notes.append(f"Paired: the same inputs in every window, n = {first['n']:,} a unit: no sampling noise in it.")
         notes += drawn_anew(first["phase"])
     else:
@@ -94,7 +94,7 @@ def _notes(table: pd.DataFrame, metric: Metric) -> list[str]:
 
 
 def _next_step(run: Run, table: pd.DataFrame) -> str:
-    if not table["paired"].all() and "probe" in run.phases:
+    if not table["noiseless"].all() and "probe" in run.phases:
         return f"Next: icshift path {run.path} --phase probe   (without sampling noise)"
     phase = table["phase"].iloc[0]
     return f"Next: icshift report {run.path} --phase {phase} --reference first"

@@ -134,7 +134,7 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
     notes = [f"drift: {metric.name}, {over}. {metric.meaning}."]
     if metric.by_example:
         notes += _of_rows(table, metric)
-    elif first["paired"]:
+    elif first["noiseless"]:
         notes.append(
             f"Paired: the same inputs in every window, {first['n']:,} values a unit, so there is no sampling noise."
         )

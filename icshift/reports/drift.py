@@ -25,25 +25,25 @@ def report_table(summary: pd.DataFrame, *, wide: bool) -> Table:
 
     Probes have no sampling noise: they have these two where others have floor, ratio and share moved.
     """
-    paired = bool(summary["paired"].dropna().all())
+    noiseless = bool(summary["noiseless"].dropna().all())
     spread = ["p90", "max"] if summary["max"].notna().any() else []  # One number a site has none.
-    noise = [] if paired else ["floor", "×floor"]
+    noise = [] if noiseless else ["floor", "×floor"]
     table = _table()
     table.add_column("site", overflow="fold", min_width=6)
-    for name in [*(["units"] * wide), "drift", *noise, *(spread if wide or paired else [])]:
+    for name in [*(["units"] * wide), "drift", *noise, *(spread if wide or noiseless else [])]:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("trend", no_wrap=True, min_width=_TREND)
-    for name in ["loc scl shp", *([] if paired else ["moved"])]:
+    for name in ["loc scl shp", *([] if noiseless else ["moved"])]:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("health", no_wrap=True)
     for row in _rows(summary):
         cells: list[str | Text] = [site_label(row), *([str(row["units"])] if wide else [])]
         if isinstance(row.get("trend"), list):
             cells.append(number(row["median"]))
-            cells += [] if paired else [number(row["floor"]), _ratio(row)]
-            cells += [number(row[name]) for name in spread] if wide or paired else []
+            cells += [] if noiseless else [number(row["floor"]), _ratio(row)]
+            cells += [number(row[name]) for name in spread] if wide or noiseless else []
             cells += [sparkline(row["trend"], _TREND), _split(row)]
-            cells += [] if paired else [_moved(row)]
+            cells += [] if noiseless else [_moved(row)]
         else:
             cells += ["–"] * (len(table.columns) - len(cells) - 1)
         table.add_row(*cells, _health(row))
@@ -56,12 +56,12 @@ def comparison_table(names: tuple[str, ...], summaries: list[pd.DataFrame]) -> T
     Probes have no sampling noise: they show the 90th percentile where others show floor and share moved.
     """
     by_site = [{row["site"]: row for row in _rows(summary)} for summary in summaries]
-    paired = all(row["paired"] for rows in by_site for row in rows.values())
+    noiseless = all(row["noiseless"] for rows in by_site for row in rows.values())
     table = _table()
     table.add_column("site", no_wrap=True)
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
-        for column in ("p90",) if paired else ("floor", "moved"):
+        for column in ("p90",) if noiseless else ("floor", "moved"):
             table.add_column(column, justify="right", no_wrap=True)
         table.add_column("trend", no_wrap=True)
     longest = max(by_site, key=len)
@@ -70,9 +70,9 @@ def comparison_table(names: tuple[str, ...], summaries: list[pd.DataFrame]) -> T
         for rows in by_site:
             row = rows.get(site)
             if row is None:
-                cells += [""] * (3 if paired else 4)
+                cells += [""] * (3 if noiseless else 4)
                 continue
-            middle = [number(row["p90"])] if paired else [number(row["floor"]), _moved(row)]
+            middle = [number(row["p90"])] if noiseless else [number(row["floor"]), _moved(row)]
             cells += [number(row["median"]), *middle, sparkline(row["trend"], _TREND)]
         table.add_row(next(site_label(rows[site]) for rows in by_site if site in rows), *cells)
     return table
