@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import icshift
+from icshift.analysis.trajectory import trajectory
 from icshift.errors import SelectionError
 from icshift.runs.format import Window
 from icshift.runs.reader import Run
