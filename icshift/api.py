@@ -72,9 +72,9 @@ class Run(StoredRun):
         self, metric: str = "w1_sd", *, phase: str | None = None, sites: str | Iterable[str] | None = None
     ) -> pd.DataFrame:
         """Returns a row a site, as `icshift path` shows it; see `icshift.analysis.trajectory.trajectory`."""
-        from icshift.analysis.trajectory import path
+        from icshift.analysis.trajectory import trajectory
 
-        return path(self, metric_name=metric, phase=phase, sites=_globs(sites))
+        return trajectory(self, metric_name=metric, phase=phase, sites=_globs(sites))
 
 
 def open(path: str | Path) -> Run:

@@ -1,9 +1,9 @@
-"""Measures of the same activations in two windows: what became of each, and of how they lie to one another.
+"""Measures that compare the same examples in two windows: how far each moved, and how they lie to one another.
 
-All of them compare the paired rows of a probe (`Distribution.examples`), row by row, and are exact on these rows: there
+All of them compare the examples of a probe (`Distribution.examples`), row by row, and are exact on these rows: there
 is no sketch and no sampling noise between the windows. What they say of more examples than the rows is an estimate from
 n of them. A row of which a unit is not finite in either window is left out for that unit and, in measures of a whole
-site, altogether. Where there are no paired rows, or not equally many (another probe), the result is NaN.
+site, altogether. Where there are no examples, or not equally many (another probe), the result is NaN.
 
 Measures of a whole site give one number [1]. They answer another question than drift: a network may drift less from
 window to window and yet change more in how examples lie to one another (linear CKA), or the other way round.
@@ -27,21 +27,21 @@ _ROUNDING = 1e-12
 
 
 def displacement(a: Distribution, b: Distribution) -> Floats:
-    """Mean |b_i - a_i| over paired rows [units]; at least the Wasserstein-1 distance of the same rows."""
+    """Mean |b_i - a_i| over examples [units]; at least the Wasserstein-1 distance of the same rows."""
     first, second = _each(a, b)
     return _mean(np.abs(second - first))
 
 
 def marginal_share(a: Distribution, b: Distribution) -> Floats:
-    """Wasserstein-1 of the paired rows over their `displacement` [units], 0 to 1.
+    """Wasserstein-1 of the examples over their `displacement` [units], 0 to 1.
 
     Near 1 the distribution as a whole moved; near 0 examples swapped places and the distribution stayed, which no
     measure of one unit's distribution can see. NaN where no row moved: a share of nothing.
     """
     first, second = _each(a, b)
     # What is left out is left out of both, and is sorted to the end of both.
-    moved, w1 = displacement(a, b), _mean(np.abs(np.sort(second, axis=1) - np.sort(first, axis=1)))
-    return np.where(moved > 0, np.minimum(w1 / np.where(moved > 0, moved, 1.0), 1.0), np.nan)
+    distance, w1 = displacement(a, b), _mean(np.abs(np.sort(second, axis=1) - np.sort(first, axis=1)))
+    return np.where(distance > 0, np.minimum(w1 / np.where(distance > 0, distance, 1.0), 1.0), np.nan)
 
 
 def sliced_w2(a: Distribution, b: Distribution) -> Floats:
@@ -65,7 +65,7 @@ def sliced_w2_error(a: Distribution, b: Distribution) -> Floats:
 
 
 def cka_distance(a: Distribution, b: Distribution) -> Floats:
-    """1 - linear CKA of the paired rows [1] (Kornblith et al. 2019), columns centred; NaN if either has no spread.
+    """1 - linear CKA of the examples [1] (Kornblith et al. 2019), columns centred; NaN if either has no spread.
 
     0 where the rows lie to one another as before, whatever rotation and whatever one scale for all units came over
     them: it sees no drift that moves all examples alike. It is biased: of n rows of d units that have nothing to do
@@ -87,22 +87,22 @@ def cka_bias(rows: int, units: int) -> str:
 
 
 def rows_compared(a: Distribution, b: Distribution) -> Ints:
-    """The number of paired rows [units] that are finite in both windows."""
+    """Returns the number of examples [units] that are finite in both windows."""
     return np.asarray(np.isfinite(_each(a, b)[0]).sum(1))
 
 
 def complete_rows(a: Distribution, b: Distribution) -> Ints:
-    """The number of paired rows [1] of which every unit is finite in both windows."""
+    """Returns the number of examples [1] of which every unit is finite in both windows."""
     return np.array([len(_complete(a, b)[0])])
 
 
 def have_same_examples(a: Distribution, b: Distribution) -> bool:
-    """Whether there are rows of both that belong together."""
+    """Returns whether both have examples, and equally many."""
     return a.examples is not None and b.examples is not None and a.examples.shape == b.examples.shape
 
 
 def _each(a: Distribution, b: Distribution) -> tuple[Floats, Floats]:
-    """Paired rows [units, rows] of both; NaN in both where either is not finite."""
+    """Returns the examples [units, rows] of both; NaN in both where either is not finite."""
     if not have_same_examples(a, b):
         return (np.empty((a.units, 0)),) * 2
     assert a.examples is not None
@@ -112,7 +112,7 @@ def _each(a: Distribution, b: Distribution) -> tuple[Floats, Floats]:
 
 
 def _complete(a: Distribution, b: Distribution) -> tuple[Floats, Floats]:
-    """Paired rows [rows, units] of both that are finite throughout."""
+    """Returns the examples [rows, units] of both that are finite throughout."""
     first, second = _each(a, b)
     known = np.isfinite(first).all(0)
     return first.T[known], second.T[known]

@@ -36,16 +36,16 @@ def summary(
     phase: str | None = None,
     sites: Iterable[str] | None = None,
 ) -> pd.DataFrame:
-    """A row a site in model order, about the last window that has the reference.
+    """Returns a row a site in model order, about the last window that has the reference.
 
     `median`, `p90`, `max`, `floor`, `error` and `ratio` (of median and floor) are over the units that are not
     near-constant (a mean would follow the few wildest); in absolute value, in the metric's unit. `moved` is the share
     of units beyond noise (NaN where none is known). `location`, `scale` and `shape` are the medians of the three
     shares of w2 squared. `trend` is the median of every window. `affine_moments` says that the site's moments are set
     by its own weight and bias. `mean`, `std`, `zero_share` and quantiles are medians over units of the last window.
-    A metric of the whole site has its value as `median`, no `p90` and no `max`; one of paired rows says how many `rows`
-    it compared. Sites with nothing to compare have these, counts and health alone. Raises `SelectionError` for what is
-    not there, as paired rows.
+    A metric of the whole site has its value as `median`, no `p90` and no `max`; one by example says how many `rows`
+    it compared. Sites with nothing to compare have these, counts and health alone. `noiseless`
+    says that both windows are of a probe. Raises `SelectionError` for what is not there, as the examples of a probe.
     """
     one = metric(metric_name)
     phase = default_phase(run) if phase is None else run.phase(phase)
@@ -95,7 +95,7 @@ def _of_drift(one: Metric, comparisons: list[Comparison], nulls: dict[int, Float
         "floor": level,
         "error": over_units.median(error),
         "ratio": median / level if level > 0 else np.nan,
-        "paired": last.before.halves is None and last.after.halves is None,
+        "noiseless": last.before.halves is None and last.after.halves is None,
         **({"rows": int(np.median(one.n(last.before, last.after)))} if one.by_example else {}),
         "moved": moved_share(last, nulls),
         **_split(last, ~near_constant(last.before, last.after)),

@@ -44,7 +44,7 @@ _SKIPPED = {"dead": "no ReLU reads it", "saturated": "no sigmoid or tanh reads i
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a condition is about, at one site in one window.
+    """What a condition asks for, as it was measured at one site in one window.
 
     `value` is in the metric's unit or a number of units; `level` is the same as the limit has it: a share, a multiple
     of the `floor`. NaN is what is not known or does not exist. `n` are the activations a unit that it rests on. `gap`
@@ -78,7 +78,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Scope:
-    """What the conditions are checked on; `last` is the last window that has the reference."""
+    """What conditions are checked on. `last` is the last window that has the reference, None where there is none."""
 
     run: Run
     phase: str
@@ -95,9 +95,10 @@ def evaluate(
     phase: str | None = None,
     all_windows: bool = False,
 ) -> list[Verdict]:
-    """A verdict a condition and site, in their order; drift in every compared window with `all_windows`.
+    """Returns a verdict a condition and site, in their order.
 
-    Of several windows the worst decides. Raises `SelectionError` for what is not there or can be checked nowhere.
+    Drift is checked in the last window that has the reference or, with `all_windows`, in all that have it; of several
+    windows the worst decides. Raises `SelectionError` for what is not there or can be checked nowhere.
     """
     phase = default_phase(run) if phase is None else run.phase(phase)
     compared = dict(by_site(run, reference=reference, phase=phase))
@@ -132,8 +133,8 @@ def _verdict(condition: Condition, site: Site, scope: _Scope) -> Verdict:
     if not recorded:
         return Verdict(condition, site.name, "skipped", None, f"nothing recorded in phase {scope.phase}")
     if condition.quantity in HEALTH:
-        found = [_trouble(condition, site, window, one) for window, one in recorded]
-        measured = [one for one in found if one is not None]
+        troubles = [_trouble(condition, site, window, distribution) for window, distribution in recorded]
+        measured = [trouble for trouble in troubles if trouble is not None]
         if not measured:
             return Verdict(condition, site.name, "skipped", None, _SKIPPED[condition.quantity])
         return _judged(condition, site, measured)
@@ -141,10 +142,10 @@ def _verdict(condition: Condition, site: Site, scope: _Scope) -> Verdict:
 
 
 def _judged(condition: Condition, site: Site, measured: list[Measurement]) -> Verdict:
-    """The verdict on the worst of several windows: of those that fail, or else of those with a gap, or else of all."""
+    """Returns the verdict on the worst window: of those that fail, else of those with a gap, else of all."""
     fails = COMPARISONS[condition.comparison]
-    failed = [one for one in measured if fails(one.level, condition.limit)]
-    gaps = [one for one in measured if one.gap]
+    failed = [measurement for measurement in measured if fails(measurement.level, condition.limit)]
+    gaps = [measurement for measurement in measured if measurement.gap]
     if gaps and not failed:
         return Verdict(condition, site.name, "unmeasured", gaps[0], f"{gaps[0].gap} in window {gaps[0].window}")
     worst = most_extreme(condition, failed or measured)
@@ -152,22 +153,22 @@ def _judged(condition: Condition, site: Site, measured: list[Measurement]) -> Ve
 
 
 def most_extreme(condition: Condition, measured: Sequence[Measurement]) -> Measurement:
-    """The measurement that is furthest to the side on which the condition is met; the first of several."""
+    """Returns the measurement furthest to the side on which the condition is met; of several, the first."""
     pick = max if condition.comparison.startswith(">") else min
-    return pick(measured, key=lambda one: one.level)
+    return pick(measured, key=lambda measurement: measurement.level)
 
 
 def _drifts(condition: Condition, site: Site, scope: _Scope) -> list[Measurement]:
-    """One a window to be checked; a gap where the site lacks the last one."""
+    """Returns a measurement a window to be checked; one with a gap where the site lacks the last window."""
     assert scope.last is not None
     comparisons = scope.compared.get(site, [])
-    current = [one for one in comparisons if one.window == scope.last]
+    current = [comparison for comparison in comparisons if comparison.window == scope.last]
     chosen = comparisons if scope.all_windows else current
     if condition.quantity == "moved":
         nulls = site_nulls(scope.run, site, scope.phase)
-        measured = [_moved(condition, one, nulls) for one in chosen]
+        measured = [_moved(condition, comparison, nulls) for comparison in chosen]
     else:
-        measured = [_drift(condition, one) for one in chosen]
+        measured = [_drift(condition, comparison) for comparison in chosen]
     if not current:
         measured.append(Measurement(scope.last.name, "", gap="nothing to compare"))
     return measured
@@ -176,19 +177,19 @@ def _drifts(condition: Condition, site: Site, scope: _Scope) -> list[Measurement
 def _drift(condition: Condition, comparison: Comparison) -> Measurement:
     if condition.scale == "x floor":
         _refuse_noiseless(condition, comparison)
-    one, probability = METRICS[condition.quantity], OVER_UNITS[condition.over]
+    metric, probability = METRICS[condition.quantity], OVER_UNITS[condition.over]
     before, after = comparison.before, comparison.after
-    values = np.abs(one.function(before, after))
-    steady = ~one.near_constant(before, after)
+    values = np.abs(metric.function(before, after))
+    steady = ~metric.near_constant(before, after)
     value = quantile(values[steady], probability)
-    noise = math.nan if _noiseless(comparison) else quantile(floor(one, before, after)[steady], probability)
+    noise = math.nan if _noiseless(comparison) else quantile(floor(metric, before, after)[steady], probability)
     level = _multiple(value, noise) if condition.scale == "x floor" else value
-    gap = (_incomparable if one.by_example else _undefined)(~np.isfinite(values))
+    gap = (_incomparable if metric.by_example else _undefined)(~np.isfinite(values))
     if not gap and math.isnan(value):
         gap = f"all {after.units} units are near-constant"
     elif not gap and math.isnan(level):
         gap = "no floor: it takes two steps with forwards in a window"
-    n = int(np.median(one.n(before, after)))
+    n = int(np.median(metric.n(before, after)))
     return Measurement(comparison.window.name, comparison.reference, value, level, noise, n, after.units, gap)
 
 
@@ -205,9 +206,9 @@ def _moved(condition: Condition, comparison: Comparison, nulls: Mapping[int, Flo
 
 
 def _trouble(condition: Condition, site: Site, window: Window, distribution: Distribution) -> Measurement | None:
-    """Units in trouble in one window; None where it cannot be known which activation function follows."""
-    found = health(site, distribution)
-    count = getattr(found, HEALTH[condition.quantity])
+    """Returns the units in trouble in one window; None where it is not known which activation function follows."""
+    counts = health(site, distribution)
+    count = getattr(counts, HEALTH[condition.quantity])
     if count is None:
         return None
     # A unit that never was finite is not seen to be dead, saturated or constant.
@@ -217,9 +218,9 @@ def _trouble(condition: Condition, site: Site, window: Window, distribution: Dis
         window.name,
         "",
         count,
-        _of_units(condition, count, found.units),
+        _of_units(condition, count, counts.units),
         n=int(np.median(distribution.count + distribution.nonfinite)),
-        units=found.units,
+        units=counts.units,
         gap=_undefined(unseen),
     )
 

@@ -35,7 +35,7 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 }
 
 OVER_UNITS = {"median": 0.5, "p90": 0.9, "max": 1.0}
-"""What is made of the units' drift: a quantile."""
+"""Statistics over the units of a site, and the quantile that each is."""
 
 HEALTH = {
     "dead": "dead",
@@ -58,7 +58,7 @@ _LIMIT = re.compile(r"(?P<number>-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?P<s
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition that was understood. `over` is empty for quantities that count units; 20% is a `limit` of 0.2."""
+    """A condition, read from its text. `over` is empty for quantities that count units; 20% is a `limit` of 0.2."""
 
     site: str | None
     quantity: str
@@ -83,26 +83,26 @@ class Condition:
 
 
 def parse(text: str) -> Condition:
-    """Read a condition. Raises `SelectionError` that says what was expected."""
-    found = _FORM.fullmatch(text.strip())
-    if found is None:
+    """Returns the condition that a text says. Raises `SelectionError`, which says what was expected."""
+    parts = _FORM.fullmatch(text.strip())
+    if parts is None:
         raise SelectionError(
             f"cannot read the condition {text!r}; expected [SITE] QUANTITY > LIMIT in quotes, "
             "as 'fc* w1_sd > 0.5', 'w1_sd > 3x floor' or 'dead > 20%'"
         )
-    if found["comparison"] not in COMPARISONS:
-        raise SelectionError(f"no comparison {found['comparison']!r} in {text!r}; known: {', '.join(COMPARISONS)}")
-    quantity, over = _quantity(found["quantity"])
-    number, scale = _limit(found["limit"].strip(), text)
+    if parts["comparison"] not in COMPARISONS:
+        raise SelectionError(f"no comparison {parts['comparison']!r} in {text!r}; known: {', '.join(COMPARISONS)}")
+    quantity, over = _quantity(parts["quantity"])
+    number, scale = _limit(parts["limit"].strip(), text)
     _refuse_misfit(quantity, number, scale)
     limit = number / 100 if scale == "%" else number
-    return Condition(found["site"], quantity, over, found["comparison"], limit, scale)
+    return Condition(parts["site"], quantity, over, parts["comparison"], limit, scale)
 
 
 def _quantity(text: str) -> tuple[str, str]:
-    """Name, and what is made of the units: empty where they are counted."""
-    found = _STATISTIC.fullmatch(text)
-    over, name = (found["over"], found["metric"]) if found else ("", text)
+    """Returns the name, and the statistic over units: empty where they are counted."""
+    statistic = _STATISTIC.fullmatch(text)
+    over, name = (statistic["over"], statistic["metric"]) if statistic else ("", text)
     if over and over not in OVER_UNITS:
         raise unknown("statistic", over, OVER_UNITS)
     if name not in (*COUNTED, *METRICS):
@@ -115,17 +115,17 @@ def _quantity(text: str) -> tuple[str, str]:
 
 
 def _limit(text: str, condition: str) -> tuple[float, Scale]:
-    found = _LIMIT.fullmatch(text)
-    if found is None or not math.isfinite(float(found["number"])):
+    matched = _LIMIT.fullmatch(text)
+    if matched is None or not math.isfinite(float(matched["number"])):
         raise SelectionError(
             f"no limit {text!r} in {condition!r}; expected a number, a percentage as 20% or a multiple as 3x floor"
         )
-    scale: Scale = "" if not found["scale"] else "%" if found["scale"] == "%" else "x floor"
-    return float(found["number"]), scale
+    scale: Scale = "" if not matched["scale"] else "%" if matched["scale"] == "%" else "x floor"
+    return float(matched["number"]), scale
 
 
 def _refuse_misfit(quantity: str, number: float, scale: Scale) -> None:
-    """Raise `SelectionError` for a limit that the quantity cannot have, or that could never be exceeded."""
+    """Raises `SelectionError` for a limit that the quantity cannot have, or that could never be exceeded."""
     counted = quantity in COUNTED
     unit = "" if counted else metric(quantity).unit
     if number < 0:

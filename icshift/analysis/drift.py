@@ -50,7 +50,7 @@ def drift(
     phase: str | None = None,
     sites: Iterable[str] | None = None,
 ) -> pd.DataFrame:
-    """A row a unit, window and metric, in columns `COLUMNS` and what follows them.
+    """Returns a row a unit, window and metric, in columns `COLUMNS` and what follows them.
 
     `value` is in the metric's unit, `n` the sampled activations of the window (the smaller of both), `floor` the
     value that sampling noise alone would show, `ratio` value / floor, `error` the bound on what sketching may
@@ -58,9 +58,9 @@ def drift(
     `reference` is "previous", "first", a window's name or number, "phase:NAME" (same window, other phase)
     or "run:PATH" (same window and phase, other run). Raises `SelectionError` for what is not there.
 
-    Metrics of a whole site have one row, with `unit` -1 (`moved`: whether any unit did). For those of paired rows `n`
-    is the rows compared, in both windows the same places of a probe; a phase that has none gives NaN. What `run:PATH`
-    names is taken to have been recorded with the same probe.
+    Metrics of a whole site have one row, with `unit` -1 (`moved`: whether any unit did). For those by example `n`
+    is the number of examples compared; a phase that has none gives NaN. What `run:PATH` names is taken to have been
+    recorded with the same probe.
     """
     chosen = [metric(name) for name in metrics]
     frames = []
@@ -77,32 +77,36 @@ def drift(
 def by_site(
     run: Run, *, reference: str | int = "previous", phase: str | None = None, sites: Iterable[str] | None = None
 ) -> Iterator[tuple[Site, list[Comparison]]]:
-    """Every chosen site with its comparisons in order of windows; sites with nothing to compare are left out."""
+    """Yields every chosen site with its comparisons in order of windows; sites with nothing to compare are left out."""
     phase = default_phase(run) if phase is None else run.phase(phase)
     refer = _referrer(run, reference, phase)
     for site in choose_sites(run, sites):
-        found = []
+        comparisons = []
         for window in run.window_list:
             after = run.distribution(phase, site.name, window.index)
             if after is None:
                 continue
             label, before = refer(site, window)
             if before is not None and before.units == after.units:
-                found.append(Comparison(site, phase, window, label, before, after))
-        if found:
-            yield site, found
+                comparisons.append(Comparison(site, phase, window, label, before, after))
+        if comparisons:
+            yield site, comparisons
 
 
 def site_nulls(run: Run, site: Site, phase: str) -> dict[int, Floats]:
-    """What noise looks like in every window of a site, for `movement`."""
+    """Returns the null of every window of a site by its number, for `movement`: see `floor.standardised_null`."""
     recorded = {window.index: run.distribution(phase, site.name, window.index) for window in run.window_list}
-    return {index: standardised_null(METRICS[DEFAULT], one) for index, one in recorded.items() if one is not None}
+    return {
+        index: standardised_null(METRICS[DEFAULT], distribution)
+        for index, distribution in recorded.items()
+        if distribution is not None
+    }
 
 
 def movement(comparison: Comparison, nulls: Mapping[int, Floats]) -> Floats:
-    """The probability [units] of so much movement by sampling noise alone; NaN where no noise is known.
+    """Returns the probability [units] of so much drift by sampling noise alone; NaN where no noise is known.
 
-    Two probes have no such noise: there it is 0 for what moved beyond the sketch's error, and 1 for the rest.
+    Two probes have no such noise: there it is 0 for units that drifted beyond the sketch's error, and 1 for the rest.
     """
     gauge = METRICS[DEFAULT]
     before, after = comparison.before, comparison.after
@@ -118,15 +122,19 @@ def movement(comparison: Comparison, nulls: Mapping[int, Floats]) -> Floats:
 
 
 def moved_share(comparison: Comparison, nulls: Mapping[int, Floats]) -> float:
-    """The share of units that moved (FDR-controlled); NaN where no noise is known that would tell."""
+    """Returns the share of units that moved (FDR-controlled); NaN where no noise is known that would tell."""
     p = movement(comparison, nulls)
     return float(discoveries(p).mean()) if np.isfinite(p).any() else np.nan
 
 
 def refuse_without_examples(one: Metric, run: Run, phase: str, comparisons: Iterable[Comparison]) -> None:
-    """Raise `SelectionError` where a metric of paired rows has none to compare."""
+    """Raises `SelectionError` where a metric by example has no examples to compare."""
     compared = list(comparisons)
-    if one.by_example and compared and not any(have_same_examples(found.before, found.after) for found in compared):
+    if (
+        one.by_example
+        and compared
+        and not any(have_same_examples(comparison.before, comparison.after) for comparison in compared)
+    ):
         probes = [name for name in run.phases if name.startswith("probe") and name != phase]
         what = f"choose --phase {probes[0]}" if probes else "record with a probe"
         if phase.startswith("probe"):
@@ -135,7 +143,7 @@ def refuse_without_examples(one: Metric, run: Run, phase: str, comparisons: Iter
 
 
 def default_phase(run: Run) -> str:
-    """`train` if it was recorded, else the first phase there is. Raises `SelectionError` if there is none."""
+    """Returns `train` if it was recorded, else the first phase there is. Raises `SelectionError` if there is none."""
     phases = run.phases
     if not phases:
         raise SelectionError(f"{run.path} has no windows yet: nothing was recorded, or the first flush is to come")
@@ -143,7 +151,10 @@ def default_phase(run: Run) -> str:
 
 
 def choose_sites(run: Run, sites: Iterable[str] | None) -> list[Site]:
-    """Sites whose name matches one of the globs, in model order. Raises `SelectionError` for a glob without a match."""
+    """Returns the sites whose name matches one of the globs, in model order.
+
+    Raises `SelectionError` for a glob without a match.
+    """
     if sites is None:
         return run.sites
     globs = [sites] if isinstance(sites, str) else list(sites)
@@ -158,7 +169,10 @@ def _matches(site: Site, glob: str) -> bool:
 
 
 def _referrer(run: Run, reference: str | int, phase: str) -> _Referrer:
-    """A function (site, window) -> (label, distribution or None) for the reference, its name checked."""
+    """Returns a function (site, window) -> (label, distribution or None) for the reference.
+
+    Raises `SelectionError` where the reference names nothing.
+    """
     kind, _, name = str(reference).partition(":")
     recorded = [
         w for w in run.window_list if any(run.distribution(phase, s.name, w.index) is not None for s in run.sites)

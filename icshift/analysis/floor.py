@@ -1,4 +1,6 @@
-"""The noise floor: the drift that sampling alone would show, and which units moved beyond it.
+"""The noise floor of one window against another: the drift that sampling alone would show, and which units moved.
+
+A unit moved where its drift is beyond noise.
 
 Odd and even steps of a window are two samples of almost the same distribution. Their distance, scaled from half
 windows to whole ones, is what a window with the same number of activations would show if nothing had moved. Steps,
@@ -19,17 +21,18 @@ FALSE_DISCOVERIES = 0.05
 """Expected share of false ones among the units called moved."""
 
 NULL_WINDOWS = 5
+"""Windows whose noise is pooled: see `pooled_null`."""
 
 NULL_VALUES = 20
 """Values of noise that suffice to fit its distribution."""
 
 
 def floor(metric: Metric, a: Distribution, b: Distribution) -> Floats:
-    """What `metric` between a and b would show by sampling noise alone [units].
+    """Returns what `metric` between a and b would show by sampling noise alone [units].
 
     The root mean square of both windows' scaled half distances; of the one window that has at least two steps, if the
     other has not; NaN if neither has. 0 for two probes: with the same inputs in both there is no sampling noise. NaN
-    for metrics of paired rows: where there are such rows no noise applies.
+    for metrics by example: where there are examples, there is no sampling noise.
     """
     if metric.by_example:
         return np.full(len(metric.n(a, b)), np.nan)
@@ -42,7 +45,11 @@ def floor(metric: Metric, a: Distribution, b: Distribution) -> Floats:
 
 
 def standardised_null(metric: Metric, distribution: Distribution) -> Floats:
-    """Half distances of a window's units, all as for two samples of n = 1: what noise looks like there."""
+    """Returns what sampling noise looks like in a window: the distances between the halves of all its units.
+
+    Each is scaled to what two samples of one activation would show (as if noise grew by its power of 1/sqrt(n) down to
+    n = 1), so that distances of units and windows of any size can be pooled. Non-finite ones are left out.
+    """
     if distribution.halves is None:
         return np.empty(0)
     odd, even = distribution.halves
@@ -52,7 +59,9 @@ def standardised_null(metric: Metric, distribution: Distribution) -> Floats:
 
 
 def pooled_null(own: Floats, nulls: Mapping[int, Floats], window: int) -> Floats:
-    """The null of the compared windows and of the `NULL_WINDOWS` nearest to `window`, or more for `NULL_VALUES`.
+    """Returns `own`, the null of the compared windows, with that of the `NULL_WINDOWS` nearest to `window`.
+
+    More windows are taken where there are not `NULL_VALUES` of it.
 
     Several, since the units of a site see the same examples: what one window shows is one draw for all of them. Not all
     windows: noise changes as a network learns, and early windows can be many times as noisy as late ones.
@@ -66,7 +75,7 @@ def pooled_null(own: Floats, nulls: Mapping[int, Floats], window: int) -> Floats
 
 
 def p_values(metric: Metric, values: Floats, a: Distribution, b: Distribution, null: Floats) -> Floats:
-    """Probability [units] of a value as large by sampling noise alone.
+    """Returns the probability [units] of a value as large by sampling noise alone.
 
     `null` (of `pooled_null`) is fitted by a gamma distribution of the same mean and variance. Counting
     how often the null is larger could never call one unit of a thousand: it takes U/0.05 null
@@ -81,7 +90,10 @@ def p_values(metric: Metric, values: Floats, a: Distribution, b: Distribution, n
 
 
 def discoveries(p: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Units called moved, at most `FALSE_DISCOVERIES` of them wrongly (Benjamini & Hochberg 1995); NaN never is."""
+    """Returns which units are called moved, at most `FALSE_DISCOVERIES` of them wrongly; units of NaN never are.
+
+    The procedure is that of Benjamini & Hochberg (1995).
+    """
     called = np.zeros(len(p), bool)
     known = np.flatnonzero(np.isfinite(p))
     order = known[np.argsort(p[known], kind="stable")]

@@ -35,7 +35,7 @@ class Health:
 
 
 def health(site: Site, distribution: Distribution) -> Health:
-    """What is wrong with the units of a site in one window.
+    """Returns how many units of a site are in trouble in one window.
 
     Dead: a rectifier's input was never above 0 (its output always 0). Saturated: see `SATURATED_SHARE`.
     Near-constant: a standard deviation of at most `STD_FLOOR` of the site's median. Non-finite: at least one NaN or

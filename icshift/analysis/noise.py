@@ -1,10 +1,12 @@
-"""What two samples of one distribution differ by, from the parts that two data sets were dealt to.
+"""The noise floor between two data sets: the drift that sampling alone would show.
 
-A floor of `floor.py` comes from one split of a window: the units of a site see the same examples, so that is one draw
-for all of them, and what moved beyond it is wrong too often where there is one window alone. Here every data set is in
-up to 16 parts, and these are split into halves in every way of a Hadamard matrix: 15 splits of 16 parts, of which no
-two tell the same. The noise of a data set is to that of its halves as 1 to 2; both data sets' variances add up, so that
-one may be noisier or smaller than the other. (Permuting the parts of both together would count the shift as noise.)
+Each data set was dealt to up to 16 parts. These are split into halves in every way of a Hadamard matrix, 15 ways for 16
+parts, of which no two say the same; the differences between halves show what sampling does. The noise of a data set is
+to that of its halves as 1 to 2; both data sets' variances add up, so that one may be noisier or smaller than the other.
+(Permuting the parts of both together would count the shift as noise.)
+
+A floor of `floor.py` comes from one split of a window. The units of a site see the same examples, so that this is one
+draw for all of them: enough where there are many windows, and wrong too often where there is one.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ _PRIOR = 4
 """A unit's noise is that of its own draws and of so many of its site's typical one."""
 
 _MOST = 16
+"""Parts that are split; more are joined to so many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +78,10 @@ class Noise:
 
 
 def noise(metric: Metric, reference: Sequence[Half], data: Sequence[Half], units: int) -> Noise:
-    """From the parts of both data sets; where only one has several, from these and the numbers of activations."""
+    """Returns the noise of a metric between two data sets, given as the parts of each.
+
+    Where only one has several parts, the noise of the other is taken to be the same but for its number of activations.
+    """
     if not reference or not data:
         return Noise(np.full(units, np.nan), np.empty((0, units)))
     own = [_draws(metric, parts) for parts in (reference, data)]
@@ -94,25 +100,25 @@ def noise(metric: Metric, reference: Sequence[Half], data: Sequence[Half], units
 
 
 def simes(p: Floats) -> float:
-    """Probability that the smallest of the units' p-values are as small by noise alone (Simes 1986)."""
+    """Returns the probability that the smallest of the units' p-values are as small by noise alone (Simes 1986)."""
     known = np.sort(p[np.isfinite(p)])
     return float(np.min(known * len(known) / np.arange(1, len(known) + 1))) if len(known) else np.nan
 
 
 def _draws(metric: Metric, parts: Sequence[Half]) -> Floats:
-    """Half of the differences [splits, units] between halves of the parts."""
+    """Returns the differences [splits, units] between halves of the parts, scaled to what the whole differs by."""
     count = min(_MOST, 1 << len(parts).bit_length() - 1)
     if count < 2:
         return np.empty((0, len(parts[0].sampled)))
     grouped = [_joined(group) for group in _groups(parts, count)]
-    found = []
+    draws = []
     for signs in hadamard(count)[1:]:
         halves = [_joined([part for part, sign in zip(grouped, signs, strict=True) if sign == one]) for one in (1, -1)]
         odd, even = (half.sampled for half in halves)
         with np.errstate(invalid="ignore", divide="ignore"):
             scale = np.sqrt(1 / (odd + even) / (1 / odd + 1 / even))
-        found.append(np.abs(metric.function(from_half(halves[0]), from_half(halves[1]))) * scale**metric.noise)
-    return np.array(found)
+        draws.append(np.abs(metric.function(from_half(halves[0]), from_half(halves[1]))) * scale**metric.noise)
+    return np.array(draws)
 
 
 def _groups(parts: Sequence[Half], count: int) -> list[Sequence[Half]]:
@@ -121,7 +127,7 @@ def _groups(parts: Sequence[Half], count: int) -> list[Sequence[Half]]:
 
 
 def _joined(parts: Sequence[Half]) -> Half:
-    """Parts of almost equal size as one.
+    """Returns parts of almost equal size as one.
 
     Where parts are slice means, so is the whole: the same slice of several parts is one cluster of values, and pairs of
     values out of two clusters would differ by more than the clusters do, in all units alike.

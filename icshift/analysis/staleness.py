@@ -10,13 +10,15 @@ import numpy as np
 from icshift.analysis.distances import STD_FLOOR
 from icshift.distribution import Floats
 
-Moments = tuple[Floats, Floats, int]
+Statistics = tuple[Floats, Floats, int]
 """Means and variances [units] of so many activations each."""
 
 
 @dataclass(frozen=True)
 class Distance:
-    """`source_normalised`, what the sampling of the data alone would show of it, and the activations a unit.
+    """How far two statistics of a layer are apart: `source_normalised` as `value`, and its `floor` by sampling alone.
+
+    `n` are the activations a unit of the data.
 
     NaN where it cannot be known. `units` are those counted: near-constant units of the source are left out, since in
     sd of nearly nothing everything is far.
@@ -32,7 +34,7 @@ UNKNOWN = Distance(np.nan, np.nan, 0, 0)
 
 
 def source_normalised(source: tuple[Floats, Floats], target: tuple[Floats, Floats]) -> float:
-    """The Wasserstein-2 distance of diagonal normal distributions, in sd of the source, root mean over units.
+    """Returns the Wasserstein-2 distance of diagonal normal distributions, in sd of the source, root mean over units.
 
     Each is (mean, sd) [units], sd including the layer's eps:
     sqrt(mean_j [((mu_t - mu_s) / sd_s)^2 + (1 - sd_t / sd_s)^2]), after Schneider et al. (2020).
@@ -42,24 +44,29 @@ def source_normalised(source: tuple[Floats, Floats], target: tuple[Floats, Float
     return float(np.sqrt(np.mean(squares)))
 
 
-def from_running(running: Moments, data: Sequence[Moments], eps: float) -> Distance:
-    """How far data are from the running statistics, in sd of these; `data` are of the two halves of the data."""
+def from_running(running: Statistics, data: Sequence[Statistics], eps: float) -> Distance:
+    """Returns how far data are from running statistics, in sd of these; `data` are those of the halves of the data."""
     return _distance(running, _together(data), data, eps, source=running) if data else UNKNOWN
 
 
-def staleness(running: Moments, precise: Sequence[Moments], eps: float) -> Distance:
-    """How far running statistics are from precise ones, in sd of the precise ones, of which the halves are given."""
+def staleness(running: Statistics, precise: Sequence[Statistics], eps: float) -> Distance:
+    """Returns how far running statistics are from precise ones, in sd of these; `precise` are those of two halves."""
     return _distance(_together(precise), running, precise, eps, source=_together(precise)) if precise else UNKNOWN
 
 
-def _distance(one: Moments, other: Moments, halves: Sequence[Moments], eps: float, *, source: Moments) -> Distance:
-    """Noise: that of the whole is to the distance of its halves as sqrt(1 / n) to sqrt(1 / n_odd + 1 / n_even)."""
+def _distance(
+    first: Statistics, second: Statistics, halves: Sequence[Statistics], eps: float, *, source: Statistics
+) -> Distance:
+    """Returns the distance of two statistics, and its floor from the halves of the data.
+
+    The noise of the whole is to the distance of its halves as sqrt(1 / n) to sqrt(1 / n_odd + 1 / n_even).
+    """
     n = sum(half[2] for half in halves)
     spread = _sd(source, eps)
     kept = np.flatnonzero(spread > STD_FLOOR * np.median(spread))
     if not n or not len(kept):
         return UNKNOWN
-    pair = [(moments[0][kept], _sd(moments, eps)[kept]) for moments in (one, other)]
+    pair = [(statistics[0][kept], _sd(statistics, eps)[kept]) for statistics in (first, second)]
     floor = np.nan
     if len(halves) == 2 and all(half[2] for half in halves):
         (odd, even), scale = halves, np.sqrt(1 / n / (1 / halves[0][2] + 1 / halves[1][2]))
@@ -68,12 +75,12 @@ def _distance(one: Moments, other: Moments, halves: Sequence[Moments], eps: floa
     return Distance(source_normalised(*pair), floor, n, len(kept))
 
 
-def _sd(moments: Moments, eps: float) -> Floats:
-    return np.sqrt(moments[1] + eps)
+def _sd(statistics: Statistics, eps: float) -> Floats:
+    return np.sqrt(statistics[1] + eps)
 
 
-def _together(parts: Sequence[Moments]) -> Moments:
-    """Chan, Golub & LeVeque (1979)."""
+def _together(parts: Sequence[Statistics]) -> Statistics:
+    """Returns the statistics of all parts together (Chan, Golub & LeVeque 1979)."""
     n = sum(part[2] for part in parts)
     shares = [part[2] / max(n, 1) for part in parts]
     mean = np.sum([share * part[0] for share, part in zip(shares, parts, strict=True)], axis=0)

@@ -34,10 +34,10 @@ from icshift.runs.reader import Run
 _Recorded: TypeAlias = "Sequence[tuple[Window, Distribution]]"
 
 
-def path(
+def trajectory(
     run: Run, *, metric_name: str = DEFAULT, phase: str | None = None, sites: Iterable[str] | None = None
 ) -> pd.DataFrame:
-    """A row a site in model order; sites with fewer than two windows in the phase are left out.
+    """Returns a row a site in model order; sites with fewer than two windows in the phase are left out.
 
     `path` is the median over units of the sum of the drifts between consecutive windows, `displacement` that of the
     drift from the `first` to the `last` window, both in absolute value and in the metric's unit (sd: of all windows);
@@ -48,7 +48,8 @@ def path(
     `parameter_path` is the sum of the L2 norms of the changes of all parameters from window to window (the same for all
     sites of the same windows), `per_change` the median over windows of the site's drift (the median of its units) over
     that change; NaN where the changes are not known. `n` are the activations a unit and window. `trend` are the drifts
-    along the path, `paired` marks probes. Raises `SelectionError` for what is not there, too short, or does not add up.
+    along the path. `noiseless` marks phases with the same inputs in every window. Raises `SelectionError` for what is
+    not there, has fewer than two windows, or is of a metric that does not add up.
     """
     one = metric(metric_name)
     if not one.adds_up:
@@ -58,15 +59,15 @@ def path(
     longest = max(map(len, recorded.values()), default=0)
     if longest < 2:
         raise SelectionError(f"a path takes at least two windows of a phase, phase {phase} has {longest}")
-    ends = [_compared(site, phase, found[-2], found[-1]) for site, found in recorded.items() if len(found) > 1]
+    ends = [_compared(site, phase, *of_site[-2:]) for site, of_site in recorded.items() if len(of_site) > 1]
     refuse_without_examples(one, run, phase, ends)
-    return pd.DataFrame([_row(one, site, phase, found) for site, found in recorded.items() if len(found) > 1])
+    return pd.DataFrame([_row(one, site, phase, of_site) for site, of_site in recorded.items() if len(of_site) > 1])
 
 
 def _recorded(run: Run, phase: str, site: Site) -> _Recorded:
-    """The windows that have the site, in order; of those with as many units as the last, without the others."""
-    found = [(w, d) for w in run.window_list if (d := run.distribution(phase, site.name, w.index)) is not None]
-    return [(window, one) for window, one in found if one.units == found[-1][1].units]
+    """Returns the windows that have the site, in order, of as many units as it has in the last; others are left out."""
+    recorded = [(w, d) for w in run.window_list if (d := run.distribution(phase, site.name, w.index)) is not None]
+    return [(window, distribution) for window, distribution in recorded if distribution.units == recorded[-1][1].units]
 
 
 def _compared(
@@ -76,10 +77,10 @@ def _compared(
 
 
 def _with_one_sd(one: Metric, recorded: _Recorded) -> Metric:
-    """The metric with one sd for all pairs of windows, where its unit is sd; other metrics as they are."""
+    """Returns the metric with one sd for all pairs of windows where its unit is sd, other metrics as they are."""
     if one.unit != "sd":
         return one
-    spread = np.sqrt(np.mean([found.std**2 for _, found in recorded], axis=0))
+    spread = np.sqrt(np.mean([distribution.std**2 for _, distribution in recorded], axis=0))
     yardstick = np.maximum(spread, least_std(spread))
     return replace(one, function=lambda a, b: one.function(a, b) * effective_std(a, b) / yardstick)
 
@@ -112,12 +113,12 @@ def _row(one: Metric, site: Site, phase: str, recorded: _Recorded) -> dict[str, 
         "straightness": came / length if length > 0 else np.nan,
         "parameter_path": float(np.sum(changes)),
         "per_change": median(np.array([d / c if c > 0 else np.nan for d, c in zip(trend, changes, strict=True)])),
-        "paired": all(found.halves is None for _, found in recorded),
+        "noiseless": all(distribution.halves is None for _, distribution in recorded),
         "trend": trend,
     }
 
 
 def _change(before: Window, after: Window) -> float:
-    """How far the parameters went between two windows; NaN where that is not known, as over a window left out."""
+    """Returns how far the parameters went between two windows; NaN where that is not known, as over one left out."""
     known = after.parameter_change is not None and after.index == before.index + 1
     return float(after.parameter_change or 0.0) if known else np.nan

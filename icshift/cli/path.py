@@ -22,11 +22,11 @@ def path(
     longer.
     """
     from icshift.analysis.metrics import metric as metric_named
-    from icshift.analysis.trajectory import path as paths_of
+    from icshift.analysis.trajectory import trajectory
     from icshift.cli.output import show
     from icshift.reports.trajectory import path_report
     from icshift.runs.reader import Run
 
     opened = Run(run)
-    paths = paths_of(opened, metric_name=metric, phase=phase, sites=site).head(top)
+    paths = trajectory(opened, metric_name=metric, phase=phase, sites=site).head(top)
     show(path_report(opened, paths, metric_named(metric)), json=json, quiet=quiet, no_color=no_color)

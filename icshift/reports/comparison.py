@@ -96,7 +96,7 @@ def comparison_table(names: Sequence[str], summaries: Sequence[pd.DataFrame]) ->
     Probes have no sampling noise: they show the 90th percentile where others show floor and share moved.
     """
     by_site = [{row["site"]: row for row in records(summary)} for summary in summaries]
-    paired = all(row["paired"] for rows in by_site for row in rows.values())
+    paired = all(row["noiseless"] for rows in by_site for row in rows.values())
     table = columns()
     table.add_column("site", no_wrap=True)
     for name in names:

@@ -53,25 +53,25 @@ def report_table(summary: pd.DataFrame, *, wide: bool) -> Table:
 
     Probes have no sampling noise: they have these two where others have floor, ratio and share moved.
     """
-    paired = bool(summary["paired"].dropna().all())
+    noiseless = bool(summary["noiseless"].dropna().all())
     spread = ["p90", "max"] if summary["max"].notna().any() else []  # One number a site has none.
-    noise = [] if paired else ["floor", "×floor"]
+    noise = [] if noiseless else ["floor", "×floor"]
     table = columns()
     table.add_column("site", overflow="fold", min_width=6)
-    for name in [*(["units"] * wide), "drift", *noise, *(spread if wide or paired else [])]:
+    for name in [*(["units"] * wide), "drift", *noise, *(spread if wide or noiseless else [])]:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("trend", no_wrap=True, min_width=TREND)
-    for name in ["loc scl shp", *([] if paired else ["moved"])]:
+    for name in ["loc scl shp", *([] if noiseless else ["moved"])]:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("health", no_wrap=True)
     for row in records(summary):
         cells: list[str | Text] = [site_label(row), *([str(row["units"])] if wide else [])]
         if isinstance(row.get("trend"), list):
             cells.append(number(row["median"]))
-            cells += [] if paired else [number(row["floor"]), _ratio(row)]
-            cells += [number(row[name]) for name in spread] if wide or paired else []
+            cells += [] if noiseless else [number(row["floor"]), _ratio(row)]
+            cells += [number(row[name]) for name in spread] if wide or noiseless else []
             cells += [sparkline(row["trend"], TREND), _split(row)]
-            cells += [] if paired else [share(row["moved"])]
+            cells += [] if noiseless else [share(row["moved"])]
         else:
             cells += ["–"] * (len(table.columns) - len(cells) - 1)
         table.add_row(*cells, _health(row))
@@ -146,7 +146,7 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
     notes = [f"drift: {metric.name}, {over}. {metric.meaning}."]
     if metric.by_example:
         notes += _of_examples(table, metric)
-    elif first["paired"]:
+    elif first["noiseless"]:
         notes.append(
             f"Paired: the same inputs in every window, {first['n']:,} values a unit, so there is no sampling noise."
         )

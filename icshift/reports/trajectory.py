@@ -38,18 +38,18 @@ def path_table(paths: pd.DataFrame) -> Table:
     How many windows a path has stands only where they differ.
     """
     differ = paths["windows"].nunique() > 1
-    paired, changes = bool(paths["paired"].all()), bool(paths["per_change"].notna().any())
+    noiseless, changes = bool(paths["noiseless"].all()), bool(paths["per_change"].notna().any())
     table = columns()
     table.add_column("site", overflow="fold", min_width=6)
-    floor = [] if paired else ["floor"]
+    floor = [] if noiseless else ["floor"]
     for name in (*(["windows"] * differ), "path", *floor, "displaced", *floor, "straight", *(["per change"] * changes)):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("trend", no_wrap=True, min_width=TREND)
     for row in records(paths):
         cells = [*([str(row["windows"])] * differ), number(row["path"])]
-        cells += [] if paired else [number(row["floor"])]
+        cells += [] if noiseless else [number(row["floor"])]
         cells += [number(row["displacement"])]
-        cells += [] if paired else [number(row["displacement_floor"])]
+        cells += [] if noiseless else [number(row["displacement_floor"])]
         cells += [f"{row['straightness']:.2f}" if math.isfinite(row["straightness"]) else "–"]
         cells += [number(row["per_change"])] if changes else []
         table.add_row(str(row["site"]), *cells, sparkline(row["trend"], TREND))
@@ -68,7 +68,7 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
         f"path: sum of {metric.name} from window to window, {over}. displaced: the same from the first window to the "
         "last. straight: displaced / path."
     ]
-    if table["paired"].all():
+    if table["noiseless"].all():
         notes.append(f"Paired: the same inputs in every window, n = {first['n']:,} a unit: no sampling noise in it.")
         notes += training_mode(run, first["phase"])
     else:
@@ -94,7 +94,7 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
 
 
 def _next_step(run: Run, table: pd.DataFrame) -> str:
-    if not table["paired"].all() and "probe" in run.phases:
+    if not table["noiseless"].all() and "probe" in run.phases:
         return f"Next: icshift path {run.path} --phase probe   (without sampling noise)"
     phase = table["phase"].iloc[0]
     return f"Next: icshift report {run.path} --phase {phase} --reference first"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import icshift
-from icshift.analysis.trajectory import path
+from icshift.analysis.trajectory import trajectory
 from icshift.errors import SelectionError
 from icshift.runs.format import Window
 from icshift.runs.reader import Run
@@ -100,12 +100,12 @@ def test_under_noise_alone_the_path_is_its_floor_and_grows_with_the_windows(wind
     # E[W1] of two samples of a normal: 1.288 sqrt(2/n).
     np.testing.assert_allclose(one["path"], (windows - 1) * 1.288 * np.sqrt(2 / N), rtol=0.15)
     np.testing.assert_allclose(one["straightness"], 1 / (windows - 1), rtol=0.25)
-    assert not one["paired"]
+    assert not one["noiseless"]
 
 
 def test_a_probe_has_no_floor(tmp_path):
     one = row(way(tmp_path, [0, 1]))
-    assert (one["floor"], one["displacement_floor"], one["paired"], one["straightness"]) == (0, 0, True, 1)
+    assert (one["floor"], one["displacement_floor"], one["noiseless"], one["straightness"]) == (0, 0, True, 1)
 
 
 def test_drift_per_change_of_the_parameters(tmp_path):
@@ -172,7 +172,7 @@ def test_a_path_takes_two_windows_and_examples_where_the_metric_does(tmp_path):
     values = draw("normal", N)
     windows = [{("probe", "a"): replace(probe(values), examples=values[:, :n])} for n in (30, 40)]
     with pytest.raises(SelectionError, match="same probe"):
-        path(Run(write_run(tmp_path / "probes", windows)), metric_name="displacement")
+        trajectory(Run(write_run(tmp_path / "probes", windows)), metric_name="displacement")
 
 
 def test_every_site_has_its_row_in_order_of_the_model(tmp_path):
