@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from icshift.analysis.metrics import METRICS
-from icshift.analysis.trajectory import path
+from icshift.analysis.trajectory import trajectory
 from icshift.reports.trajectory import path_report
 from icshift.runs.format import Site
 from tests.recorded import distribution, probe
@@ -28,7 +28,7 @@ def run(tmp_path_factory):
 
 
 def report(run, phase):
-    return path_report(run, path(run, phase=phase), METRICS["w1_sd"])
+    return path_report(run, trajectory(run, phase=phase), METRICS["w1_sd"])
 
 
 def test_what_it_says(run):
