@@ -47,8 +47,8 @@ def train(path: Path, digits: Digits, *, batch_norm: bool) -> float:
             nn.functional.cross_entropy(model(digits.train_images[batch]), digits.train_classes[batch]).backward()
             optimizer.step()
     with torch.no_grad():
-        found = model.eval()(digits.test_images).argmax(1)
-    return (found == digits.test_classes).double().mean().item()
+        answers = model.eval()(digits.test_images).argmax(1)
+    return (answers == digits.test_classes).double().mean().item()
 
 
 def by_unit(path: Path) -> pd.DataFrame:

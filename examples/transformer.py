@@ -110,8 +110,8 @@ def train(path: Path) -> float:
             optimizer.step()
     tokens, targets = sequences(1000, random)
     with torch.no_grad():
-        found = model(tokens).argmax(-1)
-    return (found == targets)[targets >= 0].double().mean().item()
+        predicted = model(tokens).argmax(-1)
+    return (predicted == targets)[targets >= 0].double().mean().item()
 
 
 def drift(path: Path) -> pd.DataFrame:
@@ -129,16 +129,16 @@ def by_kind(path: Path, rows: pd.DataFrame) -> pd.DataFrame:
     windows = icshift.open(path).windows().query("phase == 'probe'")
     last = windows[windows["window"] == windows["window"].max()]
     table = []
-    for kind, found in rows.groupby("kind", sort=False):
-        units = last[last["site"].isin(found["site"])]
-        window = found.groupby("window")["value"].median()
+    for kind, of_kind in rows.groupby("kind", sort=False):
+        units = last[last["site"].isin(of_kind["site"])]
+        window = of_kind.groupby("window")["value"].median()
         table.append(
             {
                 "kind": kind,
-                "sites": found["site"].nunique(),
+                "sites": of_kind["site"].nunique(),
                 "first drift": window.iloc[0],
                 "last drift": window.iloc[-1],
-                "path": found.groupby("site")["value"].sum().median(),
+                "path": of_kind.groupby("site")["value"].sum().median(),
                 "|mean|": (units["mean"].abs() / units["std"]).median(),
                 "sd 5 %": units["std"].quantile(0.05),
                 "sd 95 %": units["std"].quantile(0.95),
