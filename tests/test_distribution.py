@@ -7,8 +7,8 @@ import pytest
 
 from icshift.distribution import (
     EXACT,
+    EXAMPLES,
     HALF_QUANTILES,
-    PAIRED,
     QUANTILES,
     Half,
     empty,
@@ -145,25 +145,25 @@ def test_halves_merge_odd_with_odd():
 
 
 def test_probe_has_no_halves_and_no_merge_gives_it_some():
-    probe, stream = distribution(draw("normal", 300), paired=True), of_zoo("normal", 300)
+    probe, stream = distribution(draw("normal", 300), halves=False), of_zoo("normal", 300)
     assert probe.halves is None
     assert probe.merge(stream).halves is None
     assert stream.merge(probe).halves is None
 
 
-def test_paired_rows_are_kept_where_one_side_alone_has_them():
+def test_examples_are_kept_where_one_side_alone_has_them():
     kept, without = probe(draw("with_nan", 300)), of_zoo("normal", 300)
     laws.identity_of_merge(kept)
     laws.inputs_of_merge_unchanged(kept, without)
     for merged in (kept.merge(without), without.merge(kept)):
-        np.testing.assert_array_equal(merged.paired, draw("with_nan", 300)[:, :PAIRED])
-    assert kept.merge(kept).paired is None
-    assert without.merge(without).paired is None
+        np.testing.assert_array_equal(merged.examples, draw("with_nan", 300)[:, :EXAMPLES])
+    assert kept.merge(kept).examples is None
+    assert without.merge(without).examples is None
 
 
-def test_take_takes_paired_rows_of_the_units():
+def test_take_takes_examples_of_the_units():
     whole = probe(draw("normal", 300))
-    np.testing.assert_array_equal(whole.take(np.array([2, 0])).paired, whole.paired[[2, 0]])
+    np.testing.assert_array_equal(whole.take(np.array([2, 0])).examples, whole.examples[[2, 0]])
 
 
 @pytest.mark.parametrize("n", [1, 6, 300, 6000])

@@ -16,7 +16,7 @@ from icshift.analysis.drift import (
     choose_sites,
     default_phase,
     moved_share,
-    refuse_unpaired,
+    refuse_without_examples,
     site_nulls,
 )
 from icshift.analysis.floor import floor
@@ -50,7 +50,7 @@ def summary(
     one = metric(metric_name)
     phase = default_phase(run) if phase is None else run.phase(phase)
     compared = dict(by_site(run, reference=reference, phase=phase, sites=sites))
-    refuse_unpaired(one, run, phase, (comparisons[-1] for comparisons in compared.values()))
+    refuse_without_examples(one, run, phase, (comparisons[-1] for comparisons in compared.values()))
     rows = []
     for site in choose_sites(run, sites):
         recorded = [d for w in run.window_list if (d := run.distribution(phase, site.name, w.index)) is not None]

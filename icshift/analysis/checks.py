@@ -25,7 +25,7 @@ from icshift.analysis.drift import (
     choose_sites,
     default_phase,
     movement,
-    refuse_unpaired,
+    refuse_without_examples,
     site_nulls,
 )
 from icshift.analysis.floor import discoveries, floor
@@ -116,7 +116,7 @@ def _checked(condition: Condition, scope: _Scope) -> list[Verdict]:
         )
     if condition.quantity in METRICS:
         ends = [scope.compared[site][-1] for site in sites if site in scope.compared]
-        refuse_unpaired(METRICS[condition.quantity], scope.run, scope.phase, ends)
+        refuse_without_examples(METRICS[condition.quantity], scope.run, scope.phase, ends)
     verdicts = [_verdict(condition, site, scope) for site in sites]
     if all(verdict.state == "skipped" for verdict in verdicts):
         raise SelectionError(f"cannot check {str(condition)!r} at {verdicts[0].site}: {verdicts[0].reason}")
@@ -175,15 +175,15 @@ def _drifts(condition: Condition, site: Site, scope: _Scope) -> list[Measurement
 
 def _drift(condition: Condition, comparison: Comparison) -> Measurement:
     if condition.scale == "x floor":
-        _refuse_paired(condition, comparison)
+        _refuse_noiseless(condition, comparison)
     one, probability = METRICS[condition.quantity], OVER_UNITS[condition.over]
     before, after = comparison.before, comparison.after
     values = np.abs(one.function(before, after))
     steady = ~one.near_constant(before, after)
     value = quantile(values[steady], probability)
-    noise = math.nan if _paired(comparison) else quantile(floor(one, before, after)[steady], probability)
+    noise = math.nan if _noiseless(comparison) else quantile(floor(one, before, after)[steady], probability)
     level = _multiple(value, noise) if condition.scale == "x floor" else value
-    gap = (_unpaired if one.by_example else _undefined)(~np.isfinite(values))
+    gap = (_incomparable if one.by_example else _undefined)(~np.isfinite(values))
     if not gap and math.isnan(value):
         gap = f"all {after.units} units are near-constant"
     elif not gap and math.isnan(level):
@@ -228,7 +228,7 @@ def _undefined(units: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
     return f"{units.sum()} of {len(units)} units had no finite activation" if units.any() else ""
 
 
-def _unpaired(values: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
+def _incomparable(values: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
     where = f"{values.sum()} of {len(values)} units" if len(values) > 1 else "it"
     return f"no finite rows of {where} are paired, or none of them differ" if values.any() else ""
 
@@ -243,12 +243,12 @@ def _multiple(value: float, noise: float) -> float:
     return value / noise
 
 
-def _paired(comparison: Comparison) -> bool:
+def _noiseless(comparison: Comparison) -> bool:
     return comparison.before.halves is None and comparison.after.halves is None
 
 
-def _refuse_paired(condition: Condition, comparison: Comparison) -> None:
-    if _paired(comparison):
+def _refuse_noiseless(condition: Condition, comparison: Comparison) -> None:
+    if _noiseless(comparison):
         raise SelectionError(
             f"cannot check {str(condition)!r}: phase {comparison.phase} has the same inputs in every window, "
             "so no sampling noise and no floor; give a number"

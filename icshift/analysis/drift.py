@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from icshift.analysis.by_example import are_paired
+from icshift.analysis.by_example import have_same_examples
 from icshift.analysis.floor import discoveries, floor, p_values, pooled_null, standardised_null
 from icshift.analysis.metrics import DEFAULT, METRICS, Metric, metric
 from icshift.distribution import Distribution, Floats
@@ -123,10 +123,10 @@ def moved_share(comparison: Comparison, nulls: Mapping[int, Floats]) -> float:
     return float(discoveries(p).mean()) if np.isfinite(p).any() else np.nan
 
 
-def refuse_unpaired(one: Metric, run: Run, phase: str, comparisons: Iterable[Comparison]) -> None:
+def refuse_without_examples(one: Metric, run: Run, phase: str, comparisons: Iterable[Comparison]) -> None:
     """Raise `SelectionError` where a metric of paired rows has none to compare."""
     compared = list(comparisons)
-    if one.by_example and compared and not any(are_paired(found.before, found.after) for found in compared):
+    if one.by_example and compared and not any(have_same_examples(found.before, found.after) for found in compared):
         probes = [name for name in run.phases if name.startswith("probe") and name != phase]
         what = f"choose --phase {probes[0]}" if probes else "record with a probe"
         if phase.startswith("probe"):

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from icshift.analysis.distances import effective_std, least_std
-from icshift.analysis.drift import Comparison, choose_sites, default_phase, refuse_unpaired
+from icshift.analysis.drift import Comparison, choose_sites, default_phase, refuse_without_examples
 from icshift.analysis.floor import floor
 from icshift.analysis.metrics import DEFAULT, Metric, metric
 from icshift.analysis.over_units import median
@@ -59,7 +59,7 @@ def path(
     if longest < 2:
         raise SelectionError(f"a path takes at least two windows of a phase, phase {phase} has {longest}")
     ends = [_compared(site, phase, found[-2], found[-1]) for site, found in recorded.items() if len(found) > 1]
-    refuse_unpaired(one, run, phase, ends)
+    refuse_without_examples(one, run, phase, ends)
     return pd.DataFrame([_row(one, site, phase, found) for site, found in recorded.items() if len(found) > 1])
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from icshift.inputs.data import Data
     from icshift.inputs.specs import Network
     from icshift.replay.two_data_sets import Measurement, Shift
-    from icshift.saved.find import Found
+    from icshift.saved.find import SavedModel
 
 
 def shift(
@@ -200,7 +200,7 @@ def _refuse(output: Path | None, csv: Path | None, *, json: bool, force: bool) -
 
 def _load(
     checkpoint: Path, model: str | None, arguments: list[str] | None, *, partial: bool, unsafe: bool
-) -> tuple[Found, Network, list[str]]:
+) -> tuple[SavedModel, Network, list[str]]:
     """The saved model, the model with its weights, and what of it they did not reach, in words."""
     from icshift.saved.find import find
     from icshift.saved.fit import fit

@@ -22,7 +22,7 @@ from icshift.runs.format import Site, StepRows, kept_units
 from icshift.runs.phases import is_probe
 from icshift.sketch import moments as exact
 from icshift.sketch.accumulator import Accumulator
-from icshift.sketch.sampler import Pairs, Sampler
+from icshift.sketch.sampler import ExampleSampler, Sampler
 from icshift.sketch.workspace import Workspace
 
 SEED = 20150211
@@ -59,12 +59,12 @@ class Observer:
         self._ticking: dict[bool, dict[Accumulator, None]] = {True: {}, False: {}}
         self._sampler = Sampler(samples, np.random.default_rng([seed, 1, rank]))
         self._eval_sampler = Sampler(max(samples, FORWARD_SAMPLES), np.random.default_rng([seed, 3, rank]))
-        self._pairs = Pairs(seed)
+        self._examples = ExampleSampler(seed)
         self.restart_probe()
 
     def restart_probe(self, forwards: int = 0) -> None:
-        """Make the next probe draw the same places as the one before; of one of so many `forwards` keep paired rows."""
-        self._pairs.restart(forwards)
+        """Make the next probe draw the same places as the one before; of one of so many `forwards` keep examples."""
+        self._examples.restart(forwards)
         samples = max(self._sampler.samples, FORWARD_SAMPLES)
         self._probe_sampler = Sampler(samples, np.random.default_rng([self._seed, 2]))
 
@@ -113,7 +113,7 @@ class Observer:
         self._sampler.renew()
         self._eval_sampler.renew()
         self._probe_sampler.renew()
-        self._pairs.next_forward()
+        self._examples.next_forward()
         self._transfer.deliver(wait=False)
 
     @property
@@ -204,8 +204,9 @@ class Observer:
         if accumulator is None:
             accumulator = self._open[phase, name] = self._accumulator(phase, site, rows, stepping)
         self._ticking[stepping][accumulator] = None
-        if not stepping and is_probe(phase) and (pairs := self._pairs.rows(activations, phase)) is not None:
-            self._hand(partial(_pair, accumulator), [self._kept(name, pairs)])
+        probed = not stepping and is_probe(phase)
+        if probed and (examples := self._examples.rows(activations, phase)) is not None:
+            self._hand(partial(_keep, accumulator), [self._kept(name, examples)])
         self._hand(partial(_observe, accumulator), [rows] if table is None else [rows, table])
 
     def _kept(self, name: str, rows: Tensor) -> Tensor:
@@ -229,14 +230,13 @@ class Observer:
         return np.random.default_rng([self._seed, crc32(phase.encode()), crc32(site.encode()), self._rank])
 
     def _accumulator(self, phase: str, site: Site, rows: Tensor, stepping: bool) -> Accumulator:
-        paired = is_probe(phase)
         return Accumulator(
             units=rows.shape[1],
             samples=(self._sampler if stepping else self._sampler_of(phase)).samples,
             dtype=np.float64 if rows.dtype == torch.float64 else np.float32,
             random=self._random(phase, site.name),
             workspace=self._workspace,
-            paired=paired,
+            halves=not is_probe(phase),
             sink=(lambda found: self._sink(phase, site, found)) if stepping else None,
         )
 
@@ -249,5 +249,5 @@ def _observe(accumulator: Accumulator, arrived: list[Tensor]) -> None:
     accumulator.observe(arrived[0], arrived[1] if len(arrived) > 1 else None)
 
 
-def _pair(accumulator: Accumulator, arrived: list[Tensor]) -> None:
-    accumulator.pair(arrived[0])
+def _keep(accumulator: Accumulator, arrived: list[Tensor]) -> None:
+    accumulator.keep(arrived[0])

@@ -25,7 +25,7 @@ from icshift.hooks.neighbours import Neighbours
 from icshift.hooks.observer import Observer
 from icshift.hooks.padding import Padding, padding
 from icshift.hooks.stopwatch import Stopwatch
-from icshift.model.sites import Sites, choose
+from icshift.model.sites import Sites, choose_sites
 from icshift.model.unheard import heard_by
 from icshift.runs.interrupts import Guard
 
@@ -75,7 +75,7 @@ class Watcher:
         self._neighbours = Neighbours(model)
         self._follows = False
         listener = Listener(self._saw, self._coverage.gave_none, observer.fail, self._entered, self._left, mask)
-        self.attachment = Attachment(model, partial(choose, sites=sites), listener)
+        self.attachment = Attachment(model, partial(choose_sites, sites=sites), listener)
 
     @contextmanager
     def listening(self) -> Iterator[None]:

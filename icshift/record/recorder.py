@@ -187,13 +187,13 @@ class Recorder:
             if due:
                 self._gradients.before_step(self._step, closure, layers, counted, every)
 
-    def landscape(
+    def smoothness(
         self, closure: Closure, *, every: int = 1, rate: float | None = None, steps: Sequence[float] = STEPS
     ) -> None:
         """Measure the loss and its gradient along the gradient, at `steps` times the learning rate `rate`.
 
         To be called as `gradient_shift` is; `closure` is called once a length of step and twice more. By default the
-        rate is the optimisers', and nothing is measured where it is 0. Read it with `icshift.open(path).landscape()`.
+        rate is the optimisers', and nothing is measured where it is 0. Read it with `icshift.open(path).smoothness()`.
         """
         with self._measuring(every) as due:
             if due:

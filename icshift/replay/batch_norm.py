@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from icshift.errors import ModelError
-from icshift.inputs.data import Batch, Data, Reading, forward, of, shapes
+from icshift.inputs.batches import Batch, forward, shapes
+from icshift.inputs.data import Data, Reading, as_data
 from icshift.model import names
 from icshift.model.layout import by_unit
 from icshift.model.modes import evaluating
@@ -118,7 +119,7 @@ def by_batch(
         raise ModelError(f"{type(model).__name__} has no batch normalisation with running statistics")
     # Inputs are read within: a DataLoader that shuffles draws from the random state that is put back.
     with evaluating(model, "batch"), Watch(model) as watch:
-        data = of(inputs, model, Reading(batch_size, device=str(_device(model)))).finite()
+        data = as_data(inputs, model, Reading(batch_size, device=str(_device(model)))).finite()
         if not data.batches:
             raise ModelError(f"{data.source} holds no example that is finite")
         for batch in data.batches:

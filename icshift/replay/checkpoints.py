@@ -27,7 +27,7 @@ from icshift.runs.format import Window, is_run
 from icshift.runs.phases import PROBE, PROBE_BATCH, PROBE_PRECISE
 from icshift.runs.reader import Run
 from icshift.runs.writer import Recording, refuse_existing
-from icshift.saved.find import Found
+from icshift.saved.find import SavedModel
 from icshift.saved.fit import check, fit
 from icshift.saved.load import load
 
@@ -185,12 +185,12 @@ class Series:
         return Window(index, snapshot.name, step, step, True, parameter_change)
 
 
-def snapshots(found: Sequence[Found], model: nn.Module, *, partial: bool, unsafe: bool) -> list[Snapshot]:
+def snapshots(found: Sequence[SavedModel], model: nn.Module, *, partial: bool, unsafe: bool) -> list[Snapshot]:
     """Saved models for `model`. With `partial`, what one lacks is as initialised, not as the one before had it."""
     state = model.state_dict() if partial else {}
     initial = {name: value.clone() for name, value in state.items() if isinstance(value, Tensor) and not is_lazy(value)}
 
-    def snapshot(one: Found) -> Snapshot:
+    def snapshot(one: SavedModel) -> Snapshot:
         def fits(model: nn.Module) -> str:
             return check(model, load(one, unsafe=unsafe).state, partial=partial, source=str(one.path)).left
 

@@ -15,7 +15,8 @@ from icshift.distribution import HALF_QUANTILES, Distribution, Half, ordered, sl
 from icshift.hooks.observer import SEED, Observer
 from icshift.hooks.padding import Padding
 from icshift.hooks.watcher import Keeper, Watcher
-from icshift.inputs.data import Batch, Data, forward
+from icshift.inputs.batches import Batch, forward
+from icshift.inputs.data import Data
 from icshift.model.layout import tensors
 from icshift.model.modes import Statistics, evaluating
 from icshift.model.sites import Sites

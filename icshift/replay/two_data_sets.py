@@ -12,7 +12,8 @@ from torch import nn
 from icshift.distribution import Distribution, Floats
 from icshift.errors import RecordingError
 from icshift.hooks.manifest import beginning
-from icshift.inputs.data import Data, length
+from icshift.inputs.batches import length
+from icshift.inputs.data import Data
 from icshift.model.sites import Sites
 from icshift.replay.batch_norm import Statistics, Watch, by_batch, normalisations, running_statistics, together
 from icshift.replay.replayer import Parts, Replayer

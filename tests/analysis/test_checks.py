@@ -37,12 +37,12 @@ SITES = [site("fc1", UNITS, feeds=("ReLU",)), site("norm1", UNITS), site("fc2", 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Three windows of three sites, and fc1 in a paired phase; the others have nothing there."""
+    """Three windows of three sites, and fc1 in the phase of a probe; the others have nothing there."""
     windows = []
     for window in range(3):
         found = activations(window)
         kept = {("train", name): distribution(values) for name, values in found.items()}
-        kept["probe", "fc1"] = distribution(found["fc1"] * (1 + 0.1 * window), paired=True)
+        kept["probe", "fc1"] = distribution(found["fc1"] * (1 + 0.1 * window), halves=False)
         windows.append(kept)
     path = tmp_path_factory.mktemp("conditions") / "run"
     return icshift.open(write_run(path, windows, names=["one", "two", "three"], sites=SITES))
@@ -157,7 +157,7 @@ def test_verdicts_come_in_the_order_of_conditions_and_sites(run):
     ]
 
 
-def test_a_paired_phase_has_drift_but_no_floor(run):
+def test_a_noiseless_phase_has_drift_but_no_floor(run):
     found = verdicts(run, "w1_sd > 0.01", phase="probe")
     assert found["fc1"].state == "failed"
     assert np.isnan(found["fc1"].measurement.floor)

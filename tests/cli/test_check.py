@@ -45,7 +45,7 @@ def folder(tmp_path_factory):
         for window in range(1, windows + 1):
             places = range(3 if window > 1 else 2)
             kept = {("train", SITES[place]): distribution(activations(window, place)) for place in places}
-            kept["probe", SITES[0]] = distribution(activations(window, 0), paired=True)
+            kept["probe", SITES[0]] = distribution(activations(window, 0), halves=False)
             recording.write_window(
                 Window(window, f"epoch {window}", 10 * window - 10, 10 * window - 1, closed=True), kept
             )
@@ -265,7 +265,12 @@ def test_one_window_has_health(check):
 def icshift_check(*arguments, **environment):
     command = [sys.executable, "-m", "icshift", "check", *map(str, arguments)]
     return subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "80", **environment}, check=False
+        command,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "80", **environment},
+        check=False,
+        timeout=600,
     )
 
 
@@ -291,7 +296,9 @@ def test_a_pipe_that_closes_early_never_passes_what_fails(folder):
     many = " ".join(f"--fail-on 'w1_sd > 0.0{number}'" for number in range(1, 100))
     for option in ("", "--json", "--junit -"):
         command = f"{sys.executable} -m icshift check {folder / 'run'} {many} {option} | true"
-        done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False, timeout=600
+        )
         assert done.returncode != 0
         assert "Traceback" not in done.stderr
 
@@ -309,4 +316,4 @@ def test_torch_is_not_loaded(folder):
     ]
     code = f"from icshift.cli.main import _run\nimport sys\nassert _run({arguments!r}) == 0\n"
     script = f"{code}assert 'pyarrow' in sys.modules and 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, timeout=600)

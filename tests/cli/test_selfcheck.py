@@ -32,7 +32,7 @@ FAST = ["--only", "conditioning", "--only", "gaussians"]
 def icshift(*arguments, code="from icshift.cli.main import main; main()"):
     environment = {**os.environ, "COLUMNS": "80", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=600)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ from icshift.cli.main import _run
 from icshift.inputs.specs import build_model
 from icshift.replay.batch_norm import precise_statistics, using
 from icshift.runs.reader import Run
-from tests.oracles.analyze import assert_scipys, raw
+from tests.launch.launching import limited
+from tests.oracles.scipys import assert_scipys, raw
 from tests.replay import network
 from tests.replay.conftest import SPEC
 
@@ -277,7 +278,10 @@ def test_a_progress_bar_on_a_terminal(saved, data, tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm"}
     arguments = list(map(str, [*command, "-o", tmp_path / "run"]))
     shown = b""
-    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=theirs, env=environment) as process:
+    with (
+        subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=theirs, env=environment) as process,
+        limited(process),
+    ):
         os.close(theirs)
         with suppress(OSError):  # The end of a terminal.
             while part := os.read(ours, 4096):

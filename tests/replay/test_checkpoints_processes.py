@@ -46,6 +46,7 @@ def test_torchrun(saved, data, alone, tmp_path):
         text=True,
         check=True,
         env=environment,
+        timeout=600,
     )
     run = Run(path)
     assert run.finished
