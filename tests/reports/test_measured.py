@@ -44,7 +44,7 @@ def test_each_has_its_own_report(run):
     assert "Counted of each layer: all parameters." in said
     assert [row["layer"] for row in shift.data["gradient_shift"]] == ["fc1", "fc2"]
     assert "β·lr (reference: 2) 1.750, at most 2.250; attained mostly at 0.5 lr" in words(around)
-    assert around.data["landscape"] == AROUND
+    assert around.data["smoothness"] == AROUND
 
 
 def test_there_is_none_of_what_was_not_measured(run):
