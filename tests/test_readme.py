@@ -62,7 +62,7 @@ def test_gradients_are_measured(tmp_path, monkeypatch):
         exec(code, found)
     assert found["shift"]["step"].unique().tolist() == [0, 4, 8, 12]
     assert found["shift"]["layer"].unique().tolist() == ["0", "2"]
-    assert len(icshift.open("runs/gradients").landscape()) == 4
+    assert len(icshift.open("runs/gradients").smoothness()) == 4
     assert found["plane"].losses.shape == (21, 21)
 
 
@@ -126,7 +126,7 @@ def test_commands_run(line, folder):
 
 
 def test_what_runs_long_is_run_elsewhere():
-    """By tests/selfcheck/test_command.py."""
+    """By tests/cli/test_selfcheck.py."""
     assert CHECKING == ["icshift selfcheck --quick"]
 
 

@@ -68,7 +68,7 @@ def landscape(
         typer.Option(
             "--lr",
             metavar="RATE",
-            help="The learning rate: with it, λ·lr and the landscape along the gradient.",
+            help="The learning rate: with it, λ·lr and smoothness along the gradient.",
             show_default=False,
         ),
     ] = None,

@@ -144,7 +144,7 @@ def test_export_of_all_metrics(two_windows, tmp_path):
     assert set(table["metric"]) == set(METRICS)
     assert set(table["site"]) == {"fc2"}
     assert len(table) == sum(1 if one.of == "site" else 3 for one in METRICS.values())
-    assert table["value"].isna().tolist() == table["metric"].map(lambda name: METRICS[name].paired).tolist()
+    assert table["value"].isna().tolist() == table["metric"].map(lambda name: METRICS[name].by_example).tolist()
 
 
 def test_export_of_one_window_has_its_header(one_window, tmp_path):

@@ -8,7 +8,6 @@ import sys
 
 import pytest
 
-from icshift.cli import selfcheck as command
 from icshift.cli.main import _run
 from icshift.selfcheck import runner
 from icshift.selfcheck.check import Check, Finding
@@ -128,4 +127,4 @@ def test_without_scikit_learn_it_says_what_to_install():
 def test_versions_are_those_installed():
     import torch
 
-    assert command._versions()["torch"] == torch.__version__
+    assert runner.versions()["torch"] == torch.__version__

@@ -41,7 +41,7 @@ def replay(model, _):
 MEASUREMENTS = {
     "hessian": lambda model, _: icshift.hessian(objective(model), top=1),
     "gradient shift": lambda model, optimizer: icshift.gradient_shift(objective(model), optimizer),
-    "landscape": lambda model, _: icshift.landscape(objective(model), 0.1),
+    "smoothness": lambda model, _: icshift.smoothness(objective(model), 0.1),
     "loss slice": lambda model, _: icshift.loss_slice(
         objective(model), icshift.random_directions(model, 0), radius=1, points=3
     ),
@@ -115,6 +115,8 @@ def test_a_replay_hears_itself():
     with Replayer(model, Sites(), math.inf) as replayer:
         data: Data = as_data(x, model, Reading(8))
         replayer.replay(data, "probe")
+        model(x)  # Somebody's own forward, between two replays.
+        replayer.replay(data, "probe-batch", "batch")
         found = replayer.taken()
-    assert {phase for phase, _ in found} == {"probe"}
+    assert {phase for phase, _ in found} == {"probe", "probe-batch"}
     assert all((one.count == len(x)).all() for one in found.values())

@@ -51,8 +51,9 @@ def test_batches_of_different_size_count_by_it():
     batches = [images()[:700], images()[700:720], images()[720:]]
     inputs = model.fc1(images()).detach().double()
     found = precise_statistics(model, batches)["norm1"]
+    # A layer rounds in float32, otherwise for 20 rows than for 1,000: for units that hardly vary that is 2e-5.
     np.testing.assert_allclose(found.mean, inputs.mean(0), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found.variance, inputs.var(0, correction=0), rtol=1e-5)
+    np.testing.assert_allclose(found.variance, inputs.var(0, correction=0), rtol=1e-4)
 
 
 def test_deeper_layers_get_what_is_normalised_by_the_batch():
