@@ -78,7 +78,7 @@ class Observer:
         stepping: bool,
         padding: Padding | None = None,
     ) -> None:
-        """Take in a tensor that a module gave; with `stepping` it belongs to an optimiser's step, whose series is kept.
+        """Take in a tensor that a module gave; with `stepping` it belongs to an optimizer's step, whose series is kept.
 
         Never raises.
         """

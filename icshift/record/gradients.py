@@ -22,7 +22,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass
 class _Waiting:
-    """A measurement that waits for the optimiser's step; `rows` once that was taken."""
+    """A measurement that waits for the optimizer's step; `rows` once that was taken."""
 
     number: int
     step: Step
@@ -64,9 +64,9 @@ class Gradients:
         self._measure(GRADIENT_SHIFT, number, take)
 
     def stepped(self, *, after_forward: bool) -> None:
-        """An optimiser has stepped, the first `after_forward` or one that shares its step: what it changed is measured.
+        """An optimizer has stepped, the first `after_forward` or one that shares its step: what it changed is measured.
 
-        Where several optimisers step one after the other, the last measurement is of all they changed.
+        Where several optimizers step one after the other, the last measurement is of all they changed.
         """
         waiting = self._waiting
         if waiting is None:
@@ -81,7 +81,7 @@ class Gradients:
         self._measure(GRADIENT_SHIFT, waiting.number, measure)
 
     def settle(self) -> None:
-        """Hand on the rows of the last step, which no optimiser will change any more; forget one that was not taken."""
+        """Hand on the rows of the last step, which no optimizer will change any more; forget one that was not taken."""
         if self._waiting is not None and self._waiting.rows is not None:
             self._keep(GRADIENT_SHIFT, self._waiting.rows)
             self._last[GRADIENT_SHIFT] = self._waiting.number
@@ -90,7 +90,7 @@ class Gradients:
     def look_around(
         self, number: int, closure: Closure, rate: float | None, steps: Sequence[float], every: int
     ) -> None:
-        """Measure smoothness at the parameters before step `number`; by default at the optimisers' rate."""
+        """Measure smoothness at the parameters before step `number`; by default at the optimizers' rate."""
 
         def look() -> None:
             length = _learning_rate(self._optimizers) if rate is None else rate

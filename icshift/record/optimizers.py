@@ -1,4 +1,4 @@
-"""Optimisers' steps: the clock of a recording."""
+"""Optimizers' steps: the clock of a recording."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from icshift.model.unheard import hears
 
 
 def listen(optimizers: list[Optimizer] | None, attachment: Attachment, act: Callable[[], None]) -> ExitStack:
-    """Call `act` after every step of these optimisers, or (None) of any that holds a parameter of the model."""
+    """Call `act` after every step of these optimizers, or (None) of any that holds a parameter of the model."""
     stack = ExitStack()
     # A step may be compiled, but nothing called from here. (`torch.compiler.disable` would load the compiler at once.)
     if optimizers is None:
@@ -29,7 +29,7 @@ def listen(optimizers: list[Optimizer] | None, attachment: Attachment, act: Call
 
 
 def as_list(optimizer: Optimizer | Iterable[Optimizer] | None) -> list[Optimizer] | None:
-    """One optimiser, several or None as a list or None. Raises `RecordingError` for anything else."""
+    """One optimizer, several or None as a list or None. Raises `RecordingError` for anything else."""
     if optimizer is None:
         return None
     optimizers = list(optimizer) if isinstance(optimizer, Iterable) else [optimizer]
@@ -40,7 +40,7 @@ def as_list(optimizer: Optimizer | Iterable[Optimizer] | None) -> list[Optimizer
 
 
 def _innermost(optimizer: Optimizer) -> Optimizer:
-    # Wrappers, as Accelerate's, are optimisers by type but have no hooks of their own.
+    # Wrappers, as Accelerate's, are optimizers by type but have no hooks of their own.
     while "_optimizer_step_post_hooks" not in vars(optimizer) and isinstance(
         inner := getattr(optimizer, "optimizer", None), Optimizer
     ):
@@ -49,7 +49,7 @@ def _innermost(optimizer: Optimizer) -> Optimizer:
 
 
 class _OwnSteps:
-    """Tells the steps of the optimisers of one model from those of others."""
+    """Tells the steps of the optimizers of one model from those of others."""
 
     def __init__(self, attachment: Attachment, act: Callable[[], None]) -> None:
         self._attachment = attachment

@@ -48,8 +48,8 @@ class Recorder:
                 train(...)
                 recorder.epoch()
 
-    A *step* ends with an optimiser's step that follows at least one forward, or with `step()`. `optimizer` names the
-    optimisers (one or several) to listen to; without it, any that holds a parameter of the model. A *window* ends
+    A *step* ends with an optimizer's step that follows at least one forward, or with `step()`. `optimizer` names the
+    optimizers (one or several) to listen to; without it, any that holds a parameter of the model. A *window* ends
     with `epoch()`, and after `window` steps if that is given. Forwards are recorded under the phase `train` or
     `eval`, after the mode the model is in. `sites` chooses the modules (see `Sites`), `samples` bounds the values a
     unit and step that quantiles are made from ("all": no bound; moments always read every activation). `probe` is a
@@ -156,7 +156,7 @@ class Recorder:
         return self._journal.window.index - 1 if self._resources else 0
 
     def step(self) -> None:
-        """End a step, where no optimiser of PyTorch does it."""
+        """End a step, where no optimizer of PyTorch does it."""
         if os.getpid() == self._process:
             with self._safely():
                 self._gradients.stepped(after_forward=self._observer.step_begun)
@@ -174,8 +174,8 @@ class Recorder:
         """Measure how much the step to come changes the gradient of each layer by changing those before it.
 
         This is the internal covariate shift of Santurkar et al. (2018), Definition 2.1. To be called before every
-        optimiser's step; `closure` computes the loss of this batch, also when the loop went on (`lambda x=x: ...`), and
-        is called, every `every` steps, once a layer and once more. The step is the optimiser's own. `layers` are names
+        optimizer's step; `closure` computes the loss of this batch, also when the loop went on (`lambda x=x: ...`), and
+        is called, every `every` steps, once a layer and once more. The step is the optimizer's own. `layers` are names
         or globs of modules that own parameters; of these "weights" counts those of two and more dimensions, "all" also
         biases and what scales a normalisation. Read it with `icshift.open(path).gradient_shift()`.
 
@@ -193,7 +193,7 @@ class Recorder:
         """Measure the loss and its gradient along the gradient, at `steps` times the learning rate `rate`.
 
         To be called as `gradient_shift` is; `closure` is called once a length of step and twice more. By default the
-        rate is the optimisers', and nothing is measured where it is 0. Read it with `icshift.open(path).smoothness()`.
+        rate is the optimizers', and nothing is measured where it is 0. Read it with `icshift.open(path).smoothness()`.
         """
         with self._measuring(every) as due:
             if due:

@@ -46,7 +46,7 @@ class Every(nn.Module):
 
 
 def train(model: nn.Module, path: Path, *inputs: Any, steps: int = 3, **options: Any) -> Run:
-    # Without momentum and a growing layer's gradient: PyTorch's own optimisers refuse one that changes its shape.
+    # Without momentum and a growing layer's gradient: PyTorch's own optimizers refuse one that changes its shape.
     optimizer = torch.optim.SGD([p for n, p in model.named_parameters() if "growing" not in n], lr=0.01)
     with Recorder(model, path, optimizer=optimizer, **options):
         for _ in range(steps):

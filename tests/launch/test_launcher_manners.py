@@ -65,7 +65,7 @@ def test_interrupted_it_keeps_the_recording(tmp_path):
 def test_no_step_seen_is_said(tmp_path):
     done = icshift_run("-o", tmp_path / "runs", SCRIPTS / "no_optimizer.py")
     assert done.stdout == run(SCRIPTS / "no_optimizer.py").stdout
-    assert "no optimizer step" in done.stderr.lower().replace("optimiser", "optimizer")
+    assert "no optimizer step" in done.stderr.lower()
     assert "--forwards" in done.stderr
 
 

@@ -2,8 +2,8 @@
 
 The format: https://github.com/huggingface/safetensors#format. Models and data are both read here, and the library
 `safetensors` is not needed. Two readers would accept different files; ours is the one that stays, because the default
-installation lacks the library, the format is the sixty lines below, and a file whose header lies ends in an error that
-says what is wrong with it, where the library's message names neither the tensor nor what was expected of it.
+installation lacks the library, the format is the sixty lines below, and a file that was cut short ends in an error that
+says how many bytes are missing and what to do ("incomplete metadata, file not fully covered" says the library).
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ _DTYPES = {
     "C64": torch.complex64,
     "F8_E4M3": torch.float8_e4m3fn,
     "F8_E5M2": torch.float8_e5m2,
+    "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
+    "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
 }
 
 
