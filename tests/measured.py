@@ -2,7 +2,7 @@
 
 from icshift.analysis import two_data_sets
 from icshift.analysis.staleness import from_running, staleness
-from icshift.inputs.data import Reading, of
+from icshift.inputs.data import Reading, as_data
 from icshift.model.sites import Sites
 from icshift.replay.two_data_sets import DATA, REFERENCE, Measurement
 from icshift.runs.reader import Run
@@ -14,7 +14,7 @@ class Measured:
     """A model on two data sets: the run, what was taken, and the tables made of it."""
 
     def __init__(self, path, model, reference, data, *, metric="w1_sd", reading=None, samples=1024):
-        both = [of(one, model, reading or Reading(), name) for one, name in ((reference, "A"), (data, "B"))]
+        both = [as_data(one, model, reading or Reading(), name) for one, name in ((reference, "A"), (data, "B"))]
         self.measurement = Measurement(model, *both, Sites(), samples)
         self.forwards = 0
         self.taken = self.measurement.take(self._count)

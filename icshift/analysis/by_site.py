@@ -24,6 +24,7 @@ from icshift.analysis.health import health
 from icshift.analysis.metrics import DEFAULT, Metric, metric
 from icshift.distribution import Distribution, Floats
 from icshift.runs.format import STEP_QUANTILES, Site
+from icshift.runs.phases import normalises_by_its_own_inputs
 from icshift.runs.reader import Run
 
 
@@ -71,7 +72,7 @@ def _of_site(site: Site, phase: str, last: Distribution) -> dict[str, object]:
         "rank_error": last.rank_error,
         **{name: over_units.median(getattr(last, name)) for name in ("mean", "std", "zero_share")},
         **{f"q{round(100 * p):02d}": over_units.median(last.quantile([p])[:, 0]) for p in STEP_QUANTILES},
-        "affine_moments": site.batch_statistics and phase in ("train", "probe-train"),
+        "affine_moments": site.batch_statistics and normalises_by_its_own_inputs(phase),
         **asdict(health(site, last)),
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,8 @@ import pandas as pd
 from icshift.runs.reader import Run
 
 
-def gradient_shift_summary(run: Run) -> pd.DataFrame:
-    """Returns a row a layer in the order of the forward, over all measured steps.
+def gradient_shift_summary(run: Run, *, layers: Iterable[str] | None = None) -> pd.DataFrame:
+    """Returns a row a layer in the order of the forward; of the `layers` that a glob names, if given.
 
     `l2`, `relative` (l2 over the norm of G, step by step) and `cosine` are medians, `cosine_p10` the 10th percentile;
     `last` is the last relative shift and `trend` that of every step. `n` counts the steps measured, `parameters` those
@@ -21,7 +23,10 @@ def gradient_shift_summary(run: Run) -> pd.DataFrame:
     with np.errstate(divide="ignore", invalid="ignore"):
         measured["relative"] = measured["l2"] / measured["norm"].where(measured["norm"] > 0)
     rows: list[dict[str, Any]] = []
+    globs = list(layers or ["*"])
     for layer, of_layer in measured.groupby("layer", sort=False):
+        if not any(fnmatchcase(str(layer), glob) for glob in globs):
+            continue
         rows.append(
             {
                 "layer": layer,
@@ -38,14 +43,14 @@ def gradient_shift_summary(run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def landscape_summary(run: Run) -> dict[str, Any]:
+def smoothness_summary(run: Run) -> dict[str, Any]:
     """Returns what lies along the gradient, over all measured steps; empty where none was measured.
 
     Medians of `loss_range` (largest less smallest loss along the gradient), of `predictiveness_min` and
     `predictiveness_max`, of `beta_rate`, and its largest value; `beta_step` is the commonest of the lengths, in
     learning rates, that attained it. `n` counts the steps measured, `rate` is the last one's.
     """
-    measured = run.landscape()
+    measured = run.smoothness()
     if measured.empty:
         return {}
     commonest = measured["beta_step"].mode()

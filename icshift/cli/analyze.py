@@ -45,7 +45,7 @@ def analyze(
     ] = None,
     samples: options.SamplesOfForward = "1024",
     train_mode: Annotated[
-        bool, typer.Option("--train-mode", help="Also with batch norm by the batch, as in training: phase probe-train.")
+        bool, typer.Option("--train-mode", help="Also with batch norm by the batch, as in training: phase probe-batch.")
     ] = False,
     precise: Annotated[
         bool, typer.Option("--precise", help="Also with batch norm by statistics of all the data: phase probe-precise.")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from icshift.replay.checkpoints import Snapshot
     from icshift.replay.surface import Surface, Survey
     from icshift.reports.contour import Panel
-    from icshift.saved.find import Found
+    from icshift.saved.find import SavedModel
 
 _PRODUCTS = 60
 """With the Hessian, as many as five eigenvalues usually take."""
@@ -68,7 +68,7 @@ def landscape(
         typer.Option(
             "--lr",
             metavar="RATE",
-            help="The learning rate: with it, λ·lr and the landscape along the gradient.",
+            help="The learning rate: with it, λ·lr and smoothness along the gradient.",
             show_default=False,
         ),
     ] = None,
@@ -127,7 +127,7 @@ def landscape(
     from icshift.saved.find import find
 
     _refuse(output, chart, plane, rate, radius, force=force)
-    measured = losses.loss(loss)
+    measured = losses.loss_named(loss)
     if target is not None and not measured.needs_targets:
         raise ModelError("--loss own takes no --target: the model gets every array that its forward has a name for")
     found = _as_named(find(saved), saved)
@@ -173,11 +173,11 @@ def _refuse(
         raise typer.BadParameter("--output and --chart are the same file")
 
 
-def _as_named(found: list[Found], saved: list[Path]) -> list[Found]:
+def _as_named(found: list[SavedModel], saved: list[Path]) -> list[SavedModel]:
     """In the order in which they were named, the first one's plane being that of all; within a directory as it is."""
     places = [path.resolve() for path in saved]
 
-    def place(one: Found) -> int:
+    def place(one: SavedModel) -> int:
         path = one.path.resolve()
         return next((i for i, named in enumerate(places) if named in (path, *path.parents)), len(places))
 
@@ -192,7 +192,7 @@ def _read(data: str, model: Network, loss: Loss, target: str | None, how: tuple[
         return models.read_data(data, model, *how)
     reading = Reading(*how)
     place(model, reading)
-    return targets.read(data, model, reading, target)
+    return targets.read_with_targets(data, model, reading, target)
 
 
 def _measured(survey: Survey, waiting: list[Snapshot], bar: Progress, points: int) -> list[Surface]:
@@ -220,7 +220,7 @@ def _measured(survey: Survey, waiting: list[Snapshot], bar: Progress, points: in
 
 def _about(model: Network, survey: Survey, loss: Loss, paths: list[str], *, eval_mode: bool) -> dict[str, Any]:
     """What all numbers depend on."""
-    from icshift.inputs.data import length
+    from icshift.inputs.batches import length
     from icshift.replay.surface import normalises_by_batch
 
     return {

@@ -122,9 +122,9 @@ def _tell(target: Path, launcher: Launcher | None, *, quiet: bool, no_color: boo
         console.print(f"icshift: {problem}", style="yellow", soft_wrap=True)
     if quiet or launcher is None or not launcher.recorders:
         return
-    from icshift.cli.info import added_time, coverage, size
     from icshift.launch.launcher import AUTOMATIC_WINDOW
-    from icshift.reports.drift import listing
+    from icshift.reports.run import added_time, coverage, size
+    from icshift.reports.tables import listing
     from icshift.runs.reader import Run
 
     runs = [Run(recorder.path) for recorder in launcher.recorders.values()]

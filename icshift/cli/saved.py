@@ -12,7 +12,7 @@ from icshift.errors import ModelError
 if TYPE_CHECKING:
     from icshift.inputs.data import Data
     from icshift.inputs.specs import Network
-    from icshift.saved.find import Found
+    from icshift.saved.find import SavedModel
 
 Model = Annotated[
     str | None,
@@ -51,14 +51,14 @@ UnsafePickle = Annotated[
 
 
 def build(
-    model: str | None, arguments: list[str] | None, found: Found, *, partial: bool = False, unsafe: bool = False
+    model: str | None, arguments: list[str] | None, found: SavedModel, *, partial: bool = False, unsafe: bool = False
 ) -> Network:
     """The model that `--model` names; without it the one in the saved file, where that tells."""
     from icshift.inputs import specs
     from icshift.saved.load import build as build_saved
 
     if model is not None:
-        return specs.build_model(model, specs.arguments(arguments or ()))
+        return specs.build_model(model, specs.model_arguments(arguments or ()))
     if arguments:
         raise ModelError("--model-arg is for what --model names: give --model too")
     return build_saved(found, unsafe=unsafe, partial=partial)
@@ -74,11 +74,11 @@ def as_it_was(built: Network, spec: str | None) -> AbstractContextManager[None]:
 
 def read_data(spec: str, model: Network, batch_size: int, limit: int | None, device: str, dtype: str | None) -> Data:
     """Data for the model, which is put on the same device and, where `--dtype` is given, into the same precision."""
-    from icshift.inputs.data import Reading, place, read
+    from icshift.inputs.data import Reading, place, read_data
 
     reading = Reading(batch_size, limit, device, dtype)
     place(model, reading)
-    return read(spec, model, reading)
+    return read_data(spec, model, reading)
 
 
 def this_process() -> tuple[int, int]:

@@ -12,8 +12,8 @@ import typer
 
 from icshift.cli import options
 from icshift.cli import saved as models
-from icshift.cli.info import coverage
 from icshift.errors import ModelError, RunError
+from icshift.reports.run import coverage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from icshift.inputs.data import Data
     from icshift.inputs.specs import Network
     from icshift.replay.two_data_sets import Measurement, Shift
-    from icshift.saved.find import Found
+    from icshift.saved.find import SavedModel
 
 
 def shift(
@@ -200,7 +200,7 @@ def _refuse(output: Path | None, csv: Path | None, *, json: bool, force: bool) -
 
 def _load(
     checkpoint: Path, model: str | None, arguments: list[str] | None, *, partial: bool, unsafe: bool
-) -> tuple[Found, Network, list[str]]:
+) -> tuple[SavedModel, Network, list[str]]:
     """The saved model, the model with its weights, and what of it they did not reach, in words."""
     from icshift.saved.find import find
     from icshift.saved.fit import fit
@@ -231,7 +231,7 @@ def _measure(
 def _analyse(path: Path, taken: Shift, metric: str, site: list[str] | None, limit: float | None) -> Result:
     from icshift.analysis import two_data_sets
     from icshift.analysis.staleness import from_running, staleness
-    from icshift.replay.two_data_sets import DATA, REFERENCE
+    from icshift.runs.phases import DATA, REFERENCE
     from icshift.runs.reader import Run
 
     run, phases = Run(path), (REFERENCE, DATA)
@@ -265,7 +265,7 @@ def _above(sites: pd.DataFrame, limit: float) -> tuple[list[str], list[str]]:
 
 def _told(result: Result, limit: float | None, unit: str) -> list[str]:
     """Why the exit code is 1."""
-    from icshift.reports.drift import number
+    from icshift.reports.tables import number
 
     rows = result.sites.set_index("site")
     values = [f"{site} {number(rows['median'][site])} (floor {number(rows['floor'][site])})" for site in result.above]

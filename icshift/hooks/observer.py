@@ -19,15 +19,14 @@ from icshift.model.plain import dense, is_plain, is_seen, refuse_split, unseen
 from icshift.model.sites import Sites, describe
 from icshift.notice import notice
 from icshift.runs.format import Site, StepRows, kept_units
+from icshift.runs.phases import is_probe
 from icshift.sketch import moments as exact
 from icshift.sketch.accumulator import Accumulator
 from icshift.sketch.sampler import ExampleSampler, Sampler
 from icshift.sketch.workspace import Workspace
 
-PROBE = "probe"
-"""Phases that begin so are probes: the same inputs every window, hence no sampling noise."""
-
-PROBE_TRAIN = "probe-train"
+SEED = 20150211
+"""What every random choice of a recording follows from, unless an observer is given another."""
 
 FORWARD_SAMPLES = 1024
 """Values a unit and forward that quantiles are made from where forwards belong to no step: in eval mode, in probes."""
@@ -40,14 +39,13 @@ class Observer:
 
     `samples` is infinite to keep every activation; `rank` makes the draws of several processes different ones. Sites
     that could not be taken in are in `failed`, with the reason, and are left alone from then on; those whose tensors
-    hold no activations are in `other`, with what they held. `follow`, if set, is told of every site's tensor.
+    hold no activations are in `other`, with what they held.
     """
 
     def __init__(self, sites: Sites, samples: float, seed: int, sink: Sink, rank: int = 0) -> None:
         self.sites: dict[str, Site] = {}
         self.failed: dict[str, str] = {}
         self.other: dict[str, str] = {}
-        self.follow: Callable[[str, Tensor], None] | None = None
         self._chosen = sites
         self._seed = seed
         self._rank = rank
@@ -95,8 +93,6 @@ class Observer:
                     self._look(site, module, tensor, *dense(tensor), phase, stepping, padding)
         except Exception as error:  # noqa: BLE001  An error in here must never reach the training.
             self.fail(site, error)
-        if self.follow is not None:
-            self.follow(site, tensor)
 
     def fail(self, site: str, error: Exception) -> None:
         """Leave this site alone from now on; told once."""
@@ -121,8 +117,8 @@ class Observer:
         self._transfer.deliver(wait=False)
 
     @property
-    def waiting(self) -> bool:
-        """Whether a step has begun: something that belongs to one, were it empty, was observed since the last tick."""
+    def step_begun(self) -> bool:
+        """Whether a forward of the current training step was seen, even of an empty batch, since the last tick."""
         return self._begun
 
     @property
@@ -208,7 +204,7 @@ class Observer:
         if accumulator is None:
             accumulator = self._open[phase, name] = self._accumulator(phase, site, rows, stepping)
         self._ticking[stepping][accumulator] = None
-        probed = not stepping and phase.startswith(PROBE)
+        probed = not stepping and is_probe(phase)
         if probed and (examples := self._examples.rows(activations, phase)) is not None:
             self._hand(partial(_keep, accumulator), [self._kept(name, examples)])
         self._hand(partial(_observe, accumulator), [rows] if table is None else [rows, table])
@@ -227,7 +223,7 @@ class Observer:
             self._transfer.send(tensors, then)
 
     def _sampler_of(self, phase: str) -> Sampler:
-        return self._probe_sampler if phase.startswith(PROBE) else self._eval_sampler
+        return self._probe_sampler if is_probe(phase) else self._eval_sampler
 
     def _random(self, phase: str, site: str) -> np.random.Generator:
         """The same in every window, so that a probe of a network that has not changed gives the same sketch."""
@@ -240,7 +236,7 @@ class Observer:
             dtype=np.float64 if rows.dtype == torch.float64 else np.float32,
             random=self._random(phase, site.name),
             workspace=self._workspace,
-            halves=not phase.startswith(PROBE),
+            halves=not is_probe(phase),
             sink=(lambda found: self._sink(phase, site, found)) if stepping else None,
         )
 

@@ -16,7 +16,6 @@ from torch.nn.parameter import is_lazy
 
 from icshift.errors import ModelError, RecordingError, RunError
 from icshift.hooks.manifest import beginning
-from icshift.hooks.observer import PROBE, PROBE_TRAIN
 from icshift.inputs.data import Data
 from icshift.model.parameters import Parameters
 from icshift.model.processes import this_process
@@ -25,14 +24,12 @@ from icshift.replay.batch_norm import precise_statistics, using
 from icshift.replay.replayer import Replayer
 from icshift.runs import interrupts
 from icshift.runs.format import Window, is_run
+from icshift.runs.phases import PROBE, PROBE_BATCH, PROBE_PRECISE
 from icshift.runs.reader import Run
 from icshift.runs.writer import Recording, refuse_existing
-from icshift.saved.find import Found
+from icshift.saved.find import SavedModel
 from icshift.saved.fit import check, fit
 from icshift.saved.load import load
-
-PROBE_PRECISE = "probe-precise"
-"""The same inputs while batch normalisation uses statistics computed from all of them."""
 
 _SEED = 20150211
 
@@ -72,7 +69,7 @@ class Snapshot:
 class Replaying:
     """What is recorded of every saved model.
 
-    `batch_statistics`: also with batch normalisation by the batch (phase `probe-train`). `precise`: also with
+    `batch_statistics`: also with batch normalisation by the batch (phase `probe-batch`). `precise`: also with
     statistics computed from all of the inputs (phase `probe-precise`). `arguments`, as text, are those that the model
     was made with: they are noted, so that no other model goes on with the run.
     """
@@ -169,7 +166,7 @@ class Series:
         self._snapshots[index - 1].put(self._model)
         replayer.replay(self._data, PROBE)
         if self._how.batch_statistics:
-            replayer.replay(self._data, PROBE_TRAIN, batch_statistics=True)
+            replayer.replay(self._data, PROBE_BATCH, "batch")
         if self._how.precise:
             with using(self._model, precise_statistics(self._model, self._data)):
                 replayer.replay(self._data, PROBE_PRECISE)
@@ -188,12 +185,12 @@ class Series:
         return Window(index, snapshot.name, step, step, True, parameter_change)
 
 
-def snapshots(found: Sequence[Found], model: nn.Module, *, partial: bool, unsafe: bool) -> list[Snapshot]:
+def snapshots(found: Sequence[SavedModel], model: nn.Module, *, partial: bool, unsafe: bool) -> list[Snapshot]:
     """Saved models for `model`. With `partial`, what one lacks is as initialised, not as the one before had it."""
     state = model.state_dict() if partial else {}
     initial = {name: value.clone() for name, value in state.items() if isinstance(value, Tensor) and not is_lazy(value)}
 
-    def snapshot(one: Found) -> Snapshot:
+    def snapshot(one: SavedModel) -> Snapshot:
         def fits(model: nn.Module) -> str:
             return check(model, load(one, unsafe=unsafe).state, partial=partial, source=str(one.path)).left
 
@@ -228,7 +225,7 @@ def _settings(data: Data, how: Replaying) -> dict[str, Any]:
         "window_steps": None,
         "max_units": how.sites.max_units,
         "sites": None if how.sites.select is None else [str(one) for one in how.sites.select],  # type: ignore[union-attr]
-        "phases": [PROBE] + [PROBE_TRAIN] * how.batch_statistics + [PROBE_PRECISE] * how.precise,
+        "phases": [PROBE] + [PROBE_BATCH] * how.batch_statistics + [PROBE_PRECISE] * how.precise,
         "device": next((tensor.device.type for tensor in data.tensors()), "cpu"),
         "probe_examples": data.examples,
         "probe_batches": len(data.batches),

@@ -17,8 +17,9 @@ from icshift.errors import IcshiftError, MeasurementError, ModelError
 from icshift.gradients.hessian import Spectrum, hessian
 from icshift.gradients.objective import Objective, dot, norm, trainable
 from icshift.gradients.slices import Slice, loss_slice, random_directions
-from icshift.gradients.smoothness import STEPS, Landscape, landscape
-from icshift.inputs.data import Batch, Data, forward, length
+from icshift.gradients.smoothness import STEPS, Smoothness, smoothness
+from icshift.inputs.batches import Batch, forward, length
+from icshift.inputs.data import Data
 from icshift.inputs.losses import Loss
 from icshift.inputs.targets import separated
 from icshift.model.undisturbed import undisturbed
@@ -36,7 +37,7 @@ Directions = Sequence[Sequence[Tensor]]
 class Asked:
     """What is measured of every model.
 
-    With a learning `rate`, the landscape along the gradient too. `running`: batch norm uses its running averages, and
+    With a learning `rate`, smoothness along the gradient too. `running`: batch norm uses its running averages, and
     not those of the batch. `radius` is the slice's, in the lengths of its directions; by default 1 of random ones, and
     of eigenvectors what `fitting_radius` says of the first model.
     """
@@ -72,7 +73,7 @@ class Surface:
     spectrum: Spectrum
     loss: float
     gradient_norm: float
-    landscape: Landscape | None
+    smoothness: Smoothness | None
     slice: Slice | None
     moved: Moved | None
     asked: Asked
@@ -81,7 +82,7 @@ class Surface:
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain values, under the names that `--json` has."""
-        spectrum, along, around = self.spectrum, self.landscape, self.slice
+        spectrum, along, around = self.spectrum, self.smoothness, self.slice
         steepest = float(spectrum.eigenvalues[0])
         return {
             "model": self.name,
@@ -140,7 +141,7 @@ class Survey:
         spectrum = hessian(
             objective, top=max(asked.top, 2 if asked.plane == "hessian" else 1), after=lambda: after("Hessian")
         )
-        along = None if asked.rate is None else landscape(objective, asked.rate)
+        along = None if asked.rate is None else smoothness(objective, asked.rate)
         rounding = math.nan if asked.rate is None else _rounding(parameters, asked.rate * norm(gradient))
         after("gradient")
         moved = None if self._first is None else self._first.seen(parameters, spectrum)
@@ -169,7 +170,7 @@ class Survey:
         inputs, target = separated(batch)
 
         def closure() -> Tensor:
-            return self._loss.of(_output(self._model, inputs, self._data.source), target)
+            return self._loss.compute(_output(self._model, inputs, self._data.source), target)
 
         return closure
 

@@ -9,7 +9,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from icshift.reports.drift import facts
+from icshift.reports.tables import facts
 
 Found = dict[str, Any]
 

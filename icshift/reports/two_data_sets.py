@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from icshift.reports.drift import number
+from icshift.reports.tables import number
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,6 +1,6 @@
 """What a run on disk is made of: its files, sites and windows. It knows no torch.
 
-Format 1. A run is a directory:
+Format 2. A run is a directory:
 
     run.json                      format, created, finished, ranks, versions, model, settings, sites,
                                   ledger, step_stride, overhead
@@ -18,12 +18,20 @@ Format 1. A run is a directory:
     steps/000000.rank0.parquet    segments of the step series; a row a phase, step, site and unit:
                                   phase, site, step, unit, count, nonfinite, mean, std, min, max,
                                   zero_share, q05, q15, q50, q85, q95
-    gradient_shift/, landscape/   segments of these series, where they were measured: a row a measured step
-                                  (and layer), with the columns of `Run.gradient_shift` and `Run.landscape`;
+    gradient_shift/, smoothness/  segments of these series, where they were measured: a row a measured step
+                                  (and layer), with the columns of `Run.gradient_shift` and `Run.smoothness`;
                                   `measured` in run.json says how
 
 Any Parquet reader takes `windows/` and `steps/` as tables. Steps count from 0, windows from 1.
 Files that begin with a dot are being written and are ignored.
+
+History. The number rises where a reader of the version before would read something wrong, or miss it without a word.
+
+    1  Folder and key in `measured` of the smoothness along the gradient are called `landscape`.
+    2  They are called `smoothness`: a reader of format 1 would say that none was measured. (Since then, too, runs of
+       `icshift analyze` call the phase `probe-batch` that was `probe-train`, which a reader takes as it is.)
+
+All these formats are read.
 """
 
 from __future__ import annotations
@@ -37,15 +45,18 @@ import numpy as np
 
 from icshift.distribution import Floats, Ints
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "run.json"
 
 MANIFEST_NAME = re.compile(r"run(?:\.rank([1-9][0-9]*))?\.json")
 PART_NAME = re.compile(r"[0-9]+\.rank(0|[1-9][0-9]*)\.parquet")
 """Names of the files of all ranks: manifests, and what lies in `windows/` and `steps/`."""
 
-GRADIENT_SHIFT, LANDSCAPE = "gradient_shift", "landscape"
+GRADIENT_SHIFT, SMOOTHNESS = "gradient_shift", "smoothness"
 """Series of measurements with gradients, and the folders that they are in."""
+
+SMOOTHNESS_IN_FORMAT_1 = "landscape"
+"""What `SMOOTHNESS` was called then: its folder, and its key in `measured` of the manifest."""
 
 STEP_QUANTILES = (0.05, 0.15, 0.50, 0.85, 0.95)
 """Quantiles kept of every step, in columns `QUANTILE_COLUMNS`."""

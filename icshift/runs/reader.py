@@ -19,11 +19,12 @@ from icshift.errors import RunError, unknown
 from icshift.runs.format import (
     FORMAT,
     GRADIENT_SHIFT,
-    LANDSCAPE,
     MANIFEST,
     MANIFEST_NAME,
     PART_NAME,
     QUANTILE_COLUMNS,
+    SMOOTHNESS,
+    SMOOTHNESS_IN_FORMAT_1,
     STEP_QUANTILES,
     Site,
     Window,
@@ -181,20 +182,21 @@ class Run:
         """
         return self._series(GRADIENT_SHIFT, ("step", "layer", "parameters", "l2", "cosine", "norm", "norm_after"))
 
-    def landscape(self) -> pd.DataFrame:
-        """The loss along the gradient: a row a measured step; see `icshift.gradients.smoothness.Landscape` for columns.
+    def smoothness(self) -> pd.DataFrame:
+        """The loss along the gradient: a row a measured step; columns as in `icshift.gradients.smoothness.Smoothness`.
 
         Empty where none was measured.
         """
         ranges = ("loss_min", "loss_max", "predictiveness_min", "predictiveness_max")
-        return self._series(LANDSCAPE, ("step", "rate", "loss", "gradient_norm", *ranges, "beta_rate", "beta_step"))
+        folder = SMOOTHNESS if self.manifest["format"] > 1 else SMOOTHNESS_IN_FORMAT_1
+        return self._series(folder, ("step", "rate", "loss", "gradient_norm", *ranges, "beta_rate", "beta_step"))
 
-    def _series(self, kind: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    def _series(self, folder: str, columns: tuple[str, ...]) -> pd.DataFrame:
         import pandas as pd
         import pyarrow.parquet as pq
 
         frames = []
-        for _, file in _of_ranks(self.path / kind, PART_NAME, self.ranks):
+        for _, file in _of_ranks(self.path / folder, PART_NAME, self.ranks):
             with _damage(file):
                 frames.append(pq.read_table(file, partitioning=None).to_pandas()[list(columns)])
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(columns))
@@ -245,6 +247,7 @@ def _read_manifest(file: Path) -> dict[str, Any]:
     if manifest["format"] > FORMAT:
         raise RunError(f"{file} has format {manifest['format']}, this icshift reads up to {FORMAT}: upgrade icshift")
     manifest = {"finished": False, "ranks": 1, "ledger": [], "step_stride": 1, **manifest}
+    _rename_since_format_1(manifest)
     try:
         for entry in manifest["sites"]:
             _site(entry)
@@ -257,6 +260,13 @@ def _read_manifest(file: Path) -> dict[str, Any]:
             f"{file} has no proper sites, ledger, ranks or step_stride ({error}): the run is damaged"
         ) from error
     return manifest
+
+
+def _rename_since_format_1(manifest: dict[str, Any]) -> None:
+    """Put the settings of an older run's measurements under the name that they have now."""
+    measured = manifest.get("measured")
+    if isinstance(measured, dict) and manifest["format"] == 1 and SMOOTHNESS_IN_FORMAT_1 in measured:
+        measured[SMOOTHNESS] = measured.pop(SMOOTHNESS_IN_FORMAT_1)
 
 
 def _site(entry: dict[str, Any]) -> Site:

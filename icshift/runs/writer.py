@@ -29,12 +29,13 @@ from icshift.errors import RunError
 from icshift.runs.format import (
     FORMAT,
     GRADIENT_SHIFT,
-    LANDSCAPE,
     MANIFEST,
     MANIFEST_NAME,
     NO_STEP,
     PART_NAME,
     QUANTILE_COLUMNS,
+    SMOOTHNESS,
+    SMOOTHNESS_IN_FORMAT_1,
     Site,
     StepRows,
     Window,
@@ -50,7 +51,7 @@ _BUFFERED_VALUES = 1 << 20
 """Values a site and phase that wait for the next flush: 4 MiB of float32."""
 
 _ASIDE = re.compile(r"\.(.+)\.[0-9]+")
-_FOLDERS = ("windows", "steps", GRADIENT_SHIFT, LANDSCAPE)
+_FOLDERS = ("windows", "steps", GRADIENT_SHIFT, SMOOTHNESS, SMOOTHNESS_IN_FORMAT_1)
 _FLOATS = ("mean", "std", "min", "max", "zero_share")
 
 
@@ -129,7 +130,7 @@ class Recording:
                 self.flush()
 
     def append_measured(self, kind: str, rows: list[dict[str, Any]]) -> None:
-        """Keep rows of the series `GRADIENT_SHIFT` or `LANDSCAPE` for the next `flush`; these are never thinned."""
+        """Keep rows of the series `GRADIENT_SHIFT` or `SMOOTHNESS` for the next `flush`; these are never thinned."""
         self._measured.setdefault(kind, []).extend(rows)
 
     def flush(self) -> None:

@@ -26,6 +26,7 @@ def icshift_command(*arguments, cwd=None, **environment):
         cwd=cwd,
         env={**os.environ, "COLUMNS": "80", **environment},
         check=False,
+        timeout=600,
     )
 
 
@@ -175,7 +176,9 @@ def test_no_colour_when_not_wanted(two_windows):
 
 def test_a_pipe_that_closes_early_is_no_error(two_windows):
     command = f"{sys.executable} -m icshift export {two_windows} -o - | head -1"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False, timeout=600
+    )
     assert "Traceback" not in done.stderr
     assert done.stdout.startswith("run,phase")
 

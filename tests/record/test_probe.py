@@ -22,7 +22,7 @@ from icshift.record.probe import Probe
 from icshift.record.recorder import Recorder
 from icshift.replay.replayer import Replayer
 from icshift.runs.reader import Run
-from tests.oracles.capture import Oracle, assert_moments, by_unit
+from tests.oracles.hooks import Witness, assert_moments, by_unit
 from tests.zoo.models import ZOO, Specimen, specimens
 
 
@@ -126,7 +126,7 @@ def test_in_train_mode_a_probe_is_normalised_by_its_own_batches(tmp_path: Path) 
 def test_a_probe_is_replayed_at_the_end_of_every_window_and_makes_no_step(tmp_path: Path) -> None:
     model, batch = build("mlp")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    oracle = Oracle({"4": model[4]})
+    oracle = Witness({"4": model[4]}, calls=None)
     inputs = batch()
     with Recorder(model, tmp_path / "run", window=2, probe=inputs, samples="all"):
         for _ in range(5):
