@@ -13,7 +13,7 @@ from icshift.runs.reader import Run
 
 
 def gradient_shift_summary(run: Run, *, layers: Iterable[str] | None = None) -> pd.DataFrame:
-    """Returns a row a layer in the order of the forward, over all measured steps; only `layers` that a glob names.
+    """Returns a row a layer in the order of the forward; of the `layers` that a glob names, if given.
 
     `l2`, `relative` (l2 over the norm of G, step by step) and `cosine` are medians, `cosine_p10` the 10th percentile;
     `last` is the last relative shift and `trend` that of every step. `n` counts the steps measured, `parameters` those

@@ -96,12 +96,12 @@ def comparison_table(names: Sequence[str], summaries: Sequence[pd.DataFrame]) ->
     Probes have no sampling noise: they show the 90th percentile where others show floor and share moved.
     """
     by_site = [{row["site"]: row for row in records(summary)} for summary in summaries]
-    paired = all(row["noiseless"] for rows in by_site for row in rows.values())
+    noiseless = all(row["noiseless"] for rows in by_site for row in rows.values())
     table = columns()
     table.add_column("site", no_wrap=True)
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
-        for column in ("p90",) if paired else ("floor", "moved"):
+        for column in ("p90",) if noiseless else ("floor", "moved"):
             table.add_column(column, justify="right", no_wrap=True)
         table.add_column("trend", no_wrap=True)
     longest = max(by_site, key=len)
@@ -110,9 +110,9 @@ def comparison_table(names: Sequence[str], summaries: Sequence[pd.DataFrame]) ->
         for rows in by_site:
             row = rows.get(site)
             if row is None:
-                cells += [""] * (3 if paired else 4)
+                cells += [""] * (3 if noiseless else 4)
                 continue
-            middle = [number(row["p90"])] if paired else [number(row["floor"]), share(row["moved"])]
+            middle = [number(row["p90"])] if noiseless else [number(row["floor"]), share(row["moved"])]
             cells += [number(row["median"]), *middle, sparkline(row["trend"], TREND)]
         table.add_row(next(site_label(rows[site]) for rows in by_site if site in rows), *cells)
     return table
