@@ -46,6 +46,9 @@ PART_NAME = re.compile(r"[0-9]+\.rank(0|[1-9][0-9]*)\.parquet")
 GRADIENT_SHIFT, LANDSCAPE = "gradient_shift", "landscape"
 """Series of measurements with gradients, and the folders that they are in."""
 
+REFERENCE, DATA = "reference", "data"
+"""Phases of the two data sets that `icshift shift` compares."""
+
 STEP_QUANTILES = (0.05, 0.15, 0.50, 0.85, 0.95)
 """Quantiles kept of every step, in columns `QUANTILE_COLUMNS`."""
 
