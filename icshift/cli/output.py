@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icshift.errors import RunError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import Console
     from rich.progress import Progress, ProgressColumn
+
+    from icshift.reports.report import Part, Report
 
 
 def screen(*, no_color: bool, stderr: bool = False) -> Console:
     """A console on stdout or stderr; what is no terminal gets plain text, 80 columns wide or what COLUMNS says."""
     from rich.console import Console
 
+    stream = sys.stderr if stderr else sys.stdout
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="replace")
     # No markup: names of sites and paths may hold brackets.
     return Console(stderr=stderr, no_color=no_color or None, highlight=False, soft_wrap=False, markup=False)
 
@@ -30,9 +38,78 @@ def progress(*columns: str | ProgressColumn, quiet: bool, no_color: bool) -> Pro
     return Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
 
 
+def show(
+    report: Report, *, json: bool = False, quiet: bool = False, no_color: bool = False, stderr: bool = False
+) -> None:
+    """Show a report on stdout, or with `stderr` there; with `json` its data, and nothing else.
+
+    `quiet` leaves out what could be typed next. Characters that the screen's encoding does not have become `?`.
+    """
+    if json:
+        from icshift.reports.tabular import to_json
+
+        print_text(to_json(dict(report.data)))
+        return
+    console = screen(no_color=no_color, stderr=stderr)
+    _say(console, report)
+    if report.next_step and not quiet:
+        console.print(report.next_step, style="dim", soft_wrap=True)
+
+
+def warn(warnings: Iterable[str], *, no_color: bool) -> None:
+    """Lines on stderr about what a command came across while it worked."""
+    console = screen(no_color=no_color, stderr=True)
+    for warning in warnings:
+        console.print(f"icshift: {warning}", style="yellow", soft_wrap=True)
+
+
+def _say(console: Console, report: Report) -> None:
+    """All of a report but its next step."""
+    from rich.text import Text
+
+    if report.heading:
+        console.print(report.heading, style="bold", soft_wrap=True)
+    for part in report.body:
+        _say_part(console, part)
+    for note in report.notes:
+        console.print(note, style="dim")
+    for warning in report.warnings:
+        console.print(warning, style="yellow", soft_wrap=True)
+    if report.verdict:
+        verdict = report.verdict
+        console.print(Text(verdict, style="bold") if isinstance(verdict, str) else verdict, soft_wrap=True)
+
+
+def _say_part(console: Console, part: Part) -> None:
+    from rich.text import Text
+
+    from icshift.reports.report import Report
+
+    if isinstance(part, Report):
+        _say(console, part)
+    elif isinstance(part, str) or (isinstance(part, Text) and part.no_wrap):
+        console.print(part, soft_wrap=True)
+    else:
+        console.print(part(console.width) if callable(part) else part)
+
+
 def print_text(text: str) -> None:
     """Text to stdout as it is."""
     sys.stdout.write(text)
+
+
+def refuse(path: Path, *, force: bool) -> None:
+    """Raise `RunError` for a file that could not be written here, before any work is done for it; `-` is stdout.
+
+    A file that exists is kept, unless `force` replaces it; a directory is never replaced.
+    """
+    if str(path) == "-":
+        return
+    if path.exists() and not force:
+        raise RunError(f"{path} exists and is kept: choose another path, or --force to replace it")
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a directory" if path.is_dir() else f"cannot be written: there is no directory {path.parent}"
+        raise RunError(f"{path} {what}; give the path of a file")
 
 
 def write_file(path: Path, content: bytes, *, force: bool) -> None:
@@ -40,14 +117,10 @@ def write_file(path: Path, content: bytes, *, force: bool) -> None:
 
     Raises `RunError` if it exists, unless `force`, and where it cannot be written.
     """
+    refuse(path, force=force)
     if str(path) == "-":
         sys.stdout.buffer.write(content)
         return
-    if path.exists() and not force:
-        raise RunError(f"{path} exists and is kept: choose another path, or --force to replace it")
-    if path.is_dir() or not path.parent.is_dir():
-        what = "is a directory" if path.is_dir() else f"cannot be written: there is no directory {path.parent}"
-        raise RunError(f"{path} {what}; give the path of a file")
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         aside.write_bytes(content)
