@@ -118,7 +118,7 @@ def landscape(
     from icshift.cli.output import progress, show
     from icshift.inputs import losses
     from icshift.replay.surface import Asked, Survey
-    from icshift.reports.landscape import report
+    from icshift.reports.landscape import landscape_report
     from icshift.saved.find import find
 
     _refuse(output, chart, plane, rate, radius, force=force)
@@ -135,8 +135,8 @@ def landscape(
         surfaces = _measured(survey, opened.snapshots, bar, points**2 if plane != "none" else 0)
         about = {"checkpoints": [str(one.path) for one in found], **survey.about()}
     written = _write(surfaces, output, chart, about, force=force)
-    described = report(about, [one.as_dict() for one in surfaces], warnings, written)
-    show(described, json=json, quiet=quiet, no_color=no_color)
+    report = landscape_report(about, [one.as_dict() for one in surfaces], warnings, written)
+    show(report, json=json, quiet=quiet, no_color=no_color)
 
 
 def _refuse(
@@ -210,7 +210,7 @@ def _write(
     from icshift.cli.output import write_file
     from icshift.replay.surface import points_table
     from icshift.reports.contour import chart_format
-    from icshift.reports.landscape import chart as chart_of
+    from icshift.reports.landscape import contours
     from icshift.reports.tabular import by_suffix
 
     written = {}
@@ -219,7 +219,7 @@ def _write(
         written["Slice"] = str(output)
     if chart is not None:
         grids = [(one.slice.first, one.slice.second, one.slice.losses) for one in surfaces if one.slice is not None]
-        drawn = chart_format(chart.suffix)(*chart_of(about, [one.as_dict() for one in surfaces], grids))
+        drawn = chart_format(chart.suffix)(*contours(about, [one.as_dict() for one in surfaces], grids))
         write_file(chart, drawn, force=force)
         written["Chart"] = str(chart)
     return written

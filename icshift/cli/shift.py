@@ -108,7 +108,7 @@ def shift(
         network, kept = type(opened.model).__name__, None if output is None else str(output)
     about = reports.Compared(str(checkpoint), network, *map(_described, both), kept)
     if json or str(csv) != "-":
-        report = reports.report(about, result, [left] if left else [], missed)
+        report = reports.two_data_sets_report(about, result, [left] if left else [], missed)
         show(report, json=json, quiet=quiet, no_color=no_color)
     if result.above or result.unknown:
         raise typer.Exit(1)

@@ -135,10 +135,11 @@ class Survey:
         }
 
     def measure(self, name: str, put: Callable[[nn.Module], object], after: Callable[[str], None]) -> Surface:
-        """The loss around the model that `put` makes of this one, by the `name` that it gets.
+        """The loss around the model that `put` makes of this one, under a name of its own.
 
         `after` is called with what was done: `Hessian` after every product with it, `gradient` after the steps along
-        it, `slice` after every point of it. Raises `ModelError` where the model does not take the data, `MeasurementError` where the loss is none.
+        it, `slice` after every point of it. Raises `ModelError` where the model does not take the data,
+        `MeasurementError` where the loss is not finite.
         """
         put(self._model)
         with _named(name), _in_mode(self._model, running=self._asked.running):

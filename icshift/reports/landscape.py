@@ -37,7 +37,7 @@ _WORDS = {"batch_norm": ("batch norm", "batch"), "instance_norm": ("instance nor
 """Layers that normalise by what they are given or by running averages, and what the former is called."""
 
 
-def report(
+def landscape_report(
     about: Mapping[str, Any], models: Sequence[Model], warnings: Sequence[str], written: Mapping[str, str]
 ) -> Report:
     """The loss around the models, each with its curvature, and where they lie seen from the first.
@@ -65,7 +65,7 @@ def report(
     )
 
 
-def chart(
+def contours(
     about: Mapping[str, Any], models: Sequence[Model], grids: Sequence[Grid]
 ) -> tuple[list[Panel], tuple[str, str], list[str]]:
     """What a contour chart of the slices shows: a panel a model, titles of the axes, lines of the chart's own title."""
@@ -84,9 +84,14 @@ def _panel(model: Model, grid: Grid, models: Sequence[Model]) -> Panel:
     if math.isfinite(lowest["loss"]):
         marks.append(Mark(MINIMUM, lowest["alpha"], lowest["beta"], f"minimum {lowest['loss']:.3g}"))
     if model is models[0]:
-        marks += [Mark(OTHER, *other["moved"]["place"], other["model"]) for other in models[1:]]
+        marks += [Mark(OTHER, *_place(other), other["model"]) for other in models[1:]]
     first, second, losses = grid
     return Panel(model["model"], first, second, losses.T, model["slice"]["lengths"], marks)
+
+
+def _place(model: Model) -> tuple[float, float]:
+    alpha, beta = model["moved"]["place"]
+    return alpha, beta
 
 
 def _axes(around: Around) -> tuple[str, str]:

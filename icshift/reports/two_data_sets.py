@@ -44,7 +44,7 @@ class Compared:
     run: str | None
 
 
-def report(about: Compared, result: Result, notes: Sequence[str], missed: str) -> Report:
+def two_data_sets_report(about: Compared, result: Result, notes: Sequence[str], missed: str) -> Report:
     """Where two data sets differ in what a model shows of them.
 
     `notes` are about the saved model; `missed` says which modules were not measured ("": none).
@@ -141,8 +141,8 @@ def _named(data: DataSet) -> str:
 
 def _not_finite(data: DataSet) -> str:
     return (
-        f"{data.source}: {data.nonfinite:,} values in {data.incomplete:,} of {data.examples:,} examples are not finite: "
-        "left out of drift; these examples, of precise statistics"
+        f"{data.source}: {data.nonfinite:,} values in {data.incomplete:,} of {data.examples:,} examples "
+        "are not finite: left out of drift; these examples, of precise statistics"
     )
 
 

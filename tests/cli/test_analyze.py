@@ -1,4 +1,4 @@
-"""`icshift analyze` as a user meets it, beside what `tests/replay/test_checkpoints*.py` say of the run that it makes."""
+"""`icshift analyze` as a user meets it; what it records is tested in `tests/replay/test_checkpoints*.py`."""
 
 import json
 
@@ -50,7 +50,8 @@ def test_it_ends_with_the_report_of_its_run(folder, capsys):
     assert [window.name for window in Run(folder / "run").window_list] == ["epoch 0", "epoch 1", "epoch 2"]
 
 
-def test_its_json_is_that_of_the_report(folder, capsys):
+@pytest.mark.usefixtures("folder")
+def test_its_json_is_that_of_the_report(capsys):
     assert _run(["analyze", ".", *MODEL, "-o", "run", "--json"]) == 0
     shown = capsys.readouterr().out
     assert _run(["report", "run", "--json"]) == 0

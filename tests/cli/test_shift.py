@@ -226,7 +226,7 @@ def test_what_stays_at_its_initialisation_is_told(icshift, folder):
     assert "2 of 20 tensors stayed at their initialisation: fc4.weight, fc4.bias" in out
 
 
-def test_a_model_that_is_somebodys_is_left_as_it_was(icshift, folder):
+def test_a_model_that_is_somebodys_is_left_as_it_was(icshift):
     assert icshift(*AGAINST, "dimmed.npz", "--limit", 60, model=("--model", "somebodys.py:model"))[0] == 0
     model = sys.modules["somebodys"].model
     before = {name: value.clone() for name, value in network(seed=3).double().state_dict().items()}
