@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,8 @@ import pandas as pd
 from icshift.runs.reader import Run
 
 
-def gradient_shift_summary(run: Run) -> pd.DataFrame:
-    """A row a layer in the order of the forward, over all measured steps.
+def gradient_shift_summary(run: Run, *, layers: Iterable[str] | None = None) -> pd.DataFrame:
+    """A row a layer in the order of the forward, over all measured steps; only `layers` that a glob names, if given.
 
     `l2`, `relative` (l2 over the norm of G, step by step) and `cosine` are medians, `cosine_p10` the 10th percentile;
     `last` is the last relative shift and `trend` that of every step. `n` counts the steps measured, `parameters` those
@@ -21,7 +23,10 @@ def gradient_shift_summary(run: Run) -> pd.DataFrame:
     with np.errstate(divide="ignore", invalid="ignore"):
         series["relative"] = series["l2"] / series["norm"].where(series["norm"] > 0)
     rows: list[dict[str, Any]] = []
+    globs = list(layers or ["*"])
     for layer, one in series.groupby("layer", sort=False):
+        if not any(fnmatchcase(str(layer), glob) for glob in globs):
+            continue
         rows.append(
             {
                 "layer": layer,

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from icshift.cli import options
 from icshift.errors import SelectionError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from icshift.runs.reader import Run
 
 
 class Table(StrEnum):
@@ -54,47 +49,24 @@ def export(
 
     Of drift a row a unit, window and metric, in every phase. The suffix tells the format.
     """
-    from icshift.cli.output import screen, write_file
-    from icshift.reports.tabular import as_csv, by_suffix
+    from icshift.analysis.metrics import METRICS
+    from icshift.analysis.units import drift_of_phases, without_values
+    from icshift.cli.output import refuse_file, show, write_file
+    from icshift.reports.tabular import as_csv, by_suffix, written_report
     from icshift.runs.reader import Run
 
     render = as_csv if str(output) == "-" else by_suffix(output.suffix)
+    refuse_file(output, force=force)
     opened = Run(run)
+    missing: list[str] = []
     if table is Table.DRIFT:
-        written, nothing = drift_table(opened, metric, reference, site, phase), "one window leaves nothing to compare"
+        metrics = list(METRICS) if metric == ["all"] else metric or ["w1", "w1_sd"]
+        written = drift_of_phases(opened, metrics, reference=reference, sites=site, phases=phase)
+        missing = without_values(written)
     else:
         if metric or site or phase:
             raise SelectionError(f"--metric, --site and --phase choose among drifts: {table.value} has none of them")
         written = opened.gradient_shift() if table is Table.GRADIENT_SHIFT else opened.landscape()
-        nothing = f"recorder.{table.value.replace('-', '_')}(closure) was not called while it was recorded"
     write_file(output, render(written), force=force)
     if not quiet and str(output) != "-":
-        what = f"{len(written):,} rows" if len(written) else f"no rows: {nothing}"
-        if table is Table.DRIFT and (missing := unpaired(written)):
-            what += f"; {', '.join(missing)} without values: they compare the same examples, which takes a probe"
-        screen(no_color=False, stderr=True).print(f"{output}: {what}", style="dim", soft_wrap=True)
-
-
-def drift_table(
-    run: Run, metric: list[str] | None, reference: str, site: list[str] | None, phase: list[str] | None
-) -> pd.DataFrame:
-    """The drift of all chosen phases, one after the other."""
-    import pandas as pd
-
-    from icshift.analysis.drift import default_phase, drift
-    from icshift.analysis.metrics import METRICS
-
-    metrics = list(METRICS) if metric == ["all"] else metric or ["w1", "w1_sd"]
-    # With nothing to choose from, the default phase tells what is missing.
-    phases = phase or [name for name in run.phases if reference != f"phase:{name}"] or [default_phase(run)]
-    frames = [drift(run, metrics=metrics, reference=reference, phase=name, sites=site) for name in phases]
-    filled = [frame for frame in frames if len(frame)]
-    return pd.concat(filled, ignore_index=True) if filled else frames[0]
-
-
-def unpaired(drifts: pd.DataFrame) -> list[str]:
-    """Metrics of paired rows that have none in any of these phases."""
-    from icshift.analysis.metrics import METRICS
-
-    found = drifts[drifts["metric"].map(lambda name: METRICS[name].paired).astype(bool)]
-    return [str(name) for name, rows in found.groupby("metric", sort=False) if not rows["n"].any()]
+        show(written_report(output, len(written), table.value, missing), stderr=True)

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from icshift.cli import options
 
-if TYPE_CHECKING:
-    from icshift.runs.reader import Run
-
 
 def _print_metrics(wanted: bool) -> None:
     if wanted:
         from icshift.analysis.metrics import METRICS
-        from icshift.cli.output import screen
-        from icshift.reports.drift import listing
+        from icshift.cli.output import show
+        from icshift.reports.drift import metrics_report
 
-        rows = [[one.name, one.of + ", probe" * one.paired, one.unit, one.meaning] for one in METRICS.values()]
-        screen(no_color=False).print(listing(["metric", "of", "unit", "meaning"], rows))
+        show(metrics_report(METRICS))
         raise typer.Exit
 
 
@@ -38,85 +32,8 @@ def info(
     Sites with their unit axis and what they feed, windows, phases, coverage of the model's modules, and recording cost.
     """
     del metrics
-    from icshift.cli.output import print_text, screen
-    from icshift.reports.drift import facts, listing
-    from icshift.reports.tabular import to_json
+    from icshift.cli.output import show
+    from icshift.reports.run import run_report
     from icshift.runs.reader import Run
 
-    opened = Run(run)
-    if json:
-        windows = [vars(window) for window in opened.window_list]
-        print_text(to_json({**opened.manifest, "path": str(run), "phases": opened.phases, "windows": windows}))
-        return
-    console = screen(no_color=no_color)
-    console.print(facts(_facts(opened)))
-    rows = []
-    for site in opened.sites:
-        kept = f"{site.units}" if site.kept is None else f"{site.units}, {len(site.kept)} recorded"
-        rows.append([site.name, site.type, kept, str(site.axis), ", ".join(site.feeds) or "–", site.follows or "–"])
-    console.print(listing(["site", "type", "units", "axis", "feeds", "follows"], rows))
-    for entry in _missed(opened):
-        where = f" in process {entry['rank']}" if "rank" in entry else ""
-        console.print(
-            f"{entry['module']} ({entry['type']}): {entry['state']}{where} – {entry['reason']}",
-            style="yellow",
-            soft_wrap=True,
-        )
-
-
-def _facts(run: Run) -> list[tuple[str, str]]:
-    manifest = run.manifest
-    windows = run.window_list
-    span = f"{len(windows)}" + (f" ({windows[0].name} to {windows[-1].name})" if len(windows) > 1 else "")
-    ledger = Counter(entry["state"] for entry in manifest.get("ledger", []))
-    stride = manifest.get("step_stride", 1)
-    return [
-        ("run", f"{run.path}{'' if run.finished else '  (unfinished: still recording, or the process was killed)'}"),
-        ("model", f"{manifest['model']}, {manifest['parameters']:,} parameters"),
-        ("recorded", f"{manifest['created']} · icshift {manifest['icshift']} · torch {manifest['torch']}"),
-        ("steps", f"{manifest['steps']:,}" + (f", series of every {stride}th" if stride > 1 else "")),
-        ("windows", span),
-        ("phases", ", ".join(run.phases) or "none"),
-        *([("processes", f"{run.ranks}")] if run.ranks > 1 else []),
-        ("samples", f"{manifest['settings']['samples']} a unit and step for quantiles; moments of every activation"),
-        (
-            "probe",
-            f"{manifest['settings']['probe_examples']} examples" if manifest["settings"]["probe_examples"] else "none",
-        ),
-        ("modules", ", ".join(f"{count} {state}" for state, count in ledger.items()) or "–"),
-        ("cost", overhead(run)),
-    ]
-
-
-def coverage(run: Run, path: Path | None = None) -> str:
-    """How many modules that were to be watched were not, by state; empty if none. `path` is what is shown for it."""
-    states = Counter(entry["state"] for entry in _missed(run))
-    if not states:
-        return ""
-    listed = ", ".join(f"{count} {state}" for state, count in states.items())
-    return f"Modules not recorded: {listed} (`icshift info {path or run.path}` says which and why)"
-
-
-def _missed(run: Run) -> list[dict[str, str]]:
-    return [entry for entry in run.manifest.get("ledger", []) if entry["state"] not in ("observed", "excluded")]
-
-
-def overhead(run: Run) -> str:
-    """Time spent recording, against the rest of the time between start and end, and the size on disk."""
-    cost = run.manifest.get("overhead")
-    if not cost:
-        return size(run)
-    recording, wall = cost["recording_seconds"], cost["wall_seconds"]
-    return f"{recording:.2f} s of {wall:.2f} s spent recording ({added_time(run)}), {size(run)}"
-
-
-def added_time(run: Run) -> str:
-    """Time spent recording in % of the rest of the time between start and end."""
-    cost = run.manifest["overhead"]
-    recording, wall = cost["recording_seconds"], cost["wall_seconds"]
-    return f"+{100 * recording / max(wall - recording, 1e-9):.0f} %"
-
-
-def size(run: Run) -> str:
-    """Of all files of a run."""
-    return f"{sum(file.stat().st_size for file in run.path.rglob('*') if file.is_file()) / 1e6:.1f} MB"
+    show(run_report(Run(run)), json=json, no_color=no_color)

@@ -182,7 +182,7 @@ def _read(data: str, opened: models.Opened, loss: Loss, target: str | None) -> D
 
 def _measured(survey: Survey, waiting: list[Snapshot], bar: Progress, points: int) -> list[Surface]:
     """Each in turn; a product with the Hessian costs about what ten points of a slice do."""
-    from icshift.reports.landscape import counted
+    from icshift.reports.tables import counted
 
     before = 10 * _PRODUCTS
     task = bar.add_task("measuring", total=len(waiting) * (before + points))

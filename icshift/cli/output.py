@@ -51,7 +51,7 @@ def show(
         print_text(to_json(dict(report.data)))
         return
     console = screen(no_color=no_color, stderr=stderr)
-    _say(console, report)
+    draw(report, console)
     if report.next_step and not quiet:
         console.print(report.next_step, style="dim", soft_wrap=True)
 
@@ -63,14 +63,14 @@ def warn(warnings: Iterable[str], *, no_color: bool) -> None:
         console.print(f"icshift: {warning}", style="yellow", soft_wrap=True)
 
 
-def _say(console: Console, report: Report) -> None:
-    """All of a report but its next step."""
+def draw(report: Report, console: Console) -> None:
+    """Put all of a report but its next step on a console."""
     from rich.text import Text
 
     if report.heading:
         console.print(report.heading, style="bold", soft_wrap=True)
     for part in report.body:
-        _say_part(console, part)
+        _draw_part(part, console)
     for note in report.notes:
         console.print(note, style="dim")
     for warning in report.warnings:
@@ -80,13 +80,13 @@ def _say(console: Console, report: Report) -> None:
         console.print(Text(verdict, style="bold") if isinstance(verdict, str) else verdict, soft_wrap=True)
 
 
-def _say_part(console: Console, part: Part) -> None:
+def _draw_part(part: Part, console: Console) -> None:
     from rich.text import Text
 
     from icshift.reports.report import Report
 
     if isinstance(part, Report):
-        _say(console, part)
+        draw(part, console)
     elif isinstance(part, str) or (isinstance(part, Text) and part.no_wrap):
         console.print(part, soft_wrap=True)
     else:
@@ -99,15 +99,18 @@ def print_text(text: str) -> None:
 
 
 def refuse(path: Path, *, force: bool) -> None:
-    """Raise `RunError` for a file that could not be written here, before any work is done for it; `-` is stdout.
+    """Raise `RunError`, before any work is done for it, for what exists and would be replaced without `force`.
 
-    A file that exists is kept, unless `force` replaces it; a directory is never replaced.
+    `-` is stdout, which takes everything.
     """
-    if str(path) == "-":
-        return
-    if path.exists() and not force:
+    if str(path) != "-" and path.exists() and not force:
         raise RunError(f"{path} exists and is kept: choose another path, or --force to replace it")
-    if path.is_dir() or not path.parent.is_dir():
+
+
+def refuse_file(path: Path, *, force: bool) -> None:
+    """Raise `RunError`, before any work is done for it, where a file is kept or could not be written."""
+    refuse(path, force=force)
+    if str(path) != "-" and (path.is_dir() or not path.parent.is_dir()):
         what = "is a directory" if path.is_dir() else f"cannot be written: there is no directory {path.parent}"
         raise RunError(f"{path} {what}; give the path of a file")
 
@@ -117,7 +120,7 @@ def write_file(path: Path, content: bytes, *, force: bool) -> None:
 
     Raises `RunError` if it exists, unless `force`, and where it cannot be written.
     """
-    refuse(path, force=force)
+    refuse_file(path, force=force)
     if str(path) == "-":
         sys.stdout.buffer.write(content)
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,8 +10,6 @@ from icshift.cli import options
 
 if TYPE_CHECKING:
     from icshift.selfcheck.check import Check, Result, Setting
-
-_VERSIONS = ("icshift", "torch", "numpy", "scipy", "scikit-learn")
 
 
 def selfcheck(
@@ -48,28 +46,17 @@ def selfcheck(
     """
     import time
 
-    from icshift.cli.output import print_text, screen
-    from icshift.reports.selfcheck import checks_table
-    from icshift.reports.tabular import to_json
+    from icshift.cli.output import show
+    from icshift.reports.selfcheck import selfcheck_report
     from icshift.selfcheck.check import Setting
-    from icshift.selfcheck.runner import choose
+    from icshift.selfcheck.runner import choose, versions
 
-    setting = Setting(seed, quick)
     started = time.perf_counter()
-    results = _run(choose(only), setting, quiet=quiet, no_color=no_color)
+    results = _run(choose(only), Setting(seed, quick), quiet=quiet, no_color=no_color)
     seconds = time.perf_counter() - started
-    passed = all(result.finding.passed for result in results)
-    rows = [_row(result) for result in results]
-    if json:
-        asked = {"seed": seed, "quick": quick, "seconds": round(seconds, 1), "versions": _versions()}
-        print_text(to_json({"passed": passed, **asked, "checks": rows}))
-    else:
-        console = screen(no_color=no_color)
-        console.print(checks_table(rows))
-        console.print(_last_line(results, seconds, setting), style="bold", soft_wrap=True)
-        if not quiet:
-            console.print(_next_step(results, setting), style="dim", soft_wrap=True)
-    if not passed:
+    asked = {"seed": seed, "quick": quick, "seconds": round(seconds, 1), "versions": versions()}
+    show(selfcheck_report([one.as_dict() for one in results], asked), json=json, quiet=quiet, no_color=no_color)
+    if not all(result.finding.passed for result in results):
         raise typer.Exit(1)
 
 
@@ -87,47 +74,3 @@ def _run(checks: list[Check], setting: Setting, *, quiet: bool, no_color: bool) 
             bar.advance(task)
             results.append(result)
     return results
-
-
-def _row(result: Result) -> dict[str, Any]:
-    check, finding = result.check, result.finding
-    return {
-        "check": check.name,
-        "passed": finding.passed,
-        "claim": check.claim,
-        "source": check.source,
-        "expected": check.expected,
-        "measured": finding.measured,
-        "ran": finding.ran,
-        "numbers": dict(finding.numbers),
-        "seconds": round(result.seconds, 2),
-    }
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    from icshift._version import __version__
-
-    found = {"icshift": __version__}
-    for name in _VERSIONS[1:]:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _last_line(results: list[Result], seconds: float, setting: Setting) -> str:
-    passed = sum(result.finding.passed for result in results)
-    kind = ", quick" if setting.quick else ""
-    versions = _versions()
-    told = f"icshift {versions['icshift']}, torch {versions['torch']}"
-    return f"{passed} of {len(results)} passed · {seconds:.0f} s · seed {setting.seed}{kind} · {told}"
-
-
-def _next_step(results: list[Result], setting: Setting) -> str:
-    failed = [result.check.name for result in results if not result.finding.passed]
-    if failed:
-        return f"Next: icshift selfcheck --only {failed[0]} --seed {setting.seed + 1}"
-    return "Next: icshift selfcheck" if setting.quick else "Next: icshift demo"

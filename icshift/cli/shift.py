@@ -106,7 +106,7 @@ def shift(
         if output is not None:
             measured.write(shown, output, found[0].label, settings, force=force)
         network, kept = type(opened.model).__name__, None if output is None else str(output)
-    about = reports.Compared(str(checkpoint), network, *map(_described, both), kept)
+    about = reports.Compared(str(checkpoint), network, _described(both[0]), _described(both[1]), kept)
     if json or str(csv) != "-":
         report = reports.two_data_sets_report(about, result, [left] if left else [], missed)
         show(report, json=json, quiet=quiet, no_color=no_color)

@@ -1,23 +1,49 @@
-"""Tables for the terminal, readable at 80 columns."""
+"""How far every site drifted, for the terminal: readable at 80 columns."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from icshift.analysis.drift import default_phase
+from icshift.reports.report import Report
+from icshift.reports.run import coverage
+from icshift.reports.tables import TREND, columns, listing, number, records, share, times
 from icshift.reports.text_charts import sparkline
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_TREND = 9
+    from icshift.analysis.metrics import Metric
+    from icshift.runs.reader import Run
 
-_NAME = 8
-"""As long may a metric's name be as the head of a column."""
+_WIDE = 100
+"""From so many columns on, a table shows more of them."""
+
+
+def drift_report(run: Run, summary: pd.DataFrame, metric: Metric, *, reference: str = "previous") -> Report:
+    """What `analysis.by_site.summary` found: a row a site, and what one must know to read it."""
+    compared = _compared(summary)
+    rows = [{key: row[key] for key in row if row[key] is not None} for row in records(summary)]
+    return Report(
+        heading=_heading(run, summary),
+        body=((lambda width: report_table(summary, wide=width >= _WIDE)) if compared else distribution_table(summary),),
+        notes=tuple(_notes(run, summary, metric)),
+        warnings=tuple(filter(None, [coverage(run)])),
+        next_step=_next_step(run, summary, metric),
+        data={"run": str(run.path), "metric": metric.name, "reference": reference, "sites": rows},
+    )
+
+
+def metrics_report(metrics: Mapping[str, Metric]) -> Report:
+    """A row a metric."""
+    rows = [[one.name, one.of + ", probe" * one.paired, one.unit, one.meaning] for one in metrics.values()]
+    return Report(body=(listing(["metric", "of", "unit", "meaning"], rows),))
 
 
 def report_table(summary: pd.DataFrame, *, wide: bool) -> Table:
@@ -28,108 +54,39 @@ def report_table(summary: pd.DataFrame, *, wide: bool) -> Table:
     paired = bool(summary["paired"].dropna().all())
     spread = ["p90", "max"] if summary["max"].notna().any() else []  # One number a site has none.
     noise = [] if paired else ["floor", "×floor"]
-    table = _table()
+    table = columns()
     table.add_column("site", overflow="fold", min_width=6)
     for name in [*(["units"] * wide), "drift", *noise, *(spread if wide or paired else [])]:
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("trend", no_wrap=True, min_width=_TREND)
+    table.add_column("trend", no_wrap=True, min_width=TREND)
     for name in ["loc scl shp", *([] if paired else ["moved"])]:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("health", no_wrap=True)
-    for row in _rows(summary):
+    for row in records(summary):
         cells: list[str | Text] = [site_label(row), *([str(row["units"])] if wide else [])]
         if isinstance(row.get("trend"), list):
             cells.append(number(row["median"]))
             cells += [] if paired else [number(row["floor"]), _ratio(row)]
             cells += [number(row[name]) for name in spread] if wide or paired else []
-            cells += [sparkline(row["trend"], _TREND), _split(row)]
-            cells += [] if paired else [_moved(row)]
+            cells += [sparkline(row["trend"], TREND), _split(row)]
+            cells += [] if paired else [share(row["moved"])]
         else:
             cells += ["–"] * (len(table.columns) - len(cells) - 1)
         table.add_row(*cells, _health(row))
     return table
 
 
-def comparison_table(names: tuple[str, ...], summaries: list[pd.DataFrame]) -> Table:
-    """A row a site, a group of columns a run; a site that a run does not have is left blank there.
-
-    Probes have no sampling noise: they show the 90th percentile where others show floor and share moved.
-    """
-    by_site = [{row["site"]: row for row in _rows(summary)} for summary in summaries]
-    paired = all(row["paired"] for rows in by_site for row in rows.values())
-    table = _table()
-    table.add_column("site", no_wrap=True)
-    for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
-        for column in ("p90",) if paired else ("floor", "moved"):
-            table.add_column(column, justify="right", no_wrap=True)
-        table.add_column("trend", no_wrap=True)
-    longest = max(by_site, key=len)
-    for site in [*longest, *(site for rows in by_site for site in rows if site not in longest)]:
-        cells = []
-        for rows in by_site:
-            row = rows.get(site)
-            if row is None:
-                cells += [""] * (3 if paired else 4)
-                continue
-            middle = [number(row["p90"])] if paired else [number(row["floor"]), _moved(row)]
-            cells += [number(row["median"]), *middle, sparkline(row["trend"], _TREND)]
-        table.add_row(next(site_label(rows[site]) for rows in by_site if site in rows), *cells)
-    return table
-
-
 def distribution_table(summary: pd.DataFrame) -> Table:
     """A row a site with nothing to compare: its distribution, medians over units."""
-    table = _table()
+    table = columns()
     table.add_column("site", overflow="fold", min_width=6)
     for name in ("units", "n", "mean", "sd", "q15", "q50", "q85", "zeros"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("health", no_wrap=True)
-    for row in _rows(summary):
+    for row in records(summary):
         cells = [number(row[name]) for name in ("mean", "std", "q15", "q50", "q85")]
-        zeros = f"{100 * row['zero_share']:.0f}%" if math.isfinite(row["zero_share"]) else "–"
-        table.add_row(site_label(row), str(row["units"]), f"{row['n']:,}", *cells, zeros, _health(row))
-    return table
-
-
-def units_table(units: pd.DataFrame, value_name: str) -> Table:
-    """A row a unit: its drift with floor (* where it moved beyond noise) and the window's distribution.
-
-    A near-constant unit is marked by ≈: its drift in sd means little. Units of a probe have no floor.
-    """
-    noisy = bool(units["floor"].notna().any())
-    table = _table()
-    shown = value_name if len(value_name) <= _NAME else "drift"
-    for name in ["unit", shown, *(["floor", "×floor"] * noisy), "mean", "sd", "q15", "q50", "q85", "zeros"]:
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in _rows(units):
-        table.add_row(
-            f"≈ {row['unit']}" if row["near_constant"] else str(row["unit"]),
-            number(row["value"]),
-            *([number(row["floor"]), f"{_times(row['ratio'])} {'*' if row['moved'] else ' '}"] if noisy else []),
-            *(number(row[name]) for name in ("mean", "std", "q15", "q50", "q85")),
-            f"{100 * row['zero_share']:.0f}%" if math.isfinite(row["zero_share"]) else "–",
-        )
-    return table
-
-
-def facts(rows: list[tuple[str, str]]) -> Table:
-    """Names and values, one a line."""
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows:
-        table.add_row(name, value)
-    return table
-
-
-def listing(headers: list[str], rows: list[list[str]]) -> Table:
-    """A plain table of text."""
-    table = _table()
-    for header in headers:
-        table.add_column(header, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
+        cells.append(share(row["zero_share"]))
+        table.add_row(site_label(row), str(row["units"]), f"{row['n']:,}", *cells, _health(row))
     return table
 
 
@@ -138,34 +95,9 @@ def site_label(row: dict[str, Any]) -> str:
     return f"{row['site']} †" if row["affine_moments"] else str(row["site"])
 
 
-def number(value: float) -> str:
-    """Three significant digits, or a dash for what is not known."""
-    if not math.isfinite(value):
-        return "–"
-    return f"{value:.3f}" if 0.001 <= abs(value) < 100 else f"{value:.3g}"
-
-
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict(orient="records")]
-
-
-def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-
-
-def _moved(row: dict[str, Any]) -> str:
-    return f"{100 * row['moved']:.0f}%" if math.isfinite(row["moved"]) else "–"
-
-
 def _ratio(row: dict[str, Any]) -> Text:
-    text = _times(row["ratio"])
+    text = times(row["ratio"])
     return Text(text, style="bold" if math.isfinite(row["ratio"]) and row["ratio"] >= 2 else "")
-
-
-def _times(ratio: float) -> str:
-    if not math.isfinite(ratio):
-        return "–"
-    return f"{ratio:.1f}" if ratio < 100 else f"{ratio:.0f}"
 
 
 def _split(row: dict[str, Any]) -> str:
@@ -182,3 +114,95 @@ def _health(row: dict[str, Any]) -> Text:
         if count is not None and count == count and count > 0:  # noqa: PLR0124  (a NaN is a count that is not known)
             found.append(f"{int(count)} {name.removeprefix('near_')}")
     return Text("\n".join(found), style="yellow") if found else Text("ok", style="green")
+
+
+def _compared(summary: pd.DataFrame) -> bool:
+    """Whether any site has two windows to compare."""
+    return "window" in summary and bool(summary["window"].notna().any())
+
+
+def _heading(run: Run, table: pd.DataFrame) -> str:
+    """What is compared with what."""
+    state = "" if run.finished else " · unfinished"
+    phase = table["phase"].iloc[0] if len(table) else "–"
+    compared = table.dropna(subset=["window"]) if "window" in table else table.iloc[:0]
+    what = "one window, nothing to compare"
+    if len(compared):
+        last = compared.iloc[-1]
+        what = f"window {last['window']} against {last['reference']}"
+    return f"{run.path} · {run.manifest['model']} · phase {phase} · {what}{state}"
+
+
+def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
+    if not _compared(table):
+        return [
+            "One window leaves nothing to compare: this is its distribution, medians over units. "
+            "Drift needs two windows of a phase."
+        ]
+    first = table.dropna(subset=["window"]).iloc[-1]
+    over = "of the site as a whole" if metric.of == "site" else "median over units"
+    notes = [f"drift: {metric.name}, {over}. {metric.meaning}."]
+    if metric.paired:
+        notes += _of_examples(table, metric)
+    elif first["paired"]:
+        notes.append(
+            f"Paired: the same inputs in every window, {first['n']:,} values a unit, so there is no sampling noise."
+        )
+    else:
+        notes.append(
+            f"floor: the same by sampling noise alone, n = {first['n']:,} sampled activations a unit and window. "
+            "moved: units beyond it (FDR 5 %)."
+        )
+    notes += drawn_anew(first["phase"])
+    errors = table["error"].dropna()
+    if len(errors) and not metric.paired:
+        notes.append(
+            f"Sketch error of a drift: at most {errors.median():.2g} (median bound); "
+            f"of a rank: {100 * first['rank_error']:.1f} %."
+        )
+    notes.append("loc scl shp: share of W2² that is change of mean, of sd, of shape.")
+    if table["near_constant"].any():
+        notes.append("constant: an sd of at most 5 % of the site's median; such units are left out of drift.")
+    if table["affine_moments"].any():
+        notes.append("† Mean and sd here are set by the layer's own weight and bias: only shape is news.")
+    stride = int(run.manifest.get("step_stride", 1))
+    if stride > 1:
+        notes.append(f"The step series keeps every {stride}th step; windows are of all steps.")
+    return notes
+
+
+def drawn_anew(phase: str) -> list[str]:
+    """What the same inputs do not keep the same."""
+    if phase != "probe-train":
+        return []
+    return ["A recorder replays this phase in training mode: dropout and other draws of the model differ by window."]
+
+
+def _of_examples(table: pd.DataFrame, metric: Metric) -> list[str]:
+    """What one must know of a metric that compares the same examples in both windows."""
+    compared = table.dropna(subset=["window"])
+    rows, wide = int(compared["rows"].median()), int(compared["units"].max())
+    notes = [f"n = {rows:,} activations a unit of the probe, the same ones in both windows."]
+    notes += [metric.caveat] if metric.caveat else []
+    if metric.name == "cka_distance":
+        unrelated = rows / (rows + wide)
+        notes.append(
+            f"Biased: {rows:,} rows that have nothing to do with each other show about {unrelated:.2f} of 1 "
+            f"in {wide:,} units (the most here)."
+        )
+    if metric.error is not None:
+        error = compared["error"].max()
+        notes.append(f"Its choice of directions: ±{error:.2g} (2 standard errors, those of the site with the most).")
+    return notes
+
+
+def _next_step(run: Run, table: pd.DataFrame, metric: Metric) -> str:
+    if not len(table) or "ratio" not in table or not table["median"].notna().any():
+        return f"Next: icshift info {run.path}"
+    by = "ratio" if table["ratio"].notna().any() else "median"
+    worst = table.sort_values(by, ascending=False)["site"].iloc[0]
+    phase = table["phase"].iloc[0]
+    chosen = "" if phase == default_phase(run) else f" --phase {quote(str(phase))}"
+    chosen += "" if metric.name == "w1_sd" or metric.of == "site" else f" --metric {metric.name}"
+    why = "the highest share" if metric.name == "marginal_share" else "the site that drifts most"
+    return f"Next: icshift units {run.path} --site {quote(worst)}{chosen}   ({why})"

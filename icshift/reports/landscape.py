@@ -10,12 +10,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.table import Table
 
 from icshift.reports.contour import MINIMUM, MODEL, OTHER, Mark, Panel
-from icshift.reports.drift import facts
 from icshift.reports.report import Report
+from icshift.reports.tables import columns, counted, facts
 
 Model = dict[str, Any]
 """What was measured of one model."""
@@ -345,17 +344,12 @@ def _not_finite(model: Model) -> list[str]:
     return [f"{model['model']}: {of} are not finite: a smaller --radius shows more"]
 
 
-def counted(number: int, what: str) -> str:
-    """`1 example`, `1,400 examples`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 def _pair(alpha: float, beta: float) -> str:
     return f"{alpha:.2g}, {beta:.2g}"
 
 
 def _table(models: Sequence[Model]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table = columns()
     table.add_column("model", overflow="fold", min_width=min(16, max(len(model["model"]) for model in models)))
     return table
 

@@ -5,21 +5,60 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.table import Table
 
-from icshift.reports.drift import number
+from icshift.reports.report import Report
+from icshift.reports.tables import columns, number
 from icshift.reports.text_charts import sparkline
+from icshift.runs.format import GRADIENT_SHIFT
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from icshift.runs.reader import Run
+
 _TREND = 12
+
+
+def measured_reports(run: Run, shift: pd.DataFrame, around: dict[str, Any]) -> list[Report]:
+    """What was measured with gradients, apart from drift: these are other definitions of the shift.
+
+    `shift` and `around` are what `analysis.measured` found. There is no report of what was not measured.
+    """
+    reports = []
+    if len(shift):
+        # A process that is killed may have written rows, but not yet how they were measured.
+        how = run.manifest.get("measured", {}).get(GRADIENT_SHIFT, {})
+        reports.append(_gradient_shift_report(shift, how.get("counted", "")))
+    return [*reports, _landscape_report(around)] if around else reports
+
+
+def _gradient_shift_report(shift: pd.DataFrame, counted: str) -> Report:
+    return Report(
+        heading="Gradient shift (Santurkar et al. 2018, Def. 2.1)",
+        body=(gradient_shift_table(shift),),
+        notes=(
+            f"Medians of {shift['n'].max()} steps. G: a layer's gradient; G′: what the step of the layers before it "
+            "makes of it (nothing, of the first); relative and trend: ‖G−G′‖ over ‖G‖."
+            + (f" Counted of each layer: {counted} parameters." if counted else ""),
+            "Drift is another definition of the shift; the two may disagree.",
+        ),
+        data={"gradient_shift": shift.to_dict(orient="records")},
+    )
+
+
+def _landscape_report(around: dict[str, Any]) -> Report:
+    return Report(
+        heading="Landscape along the gradient (Santurkar et al. 2018, Fig. 4)",
+        body=tuple(landscape_lines(around)),
+        notes=(f"Medians of {around['n']} steps; lr {around['rate']:g} at the last of them.",),
+        data={"landscape": around},
+    )
 
 
 def gradient_shift_table(summary: pd.DataFrame) -> Table:
     """A row a layer in the order of the forward."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table = columns()
     table.add_column("layer", overflow="fold", min_width=6)
     for name in ("params", "‖G−G′‖", "relative", "cos", "cos p10"):
         table.add_column(name, justify="right", no_wrap=True)

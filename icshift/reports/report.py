@@ -40,3 +40,17 @@ class Report:
     verdict: str | Text = ""
     next_step: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
+
+
+def together(first: Report, *others: Report) -> Report:
+    """Several reports as one, an empty line before each of the others.
+
+    The next step is that of the first; each adds its data to that of the ones before it.
+    """
+    if not others:
+        return first
+    data = dict(first.data)
+    for other in others:
+        data.update(other.data)
+    body = [first, *(part for other in others for part in ("", other))]
+    return Report(body=tuple(body), next_step=first.next_step, data=data)

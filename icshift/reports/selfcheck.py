@@ -1,4 +1,4 @@
-"""The table of `icshift selfcheck`, readable at 80 columns."""
+"""Published findings and what was measured of them here, for the terminal: readable at 80 columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,19 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-_TOLD = ("source", "expected", "measured", "ran")
+from icshift.reports.report import Report
+
+_PARTS = ("source", "expected", "measured", "ran")
+
+
+def selfcheck_report(results: Sequence[Mapping[str, Any]], asked: Mapping[str, Any]) -> Report:
+    """A row a check; `asked` are the seed, whether it was quick, the seconds it took and the versions it ran with."""
+    return Report(
+        body=(checks_table(results),),
+        verdict=_count(results, asked),
+        next_step=_next_step(results, asked),
+        data={"passed": all(result["passed"] for result in results), **asked, "checks": list(results)},
+    )
 
 
 def checks_table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -33,6 +45,20 @@ def _parts(row: Mapping[str, Any]) -> Table:
     parts = Table.grid(padding=(0, 2, 0, 0))
     parts.add_column(style="dim", no_wrap=True)
     parts.add_column(overflow="fold")
-    for name in _TOLD:
+    for name in _PARTS:
         parts.add_row(name, Text(str(row[name]), style="" if name in ("expected", "measured") else "dim"))
     return parts
+
+
+def _count(results: Sequence[Mapping[str, Any]], asked: Mapping[str, Any]) -> str:
+    passed = sum(result["passed"] for result in results)
+    kind = ", quick" if asked["quick"] else ""
+    versions = f"icshift {asked['versions']['icshift']}, torch {asked['versions']['torch']}"
+    return f"{passed} of {len(results)} passed · {asked['seconds']:.0f} s · seed {asked['seed']}{kind} · {versions}"
+
+
+def _next_step(results: Sequence[Mapping[str, Any]], asked: Mapping[str, Any]) -> str:
+    failed = [result["check"] for result in results if not result["passed"]]
+    if failed:
+        return f"Next: icshift selfcheck --only {failed[0]} --seed {asked['seed'] + 1}"
+    return "Next: icshift selfcheck" if asked["quick"] else "Next: icshift demo"

@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.text import Text
+
 from icshift.errors import unknown
+from icshift.reports.report import Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +43,19 @@ def by_suffix(suffix: str) -> Callable[[pd.DataFrame], bytes]:
     if suffix.lower() not in FORMATS:
         raise unknown("export format", suffix or "(no suffix)", FORMATS)
     return FORMATS[suffix.lower()]
+
+
+def written_report(path: Path, rows: int, table: str, missing: Sequence[str] = ()) -> Report:
+    """What was written to a file: so many rows of a table, or why there is none; `missing` metrics have no values."""
+    nothing = (
+        "one window leaves nothing to compare"
+        if table == "drift"
+        else f"recorder.{table.replace('-', '_')}(closure) was not called while it was recorded"
+    )
+    said = f"{path}: {rows:,} rows" if rows else f"{path}: no rows: {nothing}"
+    if missing:
+        said += f"; {', '.join(missing)} without values: they compare the same examples, which takes a probe"
+    return Report(body=(Text(said, style="dim", no_wrap=True),))
 
 
 def to_json(value: Any) -> str:

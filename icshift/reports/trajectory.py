@@ -1,20 +1,35 @@
-"""The table of `icshift path`, readable at 80 columns."""
+"""How far every site went, against how far it came, for the terminal: readable at 80 columns."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.table import Table
 
-from icshift.reports.drift import number
+from icshift.reports.drift import drawn_anew
+from icshift.reports.report import Report
+from icshift.reports.tables import TREND, columns, number, records
 from icshift.reports.text_charts import sparkline
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_TREND = 9
+    from icshift.analysis.metrics import Metric
+    from icshift.runs.reader import Run
+
+
+def path_report(run: Run, paths: pd.DataFrame, metric: Metric) -> Report:
+    """What `analysis.trajectory.path` found: a row a site, and what one must know to read it."""
+    state = "" if run.finished else " · unfinished"
+    phase = paths.iloc[0]["phase"]
+    return Report(
+        heading=f"{run.path} · {run.manifest['model']} · phase {phase} · {_span(paths)}{state}",
+        body=(path_table(paths),),
+        notes=tuple(_notes(paths, metric)),
+        next_step=_next_step(run, paths),
+        data={"run": str(run.path), "metric": metric.name, "sites": paths.to_dict(orient="records")},
+    )
 
 
 def path_table(paths: pd.DataFrame) -> Table:
@@ -24,18 +39,62 @@ def path_table(paths: pd.DataFrame) -> Table:
     """
     differ = paths["windows"].nunique() > 1
     paired, changes = bool(paths["paired"].all()), bool(paths["per_change"].notna().any())
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table = columns()
     table.add_column("site", overflow="fold", min_width=6)
     floor = [] if paired else ["floor"]
     for name in (*(["windows"] * differ), "path", *floor, "displaced", *floor, "straight", *(["per change"] * changes)):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("trend", no_wrap=True, min_width=_TREND)
-    for row in paths.to_dict(orient="records"):
+    table.add_column("trend", no_wrap=True, min_width=TREND)
+    for row in records(paths):
         cells = [*([str(row["windows"])] * differ), number(row["path"])]
         cells += [] if paired else [number(row["floor"])]
         cells += [number(row["displacement"])]
         cells += [] if paired else [number(row["displacement_floor"])]
         cells += [f"{row['straightness']:.2f}" if math.isfinite(row["straightness"]) else "–"]
         cells += [number(row["per_change"])] if changes else []
-        table.add_row(str(row["site"]), *cells, sparkline(row["trend"], _TREND))
+        table.add_row(str(row["site"]), *cells, sparkline(row["trend"], TREND))
     return table
+
+
+def _span(table: pd.DataFrame) -> str:
+    longest = table.sort_values("windows", ascending=False, kind="stable").iloc[0]
+    return f"{longest['windows']} windows, {longest['first']} to {longest['last']}"
+
+
+def _notes(table: pd.DataFrame, metric: Metric) -> list[str]:
+    first = table.iloc[0]
+    over = "of the site as a whole" if metric.of == "site" else "median over units"
+    notes = [
+        f"path: sum of {metric.name} from window to window, {over}. displaced: the same from the first window to the "
+        "last. straight: displaced / path."
+    ]
+    if table["paired"].all():
+        notes.append(f"Paired: the same inputs in every window, n = {first['n']:,} a unit: no sampling noise in it.")
+        notes += drawn_anew(first["phase"])
+    else:
+        notes.append(
+            f"floor: the same by sampling noise alone, n = {first['n']:,} sampled activations a unit and window. Where "
+            "a path is near its floor, straight tells nothing. Noise grows with the number of windows: compare runs "
+            "with windows of one length."
+        )
+    if table["windows"].max() == 2:
+        notes.append("Of two windows path and displacement are one: it takes three to tell a trend.")
+    if metric.unit == "sd":
+        notes.append("sd: a unit's over all windows, one yardstick for every part; drift has that of each pair.")
+    if table["per_change"].notna().any():
+        notes.append(
+            "per change: drift of a window over the L2 norm of the change of all parameters in it, median over windows."
+        )
+    travelled = table["parameter_path"].max()
+    if math.isfinite(travelled):
+        notes.append(f"The parameters' own path: {number(travelled)} (sum of the L2 norms, over the same windows).")
+    if table["near_constant"].any():
+        notes.append(f"{table['near_constant'].sum()} units that are near-constant in some window are left out.")
+    return notes
+
+
+def _next_step(run: Run, table: pd.DataFrame) -> str:
+    if not table["paired"].all() and "probe" in run.phases:
+        return f"Next: icshift path {run.path} --phase probe   (without sampling noise)"
+    phase = table["phase"].iloc[0]
+    return f"Next: icshift report {run.path} --phase {phase} --reference first"

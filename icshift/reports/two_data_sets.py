@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from icshift.reports.drift import number
-from icshift.reports.report import Report
+from icshift.reports.report import Part, Report
+from icshift.reports.tables import columns, number, records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,11 +50,10 @@ def two_data_sets_report(about: Compared, result: Result, notes: Sequence[str], 
     """
     both = about.reference, about.data
     notes = [*notes, *(_not_finite(one) for one in both if one.nonfinite)]
-    parts = [site_table(result.sites), Report(notes=_drift_in_words(result))]
-    parts += ["", _batch_norm(result.layers)] if len(result.layers) else []
+    batch_norm: tuple[Part, ...] = ("", _batch_norm(result.layers)) if len(result.layers) else ()
     return Report(
         heading=f"{about.checkpoint} · {about.network}\n{_named(about.data)} against {_named(about.reference)}",
-        body=tuple(parts),
+        body=(site_table(result.sites), Report(notes=_drift_in_words(result)), *batch_norm),
         warnings=(*notes, *([missed] if missed else [])),
         verdict=Text("\n".join(_reasons_to_fail(result)), style="bold red") if result.above or result.unknown else "",
         next_step=_next_step(about.run),
@@ -65,14 +63,14 @@ def two_data_sets_report(about: Compared, result: Result, notes: Sequence[str], 
 
 def site_table(sites: pd.DataFrame) -> Table:
     """A row a site in model order: its drift, as a bar too, over that of the input, and the verdict."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table = columns()
     table.add_column("site", overflow="fold", min_width=6, max_width=20)
     for name in ("drift", "floor", "×input"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("profile", no_wrap=True, min_width=_BAR)
     table.add_column("verdict", overflow="fold", ratio=1)
     top = sites["median"].max()
-    for row in sites.to_dict(orient="records"):
+    for row in records(sites):
         values = [float(row[name]) for name in ("median", "floor", "relative")]
         shown = [number(value) for value in values[:2]]
         style = "yellow" if row["shifted"] == 1 else ""
@@ -88,11 +86,11 @@ def site_table(sites: pd.DataFrame) -> Table:
 
 def layer_table(layers: pd.DataFrame) -> Table:
     """A row a batch normalisation layer: distances, each with its floor in brackets."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = columns(gap=2)
     table.add_column("layer", overflow="fold", min_width=6)
     for name in ("reference", "data", "precise"):
         table.add_column(name, justify="right", no_wrap=True)
-    for row in layers.to_dict(orient="records"):
+    for row in records(layers):
         stale = Text(_with_floor(row, "staleness"), style="yellow" if row["stale"] else "")
         table.add_row(str(row["layer"]), _with_floor(row, "reference"), _with_floor(row, "data"), stale)
     return table
@@ -162,8 +160,8 @@ def _as_data(about: Compared, result: Result, notes: Sequence[str]) -> dict[str,
         "metric": result.metric.name,
         **both,
         "notes": list(notes),
-        "sites": result.sites.to_dict(orient="records"),
-        "batch_norm": result.layers.to_dict(orient="records"),
+        "sites": records(result.sites),
+        "batch_norm": records(result.layers),
         "fail_above": result.limit,
         "above": result.above,
         "unknown": result.unknown,

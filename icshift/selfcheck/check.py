@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,21 @@ class Result:
     check: Check
     finding: Finding
     seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result as plain values, for reports and JSON."""
+        check, finding = self.check, self.finding
+        return {
+            "check": check.name,
+            "passed": finding.passed,
+            "claim": check.claim,
+            "source": check.source,
+            "expected": check.expected,
+            "measured": finding.measured,
+            "ran": finding.ran,
+            "numbers": dict(finding.numbers),
+            "seconds": round(self.seconds, 2),
+        }
 
 
 def figure(value: float) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
+from icshift._version import __version__
 from icshift.errors import unknown
 from icshift.selfcheck import deep_linear, formulas, landscape, sigmoid, statistics
 from icshift.selfcheck.check import Check, Result, Setting
+
+_LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn")
 
 CHECKS: dict[str, Check] = {
     check.name: check
@@ -45,3 +49,14 @@ def run(checks: Iterable[Check], setting: Setting, *, before: Callable[[Check], 
             torch.manual_seed(setting.seed)
             finding = check.find(setting)
         yield Result(check, finding, time.perf_counter() - started)
+
+
+def versions() -> dict[str, str]:
+    """What the numbers depend on: icshift and the libraries that are installed."""
+    found = {"icshift": __version__}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -442,7 +442,9 @@ def test_running_averages_of_instance_norm_make_a_difference_to_the_loss(icshift
     losses = [about["models"][0]["loss"] for about in found]
     inputs, classes = network.data()
     with torch.no_grad():  # Eval mode first: a forward in training mode moves the averages.
-        evaluated, trained = (float(nn.functional.cross_entropy(model.train(on)(inputs), classes)) for on in (False, True))
+        evaluated, trained = (
+            float(nn.functional.cross_entropy(model.train(on)(inputs), classes)) for on in (False, True)
+        )
     assert losses == pytest.approx([trained, evaluated], rel=1e-5)
     assert losses[0] != pytest.approx(losses[1], rel=1e-4)
 

@@ -1,0 +1,107 @@
+"""The units of a run: which of them drift most, what one did step by step, and the drift of all as one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from shlex import quote
+
+import numpy as np
+import pandas as pd
+
+from icshift.analysis.drift import by_site, default_phase, drift, refuse_unpaired
+from icshift.analysis.metrics import METRICS
+from icshift.analysis.metrics import metric as metric_named
+from icshift.errors import SelectionError, unknown
+from icshift.runs.format import Site, kept_units
+from icshift.runs.reader import Run
+
+
+def most_drifting(run: Run, site: Site, metric: str, reference: str, phase: str | None) -> pd.DataFrame:
+    """Units of the last compared window, most drifting first, with its distribution; NaN drift if there is none."""
+    name = default_phase(run) if phase is None else run.phase(phase)
+    windows = run.windows()
+    here = windows[(windows["site"] == site.name) & (windows["phase"] == name)]
+    if here.empty:
+        raise SelectionError(f"site {site.name} has nothing recorded in phase {name}; phases: {', '.join(run.phases)}")
+    _refuse_without_units(run, site, metric, reference, name)
+    compared = drift(run, metrics=(metric,), reference=reference, phase=phase, sites=[site.name])
+    index = compared["window"].max() if len(compared) else here["window"].max()
+    distribution = here[here["window"] == index].drop(columns=["phase", "site", "window"])
+    if len(compared):
+        last = compared[compared["window"] == index].merge(distribution, on="unit")
+        return last.sort_values("value", key=lambda value: -value.abs(), kind="stable", ignore_index=True)
+    blank = distribution.assign(
+        unit=kept_units(site), phase=name, window=index, reference="", value=np.nan, floor=np.nan, ratio=np.nan
+    )
+    return blank.assign(moved=False, near_constant=False, n=blank["sampled"])
+
+
+def _refuse_without_units(run: Run, site: Site, metric: str, reference: str, phase: str) -> None:
+    """Raise `SelectionError` for metrics that units do not have, or not in this phase."""
+    one = metric_named(metric)
+    if one.of == "site":
+        raise SelectionError(
+            f"{metric} is of a site as a whole, its units have none: "
+            f"icshift report {run.path} --metric {metric} --phase {phase} --site {quote(site.name)} shows it"
+        )
+    for _, comparisons in by_site(run, reference=reference, phase=phase, sites=[site.name]):
+        refuse_unpaired(one, run, phase, comparisons[-1:])
+
+
+def unit_series(run: Run, site: Site, unit: int, phase: str | None) -> pd.DataFrame:
+    """The step series of one unit. Raises `SelectionError` for a unit or phase that has none."""
+    known = kept_units(site)
+    if unit not in known:
+        recorded = "all" if site.kept is None else f"{len(known)} of them recorded"
+        raise SelectionError(f"no unit {unit} in site {site.name}: it has units 0 to {site.units - 1}, {recorded}")
+    steps = run.steps(sites=[site.name])
+    phases = list(dict.fromkeys(steps["phase"]))
+    wanted = phase or ("train" if "train" in phases else next(iter(phases), "train"))
+    if wanted not in phases:
+        raise unknown("phase with a step series", wanted, phases)
+    return steps[(steps["phase"] == wanted) & (steps["unit"] == unit)].reset_index(drop=True)
+
+
+def drift_of_phases(
+    run: Run,
+    metrics: Iterable[str],
+    *,
+    reference: str = "previous",
+    sites: Iterable[str] | None = None,
+    phases: Iterable[str] | None = None,
+) -> pd.DataFrame:
+    """The drift of every unit in these phases, one after the other; in all that were recorded by default."""
+    # With nothing to choose from, the default phase tells what is missing.
+    chosen = phases or [name for name in run.phases if reference != f"phase:{name}"] or [default_phase(run)]
+    frames = [drift(run, metrics=list(metrics), reference=reference, phase=name, sites=sites) for name in chosen]
+    filled = [frame for frame in frames if len(frame)]
+    return pd.concat(filled, ignore_index=True) if filled else frames[0]
+
+
+def without_values(drifts: pd.DataFrame) -> list[str]:
+    """Metrics that compare the same examples and have no value in any of these phases, none of which is a probe."""
+    found = drifts[drifts["metric"].map(lambda name: METRICS[name].paired).astype(bool)]
+    return [str(name) for name, rows in found.groupby("metric", sort=False) if not rows["n"].any()]
+
+
+def typical_unit(run: Run, site: str) -> pd.DataFrame:
+    """The step series in training of the unit whose median has the middle range of all units of the site."""
+    steps = run.steps(phase="train", sites=[site])
+    ranges = _median_ranges(steps).sort_values()
+    return steps[steps["unit"] == ranges.index[len(ranges) // 2]].reset_index(drop=True)
+
+
+def wandering(run: Run, site: str) -> tuple[float, float, float]:
+    """How far medians went over the windows of a training, and the sd in its first and last window.
+
+    All three are medians over the units of the site.
+    """
+    windows = run.windows()
+    here = windows[(windows["site"] == site) & (windows["phase"] == "train")]
+    spread = here.groupby("window")["std"].median()
+    return float(_median_ranges(here).median()), float(spread.iloc[0]), float(spread.iloc[-1])
+
+
+def _median_ranges(series: pd.DataFrame) -> pd.Series[float]:
+    """Largest less smallest median of every unit."""
+    return series.groupby("unit")["q50"].agg(lambda median: median.max() - median.min())

@@ -1,0 +1,154 @@
+"""What a run holds, what was not recorded of a model, and what the recording cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from icshift.reports.report import Report
+from icshift.reports.tables import facts, listing
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from icshift.runs.reader import Run
+
+
+def run_report(run: Run) -> Report:
+    """Sites with their unit axis and what they feed, windows, phases, coverage of the model's modules, and cost."""
+    windows = [vars(window) for window in run.window_list]
+    return Report(
+        body=(facts(_facts(run)), _sites(run)),
+        warnings=tuple(map(_missed_in_words, _missed(run))),
+        data={**run.manifest, "path": str(run.path), "phases": run.phases, "windows": windows},
+    )
+
+
+def _sites(run: Run) -> Table:
+    rows = []
+    for site in run.sites:
+        kept = f"{site.units}" if site.kept is None else f"{site.units}, {len(site.kept)} recorded"
+        rows.append([site.name, site.type, kept, str(site.axis), ", ".join(site.feeds) or "–", site.follows or "–"])
+    return listing(["site", "type", "units", "axis", "feeds", "follows"], rows)
+
+
+def _facts(run: Run) -> list[tuple[str, str]]:
+    manifest = run.manifest
+    windows = run.window_list
+    span = f"{len(windows)}" + (f" ({windows[0].name} to {windows[-1].name})" if len(windows) > 1 else "")
+    ledger = Counter(entry["state"] for entry in manifest.get("ledger", []))
+    stride = manifest.get("step_stride", 1)
+    return [
+        ("run", f"{run.path}{'' if run.finished else '  (unfinished: still recording, or the process was killed)'}"),
+        ("model", f"{manifest['model']}, {manifest['parameters']:,} parameters"),
+        ("recorded", f"{manifest['created']} · icshift {manifest['icshift']} · torch {manifest['torch']}"),
+        ("steps", f"{manifest['steps']:,}" + (f", series of every {stride}th" if stride > 1 else "")),
+        ("windows", span),
+        ("phases", ", ".join(run.phases) or "none"),
+        *([("processes", f"{run.ranks}")] if run.ranks > 1 else []),
+        ("samples", f"{manifest['settings']['samples']} a unit and step for quantiles; moments of every activation"),
+        (
+            "probe",
+            f"{manifest['settings']['probe_examples']} examples" if manifest["settings"]["probe_examples"] else "none",
+        ),
+        ("modules", ", ".join(f"{count} {state}" for state, count in ledger.items()) or "–"),
+        ("cost", overhead(run)),
+    ]
+
+
+def coverage(run: Run, path: Path | None = None) -> str:
+    """How many modules that were to be watched were not, by state; empty if none. `path` is what is shown for it."""
+    states = Counter(entry["state"] for entry in _missed(run))
+    if not states:
+        return ""
+    listed = ", ".join(f"{count} {state}" for state, count in states.items())
+    return f"Modules not recorded: {listed} (`icshift info {path or run.path}` says which and why)"
+
+
+def _missed(run: Run) -> list[dict[str, str]]:
+    return [entry for entry in run.manifest.get("ledger", []) if entry["state"] not in ("observed", "excluded")]
+
+
+def _missed_in_words(entry: dict[str, str]) -> str:
+    where = f" in process {entry['rank']}" if "rank" in entry else ""
+    return f"{entry['module']} ({entry['type']}): {entry['state']}{where} – {entry['reason']}"
+
+
+def overhead(run: Run) -> str:
+    """Time spent recording, against the rest of the time between start and end, and the size on disk."""
+    cost = run.manifest.get("overhead")
+    if not cost:
+        return size(run)
+    recording, wall = cost["recording_seconds"], cost["wall_seconds"]
+    return f"{recording:.2f} s of {wall:.2f} s spent recording ({added_time(run)}), {size(run)}"
+
+
+def added_time(run: Run) -> str:
+    """Time spent recording in % of the rest of the time between start and end."""
+    cost = run.manifest["overhead"]
+    recording, wall = cost["recording_seconds"], cost["wall_seconds"]
+    return f"+{100 * recording / max(wall - recording, 1e-9):.0f} %"
+
+
+def size(run: Run) -> str:
+    """Of all files of a run."""
+    return f"{sum(file.stat().st_size for file in run.path.rglob('*') if file.is_file()) / 1e6:.1f} MB"
+
+
+def recorded_report(target: Path, runs: Sequence[Run], automatic: int | None) -> Report:
+    """What `icshift run` recorded in `target`, a row a model.
+
+    `automatic` is how many steps a window has where nobody chose and no DataLoader told of epochs; None where one did.
+    """
+    hints: list[RenderableType] = []
+    if automatic is not None:
+        hints = [Text(f"No DataLoader told of epochs: windows of {automatic} steps; choose with --window.")]
+    elif any(len(run.window_list) < 2 for run in runs):
+        hints = [Text("One window leaves nothing to compare: choose shorter ones with --window.", no_wrap=True)]
+    missed = [f"{run.name}: {said}" for run in runs if (said := coverage(run, target / run.name))]
+    return Report(
+        heading=f"Recorded in {target}",
+        body=(
+            listing(["run", "model", "sites", "steps", "windows", "time", "disk"], [_recorded(run) for run in runs]),
+            Report(warnings=tuple(missed)),
+            *hints,
+        ),
+        next_step=f"Next: icshift report {target / runs[0].name}",
+    )
+
+
+def _recorded(run: Run) -> list[str]:
+    manifest = run.manifest
+    counts = [str(len(run.sites)), f"{manifest['steps']:,}", _windows(run)]
+    return [run.name, manifest["model"], *counts, added_time(run), size(run)]
+
+
+def _windows(run: Run) -> str:
+    """How many, and of how many steps."""
+    spans = [window.last_step - window.first_step + 1 for window in run.window_list]
+    if not spans:
+        return "0"
+    each = f"{min(spans)}" if min(spans) == max(spans) else f"{min(spans)} to {max(spans)}"
+    return f"{len(spans)} of {each} steps"
+
+
+def unrecorded(problems: Sequence[str], *, imported: bool = True, stepped: bool = False, models: int = 0) -> list[str]:
+    """Why `icshift run` recorded less than there was, a line each; empty where it recorded all.
+
+    `problems` are known of single models. Whether the script `imported` torch, `stepped` an optimizer, and how many
+    `models` were recorded tells the rest.
+    """
+    if not imported:
+        return ["nothing was recorded: the script did not import torch"]
+    if not stepped:
+        return [
+            "no optimizer step was seen in this process; "
+            "if the script steps by itself, --forwards makes each forward in training a step",
+            *problems,
+        ]
+    return list(problems) or ([] if models else ["nothing was recorded: no model was trained"])

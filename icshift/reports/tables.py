@@ -1,0 +1,69 @@
+"""What all tables of the terminal have in common: their style, and how numbers and counts are written."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TREND = 9
+"""Characters of a sparkline in a table."""
+
+
+def columns(*, gap: int = 1) -> Table:
+    """An empty table with a line under its head and `gap` spaces between its columns."""
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
+
+
+def facts(rows: list[tuple[str, str]]) -> Table:
+    """Names and values, one a line."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def listing(headers: list[str], rows: list[list[str]]) -> Table:
+    """A plain table of text."""
+    table = columns()
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def number(value: float) -> str:
+    """Three significant digits, or a dash for what is not known."""
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:.3f}" if 0.001 <= abs(value) < 100 else f"{value:.3g}"
+
+
+def share(value: float) -> str:
+    """A share in per cent, or a dash for what is not known."""
+    return f"{100 * value:.0f}%" if math.isfinite(value) else "–"
+
+
+def times(ratio: float) -> str:
+    """A ratio, or a dash for what is not known."""
+    if not math.isfinite(ratio):
+        return "–"
+    return f"{ratio:.1f}" if ratio < 100 else f"{ratio:.0f}"
+
+
+def counted(number: int, what: str) -> str:
+    """`1 example`, `1,400 examples`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a data frame, each as a dictionary of its columns."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict(orient="records")]

@@ -1,0 +1,89 @@
+"""The units of one site, or one unit over all steps, for the terminal: readable at 80 columns."""
+
+from __future__ import annotations
+
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from icshift.reports.report import Report
+from icshift.reports.tables import columns, number, records, share, times
+from icshift.reports.text_charts import ribbons
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from icshift.analysis.metrics import Metric
+    from icshift.runs.format import Site
+    from icshift.runs.reader import Run
+
+_NAME = 8
+"""As long may a metric's name be as the head of a column."""
+
+
+def units_report(run: Run, site: Site, shown: pd.DataFrame, metric: Metric, *, of: int) -> Report:
+    """Units that `analysis.units.most_drifting` found, `of` so many units of the site."""
+    first = shown.iloc[0]
+    kind = "paired" if metric.paired else "sampled"
+    moved = "* moved beyond noise (FDR 5 %), " if shown["floor"].notna().any() else ""
+    against = f"against {first['reference']}" if first["reference"] else "with nothing to compare"
+    where = f"{run.path} · site {site.name} ({site.type}) · phase {first['phase']}"
+    return Report(
+        heading=f"{where} · window {first['name']} {against}",
+        body=(units_table(shown, metric.name),),
+        notes=(
+            f"drift: {metric.name} in {metric.unit}, {metric.meaning}. "
+            f"{len(shown)} of {of} units, n = {int(first['n']):,} {kind} activations each; "
+            f"mean, sd and percentiles of the window. {moved}≈ near-constant.",
+        ),
+        next_step=f"Next: icshift units {run.path} --site {quote(site.name)} --unit {int(first['unit'])}",
+        data={"run": str(run.path), "site": site.name, "metric": metric.name, "units": shown.to_dict(orient="records")},
+    )
+
+
+def unit_report(run: Run, site: Site, unit: int, series: pd.DataFrame) -> Report:
+    """One unit's percentiles over the steps of `series`, as `analysis.units.unit_series` has them."""
+    # Percentiles of several processes cannot be put together; each saw batches of the same kind.
+    drawn = series[series["rank"] == series["rank"].min()] if "rank" in series else series
+    return Report(
+        heading=_ribbon_title(run, site, unit, drawn),
+        body=(lambda width: ribbon(drawn, width=width - 12, height=14),),
+        data={"run": str(run.path), "site": site.name, "unit": unit, "steps": series.to_dict(orient="records")},
+    )
+
+
+def units_table(units: pd.DataFrame, value_name: str) -> Table:
+    """A row a unit: its drift with floor (* where it moved beyond noise) and the window's distribution.
+
+    A near-constant unit is marked by ≈: its drift in sd means little. Units of a probe have no floor.
+    """
+    noisy = bool(units["floor"].notna().any())
+    table = columns()
+    shown = value_name if len(value_name) <= _NAME else "drift"
+    for name in ["unit", shown, *(["floor", "×floor"] * noisy), "mean", "sd", "q15", "q50", "q85", "zeros"]:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in records(units):
+        table.add_row(
+            f"≈ {row['unit']}" if row["near_constant"] else str(row["unit"]),
+            number(row["value"]),
+            *([number(row["floor"]), f"{times(row['ratio'])} {'*' if row['moved'] else ' '}"] if noisy else []),
+            *(number(row[name]) for name in ("mean", "std", "q15", "q50", "q85")),
+            share(row["zero_share"]),
+        )
+    return table
+
+
+def ribbon(series: pd.DataFrame, *, width: int, height: int) -> Text:
+    """The 15th to 85th percentiles of a unit over steps, the median in them."""
+    columns: list[list[Any]] = [series[name].tolist() for name in ("step", "q15", "q50", "q85")]
+    return ribbons(*columns, width=width, height=height)
+
+
+def _ribbon_title(run: Run, site: Site, unit: int, series: pd.DataFrame) -> str:
+    """What the ribbons show, with n."""
+    n = int(series["count"].median()) if len(series) else 0
+    process = f", process {series['rank'].iloc[0]} of {run.ranks}" if "rank" in series and len(series) else ""
+    what = f"15th, 50th, 85th percentile of each step (≤ {n:,} activations a step{process})"
+    return f"{run.path} · {site.name} ({site.type}) unit {unit} · {what}"
