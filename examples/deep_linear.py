@@ -32,7 +32,7 @@ MEASURED = ["fc9", "fc17"]
 
 
 def network(*, batch_norm: bool) -> nn.Sequential:
-    """fc1 … fc25, and where asked for norm1 … norm24 after all but the last."""
+    """The network: fc1 … fc25, with `batch_norm` norm1 … norm24 after all but the last."""
     model = nn.Sequential()
     for i in range(1, LAYERS + 1):
         layer = nn.Linear(WIDTH, WIDTH, bias=False)
@@ -44,7 +44,7 @@ def network(*, batch_norm: bool) -> nn.Sequential:
 
 
 def train(path: Path, *, batch_norm: bool) -> list[float]:
-    """Train, record the gradient shift of two layers at every 25th step, and give the loss at every step."""
+    """Train, record the gradient shift of two layers at every 25th step, and return the loss at every step."""
     torch.manual_seed(0)
     inputs, matrix = torch.randn(SAMPLES, WIDTH), torch.randn(WIDTH, WIDTH)
     model = network(batch_norm=batch_norm)
@@ -67,10 +67,10 @@ def train(path: Path, *, batch_norm: bool) -> list[float]:
 
 def summary(shifts: pd.DataFrame, losses: dict[str, list[float]]) -> pd.DataFrame:
     """A row a network and layer."""
-    found = shifts.groupby(["network", "layer"], sort=False)
+    groups = shifts.groupby(["network", "layer"], sort=False)
     table = pd.DataFrame(
-        {"median ||G||": found["norm"].median(), "median ||G - G'||": found["l2"].median()}
-        | {"mean cosine": found["cosine"].mean(), "n": found.size()}
+        {"median ||G||": groups["norm"].median(), "median ||G - G'||": groups["l2"].median()}
+        | {"mean cosine": groups["cosine"].mean(), "n": groups.size()}
     ).reset_index()
     last = {name: sum(series[-100:]) / 100 for name, series in losses.items()}
     table["first loss"] = table["network"].map({name: series[0] for name, series in losses.items()})
@@ -101,6 +101,7 @@ def picture(shifts: pd.DataFrame) -> alt.VConcatChart:
 
 
 def main() -> None:
+    """Run the experiment; print its table, save its picture and say what to look at next."""
     torch.set_num_threads(1)
     folder, frames, losses = Path(tempfile.mkdtemp()), [], {}
     for name in ("plain", "batch norm"):

@@ -45,7 +45,7 @@ def network(inputs: int, outputs: int, activation: nn.Module, normalised: tuple[
 
 
 def train(folder: Path, images: Tensor, *, batch_norm: bool) -> tuple[pd.Series, Tensor]:
-    """Record both networks in `folder`; give their losses in the last window, and 512 generated images."""
+    """Record both networks in `folder`; return their mean losses in the last window, and 512 generated images."""
     torch.manual_seed(0)
     g = network(NOISE, 64, nn.ReLU(), (1, 2, 3) if batch_norm else ())
     d = network(64, 1, nn.LeakyReLU(0.2), (2, 3) if batch_norm else ())
@@ -93,8 +93,8 @@ def by_site(folder: Path) -> pd.DataFrame:
     """A row a network and site: drift, the median over windows; and real against generated images, in the last."""
     apart = icshift.open(folder / "discriminator").report(reference="phase:fake", phase="real")
     apart = apart.assign(network="discriminator").set_index(["network", "site"])["median"]
-    found = drift(folder).groupby(["network", "site"], sort=False)["value"].median()
-    return pd.DataFrame({"drift": found, "real-fake": apart.reindex(found.index)})
+    medians = drift(folder).groupby(["network", "site"], sort=False)["value"].median()
+    return pd.DataFrame({"drift": medians, "real-fake": apart.reindex(medians.index)})
 
 
 def lines(rows: pd.DataFrame) -> alt.Chart:
@@ -128,6 +128,7 @@ def strip(images: Tensor, title: str) -> alt.Chart:
 
 
 def main() -> None:
+    """Run the experiment; print its table, save its picture and say what to look at next."""
     folder = Path(tempfile.mkdtemp())
     images = torch.tensor(load_digits().data, dtype=torch.float32) / 16
     tables, frames, strips, ends = {}, [], [], {}

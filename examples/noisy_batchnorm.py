@@ -43,6 +43,7 @@ def build(name: str) -> nn.Sequential:
 
 
 def accuracy(model: nn.Module, digits: Digits) -> float:
+    """Share of test images that are classified right in eval mode; the model is in training mode afterwards."""
     model.eval()
     with torch.no_grad():
         right = model(digits.test_images).argmax(1) == digits.test_classes
@@ -51,7 +52,7 @@ def accuracy(model: nn.Module, digits: Digits) -> float:
 
 
 def train(path: Path, name: str, digits: Digits) -> list[float]:
-    """Record the site's 100 units, and give the accuracy on the test images at the end of every window.
+    """Record the site's 100 units; returns the accuracy on the test images at the end of every window.
 
     What is read below is the probe: the same 512 images every 50 steps, in training mode, so that noise is on.
     """
@@ -59,7 +60,7 @@ def train(path: Path, name: str, digits: Digits) -> list[float]:
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
     random = torch.Generator().manual_seed(1)
     probe = icshift.Probe(digits.train_images[:512], batch_size=512, train_mode=True)
-    found = []
+    accuracies = []
     with icshift.Recorder(model, path, optimizer=optimizer, sites=SITES[name], probe=probe) as recorder:
         for step in range(1, STEPS + 1):
             batch = torch.randint(len(digits.train_images), (BATCH,), generator=random)
@@ -68,9 +69,9 @@ def train(path: Path, name: str, digits: Digits) -> list[float]:
             optimizer.step()
             if step % WINDOW == 0:
                 with recorder.paused():
-                    found.append(accuracy(model, digits))
+                    accuracies.append(accuracy(model, digits))
                 recorder.epoch()
-    return found
+    return accuracies
 
 
 def series(path: Path, name: str, accuracies: list[float]) -> pd.DataFrame:
@@ -116,6 +117,7 @@ def picture(rows: pd.DataFrame) -> alt.HConcatChart:
 
 
 def main() -> None:
+    """Run the experiment; print its table, save its picture and say what to look at next."""
     torch.set_num_threads(1)
     digits, folder = load_digits(), Path(tempfile.mkdtemp())
     table, frames = [], []

@@ -31,7 +31,7 @@ SITES = {"plain": "fc3", "batch norm": "norm3"}
 
 
 def train(path: Path, digits: Digits, *, batch_norm: bool) -> float:
-    """Record the site's 100 units for 1,500 steps; give the accuracy on the test images.
+    """Record the site's 100 units for 1,500 steps; returns the accuracy on the test images.
 
     What is read below is the probe: the same 512 images every 50 steps, normalised as in training, by their own batch.
     """
@@ -87,6 +87,7 @@ def picture(paths: dict[str, Path]) -> alt.Chart:
 
 
 def main() -> None:
+    """Run the experiment; print its table, save its picture and say what to look at next."""
     digits, folder = load_digits(), Path(tempfile.mkdtemp())
     paths = {"plain": folder / "plain", "batch norm": folder / "batch-norm"}
     rows = []

@@ -20,6 +20,7 @@ import icshift
 
 
 def main() -> None:
+    """Train and record the network; print its accuracy, and the drift of train against eval by site."""
     torch.manual_seed(0)
     digits = load_digits()
     images, classes = torch.tensor(digits.data, dtype=torch.float32) / 16, torch.tensor(digits.target)

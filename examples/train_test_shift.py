@@ -38,6 +38,7 @@ STATISTICS = ("training", "adapted")
 
 
 def network() -> nn.Sequential:
+    """Three hidden layers of 100 ReLU units with batch norm."""
     layers: list[nn.Module] = []
     for inputs in (64, 100, 100):
         layers += [nn.Linear(inputs, 100, bias=False), nn.BatchNorm1d(100), nn.ReLU()]
@@ -45,6 +46,7 @@ def network() -> nn.Sequential:
 
 
 def train(model: nn.Module, images: Tensor, classes: Tensor) -> None:
+    """400 steps of gradient descent in batches of 60."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(400):
         batch = torch.randint(len(images), (60,))
@@ -54,11 +56,11 @@ def train(model: nn.Module, images: Tensor, classes: Tensor) -> None:
 
 
 def accuracy(model: nn.Module, images: Tensor, classes: Tensor) -> float:
-    """In eval mode; in batches of 50, whose differences tell the recorder what is noise."""
+    """Share of right answers in eval mode; in batches of 50, whose differences tell the recorder what is noise."""
     model.eval()
     with torch.no_grad():
-        found = torch.cat([model(batch) for batch in images.split(50)]).argmax(1)
-    return (found == classes).double().mean().item()
+        answers = torch.cat([model(batch) for batch in images.split(50)]).argmax(1)
+    return (answers == classes).double().mean().item()
 
 
 def test(model: nn.Module, recorder: icshift.Recorder, images: Tensor, classes: Tensor) -> Iterator[dict[str, object]]:
@@ -76,7 +78,7 @@ def test(model: nn.Module, recorder: icshift.Recorder, images: Tensor, classes: 
 
 
 def drift(path: Path) -> pd.DataFrame:
-    """Of every phase and layer, the median over its units against the training images, with its noise floor."""
+    """A row a phase and layer: the median drift of its units from the training images, with its noise floor."""
     run, frames = icshift.open(path), []
     for shift in SHIFTS:
         for statistics in STATISTICS:
@@ -103,6 +105,7 @@ def picture(rows: pd.DataFrame) -> alt.Chart:
 
 
 def main() -> None:
+    """Run the experiment; print its table, save its picture and say what to look at next."""
     torch.manual_seed(0)
     digits = load_digits()
     images, classes = torch.tensor(digits.data, dtype=torch.float32) / 16, torch.tensor(digits.target)

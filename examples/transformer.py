@@ -49,10 +49,13 @@ class Attention(nn.Module):
 
 
 def layer_norm() -> nn.LayerNorm:
+    """A LayerNorm without weight and bias of its own."""
     return nn.LayerNorm(WIDTH, elementwise_affine=False)
 
 
 class Block(nn.Module):
+    """Attention and MLP, each after a LayerNorm and around a skip connection."""
+
     def __init__(self) -> None:
         super().__init__()
         self.norm1, self.attention = layer_norm(), Attention()
@@ -65,6 +68,8 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
+    """Tokens [n, length] to logits of the ten digits [n, length, 10], by `DEPTH` blocks."""
+
     def __init__(self) -> None:
         super().__init__()
         self.tokens, self.positions = nn.Embedding(12, WIDTH), nn.Embedding(2 * LONGEST, WIDTH)
@@ -89,7 +94,7 @@ def sequences(n: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def train(path: Path) -> float:
-    """Record every kind of site; give the share of digits that are predicted right in new sequences."""
+    """Record every kind of site; return the share of digits that are predicted right in new sequences."""
     torch.manual_seed(0)
     random = torch.Generator().manual_seed(1)
     model = Decoder()
@@ -160,6 +165,7 @@ def picture(rows: pd.DataFrame) -> alt.Chart:
 
 
 def main() -> None:
+    """Run the experiment; print its table, save its picture and say what to look at next."""
     path = Path(tempfile.mkdtemp()) / "run"
     share = train(path)
     rows = drift(path)

@@ -47,6 +47,7 @@ def features(sd: tuple[float, float], mean: tuple[float, float], correlation: fl
 
 
 def standardised(inputs: Floats) -> Floats:
+    """Inputs [n, 2] with mean 0 and sd 1."""
     return (inputs - inputs.mean(0)) / inputs.std(0)
 
 
@@ -68,7 +69,7 @@ class Cost:
 
 
 def cost(inputs: Floats, targets: Floats) -> Cost:
-    """Measured by icshift at weights of 0: for a quadratic, what holds there holds everywhere."""
+    """The cost's shape, measured by icshift at weights of 0: for a quadratic, what holds there holds everywhere."""
     x, y = torch.tensor(inputs), torch.tensor(targets)
     model = nn.Linear(2, 1, bias=False, dtype=torch.float64)
     nn.init.zeros_(model.weight)
@@ -99,9 +100,9 @@ def conditioning() -> pd.DataFrame:
         raw, row = features(*moments), {"inputs": name}
         for kind, inputs in (("raw", raw), ("standardised", standardised(raw))):
             targets = inputs.sum(1)  # Both weights are 1 at the minimum, where the cost is 0.
-            found = cost(inputs, targets)
-            steps = len(descent(inputs, targets, np.zeros(2), found.curvatures)) - 1
-            row |= {(kind, "kappa"): found.kappa, (kind, "axis ratio"): found.elongation, (kind, "steps"): steps}
+            shape = cost(inputs, targets)
+            steps = len(descent(inputs, targets, np.zeros(2), shape.curvatures)) - 1
+            row |= {(kind, "kappa"): shape.kappa, (kind, "axis ratio"): shape.elongation, (kind, "steps"): steps}
         rows.append(row)
     table = pd.DataFrame(rows).set_index("inputs")
     return table.set_axis(pd.MultiIndex.from_tuples(table.columns), axis=1)
@@ -122,13 +123,13 @@ def shifts() -> dict[str, tuple[Cost, Cost]]:
     }
 
 
-def of_shifts(found: dict[str, tuple[Cost, Cost]]) -> pd.DataFrame:
+def of_shifts(shifted: dict[str, tuple[Cost, Cost]]) -> pd.DataFrame:
     """A row for each case: where the minimum is (weight, bias), and kappa."""
-    columns: dict[str, list[object]] = {"case": [*found]}
+    columns: dict[str, list[object]] = {"case": [*shifted]}
     for i, when in enumerate(("before", "after")):
-        costs = [pair[i] for pair in found.values()]
-        columns[f"minimum {when}"] = ["({:.2f}, {:.2f})".format(*one.minimum.round(9) + 0.0) for one in costs]
-        columns[f"kappa {when}"] = [one.kappa for one in costs]
+        costs = [pair[i] for pair in shifted.values()]
+        columns[f"minimum {when}"] = ["({:.2f}, {:.2f})".format(*shape.minimum.round(9) + 0.0) for shape in costs]
+        columns[f"kappa {when}"] = [shape.kappa for shape in costs]
     return pd.DataFrame(columns)
 
 
@@ -154,39 +155,43 @@ def of_inputs(name: str, kind: str) -> alt.Chart:
     raw, start = features(*INPUTS[name]), np.array([0.1, 1.2])
     inputs = standardised(raw) if kind == "standardised" else raw
     targets = inputs.sum(1)
-    found = cost(inputs, targets)
+    shape = cost(inputs, targets)
     height = np.mean((inputs @ start - targets) ** 2) / 2
-    lines = [(GREY, found.contour(height * share)) for share in (1 / 16, 1 / 4, 1, 4)]
-    lines += [(BLUE, descent(inputs, targets, start, found.curvatures)), (RED, found.minimum[None])]
-    return panel(f"{name}: κ = {found.kappa:,.0f}", ("weight of size", "weight of fur colour"), [[0, 2], [0, 2]], lines)
+    lines = [(GREY, shape.contour(height * share)) for share in (1 / 16, 1 / 4, 1, 4)]
+    lines += [(BLUE, descent(inputs, targets, start, shape.curvatures)), (RED, shape.minimum[None])]
+    return panel(f"{name}: κ = {shape.kappa:,.0f}", ("weight of size", "weight of fur colour"), [[0, 2], [0, 2]], lines)
 
 
 def of_shift(case: str, pair: tuple[Cost, Cost]) -> alt.Chart:
+    """Contours around the minimum before (grey) and after the shift (red)."""
     lines = []
-    for colour, one in zip((GREY, RED), pair, strict=True):
-        lines += [(colour, points) for points in (one.minimum[None], one.contour(0.1), one.contour(0.5))]
+    for colour, shape in zip((GREY, RED), pair, strict=True):
+        lines += [(colour, points) for points in (shape.minimum[None], shape.contour(0.1), shape.contour(0.5))]
     return panel(case, ("weight", "bias"), [[-1.5, 3.5], [-2.5, 2.5]], lines)
 
 
-def picture(moved: dict[str, tuple[Cost, Cost]]) -> alt.VConcatChart:
+def picture(shifted: dict[str, tuple[Cost, Cost]]) -> alt.VConcatChart:
+    """A row of panels for raw inputs, one for standardised ones, and one for the shifts."""
     shown = [name for name in INPUTS if "100" not in name]
     rows = {
         "Raw inputs: contours of the cost, and gradient descent (blue)": [of_inputs(name, "raw") for name in shown],
         "The same inputs, standardised": [of_inputs(name, "standardised") for name in shown],
-        "Inputs move from mean 0 (grey) to mean 1 (red)": [of_shift(*one) for one in moved.items()],
+        "Inputs move from mean 0 (grey) to mean 1 (red)": [of_shift(case, pair) for case, pair in shifted.items()],
     }
     return alt.vconcat(*(alt.hconcat(*row).properties(title=title) for title, row in rows.items()))
 
 
 def main() -> None:
+    """Run the experiment; print its table, save its picture and say what to look at next."""
     print(f"Cost of a linear model of two inputs, n = {N}. kappa: the Hessian's largest over its smallest eigenvalue;")
     print("axis ratio of the contours; steps of gradient descent at the best rate, to 1e-6 of the cost.")
     print(conditioning().to_string(float_format="{:.2f}".format))
-    moved = shifts()
+    shifted = shifts()
     print(f"Inputs move from mean 0 to mean 1, n = {2 * N}: the minimum (weight, bias) of a line's cost.")
-    print(of_shifts(moved).to_string(index=False, float_format="{:.2f}".format))
-    picture(moved).save("two_features.svg")
+    print(of_shifts(shifted).to_string(index=False, float_format="{:.2f}".format))
+    picture(shifted).save("two_features.svg")
     print("Picture: two_features.svg")
+    print("Next: icshift selfcheck --quick --only conditioning")
 
 
 if __name__ == "__main__":

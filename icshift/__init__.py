@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from icshift.gradients.hessian import hessian
     from icshift.gradients.objective import Objective
     from icshift.gradients.slices import loss_slice, random_directions
-    from icshift.gradients.smoothness import landscape
+    from icshift.gradients.smoothness import smoothness
     from icshift.model.sites import Sites
     from icshift.record.probe import Probe
     from icshift.record.recorder import Recorder
@@ -45,11 +45,11 @@ __all__ = [
     "adapt_batch_norm",
     "gradient_shift",
     "hessian",
-    "landscape",
     "loss_slice",
     "open",
     "precise_statistics",
     "random_directions",
+    "smoothness",
 ]
 
 _HOMES = {
@@ -64,10 +64,10 @@ _HOMES = {
     "Step": "icshift.gradients.gradient_shift",
     "gradient_shift": "icshift.gradients.gradient_shift",
     "hessian": "icshift.gradients.hessian",
-    "landscape": "icshift.gradients.smoothness",
     "Objective": "icshift.gradients.objective",
     "loss_slice": "icshift.gradients.slices",
     "random_directions": "icshift.gradients.slices",
+    "smoothness": "icshift.gradients.smoothness",
 }
 
 

@@ -1,4 +1,4 @@
-"""Reading runs from Python: where the stored run and its analysis meet."""
+"""Reading runs from Python: a run on disk, with what is computed from it as data frames."""
 
 from __future__ import annotations
 
@@ -13,7 +13,33 @@ if TYPE_CHECKING:
 
 
 class Run(StoredRun):
-    """A recorded run: `windows()` and `steps()` as recorded, `drift()`, `report()` and `paths()` computed from them."""
+    """A recorded run: what is stored of it, and `drift()`, `report()` and `paths()`, which are computed from that.
+
+    Every table is a pandas `DataFrame`. `icshift.open` is the usual way to one. A run of one site and two windows, of
+    which the second is shifted by half a standard deviation:
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from dataclasses import asdict
+    >>> import numpy as np
+    >>> from icshift.distribution import Half, from_half
+    >>> from icshift.runs.format import Site, Window
+    >>> from icshift.runs.writer import Recording
+    >>> values, n = np.array([[-1.0, 1.0]]), np.array([2])
+    >>> site = Site("fc", "Linear", axis=1, units=1)
+    >>> folder = TemporaryDirectory()
+    >>> recording = Recording(Path(folder.name) / "run", {"sites": [asdict(site)]})
+    >>> for index, shift in ((1, 0.0), (2, 0.5)):
+    ...     window = Window(index, f"epoch {index}", first_step=index, last_step=index, closed=True)
+    ...     recording.write_window(window, {("train", site): from_half(Half(values + shift, n))})
+    >>> recording.finish({})
+    >>> run = Run(recording.path)
+    >>> run.phases, [window.name for window in run.window_list]
+    (['train'], ['epoch 1', 'epoch 2'])
+    >>> run.drift()[["site", "unit", "window", "reference", "metric", "value"]]
+      site  unit  window reference metric  value
+    0   fc     0       2   epoch 1  w1_sd    0.5
+    >>> folder.cleanup()
+    """
 
     def drift(
         self,
@@ -23,7 +49,7 @@ class Run(StoredRun):
         phase: str | None = None,
         sites: str | Iterable[str] | None = None,
     ) -> pd.DataFrame:
-        """A row a unit, window and metric; see `icshift.analysis.drift.drift` for columns, references and errors."""
+        """Returns a row a unit, window and metric; see `icshift.analysis.drift.drift` for columns and references."""
         from icshift.analysis.drift import drift
 
         metrics = (metric,) if isinstance(metric, str) else tuple(metric)
@@ -37,7 +63,7 @@ class Run(StoredRun):
         phase: str | None = None,
         sites: str | Iterable[str] | None = None,
     ) -> pd.DataFrame:
-        """A row a site: what `icshift report` shows; see `icshift.analysis.by_site.summary`."""
+        """Returns a row a site, as `icshift report` shows it; see `icshift.analysis.by_site.summary`."""
         from icshift.analysis.by_site import summary
 
         return summary(self, metric_name=metric, reference=reference, phase=phase, sites=_globs(sites))
@@ -45,14 +71,14 @@ class Run(StoredRun):
     def paths(
         self, metric: str = "w1_sd", *, phase: str | None = None, sites: str | Iterable[str] | None = None
     ) -> pd.DataFrame:
-        """A row a site: path length against displacement, as `icshift path`; see `icshift.analysis.trajectory.path`."""
+        """Returns a row a site, as `icshift path` shows it; see `icshift.analysis.trajectory.trajectory`."""
         from icshift.analysis.trajectory import path
 
         return path(self, metric_name=metric, phase=phase, sites=_globs(sites))
 
 
 def open(path: str | Path) -> Run:
-    """Open a run for reading. Raises `RunError` where there is none; see `icshift.runs.reader.Run`."""
+    """Opens a run, or the only one in a directory, for reading. Raises `RunError` where there is none."""
     return Run(path)
 
 

@@ -33,7 +33,7 @@ PROBE_EXAMPLES = 512
 
 @dataclass(frozen=True, eq=False)
 class Digits:
-    """Binary 8x8 images [n, 64] and their classes [n]."""
+    """Digits to train and to test with: binary 8x8 images [n, 64] and their classes [n], 0 to 9."""
 
     train_images: Tensor
     train_classes: Tensor
@@ -56,10 +56,10 @@ def load_digits() -> Digits:
 
 
 def save_inputs(folder: Path, digits: Digits) -> None:
-    """What commands on saved models are tried with.
+    """Write inputs into `folder` that commands on saved models can be tried with.
 
-    `probe.npz` is of the training images, `dimmed.npz` the test images at half the contrast; `train.npz` has all
-    training images with their classes as targets.
+    `probe.npz` holds the first `PROBE_EXAMPLES` training images, `dimmed.npz` the test images at half the contrast;
+    `train.npz` has all training images with their classes as targets.
     """
     np.savez_compressed(folder / "probe.npz", input=digits.train_images[:PROBE_EXAMPLES].numpy())
     np.savez_compressed(folder / "dimmed.npz", input=0.5 * digits.test_images.numpy())
@@ -68,7 +68,10 @@ def save_inputs(folder: Path, digits: Digits) -> None:
 
 
 def network(*, batch_norm: bool, seed: int = 0) -> nn.Sequential:
-    """fc1 … fc3 with sigmoids, and norm1 … norm3 before these where asked for; the output layer is fc4."""
+    """The network: fc1 … fc3 with sigmoids, with `batch_norm` norm1 … norm3 between the two, and fc4 for 10 classes.
+
+    Weights are drawn from N(0, 0.1^2), biases are 0. torch's generator is seeded with `seed`.
+    """
     torch.manual_seed(seed)
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     inputs = 64
@@ -91,9 +94,11 @@ def network(*, batch_norm: bool, seed: int = 0) -> nn.Sequential:
 def train(
     path: Path, digits: Digits, *, batch_norm: bool, epochs: int, force: bool, after_epoch: Callable[[], None]
 ) -> float:
-    """Train one network, record it at `path` in `WINDOWS` windows, and give its accuracy on the test images.
+    """Train one network and record it at `path` in `WINDOWS` windows; returns its accuracy on the test images.
 
-    Beside the run, in `checkpoints/` under its name, the state dict at the end of every window is saved.
+    Saved are also the state dict at the end of every window, in `checkpoints/` beside the run under its name, and the
+    last one, as `<path>.pt`; the folder of the checkpoints must not be there yet. `after_epoch` is called after every
+    epoch. Raises `RunError` where there is a run at `path` already, unless `force` replaces it.
     """
     model = network(batch_norm=batch_norm)
     checkpoints = path.parent / CHECKPOINTS / path.name
@@ -113,8 +118,8 @@ def train(
             if epoch * WINDOWS // epochs > (epoch - 1) * WINDOWS // epochs:
                 model.eval()
                 with torch.no_grad():
-                    found = model(digits.test_images).argmax(1)
-                accuracy = float((found == digits.test_classes).double().mean())
+                    answers = model(digits.test_images).argmax(1)
+                accuracy = float((answers == digits.test_classes).double().mean())
                 recorder.epoch(f"epoch {epoch}")
                 torch.save({"model": model.state_dict(), "epoch": epoch}, checkpoints / f"epoch-{epoch}.pt")
             after_epoch()

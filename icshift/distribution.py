@@ -1,4 +1,4 @@
-"""The waist of the program: what is kept of one site over one window, for all its units at once.
+"""A `Distribution`: all that is kept of one site in one window, for all its units at once. It is the program's waist.
 
 Recording ends in a `Distribution` and everything after it starts from one; it knows no torch.
 
@@ -30,13 +30,13 @@ QUANTILES = 128
 """Slices of the quantile function kept of a larger window."""
 
 HALF_QUANTILES = 64
-"""Slices kept of each half of a window; the halves serve the noise floor alone."""
+"""Slices kept of each half of a window. Only the noise floor is computed from halves."""
 
-PAIRED = 256
-"""At most so many activations of a probe are kept one by one, to be compared with themselves in other windows."""
+EXAMPLES = 256
+"""Of a probe, at most so many activations a unit are kept one by one, to be compared with the same in other windows."""
 
 _ROUNDING = 1e-11
-"""Shares of a row's mass that are not told apart."""
+"""Two places of a quantile function that are closer count as one: running sums are not exact."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Half:
 
 @dataclass(frozen=True, eq=False)
 class Distribution:
-    """Summary of one site over one window; every array has one entry (or row) a unit.
+    """Summary of one site in one window; every array has one entry (or row) a unit.
 
     Moments (`mean`, `std` with divisor n, `min`, `max`) are of all `count` finite activations;
     `nonfinite` ones are counted and left out of everything else. `zero_share`, `values` and the halves
@@ -57,9 +57,21 @@ class Distribution:
     `rank_error` is a share of 1: no quantile's rank is further off than this. `halves` are the odd
     and the even steps, or None where sampling noise does not apply (a probe: same inputs every time).
 
-    `paired` [units, rows] are activations of a probe in the order in which they came, non-finite ones as they are, of
-    the same examples (where a site has positions: of the same positions of examples) in every window; at most `PAIRED`
-    of them, None where there are none.
+    `examples` [units, k] are the activations of a probe's examples, in every window of the same ones and in the same
+    order, non-finite ones as they are; k is at most `EXAMPLES`. Where a site has positions, each is one position of an
+    example. None where there is no probe.
+
+    Two windows of one unit, merged into one:
+
+    >>> values = np.array([[-1.0, 0.0, 0.0, 3.0]])
+    >>> first = from_half(Half(values, np.array([4])))
+    >>> both = first.merge(from_half(Half(values + 4, np.array([4]))))
+    >>> both.count, both.mean, both.std
+    (array([8]), array([2.5]), array([2.5]))
+    >>> both.values
+    array([[-1.,  0.,  0.,  3.,  3.,  4.,  4.,  7.]])
+    >>> both.quantile([0.5]), both.exact
+    (array([[3.]]), True)
     """
 
     count: Ints
@@ -74,7 +86,7 @@ class Distribution:
     w1_error: Floats
     rank_error: float
     halves: tuple[Half, Half] | None = None
-    paired: Floats | None = None
+    examples: Floats | None = None
 
     @property
     def units(self) -> int:
@@ -87,7 +99,7 @@ class Distribution:
         return bool(np.all(self.w1_error == 0))
 
     def quantile(self, probabilities: Sequence[float]) -> Floats:
-        """Quantiles [units, probabilities], by linear interpolation between the values' mid-ranks."""
+        """Returns quantiles [units, probabilities], by linear interpolation between the values' mid-ranks."""
         width = self.values.shape[1]
         position = np.clip(np.asarray(probabilities, float) * width - 0.5, 0, max(width - 1, 0))
         low = np.floor(position).astype(int)
@@ -97,21 +109,21 @@ class Distribution:
         return values[:, low] * (1 - part) + values[:, high] * part
 
     def take(self, units: Ints) -> Distribution:
-        """The same summary for some of the units."""
+        """Returns the same summary of some of the units, in the order given."""
         arrays = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "values", "w1_error")
         halves = self.halves
         if halves is not None:
             odd, even = (Half(half.values[units], half.sampled[units]) for half in halves)
             halves = odd, even
-        paired = None if self.paired is None else self.paired[units]
-        return replace(self, halves=halves, paired=paired, **{name: getattr(self, name)[units] for name in arrays})
+        examples = None if self.examples is None else self.examples[units]
+        return replace(self, halves=halves, examples=examples, **{name: getattr(self, name)[units] for name in arrays})
 
     def merge(self, other: Distribution) -> Distribution:
-        """The distribution of both together, as if recorded in one; neither input changes.
+        """Returns the distribution of both together, as if recorded in one; neither input changes.
 
         Exact while both are exact and their values fit in `EXACT`; otherwise within `w1_error` of it.
-        A merge of something that has halves with something that has none keeps no halves. Paired rows are those of the
-        one that has them, and none where both have: nothing tells which rows of other windows they would belong to.
+        There are halves where both have them. There are examples where one alone has them: where both have, nothing
+        says which examples of other windows the merged ones would belong to. Raises `ValueError` where units differ.
         """
         if self.units != other.units:
             raise ValueError(f"cannot merge {self.units} units with {other.units}: not the same site")
@@ -141,12 +153,12 @@ class Distribution:
             w1_error=error,
             rank_error=rank,
             halves=halves,
-            paired=other.paired if self.paired is None else self.paired if other.paired is None else None,
+            examples=other.examples if self.examples is None else self.examples if other.examples is None else None,
         )
 
 
 def empty(units: int, dtype: type[np.floating[Any]] = np.float32) -> Distribution:
-    """The distribution of nothing: the identity of `merge`."""
+    """Returns the distribution of nothing: merged with any other, it leaves that as it is."""
     nothing, undefined = np.zeros(units, np.int64), np.full(units, np.nan)
     half = Half(np.empty((units, 0), dtype), nothing)
     return Distribution(
@@ -165,8 +177,33 @@ def empty(units: int, dtype: type[np.floating[Any]] = np.float32) -> Distributio
     )
 
 
+def from_half(half: Half) -> Distribution:
+    """Returns a half of a window's steps as a distribution of its own; its moments are those of its values."""
+    values = half.values.astype(float)
+    if values.shape[1]:
+        mean, std = values.mean(1), values.std(1)
+        low, high, zeros = values[:, 0], values[:, -1], (values == 0).mean(1)
+    else:
+        mean = std = low = high = zeros = np.full(len(values), np.nan)
+    return Distribution(
+        count=half.sampled,
+        nonfinite=np.zeros_like(half.sampled),
+        mean=mean,
+        std=std,
+        min=low,
+        max=high,
+        zero_share=zeros,
+        sampled=half.sampled,
+        values=half.values,
+        w1_error=np.zeros(len(values)),
+        rank_error=0.0,
+    )
+
+
 def slice_means(points: Floats, weights: Floats, slices: int) -> Floats:
-    """Means of `slices` equal slices of each row's quantile function [units, slices]; NaN for rows without weight.
+    """Returns the means of `slices` equal slices of each row's quantile function [units, slices].
+
+    NaN for rows without weight.
 
     points [units, m] sorted, NaN last; weights [units, m], 0 where the points are NaN.
     """
@@ -174,14 +211,14 @@ def slice_means(points: Floats, weights: Floats, slices: int) -> Floats:
 
 
 def reduce(points: Floats, weights: Floats, slices: int) -> tuple[Floats, Floats]:
-    """`slice_means`, and the Wasserstein-1 distance [units] from them to the points: the mean absolute deviation."""
+    """Returns `slice_means`, and their Wasserstein-1 distance [units] from the points: the mean absolute deviation."""
     curves = _Curves(points, weights)
     means = curves.means(slices)
     return means, curves.deviation(means)
 
 
 def ordered(points: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Points sorted within their rows, NaN last, and their weights [units, m], 0 for NaN.
+    """Returns points sorted within their rows, NaN last, and their weights [units, m], 0 for NaN.
 
     weights are [units, m] or, the same for all units, [m]. Points that come in sorted runs are merged, not sorted anew.
     """
@@ -193,7 +230,7 @@ def ordered(points: Floats, weights: Floats) -> tuple[Floats, Floats]:
 
 
 def summarise(points: Floats, weights: Floats, dtype: type[np.floating[Any]]) -> tuple[Floats, Floats, float]:
-    """Values to keep of `ordered` points, the W1 error of keeping only those, and the rank error.
+    """Returns the values to keep of `ordered` points, the W1 error of keeping only those, and the rank error.
 
     Points that weigh 1 are kept as they are, up to `EXACT` of them. A unit with fewer of them than others has
     as many values all the same, by reduction.
@@ -211,7 +248,7 @@ def summarise(points: Floats, weights: Floats, dtype: type[np.floating[Any]]) ->
 
 
 def weighted_values(values: Floats, sampled: Ints) -> tuple[Floats, Floats]:
-    """Equal-weight values as weighted points: each stands for sampled / k activations; NaN weighs nothing."""
+    """Returns values of equal weight as weighted points: each stands for sampled / k activations, NaN for nothing."""
     width = max(values.shape[1], 1)
     weights = np.broadcast_to((sampled / width)[:, None], values.shape)
     return values, np.where(np.isnan(values), 0.0, weights)
@@ -304,8 +341,8 @@ class _Curves:
     def _value_at(self, places: Floats) -> Floats:
         """The quantile functions at places [units, k] strictly between 0 and 1: values as they were given."""
         axis = (self.place[:, 1:] + self.start).ravel()
-        found = np.searchsorted(axis, (places + self.start).ravel()).reshape(places.shape)
-        place = np.clip(found - np.arange(len(places))[:, None] * self.x.shape[1], 0, self.x.shape[1] - 1)
+        reached = np.searchsorted(axis, (places + self.start).ravel()).reshape(places.shape)
+        place = np.clip(reached - np.arange(len(places))[:, None] * self.x.shape[1], 0, self.x.shape[1] - 1)
         return np.take_along_axis(self.points, place, 1)
 
     def deviation(self, means: Floats) -> Floats:
@@ -317,8 +354,8 @@ class _Curves:
         relative = np.where(np.isnan(means), 0.0, means - self.first[:, None])
         scale = np.where(self.last > 0, self.last, 1.0)[:, None]
         keys = (self.x / scale + self.start).ravel()
-        found = np.searchsorted(keys, (relative / scale + self.start).ravel(), side="right").reshape(means.shape)
-        below = found - np.arange(len(means))[:, None] * self.x.shape[1]
+        reached = np.searchsorted(keys, (relative / scale + self.start).ravel(), side="right").reshape(means.shape)
+        below = reached - np.arange(len(means))[:, None] * self.x.shape[1]
         edges = np.linspace(0.0, 1.0, slices + 1)
         crossing = np.clip(np.take_along_axis(self.place, np.clip(below, 0, self.x.shape[1]), 1), edges[:-1], edges[1:])
         ends = np.broadcast_to(edges[1:], means.shape)

@@ -10,6 +10,8 @@ IcshiftError
 The command line catches `IcshiftError` in one place, prints one line on stderr and exits with 2.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -39,7 +41,15 @@ class ModelError(IcshiftError):
 
 
 def unknown(kind: str, given: object, known: Iterable[object]) -> SelectionError:
-    """A `SelectionError` that names near matches, or all that is known when nothing is near."""
+    """A `SelectionError` for a name that is not there; the caller raises it.
+
+    Its message names up to three known names that are spelt almost so, or the first twelve where there are none.
+
+    >>> str(unknown("site", "fc3", ["fc1", "fc2", "norm1"]))
+    "no site 'fc3'; did you mean fc2 or fc1?"
+    >>> str(unknown("phase", "validation", ["train", "eval"]))
+    "no phase 'validation'; known: train, eval"
+    """
     names = [str(name) for name in known]
     near = get_close_matches(str(given), names, n=3, cutoff=0.5)
     listed = ", ".join(names[:12]) + (f", and {len(names) - 12} more" if len(names) > 12 else "")
@@ -47,3 +57,12 @@ def unknown(kind: str, given: object, known: Iterable[object]) -> SelectionError
     if near:
         remedy = f"did you mean {' or '.join(near)}?"
     return SelectionError(f"no {kind} {str(given)!r}; {remedy}")
+
+
+def message_of(error: BaseException) -> str:
+    """What an error says, on one line of at most 300 characters.
+
+    >>> message_of(ValueError("two\\n  lines"))
+    'two lines'
+    """
+    return " ".join(str(error).split())[:300]

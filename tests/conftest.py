@@ -1,5 +1,7 @@
 """What every test starts from and must leave behind, and small recorded runs that many tests read."""
 
+import signal
+
 import pytest
 import torch
 from torch import nn
@@ -34,6 +36,14 @@ def no_global_hook_survives():
     before = [len(hooks) for hooks in GLOBAL_HOOKS]
     yield
     assert [len(hooks) for hooks in GLOBAL_HOOKS] == before
+
+
+@pytest.fixture
+def interruptible():
+    """Ctrl-C reaches this process and those it starts, also where the shell has them ignore it (in the background)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def small_network(*, batch_norm=False):

@@ -1,10 +1,10 @@
 """What `icshift shift` measures, without its command line."""
 
 from icshift.analysis import two_data_sets
-from icshift.inputs.data import Reading, of
+from icshift.inputs.data import Reading, as_data
 from icshift.model.sites import Sites
 from icshift.replay.two_data_sets import TwoDataSets
-from icshift.runs.format import DATA, REFERENCE
+from icshift.runs.phases import DATA, REFERENCE
 from icshift.runs.reader import Run
 
 PHASES = REFERENCE, DATA
@@ -14,7 +14,7 @@ class Measured:
     """A model on two data sets: the run, what was taken, and the tables made of it."""
 
     def __init__(self, path, model, reference, data, *, metric="w1_sd", reading=None, samples=1024):
-        both = [of(one, model, reading or Reading(), name) for one, name in ((reference, "A"), (data, "B"))]
+        both = [as_data(one, model, reading or Reading(), name) for one, name in ((reference, "A"), (data, "B"))]
         self.both = TwoDataSets(model, *both, Sites(), samples)
         self.forwards = 0
         self.shown = self.both.replay(self._count)

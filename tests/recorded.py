@@ -6,16 +6,16 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from icshift.distribution import PAIRED
-from icshift.runs.format import Site, Window
-from icshift.runs.writer import Recording, StepRows
+from icshift.distribution import EXAMPLES
+from icshift.runs.format import Site, StepRows, Window
+from icshift.runs.writer import Recording
 from icshift.sketch.accumulator import Accumulator
 from icshift.sketch.workspace import Workspace
 from tests.zoo.distributions import draw
 
 
-def accumulator(units, *, samples=np.inf, dtype=np.float32, paired=False, sink=None):
-    return Accumulator(units, samples, dtype, np.random.default_rng(5), Workspace(), paired=paired, sink=sink)
+def accumulator(units, *, samples=np.inf, dtype=np.float32, halves=True, sink=None):
+    return Accumulator(units, samples, dtype, np.random.default_rng(5), Workspace(), halves=halves, sink=sink)
 
 
 def observe(accumulator, values, moments=None):
@@ -24,9 +24,9 @@ def observe(accumulator, values, moments=None):
     accumulator.observe(torch.from_numpy(np.array(values.T, dtype, order="C")), moments)
 
 
-def distribution(values, *, steps=8, dtype=np.float32, paired=False):
+def distribution(values, *, steps=8, dtype=np.float32, halves=True):
     """The distribution of values [units, n], fed in `steps` steps of almost equal size."""
-    whole = accumulator(len(values), dtype=dtype, paired=paired)
+    whole = accumulator(len(values), dtype=dtype, halves=halves)
     for number, part in enumerate(np.array_split(values, steps, axis=1)):
         if part.shape[1]:
             observe(whole, part)
@@ -36,7 +36,7 @@ def distribution(values, *, steps=8, dtype=np.float32, paired=False):
 
 def probe(values, *, dtype=np.float32):
     """The distribution of values [units, n] as of a probe, whose first rows are kept one by one."""
-    return replace(distribution(values, paired=True, dtype=dtype), paired=np.array(values[:, :PAIRED], dtype))
+    return replace(distribution(values, halves=False, dtype=dtype), examples=np.array(values[:, :EXAMPLES], dtype))
 
 
 @lru_cache(maxsize=256)

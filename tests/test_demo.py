@@ -24,7 +24,7 @@ def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
     command = [sys.executable, "-m", "icshift", "demo", "--epochs", str(EPOCHS)]
     environment = {**os.environ, "COLUMNS": "80"}
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, env=environment, timeout=600)
     return folder / "icshift-demo", done.stdout
 
 
@@ -129,7 +129,7 @@ def test_percentile_ribbons_of_one_unit_of_each(demo):
 def test_a_second_run_is_refused_without_force(demo):
     folder, _ = demo
     command = [sys.executable, "-m", "icshift", "demo", "--epochs", "10"]
-    done = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "force" in done.stderr

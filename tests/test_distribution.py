@@ -5,7 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from icshift.distribution import EXACT, HALF_QUANTILES, PAIRED, QUANTILES, empty, ordered, reduce, summarise
+from icshift.distribution import (
+    EXACT,
+    EXAMPLES,
+    HALF_QUANTILES,
+    QUANTILES,
+    Half,
+    empty,
+    from_half,
+    ordered,
+    reduce,
+    summarise,
+)
 from tests import laws
 from tests.recorded import distribution, of_zoo, probe
 from tests.zoo.distributions import FINITE, ZOO, draw, scale
@@ -134,25 +145,25 @@ def test_halves_merge_odd_with_odd():
 
 
 def test_probe_has_no_halves_and_no_merge_gives_it_some():
-    probe, stream = distribution(draw("normal", 300), paired=True), of_zoo("normal", 300)
+    probe, stream = distribution(draw("normal", 300), halves=False), of_zoo("normal", 300)
     assert probe.halves is None
     assert probe.merge(stream).halves is None
     assert stream.merge(probe).halves is None
 
 
-def test_paired_rows_are_kept_where_one_side_alone_has_them():
+def test_examples_are_kept_where_one_side_alone_has_them():
     kept, without = probe(draw("with_nan", 300)), of_zoo("normal", 300)
     laws.identity_of_merge(kept)
     laws.inputs_of_merge_unchanged(kept, without)
     for merged in (kept.merge(without), without.merge(kept)):
-        np.testing.assert_array_equal(merged.paired, draw("with_nan", 300)[:, :PAIRED])
-    assert kept.merge(kept).paired is None
-    assert without.merge(without).paired is None
+        np.testing.assert_array_equal(merged.examples, draw("with_nan", 300)[:, :EXAMPLES])
+    assert kept.merge(kept).examples is None
+    assert without.merge(without).examples is None
 
 
-def test_take_takes_paired_rows_of_the_units():
+def test_take_takes_examples_of_the_units():
     whole = probe(draw("normal", 300))
-    np.testing.assert_array_equal(whole.take(np.array([2, 0])).paired, whole.paired[[2, 0]])
+    np.testing.assert_array_equal(whole.take(np.array([2, 0])).examples, whole.examples[[2, 0]])
 
 
 @pytest.mark.parametrize("n", [1, 6, 300, 6000])
@@ -234,3 +245,14 @@ def test_summarise_keeps_equal_weights_only():
     values, _, rank = summarise(*ordered(points, np.array([[1.0, 4.0, 1.0]])), np.float32)
     assert (values.shape, rank) == ((1, QUANTILES), 1 / QUANTILES)
     np.testing.assert_allclose(values.mean(), 0.5, rtol=1e-6)
+
+
+def test_half_as_a_distribution():
+    half = Half(np.array([[-1.0, 0, 0, 3], [2, 2, 2, 2]], np.float32), np.array([40, 40]))
+    whole = from_half(half)
+    assert whole.mean.tolist() == [0.5, 2]
+    assert whole.std.tolist() == [1.5, 0]
+    assert (whole.min.tolist(), whole.max.tolist()) == ([-1, 2], [3, 2])
+    assert whole.zero_share.tolist() == [0.5, 0]
+    assert whole.sampled.tolist() == whole.count.tolist() == [40, 40]
+    assert np.isnan(from_half(empty(2).halves[0]).mean).all()

@@ -47,8 +47,7 @@ def test_runs(example, tmp_path, capfd):
     environment = {**os.environ, "TMPDIR": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, str(example)],
-        cwd=tmp_path / "here", env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=tmp_path / "here", env=environment, capture_output=True, text=True, check=False, timeout=600)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     left = [file.name for file in (tmp_path / "here").iterdir()]

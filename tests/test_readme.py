@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
     """Where the demo has run, as the README's first command runs it."""
     folder = tmp_path_factory.mktemp("readme")
     command = [sys.executable, "-m", "icshift", "demo", "--force", "--epochs", "20"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=600)
     return folder
 
 
@@ -42,7 +42,7 @@ def bash(line, folder):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path}
     return subprocess.run(
-        ["bash", "-c", line], cwd=folder, capture_output=True, text=True, env=environment, check=False
+        ["bash", "-c", line], cwd=folder, capture_output=True, text=True, env=environment, check=False, timeout=600
     )
 
 
@@ -62,7 +62,7 @@ def test_gradients_are_measured(tmp_path, monkeypatch):
         exec(code, found)
     assert found["shift"]["step"].unique().tolist() == [0, 4, 8, 12]
     assert found["shift"]["layer"].unique().tolist() == ["0", "2"]
-    assert len(icshift.open("runs/gradients").landscape()) == 4
+    assert len(icshift.open("runs/gradients").smoothness()) == 4
     assert found["plane"].losses.shape == (21, 21)
 
 
@@ -126,13 +126,15 @@ def test_commands_run(line, folder):
 
 
 def test_what_runs_long_is_run_elsewhere():
-    """By tests/selfcheck/test_command.py."""
+    """By tests/cli/test_selfcheck.py."""
     assert CHECKING == ["icshift selfcheck --quick"]
 
 
 def test_every_command_is_shown():
     shown = {line.split()[1] for line in (*RUNNING, *SAVED, *READING, *CHECKING)} | {"demo"}
-    listed = subprocess.run([sys.executable, "-m", "icshift", "--help"], capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        [sys.executable, "-m", "icshift", "--help"], capture_output=True, text=True, check=True, timeout=600
+    )
     assert shown == set(re.findall(r"^  (\w+) {2,}", listed.stdout.split("Commands:")[1], re.M))
 
 

@@ -1,6 +1,6 @@
 """Measures of the same activations in two windows: what became of each, and of how they lie to one another.
 
-All of them compare the paired rows of a probe (`Distribution.paired`), row by row, and are exact on these rows: there
+All of them compare the paired rows of a probe (`Distribution.examples`), row by row, and are exact on these rows: there
 is no sketch and no sampling noise between the windows. What they say of more examples than the rows is an estimate from
 n of them. A row of which a unit is not finite in either window is left out for that unit and, in measures of a whole
 site, altogether. Where there are no paired rows, or not equally many (another probe), the result is NaN.
@@ -77,6 +77,15 @@ def cka_distance(a: Distribution, b: Distribution) -> Floats:
     return np.array([np.sum((_gram(first) - _gram(second)) ** 2) / 2])
 
 
+def cka_bias(rows: int, units: int) -> str:
+    """How large `cka_distance` looks, in words, where nothing is left in common: see there."""
+    unrelated = rows / (rows + units)
+    return (
+        f"Biased: {rows:,} rows that have nothing to do with each other show about {unrelated:.2f} of 1 "
+        f"in {units:,} units (the most here)."
+    )
+
+
 def rows_compared(a: Distribution, b: Distribution) -> Ints:
     """The number of paired rows [units] that are finite in both windows."""
     return np.asarray(np.isfinite(_each(a, b)[0]).sum(1))
@@ -87,19 +96,19 @@ def complete_rows(a: Distribution, b: Distribution) -> Ints:
     return np.array([len(_complete(a, b)[0])])
 
 
-def are_paired(a: Distribution, b: Distribution) -> bool:
+def have_same_examples(a: Distribution, b: Distribution) -> bool:
     """Whether there are rows of both that belong together."""
-    return a.paired is not None and b.paired is not None and a.paired.shape == b.paired.shape
+    return a.examples is not None and b.examples is not None and a.examples.shape == b.examples.shape
 
 
 def _each(a: Distribution, b: Distribution) -> tuple[Floats, Floats]:
     """Paired rows [units, rows] of both; NaN in both where either is not finite."""
-    if not are_paired(a, b):
+    if not have_same_examples(a, b):
         return (np.empty((a.units, 0)),) * 2
-    assert a.paired is not None
-    assert b.paired is not None
-    known = np.isfinite(a.paired) & np.isfinite(b.paired)
-    return np.where(known, a.paired.astype(float), np.nan), np.where(known, b.paired.astype(float), np.nan)
+    assert a.examples is not None
+    assert b.examples is not None
+    known = np.isfinite(a.examples) & np.isfinite(b.examples)
+    return np.where(known, a.examples.astype(float), np.nan), np.where(known, b.examples.astype(float), np.nan)
 
 
 def _complete(a: Distribution, b: Distribution) -> tuple[Floats, Floats]:

@@ -8,27 +8,30 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
+from icshift.analysis import over_units
+from icshift.analysis.distances import near_constant, w2_location, w2_scale, w2_shape
 from icshift.analysis.drift import (
     Comparison,
     by_site,
     choose_sites,
     default_phase,
     moved_share,
-    refuse_unpaired,
+    refuse_without_examples,
     site_nulls,
 )
 from icshift.analysis.floor import floor
 from icshift.analysis.health import health
-from icshift.analysis.metrics import Metric, metric, near_constant, w2_location, w2_scale, w2_shape
+from icshift.analysis.metrics import DEFAULT, Metric, metric
 from icshift.distribution import Distribution, Floats
 from icshift.runs.format import STEP_QUANTILES, Site
+from icshift.runs.phases import normalises_by_its_own_inputs
 from icshift.runs.reader import Run
 
 
 def summary(
     run: Run,
     *,
-    metric_name: str = "w1_sd",
+    metric_name: str = DEFAULT,
     reference: str | int = "previous",
     phase: str | None = None,
     sites: Iterable[str] | None = None,
@@ -47,7 +50,7 @@ def summary(
     one = metric(metric_name)
     phase = default_phase(run) if phase is None else run.phase(phase)
     compared = dict(by_site(run, reference=reference, phase=phase, sites=sites))
-    refuse_unpaired(one, run, phase, (comparisons[-1] for comparisons in compared.values()))
+    refuse_without_examples(one, run, phase, (comparisons[-1] for comparisons in compared.values()))
     rows = []
     for site in choose_sites(run, sites):
         recorded = [d for w in run.window_list if (d := run.distribution(phase, site.name, w.index)) is not None]
@@ -67,9 +70,9 @@ def _of_site(site: Site, phase: str, last: Distribution) -> dict[str, object]:
         "phase": phase,
         "n": int(np.median(last.sampled)),
         "rank_error": last.rank_error,
-        **{name: _median(getattr(last, name)) for name in ("mean", "std", "zero_share")},
-        **{f"q{round(100 * p):02d}": _median(last.quantile([p])[:, 0]) for p in STEP_QUANTILES},
-        "affine_moments": site.batch_statistics and phase in ("train", "probe-train"),
+        **{name: over_units.median(getattr(last, name)) for name in ("mean", "std", "zero_share")},
+        **{f"q{round(100 * p):02d}": over_units.median(last.quantile([p])[:, 0]) for p in STEP_QUANTILES},
+        "affine_moments": site.batch_statistics and normalises_by_its_own_inputs(phase),
         **asdict(health(site, last)),
     }
 
@@ -80,20 +83,20 @@ def _of_drift(one: Metric, comparisons: list[Comparison], nulls: dict[int, Float
     values = np.abs(one.function(last.before, last.after))[steady]
     noise = floor(one, last.before, last.after)[steady]
     error = one.error(last.before, last.after)[steady] if one.error else np.empty(0)
-    median, level = _median(values), _median(noise)
+    median, level = over_units.median(values), over_units.median(noise)
     units = values if one.of == "unit" else np.empty(0)
     return {
         "window": last.window.name,
         "reference": last.reference,
         "metric": one.name,
         "median": median,
-        "p90": _quantile(units, 0.9),
-        "max": _quantile(units, 1.0),
+        "p90": over_units.quantile(units, 0.9),
+        "max": over_units.quantile(units, 1.0),
         "floor": level,
-        "error": _median(error),
+        "error": over_units.median(error),
         "ratio": median / level if level > 0 else np.nan,
         "paired": last.before.halves is None and last.after.halves is None,
-        **({"rows": int(np.median(one.n(last.before, last.after)))} if one.paired else {}),
+        **({"rows": int(np.median(one.n(last.before, last.after)))} if one.by_example else {}),
         "moved": moved_share(last, nulls),
         **_split(last, ~near_constant(last.before, last.after)),
         "trend": [_typical(one, comparison) for comparison in comparisons],
@@ -104,7 +107,7 @@ def _split(comparison: Comparison, units: np.ndarray[tuple[int], np.dtype[np.boo
     parts = [part(comparison.before, comparison.after)[units] ** 2 for part in (w2_location, w2_scale, w2_shape)]
     total = np.sum(parts, axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        shares = [_median(np.where(total > 0, part / total, np.nan)) for part in parts]
+        shares = [over_units.median(np.where(total > 0, part / total, np.nan)) for part in parts]
     # Medians of three shares need not add up to 1.
     together = sum(shares)
     return (
@@ -116,13 +119,4 @@ def _split(comparison: Comparison, units: np.ndarray[tuple[int], np.dtype[np.boo
 
 def _typical(one: Metric, comparison: Comparison) -> float:
     steady = ~one.near_constant(comparison.before, comparison.after)
-    return _median(np.abs(one.function(comparison.before, comparison.after))[steady])
-
-
-def _median(values: Floats) -> float:
-    return _quantile(values, 0.5)
-
-
-def _quantile(values: Floats, probability: float) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.quantile(known, probability)) if len(known) else np.nan
+    return over_units.median(np.abs(one.function(comparison.before, comparison.after))[steady])

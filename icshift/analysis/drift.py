@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from icshift.analysis.by_example import are_paired
+from icshift.analysis.by_example import have_same_examples
 from icshift.analysis.floor import discoveries, floor, p_values, pooled_null, standardised_null
-from icshift.analysis.metrics import METRICS, Metric, metric
+from icshift.analysis.metrics import DEFAULT, METRICS, Metric, metric
 from icshift.distribution import Distribution, Floats
 from icshift.errors import SelectionError, unknown
 from icshift.runs.format import Site, Window, kept_units
@@ -45,7 +45,7 @@ class Comparison:
 def drift(
     run: Run,
     *,
-    metrics: Sequence[str] = ("w1_sd",),
+    metrics: Sequence[str] = (DEFAULT,),
     reference: str | int = "previous",
     phase: str | None = None,
     sites: Iterable[str] | None = None,
@@ -54,7 +54,7 @@ def drift(
 
     `value` is in the metric's unit, `n` the sampled activations of the window (the smaller of both), `floor` the
     value that sampling noise alone would show, `ratio` value / floor, `error` the bound on what sketching may
-    have added (NaN: not known). `moved` is by `w1_sd` whatever the metric, over the units of a site in one window.
+    have added (NaN: not known). `moved` is by `DEFAULT` whatever the metric, over the units of a site in one window.
     `reference` is "previous", "first", a window's name or number, "phase:NAME" (same window, other phase)
     or "run:PATH" (same window and phase, other run). Raises `SelectionError` for what is not there.
 
@@ -96,7 +96,7 @@ def by_site(
 def site_nulls(run: Run, site: Site, phase: str) -> dict[int, Floats]:
     """What noise looks like in every window of a site, for `movement`."""
     recorded = {window.index: run.distribution(phase, site.name, window.index) for window in run.window_list}
-    return {index: standardised_null(METRICS["w1_sd"], one) for index, one in recorded.items() if one is not None}
+    return {index: standardised_null(METRICS[DEFAULT], one) for index, one in recorded.items() if one is not None}
 
 
 def movement(comparison: Comparison, nulls: Mapping[int, Floats]) -> Floats:
@@ -104,7 +104,7 @@ def movement(comparison: Comparison, nulls: Mapping[int, Floats]) -> Floats:
 
     Two probes have no such noise: there it is 0 for what moved beyond the sketch's error, and 1 for the rest.
     """
-    gauge = METRICS["w1_sd"]
+    gauge = METRICS[DEFAULT]
     before, after = comparison.before, comparison.after
     values = gauge.function(before, after)
     if before.halves is None and after.halves is None:
@@ -123,10 +123,10 @@ def moved_share(comparison: Comparison, nulls: Mapping[int, Floats]) -> float:
     return float(discoveries(p).mean()) if np.isfinite(p).any() else np.nan
 
 
-def refuse_unpaired(one: Metric, run: Run, phase: str, comparisons: Iterable[Comparison]) -> None:
+def refuse_without_examples(one: Metric, run: Run, phase: str, comparisons: Iterable[Comparison]) -> None:
     """Raise `SelectionError` where a metric of paired rows has none to compare."""
     compared = list(comparisons)
-    if one.paired and compared and not any(are_paired(found.before, found.after) for found in compared):
+    if one.by_example and compared and not any(have_same_examples(found.before, found.after) for found in compared):
         probes = [name for name in run.phases if name.startswith("probe") and name != phase]
         what = f"choose --phase {probes[0]}" if probes else "record with a probe"
         if phase.startswith("probe"):

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.special import gammaincc
 
-from icshift.analysis.metrics import Metric, from_half
-from icshift.distribution import Distribution, Floats
+from icshift.analysis.metrics import Metric
+from icshift.distribution import Distribution, Floats, from_half
 
 FALSE_DISCOVERIES = 0.05
 """Expected share of false ones among the units called moved."""
@@ -31,7 +31,7 @@ def floor(metric: Metric, a: Distribution, b: Distribution) -> Floats:
     other has not; NaN if neither has. 0 for two probes: with the same inputs in both there is no sampling noise. NaN
     for metrics of paired rows: where there are such rows no noise applies.
     """
-    if metric.paired:
+    if metric.by_example:
         return np.full(len(metric.n(a, b)), np.nan)
     parts = [_scaled(metric, own, a, b) for own in (a, b) if own.halves is not None]
     if not parts:

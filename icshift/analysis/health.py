@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icshift.analysis.metrics import STD_FLOOR
+from icshift.analysis.distances import STD_FLOOR
 from icshift.distribution import Distribution
 from icshift.runs.format import Site
 

@@ -43,14 +43,14 @@ def gradient_shift_summary(run: Run, *, layers: Iterable[str] | None = None) -> 
     return pd.DataFrame(rows)
 
 
-def landscape_summary(run: Run) -> dict[str, Any]:
+def smoothness_summary(run: Run) -> dict[str, Any]:
     """Over all measured steps; empty where there is none.
 
     Medians of `loss_range` (largest less smallest loss along the gradient), of `predictiveness_min` and
     `predictiveness_max`, of `beta_rate`, and its largest value; `beta_step` is the commonest of the lengths, in
     learning rates, that attained it. `n` counts the steps measured, `rate` is the last one's.
     """
-    series = run.landscape()
+    series = run.smoothness()
     if series.empty:
         return {}
     return {

@@ -17,8 +17,8 @@ import numpy as np
 from scipy.linalg import hadamard
 from scipy.special import gammaincc
 
-from icshift.analysis.metrics import Metric, from_half
-from icshift.distribution import HALF_QUANTILES, Floats, Half
+from icshift.analysis.metrics import Metric
+from icshift.distribution import HALF_QUANTILES, Floats, Half, from_half
 
 _PRIOR = 4
 """A unit's noise is that of its own draws and of so many of its site's typical one."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icshift.analysis.metrics import STD_FLOOR
+from icshift.analysis.distances import STD_FLOOR
 from icshift.distribution import Floats
 
 Moments = tuple[Floats, Floats, int]

@@ -21,27 +21,21 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from icshift.analysis.drift import Comparison, choose_sites, default_phase, refuse_unpaired
+from icshift.analysis.distances import effective_std, least_std
+from icshift.analysis.drift import Comparison, choose_sites, default_phase, refuse_without_examples
 from icshift.analysis.floor import floor
-from icshift.analysis.metrics import STD_FLOOR, TINY, Metric, effective_std, metric
-from icshift.distribution import Distribution, Floats
+from icshift.analysis.metrics import DEFAULT, Metric, metric
+from icshift.analysis.over_units import median
+from icshift.distribution import Distribution
 from icshift.errors import SelectionError
 from icshift.runs.format import Site, Window
 from icshift.runs.reader import Run
-
-_SQUARED = "it grows with the square of a change, so that its sum would shrink as windows get shorter"
-
-_DO_NOT_ADD_UP = {
-    "psi": _SQUARED,
-    "cka_distance": _SQUARED,
-    "marginal_share": "it is a share of a displacement, and shares do not add up",
-}
 
 _Recorded: TypeAlias = "Sequence[tuple[Window, Distribution]]"
 
 
 def path(
-    run: Run, *, metric_name: str = "w1_sd", phase: str | None = None, sites: Iterable[str] | None = None
+    run: Run, *, metric_name: str = DEFAULT, phase: str | None = None, sites: Iterable[str] | None = None
 ) -> pd.DataFrame:
     """A row a site in model order; sites with fewer than two windows in the phase are left out.
 
@@ -57,15 +51,15 @@ def path(
     along the path, `paired` marks probes. Raises `SelectionError` for what is not there, too short, or does not add up.
     """
     one = metric(metric_name)
-    if one.name in _DO_NOT_ADD_UP:
-        raise SelectionError(f"{one.name} gives no path: {_DO_NOT_ADD_UP[one.name]}; choose another, as w1")
+    if not one.adds_up:
+        raise SelectionError(f"{one.name} gives no path: {one.not_additive}; choose another, as w1")
     phase = default_phase(run) if phase is None else run.phase(phase)
     recorded = {site: _recorded(run, phase, site) for site in choose_sites(run, sites)}
     longest = max(map(len, recorded.values()), default=0)
     if longest < 2:
         raise SelectionError(f"a path takes at least two windows of a phase, phase {phase} has {longest}")
     ends = [_compared(site, phase, found[-2], found[-1]) for site, found in recorded.items() if len(found) > 1]
-    refuse_unpaired(one, run, phase, ends)
+    refuse_without_examples(one, run, phase, ends)
     return pd.DataFrame([_row(one, site, phase, found) for site, found in recorded.items() if len(found) > 1])
 
 
@@ -86,9 +80,7 @@ def _with_one_sd(one: Metric, recorded: _Recorded) -> Metric:
     if one.unit != "sd":
         return one
     spread = np.sqrt(np.mean([found.std**2 for _, found in recorded], axis=0))
-    known = spread[np.isfinite(spread)]
-    least = max(STD_FLOOR * float(np.median(known)) if len(known) else 0.0, TINY)
-    yardstick = np.maximum(spread, least)
+    yardstick = np.maximum(spread, least_std(spread))
     return replace(one, function=lambda a, b: one.function(a, b) * effective_std(a, b) / yardstick)
 
 
@@ -99,8 +91,8 @@ def _row(one: Metric, site: Site, phase: str, recorded: _Recorded) -> dict[str, 
     still = np.any([one.near_constant(*pair) for pair in (*steps, whole)], axis=0)
     drifts = np.array([np.abs(one.function(*pair)) for pair in steps])[:, ~still]
     noise = np.array([floor(one, *pair) for pair in steps])[:, ~still]
-    length, came = _median(drifts.sum(0)), _median(np.abs(one.function(*whole))[~still])
-    trend = [_median(values) for values in drifts]
+    length, came = median(drifts.sum(0)), median(np.abs(one.function(*whole))[~still])
+    trend = [median(values) for values in drifts]
     changes = [_change(before[0], after[0]) for before, after in pairwise(recorded)]
     return {
         "site": site.name,
@@ -114,12 +106,12 @@ def _row(one: Metric, site: Site, phase: str, recorded: _Recorded) -> dict[str, 
         "near_constant": int(still.sum()),
         "n": int(np.median([one.n(*pair) for pair in steps])),
         "path": length,
-        "floor": _median(noise.sum(0)),
+        "floor": median(noise.sum(0)),
         "displacement": came,
-        "displacement_floor": _median(floor(one, *whole)[~still]),
+        "displacement_floor": median(floor(one, *whole)[~still]),
         "straightness": came / length if length > 0 else np.nan,
         "parameter_path": float(np.sum(changes)),
-        "per_change": _median(np.array([d / c if c > 0 else np.nan for d, c in zip(trend, changes, strict=True)])),
+        "per_change": median(np.array([d / c if c > 0 else np.nan for d, c in zip(trend, changes, strict=True)])),
         "paired": all(found.halves is None for _, found in recorded),
         "trend": trend,
     }
@@ -129,8 +121,3 @@ def _change(before: Window, after: Window) -> float:
     """How far the parameters went between two windows; NaN where that is not known, as over a window left out."""
     known = after.parameter_change is not None and after.index == before.index + 1
     return float(after.parameter_change or 0.0) if known else np.nan
-
-
-def _median(values: Floats) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if len(known) else np.nan

@@ -22,13 +22,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from icshift.analysis import over_units
+from icshift.analysis.distances import near_constant, w1
 from icshift.analysis.drift import Comparison, by_site, choose_sites, drift
 from icshift.analysis.floor import FALSE_DISCOVERIES, discoveries
-from icshift.analysis.metrics import METRICS, Metric, metric, near_constant, w1
+from icshift.analysis.metrics import DEFAULT, METRICS, Metric, metric
 from icshift.analysis.noise import Noise, noise, simes
 from icshift.analysis.staleness import UNKNOWN, Distance, Moments, from_running, staleness
 from icshift.distribution import Distribution, Floats, Half
-from icshift.runs.format import DATA, REFERENCE, Site
+from icshift.runs.format import Site
+from icshift.runs.phases import DATA, REFERENCE
 from icshift.runs.reader import Run
 
 AMPLIFIES = 1.25
@@ -123,7 +126,7 @@ class SiteShift:
     @property
     def median(self) -> float:
         """What the site as a whole drifts."""
-        return _median(np.abs(self.values)[self.steady])
+        return over_units.median(np.abs(self.values)[self.steady])
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +170,7 @@ def compare(
 
 def shifts(run: Run, parts: Parts, *, metric_name: str = "w1_sd") -> dict[str, SiteShift]:
     """Every site that both data sets reach, in model order. Raises `SelectionError`."""
-    one, gauge = metric(metric_name, among="data sets"), METRICS["w1_sd"]
+    one, gauge = metric(metric_name, among="data sets"), METRICS[DEFAULT]
     compared = [found[0] for _, found in by_site(run, reference=f"phase:{REFERENCE}", phase=DATA)]
     result = {}
     for comparison in compared:
@@ -273,7 +276,7 @@ def _p_values(own: Noise, comparison: Comparison) -> Floats:
 
 def _of_site(one: SiteShift) -> dict[str, object]:
     comparison, values = one.comparison, np.abs(one.values)[one.steady]
-    floor = _median(one.noise.floor[one.steady])
+    floor = over_units.median(one.noise.floor[one.steady])
     return {
         "site": comparison.site.name,
         "type": comparison.site.type,
@@ -281,8 +284,8 @@ def _of_site(one: SiteShift) -> dict[str, object]:
         "n": _activations(comparison.before, comparison.after),
         "nonfinite": int((comparison.after.nonfinite > 0).sum()),
         "median": one.median,
-        "p90": _quantile(values, 0.9),
-        "max": _quantile(values, 1.0),
+        "p90": over_units.quantile(values, 0.9),
+        "max": over_units.quantile(values, 1.0),
         "floor": floor,
         "ratio": one.median / floor if floor > 0 else np.nan,
         "p": one.p,
@@ -300,7 +303,7 @@ def _of_drift(one: SiteShift, unit: str) -> str:
     count = f"{100 * share:.0f} % of units" if share >= 0.1 else f"{one.moved.sum()} of {len(one.moved)} units"
     if share >= 0.5 and np.isfinite(one.median):
         return f"shifted: {count}, {_figure(one.median)}{unit}"
-    return f"shifted: {count}, up to {_figure(_quantile(np.abs(one.values)[one.moved], 1.0))}{unit}"
+    return f"shifted: {count}, up to {_figure(over_units.quantile(np.abs(one.values)[one.moved], 1.0))}{unit}"
 
 
 def _of_change(change: float, before: str) -> list[str]:
@@ -331,12 +334,3 @@ def _is_input(site: Site) -> bool:
 
 def _activations(before: Distribution, after: Distribution) -> int:
     return int(np.median(np.minimum(before.sampled, after.sampled)))
-
-
-def _median(values: Floats) -> float:
-    return _quantile(values, 0.5)
-
-
-def _quantile(values: Floats, probability: float) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.quantile(known, probability)) if len(known) else np.nan

@@ -8,7 +8,7 @@ from shlex import quote
 import numpy as np
 import pandas as pd
 
-from icshift.analysis.drift import by_site, default_phase, drift, refuse_unpaired
+from icshift.analysis.drift import by_site, default_phase, drift, refuse_without_examples
 from icshift.analysis.metrics import METRICS
 from icshift.analysis.metrics import metric as metric_named
 from icshift.errors import SelectionError, unknown
@@ -45,7 +45,7 @@ def _refuse_without_units(run: Run, site: Site, metric: str, reference: str, pha
             f"icshift report {run.path} --metric {metric} --phase {phase} --site {quote(site.name)} shows it"
         )
     for _, comparisons in by_site(run, reference=reference, phase=phase, sites=[site.name]):
-        refuse_unpaired(one, run, phase, comparisons[-1:])
+        refuse_without_examples(one, run, phase, comparisons[-1:])
 
 
 def unit_series(run: Run, site: Site, unit: int, phase: str | None) -> pd.DataFrame:
@@ -80,7 +80,7 @@ def drift_of_phases(
 
 def without_values(drifts: pd.DataFrame) -> list[str]:
     """Metrics that compare the same examples and have no value in any of these phases, none of which is a probe."""
-    found = drifts[drifts["metric"].map(lambda name: METRICS[name].paired).astype(bool)]
+    found = drifts[drifts["metric"].map(lambda name: METRICS[name].by_example).astype(bool)]
     return [str(name) for name, rows in found.groupby("metric", sort=False) if not rows["n"].any()]
 
 

@@ -45,7 +45,7 @@ def analyze(
     ] = None,
     samples: options.SamplesOfForward = "1024",
     train_mode: Annotated[
-        bool, typer.Option("--train-mode", help="Also with batch norm by the batch, as in training: phase probe-train.")
+        bool, typer.Option("--train-mode", help="Also with batch norm by the batch, as in training: phase probe-batch.")
     ] = False,
     precise: Annotated[
         bool, typer.Option("--precise", help="Also with batch norm by statistics of all the data: phase probe-precise.")
@@ -133,10 +133,10 @@ def _wait(output: Path, ranks: int, since: float, bar: Progress) -> None:
 def _report(output: Path, *, json: bool, quiet: bool, no_color: bool) -> None:
     """The report of the run, as `icshift report` gives it."""
     from icshift.analysis.by_site import summary
-    from icshift.analysis.metrics import METRICS
+    from icshift.analysis.metrics import DEFAULT, METRICS
     from icshift.cli.output import show
     from icshift.reports.drift import drift_report
     from icshift.runs.reader import Run
 
     run = Run(output)
-    show(drift_report(run, summary(run).head(_ROWS), METRICS["w1_sd"]), json=json, quiet=quiet, no_color=no_color)
+    show(drift_report(run, summary(run).head(_ROWS), METRICS[DEFAULT]), json=json, quiet=quiet, no_color=no_color)

@@ -50,7 +50,8 @@ def check(
     icshift check RUN --fail-on 'nonfinite > 0' --fail-on 'dead > 20%'
     icshift check RUN --fail-on 'fc* w1_sd > 3x floor' --junit drift.xml
     """
-    from icshift.analysis.conditions import evaluate, parse
+    from icshift.analysis.checks import evaluate
+    from icshift.analysis.conditions import parse
     from icshift.analysis.drift import default_phase
     from icshift.cli.output import refuse_file, show, write_file
     from icshift.reports.checks import all_passed, cases, checks_report

@@ -17,7 +17,7 @@ class Table(StrEnum):
 
     DRIFT = "drift"
     GRADIENT_SHIFT = "gradient-shift"
-    LANDSCAPE = "landscape"
+    SMOOTHNESS = "smoothness"
 
 
 def export(
@@ -66,7 +66,7 @@ def export(
     else:
         if metric or site or phase:
             raise SelectionError(f"--metric, --site and --phase choose among drifts: {table.value} has none of them")
-        written = opened.gradient_shift() if table is Table.GRADIENT_SHIFT else opened.landscape()
+        written = opened.gradient_shift() if table is Table.GRADIENT_SHIFT else opened.smoothness()
     write_file(output, render(written), force=force)
     if not quiet and str(output) != "-":
         show(written_report(output, len(written), table.value, missing), stderr=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from icshift.inputs.data import Data
     from icshift.inputs.losses import Loss
     from icshift.replay.surface import Surface, Survey
-    from icshift.saved.find import Found
+    from icshift.saved.find import SavedModel
     from icshift.saved.snapshots import Snapshot
 
 _PRODUCTS = 60
@@ -64,7 +64,7 @@ def landscape(
         typer.Option(
             "--lr",
             metavar="RATE",
-            help="The learning rate: with it, λ·lr and the landscape along the gradient.",
+            help="The learning rate: with it, λ·lr and smoothness along the gradient.",
             show_default=False,
         ),
     ] = None,
@@ -122,7 +122,7 @@ def landscape(
     from icshift.saved.find import find
 
     _refuse(output, chart, plane, rate, radius, force=force)
-    measured = losses.loss(loss)
+    measured = losses.loss_named(loss)
     if target is not None and not measured.needs_targets:
         raise ModelError("--loss own takes no --target: the model gets every array that its forward has a name for")
     found = _as_named(find(saved), saved)
@@ -161,11 +161,11 @@ def _refuse(
         raise typer.BadParameter("--output and --chart are the same file")
 
 
-def _as_named(found: list[Found], saved: list[Path]) -> list[Found]:
+def _as_named(found: list[SavedModel], saved: list[Path]) -> list[SavedModel]:
     """In the order in which they were named, the first one's plane being that of all; within a directory as it is."""
     places = [path.resolve() for path in saved]
 
-    def place(one: Found) -> int:
+    def place(one: SavedModel) -> int:
         path = one.path.resolve()
         return next((i for i, named in enumerate(places) if named in (path, *path.parents)), len(places))
 
@@ -177,7 +177,7 @@ def _read(data: str, opened: models.Opened, loss: Loss, target: str | None) -> D
 
     if not loss.needs_targets:
         return opened.data(data)
-    return targets.read(data, opened.model, opened.reading, target)
+    return targets.read_with_targets(data, opened.model, opened.reading, target)
 
 
 def _measured(survey: Survey, waiting: list[Snapshot], bar: Progress, points: int) -> list[Surface]:

@@ -21,7 +21,7 @@ def report(
     A row a site in model order, with the noise floor of its drift, the trend over windows and the health of its units.
     """
     from icshift.analysis.by_site import summary
-    from icshift.analysis.measured import gradient_shift_summary, landscape_summary
+    from icshift.analysis.measured import gradient_shift_summary, smoothness_summary
     from icshift.analysis.metrics import metric as metric_named
     from icshift.cli.output import show
     from icshift.reports.drift import drift_report
@@ -33,5 +33,5 @@ def report(
     table = summary(opened, metric_name=metric, reference=reference, phase=phase, sites=site).head(top)
     shift = gradient_shift_summary(opened, layers=site).head(top)
     drifts = drift_report(opened, table, metric_named(metric), reference=reference)
-    measured = measured_reports(opened, shift, landscape_summary(opened))
+    measured = measured_reports(opened, shift, smoothness_summary(opened))
     show(together(drifts, *measured), json=json, quiet=quiet, no_color=no_color)

@@ -14,7 +14,7 @@ from icshift.errors import ModelError
 if TYPE_CHECKING:
     from icshift.inputs.data import Data, Reading
     from icshift.inputs.specs import Network
-    from icshift.saved.find import Found
+    from icshift.saved.find import SavedModel
     from icshift.saved.snapshots import Snapshot
 
 Model = Annotated[
@@ -82,13 +82,13 @@ class Opened:
 
     def data(self, spec: str) -> Data:
         """What a `--data` option names. Raises `ModelError` where nothing for this model can be made of it."""
-        from icshift.inputs.data import read
+        from icshift.inputs.data import read_data
 
-        return read(spec, self.model, self.reading)
+        return read_data(spec, self.model, self.reading)
 
 
 @contextmanager
-def opened(found: Sequence[Found], asked: Asked) -> Iterator[Opened]:
+def opened(found: Sequence[SavedModel], asked: Asked) -> Iterator[Opened]:
     """The model that saved models are of, on the device and in the precision asked for.
 
     It is what `--model` names, else what the first of them holds. A model that exists already, and is not made here,
@@ -119,12 +119,12 @@ def left_at_initialisation(snapshots: Sequence[Snapshot], model: Network, after:
     return said
 
 
-def _built(found: Found, asked: Asked) -> Network:
+def _built(found: SavedModel, asked: Asked) -> Network:
     from icshift.inputs import specs
     from icshift.saved.load import build
 
     if asked.model is not None:
-        return specs.build_model(asked.model, specs.arguments(asked.arguments or ()))
+        return specs.build_model(asked.model, specs.model_arguments(asked.arguments or ()))
     if asked.arguments:
         raise ModelError("--model-arg is for what --model names: give --model too")
     return build(found, unsafe=asked.unsafe, partial=asked.partial)

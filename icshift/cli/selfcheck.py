@@ -49,10 +49,10 @@ def selfcheck(
     from icshift.cli.output import show
     from icshift.reports.selfcheck import selfcheck_report
     from icshift.selfcheck.check import Setting
-    from icshift.selfcheck.runner import choose, versions
+    from icshift.selfcheck.runner import checks_named, versions
 
     started = time.perf_counter()
-    results = _run(choose(only), Setting(seed, quick), quiet=quiet, no_color=no_color)
+    results = _run(checks_named(only), Setting(seed, quick), quiet=quiet, no_color=no_color)
     seconds = time.perf_counter() - started
     asked = {"seed": seed, "quick": quick, "seconds": round(seconds, 1), "versions": versions()}
     show(selfcheck_report([one.as_dict() for one in results], asked), json=json, quiet=quiet, no_color=no_color)

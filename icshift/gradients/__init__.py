@@ -1,1 +1,1 @@
-"""Measurements that need gradients: gradient shift, the landscape along the gradient, the Hessian, slices."""
+"""Measurements with gradients: gradient shift, smoothness along the gradient, the Hessian, slices of the loss."""

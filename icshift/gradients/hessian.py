@@ -1,4 +1,4 @@
-"""The two ends of the spectrum of a loss's Hessian, by block Lanczos.
+"""The Hessian of a loss: the two ends of its spectrum, by block Lanczos.
 
 The Hessian is never formed: Lanczos (Golub & Van Loan, Matrix Computations, section 10.3) projects it on the space that
 products with it span.
@@ -39,6 +39,7 @@ class Spectrum:
     lies an eigenvalue (the residual's norm, and rounding). `vectors` are theirs, of length 1, as tensors shaped like
     the parameters. `smallest` is the other end: negative where the loss curves down. `condition` is the largest over
     the smallest; NaN unless the smallest is positive and known to 5 %. `converged`: all errors are below the tolerance.
+    Eigenvalues are in units of the loss over the square of a parameter's. `hessian` makes one, and has an example.
     """
 
     eigenvalues: Floats
@@ -71,6 +72,18 @@ def hessian(
     parameters than in training mode, with another Hessian; claims about training concern training mode. Compiled parts
     run eagerly, attention with torch's plain kernel: these can be differentiated twice. Raises `MeasurementError` for
     operations that cannot, for a Hessian that is not finite and for a closure whose loss varies.
+
+    >>> import icshift, torch
+    >>> model = torch.nn.Linear(2, 1, bias=False)
+    >>> scales = torch.tensor([[100.0, 1.0]])
+    >>> objective = icshift.Objective(model, lambda: (scales * model.weight.square()).sum() / 2)
+    >>> spectrum = icshift.hessian(objective, top=2)
+    >>> spectrum.eigenvalues.round(3).tolist()
+    [100.0, 1.0]
+    >>> round(spectrum.condition, 2)
+    100.0
+    >>> spectrum.vectors[0][0].abs().round(decimals=3)  # The steepest direction, shaped like the weights.
+    tensor([[1., 0.]])
     """
     if top < 1 or iterations < 1 or not tolerance > 0:
         raise MeasurementError(f"top={top}, tolerance={tolerance}, iterations={iterations}: expected more than zero")

@@ -20,26 +20,30 @@ _NO_SECOND_DERIVATIVE = ("double backward", "derivative for", "differentiate twi
 def products(
     objective: Objective, parameters: Sequence[nn.Parameter], directions: Sequence[Sequence[Tensor]]
 ) -> tuple[float, list[list[Tensor]]]:
-    """The loss, and the Hessian times each direction; directions and results are shaped like the parameters."""
+    """The loss, and the Hessian times each direction; directions and results have a tensor for each parameter.
 
-    def of(loss: Tensor) -> list[Tensor]:
+    Raises `MeasurementError` where a product is not finite, and for operations without a second derivative.
+    """
+
+    def loss_and_images(loss: Tensor) -> list[Tensor]:
         return [loss.detach().double(), *_second_derivatives(loss, parameters, directions)]
 
     with _twice_differentiable(objective.model):
-        loss, *found = objective.mean(of)
-    for tensor in (loss, *found):
+        loss, *images = objective.mean(loss_and_images)
+    for tensor in (loss, *images):
         if not tensor.isfinite().all():
             value = float(tensor[~tensor.isfinite()][0])
             raise MeasurementError(
                 f"the Hessian is not finite: {value} in a product with it, at a loss of {float(loss):.6g}; measure "
                 "before the training diverges, or in a higher precision"
             )
-    return float(loss), [found[i : i + len(parameters)] for i in range(0, len(found), len(parameters))]
+    return float(loss), [images[i : i + len(parameters)] for i in range(0, len(images), len(parameters))]
 
 
 def _second_derivatives(
     loss: Tensor, parameters: Sequence[nn.Parameter], directions: Sequence[Sequence[Tensor]]
 ) -> Iterator[Tensor]:
+    """Yields the Hessian times each direction, parameter after parameter; zeros where the loss is linear in one."""
     try:
         gradients = torch.autograd.grad(loss, list(parameters), create_graph=True, allow_unused=True)
         curved = [
@@ -47,11 +51,11 @@ def _second_derivatives(
         ]
         _refuse_dead_ends([gradient for _, gradient in curved])
         for direction in directions:
-            found: Sequence[Tensor | None] = [None] * len(parameters)
+            images: Sequence[Tensor | None] = [None] * len(parameters)
             if curved:
                 outputs, along = [gradient for _, gradient in curved], [direction[i] for i, _ in curved]
-                found = torch.autograd.grad(outputs, list(parameters), along, retain_graph=True, allow_unused=True)
-            for parameter, image in zip(parameters, found, strict=True):
+                images = torch.autograd.grad(outputs, list(parameters), along, retain_graph=True, allow_unused=True)
+            for parameter, image in zip(parameters, images, strict=True):
                 yield torch.zeros_like(parameter) if image is None else image.to_dense()
     except RuntimeError as error:
         said = str(error).split("\n")[0].split(". ")[0].rstrip(". ")
@@ -64,7 +68,7 @@ def _second_derivatives(
 
 
 def _refuse_dead_ends(gradients: Sequence[Tensor]) -> None:
-    """Raises for functions marked `once_differentiable`: torch skips them, and the product would lack their part."""
+    """Raises `NotImplementedError` for functions marked `once_differentiable`: torch would leave out their part."""
     nodes = [gradient.grad_fn for gradient in gradients]
     seen = {None, *nodes}
     while nodes:
@@ -80,7 +84,7 @@ def _refuse_dead_ends(gradients: Sequence[Tensor]) -> None:
 
 @contextmanager
 def _twice_differentiable(model: nn.Module) -> Iterator[None]:
-    """Has torch use those of its kernels that have second derivatives."""
+    """Has torch use kernels that have second derivatives for the block: plain attention, no cuDNN for RNNs."""
     with ExitStack() as stack:
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         if any(isinstance(m, nn.RNNBase) and any(p.is_cuda for p in m.parameters()) for m in model.modules()):
@@ -89,7 +93,12 @@ def _twice_differentiable(model: nn.Module) -> Iterator[None]:
 
 
 class Product:
-    """The Hessian times rows of a matrix [rows, size]; counts them, and sees to it that the loss stays the same."""
+    """The Hessian times rows of a matrix [rows, size], a row of which holds all trainable parameters one after another.
+
+    `count` is how many rows were multiplied; `size` the number of parameters, `eps` and `precision` those of their
+    coarsest and finest type (float32 at least). `after` is called after every row. Raises `MeasurementError` for
+    complex parameters.
+    """
 
     def __init__(self, objective: Objective, after: Callable[[], object] | None = None) -> None:
         self._objective, self._parameters = objective, list(trainable(objective.model).values())
@@ -104,8 +113,8 @@ class Product:
         self.count = 0
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """Products of the rows, as rows. Raises `MeasurementError` where the loss is another than before."""
-        loss, found = products(self._objective, self._parameters, [self.shaped(row) for row in rows])
+        """Products of the rows, as rows. Raises `MeasurementError` where the loss is another than at the last call."""
+        loss, images = products(self._objective, self._parameters, [self.shaped(row) for row in rows])
         before, self._loss = self._loss, loss
         if before is not None and abs(loss - before) > max(1e-3, 4 * self.eps) * max(abs(loss), abs(before)):
             raise MeasurementError(
@@ -116,9 +125,9 @@ class Product:
             self.count += 1
             if self._after is not None:
                 self._after()
-        return torch.stack([torch.cat([tensor.reshape(-1).to(rows) for tensor in row]) for row in found])
+        return torch.stack([torch.cat([tensor.reshape(-1).to(rows) for tensor in row]) for row in images])
 
     def shaped(self, row: Tensor) -> list[Tensor]:
-        """A row as tensors like the parameters."""
+        """A copy of a row [size] as tensors shaped and typed like the parameters."""
         parts = row.split([parameter.numel() for parameter in self._parameters])
         return [part.view_as(p).to(p, copy=True) for part, p in zip(parts, self._parameters, strict=True)]

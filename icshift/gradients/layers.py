@@ -1,4 +1,4 @@
-"""A model's layers in the order in which a forward calls them: what "the layers before this one" means."""
+"""Layers of a model in the order in which a forward calls them: what "the layers before this one" means."""
 
 from __future__ import annotations
 
@@ -16,50 +16,54 @@ from torch.nn.parameter import is_lazy
 from icshift.errors import MeasurementError, SelectionError, unknown
 
 ROOT = "(model)"
-"""Name of the model itself, where it owns parameters."""
+"""Name of the layer that the model itself is, where it owns parameters and not only its children do."""
 
 Counted = Literal["all", "weights"]
-"""Which parameters of a layer count: all, or only those with two dimensions or more (no bias, no scale, no shift)."""
+"""Which of a layer's parameters are measured: all, or those of two and more dimensions (no bias, scale or shift)."""
 
 _PARAMETRIZED = re.compile(r"(^|\.)parametrizations\..*")
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
-    """A module that owns trainable parameters itself, and those of them that count.
+class LayerParameters:
+    """A layer's name and its own trainable parameters, those of them that are measured.
 
-    What a parametrisation owns (weight norm's scale, LoRA's factors) is its module's.
+    A layer is a module that owns parameters directly; what its parametrisation owns (weight norm's scale, LoRA's
+    factors) is counted as its own.
     """
 
     name: str
     parameters: tuple[nn.Parameter, ...]
 
 
-def in_order(model: nn.Module, forward: Callable[[], object], counted: Counted = "all") -> list[Layer]:
-    """The layers in order of their first call within `forward`, which is called once.
+def in_call_order(model: nn.Module, forward: Callable[[], object], counted: Counted = "all") -> list[LayerParameters]:
+    """The layers of a model in the order of their first calls within `forward`, which is called once.
 
-    A module that is not called stands after the one that was registered before it: `out_proj` of attention, which its
-    parent uses without a call, has its place there. A tied parameter belongs to the first layer that has it. No
-    hook remains. Raises `MeasurementError` if nothing counts.
+    A layer that is not called stands after the one that was registered before it: the `out_proj` of an attention,
+    whose weights its parent uses without calling it. A tied parameter belongs to the first layer that has it. Layers
+    without a parameter that counts are left out. No hook remains. Raises `MeasurementError` if no layer is left, or if
+    `counted` is no word that is known.
     """
     if counted not in get_args(Counted):
         raise MeasurementError(f"counted is {counted!r}: expected {' or '.join(map(repr, get_args(Counted)))}")
     owned = _owned(model)
     layers, taken = [], set[nn.Parameter]()
-    for name in _placed(list(owned), _called(model, list(owned), forward)):
+    for name in _with_uncalled(list(owned), _called(model, list(owned), forward)):
         own = [p for p in owned[name] if p not in taken and (counted == "all" or p.ndim >= 2)]
         taken.update(own)
         if own:
-            layers.append(Layer(name, tuple(own)))
+            layers.append(LayerParameters(name, tuple(own)))
     if not layers:
         raise MeasurementError(f"no layer of {type(model).__name__} has trainable parameters that count as {counted!r}")
     return layers
 
 
-def choose(layers: Sequence[Layer], select: str | Iterable[str] | None = None) -> list[Layer]:
-    """The layers with these names, or matching these globs, in the order they stand in; None for all.
+def select_layers(
+    layers: Sequence[LayerParameters], select: str | Iterable[str] | None = None
+) -> list[LayerParameters]:
+    """Those of the layers whose names `select` gives or whose names match its globs, in their order; all for None.
 
-    Raises `SelectionError` if a name or glob matches none.
+    Raises `SelectionError` if a name or glob matches none, with near names, and if `select` is empty.
     """
     if select is None:
         return list(layers)
@@ -84,7 +88,7 @@ def _owned(model: nn.Module) -> dict[str, list[nn.Parameter]]:
 
 
 def _called(model: nn.Module, names: Sequence[str], forward: Callable[[], object]) -> list[str]:
-    """Those of the modules that `forward` calls, in order of their first calls."""
+    """Names of those modules that `forward` calls, in order of their first calls."""
     called: dict[str, None] = {}
     with ExitStack() as hooks:
         for name in names:
@@ -102,10 +106,10 @@ def _noting(name: str, called: dict[str, None]) -> Callable[..., None]:
     return hook
 
 
-def _placed(registered: Sequence[str], called: Sequence[str]) -> list[str]:
-    """Called modules in order of their calls, each of the others after the one that was registered before it."""
-    placed = list(called)
+def _with_uncalled(registered: Sequence[str], called: Sequence[str]) -> list[str]:
+    """Names in order of the calls, each that was not called after the one that was registered before it."""
+    order = list(called)
     for at, name in enumerate(registered):
         if name not in called:
-            placed.insert(placed.index(registered[at - 1]) + 1 if at else 0, name)
-    return placed
+            order.insert(order.index(registered[at - 1]) + 1 if at else 0, name)
+    return order

@@ -1,4 +1,4 @@
-"""The loss on a plane through the parameters: its values on a grid, and the shape of its contours at the centre."""
+"""Slices: the loss on a plane through the parameters, on a grid, and the shape of its contours at the centre."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from icshift.errors import MeasurementError
 from icshift.gradients.hessian_products import products
-from icshift.gradients.objective import Objective, dot, moved, norm, trainable
+from icshift.gradients.objective import Objective, dot, norm, trainable, with_parameters
 
 Floats = NDArray[np.float64]
 
@@ -23,8 +23,9 @@ _PARALLEL = 1e-8
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """Losses at parameters + first[i]·d1 + second[j]·d2, as `losses` [i, j]; NaN and infinity are kept as they are.
+    """The loss around a model, in the plane of two directions d1 and d2 through its parameters.
 
+    `losses` [i, j] are those at parameters + first[i]·d1 + second[j]·d2; NaN and infinity are kept as they are.
     `lengths` are the norms of d1 and d2, `cosine` is that of their angle. `minimum` is the lowest point of the grid
     (first, second, loss; the nearest to the centre of equal ones); `at_edge` says that it lies on the border, so that
     the loss may fall further outside.
@@ -32,7 +33,7 @@ class Slice:
     The rest is of the loss's second derivatives at the centre, exact and in distances between parameters, whatever the
     lengths and the angle of the directions: `curvatures` are the two eigenvalues in the plane, `elongation` is the axis
     ratio sqrt(largest / smallest) of the contours, `quadratic_minimum` is where (first, second) the quadratic has its
-    minimum. The latter two are NaN unless both curvatures are positive.
+    minimum. The latter two are NaN unless both curvatures are positive. `loss_slice` makes one, and has an example.
     """
 
     first: Floats
@@ -51,7 +52,17 @@ def random_directions(model: nn.Module, seed: int) -> tuple[list[Tensor], list[T
     """Two filter-normalised random directions (Li et al. 2018, section 4), shaped like the trainable parameters.
 
     Normal draws, scaled so that each filter (an entry of the first dimension: a row of a linear layer, an output
-    channel of a convolution) is as long as the model's. Biases and the parameters of normalisation layers stay.
+    channel of a convolution) is as long as the model's. They are zero for biases and the parameters of normalisation
+    layers, which a slice therefore leaves as they are. Nothing is drawn from torch's generator. Raises
+    `MeasurementError` for a model without trainable parameters.
+
+    >>> import icshift, torch
+    >>> model = torch.nn.Linear(3, 2)
+    >>> first, second = icshift.random_directions(model, seed=0)
+    >>> torch.allclose(first[0].norm(dim=1), model.weight.norm(dim=1))  # Weights: row by row as long as the model's.
+    True
+    >>> first[1]  # Biases.
+    tensor([0., 0.])
     """
     generator = torch.Generator().manual_seed(seed)
     parameters = trainable(model).values()
@@ -69,9 +80,25 @@ def loss_slice(
 ) -> Slice:
     """The loss on a grid of `points` x `points` from -radius to radius times each of two directions.
 
-    `radius` may be a pair, one for each direction; `after` is called after every evaluation. The model's mode and its
-    buffers are those of the objective at every point. Raises `MeasurementError` where the directions do not fit the
-    trainable parameters or span no plane, and where the loss cannot be differentiated twice at the centre.
+    A direction has a tensor for each trainable parameter, as from `random_directions` or `hessian(...).vectors`.
+    `radius` may be a pair, one for each direction; `after` is called after every point. The model's mode is the
+    caller's, its buffers are those of the objective at every point, and it is left as it is. Costs a forward a point,
+    and two products with the Hessian. Raises `MeasurementError` where the directions do not fit the trainable
+    parameters or span no plane, and where the loss cannot be differentiated twice at the centre.
+
+    >>> import icshift, torch
+    >>> model = torch.nn.Linear(2, 1, bias=False)
+    >>> model.weight.data = torch.tensor([[0.0, 0.0]])
+    >>> scales = torch.tensor([[100.0, 1.0]])
+    >>> objective = icshift.Objective(model, lambda: (scales * model.weight.square()).sum() / 2)
+    >>> directions = [[torch.tensor([[1.0, 0.0]])], [torch.tensor([[0.0, 1.0]])]]
+    >>> plane = icshift.loss_slice(objective, directions, radius=2, points=3)
+    >>> plane.losses
+    array([[202., 200., 202.],
+           [  2.,   0.,   2.],
+           [202., 200., 202.]])
+    >>> plane.curvatures, plane.elongation
+    ((100.0, 1.0), 10.0)
     """
     parameters = list(trainable(objective.model).values())
     first, second = _grid(radius, points)
@@ -96,6 +123,7 @@ def loss_slice(
 
 
 def _filters(parameter: Tensor, generator: torch.Generator) -> Tensor:
+    """A random direction of one parameter, every filter as long as the parameter's; zero up to one dimension."""
     if parameter.ndim <= 1:
         return torch.zeros_like(parameter)
     # Drawn on the CPU: the same directions on every device.
@@ -106,6 +134,7 @@ def _filters(parameter: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _grid(radius: float | tuple[float, float], points: int) -> tuple[Floats, Floats]:
+    """Coordinates of the points along both directions. Raises `MeasurementError` for a radius or number of none."""
     radii = np.broadcast_to(np.asarray(radius, float), 2)
     if not (np.isfinite(radii) & (radii > 0)).all() or points < 2:
         raise MeasurementError(f"radius={radius}, points={points}: expected a radius above zero and two points or more")
@@ -115,7 +144,7 @@ def _grid(radius: float | tuple[float, float], points: int) -> tuple[Floats, Flo
 
 
 def _fitting(direction: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-    """The direction on the parameters' devices and in their precision."""
+    """The direction on the parameters' devices and in their precision. Raises `MeasurementError` for other shapes."""
     given, expected = ([list(tensor.shape) for tensor in tensors] for tensors in (direction, parameters))
     if given != expected:
         raise MeasurementError(
@@ -130,7 +159,7 @@ def _short(shapes: Sequence[object]) -> str:
 
 
 def _metric(plane: Sequence[Sequence[Tensor]]) -> Floats:
-    """Inner products of the two directions [2, 2]."""
+    """Inner products of the two directions [2, 2]. Raises `MeasurementError` where they span no plane."""
     if len(plane) != 2:
         raise MeasurementError(f"got {len(plane)} directions: expected two")
     metric = np.array([[dot(a, b) for b in plane] for a in plane])
@@ -171,11 +200,12 @@ def _losses(
     second: Floats,
     after: Callable[[], object] | None,
 ) -> Floats:
+    """The loss at every point of the grid [first, second]."""
     centre = [parameter.detach() for parameter in parameters]
     losses = np.empty((len(first), len(second)))
     for (i, a), (j, b) in product(enumerate(first.tolist()), enumerate(second.tolist())):
         place = [torch.add(p, d, alpha=a).add_(e, alpha=b) for p, d, e in zip(centre, *plane, strict=True)]
-        with moved(parameters, place):
+        with with_parameters(parameters, place):
             losses[i, j] = objective.loss()
         if after is not None:
             after()
@@ -183,6 +213,7 @@ def _losses(
 
 
 def _lowest(first: Floats, second: Floats, losses: Floats) -> tuple[tuple[float, float, float], bool]:
+    """The lowest point (first, second, loss), and whether it lies on the border; NaN where every loss is."""
     if np.isnan(losses).all():
         return (float("nan"), float("nan"), float("nan")), False
     distance = np.hypot(first[:, None] / first[-1], second / second[-1])

@@ -1,4 +1,4 @@
-"""What the loss does along its gradient (Santurkar et al. 2018, sec. 3.2): range, predictiveness, effective beta."""
+"""Smoothness: how loss and gradient change along the gradient (Santurkar et al. 2018, section 3.2)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from icshift.errors import MeasurementError
-from icshift.gradients.objective import Objective, moved, norm, trainable
+from icshift.gradients.objective import Objective, norm, trainable, with_parameters
 
 STEPS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 """Multiples of the learning rate: the paper's range for VGG (its points are not published)."""
@@ -18,7 +18,7 @@ STEPS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 
 @dataclass(frozen=True)
 class Point:
-    """The parameters θ − step·rate·g: the loss there, and how far its gradient is from g (Euclidean norm)."""
+    """The loss at the parameters θ − step·rate·g, and the Euclidean distance of its gradient there from g."""
 
     step: float
     loss: float
@@ -26,19 +26,30 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Landscape:
-    """The loss at θ − step·rate·g, g being the gradient at θ, over some multiples `step` of a learning rate.
+class Smoothness:
+    """Smoothness of the loss at θ − step·rate·g, where g is the gradient at θ, over some multiples `step` of a rate.
 
     `loss` and `gradient_norm` are those at θ. `loss_min` to `loss_max`: the range of the loss; `predictiveness_min` to
     `predictiveness_max`: of ‖∇L(θ − step·rate·g) − g‖; θ itself is in neither. `beta_rate`: the largest
     ‖∇L(θ − step·rate·g) − g‖ / ‖step·rate·g‖, times the rate: the effective smoothness without a unit, which can
     be compared between learning rates; gradient descent on a quadratic is stable below 2. `beta_step`: the
-    multiple that attained it. It has a floor of rounding, largest at the shortest step: a few units in the last place
-    of the parameters, over ‖step·rate·g‖.
+    multiple that attained it. `beta_rate` has a floor of rounding, largest at the shortest step: a few units in the
+    last place of the parameters, over ‖step·rate·g‖.
 
     A point that is not finite counts: infinity makes a range's end infinite, NaN makes both ends and
     `beta_rate` NaN, and `beta_step` is then the first multiple where that happened. Where the gradient is zero
     or not finite, `beta_rate` and `beta_step` are NaN.
+
+    >>> at_half_rate = Point(step=0.5, loss=1.28, distance=0.8)
+    >>> bowl = Smoothness(
+    ...     rate=0.1, loss=2.0, gradient_norm=4.0, loss_min=1.28, loss_max=1.28, predictiveness_min=0.8,
+    ...     predictiveness_max=0.8, beta_rate=0.4, beta_step=0.5, points=(at_half_rate,),
+    ... )
+    >>> point = bowl.points[0]
+    >>> round(point.distance / (point.step * bowl.gradient_norm), 9)  # This is beta_rate.
+    0.4
+    >>> bowl.beta_rate < 2  # Gradient descent would be stable here.
+    True
     """
 
     rate: float
@@ -53,11 +64,22 @@ class Landscape:
     points: tuple[Point, ...]
 
 
-def landscape(objective: Objective, rate: float, *, steps: Sequence[float] = STEPS) -> Landscape:
-    """Probes the loss along its gradient; `rate` is the learning rate, `steps` are multiples of it.
+def smoothness(objective: Objective, rate: float, *, steps: Sequence[float] = STEPS) -> Smoothness:
+    """The smoothness of the loss along its gradient; `rate` is the learning rate, `steps` are multiples of it.
 
-    Costs a forward and a backward for each of the steps and one more, and a last forward. Raises `MeasurementError` for
-    a rate or steps that are not positive and finite, and for closures whose loss is not the same at every call.
+    The model is left as it is. Costs a forward and a backward for each of the steps and one more, and a last forward.
+    Raises `MeasurementError` for a rate or steps that are not positive and finite, and for closures whose loss is not
+    the same at every call.
+
+    >>> import icshift, torch
+    >>> model = torch.nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    >>> _ = torch.nn.init.ones_(model.weight)
+    >>> objective = icshift.Objective(model, lambda: 2 * model.weight.square().sum())
+    >>> along = icshift.smoothness(objective, rate=0.1, steps=[0.5, 2.5])
+    >>> round(along.loss_min, 9), round(along.loss_max, 9)
+    (0.0, 1.28)
+    >>> round(along.beta_rate, 9)  # The second derivative, 4, times the rate.
+    0.4
     """
     rate, steps = _positive("rate", [rate])[0], _positive("steps", steps)
     theta = list(trainable(objective.model).values())
@@ -69,7 +91,7 @@ def landscape(objective: Objective, rate: float, *, steps: Sequence[float] = STE
     known = math.isfinite(length) and length > 0
     # The rate cancels: β·rate = distance / ‖step·rate·g‖ · rate.
     beta = distances / (np.array(steps) * length) if known else np.full(len(points), np.nan)
-    return Landscape(
+    return Smoothness(
         rate=rate,
         loss=loss,
         gradient_norm=length,
@@ -86,13 +108,15 @@ def landscape(objective: Objective, rate: float, *, steps: Sequence[float] = STE
 def _point(
     objective: Objective, theta: Sequence[nn.Parameter], gradient: Sequence[Tensor], step: float, rate: float
 ) -> Point:
+    """The point at θ − step·rate·g."""
     values = [p.detach() - step * rate * g for p, g in zip(theta, gradient, strict=True)]
-    with moved(theta, values):
+    with with_parameters(theta, values):
         loss, there = objective.loss_and_gradient(theta)
     return Point(step, loss, norm([a.double() - b.double() for a, b in zip(there, gradient, strict=True)]))
 
 
 def _positive(name: str, given: Sequence[float]) -> list[float]:
+    """The numbers as floats. Raises `MeasurementError`, naming the argument, unless all are above 0 and finite."""
     values = [float(value) for value in given]
     if not values or not all(math.isfinite(value) and value > 0 for value in values):
         shown = values[0] if name == "rate" else values

@@ -63,7 +63,8 @@ class Attachment:
         self._following: dict[nn.Module, ExitStack] = {}
         self._global = ExitStack()
         self._lasting: ExitStack | None = None
-        self._attached = False
+        self.attached = False
+        """Whether the hooks are on and their listener hears."""
         self._stale = False
 
     def attach(self) -> None:
@@ -78,7 +79,7 @@ class Attachment:
         ):
             self._global.callback(listen(self._outdate).remove)
         self._stale = False
-        self._attached = True
+        self.attached = True
         _attached.add(self)
         self._put_on(self.watched)
 
@@ -87,7 +88,7 @@ class Attachment:
 
         Where anything is compiled they stay and do nothing: it would be compiled again for every change of them.
         """
-        self._attached = False
+        self.attached = False
         _attached.discard(self)
         self._global.close()
         if not compiled.compiled_before():
@@ -102,7 +103,7 @@ class Attachment:
 
     def refresh(self) -> bool:
         """Where modules came, went or were exchanged, hook what is there; tells whether there was reason to look."""
-        if not self._stale or not self._attached:
+        if not self._stale or not self.attached:
             return False
         self._stale = False
         try:
@@ -191,7 +192,7 @@ class Attachment:
 
     def _while_attached(self, tell: Callable[..., None]) -> Callable[..., None]:
         def told(*seen: Any) -> None:
-            if self._attached and hears(self):
+            if self.attached and hears(self):
                 tell(*seen)
 
         return told

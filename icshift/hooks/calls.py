@@ -15,10 +15,10 @@ from icshift.hooks.padding import Padding
 _CALL = nn.Module._call_impl.__code__
 
 
-class Forward(threading.local):
-    """The forward that this thread is in: the calls made so far, and what of its batch is padding.
+class Calls(threading.local):
+    """The calls of modules in the forward that this thread is in, and which positions of its batch are padding.
 
-    A forward is a call of the outermost module among those that `enter` is told of.
+    A forward is a call of the outermost module among those that `enter` gets.
     """
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 
 from icshift._version import __version__
 from icshift.hooks.coverage import Coverage
-from icshift.hooks.neighbours import Links
+from icshift.hooks.neighbours import Neighbours
 from icshift.hooks.observer import Observer
 from icshift.model.sites import type_name
 from icshift.runs.format import Site
@@ -34,25 +34,25 @@ def beginning(model: nn.Module, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def seen(
-    model: nn.Module, observer: Observer, coverage: Coverage, watched: Mapping[str, nn.Module], links: Links
+    model: nn.Module, observer: Observer, coverage: Coverage, watched: Mapping[str, nn.Module], neighbours: Neighbours
 ) -> dict[str, Any]:
     """The entries that say what was seen so far: the sites, and what became of every module."""
     return {
-        "sites": _site_table(observer.sites, coverage.owners, watched, links),
+        "sites": _site_table(observer.sites, coverage.owners, watched, neighbours),
         "ledger": coverage.ledger(model, watched, observer.sites, observer.failed, observer.other),
     }
 
 
 def _site_table(
-    sites: Mapping[str, Site], owners: Mapping[str, str], watched: Mapping[str, nn.Module], links: Links
+    sites: Mapping[str, Site], owners: Mapping[str, str], watched: Mapping[str, nn.Module], neighbours: Neighbours
 ) -> list[dict[str, Any]]:
     """Every site, with what it feeds and follows; `owners` are the names of the sites' modules."""
-    followed = {id(module): site for module, site in links.followed.items()}
+    followed = {id(module): site for module, site in neighbours.followed.items()}
     return [
         asdict(
             replace(
                 site,
-                feeds=tuple(links.feeds.get(name, ())),
+                feeds=tuple(neighbours.feeds.get(name, ())),
                 follows=followed.get(id(watched.get(owners.get(name, name)))),
             )
         )

@@ -21,8 +21,12 @@ from icshift.model.sites import is_leaf, normalises
 _NOT_ACTIVATIONS = (nn.Dropout, nn.Identity, nn.Flatten)
 
 
-class Links:
-    """Listens for one forward of the model, then lets go of it."""
+class Neighbours:
+    """Finds out, while the first forward runs, which module reads the output of which site.
+
+    `feeds` are the class names of the activation modules that read a site's output directly, by site; `followed` the
+    site that each normalisation layer reads.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self.feeds: dict[str, list[str]] = {}

@@ -18,17 +18,15 @@ from icshift.model.layout import by_unit
 from icshift.model.plain import dense, is_plain, is_seen, refuse_split, unseen
 from icshift.model.sites import Sites, describe
 from icshift.notice import notice
-from icshift.runs.format import Site, kept_units
-from icshift.runs.writer import StepRows
+from icshift.runs.format import Site, StepRows, kept_units
+from icshift.runs.phases import is_probe
 from icshift.sketch import moments as exact
 from icshift.sketch.accumulator import Accumulator
-from icshift.sketch.sampler import Pairs, Sampler
+from icshift.sketch.sampler import ExampleSampler, Sampler
 from icshift.sketch.workspace import Workspace
 
-PROBE = "probe"
-"""Phases that begin so are probes: the same inputs every window, hence no sampling noise."""
-
-PROBE_TRAIN = "probe-train"
+SEED = 20150211
+"""What every random choice of a recording follows from, unless an observer is given another."""
 
 FORWARD_SAMPLES = 1024
 """Values a unit and forward that quantiles are made from where forwards belong to no step: in eval mode, in probes."""
@@ -41,14 +39,13 @@ class Observer:
 
     `samples` is infinite to keep every activation; `rank` makes the draws of several processes different ones. Sites
     that could not be taken in are in `failed`, with the reason, and are left alone from then on; those whose tensors
-    hold no activations are in `other`, with what they held. `follow`, if set, is told of every site's tensor.
+    hold no activations are in `other`, with what they held.
     """
 
     def __init__(self, sites: Sites, samples: float, seed: int, sink: Sink, rank: int = 0) -> None:
         self.sites: dict[str, Site] = {}
         self.failed: dict[str, str] = {}
         self.other: dict[str, str] = {}
-        self.follow: Callable[[str, Tensor], None] | None = None
         self._chosen = sites
         self._seed = seed
         self._rank = rank
@@ -62,12 +59,12 @@ class Observer:
         self._ticking: dict[bool, dict[Accumulator, None]] = {True: {}, False: {}}
         self._sampler = Sampler(samples, np.random.default_rng([seed, 1, rank]))
         self._eval_sampler = Sampler(max(samples, FORWARD_SAMPLES), np.random.default_rng([seed, 3, rank]))
-        self._pairs = Pairs(seed)
+        self._examples = ExampleSampler(seed)
         self.restart_probe()
 
     def restart_probe(self, forwards: int = 0) -> None:
-        """Make the next probe draw the same places as the one before; of one of so many `forwards` keep paired rows."""
-        self._pairs.restart(forwards)
+        """Make the next probe draw the same places as the one before; of one of so many `forwards` keep examples."""
+        self._examples.restart(forwards)
         samples = max(self._sampler.samples, FORWARD_SAMPLES)
         self._probe_sampler = Sampler(samples, np.random.default_rng([self._seed, 2]))
 
@@ -96,8 +93,6 @@ class Observer:
                     self._look(site, module, tensor, *dense(tensor), phase, stepping, padding)
         except Exception as error:  # noqa: BLE001  An error in here must never reach the training.
             self.fail(site, error)
-        if self.follow is not None:
-            self.follow(site, tensor)
 
     def fail(self, site: str, error: Exception) -> None:
         """Leave this site alone from now on; told once."""
@@ -118,12 +113,12 @@ class Observer:
         self._sampler.renew()
         self._eval_sampler.renew()
         self._probe_sampler.renew()
-        self._pairs.next_forward()
+        self._examples.next_forward()
         self._transfer.deliver(wait=False)
 
     @property
-    def waiting(self) -> bool:
-        """Whether a step has begun: something that belongs to one, were it empty, was observed since the last tick."""
+    def step_begun(self) -> bool:
+        """Whether a forward of the current training step was seen, even of an empty batch, since the last tick."""
         return self._begun
 
     @property
@@ -209,8 +204,9 @@ class Observer:
         if accumulator is None:
             accumulator = self._open[phase, name] = self._accumulator(phase, site, rows, stepping)
         self._ticking[stepping][accumulator] = None
-        if not stepping and phase.startswith(PROBE) and (pairs := self._pairs.rows(activations, phase)) is not None:
-            self._hand(partial(_pair, accumulator), [self._kept(name, pairs)])
+        probed = not stepping and is_probe(phase)
+        if probed and (examples := self._examples.rows(activations, phase)) is not None:
+            self._hand(partial(_keep, accumulator), [self._kept(name, examples)])
         self._hand(partial(_observe, accumulator), [rows] if table is None else [rows, table])
 
     def _kept(self, name: str, rows: Tensor) -> Tensor:
@@ -227,21 +223,20 @@ class Observer:
             self._transfer.send(tensors, then)
 
     def _sampler_of(self, phase: str) -> Sampler:
-        return self._probe_sampler if phase.startswith(PROBE) else self._eval_sampler
+        return self._probe_sampler if is_probe(phase) else self._eval_sampler
 
     def _random(self, phase: str, site: str) -> np.random.Generator:
         """The same in every window, so that a probe of a network that has not changed gives the same sketch."""
         return np.random.default_rng([self._seed, crc32(phase.encode()), crc32(site.encode()), self._rank])
 
     def _accumulator(self, phase: str, site: Site, rows: Tensor, stepping: bool) -> Accumulator:
-        paired = phase.startswith(PROBE)
         return Accumulator(
             units=rows.shape[1],
             samples=(self._sampler if stepping else self._sampler_of(phase)).samples,
             dtype=np.float64 if rows.dtype == torch.float64 else np.float32,
             random=self._random(phase, site.name),
             workspace=self._workspace,
-            paired=paired,
+            halves=not is_probe(phase),
             sink=(lambda found: self._sink(phase, site, found)) if stepping else None,
         )
 
@@ -254,5 +249,5 @@ def _observe(accumulator: Accumulator, arrived: list[Tensor]) -> None:
     accumulator.observe(arrived[0], arrived[1] if len(arrived) > 1 else None)
 
 
-def _pair(accumulator: Accumulator, arrived: list[Tensor]) -> None:
-    accumulator.pair(arrived[0])
+def _keep(accumulator: Accumulator, arrived: list[Tensor]) -> None:
+    accumulator.keep(arrived[0])

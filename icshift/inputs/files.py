@@ -1,4 +1,8 @@
-"""Arrays from files: what each format holds, as tensors or arrays by name. Nothing in a file is executed."""
+"""Arrays from files: what each format holds, as tensors or arrays by name. Nothing in a file is executed.
+
+A reader takes a path and returns one array, a tuple of tensors, or arrays by name. It may fail in any way: who calls it
+adds the name of the file.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,19 @@ import torch
 from torch import Tensor
 
 from icshift.errors import ModelError
+from icshift.saved.faults import as_model_error
+from icshift.saved.formats import safetensors
 
 
 def as_tensor(value: Any, what: str) -> Tensor:
-    """Numbers as a tensor. Raises `ModelError` for anything else."""
+    """Numbers as a tensor; raises `ModelError` for anything else, with `what` as its subject.
+
+    Unsigned integers of more than a byte become int64, floats of more than eight bytes double: torch has no such types.
+    The tensor may share the memory of the array.
+
+    >>> as_tensor(np.arange(3, dtype=np.uint16), "x")
+    tensor([0, 1, 2])
+    """
     if isinstance(value, Tensor):
         return value
     array = np.asarray(value)
@@ -27,11 +40,6 @@ def as_tensor(value: Any, what: str) -> Tensor:
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         array = array.astype(np.float64)
     return torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
-
-
-def line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return " ".join(str(error).split())[:300]
 
 
 def _npz(path: Path) -> dict[str, Any]:
@@ -51,11 +59,8 @@ def _pt(path: Path) -> Any:
 
 
 def _safetensors(path: Path) -> dict[str, Any]:
-    try:
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise ModelError("reading .safetensors needs safetensors: pip install safetensors") from error
-    return dict(load_file(path))
+    with as_model_error(path):
+        return dict(safetensors.read(path))
 
 
 def _csv(path: Path) -> Any:
@@ -73,7 +78,7 @@ def _parquet(path: Path) -> Any:
 
 
 def _numbers(frame: Any, path: Path) -> Any:
-    """A column a feature, in float32; what is missing is NaN."""
+    """The columns of a table as float32 [rows, columns]; what is missing is NaN."""
     for column in frame.columns:
         if len(frame) and frame[column].dtype.kind not in "biuf":
             raise ModelError(f"{path}: column {column} holds {frame[column].dtype}: expected numbers in all columns")
@@ -96,4 +101,4 @@ READERS: dict[str, Callable[[Path], Any]] = {
     ".csv": _csv,
     ".parquet": _parquet,
 }
-"""What reads a file, by its suffix."""
+"""The function that reads a file, by the suffix in small letters."""

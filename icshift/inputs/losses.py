@@ -1,4 +1,9 @@
-"""Losses by name: what is measured of a model's output and the targets."""
+"""Losses by name: one number out of a model's output and the targets, the mean over examples.
+
+A name is one of `torch.nn.functional`, in any of its spellings; a spec names a function of the user's; `own` is what
+the model itself computes. Every mistake (targets of another shape, classes out of range) is an error that says what was
+found and what was expected: torch itself would broadcast, or fail deep within a kernel.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from icshift.errors import IcshiftError, MeasurementError, unknown
-from icshift.inputs.files import line
+from icshift.errors import IcshiftError, MeasurementError, message_of, unknown
 from icshift.inputs.specs import resolve
 
 OWN = "own"
@@ -21,10 +25,15 @@ OWN = "own"
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss and its name; `of` takes the model's output and the targets, None for a loss of the model's own."""
+    """A loss and its name; `compute` takes the model's output and the targets (None for the model's own loss).
+
+    >>> mse = loss_named("mse")
+    >>> mse.name, mse.compute(torch.tensor([[1.0], [3.0]]), torch.tensor([0.0, 0.0]))
+    ('mse_loss', tensor(5.))
+    """
 
     name: str
-    of: Callable[[Any, Any], Tensor]
+    compute: Callable[[Any, Any], Tensor]
 
     @property
     def needs_targets(self) -> bool:
@@ -32,7 +41,7 @@ class Loss:
         return self.name != OWN
 
 
-def loss(spec: str) -> Loss:
+def loss_named(spec: str) -> Loss:
     """A loss by the name of a function of torch.nn.functional (`mse`, `mse_loss`, `MSELoss`), `own`, or by a spec.
 
     What a spec names gets the output as the model gives it; a class, as `torch.nn:HuberLoss`, is made without
@@ -85,7 +94,7 @@ def _of_classes(name: str) -> Callable[[Any, Any], Tensor]:
     """
     function = getattr(functional, name)
 
-    def of(output: Any, target: Tensor) -> Tensor:
+    def compute(output: Any, target: Tensor) -> Tensor:
         scores = _main(output)
         if target.ndim == scores.ndim and target.shape[1:] == (1,) and scores.shape[1:] != (1,):
             target = target[:, 0]
@@ -97,27 +106,27 @@ def _of_classes(name: str) -> Callable[[Any, Any], Tensor]:
             scores, target = scores.flatten(0, -2), target.flatten()
         return function(scores, _classes(target, scores.shape[1], name))
 
-    return of
+    return compute
 
 
 def _of_numbers(name: str) -> Callable[[Any, Any], Tensor]:
     """Targets are shaped like the output, but for an axis of length one: else they would be broadcast in silence."""
     function = getattr(functional, name)
 
-    def of(output: Any, target: Tensor) -> Tensor:
+    def compute(output: Any, target: Tensor) -> Tensor:
         values = _main(output)
         if _essential(values) != _essential(target) or values.shape[:1] != target.shape[:1]:
             raise _misfit(name, values, target, "the same shape")
         try:
             return function(values, target.reshape(values.shape).to(values.dtype))
         except RuntimeError as error:
-            raise MeasurementError(f"{name} cannot be computed: {line(error)}{_remedy(name)}") from error
+            raise MeasurementError(f"{name} cannot be computed: {message_of(error)}{_remedy(name)}") from error
 
-    return of
+    return compute
 
 
 def _classes(target: Tensor, count: int, name: str) -> Tensor:
-    """As integers; those that torch ignores, -100, stay."""
+    """Targets as int64; those that torch ignores, -100, stay. Raises `MeasurementError` for what is no class."""
     if target.is_floating_point() and not bool((target == target.round()).all()):
         raise MeasurementError(f"{name} takes classes as targets, whole numbers: found {float(target.flatten()[0]):g}")
     target = target.long()
@@ -131,6 +140,7 @@ def _classes(target: Tensor, count: int, name: str) -> Tensor:
 
 
 def _essential(tensor: Tensor) -> list[int]:
+    """The shape of an example without the axes of length one."""
     return [size for size in tensor.shape[1:] if size != 1]
 
 
@@ -142,52 +152,57 @@ def _main(output: Any) -> Tensor:
         inner = [output["logits"]] if output.get("logits") is not None else list(output.values())
     else:
         inner = list(output) if isinstance(output, (tuple, list)) else []
-    found = next((one for one in inner if isinstance(one, Tensor) and one.ndim), None)
-    if found is None:
+    main = next((value for value in inner if isinstance(value, Tensor) and value.ndim), None)
+    if main is None:
         raise MeasurementError(f"the model gives {type(output).__name__}: expected a tensor, or several, for the loss")
-    return found
+    return main
 
 
 def _own(output: Any) -> Tensor:
     """What an output holds under `loss`, or the only single number in it."""
-    found = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
-    if found is None:
+    own = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
+    if own is None:
         inner = output if isinstance(output, (tuple, list)) else (output,)
-        single = [one for one in inner if isinstance(one, Tensor) and one.numel() == 1 and one.is_floating_point()]
-        found = single[0] if len(single) == 1 else None
-    if not isinstance(found, Tensor):
+        numbers = [v for v in inner if isinstance(v, Tensor) and v.numel() == 1 and v.is_floating_point()]
+        own = numbers[0] if len(numbers) == 1 else None
+    if not isinstance(own, Tensor):
         raise MeasurementError(
             f"the model gives {type(output).__name__} without a loss: name an array as the argument of its forward "
             "that makes it compute one, as labels, or take another --loss"
         )
-    return found
+    return own
 
 
 def _from(spec: str) -> Callable[[Any, Any], Any]:
-    found = resolve(spec)
+    """The function that a spec names; a class is called without arguments to make it."""
+    function = resolve(spec)
     try:
-        found = found() if inspect.isclass(found) else found
+        function = function() if inspect.isclass(function) else function
     except Exception as error:
-        raise MeasurementError(f"{spec}() failed: {type(error).__name__}: {line(error)}") from error
-    if not callable(found):
-        raise MeasurementError(f"{spec} is {type(found).__name__}: expected a function of output and target")
-    return found
+        raise MeasurementError(f"{spec}() failed: {type(error).__name__}: {message_of(error)}") from error
+    if not callable(function):
+        raise MeasurementError(f"{spec} is {type(function).__name__}: expected a function of output and target")
+    return function
 
 
 def _one_number(function: Callable[[Any, Any], Any], spec: str) -> Callable[[Any, Any], Tensor]:
-    def of(output: Any, target: Any) -> Tensor:
+    """The same function, held to give one number."""
+
+    def compute(output: Any, target: Any) -> Tensor:
         try:
-            found = function(output, target)
+            value = function(output, target)
         except IcshiftError:
             raise
         except Exception as error:
             given = f"output {_described(output)}, target {_described(target)}"
-            raise MeasurementError(f"{spec} failed with {given}: {type(error).__name__}: {line(error)}") from error
-        if not isinstance(found, Tensor) or found.numel() != 1:
-            raise MeasurementError(f"{spec} gave {_described(found)}: expected one number, as the mean over examples")
-        return found.reshape(())
+            raise MeasurementError(
+                f"{spec} failed with {given}: {type(error).__name__}: {message_of(error)}"
+            ) from error
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            raise MeasurementError(f"{spec} gave {_described(value)}: expected one number, as the mean over examples")
+        return value.reshape(())
 
-    return of
+    return compute
 
 
 def _misfit(name: str, output: Tensor, target: Tensor, expected: str) -> MeasurementError:

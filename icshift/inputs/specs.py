@@ -1,4 +1,8 @@
-"""What the command line names by a spec: `package.module:name` or `path/to/file.py:name`."""
+"""Specs: how the command line names something in code, as `package.module:name` or `path/to/file.py:name`.
+
+To resolve a spec runs the user's code. The current directory and that of the file are put in front of `sys.path`, as
+Python does for a script.
+"""
 
 from __future__ import annotations
 
@@ -17,47 +21,62 @@ from torch import nn
 from icshift.errors import IcshiftError, ModelError, unknown
 
 Network: TypeAlias = nn.Module
-"""Any model, by a name for those who load no torch."""
+"""Any model; commands, which load no torch, name its type by this."""
 
 
 def resolve(spec: str) -> Any:
-    """What a spec names. Raises `ModelError` where there is no such module or name, or importing it fails."""
+    """What a spec names. Raises `ModelError` where there is no such module or name, or importing it fails.
+
+    >>> resolve("math:tau")
+    6.283185307179586
+    """
     where, _, name = spec.rpartition(":")
     if not where or not name:
         raise ModelError(f"{spec!r} is no spec: expected package.module:name or path/to/file.py:name")
-    found: Any = _module(where)
+    value: Any = _module(where)
     for part in name.split("."):
-        if not hasattr(found, part):
-            known = [known for known in vars(found) if not known.startswith("_")] if hasattr(found, "__dict__") else []
+        if not hasattr(value, part):
+            known = [known for known in vars(value) if not known.startswith("_")] if hasattr(value, "__dict__") else []
             raise ModelError(f"{where}: {unknown('name', part, known)}")
-        found = getattr(found, part)
-    return found
+        value = getattr(value, part)
+    return value
 
 
 def build_model(spec: str, arguments: dict[str, Any]) -> nn.Module:
-    """A model from a class, a function that makes one, or a model itself. Raises `ModelError` for anything else.
+    """The model that a spec names: a class or a function that makes one, called with the arguments, or a model itself.
 
-    Weights are drawn in the same way every time; the random state is left as it was.
+    Weights are drawn in the same way every time; the random state is left as it was. Raises `ModelError` where the call
+    fails or gives something else.
+
+    >>> build_model("torch.nn:Linear", {"in_features": 3, "out_features": 2})
+    Linear(in_features=3, out_features=2, bias=True)
     """
     with torch.random.fork_rng():
         return _built(spec, arguments)
 
 
-def arguments(pairs: Iterable[str]) -> dict[str, Any]:
-    """Keyword arguments from `name=value`; values that are Python literals are read as such, the rest as text."""
-    found: dict[str, Any] = {}
+def model_arguments(pairs: Iterable[str]) -> dict[str, Any]:
+    """Keyword arguments from `name=value`; values that are Python literals are read as such, the rest as text.
+
+    Raises `ModelError` for a pair of another form.
+
+    >>> model_arguments(["width=64", "kind=deep"])
+    {'width': 64, 'kind': 'deep'}
+    """
+    arguments: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier():
             raise ModelError(f"--model-arg takes name=value, got {pair!r}")
         try:
-            found[name] = ast.literal_eval(value)
+            arguments[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            found[name] = value
-    return found
+            arguments[name] = value
+    return arguments
 
 
 def _module(where: str) -> ModuleType:
+    """The module of a dotted name or of a file, imported where it is not yet."""
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -93,15 +112,15 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def _built(spec: str, arguments: dict[str, Any]) -> nn.Module:
-    found = resolve(spec)
-    if not isinstance(found, nn.Module):
-        if not callable(found):
+    model = resolve(spec)
+    if not isinstance(model, nn.Module):
+        if not callable(model):
             raise ModelError(
-                f"{spec} is {type(found).__name__}: expected a model, its class or a function that makes it"
+                f"{spec} is {type(model).__name__}: expected a model, its class or a function that makes it"
             )
         try:
             torch.manual_seed(0)
-            found = found(**arguments)
+            model = model(**arguments)
         except IcshiftError:
             raise
         except Exception as error:
@@ -109,6 +128,6 @@ def _built(spec: str, arguments: dict[str, Any]) -> nn.Module:
             raise ModelError(f"{spec}({given}) failed: {type(error).__name__}: {error}; see --model-arg") from error
     elif arguments:
         raise ModelError(f"{spec} is a model already: it takes no --model-arg")
-    if not isinstance(found, nn.Module):
-        raise ModelError(f"{spec} gave {type(found).__name__}: expected a torch.nn.Module")
-    return found
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"{spec} gave {type(model).__name__}: expected a torch.nn.Module")
+    return model

@@ -1,4 +1,4 @@
-"""Data with targets: what a loss compares the model's output with."""
+"""Data with targets: what a loss compares the model's output with, kept in the batches beside the inputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from icshift.errors import ModelError, unknown
-from icshift.inputs.data import Batch, Data, Reading, arguments, contents, of, required
+from icshift.inputs.batches import Batch
+from icshift.inputs.data import Data, Reading, as_data, contents, forward_arguments, required_arguments
 from icshift.inputs.files import as_tensor
 
 TARGETS = ("target", "targets", "label", "labels", "y", "class", "classes")
@@ -21,24 +22,25 @@ _KEPT = " target "
 """Where a batch keeps its targets beside the arguments of the forward; no argument has a name with spaces."""
 
 
-def read(spec: str, model: nn.Module, reading: Reading, target: str | None = None) -> Data:
-    """Data as `data.read` takes them, with targets in every batch; `separated` takes these out again.
+def read_with_targets(spec: str, model: nn.Module, reading: Reading, target: str | None = None) -> Data:
+    """Data as `read_data` takes them, with targets in every batch; `separated` takes these out again.
 
     Targets are the array or column of that name, or of one of `TARGETS`; else the last positional array (npz without
     names, a tuple, a batch of a DataLoader) where there is one more than forward asks for. Whole numbers stay integers.
     Raises `ModelError` where there are none, or several and no telling which.
     """
     name = None if _is_table(spec) else target  # A table's target is apart already.
-    return of(_contents(spec, target), model, reading, spec, choice=partial(_with_target, name=name))
+    return as_data(_contents(spec, target), model, reading, spec, to_arguments=partial(_with_target, name=name))
 
 
 def separated(batch: Batch) -> tuple[Batch, Any]:
-    """The arguments of the forward, and the targets; None where there are none."""
+    """A batch without its targets, and the targets; these are None where there are none."""
     positional, keyword = batch
     return (positional, {name: value for name, value in keyword.items() if name != _KEPT}), keyword.get(_KEPT)
 
 
 def _with_target(values: Any, model: nn.Module, source: str, *, name: str | None) -> Batch:
+    """The arguments of the forward with the targets among them; `name` is that of the targets, if one was given."""
     if isinstance(values, Mapping):
         inputs, target = _by_name(dict(values), model, source, name)
     elif len(values) == 2 and isinstance(values[0], tuple) and isinstance(values[1], dict):
@@ -46,28 +48,28 @@ def _with_target(values: Any, model: nn.Module, source: str, *, name: str | None
         inputs = values[0], named
     else:
         inputs, target = _by_place(tuple(values), model, source, name)
-    positional, keyword = arguments(inputs, model, source)
+    positional, keyword = forward_arguments(inputs, model, source)
     return positional, {**keyword, _KEPT: as_tensor(target, f"the target of {source}")}
 
 
 def _by_name(named: dict[str, Any], model: nn.Module, source: str, name: str | None) -> tuple[Any, Any]:
     if name is not None and name not in named:
         raise ModelError(f"{source}: {unknown('array', name, named)}")
-    found = [name] if name is not None else _targets_among(named)
-    if not found and all(one.startswith("arr_") for one in named):
+    targets = [name] if name is not None else _targets_among(named)
+    if not targets and all(array.startswith("arr_") for array in named):
         return _by_place(tuple(named.values()), model, source, None)
-    if len(found) > 1:
-        raise ModelError(f"{source} holds {' and '.join(found)}: say which is the target with --target NAME")
-    if not found:
-        raise _no_target(source, ", ".join(f"{one} {_shape(value)}" for one, value in named.items()) or "nothing")
-    return {one: value for one, value in named.items() if one != found[0]}, named[found[0]]
+    if len(targets) > 1:
+        raise ModelError(f"{source} holds {' and '.join(targets)}: say which is the target with --target NAME")
+    if not targets:
+        raise _no_target(source, ", ".join(f"{array} {_shape(value)}" for array, value in named.items()) or "nothing")
+    return {array: value for array, value in named.items() if array != targets[0]}, named[targets[0]]
 
 
 def _by_place(values: tuple[Any, ...], model: nn.Module, source: str, name: str | None) -> tuple[Any, Any]:
     count = len(values)
     if name is not None:
         raise ModelError(f"{source} holds {_arrays(count)} without a name: --target {name} is for arrays with names")
-    asked = max(1, required(model))
+    asked = max(1, required_arguments(model))
     if count <= asked:
         takes = f"forward of {type(model).__name__} takes {asked} and there is none after"
         raise _no_target(source, f"{_arrays(count)} ({', '.join(map(_shape, values))}), {takes}")
@@ -75,19 +77,19 @@ def _by_place(values: tuple[Any, ...], model: nn.Module, source: str, name: str 
 
 
 def _contents(spec: str, target: str | None) -> Any:
-    """A table's columns are apart from that of the target; everything else is as it is read."""
+    """A table as a pair, its other columns and that of the target; everything else as `contents` gives it."""
     values = contents(spec)
     if not _is_table(spec):
         return values
     columns = _columns(Path(spec))
     if target is not None and target not in columns:
         raise ModelError(f"{spec}: {unknown('column', target, columns)}")
-    found = [target] if target is not None else _targets_among(columns)
-    if len(found) > 1:
-        raise ModelError(f"{spec} has columns {' and '.join(found)}: say which is the target with --target NAME")
-    if not found:
+    targets = [target] if target is not None else _targets_among(columns)
+    if len(targets) > 1:
+        raise ModelError(f"{spec} has columns {' and '.join(targets)}: say which is the target with --target NAME")
+    if not targets:
         raise _no_target(spec, f"the columns {', '.join(columns[:6])}{', …' if len(columns) > 6 else ''}")
-    return np.delete(values, columns.index(found[0]), axis=1), _column(Path(spec), found[0])
+    return np.delete(values, columns.index(targets[0]), axis=1), _column(Path(spec), targets[0])
 
 
 def _is_table(spec: str) -> bool:
@@ -105,7 +107,7 @@ def _columns(path: Path) -> list[str]:
 
 
 def _column(path: Path, name: str) -> Any:
-    """In its own type: whole numbers are classes."""
+    """One column in its own type: whole numbers are classes."""
     import pandas as pd
 
     if path.suffix.lower() == ".csv":

@@ -15,7 +15,10 @@ _PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 
 
 def _base() -> type:
-    """The callback of the package that is loaded, of both if both are, or else of the one that is installed."""
+    """The base class of callbacks: of the package that is imported, of both if both are, else of the installed one.
+
+    Raises `RecordingError` where neither is installed.
+    """
     loaded = [module for name in _PACKAGES if (module := sys.modules.get(name))]
     if loaded:
         return type("Callback", tuple(module.Callback for module in loaded), {})
@@ -54,28 +57,28 @@ class RecorderCallback(Callback):
         self._epoch = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Attach: the optimizers are there, and the sanity check is over."""
+        """Begins to record: the optimizers are there, and the sanity check is over."""
         self._session.start(pl_module)
         self._epoch = trainer.current_epoch
 
     def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
-        """End the window of the epoch before.
+        """Ends the window of the epoch before.
 
-        `on_train_epoch_end` comes after the epoch's validation too, but before what the module does in its own, as
-        drawing samples. An epoch resumed in its middle does not start.
+        `on_train_epoch_end` comes after the epoch's validation too, but before the hook of that name in the module,
+        which may run the model. An epoch resumed in its middle does not start.
         """
         if trainer.current_epoch != self._epoch:
             self._epoch = trainer.current_epoch
             self._session.next_window()
 
     def on_train_end(self, *_: Any) -> None:
-        """End the last window and the recording."""
+        """Ends the last window and the recording."""
         self._session.end()
 
     def on_exception(self, _: Trainer, __: LightningModule, exception: BaseException) -> None:
-        """Keep what was recorded, also at Ctrl+C."""
+        """Ends the recording and keeps it, also at Ctrl+C."""
         self._session.end(exception)
 
     def teardown(self, *_: Any, **__: Any) -> None:
-        """End what no other event ended."""
+        """Ends a recording that no other event ended."""
         self._session.end(CUT_SHORT)

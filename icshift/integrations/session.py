@@ -1,4 +1,4 @@
-"""A recorder that a trainer's events enter and leave, and that is left even where the trainer says no goodbye."""
+"""A recorder that the events of a trainer start and end, and that ends by itself where the last event never comes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,26 @@ from icshift.notice import notice
 from icshift.record.recorder import Recorder
 
 CUT_SHORT = RecordingError("the trainer did not say that the training ended")
-"""Stands for an exception that nobody showed us; as after any, no probe is replayed."""
+"""Given to the recorder in place of an exception that the trainer kept to itself: after one, no probe is replayed."""
 
 
 class Session:
-    """Records from `start` to `end`, and until then a window between any two calls of `next_window`.
+    """Records a model from `start` to `end`; `next_window` ends a window and begins another.
 
     A session that is dropped, or alive when the process ends, ends by itself. Only `start` raises: a recorder's
-    options are checked before the training, and nothing that fails later ends it.
+    options are checked before the training, and nothing that fails later ends the training.
+
+    >>> import tempfile, torch
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     session = Session(Path(folder) / "run", {})
+    ...     model = torch.nn.Linear(2, 1)
+    ...     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    ...     session.start(model)
+    ...     model(torch.ones(4, 2)).sum().backward()
+    ...     optimizer.step()
+    ...     session.end()
+    ...     sorted(file.name for file in (Path(folder) / "run").iterdir())
+    ['run.json', 'steps', 'windows']
     """
 
     def __init__(self, path: str | Path, options: Mapping[str, Any]) -> None:
@@ -34,7 +46,10 @@ class Session:
         return self._recorder is not None
 
     def start(self, model: Any) -> None:
-        """Attach to the model. A training that is begun again without having ended goes on in a new window."""
+        """Begins to record a model. Of a model that is recorded already, a new window begins.
+
+        Raises what `Recorder` raises for its options and its path.
+        """
         if self._recorder is not None and self._recorder.model is unwrapped(model):
             self.next_window()
             return
@@ -45,12 +60,12 @@ class Session:
         self._finalizer = weakref.finalize(self, _leave, recorder, CUT_SHORT)
 
     def next_window(self) -> None:
-        """End the window, unless the options let steps decide on windows."""
+        """Ends the window, unless the option `window` gives its number of steps; does nothing before `start`."""
         if self._recorder is not None and not self._options.get("window"):
             self._recorder.epoch()
 
     def end(self, error: BaseException | None = None) -> None:
-        """Detach and finish the recording; once is enough and more do nothing."""
+        """Finishes the recording, with the exception that ended the training if one did. A second call does nothing."""
         if self._recorder is not None:
             recorder, self._recorder = self._recorder, None
             self._finalizer.detach()
@@ -60,5 +75,5 @@ class Session:
 def _leave(recorder: Recorder, error: BaseException | None) -> None:
     try:
         recorder.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
-    except RecordingError as nothing:
-        notice(str(nothing), stacklevel=5)
+    except RecordingError as nothing_recorded:
+        notice(str(nothing_recorded), stacklevel=5)

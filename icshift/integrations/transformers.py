@@ -32,10 +32,10 @@ class RecorderCallback(TrainerCallback):
     Takes the options of `icshift.Recorder`; with `window` steps decide on windows, not epochs. An epoch's evaluation
     is in its window, one before the first step (`eval_on_start`) and those outside `train()` are not recorded.
 
-    Transformers tells nobody of an exception. Where training may raise and the process goes on, call `close()`;
+    Transformers calls no callback after an exception. Where training may raise and the process goes on, call `close()`;
     dropping the callback or leaving the process does the same. Without, another `train()` of the same model goes on
     with the recording; after a training that ended it raises `RunError`. Before Transformers 5.3,
-    `load_best_model_at_end` comes before anybody is told of the end: the last probe then sees the best parameters.
+    `load_best_model_at_end` comes before the event of the end: the last probe then sees the best parameters.
     """
 
     def __init__(self, path: str | Path, **options: Any) -> None:
@@ -43,26 +43,26 @@ class RecorderCallback(TrainerCallback):
         self._session = Session(path, options)
 
     def close(self) -> None:
-        """Finish the recording of a training that raised; nothing happens to one that ended."""
+        """Finishes the recording of a training that raised; does nothing after one that ended."""
         self._session.end(CUT_SHORT)
 
     def on_train_begin(self, args: TrainingArguments, *_: Any, **kwargs: Any) -> None:
-        """Attach, unless the parameters are evaluated first as they are."""
+        """Begins to record, unless the model is evaluated before the first step."""
         if not args.eval_on_start:
             self._session.start(kwargs["model"])
 
     def on_epoch_begin(self, *_: Any, **kwargs: Any) -> None:
-        """End the window of the epoch before: its evaluation came after its end."""
+        """Ends the window of the epoch before, whose evaluation came after its end."""
         if self._session.recording:
             self._session.next_window()
         else:
             self._session.start(kwargs["model"])
 
     def on_log(self, *_: Any, logs: Mapping[str, float] | None = None, **__: Any) -> None:
-        """End with the training's closing log, after which the best parameters may be loaded."""
+        """Ends with the closing log of the training, after which the best parameters may be loaded."""
         if "train_runtime" in (logs or {}):
             self._session.end()
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
-        """End what the closing log did not end."""
+        """Ends a recording that the closing log did not end."""
         self._session.end()

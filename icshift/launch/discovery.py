@@ -1,4 +1,4 @@
-"""Which models a script trains, and what it calls them."""
+"""Which models a script trains, and what it calls them: found among all living objects and in running code."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from icshift.model.names import unwrapped
 
 
 def trained_by(optimizer: Optimizer) -> list[nn.Module]:
-    """The models whose parameters an optimiser holds: outermost modules, out of what wraps them."""
+    """The models whose parameters an optimiser holds: outermost modules, without what wraps them (`unwrapped`)."""
     return holders({id(parameter) for group in optimizer.param_groups for parameter in group["params"]})
 
 
 def holders(parameters: set[int]) -> list[nn.Module]:
-    """The outermost of all living modules that hold any of these parameters (by identity)."""
+    """The outermost of all living modules that hold any of these parameters, which are given by their `id`.
+
+    A module of TorchScript is left out: it takes no hooks.
+    """
     alive = [thing for thing in gc.get_objects() if issubclass(type(thing), nn.Module) and "_modules" in vars(thing)]
     parents: dict[nn.Module, list[nn.Module]] = {}
     for module in alive:
@@ -45,7 +48,10 @@ def holders(parameters: set[int]) -> list[nn.Module]:
 
 
 def name_of(model: nn.Module) -> str:
-    """The variable that a model is bound to in the code that is running, outermost first; else its class in small."""
+    """The name of the variable that holds a model in the code that is running; else its class in small letters.
+
+    Variables of the outermost frame come first, then attributes of its `self`; names that begin with "_" do not count.
+    """
     for variables in _scopes():
         for name, value in variables.items():
             if not name.startswith("_") and value is not None and _is(value, model):
@@ -54,6 +60,7 @@ def name_of(model: nn.Module) -> str:
 
 
 def _scopes() -> Iterator[dict[str, Any]]:
+    """Yields the variables of every frame of the user's code, outermost first, and the attributes of `self` there."""
     frames: list[FrameType] = []
     frame: FrameType | None = sys._getframe()
     while frame is not None:

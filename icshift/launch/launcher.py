@@ -1,4 +1,8 @@
-"""Recording a training script that knows nothing of it: its models, steps and epochs are found out."""
+"""Recording a training script that does not import icshift: its models, steps and epochs are found out.
+
+A model is noticed when an optimiser is made for it (or, with `--forwards`, at its first forward in training mode), a
+step when that optimiser steps, an epoch when a DataLoader begins anew (`passes`).
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,10 @@ _MODELS = 16
 
 @dataclass(frozen=True)
 class Settings:
-    """How every model is recorded: see `Recorder`. With `forwards`, each forward in training is a step."""
+    """How every model is recorded, in the words of `Recorder`; `path` is the folder that holds a run for each model.
+
+    With `forwards` each forward in training mode is a step, for trainings without an optimiser of PyTorch.
+    """
 
     path: Path
     sites: tuple[str, ...] | None = None
@@ -44,16 +51,30 @@ class Settings:
 
 
 class Launcher:
-    """Records, within `recording()`, each model that an optimiser made in the meantime trains, at `path`/its name."""
+    """Records each model that is trained by an optimiser made within `recording()`, at `path` and the model's name.
+
+    Nothing that goes wrong here ends the script: `problems` says what is not recorded.
+
+    >>> import tempfile, torch
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     launcher = Launcher(Settings(Path(folder)))
+    ...     with launcher.recording():
+    ...         network = nn.Linear(2, 1)
+    ...         optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    ...         network(torch.ones(4, 2)).sum().backward()
+    ...         optimizer.step()
+    >>> len(launcher.recorders), launcher.steps, launcher.problems
+    (1, 1, [])
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.recorders: dict[str, Recorder] = {}
         self.problems: list[str] = []
-        """What kept something from being recorded, one line each."""
+        """What is not recorded, and why: one line each."""
         self.steps = 0
         """Optimiser steps seen."""
         self.automatic = False
-        """Whether windows are of `AUTOMATIC_WINDOW` steps, for want of a DataLoader."""
+        """Whether windows have `AUTOMATIC_WINDOW` steps, because no DataLoader told of epochs."""
         self.forwards = settings.forwards
         self._settings = settings
         self._recorded: set[nn.Module] = set()
@@ -67,7 +88,7 @@ class Launcher:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Within, what is trained is recorded; in the end every recording is closed, also after an exception."""
+        """A block within which trainings are recorded; at its end every recording is closed, also by an exception."""
         with ExitStack() as listening:
             if self._settings.forwards:
                 listening.callback(register_module_forward_pre_hook(self._called).remove)
@@ -87,6 +108,7 @@ class Launcher:
             self._without.add(optimizer)
 
     def _record(self, model: nn.Module) -> Recorder | None:
+        """Begins to record a model; None where it is recorded already, or cannot be."""
         if model in self._recorded:
             return None
         self._recorded.add(model)
@@ -177,7 +199,7 @@ class Launcher:
 
 @contextmanager
 def _constructions(act: Callable[[Optimizer], None]) -> Iterator[None]:
-    """Within, `act` is called with every optimiser that is made."""
+    """A block within which `act` is called with every optimiser that is made."""
     construct = Optimizer.__init__
 
     @wraps(construct)

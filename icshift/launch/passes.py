@@ -1,4 +1,4 @@
-"""Passes over the training data, told from what PyTorch's DataLoaders do."""
+"""Passes over the training data, recognised by what PyTorch's DataLoaders do."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from icshift.model.unheard import hears
 
 @dataclass
 class _Pass:
-    """An iteration of a DataLoader: steps made before it began, and batches drawn from it."""
+    """An iteration of a DataLoader: how many steps there were when it began, how many batches were drawn from it."""
 
     began: int
     drawn: int = 0
 
 
 class Passes:
-    """Calls `act` when a new pass over training data begins, after one with steps in it is over.
+    """Calls `act` when a new pass over the training data begins after one with optimizer steps in it.
 
-    Its end alone does not count: some trainers ask for the batch after the last before they train on the last, some
-    never ask for it, and an evaluation that follows belongs to its epoch. `steps` and `training` tell how many steps
-    there were and whether any model is in training mode.
+    The end of a pass alone does not count: some trainers ask for the batch after the last before they train on the
+    last, some never ask for it, and an evaluation that follows belongs to its epoch. `steps` returns the number of
+    optimizer steps so far, `training` whether any model is in training mode.
     """
 
     def __init__(self, act: Callable[[], None], steps: Callable[[], int], training: Callable[[], bool]) -> None:
         self.seen = False
-        """Whether any DataLoader was iterated."""
+        """Whether any DataLoader was iterated yet."""
         self._act = act
         self._steps = steps
         self._training = training
@@ -44,7 +44,7 @@ class Passes:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Within, every DataLoader of the process is listened to."""
+        """A block within which every DataLoader of the process is followed."""
         iterate, following = DataLoader.__iter__, _BaseDataLoaderIter.__next__
 
         @wraps(iterate)
@@ -58,14 +58,14 @@ class Passes:
 
         @wraps(following)
         def following_and_tell(iterator: Any) -> Any:
-            one = self._passes.get(iterator)
+            followed = self._passes.get(iterator)
             try:
                 batch = following(iterator)
             except StopIteration:
-                self._ended |= one is not None and self._steps() > one.began
+                self._ended |= followed is not None and self._steps() > followed.began
                 raise
-            if one is not None:
-                one.drawn += 1
+            if followed is not None:
+                followed.drawn += 1
             return batch
 
         with ExitStack() as stack:
@@ -76,6 +76,7 @@ class Passes:
             yield
 
     def _begins(self, loader: DataLoader[Any]) -> None:
+        """Notes that an iteration begins, and calls `act` where it is a new pass."""
         self.seen = True
         before = self._latest.get(loader)
         # Left before its end; a single batch is no pass, but how some draw from a loader without end.

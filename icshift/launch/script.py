@@ -1,4 +1,7 @@
-"""Running a Python script in this process as Python itself would."""
+"""Running a Python script in this process as Python itself would: `__main__`, `sys.argv`, tracebacks, exit code.
+
+This file is free of torch: a script may set, before it imports torch, what counts only then.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,11 @@ from typing import Any
 from icshift.errors import RecordingError
 
 _OURS = ("icshift", "runpy")
+"""Packages whose frames are left out of tracebacks."""
 
 
 def prepare(script: str, arguments: list[str], *, module: bool) -> Callable[[], None]:
-    """Set `sys.argv` and `sys.path` as Python does for `python SCRIPT` or `python -m MODULE`; give what runs it.
+    """Sets `sys.argv` and `sys.path` as `python SCRIPT` or `python -m MODULE` does, and returns what runs the script.
 
     Raises `RecordingError` where there is no such script or module.
     """
@@ -41,7 +45,10 @@ def prepare(script: str, arguments: list[str], *, module: bool) -> Callable[[], 
 
 
 def run(body: Callable[[], None]) -> int:
-    """Run and give the exit code; an exception is shown as Python shows it, without the frames that are ours."""
+    """Runs what `prepare` returned, and returns the exit code of Python: 1 after an exception, 130 after Ctrl-C.
+
+    An exception is shown on stderr as Python shows it, without the frames of icshift.
+    """
     try:
         body()
     except SystemExit as end:
@@ -57,7 +64,7 @@ def run(body: Callable[[], None]) -> int:
 
 
 def _run_file(path: Path) -> None:
-    """As `python FILE`: in a module `__main__` that stays, since pickles and threads look it up to the very end."""
+    """Runs a file in a new module `__main__`, which stays: pickles and threads look it up to the end of the process."""
     main = ModuleType("__main__")
     main.__dict__.update(
         __file__=str(path), __package__=None, __builtins__=builtins, __loader__=SourceFileLoader("__main__", str(path))
@@ -70,29 +77,30 @@ def _run_file(path: Path) -> None:
 
 
 def when_imported(name: str, act: Callable[[], None]) -> None:
-    """Call `act` as soon as this module is there; at once if it is.
+    """Calls `act` right after a module's first import; at once where it is imported already.
 
-    A script may say things that count only before an import, as how many threads there are to be.
+    A script may set things that count only before that import, such as the number of threads.
     """
     if name in sys.modules:
         act()
     else:
-        sys.meta_path.insert(0, _Watcher(name, act))
+        sys.meta_path.insert(0, _ImportWatcher(name, act))
 
 
 def _show_theirs_alone(error: BaseException) -> None:
-    """Take our frames out of the traceback of an exception, and of those that led to it."""
+    """Takes the frames of icshift out of the traceback of an exception, and of those that led to it."""
     met: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:
-        one = waiting.pop()
-        if one is not None and id(one) not in met:
-            met.add(id(one))
-            one.__traceback__ = _theirs(one.__traceback__)
-            waiting += [one.__cause__, one.__context__]
+        shown = waiting.pop()
+        if shown is not None and id(shown) not in met:
+            met.add(id(shown))
+            shown.__traceback__ = _theirs(shown.__traceback__)
+            waiting += [shown.__cause__, shown.__context__]
 
 
 def _theirs(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback without the frames of icshift."""
     frames = []
     while trace is not None:
         if str(trace.tb_frame.f_globals.get("__name__", "")).split(".")[0] not in _OURS:
@@ -109,6 +117,7 @@ def _discard(_: dict[str, Any]) -> None:
 
 
 def _require_module(name: str) -> None:
+    """Raises `RecordingError` where `python -m NAME` would find nothing to run."""
     try:
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.submodule_search_locations is not None:
@@ -120,15 +129,15 @@ def _require_module(name: str) -> None:
         raise RecordingError(f"no module named {name}: it must be importable from {Path.cwd()} or installed")
 
 
-class _Watcher(MetaPathFinder):
-    """Finds nothing itself; of one module it has `act` called after its import."""
+class _ImportWatcher(MetaPathFinder):
+    """A finder that lets others find one module, and has `act` called after that module's import."""
 
     def __init__(self, name: str, act: Callable[[], None]) -> None:
         self._name = name
         self._act = act
 
     def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
-        """Let the others find the module, and put a loader before theirs."""
+        """The spec that other finders give, with a loader before theirs; None for every other module."""
         if name != self._name or self not in sys.meta_path:
             return None
         sys.meta_path.remove(self)
@@ -139,19 +148,19 @@ class _Watcher(MetaPathFinder):
 
 
 class _Loading(Loader):
-    """Loads as the loader it stands for, takes itself out of the module, and calls `act`."""
+    """Loads a module with its own loader, puts that loader back as the module's, and calls `act`."""
 
     def __init__(self, loader: Any, act: Callable[[], None]) -> None:
         self._loader = loader
         self._act = act
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """As the loader itself."""
+        """The module, if the loader itself makes it."""
         created: ModuleType | None = self._loader.create_module(spec)
         return created
 
     def exec_module(self, module: ModuleType) -> None:
-        """As the loader itself; then `act`."""
+        """Runs the module as its own loader does, then `act`."""
         module.__loader__ = self._loader
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader

@@ -34,6 +34,9 @@ def unit_axis(module: nn.Module, ndim: int) -> int:
 
     Convolution, batch, instance and group normalisation: the channel. Linear, layer normalisation, embedding,
     attention and recurrent layers: the last axis. Anything else: the last axis up to 3 axes, axis 1 from 4.
+
+    >>> unit_axis(nn.Conv2d(3, 8, 3), 4), unit_axis(nn.Linear(3, 8), 3), unit_axis(nn.ReLU(), 4)
+    (1, 2, 1)
     """
     if isinstance(module, nn.modules.conv._ConvNd):
         return ndim - len(module.kernel_size) - 1
@@ -45,10 +48,13 @@ def unit_axis(module: nn.Module, ndim: int) -> int:
 
 
 def by_unit(tensor: Tensor, axis: int) -> Tensor:
-    """The activations of a tensor that is not empty as [rows, units] or [rows, units, positions].
+    """The activations of a tensor as [rows, units], or as [rows, units, positions] where axes follow the unit axis.
 
-    Positions are the axes after the unit axis. Where the units are innermost in memory (as also in channels_last
-    tensors) everything else becomes rows. There is no copy where strides allow.
+    Where the units are innermost in memory (also in channels_last tensors) all other axes become rows. There is no copy
+    where strides allow it. The tensor must not be empty.
+
+    >>> by_unit(torch.zeros(32, 8, 5, 5), 1).shape, by_unit(torch.zeros(32, 10, 8), 2).shape
+    (torch.Size([32, 8, 25]), torch.Size([320, 8]))
     """
     units = tensor.shape[axis]
     if axis == tensor.ndim - 1:
@@ -61,11 +67,14 @@ def by_unit(tensor: Tensor, axis: int) -> Tensor:
 
 
 def tensors(module: nn.Module, output: Any) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of an output with the suffix that names it: `[0]`, `.logits`, `["h"]` or nothing.
+    """Yields every tensor of an output after the suffix that names it: `[0]`, `.logits`, `["h"]`, or "" for the output.
 
-    Of a complex tensor the parts are told apart as `.real` and `.imag`.
-    Of recurrent layers only the output sequence counts: the final state repeats its last values. Of attention, only
-    what is attended to: its weights belong to positions of the sequence and not to units.
+    A complex tensor gives two, `.real` and `.imag`. Of recurrent layers only the output sequence counts: the final
+    state repeats its last values. Of attention, only what is attended to: its weights belong to positions of the
+    sequence and not to units.
+
+    >>> [suffix for suffix, _ in tensors(nn.Identity(), {"logits": torch.zeros(2), "states": (torch.zeros(2),)})]
+    ['.logits', '.states[0]']
     """
     if isinstance(output, Tensor):
         if output.is_complex() and output.layout is torch.strided and not output.is_nested:

@@ -1,4 +1,4 @@
-"""The modules of a model under the names its author gave them, whatever has been wrapped around them since."""
+"""The modules of a model under the names that its author gave them, whatever was wrapped around them since."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ _WRAPPED = {
     "FullyShardedDataParallel": "_fsdp_wrapped_module",
     "CheckpointWrapper": "_checkpoint_wrapped_module",
 }
-"""Classes that stand for the module they hold, and the attribute that holds it."""
+"""Classes that wrap a module, by name, and the attribute that holds it; their packages need not be imported."""
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """The module itself, out of DistributedDataParallel, DataParallel, FSDP, `torch.compile` and their like."""
+    """The module that DistributedDataParallel, DataParallel, FSDP, `torch.compile` and their like wrap; else the same.
+
+    >>> unwrapped(nn.DataParallel(nn.Linear(2, 1)))
+    Linear(in_features=2, out_features=1, bias=True)
+    """
     while (held := _WRAPPED.get(type(module).__name__)) is not None and isinstance(
         inner := module._modules.get(held), nn.Module
     ):
@@ -36,12 +40,16 @@ def takes_hooks(module: nn.Module) -> bool:
 
 
 def modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Every module by name, each once, under the first of its names; the model itself is `ROOT`."""
+    """Every module by name, each once under the first of its names, parents first; the model itself is `ROOT`.
+
+    >>> list(modules(nn.Sequential(nn.Linear(2, 2), nn.ReLU())))
+    ['(model)', '0', '1']
+    """
     return dict(every_name(model, most=1))
 
 
 def every_name(model: nn.Module, *, most: int = 64) -> Iterator[tuple[str, nn.Module]]:
-    """Every module under every name that leads to it (the first `most` of each), parents before children."""
+    """Yields every module after every name that leads to it (the first `most` of each), parents before children."""
     yield from _below(unwrapped(model), "", (), Counter(), most)
 
 
@@ -57,11 +65,12 @@ def _below(
 
 
 def callable_parts(model: nn.Module) -> list[nn.Module]:
-    """The model and its direct parts, those of lists and dictionaries of modules among them.
+    """The model and its direct parts, also those within lists and dictionaries of modules.
 
-    A forward of the model is a call of the outermost of these: some trainings never call the model as a whole.
+    A forward of the model is a call of the outermost of these: some trainings never call the model as a whole. The
+    model itself is always among them; a part without parts of its own is not.
     """
-    found: list[nn.Module] = []
+    callables: list[nn.Module] = []
     met: set[nn.Module] = set()
     waiting = [model]
     while waiting:
@@ -72,6 +81,6 @@ def callable_parts(model: nn.Module) -> list[nn.Module]:
         if isinstance(part, (nn.ModuleList, nn.ModuleDict)):
             waiting += part.children()
         elif takes_hooks(part) and (part is model or any(True for _ in part.children())):
-            found.append(part)
+            callables.append(part)
             waiting += part.children() if part is model else []
-    return found
+    return callables

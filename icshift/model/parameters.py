@@ -1,4 +1,4 @@
-"""How far the parameters of a model move."""
+"""How far the parameters of a model go between two moments, as the length of the vector of all changes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,17 @@ MOST = 1 << 28
 
 
 class Parameters:
-    """Follows all floating-point parameters of a model from where they are now.
+    """Follows all floating-point parameters of a model from where they are now. A tied parameter counts once.
 
-    A model of more than `MOST` parameters is not followed, nor one with parameters that are split over processes or
-    hold no numbers.
+    A model of more than `MOST` parameters is not followed, nor one whose parameters are split over processes or on the
+    meta device. Lazy parameters count from the call after the one that gave them a shape.
+
+    >>> layer = nn.Linear(2, 1, bias=False)
+    >>> followed = Parameters(layer)
+    >>> with torch.no_grad():
+    ...     layer.weight += torch.tensor([[3.0, 4.0]])
+    >>> round(followed.change(), 4)
+    5.0
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -26,9 +33,10 @@ class Parameters:
         self._before = self._copy()
 
     def change(self) -> float | None:
-        """L2 norm of the change since the last call, in double precision.
+        """The L2 norm of the change of all parameters since the last call (the first: since it was made).
 
-        Parameters that are new or have another shape do not count. None where nothing is followed, or it is not finite.
+        It is computed in double precision. Parameters that are new or have another shape do not count. None where
+        nothing is followed, or the norm is not finite.
         """
         before, self._before = self._before, self._copy()
         pairs = [(a, b) for name, b in self._before.items() if (a := before.get(name)) is not None]
@@ -40,14 +48,14 @@ class Parameters:
 
     def _copy(self) -> dict[tuple[str, str], Tensor]:
         # By names without wrappers: parts may be compiled in the meantime. Tied parameters count once.
-        found: dict[nn.Parameter, tuple[str, str]] = {}
+        places: dict[nn.Parameter, tuple[str, str]] = {}
         for name, module in modules(self._model).items():
             for own, parameter in module._parameters.items():
                 if parameter is not None and _has_numbers(parameter):
-                    found.setdefault(parameter, (name, own))
-        if not all(map(_is_here, found)) or sum(parameter.numel() for parameter in found) > MOST:
+                    places.setdefault(parameter, (name, own))
+        if not all(map(_is_here, places)) or sum(parameter.numel() for parameter in places) > MOST:
             return {}
-        return {place: parameter.detach().to("cpu", copy=True) for parameter, place in found.items()}
+        return {place: parameter.detach().to("cpu", copy=True) for parameter, place in places.items()}
 
 
 def _has_numbers(parameter: nn.Parameter) -> bool:

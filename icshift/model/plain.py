@@ -1,4 +1,8 @@
-"""Tensors of every kind as plain ones: what a hook is given is not always memory that NumPy can read."""
+"""Plain tensors: dense memory that NumPy can read, out of whatever tensor a hook is given.
+
+A hook may be given a subclass (DTensor, a fake tensor), a tensor within `vmap`, a nested, sparse or quantised one. What
+their activations are, and where none can be had, is decided here alone.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +30,13 @@ def is_seen() -> bool:
 
 @contextmanager
 def unseen() -> Iterator[None]:
-    """Within, what is computed passes by all of these, and by tensor subclasses."""
+    """A block within which what is computed is seen by no mode, no function transform and no tensor subclass."""
     with torch._C.DisableTorchFunction(), torch._C._DisableFuncTorch(), _disable_current_modes():
         yield
 
 
 def is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor is dense, of no subclass and of no function transform: `dense` has nothing to do."""
+    """Whether a tensor is plain already, so that `dense` would return it as it is."""
     return (
         type(tensor) in _PLAIN
         and tensor.layout is torch.strided
@@ -45,11 +49,17 @@ def is_plain(tensor: Tensor) -> bool:
 
 
 def dense(tensor: Tensor) -> tuple[Tensor | None, int]:
-    """A plain tensor of the same activations, without gradients, and how many axes it has before the tensor's own.
+    """A plain tensor of the same activations, without gradients, and how many axes it has before those of `tensor`.
 
-    Within `vmap` the mapped axes come first; call it within `unseen`. Of a nested tensor only the
-    values count, which lack its first axis (-1), of a DTensor this process's part. None where there are no
-    activations: on the meta device and in fake tensors. Raises `RecordingError` where they cannot be had.
+    Within `vmap` the mapped axes come first and count as such. A nested tensor gives its values, which lack its first
+    axis: the count is -1. A DTensor gives this process's part. The result is None where there are no activations, on
+    the meta device and in fake tensors. Raises `RecordingError` where they cannot be had. Call it within `unseen`.
+
+    >>> dense(torch.zeros(4, 3))
+    (tensor([[0., 0., 0.],
+            [0., 0., 0.],
+            [0., 0., 0.],
+            [0., 0., 0.]]), 0)
     """
     if tensor.is_meta or _is(tensor, "FakeTensor", "FunctionalTensor"):
         return None, 0
@@ -74,19 +84,20 @@ def dense(tensor: Tensor) -> tuple[Tensor | None, int]:
 
 
 def refuse_split(module: nn.Module, tensor: Tensor, axis: int) -> None:
-    """Raises `RecordingError` where the axis of the units is split over processes.
+    """Raises `RecordingError` where `axis`, that of the units, is split over processes.
 
     Tensor parallel layers may give their part as a plain tensor: it has fewer units than the layer says it has.
     """
-    split = _is(tensor, "DTensor") and any(one.is_shard(axis) for one in tensor.placements)  # type: ignore[attr-defined]
+    split = _is(tensor, "DTensor") and any(placement.is_shard(axis) for placement in tensor.placements)  # type: ignore[attr-defined]
     if not split and any(_is(parameter, "DTensor") for parameter in module.parameters(recurse=False)):
-        said = (getattr(module, name, None) for name in ("out_features", "out_channels", "embedding_dim"))
-        split = any(isinstance(units, int) and tensor.shape[axis] < units for units in said)
+        declared = (getattr(module, name, None) for name in ("out_features", "out_channels", "embedding_dim"))
+        split = any(isinstance(units, int) and tensor.shape[axis] < units for units in declared)
     if split:
         raise RecordingError("its units are split over processes (tensor parallel); watch a module after it")
 
 
 def _out_of_transforms(tensor: Tensor) -> tuple[Tensor, int]:
+    """The tensor within `vmap` and its like, with the mapped axes first, and how many of these there are."""
     functorch: Any = torch._C._functorch
     mapped = []
     while functorch.is_functorch_wrapped_tensor(tensor):
@@ -100,13 +111,14 @@ def _out_of_transforms(tensor: Tensor) -> tuple[Tensor, int]:
 
 
 def _local(tensor: Any) -> Tensor:
-    if any(one.is_partial() for one in tensor.placements):
+    """The part of a DTensor that this process holds."""
+    if any(placement.is_partial() for placement in tensor.placements):
         raise RecordingError("its output is a partial sum, to be added up over processes; watch a module after it")
     return tensor.to_local()
 
 
 def _values(tensor: Any) -> Tensor:
-    """The sequences of a nested tensor, one after the other."""
+    """The sequences of a nested tensor, one after the other along the first axis."""
     if tensor.layout is torch.jagged and tensor._ragged_idx != 1:
         raise RecordingError(f"its sequences lie on axis {tensor._ragged_idx}: they are read on axis 1 only")
     if tensor.layout is torch.jagged and tensor.lengths() is None:

@@ -1,4 +1,4 @@
-"""Which of how many processes of one training this is. Nothing here communicates."""
+"""This process among those of one training: its rank and their number. Nothing here communicates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from icshift.errors import RecordingError
 
 
 def this_process() -> tuple[int, int]:
-    """Rank and number of processes: of torch.distributed, before it is initialised of the launcher, else (0, 1)."""
+    """This process's rank, from 0, and the number of processes; (0, 1) where there is one alone.
+
+    Both are those of torch.distributed; before it is initialised, those that a launcher such as torchrun has put into
+    the environment.
+    """
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     try:
@@ -22,9 +26,10 @@ def this_process() -> tuple[int, int]:
 
 
 def refuse_waiting(model: nn.Module, *, training: bool) -> None:
-    """Raise `RecordingError` where a forward of the model waits for the other processes.
+    """Raises `RecordingError` where a forward of the model waits for the other processes.
 
-    Only the first process replays a probe: there it would wait for ever.
+    Only the first process replays a probe: there it would wait for ever. `training` says that the probe is replayed in
+    training mode, in which SyncBatchNorm waits too.
     """
     for module in model.modules():
         name = type(module).__name__

@@ -1,4 +1,4 @@
-"""Which modules are watched: by default all that carry weights, and all normalisation layers."""
+"""Sites, the modules that are watched: by default all that carry weights, and all normalisation layers."""
 
 from __future__ import annotations
 
@@ -33,11 +33,16 @@ Selector: TypeAlias = "str | type[nn.Module] | Callable[[str, nn.Module], bool]"
 
 @dataclass(frozen=True)
 class Sites:
-    """Which modules to watch, and how.
+    """Which modules to watch, and how; an option of `Recorder` and of `icshift.analyze`.
 
-    `select`: a glob over module names ("layers.*.attn"), "all" for every leaf module, a module type, a callable
-    (name, module) -> bool, or several of these; None for the default. `axis` overrides the unit axis of the
-    sites whose name matches a glob. Of a site with more than `max_units` units a fixed random subset is kept.
+    `select` is a glob over module names ("layers.*.attn"), "all" for every leaf module, a module type, a callable
+    (name, module) -> bool, or several of these; None for the default. `axis` overrides the unit axis, counted from 0 or
+    from the end, of the sites whose name matches a glob. Of a site with more than `max_units` units a fixed random
+    subset is kept.
+
+    >>> network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> list(choose_sites(network, Sites())), list(choose_sites(network, Sites(nn.ReLU)))
+    (['0', '2'], ['1'])
     """
 
     select: Selector | Sequence[Selector] | None = None
@@ -45,8 +50,11 @@ class Sites:
     max_units: int = 1024
 
 
-def choose(model: nn.Module, sites: Sites, *, least: int = 1) -> dict[str, nn.Module]:
-    """The chosen modules by name. Raises `RecordingError` if there are fewer than `least` for any of the selectors."""
+def choose_sites(model: nn.Module, sites: Sites, *, least: int = 1) -> dict[str, nn.Module]:
+    """The modules to watch by name, in the model's order.
+
+    Raises `RecordingError` if any of the selectors matches fewer than `least`, or there are fewer in all.
+    """
     named = {name: module for name, module in modules(model).items() if takes_hooks(module)}
     names = ", ".join(list(named)[:8])
     listed = f"its modules: {names}" if names else "TorchScript takes no hooks, give the model it was made from"
@@ -57,15 +65,15 @@ def choose(model: nn.Module, sites: Sites, *, least: int = 1) -> dict[str, nn.Mo
             raise RecordingError(f"no module of {type(model).__name__} carries weights or normalises; {listed}")
         return chosen
     selectors = sites.select if isinstance(sites.select, (list, tuple, set, frozenset)) else [sites.select]
-    found: dict[str, nn.Module] = {}
+    selected: dict[str, nn.Module] = {}
     for selector in selectors:
         matches = {name: module for name, module in named.items() if _matches(selector, name, module)}
         if len(matches) < least:
             raise RecordingError(f"no module of {type(model).__name__} matches {selector!r}; {listed}")
-        found |= matches
-    if len(found) < least:
+        selected |= matches
+    if len(selected) < least:
         raise RecordingError(f"sites is empty: nothing of {type(model).__name__} would be watched; {listed}")
-    return {name: module for name, module in named.items() if name in found}
+    return {name: module for name, module in named.items() if name in selected}
 
 
 def normalises(module: nn.Module) -> bool:
@@ -75,9 +83,11 @@ def normalises(module: nn.Module) -> bool:
 
 
 def describe(name: str, module: nn.Module, plain: Tensor, leading: int, sites: Sites, seed: int) -> Site:
-    """The site of a tensor seen for the first time, which `plain` stands for (see `dense`).
+    """The `Site` of an output that is seen for the first time: its name, unit axis, units, and which of them are kept.
 
-    Raises `RecordingError` if it has no unit axis.
+    `plain` and `leading` are what `plain.dense` gives for the output: its activations, and the number of axes they have
+    before the output's own. `seed` draws the units of a site that has too many. Raises `RecordingError` where the unit
+    axis is not there.
     """
     ndim = plain.ndim - leading
     called = re.sub(r"#\d+", "", name)  # The second call of a module has its units where the first has them.
@@ -106,7 +116,7 @@ def describe(name: str, module: nn.Module, plain: Tensor, leading: int, sites: S
 
 
 def is_leaf(module: nn.Module) -> bool:
-    """Whether a module has no parts; a parametrisation (weight norm, LoRA's kind) is no part."""
+    """Whether a module has no parts; a parametrisation, such as weight norm, is no part."""
     return not _parts(module)
 
 

@@ -1,4 +1,4 @@
-"""What a recorder measures with gradients in a live training: the shift that a step causes, the landscape before it."""
+"""What a recorder measures with gradients in a live training: the shift that a step causes, smoothness before it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from icshift.errors import MeasurementError, RecordingError
 from icshift.gradients.gradient_shift import Step
 from icshift.gradients.layers import Counted
 from icshift.gradients.objective import Closure, Objective
-from icshift.gradients.smoothness import landscape
+from icshift.gradients.smoothness import smoothness
 from icshift.notice import notice
-from icshift.runs.format import GRADIENT_SHIFT, LANDSCAPE
+from icshift.runs.format import GRADIENT_SHIFT, SMOOTHNESS
 
 Rows = list[dict[str, Any]]
 
@@ -32,7 +32,7 @@ class _Waiting:
 class Gradients:
     """Measures with a model's closures, at most once a step, and hands rows to `keep` under the names of their series.
 
-    `optimizers` are those whose learning rate the landscape takes. What goes wrong is raised until a kind was measured
+    `optimizers` are those whose learning rate smoothness takes. What goes wrong is raised until a kind was measured
     once; after that, the kind is given up with a notice, for the training goes on.
     """
 
@@ -90,19 +90,19 @@ class Gradients:
     def look_around(
         self, number: int, closure: Closure, rate: float | None, steps: Sequence[float], every: int
     ) -> None:
-        """Measure the landscape at the parameters before step `number`; by default at the optimisers' rate."""
+        """Measure smoothness at the parameters before step `number`; by default at the optimisers' rate."""
 
         def look() -> None:
             length = _learning_rate(self._optimizers) if rate is None else rate
             if rate is None and not length:
                 return  # A step that goes nowhere, as the first one of many warm-ups.
-            found = asdict(landscape(Objective(self._model, closure), length, steps=steps))
+            found = asdict(smoothness(Objective(self._model, closure), length, steps=steps))
             del found["points"]
-            self._keep(LANDSCAPE, [{"step": number, **found}])
-            self._last[LANDSCAPE] = number
-            self.settings[LANDSCAPE] = {"every": every, "steps": [float(step) for step in steps]}
+            self._keep(SMOOTHNESS, [{"step": number, **found}])
+            self._last[SMOOTHNESS] = number
+            self.settings[SMOOTHNESS] = {"every": every, "steps": [float(step) for step in steps]}
 
-        self._measure(LANDSCAPE, number, look)
+        self._measure(SMOOTHNESS, number, look)
 
     def _measure(self, kind: str, number: int, act: Callable[[], None]) -> None:
         if kind in self._given_up or self._last.get(kind) == number:

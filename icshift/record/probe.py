@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from icshift.errors import RecordingError
-from icshift.model.undisturbed import undisturbed
+from icshift.model.modes import evaluating
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,10 +62,8 @@ class Probe:
         return dict(enumerate(self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)))
 
 
-def replay(model: nn.Module, probe: Probe, *, training: bool) -> None:
-    """Send the probe through the model once, in the given mode; only within `undisturbed`."""
-    for module in model.modules():
-        module.training = training
+def send(model: nn.Module, probe: Probe) -> None:
+    """Send the probe through the model once, in the mode that the model is in."""
     for positional, keyword in probe.batches():
         model(*positional, **keyword)
 
@@ -75,7 +73,7 @@ def rehearse(model: nn.Module, probe: Probe) -> None:
     if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
         return
     try:
-        with undisturbed(model):
-            replay(model, probe, training=False)
+        with evaluating(model):
+            send(model, probe)
     except Exception as error:
         raise RecordingError(f"the probe does not pass through {type(model).__name__}: {error}") from error

@@ -7,12 +7,10 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
@@ -21,31 +19,23 @@ from icshift.gradients.layers import Counted
 from icshift.gradients.objective import Closure
 from icshift.gradients.smoothness import STEPS
 from icshift.hooks import compiled, manifest
-from icshift.hooks.attachment import Attachment, Listener
-from icshift.hooks.calls import Forward
-from icshift.hooks.coverage import Coverage
-from icshift.hooks.neighbours import Links
-from icshift.hooks.observer import PROBE, PROBE_TRAIN, Observer
-from icshift.hooks.padding import padding
+from icshift.hooks.observer import SEED, Observer
+from icshift.hooks.padding import Padding
+from icshift.hooks.watcher import Keeper, Watcher
+from icshift.model.modes import evaluating, in_training_mode
 from icshift.model.names import unwrapped
 from icshift.model.parameters import Parameters
 from icshift.model.processes import refuse_waiting, this_process
-from icshift.model.sites import Selector, Sites, choose
-from icshift.model.undisturbed import undisturbed
-from icshift.model.unheard import heard_by
+from icshift.model.sites import Selector, Sites
 from icshift.notice import notice
 from icshift.record.gradients import Gradients, is_due
 from icshift.record.journal import Journal
 from icshift.record.optimizers import as_list, listen
-from icshift.record.probe import Probe, rehearse, replay
+from icshift.record.probe import Probe, rehearse, send
 from icshift.runs import interrupts
-from icshift.runs.interrupts import Guard
-from icshift.runs.writer import NO_STEP, Recording, refuse_existing
-
-_SEED = 20150211
-
-_backward: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
-"""The backward pass that this thread is in, or -1."""
+from icshift.runs.format import NO_STEP
+from icshift.runs.phases import EVAL, PROBE, PROBE_TRAIN, TRAIN, is_probe
+from icshift.runs.writer import Recording, refuse_existing
 
 
 class Recorder:
@@ -107,19 +97,14 @@ class Recorder:
                 refuse_waiting(self.model, training=self._probe.train_mode)
         self._samples = samples
         kept = math.inf if samples == "all" else samples
-        self._observer = Observer(self._sites, kept, _SEED, self._keep_steps, self._rank)
-        self._coverage = Coverage()
-        told = Listener(self._saw, self._coverage.gave_none, self._observer.fail, self._entered, self._left, mask)
-        self._attachment = Attachment(self.model, partial(choose, sites=self._sites), told)
+        self._observer = Observer(self._sites, kept, SEED, self._keep_steps, self._rank)
+        keeper = Keeper(self._take, self._forward_ended, self._give_up)
+        self._watcher = Watcher(self.model, self._sites, self._observer, keeper, mask)
         self._gave_up = ""
         self._label: str | None = None
-        self._forward = Forward()
-        self._guard = Guard()
         self._step = 0
         self._clocked = False
         self._resources: ExitStack | None = None
-        self._links = Links(self.model)
-        self._spent = 0.0
 
     def __enter__(self) -> Self:
         if self._resources is not None:
@@ -131,7 +116,7 @@ class Recorder:
             "window_steps": self.window,
             "max_units": self._sites.max_units,
             "probe_examples": 0 if self._probe is None else self._probe.size,
-            "seed": _SEED,
+            "seed": SEED,
         }
         beginning = manifest.beginning(self.model, settings)
         self._recording = Recording(self.path, beginning, force=self._force, rank=self._rank, ranks=self._ranks)
@@ -140,7 +125,7 @@ class Recorder:
         self._process = os.getpid()
         self._journal = Journal(self._recording, self._observer.distributions, self._state)
         self._started = time.perf_counter()
-        self._attach()
+        self._listen()
         compiled.compile_again()
         return self
 
@@ -150,13 +135,12 @@ class Recorder:
         assert self._resources is not None
         if os.getpid() != self._process:
             return  # A child of the process that records: what there is to write is its parent's.
-        with self._guard, self._resources, self._timed():
+        with self._watcher.guard, self._resources, self._safely():
             self._gradients.settle()
             self._tick_rest()
             self._close_window(name=None, replay_probe=kind is None)
             self._recording.finish(self._state())
-        self._attachment.close()
-        self._observer.close()
+        self._watcher.close()
         if kind is None and not self._observer.sites:
             reasons = self._gave_up or "; ".join(dict.fromkeys(entry["reason"] for entry in self._state()["ledger"]))
             raise RecordingError(f"nothing was recorded in {self.path}: {reasons}")
@@ -174,8 +158,8 @@ class Recorder:
     def step(self) -> None:
         """End a step, where no optimiser of PyTorch does it."""
         if os.getpid() == self._process:
-            with self._guard, self._timed():
-                self._gradients.stepped(after_forward=self._observer.waiting)
+            with self._safely():
+                self._gradients.stepped(after_forward=self._observer.step_begun)
                 self._tick()
                 self._clocked = True
 
@@ -203,13 +187,13 @@ class Recorder:
             if due:
                 self._gradients.before_step(self._step, closure, layers, counted, every)
 
-    def landscape(
+    def smoothness(
         self, closure: Closure, *, every: int = 1, rate: float | None = None, steps: Sequence[float] = STEPS
     ) -> None:
         """Measure the loss and its gradient along the gradient, at `steps` times the learning rate `rate`.
 
         To be called as `gradient_shift` is; `closure` is called once a length of step and twice more. By default the
-        rate is the optimisers', and nothing is measured where it is 0. Read it with `icshift.open(path).landscape()`.
+        rate is the optimisers', and nothing is measured where it is 0. Read it with `icshift.open(path).smoothness()`.
         """
         with self._measuring(every) as due:
             if due:
@@ -219,22 +203,21 @@ class Recorder:
     def _measuring(self, every: int) -> Iterator[bool]:
         if self._resources is None:
             raise RecordingError("gradients are measured while recording: call this within the recorder's with block")
-        with self._guard:
-            started = time.perf_counter()
-            yield is_due(self._step, every, self._ranks) and self._attached and os.getpid() == self._process
-            self._spent += time.perf_counter() - started
+        with self._watcher.guard, self._watcher.stopwatch:
+            listening = self._watcher.attachment.attached and os.getpid() == self._process
+            yield is_due(self._step, every, self._ranks) and listening
 
     def epoch(self, name: str | None = None) -> None:
         """End a window, by default named after its number, and replay the probe."""
         if os.getpid() == self._process:
-            with self._guard, self._timed():
+            with self._safely():
                 self._tick_rest()
                 self._close_window(name, replay_probe=True)
 
     @contextmanager
     def phase(self, label: str) -> Iterator[None]:
         """Record the forwards within under a phase of this name (as `fake` for a discriminator's second batch)."""
-        if label.startswith(PROBE):
+        if is_probe(label):
             raise RecordingError(
                 f"the phase {label!r} is the recorder's own: choose a name that does not begin with {PROBE!r}"
             )
@@ -247,82 +230,44 @@ class Recorder:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Record nothing within: forwards cost what they cost without a recorder. (Compiled ones keep inert hooks.)"""
-        if self._resources is None or not self._attached:
+        if self._resources is None or not self._watcher.attachment.attached:
             yield
             return
         self._resources.close()
         try:
             yield
         finally:
-            self._attach()
+            self._listen()
 
-    def _attach(self) -> None:
+    def _listen(self) -> None:
+        """Begin the block of listening that `paused` interrupts and leaving the recorder ends."""
         with ExitStack() as stack:
-            self._attached = True
-            stack.callback(setattr, self, "_attached", False)
             interrupts.install()
             stack.callback(interrupts.restore)
-            if not self._observer.sites:
-                self._links.listen()
-                self._observer.follow = self._links.gave
-            stack.callback(self._links.close)
-            stack.callback(self._attachment.detach)
-            self._attachment.attach()
-            stack.enter_context(listen(self._optimizers, self._attachment, self.step))
+            stack.enter_context(self._watcher.listening())
+            stack.enter_context(listen(self._optimizers, self._watcher.attachment, self.step))
             self._resources = stack.pop_all()
 
-    def _saw(self, name: str, module: nn.Module, suffix: str, tensor: Tensor) -> None:
-        if _backward() != -1:
-            return  # A checkpointed part is computed again within the backward pass: it was seen already.
-        started = time.perf_counter()
-        with self._guard:
-            self._attachment.refresh()
-            site = self._forward.site(name, suffix)
-            self._coverage.owners.setdefault(site, name)
-            stepping = self._stepping
-            phase = self._label or ("train" if self.model.training else "eval")
-            self._observer.observe(site, module, tensor, phase, stepping=stepping, padding=self._forward.padding)
-            if not stepping and not self._forward.inside:
+    def _take(self, site: str, module: nn.Module, tensor: Tensor, padding: Padding | None) -> None:
+        phase = self._label or (TRAIN if self.model.training else EVAL)
+        self._observer.observe(site, module, tensor, phase, stepping=self._stepping, padding=padding)
+
+    def _forward_ended(self) -> None:
+        if not self._stepping:
+            with self._safely():
                 self._observer.tick(self._step, stepping=False)
-            self._spent += time.perf_counter() - started
-
-    def _entered(self, part: nn.Module, mask: Tensor | None) -> None:
-        if _backward() != -1:
-            return
-        self._attachment.refresh()
-        self._forward.enter(part, self.model)
-        if mask is not None:
-            try:
-                self._forward.padding = padding(mask)
-            except Exception as error:
-                with self._timed():
-                    raise RecordingError(f"the mask cannot be used: {error}") from error
-
-    def _left(self, part: nn.Module) -> None:
-        if _backward() != -1 or not self._forward.leave(part):
-            return
-        with self._guard:
-            self._stop_following()
-            if not self._stepping:
-                with self._timed():
-                    self._observer.tick(self._step, stepping=False)
-
-    def _stop_following(self) -> None:
-        if self._observer.follow is not None:
-            self._observer.follow = None
-            self._links.rest()
 
     @property
     def _stepping(self) -> bool:
         """Whether forwards belong to a step; in eval mode and in a probe each stands for itself."""
-        return self.model.training and (self._label is None or not self._label.startswith(PROBE))
+        return self.model.training and (self._label is None or not is_probe(self._label))
 
     def _tick(self) -> None:
-        self._attachment.refresh()
-        if not self._observer.waiting:
+        self._watcher.attachment.refresh()
+        if not self._observer.step_begun:
             return
         if self._step == (first := self._journal.window.first_step):
-            self._coverage.look_for_gradients(self._attachment.watched)
+            self._watcher.notice_bypassed()
         self._observer.tick(self._step, stepping=True)
         self._step += 1
         if self.window and self._step - first >= self.window:
@@ -334,7 +279,7 @@ class Recorder:
         """Forwards that no step followed, as a discriminator's for its generator's sake: the window's, but no step."""
         if not self._clocked:
             self._tick()
-        elif self._observer.waiting:
+        elif self._observer.step_begun:
             self._observer.tick(NO_STEP, stepping=True)
 
     def _close_window(self, name: str | None, *, replay_probe: bool) -> None:
@@ -344,16 +289,20 @@ class Recorder:
             self._replay(self._probe)
         self._journal.close_window(name, self._step, self._parameters.change())
         self._observer.new_window()
-        self._stop_following()
+        self._watcher.stop_following()
 
     def _replay(self, probe: Probe) -> None:
         self._observer.restart_probe(probe.forwards)
         before = self._label
         try:
-            with undisturbed(self.model), heard_by(self._attachment):
-                for self._label, training in ((PROBE, False), (PROBE_TRAIN, True))[: 1 + probe.train_mode]:
-                    replay(self.model, probe, training=training)
-        except Exception as error:  # noqa: BLE001  As in `_observe`: the training goes on, without the probe.
+            self._label = PROBE
+            with evaluating(self.model), self._watcher.hearing():
+                send(self.model, probe)
+            if probe.train_mode:
+                self._label = PROBE_TRAIN
+                with in_training_mode(self.model), self._watcher.hearing():
+                    send(self.model, probe)
+        except Exception as error:  # noqa: BLE001  The training goes on, without the probe.
             self._probe = None
             notice(f"icshift stopped replaying the probe: {error}")
         finally:
@@ -363,33 +312,28 @@ class Recorder:
         self._recording.append_steps(*rows)
 
     @contextmanager
-    def _timed(self) -> Iterator[None]:
-        """Adds to the overhead, and ends the recording where it fails: a full disk must not end the training."""
-        # Hooks that run within, as in a probe, add their time too: it must not count twice.
-        started, before = time.perf_counter(), self._spent
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001
-            self._give_up(error)
-        finally:
-            self._spent = before + time.perf_counter() - started
+    def _safely(self) -> Iterator[None]:
+        """Adds to the time spent, and ends the recording where it fails: a full disk must not end the training."""
+        with self._watcher.guard, self._watcher.stopwatch:
+            try:
+                yield
+            except Exception as error:  # noqa: BLE001
+                self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
-        # The optimiser's hooks stay: this may run in one of them, and none can go while they are being called.
+        # The optimizer's hooks stay: this may run in one of them, and none can go while they are being called.
         self._gave_up = str(error)
-        self._attached = False
-        self._links.close()
-        self._attachment.detach()
+        self._watcher.stop()
         self._observer.new_window()
         notice(f"icshift stopped recording to {self.path}: {error}", stacklevel=5)
 
     def _state(self) -> dict[str, Any]:
         return {
-            **manifest.seen(self.model, self._observer, self._coverage, self._attachment.watched, self._links),
+            **self._watcher.state(),
             "steps": self._step,
             "measured": self._gradients.settings,
             "overhead": {
-                "recording_seconds": round(self._spent, 6),
+                "recording_seconds": round(self._watcher.stopwatch.seconds, 6),
                 "wall_seconds": round(time.perf_counter() - self._started, 6),
             },
         }

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from icshift.errors import ModelError
-from icshift.inputs.data import Data, Reading, forward, of
+from icshift.inputs.batches import forward
+from icshift.inputs.data import Data, Reading, as_data
 from icshift.model import names
 from icshift.model.layout import by_unit
-from icshift.model.undisturbed import undisturbed
+from icshift.model.modes import evaluating
 from icshift.sketch import moments as exact
 from icshift.sketch.workspace import Workspace
 
@@ -117,12 +118,10 @@ def by_batch(
     if not normalisations(model):
         raise ModelError(f"{type(model).__name__} has no batch normalisation with running statistics")
     # Inputs are read within: a DataLoader that shuffles draws from the random state that is put back.
-    with undisturbed(model), Watch(model) as watch:
-        data = of(inputs, model, Reading(batch_size, device=str(_device(model)))).finite()
+    with evaluating(model, "batch"), Watch(model) as watch:
+        data = as_data(inputs, model, Reading(batch_size, device=str(_device(model)))).finite()
         if not data.batches:
             raise ModelError(f"{data.source} holds no example that is finite")
-        for module in model.modules():
-            module.training = isinstance(module, nn.modules.batchnorm._BatchNorm)
         for batch in data.batches:
             forward(model, batch, data.source)
             watch.next()

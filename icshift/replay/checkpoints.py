@@ -15,7 +15,6 @@ from torch import nn
 
 from icshift.errors import ModelError, RecordingError, RunError
 from icshift.hooks.manifest import beginning
-from icshift.hooks.observer import PROBE, PROBE_TRAIN
 from icshift.inputs.data import Data
 from icshift.model.parameters import Parameters
 from icshift.model.processes import this_process
@@ -24,12 +23,10 @@ from icshift.replay.batch_norm import precise_statistics, using
 from icshift.replay.replayer import Replayer
 from icshift.runs import interrupts
 from icshift.runs.format import Window, is_run
+from icshift.runs.phases import PROBE, PROBE_BATCH, PROBE_PRECISE
 from icshift.runs.reader import Run
 from icshift.runs.writer import Recording, refuse_existing
 from icshift.saved.snapshots import Snapshot
-
-PROBE_PRECISE = "probe-precise"
-"""The same inputs while batch normalisation uses statistics computed from all of them."""
 
 _DECISIVE = {
     "ranks": "number of processes",
@@ -53,7 +50,7 @@ _DECISIVE = {
 class Replaying:
     """What is recorded of every saved model.
 
-    `batch_statistics`: also with batch normalisation by the batch (phase `probe-train`). `precise`: also with
+    `batch_statistics`: also with batch normalisation by the batch (phase `probe-batch`). `precise`: also with
     statistics computed from all of the inputs (phase `probe-precise`). `arguments`, as text, are those that the model
     was made with: they are noted, so that no other model goes on with the run.
     """
@@ -150,7 +147,7 @@ class Series:
         self._snapshots[index - 1].put(self._model)
         replayer.replay(self._data, PROBE)
         if self._how.batch_statistics:
-            replayer.replay(self._data, PROBE_TRAIN, batch_statistics=True)
+            replayer.replay(self._data, PROBE_BATCH, "batch")
         if self._how.precise:
             with using(self._model, precise_statistics(self._model, self._data)):
                 replayer.replay(self._data, PROBE_PRECISE)
@@ -182,7 +179,7 @@ def _settings(data: Data, how: Replaying) -> dict[str, Any]:
         "window_steps": None,
         "max_units": how.sites.max_units,
         "sites": None if how.sites.select is None else [str(one) for one in how.sites.select],  # type: ignore[union-attr]
-        "phases": [PROBE] + [PROBE_TRAIN] * how.batch_statistics + [PROBE_PRECISE] * how.precise,
+        "phases": [PROBE] + [PROBE_BATCH] * how.batch_statistics + [PROBE_PRECISE] * how.precise,
         "device": next((tensor.device.type for tensor in data.tensors()), "cpu"),
         "probe_examples": data.examples,
         "probe_batches": len(data.batches),

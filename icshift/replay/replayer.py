@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self
@@ -12,23 +12,19 @@ import numpy as np
 from torch import Tensor, nn
 
 from icshift.distribution import HALF_QUANTILES, Distribution, Half, ordered, slice_means, weighted_values
-from icshift.hooks.attachment import Attachment, Listener
-from icshift.hooks.calls import Forward
-from icshift.hooks.coverage import Coverage
-from icshift.hooks.manifest import seen
-from icshift.hooks.neighbours import Links
-from icshift.hooks.observer import PROBE, Observer
-from icshift.inputs.data import Batch, Data, forward
+from icshift.hooks.observer import SEED, Observer
+from icshift.hooks.padding import Padding
+from icshift.hooks.watcher import Keeper, Watcher
+from icshift.inputs.batches import Batch, forward
+from icshift.inputs.data import Data
 from icshift.model.layout import tensors
-from icshift.model.sites import Sites, choose
-from icshift.model.undisturbed import undisturbed
-from icshift.model.unheard import heard_by
+from icshift.model.modes import Statistics, evaluating
+from icshift.model.sites import Sites
 from icshift.runs.format import Site
+from icshift.runs.phases import PROBE
 
 INPUT = "(input)"
 """Site of the model's own inputs."""
-
-_SEED = 20150211
 
 
 class Input(nn.Module):
@@ -40,10 +36,11 @@ Parts = dict[tuple[str, str], list[Half]]
 
 
 class Replayer:
-    """Watches one model within its `with` block; what it saw is taken with `taken`.
+    """Sends inputs through a model at rest and keeps what every site shows; it listens only while it sends.
 
-    With `inputs`, the floating-point arguments of the model are sites too, named after `INPUT`. Raises
-    `RecordingError` if no module matches `sites`.
+    What it kept is handed out by `taken`. With `inputs`, the floating-point arguments of the model are sites too, named
+    after `INPUT`. Leaving its `with` block takes the last hooks off. Raises `RecordingError` if no module matches
+    `sites`.
     """
 
     def __init__(self, model: nn.Module, sites: Sites, samples: float, *, inputs: bool = False) -> None:
@@ -51,40 +48,30 @@ class Replayer:
         self._inputs = inputs
         self._input = Input()
         self._phase = ""
-        self._forward = Forward()
-        self._coverage = Coverage()
-        self._links = Links(model)
-        self._observer = Observer(sites, samples, _SEED, lambda *_: None)
-        self._part = Observer(sites, samples, _SEED, lambda *_: None)
+        self._observer = Observer(sites, samples, SEED, lambda *_: None)
+        self._part = Observer(sites, samples, SEED, lambda *_: None)
         self._dealing = False
-        listener = Listener(self._saw, self._coverage.gave_none, self._observer.fail, self._entered, self._left, None)
-        self._attachment = Attachment(model, partial(choose, sites=sites), listener)
+        keeper = Keeper(self._take, self._tick, _never)
+        self._watcher = Watcher(model, sites, self._observer, keeper)
 
     def __enter__(self) -> Self:
-        self._links.listen()
-        self._observer.follow = self._links.gave
-        self._attachment.attach()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._links.close()
-        self._attachment.close()
+        self._watcher.close()
 
-    def replay(self, data: Data, phase: str, *, batch_statistics: bool = False) -> None:
-        """Send the data through the model in eval mode, batch normalisation by its batch if `batch_statistics`.
+    def replay(self, data: Data, phase: str, statistics: Statistics = "running") -> None:
+        """Send the data through the model in eval mode, batch norm by its running or by the batch's `statistics`.
 
-        Phases that begin with `probe` draw the same places every time, and keep paired rows. The model is left as it
-        was. Raises `ModelError` where the model does not take the data.
+        Phases of a probe draw the same places every time, and keep the activations of the same examples. The model is
+        left as it was. Raises `ModelError` where the model does not take the data.
         """
         self._observer.restart_probe(len(data.batches))
-        with undisturbed(self.model), heard_by(self._attachment):
-            for module in self.model.modules():
-                module.training = batch_statistics and isinstance(module, nn.modules.batchnorm._NormBase)
+        with evaluating(self.model, statistics), self._listening():
             for batch in data.batches:
                 self._send(batch, data.source, phase)
-        self._stop_following()
 
     def replay_in_parts(self, data: Data, phase: str, parts: int, after: Callable[[], None]) -> Parts:
         """The same in eval mode, the examples dealt to parts (fewer where there are not so many), each also on its own.
@@ -93,23 +80,20 @@ class Replayer:
         """
         batches = data.parts(parts)
         edges = np.linspace(0, len(batches), min(parts, len(batches)) + 1).round().astype(int)
-        found: Parts = {}
-        with undisturbed(self.model), heard_by(self._attachment):
-            for module in self.model.modules():
-                module.training = False
+        seen: Parts = {}
+        with evaluating(self.model), self._listening():
             self._dealing = True
             try:
                 for start, stop in pairwise(edges):
                     for batch in batches[start:stop]:
                         self._send(batch, data.source, phase)
                         after()
-                    for (_, site), one in self._part.distributions().items():
-                        found.setdefault((phase, site.name), []).append(_reduced(one))
+                    for (_, site), distribution in self._part.distributions().items():
+                        seen.setdefault((phase, site.name), []).append(_reduced(distribution))
                     self._part.new_window()
             finally:
                 self._dealing = False
-        self._stop_following()
-        return found
+        return seen
 
     def taken(self) -> dict[tuple[str, Site], Distribution]:
         """What was seen since the last call, by phase and site."""
@@ -119,7 +103,7 @@ class Replayer:
 
     def state(self) -> dict[str, Any]:
         """Entries of a manifest: the sites, inputs first, and what became of every module."""
-        state = seen(self.model, self._observer, self._coverage, self._attachment.watched, self._links)
+        state = self._watcher.state()
         # The sort is stable: all others stay in the order in which they came.
         state["sites"].sort(key=lambda site: not site["name"].startswith(INPUT))
         return state
@@ -137,9 +121,12 @@ class Replayer:
                     self._observe(site + suffix, self._input, tensor)
             self._tick()
 
-    def _saw(self, name: str, module: nn.Module, suffix: str, tensor: Tensor) -> None:
-        site = self._forward.site(name, suffix)
-        self._coverage.owners.setdefault(site, name)
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        with self._watcher.listening(), self._watcher.hearing():
+            yield
+
+    def _take(self, site: str, module: nn.Module, tensor: Tensor, _: Padding | None) -> None:
         self._observe(site, module, tensor)
 
     def _observe(self, site: str, module: nn.Module, tensor: Tensor) -> None:
@@ -148,21 +135,14 @@ class Replayer:
             # As a probe, which keeps no halves.
             self._part.observe(site, module, tensor, PROBE, stepping=False)
 
-    def _entered(self, part: nn.Module, _: Tensor | None) -> None:
-        self._forward.enter(part, self.model)
-
-    def _left(self, part: nn.Module) -> None:
-        if self._forward.leave(part):
-            self._tick()
-
     def _tick(self) -> None:
         self._observer.tick(0, stepping=False)
         if self._dealing:
             self._part.tick(0, stepping=False)
 
-    def _stop_following(self) -> None:
-        self._observer.follow = None
-        self._links.close()
+
+def _never(error: Exception) -> None:
+    raise AssertionError("a replayer has no mask that could fail") from error
 
 
 def _reduced(part: Distribution) -> Half:

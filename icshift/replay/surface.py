@@ -18,11 +18,12 @@ from icshift.errors import IcshiftError, MeasurementError, ModelError
 from icshift.gradients.hessian import Spectrum, hessian
 from icshift.gradients.objective import Objective, dot, norm, trainable
 from icshift.gradients.slices import Slice, loss_slice, random_directions
-from icshift.gradients.smoothness import STEPS, Landscape, landscape
-from icshift.inputs.data import Batch, Data, forward, length
+from icshift.gradients.smoothness import STEPS, Smoothness, smoothness
+from icshift.inputs.batches import Batch, forward, length
+from icshift.inputs.data import Data
 from icshift.inputs.losses import Loss
 from icshift.inputs.targets import separated
-from icshift.model.undisturbed import undisturbed
+from icshift.model.modes import evaluating
 
 Plane = Literal["hessian", "random", "none"]
 
@@ -37,7 +38,7 @@ Directions = Sequence[Sequence[Tensor]]
 class Asked:
     """What is measured of every model.
 
-    With a learning `rate`, the landscape along the gradient too. `running`: batch norm uses its running averages, and
+    With a learning `rate`, smoothness along the gradient too. `running`: batch norm uses its running averages, and
     not those of the batch. `radius` is the slice's, in the lengths of its directions; by default 1 of random ones, and
     of eigenvectors what `fitting_radius` says of the first model.
     """
@@ -73,7 +74,7 @@ class Surface:
     spectrum: Spectrum
     loss: float
     gradient_norm: float
-    landscape: Landscape | None
+    smoothness: Smoothness | None
     slice: Slice | None
     displacement: Displacement | None
     asked: Asked
@@ -82,7 +83,7 @@ class Surface:
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain values, under the names that `--json` has."""
-        spectrum, along, around = self.spectrum, self.landscape, self.slice
+        spectrum, along, around = self.spectrum, self.smoothness, self.slice
         steepest = float(spectrum.eigenvalues[0])
         return {
             "model": self.name,
@@ -142,7 +143,7 @@ class Survey:
         `MeasurementError` where the loss is not finite.
         """
         put(self._model)
-        with _named(name), _in_mode(self._model, running=self._asked.running):
+        with _named(name), evaluating(self._model, "running" if self._asked.running else "batch"):
             objective = self._objective()
             with _threads_for(objective, len(self._data.batches)):
                 return self._measured(name, objective, after)
@@ -156,7 +157,7 @@ class Survey:
         spectrum = hessian(
             objective, top=max(asked.top, 2 if asked.plane == "hessian" else 1), after=lambda: after("Hessian")
         )
-        along = None if asked.rate is None else landscape(objective, asked.rate)
+        along = None if asked.rate is None else smoothness(objective, asked.rate)
         rounding = math.nan if asked.rate is None else _rounding(parameters, asked.rate * norm(gradient))
         after("gradient")
         apart = None if self._first is None else self._first.displacement_of(parameters, spectrum)
@@ -180,7 +181,7 @@ class Survey:
         inputs, target = separated(batch)
 
         def closure() -> Tensor:
-            return self._loss.of(forward(self._model, inputs, self._data.source), target)
+            return self._loss.compute(forward(self._model, inputs, self._data.source), target)
 
         return closure
 
@@ -291,15 +292,6 @@ class _First:
             for value, first, second in zip(apart, *self.directions, strict=True)
         ]
         return Displacement(norm(apart), (float(place[0]), float(place[1])), norm(left), cosine)
-
-
-@contextmanager
-def _in_mode(model: nn.Module, *, running: bool) -> Iterator[None]:
-    """Eval mode, but for layers that normalise by the batch unless they are to use their `running` averages."""
-    with undisturbed(model):
-        for module in model.modules():
-            module.training = not running and isinstance(module, nn.modules.batchnorm._NormBase)
-        yield
 
 
 @contextmanager

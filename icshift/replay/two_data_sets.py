@@ -12,11 +12,13 @@ from torch import nn
 from icshift.distribution import Distribution, Floats
 from icshift.errors import RecordingError
 from icshift.hooks.manifest import beginning
-from icshift.inputs.data import Data, length
+from icshift.inputs.batches import length
+from icshift.inputs.data import Data
 from icshift.model.sites import Sites
 from icshift.replay.batch_norm import Statistics, Watch, by_batch, normalisations, running_statistics, together
 from icshift.replay.replayer import Parts, Replayer
-from icshift.runs.format import DATA, REFERENCE, Site, Window
+from icshift.runs.format import Site, Window
+from icshift.runs.phases import DATA, REFERENCE
 from icshift.runs.writer import Recording
 
 PARTS = 16

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.text import Text
 
-from icshift.analysis.conditions import COUNTED, most_extreme
+from icshift.analysis.checks import most_extreme
+from icshift.analysis.conditions import COUNTED
 from icshift.analysis.drift import default_phase
 from icshift.analysis.metrics import METRICS
 from icshift.reports.junit import Case
@@ -18,7 +19,8 @@ from icshift.reports.run import coverage
 from icshift.reports.tables import number
 
 if TYPE_CHECKING:
-    from icshift.analysis.conditions import Condition, Measurement, Verdict
+    from icshift.analysis.checks import Measurement, Verdict
+    from icshift.analysis.conditions import Condition
     from icshift.runs.reader import Run
 
 _LABELS = {

@@ -11,10 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from icshift.analysis.drift import default_phase
+from icshift.analysis.metrics import DEFAULT
 from icshift.reports.report import Report
 from icshift.reports.run import coverage
 from icshift.reports.tables import TREND, columns, listing, number, records, share, times
 from icshift.reports.text_charts import sparkline
+from icshift.runs.phases import PROBE_BATCH, PROBE_TRAIN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +44,7 @@ def drift_report(run: Run, summary: pd.DataFrame, metric: Metric, *, reference: 
 
 def metrics_report(metrics: Mapping[str, Metric]) -> Report:
     """A row a metric."""
-    rows = [[one.name, one.of + ", probe" * one.paired, one.unit, one.meaning] for one in metrics.values()]
+    rows = [[one.name, one.of + ", probe" * one.by_example, one.unit, one.meaning] for one in metrics.values()]
     return Report(body=(listing(["metric", "of", "unit", "meaning"], rows),))
 
 
@@ -142,7 +144,7 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
     first = table.dropna(subset=["window"]).iloc[-1]
     over = "of the site as a whole" if metric.of == "site" else "median over units"
     notes = [f"drift: {metric.name}, {over}. {metric.meaning}."]
-    if metric.paired:
+    if metric.by_example:
         notes += _of_examples(table, metric)
     elif first["paired"]:
         notes.append(
@@ -153,9 +155,9 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
             f"floor: the same by sampling noise alone, n = {first['n']:,} sampled activations a unit and window. "
             "moved: units beyond it (FDR 5 %)."
         )
-    notes += drawn_anew(first["phase"])
+    notes += training_mode(run, first["phase"])
     errors = table["error"].dropna()
-    if len(errors) and not metric.paired:
+    if len(errors) and not metric.by_example:
         notes.append(
             f"Sketch error of a drift: at most {errors.median():.2g} (median bound); "
             f"of a rank: {100 * first['rank_error']:.1f} %."
@@ -171,11 +173,17 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
     return notes
 
 
-def drawn_anew(phase: str) -> list[str]:
-    """What the same inputs do not keep the same."""
-    if phase != "probe-train":
-        return []
-    return ["A recorder replays this phase in training mode: dropout and other draws of the model differ by window."]
+def training_mode(run: Run, phase: str) -> list[str]:
+    """What of the model is in training mode in a probe, where anything is."""
+    # Only settings of `icshift analyze` name phases; before it wrote probe-batch, it called the same probe-train.
+    analyzed = "phases" in run.manifest.get("settings", {})
+    if phase == PROBE_BATCH or (phase == PROBE_TRAIN and analyzed):
+        return ["Batch norm normalises by the batch here, as in training; all else is in eval mode, without dropout."]
+    if phase == PROBE_TRAIN:
+        return [
+            "A recorder replays this phase in training mode: dropout and other draws of the model differ by window."
+        ]
+    return []
 
 
 def _of_examples(table: pd.DataFrame, metric: Metric) -> list[str]:
@@ -184,15 +192,10 @@ def _of_examples(table: pd.DataFrame, metric: Metric) -> list[str]:
     rows, wide = int(compared["rows"].median()), int(compared["units"].max())
     notes = [f"n = {rows:,} activations a unit of the probe, the same ones in both windows."]
     notes += [metric.caveat] if metric.caveat else []
-    if metric.name == "cka_distance":
-        unrelated = rows / (rows + wide)
-        notes.append(
-            f"Biased: {rows:,} rows that have nothing to do with each other show about {unrelated:.2f} of 1 "
-            f"in {wide:,} units (the most here)."
-        )
+    notes += [metric.note(rows, wide)] if metric.note else []
     if metric.error is not None:
         error = compared["error"].max()
-        notes.append(f"Its choice of directions: ±{error:.2g} (2 standard errors, those of the site with the most).")
+        notes.append(f"Its {metric.error_source}: ±{error:.2g} (2 standard errors, those of the site with the most).")
     return notes
 
 
@@ -203,6 +206,5 @@ def _next_step(run: Run, table: pd.DataFrame, metric: Metric) -> str:
     worst = table.sort_values(by, ascending=False)["site"].iloc[0]
     phase = table["phase"].iloc[0]
     chosen = "" if phase == default_phase(run) else f" --phase {quote(str(phase))}"
-    chosen += "" if metric.name == "w1_sd" or metric.of == "site" else f" --metric {metric.name}"
-    why = "the highest share" if metric.name == "marginal_share" else "the site that drifts most"
-    return f"Next: icshift units {run.path} --site {quote(worst)}{chosen}   ({why})"
+    chosen += "" if metric.name == DEFAULT or metric.of == "site" else f" --metric {metric.name}"
+    return f"Next: icshift units {run.path} --site {quote(worst)}{chosen}   ({metric.hint})"

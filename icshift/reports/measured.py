@@ -30,7 +30,7 @@ def measured_reports(run: Run, shift: pd.DataFrame, around: dict[str, Any]) -> l
         # A process that is killed may have written rows, but not yet how they were measured.
         how = run.manifest.get("measured", {}).get(GRADIENT_SHIFT, {})
         reports.append(_gradient_shift_report(shift, how.get("counted", "")))
-    return [*reports, _landscape_report(around)] if around else reports
+    return [*reports, _smoothness_report(around)] if around else reports
 
 
 def _gradient_shift_report(shift: pd.DataFrame, counted: str) -> Report:
@@ -47,12 +47,12 @@ def _gradient_shift_report(shift: pd.DataFrame, counted: str) -> Report:
     )
 
 
-def _landscape_report(around: dict[str, Any]) -> Report:
+def _smoothness_report(around: dict[str, Any]) -> Report:
     return Report(
-        heading="Landscape along the gradient (Santurkar et al. 2018, Fig. 4)",
-        body=tuple(landscape_lines(around)),
+        heading="Smoothness along the gradient (Santurkar et al. 2018, Fig. 4)",
+        body=tuple(smoothness_lines(around)),
         notes=(f"Medians of {around['n']} steps; lr {around['rate']:g} at the last of them.",),
-        data={"landscape": around},
+        data={"smoothness": around},
     )
 
 
@@ -69,8 +69,8 @@ def gradient_shift_table(summary: pd.DataFrame) -> Table:
     return table
 
 
-def landscape_lines(found: dict[str, Any]) -> list[str]:
-    """The landscape along the gradient in words."""
+def smoothness_lines(found: dict[str, Any]) -> list[str]:
+    """Smoothness along the gradient in words."""
     where = f"; attained mostly at {found['beta_step']:g} lr" if math.isfinite(found["beta_step"]) else ""
     changes = f"{number(found['predictiveness_min'])} to {number(found['predictiveness_max'])}"
     return [

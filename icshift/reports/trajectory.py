@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from icshift.reports.drift import drawn_anew
+from icshift.reports.drift import training_mode
 from icshift.reports.report import Report
 from icshift.reports.tables import TREND, columns, number, records
 from icshift.reports.text_charts import sparkline
@@ -26,7 +26,7 @@ def path_report(run: Run, paths: pd.DataFrame, metric: Metric) -> Report:
     return Report(
         heading=f"{run.path} · {run.manifest['model']} · phase {phase} · {_span(paths)}{state}",
         body=(path_table(paths),),
-        notes=tuple(_notes(paths, metric)),
+        notes=tuple(_notes(run, paths, metric)),
         next_step=_next_step(run, paths),
         data={"run": str(run.path), "metric": metric.name, "sites": paths.to_dict(orient="records")},
     )
@@ -61,7 +61,7 @@ def _span(table: pd.DataFrame) -> str:
     return f"{longest['windows']} windows, {longest['first']} to {longest['last']}"
 
 
-def _notes(table: pd.DataFrame, metric: Metric) -> list[str]:
+def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
     first = table.iloc[0]
     over = "of the site as a whole" if metric.of == "site" else "median over units"
     notes = [
@@ -70,7 +70,7 @@ def _notes(table: pd.DataFrame, metric: Metric) -> list[str]:
     ]
     if table["paired"].all():
         notes.append(f"Paired: the same inputs in every window, n = {first['n']:,} a unit: no sampling noise in it.")
-        notes += drawn_anew(first["phase"])
+        notes += training_mode(run, first["phase"])
     else:
         notes.append(
             f"floor: the same by sampling noise alone, n = {first['n']:,} sampled activations a unit and window. Where "

@@ -26,7 +26,7 @@ _NAME = 8
 def units_report(run: Run, site: Site, shown: pd.DataFrame, metric: Metric, *, of: int) -> Report:
     """Units that `analysis.units.most_drifting` found, `of` so many units of the site."""
     first = shown.iloc[0]
-    kind = "paired" if metric.paired else "sampled"
+    kind = "paired" if metric.by_example else "sampled"
     moved = "* moved beyond noise (FDR 5 %), " if shown["floor"].notna().any() else ""
     against = f"against {first['reference']}" if first["reference"] else "with nothing to compare"
     where = f"{run.path} · site {site.name} ({site.type}) · phase {first['phase']}"

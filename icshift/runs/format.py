@@ -1,6 +1,6 @@
 """What a run on disk is made of: its files, sites and windows. It knows no torch.
 
-Format 1. A run is a directory:
+Format 2. A run is a directory:
 
     run.json                      format, created, finished, ranks, versions, model, settings, sites,
                                   ledger, step_stride, overhead
@@ -11,18 +11,27 @@ Format 1. A run is a directory:
                                   values (list: sorted, of equal weight),
                                   odd_values, odd_sampled, even_values, even_sampled (the halves of the
                                   steps, for the noise floor; empty and -1 where there are none),
-                                  paired_values (list: a probe's, the same places in every window, not
-                                  sorted; empty where there are none; older files have no such column).
+                                  paired_values (list: activations of a probe's examples, the same ones in
+                                  every window and in their order; empty where there are none; older files
+                                  have no such column).
                                   The file's metadata, key `icshift`, holds the window as JSON.
     steps/000000.rank0.parquet    segments of the step series; a row a phase, step, site and unit:
                                   phase, site, step, unit, count, nonfinite, mean, std, min, max,
                                   zero_share, q05, q15, q50, q85, q95
-    gradient_shift/, landscape/   segments of these series, where they were measured: a row a measured step
-                                  (and layer), with the columns of `Run.gradient_shift` and `Run.landscape`;
+    gradient_shift/, smoothness/  segments of these series, where they were measured: a row a measured step
+                                  (and layer), with the columns of `Run.gradient_shift` and `Run.smoothness`;
                                   `measured` in run.json says how
 
 Any Parquet reader takes `windows/` and `steps/` as tables. Steps count from 0, windows from 1.
 Files that begin with a dot are being written and are ignored.
+
+History. The number rises where a reader of the version before would read something wrong, or miss it without a word.
+
+    1  Folder and key in `measured` of the smoothness along the gradient are called `landscape`.
+    2  They are called `smoothness`: a reader of format 1 would say that none was measured. (Since then, too, runs of
+       `icshift analyze` call the phase `probe-batch` that was `probe-train`, which a reader takes as it is.)
+
+All these formats are read.
 """
 
 from __future__ import annotations
@@ -34,25 +43,29 @@ from pathlib import Path
 
 import numpy as np
 
-from icshift.distribution import Ints
+from icshift.distribution import Floats, Ints
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "run.json"
 
 MANIFEST_NAME = re.compile(r"run(?:\.rank([1-9][0-9]*))?\.json")
 PART_NAME = re.compile(r"[0-9]+\.rank(0|[1-9][0-9]*)\.parquet")
 """Names of the files of all ranks: manifests, and what lies in `windows/` and `steps/`."""
 
-GRADIENT_SHIFT, LANDSCAPE = "gradient_shift", "landscape"
+GRADIENT_SHIFT, SMOOTHNESS = "gradient_shift", "smoothness"
 """Series of measurements with gradients, and the folders that they are in."""
 
-REFERENCE, DATA = "reference", "data"
-"""Phases of the two data sets that `icshift shift` compares."""
+SMOOTHNESS_IN_FORMAT_1 = "landscape"
+"""What `SMOOTHNESS` was called then: its folder, and its key in `measured` of the manifest."""
 
 STEP_QUANTILES = (0.05, 0.15, 0.50, 0.85, 0.95)
 """Quantiles kept of every step, in columns `QUANTILE_COLUMNS`."""
 
 QUANTILE_COLUMNS = tuple(f"q{round(100 * q):02d}" for q in STEP_QUANTILES)
+
+
+NO_STEP = -1
+"""The number of step rows that belong to a window but to no step of it: they go into no step series."""
 
 
 @dataclass(frozen=True)
@@ -92,19 +105,38 @@ class Window:
     parameter_change: float | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class StepRows:
+    """What some steps of one site showed, in one phase: arrays [steps, units], and `steps` [steps] their numbers.
+
+    `quantiles` [5, steps, units] are those of `STEP_QUANTILES`. Statistics are of the finite activations; of a unit
+    that has none in a step they are NaN.
+    """
+
+    steps: Ints
+    count: Ints
+    nonfinite: Ints
+    mean: Floats
+    std: Floats
+    min: Floats
+    max: Floats
+    zero_share: Floats
+    quantiles: Floats
+
+
 def kept_units(site: Site) -> Ints:
-    """Numbers of the recorded units of a site."""
+    """Returns the numbers of the recorded units of a site, in order."""
     return np.arange(site.units) if site.kept is None else np.array(site.kept)
 
 
 def rank_in(name: str, pattern: re.Pattern[str]) -> int | None:
-    """The rank that a file's name tells, or None where it is no such name."""
-    found = pattern.fullmatch(name)
-    return None if found is None else int(found[1] or 0)
+    """Returns the rank in the name of a file, or None where the name does not match the pattern."""
+    matched = pattern.fullmatch(name)
+    return None if matched is None else int(matched[1] or 0)
 
 
 def is_run(path: Path) -> bool:
-    """Whether a directory holds a run, of this or any other format."""
+    """Returns whether a directory holds a run, of this or any other format."""
     try:
         manifest = json.loads((path / MANIFEST).read_text())
     except (OSError, ValueError):

@@ -1,4 +1,7 @@
-"""One thread at a time, and no Ctrl-C in between: what a recording holds must not be left half changed."""
+"""A lock that also holds Ctrl-C back: what a recording keeps in memory must never be left half changed.
+
+Hooks may run in several threads, and Ctrl-C raises `KeyboardInterrupt` between any two instructions of the main one.
+"""
 
 from __future__ import annotations
 
@@ -31,16 +34,18 @@ class Guard:
 
 
 def install() -> None:
-    """Begin to hold Ctrl-C back within guards; nothing happens outside of the main thread."""
+    """Begins to hold Ctrl-C back within guards. Called outside of the main thread, it changes no handler."""
     _interrupts.install()
 
 
 def restore() -> None:
-    """End what `install` began."""
+    """Ends what `install` began: with the last of several, the handler from before is back."""
     _interrupts.restore()
 
 
 class _Interrupts:
+    """What all guards of the process share: how deep the main thread is within them, and the Ctrl-C that waits."""
+
     def __init__(self) -> None:
         self._installed = 0
         self._depth = 0

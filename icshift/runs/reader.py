@@ -1,18 +1,6 @@
 """Reading a run, live or finished; `format.py` says what is in it. It knows no torch.
 
-Each of the `ranks` processes (1 where `run.json` does not say) of a distributed training writes its own
-files, and they are merged here, when read; nothing is exchanged while recording. Files of ranks that
-`run.json` does not count are left over from something else and are ignored. Merged are:
-
-    distributions  of the same phase, site and window, as samples of the same units. Shards of a site
-                   (tensor parallel) are refused where their numbers of units differ; otherwise nothing
-                   tells them from samples.
-    sites          rank 0's, then those that it lacks, by rank (pipeline parallel). What a window holds of
-                   a site that no manifest names is left out: its writer was killed between the two.
-    finished       where every rank says so; a rank without a manifest has not finished.
-    ledger         rank 0's; then, with their `rank`, entries of modules that it lacks, and those neither
-                   observed nor excluded that differ from all before them.
-    step_stride    the largest. The rest of the manifest, overhead included, is rank 0's.
+What several processes of a distributed training wrote is merged here, when read, by the rules of `merging.py`.
 """
 
 from __future__ import annotations
@@ -31,11 +19,12 @@ from icshift.errors import RunError, unknown
 from icshift.runs.format import (
     FORMAT,
     GRADIENT_SHIFT,
-    LANDSCAPE,
     MANIFEST,
     MANIFEST_NAME,
     PART_NAME,
     QUANTILE_COLUMNS,
+    SMOOTHNESS,
+    SMOOTHNESS_IN_FORMAT_1,
     STEP_QUANTILES,
     Site,
     Window,
@@ -43,6 +32,7 @@ from icshift.runs.format import (
     kept_units,
     rank_in,
 )
+from icshift.runs.merging import LEDGER_ENTRY, merged_distribution, merged_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,12 +40,13 @@ if TYPE_CHECKING:
 
 _ARRAYS = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "w1_error")
 _HALVES = ("odd", "even")
-_AS_MEANT = ("observed", "excluded")
-_LEDGER_ENTRY = operator.itemgetter("module", "state", "reason")
 
 
 def locate(path: Path) -> Path:
-    """The run at a path or, where that is none, the only run directly in it. Raises `RunError` unless there is one."""
+    """Returns the path of the run at `path` or, where that is none, of the only run directly in it.
+
+    Raises `RunError` where there is none, or more than one.
+    """
     if not path.exists():
         raise RunError(f"no such run: {path}")
     if (path / MANIFEST).is_file():
@@ -78,7 +69,7 @@ class Run:
     def __init__(self, path: str | Path) -> None:
         self.path = locate(Path(path))
         manifests = _read_manifests(self.path)
-        self.manifest = _merged_manifest(manifests)
+        self.manifest = merged_manifest(manifests)
         self.ranks: int = self.manifest["ranks"]
         self.sites = [_site(entry) for entry in self.manifest["sites"]]
         self._files: dict[int, list[Path]] = {}
@@ -100,37 +91,40 @@ class Run:
     @property
     def phases(self) -> list[str]:
         """Phases in the order in which they first appear."""
-        found: dict[str, None] = {}
+        phases: dict[str, None] = {}
         for window in self.window_list:
-            found |= dict.fromkeys(phase for phase, _ in self._load(window.index))
-        return list(found)
+            phases |= dict.fromkeys(phase for phase, _ in self._load(window.index))
+        return list(phases)
 
     def site(self, name: str) -> Site:
-        """One site by name. Raises `SelectionError` with near matches."""
+        """Returns a site by name. Raises `SelectionError` with near matches."""
         for site in self.sites:
             if site.name == name:
                 return site
         raise unknown("site", name, [site.name for site in self.sites])
 
     def window(self, label: str | int) -> Window:
-        """One window by its name or number. Raises `SelectionError` with near matches."""
+        """Returns a window by its name or number. Raises `SelectionError` with near matches."""
         for window in self.window_list:
             if str(label) in (window.name, str(window.index)):
                 return window
         raise unknown("window", label, [window.name for window in self.window_list])
 
     def distribution(self, phase: str, site: str, window: int) -> Distribution | None:
-        """What was recorded of a site in a phase and window, or None where nothing was."""
+        """Returns what was recorded of a site in a phase and window, or None where nothing was."""
         return self._load(window).get((phase, site)) if window in self._files else None
 
     def phase(self, name: str) -> str:
-        """The phase if it was recorded. Raises `SelectionError` with near matches."""
+        """Returns the phase's name if it was recorded. Raises `SelectionError` with near matches."""
         if name not in self.phases:
             raise unknown("phase", name, self.phases)
         return name
 
     def windows(self) -> pd.DataFrame:
-        """Everything kept of every window but the values: a row a phase, site, unit and window."""
+        """Returns what is kept of every window: a row a phase, site, unit and window.
+
+        Of the values themselves it has the quantiles `QUANTILE_COLUMNS`. Raises `RunError` where there is no window.
+        """
         import pandas as pd
 
         frames = []
@@ -156,7 +150,10 @@ class Run:
         return pd.concat(frames, ignore_index=True)
 
     def steps(self, phase: str | None = None, sites: Iterable[str] | None = None) -> pd.DataFrame:
-        """The step series: a row a phase, site, step and unit (and rank, where several recorded)."""
+        """Returns the step series: a row a phase, site, step and unit (and rank, where several processes recorded).
+
+        Without rows where no steps were recorded, as by `icshift analyze`.
+        """
         import pandas as pd
         import pyarrow.parquet as pq
 
@@ -185,20 +182,21 @@ class Run:
         """
         return self._series(GRADIENT_SHIFT, ("step", "layer", "parameters", "l2", "cosine", "norm", "norm_after"))
 
-    def landscape(self) -> pd.DataFrame:
-        """The loss along the gradient: a row a measured step; see `icshift.gradients.smoothness.Landscape` for columns.
+    def smoothness(self) -> pd.DataFrame:
+        """The loss along the gradient: a row a measured step; columns as in `icshift.gradients.smoothness.Smoothness`.
 
         Empty where none was measured.
         """
         ranges = ("loss_min", "loss_max", "predictiveness_min", "predictiveness_max")
-        return self._series(LANDSCAPE, ("step", "rate", "loss", "gradient_norm", *ranges, "beta_rate", "beta_step"))
+        folder = SMOOTHNESS if self.manifest["format"] > 1 else SMOOTHNESS_IN_FORMAT_1
+        return self._series(folder, ("step", "rate", "loss", "gradient_norm", *ranges, "beta_rate", "beta_step"))
 
-    def _series(self, kind: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    def _series(self, folder: str, columns: tuple[str, ...]) -> pd.DataFrame:
         import pandas as pd
         import pyarrow.parquet as pq
 
         frames = []
-        for _, file in _of_ranks(self.path / kind, PART_NAME, self.ranks):
+        for _, file in _of_ranks(self.path / folder, PART_NAME, self.ranks):
             with _damage(file):
                 frames.append(pq.read_table(file, partitioning=None).to_pandas()[list(columns)])
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(columns))
@@ -208,35 +206,38 @@ class Run:
 
         if index not in self._loaded:
             sites = {site.name: site for site in self.sites}
-            found: dict[tuple[str, str], dict[Path, Distribution]] = {}
+            recorded: dict[tuple[str, str], dict[Path, Distribution]] = {}
             for file in self._files[index]:
                 with _damage(file):
                     parts = _distributions(pq.read_table(file, partitioning=None))
                 for key, part in parts.items():
-                    found.setdefault(key, {})[file] = part
+                    recorded.setdefault(key, {})[file] = part
             self._loaded[index] = {
-                (phase, site): _merged_distribution(sites[site], parts)
-                for (phase, site), parts in found.items()
+                (phase, site): merged_distribution(sites[site], parts)
+                for (phase, site), parts in recorded.items()
                 if site in sites
             }
         return self._loaded[index]
 
 
 def _of_ranks(folder: Path, pattern: re.Pattern[str], ranks: int) -> list[tuple[int, Path]]:
-    """Ranks and files of a folder, in order; without those of ranks that the run does not count."""
-    found = [(rank_in(file.name, pattern), file) for file in folder.glob("*")]
-    return sorted((rank, file) for rank, file in found if rank is not None and rank < ranks)
+    """Returns ranks and files of a folder, in order, without those of ranks that the run does not count."""
+    ranked = [(rank_in(file.name, pattern), file) for file in folder.glob("*")]
+    return sorted((rank, file) for rank, file in ranked if rank is not None and rank < ranks)
 
 
 def _read_manifests(path: Path) -> dict[int, dict[str, Any]]:
-    """The manifests that are there, by rank, 0 first."""
+    """Returns the manifests that are there, by rank, 0 first."""
     first = _read_manifest(path / MANIFEST)
     files = _of_ranks(path, MANIFEST_NAME, first["ranks"])
     return {0: first} | {rank: _read_manifest(file) for rank, file in files if rank}
 
 
 def _read_manifest(file: Path) -> dict[str, Any]:
-    """A manifest in which all that is merged is there and of the right kind."""
+    """Returns a manifest in which all that is merged is there and of the right kind.
+
+    Raises `RunError` for any other.
+    """
     try:
         manifest = json.loads(file.read_text())
     except (OSError, ValueError) as error:
@@ -246,11 +247,12 @@ def _read_manifest(file: Path) -> dict[str, Any]:
     if manifest["format"] > FORMAT:
         raise RunError(f"{file} has format {manifest['format']}, this icshift reads up to {FORMAT}: upgrade icshift")
     manifest = {"finished": False, "ranks": 1, "ledger": [], "step_stride": 1, **manifest}
+    _rename_since_format_1(manifest)
     try:
         for entry in manifest["sites"]:
             _site(entry)
         for entry in manifest["ledger"]:
-            _LEDGER_ENTRY(entry)
+            LEDGER_ENTRY(entry)
         for key in ("ranks", "step_stride"):
             operator.index(manifest[key])
     except (KeyError, TypeError, AttributeError) as error:
@@ -260,25 +262,11 @@ def _read_manifest(file: Path) -> dict[str, Any]:
     return manifest
 
 
-def _merged_manifest(manifests: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    """One manifest for all ranks, as the format says."""
-    sites: dict[str, Any] = {}
-    ledger: list[dict[str, Any]] = []
-    for rank, manifest in manifests.items():
-        for entry in manifest["sites"]:
-            sites.setdefault(entry["name"], entry)
-        modules, told = {entry["module"] for entry in ledger}, {_LEDGER_ENTRY(entry) for entry in ledger}
-        for entry in manifest["ledger"]:
-            missed = entry["state"] not in _AS_MEANT and _LEDGER_ENTRY(entry) not in told
-            if missed or entry["module"] not in modules:
-                ledger.append({**entry, "rank": rank} if rank else entry)
-    everyone = len(manifests) == manifests[0]["ranks"]
-    return manifests[0] | {
-        "sites": list(sites.values()),
-        "ledger": ledger,
-        "finished": everyone and all(manifest["finished"] for manifest in manifests.values()),
-        "step_stride": max(manifest["step_stride"] for manifest in manifests.values()),
-    }
+def _rename_since_format_1(manifest: dict[str, Any]) -> None:
+    """Put the settings of an older run's measurements under the name that they have now."""
+    measured = manifest.get("measured")
+    if isinstance(measured, dict) and manifest["format"] == 1 and SMOOTHNESS_IN_FORMAT_1 in measured:
+        measured[SMOOTHNESS] = measured.pop(SMOOTHNESS_IN_FORMAT_1)
 
 
 def _site(entry: dict[str, Any]) -> Site:
@@ -291,7 +279,7 @@ def _site(entry: dict[str, Any]) -> Site:
 
 @contextmanager
 def _damage(file: Path) -> Iterator[None]:
-    """Whatever goes wrong in reading a file of a run is told as damage to that file."""
+    """Raises `RunError`, which names the file as damaged, for whatever goes wrong in the block that reads it."""
     try:
         yield
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -312,7 +300,7 @@ def _read_window(files: list[Path]) -> Window:
 
 
 def _distributions(table: pa.Table) -> dict[tuple[str, str], Distribution]:
-    """The distributions of one window file; rows of one phase and site stand together."""
+    """Returns the distributions of one window file by phase and site; rows of both the same stand together."""
     phases, sites = table["phase"].to_pylist(), table["site"].to_pylist()
     starts = [i for i in range(len(phases)) if not i or (phases[i], sites[i]) != (phases[i - 1], sites[i - 1])]
     result = {}
@@ -324,35 +312,15 @@ def _distributions(table: pa.Table) -> dict[tuple[str, str], Distribution]:
             **arrays,
             values=_matrix(rows, "values"),
             rank_error=float(rows["rank_error"][0].as_py()),
-            paired=_paired(rows),
+            examples=_examples(rows),
             halves=None if (odd.sampled < 0).all() else (odd, even),
         )
     return result
 
 
-def _merged_distribution(site: Site, parts: dict[Path, Distribution]) -> Distribution:
-    """All files' distributions of a site together. Raises `RunError` where they are not of the same units."""
-    units = {part.units: file for file, part in parts.items()}
-    if set(units) != {len(kept_units(site))}:
-        found = ", ".join(f"{count} in {file}" for count, file in sorted(units.items()))
-        raise RunError(
-            f"site {site.name!r} has {len(kept_units(site))} units by the manifest, {found}: shards of a site "
-            "(tensor parallel) cannot be merged; record each rank to a path of its own, or leave the site out"
-        )
-    return _in_pairs(list(parts.values()))
-
-
-def _in_pairs(parts: list[Distribution]) -> Distribution:
-    """All merged, in pairs of pairs: stated errors add up with every merge that a part goes through."""
-    if len(parts) == 1:
-        return parts[0]
-    middle = len(parts) // 2
-    return _in_pairs(parts[:middle]).merge(_in_pairs(parts[middle:]))
-
-
-def _paired(rows: pa.Table) -> Floats | None:
-    paired = _matrix(rows, "paired_values") if "paired_values" in rows.column_names else None
-    return None if paired is None or not paired.shape[1] else paired
+def _examples(rows: pa.Table) -> Floats | None:
+    examples = _matrix(rows, "paired_values") if "paired_values" in rows.column_names else None
+    return None if examples is None or not examples.shape[1] else examples
 
 
 def _matrix(rows: pa.Table, column: str) -> Floats:

@@ -1,4 +1,4 @@
-"""Writing a run: create, append, finish. `format.py` says what is in it, `run.py` reads it.
+"""Writing a run: create, append, finish. `format.py` says what is in it, `reader.py` reads it.
 
 Every file is written aside and renamed into place, so whoever kills the process leaves files that are
 whole, and a run that says it is unfinished.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,15 @@ from icshift.errors import RunError
 from icshift.runs.format import (
     FORMAT,
     GRADIENT_SHIFT,
-    LANDSCAPE,
     MANIFEST,
     MANIFEST_NAME,
+    NO_STEP,
     PART_NAME,
     QUANTILE_COLUMNS,
+    SMOOTHNESS,
+    SMOOTHNESS_IN_FORMAT_1,
     Site,
+    StepRows,
     Window,
     is_run,
     kept_units,
@@ -44,39 +47,24 @@ from icshift.runs.format import (
 STEP_ROWS = 1_000_000
 """Rows (one a step, site and unit) after which only every second step is kept: about 37 MB of Parquet."""
 
-NO_STEP = -1
-"""Number of rows that belong to a window but to no step of it: they are in no step series."""
-
 _BUFFERED_VALUES = 1 << 20
 """Values a site and phase that wait for the next flush: 4 MiB of float32."""
 
 _ASIDE = re.compile(r"\.(.+)\.[0-9]+")
-_FOLDERS = ("windows", "steps", GRADIENT_SHIFT, LANDSCAPE)
+_FOLDERS = ("windows", "steps", GRADIENT_SHIFT, SMOOTHNESS, SMOOTHNESS_IN_FORMAT_1)
 _FLOATS = ("mean", "std", "min", "max", "zero_share")
 
 
-@dataclass(frozen=True, eq=False)
-class StepRows:
-    """Some steps of one site in one phase: every array is [steps, units], `quantiles` [5, steps, units]."""
-
-    steps: Ints
-    count: Ints
-    nonfinite: Ints
-    mean: Floats
-    std: Floats
-    min: Floats
-    max: Floats
-    zero_share: Floats
-    quantiles: Floats
-
-
 class Recording:
-    """A run directory being written by one process: number `rank` of `ranks` that write to it."""
+    """A run directory that one process writes to: number `rank` of the `ranks` that do.
+
+    Windows are on disk when `write_window` returns; steps and other series wait for `flush`.
+    """
 
     def __init__(
         self, path: Path, manifest: dict[str, Any], *, force: bool = False, rank: int = 0, ranks: int = 1
     ) -> None:
-        """Create what the other ranks did not. Raises `RunError` where `refuse_existing` does."""
+        """Creates what the other ranks did not. Raises `RunError` where `refuse_existing` does."""
         refuse_existing(path, force=force, rank=rank, ranks=ranks)
         if force:
             _delete(path, rank, ranks)
@@ -84,9 +72,10 @@ class Recording:
 
     @classmethod
     def reopened(cls, path: Path, manifest: dict[str, Any], *, rank: int = 0, ranks: int = 1) -> Recording:
-        """Go on with a run that has windows and no step series: the windows that are there stay.
+        """Returns a recording that goes on with a run of windows without step series: what is there stays.
 
-        It is for the caller to see that they belong to this manifest, and that as many processes go on as began.
+        The caller has to make sure that these windows belong to this manifest, and that as many processes go on as
+        began.
         """
         recording = cls.__new__(cls)
         recording._begin(path, manifest, rank, ranks)
@@ -112,13 +101,13 @@ class Recording:
         self.update({})
 
     def update(self, changes: dict[str, Any]) -> None:
-        """Replace some entries of the manifest."""
+        """Replaces some entries of the manifest, and writes it."""
         self._manifest |= {**changes, "step_stride": self.stride}
         text = json.dumps(self._manifest, indent=1, allow_nan=False)
         _write_aside(self.path / _manifest_name(self._rank), lambda aside: aside.write_text(text))
 
     def write_window(self, window: Window, distributions: dict[tuple[str, Site], Distribution]) -> None:
-        """Write, or write again, one window: `distributions` by phase and site."""
+        """Writes one window, or replaces what was written of it: `distributions` by phase and site."""
         tables = [_window_table(window, *key, distribution) for key, distribution in distributions.items()]
         if not tables:
             return
@@ -128,7 +117,7 @@ class Recording:
         _write_aside(path, lambda aside: pq.write_table(table, aside, compression="lz4"))
 
     def append_steps(self, phase: str, site: Site, rows: StepRows) -> None:
-        """Keep the steps that are on the stride for the next `flush`."""
+        """Keeps the steps that are on the stride, for the next `flush` to write; `rows` may be overwritten then."""
         buffer = self._buffers.get((phase, site.name))
         if buffer is None:
             buffer = self._buffers[phase, site.name] = _Buffer(phase, site)
@@ -141,11 +130,14 @@ class Recording:
                 self.flush()
 
     def append_measured(self, kind: str, rows: list[dict[str, Any]]) -> None:
-        """Keep rows of the series `GRADIENT_SHIFT` or `LANDSCAPE` for the next `flush`; these are never thinned."""
+        """Keep rows of the series `GRADIENT_SHIFT` or `SMOOTHNESS` for the next `flush`; these are never thinned."""
         self._measured.setdefault(kind, []).extend(rows)
 
     def flush(self) -> None:
-        """Write the buffered steps as one segment, and thin all segments when they outgrow `STEP_ROWS`."""
+        """Writes what waits: buffered steps as one segment, rows of other series as one each.
+
+        Where all segments of steps together outgrow `STEP_ROWS`, every second step is deleted from them.
+        """
         for kind, rows in self._measured.items():
             self._write_measured(kind, pa.Table.from_pylist(rows))
         self._measured.clear()
@@ -163,7 +155,7 @@ class Recording:
                 self._thin(segment)
 
     def finish(self, changes: dict[str, Any]) -> None:
-        """Flush and mark the run as finished."""
+        """Flushes, and marks the run as finished; `changes` are of the manifest."""
         self.flush()
         self.update({**changes, "finished": True})
 
@@ -193,10 +185,11 @@ class Recording:
 
 
 def refuse_existing(path: Path, *, force: bool, rank: int = 0, ranks: int = 1) -> None:
-    """Raise `RunError` where this rank must not write.
+    """Raises `RunError` where this rank must not write to `path`.
 
-    Rank 0 takes a path that holds nothing but what the other ranks may have made just now; with `force` also one that
-    holds a run. The others take any directory that has no files of theirs, with `force` any.
+    A run alone takes a path where nothing is. Of several ranks, rank 0 takes also a directory that holds nothing but
+    what the other ranks may have made just now, the others any that has no files of theirs. With `force` rank 0 takes
+    also a directory that holds a run, and the others any.
     """
     if not 0 <= rank < ranks:
         raise RunError(f"rank {rank} of {ranks}: ranks count from 0, so it must be at least 0 and less than {ranks}")
@@ -220,14 +213,17 @@ def _manifest_name(rank: int) -> str:
 
 
 def _contents(path: Path) -> list[tuple[Path, int | None]]:
-    """What lies in a directory and its folders, manifests first, each with the rank that made it or None."""
-    found = []
+    """Returns what lies in a directory and its folders, manifests first, each with the rank that made it.
+
+    None instead of a rank stands for a file that no icshift makes.
+    """
+    contents = []
     for folder, pattern in ((path, MANIFEST_NAME), *((path / name, PART_NAME) for name in _FOLDERS)):
         for file in folder.iterdir() if folder.is_dir() else ():
             if folder != path or file.name not in _FOLDERS or not file.is_dir():
                 aside = _ASIDE.fullmatch(file.name)
-                found.append((file, rank_in(aside[1] if aside else file.name, pattern)))
-    return found
+                contents.append((file, rank_in(aside[1] if aside else file.name, pattern)))
+    return contents
 
 
 def _delete(path: Path, rank: int, ranks: int) -> None:
@@ -267,8 +263,8 @@ def _window_table(window: Window, phase: str, site: Site, distribution: Distribu
         values = np.empty((rows, 0), distribution.values.dtype) if half is None else half.values
         columns[f"{name}_values"] = _lists(values)
         columns[f"{name}_sampled"] = np.full(rows, -1) if half is None else half.sampled
-    paired = np.empty((rows, 0), distribution.values.dtype) if distribution.paired is None else distribution.paired
-    columns["paired_values"] = _lists(paired)
+    none = np.empty((rows, 0), distribution.values.dtype)
+    columns["paired_values"] = _lists(none if distribution.examples is None else distribution.examples)
     return pa.table(columns)
 
 

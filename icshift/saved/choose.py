@@ -1,4 +1,4 @@
-"""Which part of what was saved is the model: the rule, and the one place where it is.
+"""Which part of what was saved is the model: the rule, in one place.
 
 Checkpoints nest their state dict under a name of the author's liking, beside optimizers, options and second copies. A
 part counts if it maps names to tensors and nothing else. Of several, one under a usual name wins, in the order of
@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from icshift.errors import ModelError
-from icshift.saved.faults import some
+from icshift.saved.faults import first_few
 
 _USUAL = (
     "state_dict",
@@ -40,25 +40,30 @@ Part = Mapping[str, Any] | nn.Module
 """A state dict, or a whole module where one was unpickled."""
 
 
-def choose(saved: Any, key: str | None = None) -> tuple[str, Part]:
-    """The model in what was saved, and the name it was under, its parts joined by dots; "" where it is all there is.
+def choose_part(saved: Any, key: str | None = None) -> tuple[str, Part]:
+    """The name of the part that is the model, and the part; the name is "" where the model is all that was saved.
 
-    Raises `ModelError` where there is none, or several and no telling which.
+    A nested part has the names that lead to it, joined by dots. `key` is such a name, where the caller knows it. Raises
+    `ModelError` where there is no part, or several and no telling which.
+
+    >>> name, part = choose_part({"epoch": 3, "model": nn.Linear(2, 1).state_dict(), "optimizer": {}})
+    >>> name, list(part)
+    ('model', ['weight', 'bias'])
     """
-    found = dict(_parts(saved, (), set()))
+    parts = dict(_parts(saved, (), set()))
     if key is not None:
-        paths = {".".join(path): path for path in found}
+        paths = {".".join(path): path for path in parts}
         if key not in paths:
-            raise ModelError(f"has no state dict under {key!r}; it has {some(paths) if paths else 'none'}")
-        return key, found[paths[key]]
-    if not found:
+            raise ModelError(f"has no state dict under {key!r}; it has {first_few(paths) if paths else 'none'}")
+        return key, parts[paths[key]]
+    if not parts:
         raise ModelError(f"holds no state dict: {_described(saved)}; save model.state_dict()")
-    best = min(map(_rank, found))
-    chosen = [path for path in found if _rank(path) == best]
+    best = min(map(_rank, parts))
+    chosen = [path for path in parts if _rank(path) == best]
     if len(chosen) > 1:
-        names = some([".".join(path) for path in chosen])
+        names = first_few([".".join(path) for path in chosen])
         raise ModelError(f"holds {len(chosen)} state dicts ({names}) and nothing tells which is meant; save one alone")
-    return ".".join(chosen[0]), found[chosen[0]]
+    return ".".join(chosen[0]), parts[chosen[0]]
 
 
 def state_of(part: Part) -> dict[str, Tensor]:
@@ -80,6 +85,7 @@ def is_state(value: Any) -> bool:
 
 
 def _parts(value: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[tuple[tuple[str, ...], Part]]:
+    """Yields every part that may be the model, after the names that lead to it; each once."""
     if id(value) in seen or not isinstance(value, (nn.Module, Mapping)):
         return
     seen.add(id(value))
@@ -92,6 +98,7 @@ def _parts(value: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[tuple[
 
 
 def _rank(path: tuple[str, ...]) -> tuple[bool, tuple[int, ...]]:
+    """The smaller, the more likely: no average before an average, usual names before others, in their order."""
     usual = tuple(_USUAL.index(name.lower()) if name.lower() in _USUAL else len(_USUAL) for name in path)
     return any(_AVERAGE.search(name) for name in path), usual
 
@@ -99,4 +106,8 @@ def _rank(path: tuple[str, ...]) -> tuple[bool, tuple[int, ...]]:
 def _described(saved: Any) -> str:
     if not isinstance(saved, Mapping):
         return f"it is of type {type(saved).__name__}"
-    return f"it has {some([f'{name} ({type(inner).__name__})' for name, inner in saved.items()])}" if saved else "empty"
+    return (
+        f"it has {first_few([f'{name} ({type(inner).__name__})' for name, inner in saved.items()])}"
+        if saved
+        else "empty"
+    )

@@ -1,4 +1,4 @@
-"""Whatever goes wrong with a file of somebody else's, told in one line."""
+"""Whatever goes wrong with a file of somebody else's, as one line that begins with the file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _LONGEST = 600
 
 
 @contextmanager
-def told(source: Path | str) -> Iterator[None]:
-    """Turns every error into one line of a `ModelError` that begins with the file; keeps warnings of parsers quiet.
+def as_model_error(source: Path | str) -> Iterator[None]:
+    """A block within which every error becomes a `ModelError` of one line that begins with the file.
 
-    A file that is damaged on purpose makes a parser fail in ways that nobody can list: this is the one place that
-    catches all of them.
+    Warnings of parsers stay quiet. A file that is damaged on purpose makes a parser fail in ways that nobody can list:
+    this is the one place that catches all of them.
     """
     try:
         with warnings.catch_warnings():
@@ -32,8 +32,12 @@ def told(source: Path | str) -> Iterator[None]:
         raise ModelError(one_line(f"{source}: {_reason(error)}")) from error
 
 
-def said(error: Exception) -> str:
-    """The kind of an error and the first line of what it says."""
+def summary_of(error: Exception) -> str:
+    """The class of an error and the first line of its message, cut to 160 characters.
+
+    >>> summary_of(KeyError("weight"))
+    "KeyError: 'weight'"
+    """
     first = one_line(str(error).strip().split("\n", maxsplit=1)[0])
     return f"{type(error).__name__}: {first[:160]}"
 
@@ -43,32 +47,40 @@ def _reason(error: Exception) -> str:
         return "asks for more memory than there is: damaged, or too large for this machine"
     if isinstance(error, OSError) and error.strerror and error.errno != EINVAL:  # A place before the file's beginning.
         return f"cannot be read: {error.strerror}"
-    return f"cannot be read as a saved model: damaged or cut short ({said(error)}); save it anew"
+    return f"cannot be read as a saved model: damaged or cut short ({summary_of(error)}); save it anew"
 
 
 def one_line(text: str) -> str:
-    """Text that is safe to print: names out of a file may hold line breaks and escape sequences of the terminal."""
+    """Text that is safe to print: names out of a file may hold line breaks and escape sequences of the terminal.
+
+    >>> one_line("a\\nb\\x1b[31m")
+    'a b [31m'
+    """
     printable = "".join(character if character.isprintable() else " " for character in text)
     squeezed = " ".join(printable.split())
     return squeezed if len(squeezed) <= _LONGEST else f"{squeezed[: _LONGEST - 1]}…"
 
 
-def some(names: Iterable[str], most: int = 4) -> str:
-    """The first few of many names, and how many more there are."""
+def first_few(names: Iterable[str], most: int = 4) -> str:
+    """The first names of many, each cut to 80 characters, and how many more there are.
+
+    >>> first_few(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
     listed = list(names)
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(name if len(name) <= 80 else f"{name[:79]}…" for name in listed[:most]) + more
 
 
 def regular(path: Path) -> Path:
-    """The path, where a file is there: a named pipe would be waited for without end."""
+    """The path itself; raises `ModelError` where there is no regular file: a named pipe would be read without end."""
     if not path.is_file():
         raise ModelError(f"{path.name} is {'no regular file' if path.exists() else 'missing'}")
     return path
 
 
-def beside(directory: Path, name: object) -> Path:
-    """A file that another one names, which has to lie in the same directory."""
+def file_beside(directory: Path, name: object) -> Path:
+    """The path of a file that another one names. Raises `ModelError` where it would lie in another directory."""
     if not isinstance(name, str) or not name or name in (".", "..") or any(sign in name for sign in "/\\\0:"):
         raise ModelError(
             f"names the file {str(name)!r}, which is not in its own directory; such a path is not followed"

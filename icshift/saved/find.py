@@ -1,4 +1,4 @@
-"""Saved models at given paths, in the order in which the training made them."""
+"""Finding saved models: all that are at given paths, in the order in which the training made them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from icshift.errors import ModelError
-from icshift.saved.faults import one_line, told
+from icshift.saved.faults import as_model_error, one_line
 from icshift.saved.formats import detect, distributed, huggingface, pickled, safetensors
 
 _SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pt2", ".pth.tar")
@@ -24,8 +24,12 @@ _STEPS = ("global_step", "step", "steps", "iteration", "iter", "iter_num", "num_
 
 
 @dataclass(frozen=True)
-class Found:
-    """One saved model: where, in which format (as `formats` names them), what to call it, and how far training was."""
+class SavedModel:
+    """One saved model, not read yet: its path, its format, what to call it, and how far its training was.
+
+    `format` is a name that `formats.detect` gives. `label` is unique among the models that were found together. `epoch`
+    and `step` are None where the file does not say them.
+    """
 
     path: Path
     format: str
@@ -34,7 +38,7 @@ class Found:
     step: int | None = None
 
 
-def find(paths: Iterable[Path]) -> list[Found]:
+def find(paths: Iterable[Path]) -> list[SavedModel]:
     """Every saved model at the paths, a directory standing for all in it, in training order and each once.
 
     The order is that of the epochs, and within them of the steps, that every model has stored; else that of the names
@@ -46,16 +50,17 @@ def find(paths: Iterable[Path]) -> list[Found]:
     """
     unique: dict[Path, Path] = {}
     for path in paths:
-        with told(path):
+        with as_model_error(path):
             for model in _expanded(Path(path)):
                 unique.setdefault(model.resolve(), model)
     if not unique:
         raise ModelError("no saved model given; name files or a directory of them")
-    models = _ordered([_found(path) for path in unique.values()])
-    return [replace(found, label=label) for found, label in zip(models, _labels(models), strict=True)]
+    models = _ordered([_saved_model(path) for path in unique.values()])
+    return [replace(model, label=label) for model, label in zip(models, _labels(models), strict=True)]
 
 
 def _expanded(path: Path) -> Iterator[Path]:
+    """Yields the saved models at a path: itself, or all in a directory."""
     if path.is_file():
         yield path
         return
@@ -77,35 +82,37 @@ def _is_model(file: Path) -> bool:
         return False
     if file.suffix != ".bin":
         return True
-    with file.open("rb") as opened:  # Data have that suffix too.
+    with file.open("rb") as opened:  # Data have that suffix too: only a zip archive or a pickle is a model.
         return opened.read(2).startswith((b"PK", b"\x80"))
 
 
-def _found(path: Path) -> Found:
-    with told(path):
+def _saved_model(path: Path) -> SavedModel:
+    """The model at a path, under its name; `find` gives labels."""
+    with as_model_error(path):
         kind = (detect.of_directory(path) or "") if path.is_dir() else detect.of_file(path)
         progress = _progress(path, kind)
         epoch, step = _number(progress, _EPOCHS), _number(progress, _STEPS)
-        return Found(path, kind, path.name, epoch, None if step is None else int(step))
+        return SavedModel(path, kind, path.name, epoch, None if step is None else int(step))
 
 
 def _progress(path: Path, kind: str) -> Mapping[Any, Any]:
-    """What a saved model says beside its weights. Nothing where only running code would tell."""
-    said: Any = {}
+    """What a saved model holds beside its weights, by name; nothing where only running code would tell."""
+    beside: Any = {}
     if kind in ("torch", "legacy", "pickle"):
-        said = pickled.glanced(path, kind)
+        beside = pickled.glanced(path, kind)
     elif kind == "safetensors":
-        said = safetensors.metadata(path)
+        beside = safetensors.metadata(path)
     elif kind == "huggingface":
-        said = huggingface.progress(path)
+        beside = huggingface.progress(path)
     elif kind == "distributed":
-        said = distributed.numbers(path)
-    return said if isinstance(said, Mapping) else {}
+        beside = distributed.numbers(path)
+    return beside if isinstance(beside, Mapping) else {}
 
 
-def _number(said: Mapping[Any, Any], names: Iterable[str]) -> int | float | None:
+def _number(progress: Mapping[Any, Any], names: Iterable[str]) -> int | float | None:
+    """The first number that stands under one of the names; text of digits counts, as safetensors keep no numbers."""
     for name in names:
-        value = said.get(name)
+        value = progress.get(name)
         if isinstance(value, str) and re.fullmatch(r"\d{1,15}(\.\d{1,9})?", value):
             value = float(value)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e15:
@@ -119,22 +126,22 @@ def _natural(path: Path) -> list[tuple[bool, int, str]]:
     return [(not part.isdigit(), int(part[:18]) if part.isdigit() else 0, part) for part in parts]
 
 
-def _ordered(models: list[Found]) -> list[Found]:
+def _ordered(models: list[SavedModel]) -> list[SavedModel]:
     """Sorted by what all of them say of their progress: a step may be one of the whole training or one of its epoch."""
-    models = sorted(models, key=lambda found: _natural(found.path))
+    models = sorted(models, key=lambda model: _natural(model.path))
     for progress in ("step", "epoch"):
         if _known(models, progress):
-            models = sorted(models, key=lambda found: getattr(found, progress))
+            models = sorted(models, key=lambda model: getattr(model, progress))
     return models
 
 
-def _labels(models: list[Found]) -> list[str]:
+def _labels(models: list[SavedModel]) -> list[str]:
     """The first that tells all apart: epochs, steps, names, paths below where all of them are."""
     for progress in ("epoch", "step"):
-        said = [getattr(found, progress) for found in models]
-        if all(isinstance(number, int) for number in said) and len(set(said)) == len(models):
-            return [f"{progress} {number}" for number in said]
-    whole = [found.path.absolute() for found in models]
+        numbers = [getattr(model, progress) for model in models]
+        if all(isinstance(number, int) for number in numbers) and len(set(numbers)) == len(models):
+            return [f"{progress} {number}" for number in numbers]
+    whole = [model.path.absolute() for model in models]
     above = commonpath(whole)
     for names in ([path.name for path in whole], [str(path.relative_to(above)) for path in whole]):
         printable = [one_line(name) for name in names]
@@ -143,5 +150,5 @@ def _labels(models: list[Found]) -> list[str]:
     return [f"{number}: {one_line(path.name)}" for number, path in enumerate(whole, start=1)]
 
 
-def _known(models: list[Found], progress: str) -> bool:
-    return all(getattr(found, progress) is not None for found in models)
+def _known(models: list[SavedModel], progress: str) -> bool:
+    return all(getattr(model, progress) is not None for model in models)

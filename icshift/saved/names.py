@@ -1,4 +1,4 @@
-"""Names of weights, whatever was wrapped around the module that they were saved from."""
+"""Names of weights: what wrappers put into them, and which of a state dict belong to which of a model."""
 
 from __future__ import annotations
 
@@ -19,36 +19,43 @@ T = TypeVar("T")
 
 
 def unwrapped_names(state: Mapping[str, T]) -> dict[str, T]:
-    """The same under the names that the author gave: without what wrappers put into them.
+    """The same values under the names that the author of the model gave: without what wrappers put into them.
 
-    Raises `ModelError` where two become one.
+    Raises `ModelError` where two names become one.
+
+    >>> unwrapped_names({"module._orig_mod.fc.weight": 1, "module._orig_mod.fc.bias": 2})
+    {'fc.weight': 1, 'fc.bias': 2}
     """
-    found = {plain(name): value for name, value in state.items()}
-    if len(found) < len(state):
+    named = {without_wrappers(name): value for name, value in state.items()}
+    if len(named) < len(state):
         raise ModelError("holds one weight twice, wrapped and not: it is of two models")
-    if found and all(name.startswith(_PARALLEL) for name in found):
-        return unwrapped_names({name.removeprefix(_PARALLEL): value for name, value in found.items()})
-    return found
+    if named and all(name.startswith(_PARALLEL) for name in named):
+        return unwrapped_names({name.removeprefix(_PARALLEL): value for name, value in named.items()})
+    return named
 
 
-def plain(name: str) -> str:
-    """A name without the parts that wrappers put into it."""
+def without_wrappers(name: str) -> str:
+    """A name without the parts that `torch.compile`, FSDP and activation checkpointing put into it."""
     return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
 def matched(model: Collection[str], state: Collection[str]) -> tuple[str, dict[str, str]]:
-    """Which name of a state dict goes to which of a model, and the one prefix that only one of the two sides has.
+    """The prefix that only one of the two sides has, and the name in the model for each name in the state dict.
 
-    The prefix is that under which most names meet, the shorter where that is equal; it begins with "-" where the model
-    has it and the state dict does not.
+    The prefix is the one under which most names agree, the shorter where that is equal; it begins with "-" where the
+    model has it and the state dict does not. A name that has no counterpart is left out.
+
+    >>> matched(["fc.weight", "fc.bias"], ["encoder.fc.weight", "head.weight"])
+    ('encoder.', {'encoder.fc.weight': 'fc.weight'})
     """
-    ours = {plain(name): name for name in model}
+    ours = {without_wrappers(name): name for name in model}
     options = ["", *_prefixes(state), *(f"-{prefix}" for prefix in _prefixes(ours))]
-    best = max(options, key=lambda prefix: (len(_meeting(ours, state, prefix)), -len(prefix)))
-    return best, _meeting(ours, state, best)
+    best = max(options, key=lambda prefix: (len(_agreeing(ours, state, prefix)), -len(prefix)))
+    return best, _agreeing(ours, state, best)
 
 
-def _meeting(ours: Mapping[str, str], state: Iterable[str], prefix: str) -> dict[str, str]:
+def _agreeing(ours: Mapping[str, str], state: Iterable[str], prefix: str) -> dict[str, str]:
+    """The name in the model of each name in the state dict that has one once the prefix is gone."""
     if prefix.startswith("-"):
         pairs = ((name, prefix[1:] + name) for name in state)
     else:
@@ -57,11 +64,11 @@ def _meeting(ours: Mapping[str, str], state: Iterable[str], prefix: str) -> dict
 
 
 def _prefixes(names: Iterable[str]) -> list[str]:
-    """Prefixes of names, cut at dots: those of every name, and the first parts that most names share."""
+    """Prefixes that may be in the way, cut at dots and growing: at each depth the part that most names share."""
     listed = list(names)
-    found: list[str] = []
+    prefixes: list[str] = []
     prefix = ""
-    while listed and len(found) < _DEEPEST:
+    while listed and len(prefixes) < _DEEPEST:
         firsts: dict[str, int] = {}
         for name in listed:
             first, dot, _ = name.removeprefix(prefix).partition(".")
@@ -71,6 +78,6 @@ def _prefixes(names: Iterable[str]) -> list[str]:
             break
         commonest = max(firsts, key=lambda first: firsts[first])
         prefix = f"{prefix}{commonest}."
-        found.append(prefix)
+        prefixes.append(prefix)
         listed = [name for name in listed if name.startswith(prefix)]
-    return found
+    return prefixes

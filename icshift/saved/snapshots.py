@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from icshift.saved.find import Found
+from icshift.saved.find import SavedModel
 from icshift.saved.fit import check, fit
 from icshift.saved.load import load
 
@@ -32,7 +32,7 @@ class Snapshot:
     put: Callable[[nn.Module], str]
 
 
-def snapshots(found: Sequence[Found], model: nn.Module, *, partial: bool, unsafe: bool) -> list[Snapshot]:
+def snapshots(found: Sequence[SavedModel], model: nn.Module, *, partial: bool, unsafe: bool) -> list[Snapshot]:
     """Saved models for `model`, in the order given; files are read only when they are needed.
 
     With `partial`, tensors that a file lacks are as the model has them now, not as the file before left them. `unsafe`
@@ -41,7 +41,7 @@ def snapshots(found: Sequence[Found], model: nn.Module, *, partial: bool, unsafe
     state = model.state_dict() if partial else {}
     initial = {name: value.clone() for name, value in state.items() if isinstance(value, Tensor) and not is_lazy(value)}
 
-    def snapshot(one: Found) -> Snapshot:
+    def snapshot(one: SavedModel) -> Snapshot:
         def fits(model: nn.Module) -> str:
             return check(model, load(one, unsafe=unsafe).state, partial=partial, source=str(one.path)).left
 

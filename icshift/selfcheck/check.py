@@ -1,4 +1,4 @@
-"""A published finding, what has to be measured for it to hold here, and what was."""
+"""A check: a published finding, the condition under which it holds here, and what was measured."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Setting:
-    """What is run: everything random follows from `seed`; `quick` takes fewer steps and fewer networks."""
+    """How checks are run: all that is random follows from `seed`; `quick` takes fewer steps and fewer networks."""
 
     seed: int = 0
     quick: bool = False
@@ -17,7 +17,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class Finding:
-    """`measured` and `ran` in words, with n; `numbers` alone by name; and whether the condition holds."""
+    """What a check found: whether its condition holds, and on what grounds.
+
+    `measured` and `ran` say in words what was measured and what was run for it, with n; `numbers` has the bare values.
+    """
 
     passed: bool
     measured: str
@@ -27,7 +30,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """`claim` is of the `source`, `expected` the condition on what `find` measures."""
+    """A published finding and how to reproduce it.
+
+    `claim` is what the `source` found, `expected` the condition on what `find` measures, in words.
+    """
 
     name: str
     claim: str
@@ -38,7 +44,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Result:
-    """What one check found; trainings that several checks share count for the first of them."""
+    """A check, its finding and its duration; trainings that several checks share count for the first of them."""
 
     check: Check
     finding: Finding
@@ -61,10 +67,10 @@ class Result:
 
 
 def figure(value: float) -> str:
-    """Three significant digits, thousands in groups."""
+    """A number in three significant digits; from 1,000 on all its digits, in groups."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def power(value: float) -> str:
-    """One digit and a power of ten, as 1e-6."""
+    """A number as one digit and a power of ten: 1e-6."""
     return f"{value:.0e}".replace("e-0", "e-")

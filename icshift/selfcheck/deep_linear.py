@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from icshift.gradients.gradient_shift import LayerShift, Step
 from icshift.gradients.objective import Objective
-from icshift.gradients.smoothness import Landscape, landscape
+from icshift.gradients.smoothness import Smoothness, smoothness
 from icshift.selfcheck.check import Check, Finding, Setting, figure
 
 LAYERS, WIDTH, SAMPLES = 25, 10, 1000
@@ -37,22 +37,23 @@ BETA = (1.9, 2.1)
 
 @dataclass(frozen=True)
 class Descent:
-    """What was measured of one network: `loss` is the mean over the last tenth of the steps.
+    """What was measured of one network while it descended.
 
-    Landscapes are those of the second half, where beta has reached its plateau; a plain network has none.
+    `loss` is the mean over the last tenth of the steps; `shifts` are those of `LAYER`, one a measured step;
+    `smoothness` is of the second half, where beta has reached its plateau; a plain network has none.
     """
 
     loss: float
     shifts: tuple[LayerShift, ...]
-    landscapes: tuple[Landscape, ...]
+    smoothness: tuple[Smoothness, ...]
 
 
 @cache
 def descents(setting: Setting) -> dict[str, tuple[Descent, ...]]:
-    """`plain` and `batch norm`, one network of each for every pair of seeds."""
+    """Descents of both kinds of network, under `plain` and `batch norm`; equal places have equal seeds."""
     replicas = range(2 if setting.quick else 4)
     return {
-        name: tuple(descend(batch_norm=name == "batch norm", seed=10 * setting.seed + one) for one in replicas)
+        name: tuple(descend(batch_norm=name == "batch norm", seed=10 * setting.seed + replica) for replica in replicas)
         for name in ("plain", "batch norm")
     }
 
@@ -70,7 +71,7 @@ def network(*, batch_norm: bool) -> nn.Sequential:
 
 
 def descend(*, batch_norm: bool, seed: int, steps: int = STEPS) -> Descent:
-    """Gradient descent, measured every `EVERY` steps."""
+    """Full-batch gradient descent on one network, measured every `EVERY` steps, all of it following from `seed`."""
     torch.manual_seed(seed)
     inputs, target = torch.randn(SAMPLES, WIDTH), torch.randn(WIDTH, WIDTH)
     model = network(batch_norm=batch_norm)
@@ -79,14 +80,14 @@ def descend(*, batch_norm: bool, seed: int, steps: int = STEPS) -> Descent:
     def loss() -> Tensor:
         return (model(inputs) - inputs @ target.T).square().sum()
 
-    losses, shifts, landscapes = [], [], []
+    losses, shifts, along = [], [], []
     for number in range(steps):
         step = None
         if number % EVERY == 0:
             objective = Objective(model, loss)
             step = Step(objective, layers=LAYER)
             if batch_norm and number >= steps // 2:
-                landscapes.append(landscape(objective, RATE, steps=LENGTHS))
+                along.append(smoothness(objective, RATE, steps=LENGTHS))
         optimizer.zero_grad()
         now = loss()
         now.backward()
@@ -94,20 +95,20 @@ def descend(*, batch_norm: bool, seed: int, steps: int = STEPS) -> Descent:
         losses.append(now.item())
         if step is not None:
             shifts += step.measure()
-    return Descent(float(np.mean(losses[-steps // 10 :])), tuple(shifts), tuple(landscapes))
+    return Descent(float(np.mean(losses[-steps // 10 :])), tuple(shifts), tuple(along))
 
 
 def judge_gradient_shift(plain: tuple[Descent, ...], normalised: tuple[Descent, ...]) -> Finding:
-    """With batch norm the loss is lower; the gradient shift is larger, and turns the gradient."""
+    """Passes where with batch norm the loss is lower, the gradient shift larger, and the gradient turns."""
     both = plain, normalised
     loss = [float(np.mean([descent.loss for descent in descents])) for descents in both]
     # Shifts of plain networks differ by factors of 40: what is typical of them is their geometric mean.
-    l2 = [float(np.exp(np.mean(np.log(_of(descents, "l2"))))) for descents in both]
-    cosine = [float(np.mean(_of(descents, "cosine"))) for descents in both]
+    l2 = [float(np.exp(np.mean(np.log(_of_shifts(descents, "l2"))))) for descents in both]
+    cosine = [float(np.mean(_of_shifts(descents, "cosine"))) for descents in both]
     return Finding(
         loss[1] < loss[0] and l2[1] >= LARGER * l2[0] and cosine[0] >= ALIGNED and cosine[1] <= UNCORRELATED,
         f"geometric mean of ‖G - G'‖ {figure(l2[0])} plain, {figure(l2[1])} BN; mean cosine {cosine[0]:.3f} plain, "
-        f"{cosine[1]:.2f} BN (layer 17, n = {len(_of(plain, 'l2'))} steps); loss {figure(loss[0])} plain, "
+        f"{cosine[1]:.2f} BN (layer 17, n = {len(_of_shifts(plain, 'l2'))} steps); loss {figure(loss[0])} plain, "
         f"{figure(loss[1])} BN",
         f"{len(plain)} networks of each kind, {_RAN}",
         {
@@ -122,8 +123,8 @@ def judge_gradient_shift(plain: tuple[Descent, ...], normalised: tuple[Descent, 
 
 
 def judge_smoothness(normalised: tuple[Descent, ...]) -> Finding:
-    """Whether beta's plateau is where it should be."""
-    betas = [one.beta_rate for descent in normalised for one in descent.landscapes]
+    """Passes where the median of beta times the rate lies within `BETA`; not where nothing was measured."""
+    betas = [along.beta_rate for descent in normalised for along in descent.smoothness]
     beta = float(np.median(betas)) if betas else np.nan
     return Finding(
         BETA[0] <= beta <= BETA[1],
@@ -133,7 +134,8 @@ def judge_smoothness(normalised: tuple[Descent, ...]) -> Finding:
     )
 
 
-def _of(descents: tuple[Descent, ...], name: str) -> list[float]:
+def _of_shifts(descents: tuple[Descent, ...], name: str) -> list[float]:
+    """This attribute of all gradient shifts of these networks."""
     return [getattr(shift, name) for descent in descents for shift in descent.shifts]
 
 

@@ -1,4 +1,4 @@
-"""scikit-learn's digits as the checks use them."""
+"""Digits of scikit-learn for the checks, and the accuracy of a network on them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from icshift.errors import RecordingError
 
 @cache
 def digits() -> Digits:
-    """Those of `icshift demo`. Raises `RecordingError` without scikit-learn."""
+    """The digits of `icshift demo`, loaded once. Raises `RecordingError` without scikit-learn."""
     try:
         return load_digits()
     except RecordingError as error:
@@ -21,9 +21,9 @@ def digits() -> Digits:
 
 
 def accuracy(model: nn.Module, images: Tensor, classes: Tensor) -> float:
-    """Share of right answers in eval mode; the model is in training mode afterwards."""
+    """Share of images that the model classifies right in eval mode; it is in training mode afterwards."""
     model.eval()
     with torch.no_grad():
-        found = model(images).argmax(1)
+        answers = model(images).argmax(1)
     model.train()
-    return float((found == classes).double().mean())
+    return float((answers == classes).double().mean())

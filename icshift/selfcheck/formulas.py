@@ -1,4 +1,4 @@
-"""Checks against closed forms and against other implementations: nothing is trained here."""
+"""Checks of distances and condition numbers against closed forms and other implementations; nothing is trained."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ SAMPLES, UNITS, NULL_UNITS = (512, 4096), 200, 40_000
 
 @dataclass(frozen=True)
 class Compared:
-    """A value of ours and the one that it should be."""
+    """A value that icshift found, and the one that a formula or another implementation expects."""
 
     found: float
     expected: float
 
     @property
     def error(self) -> float:
-        """Relative."""
+        """The relative error of what was found."""
         return abs(self.found - self.expected) / abs(self.expected)
 
 
@@ -63,7 +63,7 @@ def two_features() -> dict[str, Compared]:
 
 
 def _inputs(mean: tuple[float, float], sd: tuple[float, float], correlation: float) -> Floats:
-    """[1000, 2] with exactly these moments: whitened first."""
+    """Inputs [1000, 2] with exactly these moments: normal draws are whitened first."""
     values = np.random.default_rng(0).normal(size=(1000, 2))
     values -= values.mean(0)
     white = values @ np.linalg.inv(np.linalg.cholesky(np.cov(values.T, bias=True))).T
@@ -72,14 +72,15 @@ def _inputs(mean: tuple[float, float], sd: tuple[float, float], correlation: flo
 
 
 def _condition(inputs: Tensor) -> float:
+    """The condition number of a linear model's Hessian, mean squared error / 2, by `icshift.hessian`."""
     model = nn.Linear(2, 1, bias=False, dtype=torch.float64)
     target = inputs.sum(1, keepdim=True)
     return hessian(Objective(model, lambda: (model(inputs) - target).square().mean() / 2), top=2).condition
 
 
 def judge_conditioning(found: Mapping[str, Compared]) -> Finding:
-    """Every condition number is the one that the inputs' moments make."""
-    worst = max(found.values(), key=lambda one: np.nan_to_num(one.error, nan=np.inf))
+    """Passes where every condition number is the one that follows from the inputs' moments."""
+    worst = max(found.values(), key=lambda compared: np.nan_to_num(compared.error, nan=np.inf))
     return Finding(
         all(one.error <= CONDITION_TOLERANCE for one in found.values()),
         f"kappa {', '.join(f'{one.found:,.2f} ({name})' for name, one in found.items())}; largest relative error "
@@ -94,12 +95,12 @@ def closed_forms(seed: int) -> dict[str, Compared]:
     random = np.random.default_rng([seed, 1])
     found: dict[str, Compared] = {}
     for n in SAMPLES:
-        standard, moved, wide, both = (
+        standard, shifted, wide, both = (
             _distribution(random.normal(mean, sd, (UNITS, n))) for mean, sd in ((0, 1), (1, 1), (0, 3), (2, 1.5))
         )
         found |= {
-            f"W1 shift, n = {n}": _mean("w1", standard, moved, 1.0),
-            f"W2 shift, n = {n}": _mean("w2", standard, moved, 1.0),
+            f"W1 shift, n = {n}": _mean("w1", standard, shifted, 1.0),
+            f"W2 shift, n = {n}": _mean("w2", standard, shifted, 1.0),
             f"W1 scale, n = {n}": _mean("w1", standard, wide, 2 * np.sqrt(2 / np.pi)),
             f"W2 scale, n = {n}": _mean("w2", standard, wide, 2.0),
             f"W2 shift and scale, n = {n}": _mean("w2", standard, both, np.sqrt(4 + 0.25)),
@@ -109,7 +110,7 @@ def closed_forms(seed: int) -> dict[str, Compared]:
 
 
 def null_constant(seed: int) -> Compared:
-    """From pairs of samples of n = 512 of a normal distribution."""
+    """The factor of W1's noise, from pairs of samples of n = 512 of one normal distribution, and `NULL`."""
     random, n, part = np.random.default_rng([seed, 2]), SAMPLES[0], 2000
     drifts = [
         METRICS["w1_sd"].function(
@@ -140,7 +141,7 @@ def against_scipy(seed: int) -> float:
 
 
 def judge_estimators(closed: Mapping[str, Compared], null: Compared, scipy_error: float) -> Finding:
-    """Closed forms and the null to `CLOSED_TOLERANCE`, SciPy to `SAME`."""
+    """Passes where closed forms and the factor of the noise hold to `CLOSED_TOLERANCE`, SciPy's values to `SAME`."""
     errors = {name: one.error for name, one in closed.items()}
     worst = max(errors, key=lambda name: np.nan_to_num(errors[name], nan=np.inf))
     return Finding(
@@ -174,7 +175,7 @@ def gaussians(seed: int) -> tuple[float, float]:
 
 
 def _gaussian_w2(a: tuple[Floats, Floats], b: tuple[Floats, Floats], random: np.random.Generator) -> float:
-    """By the location and scale parts of W2, from 400 values a unit that have exactly these moments."""
+    """W2 by its location and scale parts, from 400 values a unit that have exactly these moments (mean, sd)."""
     samples = []
     for mean, sd in (a, b):
         values = random.normal(size=(len(mean), 400))
@@ -185,13 +186,13 @@ def _gaussian_w2(a: tuple[Floats, Floats], b: tuple[Floats, Floats], random: np.
 
 
 def _bures(a: tuple[Floats, Floats], b: tuple[Floats, Floats]) -> float:
-    """W2 squared: |m - n|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2)."""
+    """W2 squared of N(m, A) and N(n, B): |m - n|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2) (Dowson & Landau 1982)."""
     root = np.real(sqrtm(a[1]))
     return float(np.sum((a[0] - b[0]) ** 2) + np.trace(a[1] + b[1] - 2 * np.real(sqrtm(root @ b[1] @ root))))
 
 
 def judge_gaussians(plain: float, normalised: float) -> Finding:
-    """Both to `SAME`."""
+    """Passes where both relative errors are at most `SAME`."""
     return Finding(
         plain <= SAME and normalised <= SAME,
         f"largest relative error: W2 {power(plain)}, W~ {power(normalised)}",
@@ -201,18 +202,20 @@ def judge_gaussians(plain: float, normalised: float) -> Finding:
 
 
 def _moments(random: np.random.Generator, units: int) -> tuple[Floats, Floats]:
+    """Random means and standard deviations of so many units."""
     return random.normal(size=units), random.uniform(0.3, 3, units)
 
 
 def _distribution(values: NDArray[Any]) -> Distribution:
-    """Of values [units, n], by way of what records."""
-    accumulator = Accumulator(len(values), np.inf, np.float64, np.random.default_rng(0), Workspace(), paired=True)
+    """The distribution of values [units, n], by the accumulator that a recorder uses."""
+    accumulator = Accumulator(len(values), np.inf, np.float64, np.random.default_rng(0), Workspace(), halves=False)
     accumulator.observe(torch.from_numpy(np.ascontiguousarray(values.T)), None)
     accumulator.tick(0)
     return accumulator.distribution()
 
 
 def _mean(name: str, a: Distribution, b: Distribution, expected: float) -> Compared:
+    """The mean of a metric over units, and what it should be."""
     metric: Metric = METRICS[name]
     return Compared(float(metric.function(a, b).mean()), float(expected))
 

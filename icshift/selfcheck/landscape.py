@@ -1,4 +1,4 @@
-"""The check on the landscape along the gradient (Santurkar et al. 2018, Fig. 4), on networks that both learn."""
+"""The check on smoothness along the gradient (Santurkar et al. 2018, Fig. 4), on networks that both learn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from icshift.demo import BATCH, WIDTH, Digits
 from icshift.gradients.objective import Objective
-from icshift.gradients.smoothness import STEPS, Landscape, landscape
+from icshift.gradients.smoothness import STEPS, Smoothness, smoothness
 from icshift.selfcheck.check import Check, Finding, Setting, figure
 from icshift.selfcheck.digits import accuracy, digits
 
@@ -22,21 +22,24 @@ FLATTER, PREDICTABLE, LEARNT = 5.0, 4.0, 0.8
 
 @dataclass(frozen=True)
 class Training:
-    """What was measured of one network in so many steps."""
+    """What was measured of one network in `steps` steps.
+
+    `accuracy` on the test images in the end; `smoothness` at every `EVERY`th step, on the batch of that step.
+    """
 
     steps: int
     accuracy: float
-    landscapes: tuple[Landscape, ...]
+    smoothness: tuple[Smoothness, ...]
 
     @property
     def loss_range(self) -> float:
         """Between the highest and the lowest loss along the gradient: median over steps."""
-        return float(np.median([one.loss_max - one.loss_min for one in self.landscapes]))
+        return float(np.median([along.loss_max - along.loss_min for along in self.smoothness]))
 
     @property
     def gradient_change(self) -> float:
-        """How far the gradient gets from what it was: median over steps."""
-        return float(np.median([one.predictiveness_max for one in self.landscapes]))
+        """The largest distance of the gradient along itself from what it was (Euclidean norm): median over steps."""
+        return float(np.median([along.predictiveness_max for along in self.smoothness]))
 
 
 def network(*, batch_norm: bool) -> nn.Sequential:
@@ -56,21 +59,21 @@ def network(*, batch_norm: bool) -> nn.Sequential:
 
 
 def train(data: Digits, *, batch_norm: bool, steps: int, seed: int) -> Training:
-    """Probes the landscape every `EVERY` steps, on the batch at hand."""
+    """One network trained by gradient descent, with its smoothness on the batch of every `EVERY`th step."""
     torch.manual_seed(seed)
     model = network(batch_norm=batch_norm)
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
     shuffler = torch.Generator().manual_seed(seed)
-    landscapes = []
+    along = []
     for step in range(steps):
         batch = torch.randint(len(data.train_images), (BATCH,), generator=shuffler)
         loss = partial(_loss, model, data, batch)
         if step % EVERY == 0:
-            landscapes.append(landscape(Objective(model, loss), RATE, steps=STEPS))
+            along.append(smoothness(Objective(model, loss), RATE, steps=STEPS))
         optimizer.zero_grad()
         loss().backward()
         optimizer.step()
-    return Training(steps, accuracy(model, data.test_images, data.test_classes), tuple(landscapes))
+    return Training(steps, accuracy(model, data.test_images, data.test_classes), tuple(along))
 
 
 def _loss(model: nn.Module, data: Digits, batch: Tensor) -> Tensor:
@@ -78,7 +81,10 @@ def _loss(model: nn.Module, data: Digits, batch: Tensor) -> Tensor:
 
 
 def judge(plain: Training, normalised: Training) -> Finding:
-    """Flatter and more predictable with batch norm, and both have learnt: a network that does not looks flat."""
+    """Passes where batch norm makes the loss flatter and the gradient more predictable, and both networks have learnt.
+
+    A network that does not learn looks flat.
+    """
     ranges = plain.loss_range, normalised.loss_range
     changes = plain.gradient_change, normalised.gradient_change
     return Finding(
@@ -86,7 +92,7 @@ def judge(plain: Training, normalised: Training) -> Finding:
         and changes[0] >= PREDICTABLE * changes[1]
         and min(plain.accuracy, normalised.accuracy) >= LEARNT,
         f"loss range {figure(ranges[0])} plain, {figure(ranges[1])} BN; gradient change {figure(changes[0])} plain, "
-        f"{figure(changes[1])} BN (medians of n = {len(plain.landscapes)} steps); accuracy {plain.accuracy:.3f}, "
+        f"{figure(changes[1])} BN (medians of n = {len(plain.smoothness)} steps); accuracy {plain.accuracy:.3f}, "
         f"{normalised.accuracy:.3f} (n = 397 images)",
         f"2 networks with {HIDDEN} hidden ReLU layers, {plain.steps} steps of {BATCH} digits, rate {RATE}, "
         f"measured every {EVERY}",
@@ -103,7 +109,9 @@ def judge(plain: Training, normalised: Training) -> Finding:
 
 def _find(setting: Setting) -> Finding:
     steps = 200 if setting.quick else 600
-    return judge(*(train(digits(), batch_norm=one, steps=steps, seed=setting.seed) for one in (False, True)))
+    return judge(
+        *(train(digits(), batch_norm=batch_norm, steps=steps, seed=setting.seed) for batch_norm in (False, True))
+    )
 
 
 CHECKS = (

@@ -1,4 +1,4 @@
-"""All checks in order, and running them."""
+"""All checks in the order in which they are shown, and running them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,11 @@ CHECKS: dict[str, Check] = {
 }
 
 
-def choose(names: Iterable[str] | None) -> list[Check]:
-    """The checks of these names in their order here, all for None. Raises `SelectionError` with near matches."""
+def checks_named(names: Iterable[str] | None) -> list[Check]:
+    """The checks with these names, in the order of `CHECKS`; all for None.
+
+    Raises `SelectionError`, which tells near names, if there is no check of a name.
+    """
     if names is None:
         return list(CHECKS.values())
     wanted = list(names)
@@ -39,7 +42,10 @@ def choose(names: Iterable[str] | None) -> list[Check]:
 
 
 def run(checks: Iterable[Check], setting: Setting, *, before: Callable[[Check], None]) -> Iterator[Result]:
-    """Results as they come; `before` is called before each check. torch gets one thread."""
+    """Runs the checks and yields the result of each as soon as it is there; `before` is called before each check.
+
+    torch computes on one thread from then on; its random state is put back after every check.
+    """
     # Steps this small gain nothing from a second thread, and lose much when it is busy.
     torch.set_num_threads(1)
     for check in checks:

@@ -39,10 +39,12 @@ SAME_ACCURACY, NOISIER = 0.03, 5.0
 
 @dataclass(frozen=True)
 class Training:
-    """What was measured of one network; medians over the units of the last hidden layer.
+    """What was measured of one network in `steps` steps of gradient descent with this `rate`.
 
-    `median_range`: from the lowest to the highest median that a unit had. `path`: sum of the drifts (w1_sd) from one
-    snapshot to the next over the second half of the training, when no network is on its first plateau
+    `median_range`, `path` and `spread` are medians over the units of the last hidden layer.
+
+    `median_range`: distance from the lowest to the highest median that a unit had. `path`: sum of the drifts (w1_sd)
+    from one snapshot to the next over the second half of the training, when no network is on its first plateau
     any more: in sd of next to nothing, as they are there, everything is far. `spread`: sd of first and last snapshot.
     `accuracies`: on the test images, at every snapshot.
     """
@@ -67,12 +69,12 @@ class Training:
     @property
     def steps_to_good(self) -> float:
         """Steps up to the first snapshot with accuracy `GOOD`; infinite if there is none."""
-        return next((SNAPSHOT * (i + 1) for i, one in enumerate(self.accuracies) if one >= GOOD), np.inf)
+        return next((SNAPSHOT * (i + 1) for i, accuracy in enumerate(self.accuracies) if accuracy >= GOOD), np.inf)
 
 
 @cache
 def trainings(setting: Setting) -> dict[str, Training]:
-    """`plain`, `batch norm` and `noisy`, from the same weights and on the same batches."""
+    """Trainings of the networks `plain`, `batch norm` and `noisy`, from the same weights and on the same batches."""
     models = {
         "plain": network(batch_norm=False, seed=setting.seed),
         "batch norm": network(batch_norm=True, seed=setting.seed),
@@ -83,7 +85,7 @@ def trainings(setting: Setting) -> dict[str, Training]:
 
 
 def noisy(model: nn.Sequential) -> nn.Sequential:
-    """The same layers with the noise of Santurkar et al. (2018) after each batch norm."""
+    """A model of the same layers, with the noise of Santurkar et al. (2018) after each batch norm."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for name, module in model.named_children():
         layers[name] = module
@@ -108,7 +110,7 @@ def _train(model: nn.Sequential, data: Digits, rate: float, steps: int, seed: in
                     with recorder.paused():
                         accuracies.append(accuracy(model, data.test_images, data.test_classes))
                     recorder.epoch(f"step {step}")
-        return Training(rate, steps, *_moved(path), tuple(accuracies))
+        return Training(rate, steps, *_measured(path), tuple(accuracies))
 
 
 def _step(model: nn.Module, data: Digits, optimizer: torch.optim.Optimizer, batch: Tensor) -> None:
@@ -117,7 +119,8 @@ def _step(model: nn.Module, data: Digits, optimizer: torch.optim.Optimizer, batc
     optimizer.step()
 
 
-def _moved(path: Path) -> tuple[float, float, tuple[float, float]]:
+def _measured(path: Path) -> tuple[float, float, tuple[float, float]]:
+    """`median_range`, `path` and `spread` of a `Training`, from the run that was recorded at a path."""
     run = open_run(path)
     windows = run.windows()
     windows = windows[windows["phase"] == "probe-train"]
@@ -132,7 +135,7 @@ def _moved(path: Path) -> tuple[float, float, tuple[float, float]]:
 
 
 def judge_percentiles(plain: Training, normalised: Training) -> Finding:
-    """Both the range of the medians and the path have to be smaller with batch norm."""
+    """Passes where both the range of the medians and the path are smaller with batch norm."""
     ranges, paths = (plain.median_range, normalised.median_range), (plain.path, normalised.path)
     return Finding(
         ranges[0] >= STEADIER_MEDIAN * ranges[1] and paths[0] >= STEADIER_PATH * paths[1],
@@ -152,7 +155,7 @@ def judge_percentiles(plain: Training, normalised: Training) -> Finding:
 
 
 def judge_learning(plain: Training, normalised: Training) -> Finding:
-    """Ahead early, and good in far fewer steps."""
+    """Passes where batch norm is ahead after a tenth of the steps, and reaches `GOOD` in far fewer steps."""
     waits = plain.steps_to_good, normalised.steps_to_good
     never = f"not within {plain.steps:,}"
     told = [f"{wait:,.0f}" if np.isfinite(wait) else never for wait in waits]
@@ -173,7 +176,7 @@ def judge_learning(plain: Training, normalised: Training) -> Finding:
 
 
 def judge_noise(normalised: Training, noisy: Training) -> Finding:
-    """As accurate, and far less steady."""
+    """Passes where the noisy network is as accurate, and its path far longer."""
     apart = abs(noisy.late - normalised.late)
     return Finding(
         apart <= SAME_ACCURACY and noisy.path >= NOISIER * normalised.path,
@@ -189,11 +192,11 @@ def judge_noise(normalised: Training, noisy: Training) -> Finding:
     )
 
 
-def _ran(one: Training, networks: int) -> str:
-    return f"{networks} networks, {one.steps:,} steps of {BATCH} digits, rate {one.rate}"
+def _ran(training: Training, networks: int) -> str:
+    return f"{networks} networks, {training.steps:,} steps of {BATCH} digits, rate {training.rate}"
 
 
-def _of(setting: Setting, *names: str) -> list[Training]:
+def _chosen_trainings(setting: Setting, *names: str) -> list[Training]:
     return [trainings(setting)[name] for name in names]
 
 
@@ -204,7 +207,7 @@ CHECKS = (
         "Ioffe & Szegedy 2015, Fig. 1b,c",
         f"plain / BN: range of a unit's median at least {STEADIER_MEDIAN:g}, path over the second half at least "
         f"{STEADIER_PATH:g}",
-        lambda setting: judge_percentiles(*_of(setting, "plain", "batch norm")),
+        lambda setting: judge_percentiles(*_chosen_trainings(setting, "plain", "batch norm")),
     ),
     Check(
         "learning",
@@ -212,13 +215,13 @@ CHECKS = (
         "Ioffe & Szegedy 2015, Fig. 1a",
         f"test accuracy after a tenth of the steps at least {EARLY_GAIN} higher with BN; {GOOD} reached in at most a "
         "third of the steps",
-        lambda setting: judge_learning(*_of(setting, "plain", "batch norm")),
+        lambda setting: judge_learning(*_chosen_trainings(setting, "plain", "batch norm")),
     ),
     Check(
         "noise",
         "Noise after batch norm makes distributions unsteady and leaves the accuracy",
         "Santurkar et al. 2018, Fig. 2 and 8",
         f"test accuracies within {SAME_ACCURACY}; path noisy / BN at least {NOISIER:g}",
-        lambda setting: judge_noise(*_of(setting, "batch norm", "noisy")),
+        lambda setting: judge_noise(*_chosen_trainings(setting, "batch norm", "noisy")),
     ),
 )

@@ -39,7 +39,12 @@ AFFINE = ("contrast", "brightness")
 
 @dataclass(frozen=True)
 class Exposure:
-    """A trained network on shifted data: accuracies, and the W~ of its layers' inputs, root mean over units, in sd."""
+    """A trained network on shifted data of some severity.
+
+    `source` and `adapted` are its accuracies with the statistics of its training and with those of the shifted data;
+    `distance` is the source-normalised W~ (Schneider et al. 2020) of its layers' inputs, in sd: root mean square over
+    units, mean over layers.
+    """
 
     severity: float
     source: float
@@ -48,7 +53,7 @@ class Exposure:
 
 
 def network() -> nn.Sequential:
-    """Hidden layers without bias, batch norm, ReLU."""
+    """A network of `HIDDEN` layers without bias, each before batch norm and ReLU, with torch's initial weights."""
     model, inputs = nn.Sequential(), 64
     for _ in range(HIDDEN):
         model.extend([nn.Linear(inputs, WIDTH, bias=False), nn.BatchNorm1d(WIDTH), nn.ReLU()])
@@ -57,7 +62,7 @@ def network() -> nn.Sequential:
 
 
 def train(data: Digits, *, steps: int, seed: int, at: Callable[[int, nn.Module], None] | None = None) -> nn.Module:
-    """The network after so many steps; `at` is called after each, with its number."""
+    """The network after so many steps of gradient descent; `at` is called after each, with its number, from 1."""
     torch.manual_seed(seed)
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
@@ -73,21 +78,24 @@ def train(data: Digits, *, steps: int, seed: int, at: Callable[[int, nn.Module],
 
 
 def compare_statistics(data: Digits, *, steps: int, seed: int) -> list[tuple[float, float]]:
-    """Accuracies with running and with precise statistics, after `EARLY` steps and after all."""
-    found = []
+    """Accuracies (running, precise statistics) after `EARLY` steps and after all of them."""
+    accuracies = []
 
     def measure(step: int, model: nn.Module) -> None:
         if step in (EARLY, steps):
             running = accuracy(model, data.test_images, data.test_classes)
             with using(model, precise_statistics(model, data.train_images)):
-                found.append((running, accuracy(model, data.test_images, data.test_classes)))
+                accuracies.append((running, accuracy(model, data.test_images, data.test_classes)))
 
     train(data, steps=steps, seed=seed, at=measure)
-    return found
+    return accuracies
 
 
 def judge_precise(accuracies: Sequence[Sequence[tuple[float, float]]], steps: int) -> Finding:
-    """Means over networks; accuracies [networks][early, late] of (running, precise)."""
+    """Passes where precise statistics gain accuracy early and none in the end, in the mean over networks.
+
+    `accuracies` [networks][early, late] are those of (running, precise) statistics.
+    """
     (early_running, early), (late_running, late) = np.mean(accuracies, axis=0)
     return Finding(
         bool(early - early_running >= EARLY_GAIN and abs(late - late_running) <= LATE_DIFFERENCE),
@@ -104,8 +112,8 @@ def judge_precise(accuracies: Sequence[Sequence[tuple[float, float]]], steps: in
 
 
 def expose(model: nn.Module, data: Digits, seed: int) -> dict[str, list[Exposure]]:
-    """The test images in every corruption at every severity."""
-    found: dict[str, list[Exposure]] = {}
+    """The network on the test images in every corruption, at every severity in increasing order."""
+    exposures: dict[str, list[Exposure]] = {}
     noise = torch.randn(data.test_images.shape, generator=torch.Generator().manual_seed(seed))
     for name, severities in SEVERITIES.items():
         for severity in severities:
@@ -114,8 +122,8 @@ def expose(model: nn.Module, data: Digits, seed: int) -> dict[str, list[Exposure
             distance = _distance(model, images)
             with using(model, precise_statistics(model, images, batch_size=len(images))):
                 adapted = accuracy(model, images, data.test_classes)
-            found.setdefault(name, []).append(Exposure(severity, source, adapted, distance))
-    return found
+            exposures.setdefault(name, []).append(Exposure(severity, source, adapted, distance))
+    return exposures
 
 
 def _corrupted(images: Tensor, name: str, severity: float, noise: Tensor) -> Tensor:
@@ -141,12 +149,13 @@ def _distance(model: nn.Module, images: Tensor) -> float:
     )
 
 
-def _moments(one: Statistics, eps: float) -> tuple[np.ndarray, np.ndarray]:
-    return one.mean.numpy(), np.sqrt(one.variance.numpy() + eps)
+def _moments(statistics: Statistics, eps: float) -> tuple[np.ndarray, np.ndarray]:
+    """Means and standard deviations as batch norm normalises by them, with its eps."""
+    return statistics.mean.numpy(), np.sqrt(statistics.variance.numpy() + eps)
 
 
 def judge_adaptation(clean: float, found: Mapping[str, Sequence[Exposure]]) -> Finding:
-    """Affine shifts are undone where they are worst; W~ grows with severity, within each corruption."""
+    """Passes where adapting undoes the worst affine shifts, and W~ grows with the severity of each corruption."""
     worst = [found[name][-1] for name in AFFINE]
     recovered = all(one.source <= clean - LOST and one.adapted >= clean - RECOVERED for one in worst)
     distances = {name: [one.distance for one in exposures] for name, exposures in found.items()}
@@ -171,7 +180,7 @@ def judge_adaptation(clean: float, found: Mapping[str, Sequence[Exposure]]) -> F
 
 def _find_precise(setting: Setting) -> Finding:
     steps, networks = (200, 3) if setting.quick else (LATE, 6)
-    seeds = [10 * setting.seed + one for one in range(networks)]
+    seeds = [10 * setting.seed + replica for replica in range(networks)]
     return judge_precise([compare_statistics(digits(), steps=steps, seed=seed) for seed in seeds], steps)
 
 

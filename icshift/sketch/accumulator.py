@@ -1,4 +1,4 @@
-"""What one site shows in one phase of one window, from rows of activations to a `Distribution`.
+"""From rows of activations to a `Distribution`: one site in one phase of one window.
 
 Rows are only copied as they come. Work is done on blocks of steps: one transposing copy, one sort and one
 sketch update serve some thirty steps of a small site, so that the cost a step is a memory copy and not
@@ -24,7 +24,7 @@ from icshift.distribution import (
     slice_means,
     summarise,
 )
-from icshift.runs.writer import StepRows
+from icshift.runs.format import StepRows
 from icshift.sketch import moments as exact
 from icshift.sketch.block import Order, measure, sort
 from icshift.sketch.compactor import Sketch
@@ -48,11 +48,11 @@ class _Step:
 
 
 class Accumulator:
-    """Takes activations of `units` units and gives their `Distribution`.
+    """Takes in activations of `units` units, forward by forward and step by step, and returns their `Distribution`.
 
-    `samples` bounds the values a unit and step that quantiles are made from (infinite: no bound). With `paired`
-    inputs (a probe) there are no halves, since the same inputs come every time and sampling noise plays no part.
-    Finished steps go to `sink`.
+    `samples` bounds the values a unit and step that quantiles are made from (infinite: no bound). Without `halves` one
+    sketch takes in all steps, and the distribution has no halves: so for a probe, whose inputs are the same in every
+    window, which leaves no sampling noise to estimate. Finished steps go to `sink` as `StepRows`, several at a time.
     """
 
     def __init__(
@@ -63,22 +63,22 @@ class Accumulator:
         random: np.random.Generator,
         workspace: Workspace,
         *,
-        paired: bool = False,
+        halves: bool = True,
         sink: Callable[[StepRows], None] | None = None,
     ) -> None:
         self.units = units
         self._samples = samples
         self._dtype = dtype
         self._workspace = workspace
-        self._paired = paired
+        self._halves = halves
         self._sink = sink
-        self._sketches = [Sketch(units, dtype, random) for _ in range(1 if paired else 2)]
+        self._sketches = [Sketch(units, dtype, random) for _ in range(2 if halves else 1)]
         block_rows = int(max(min(samples, 1024), min(64 * samples, _BLOCK_VALUES // units)))
         self._rows = np.empty((block_rows, units + _PADDING), dtype)
         self.restart(random)
 
     def restart(self, random: np.random.Generator) -> None:
-        """Begin a new window, in the memory of the one before."""
+        """Begins a new window, in the memory of the one before."""
         self._random = random
         for sketch in self._sketches:
             sketch.restart(random)
@@ -90,12 +90,12 @@ class Accumulator:
         self._rows_a_step = 0
         self._filled = 0
         self._open: list[tuple[int, int, Tensor | None]] = []
-        self._pairs: list[Floats] = []
+        self._examples: list[Floats] = []
         self.ticks = 0
         """Steps (or forwards) closed so far."""
 
     def observe(self, rows: Tensor, moments: Tensor | None) -> None:
-        """Take in one forward: sampled rows [n, units], and the moments of all of it unless the rows are all of it."""
+        """Takes in one forward: its sampled rows [n, units], and the moments of all its rows unless these are all."""
         n = rows.shape[0]
         if self._filled + n > len(self._rows):
             self._make_room(n)
@@ -103,12 +103,12 @@ class Accumulator:
         self._open.append((self._filled, self._filled + n, moments))
         self._filled += n
 
-    def pair(self, rows: Tensor) -> None:
-        """Keep rows [n, units] one by one, to be compared with themselves in other windows."""
-        self._pairs.append(rows.numpy().astype(self._dtype))
+    def keep(self, rows: Tensor) -> None:
+        """Keeps rows [n, units] one by one, in order: the `examples` of the distribution."""
+        self._examples.append(rows.numpy().astype(self._dtype))
 
     def tick(self, step: int) -> None:
-        """Close the step (in phases that have no steps, the forward); nothing happens if nothing was observed."""
+        """Closes the step (in phases that have no steps, the forward); nothing happens if nothing was observed."""
         if not self._open:
             return
         first = self._open[0][0]
@@ -128,7 +128,7 @@ class Accumulator:
             self._work_off(self._filled)
 
     def distribution(self) -> Distribution:
-        """All closed steps so far; recording can go on."""
+        """Returns the distribution of all closed steps so far; recording can go on."""
         if self._steps:
             self._work_off(self._open[0][0] if self._open else self._filled)
         total = exact.stack(self._window).total()
@@ -139,7 +139,7 @@ class Accumulator:
             zero_share = self._zeros / self._sampled
         parts = [ordered(*sketch.points()) for sketch in self._sketches]
         whole = parts[0]
-        if not self._paired:
+        if self._halves:
             whole = ordered(*(np.concatenate(both, axis=1) for both in zip(*parts, strict=True)))
         values, reduction_error, slice_rank = summarise(*whole, self._dtype)
         ranks = sum(sketch.ranks for sketch in self._sketches)
@@ -160,8 +160,8 @@ class Accumulator:
             values=values,
             w1_error=w1_error,
             rank_error=min(1.0, ranks / max(int(self._sampled[seen].min(initial=1 << 62)), 1) + slice_rank),
-            halves=None if self._paired else (self._half(*parts[0]), self._half(*parts[1])),
-            paired=np.concatenate(self._pairs).T.copy() if self._pairs else None,
+            halves=(self._half(*parts[0]), self._half(*parts[1])) if self._halves else None,
+            examples=np.concatenate(self._examples).T.copy() if self._examples else None,
         )
 
     def _half(self, points: Floats, weights: Floats) -> Half:
@@ -171,7 +171,7 @@ class Accumulator:
         return Half(values.astype(self._dtype), np.rint(weights.sum(1)).astype(np.int64))
 
     def _step_moments(self) -> Moments | None:
-        """Moments of the open step, or None where its rows are all there is: then the block computes them."""
+        """Returns the open step's moments, or None where its rows are all there is: then the block computes them."""
         parts = [
             self._moments_of(first, last) if moments is None else exact.from_tensor(moments)
             for first, last, moments in self._open
@@ -192,7 +192,7 @@ class Accumulator:
             self._rows = longer
 
     def _thin(self, first: int) -> None:
-        """Keep `samples` of the step's rows, one from each of as many equal stretches."""
+        """Drops rows of the step so that `samples` are left, one from each of as many equal stretches."""
         n = self._filled - first
         stretches = int(self._samples)
         kept = (np.arange(stretches) + self._random.random(stretches)) * n / stretches
@@ -200,7 +200,7 @@ class Accumulator:
         self._filled = first + stretches
 
     def _work_off(self, last: int) -> None:
-        """Move the block of closed steps, rows up to `last`, into moments, step rows and sketches."""
+        """Moves the block of closed steps, rows up to `last`, into moments, step rows and sketches."""
         n, count = self._rows_a_step, len(self._steps)
         # Steps of one half stand together, so that a half is one stretch of every row.
         halves = [range((half - self._worked_off) % len(self._sketches), count, len(self._sketches)) for half in (0, 1)]
@@ -215,7 +215,7 @@ class Accumulator:
         order = sort(values, self._workspace)
         for sketch, stretch in zip(self._sketches, stretches, strict=True):
             sketch.update(stretch.reshape(self.units, -1))
-        moments = _with_own(measure(values, order), steps)
+        moments = prefer_exact(measure(values, order), steps)
         self._window.append(moments.total())
         if len(self._window) > _WINDOW_PARTS:
             self._window = [exact.stack(self._window).total()]
@@ -232,8 +232,11 @@ class Accumulator:
         self._steps = []
 
 
-def _with_own(moments: Moments, steps: list[_Step]) -> Moments:
-    """The block's moments, but of steps that know their own (of more than the block's rows) those."""
+def prefer_exact(moments: Moments, steps: list[_Step]) -> Moments:
+    """Returns moments a step: those of all its activations where the step has them, else those of its sampled rows.
+
+    `moments` are the block's, of the sampled rows.
+    """
     if all(step.moments is None for step in steps):
         return moments
     return exact.stack([moments.group(i) if s.moments is None else s.moments for i, s in enumerate(steps)])

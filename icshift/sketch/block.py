@@ -1,4 +1,4 @@
-"""What is read off a block: some steps of one site, as values [units, steps, n].
+"""Statistics of a block, some steps of one site with equally many values each: values [units, steps, n].
 
 Everything is done for the whole block at once and in place, in memory that is used again: on a small site the calls
 and the fresh memory cost more than the arithmetic.
@@ -21,7 +21,10 @@ _SQUARES_FIT = 1e-15
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """What the order of values tells: arrays [units, steps], `quantiles` [5, units, steps]; `clean`: all is finite."""
+    """Statistics that sorting yields: arrays [units, steps], `quantiles` [5, units, steps].
+
+    `finite` and `zeros` are numbers of values; `clean` says that all values are finite.
+    """
 
     clean: bool
     finite: Ints
@@ -32,7 +35,7 @@ class Order:
 
 
 def sort(values: Floats, workspace: Workspace) -> Order:
-    """Sort values [units, steps, n] in place, non-finite ones as +inf last, and read off what their order tells."""
+    """Sorts values [units, steps, n] in place, non-finite ones as +inf last, and returns what their order shows."""
     n = values.shape[2]
     values.sort(axis=2)
     low, high = values[:, :, 0].astype(float), values[:, :, -1].astype(float)
@@ -51,7 +54,7 @@ def sort(values: Floats, workspace: Workspace) -> Order:
 
 
 def measure(values: Floats, order: Order) -> Moments:
-    """Moments [steps, units] of sorted values, in two passes; the values are used up."""
+    """Returns the moments, a group a step, of sorted values, in two passes; the values are overwritten."""
     largest = max(np.abs(order.min).max(), np.abs(order.max).max())
     if not _SQUARES_FIT < largest < 1 / _SQUARES_FIT:
         values = values.astype(float)
@@ -79,7 +82,7 @@ def measure(values: Floats, order: Order) -> Moments:
 
 
 def step_quantiles(values: Floats, finite: Ints | None = None) -> Floats:
-    """The five step quantiles [5, units, steps] of sorted values [units, steps, n], NumPy's linear rule.
+    """Returns the five step quantiles [5, units, steps] of sorted values [units, steps, n], by NumPy's linear rule.
 
     With `finite` [units, steps], only so many values of each row count; NaN where there is none.
     """

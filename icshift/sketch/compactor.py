@@ -10,9 +10,15 @@ sort of `[units, K]` rows serves every unit (one sketch object a unit is about 2
 scale-equivariant, which a histogram on a fixed grid is not: there a unit with mean 100 and standard
 deviation 1 is invisible.
 
-Dropping a value moves its weight to the kept neighbour. The sum of weights times distances bounds the Wasserstein-1
-distance between the sketch and everything it saw, for every unit, whatever the data; the number of compactions bounds
-the rank error in the same way.
+Guarantee: up to `K` values the sketch is exact. Beyond that, dropping a value moves its weight to the kept neighbour.
+The sum of weights times distances, `moved`, bounds the Wasserstein-1 distance between the sketch and everything it saw,
+for every unit, whatever the data and their order; `ranks`, a count of compactions by their weights, bounds the error of
+every rank in the same way. Both are known when the sketch is read. Of 100,000 normal values a unit the bounds are 0.04
+of a standard deviation and 1.1 % of the ranks; the distance itself is 0.006 of a standard deviation. Of ten million the
+bounds are 0.064 and 2.1 %.
+
+Memory: `K` values a unit and level, and a level overflows a quarter as often as the one below: 100,000 values take five
+levels (10 KiB a unit in float32), ten million take eight (16 KiB).
 """
 
 from typing import Any
@@ -25,8 +31,10 @@ K = 512
 """Values a level holds. NumPy sorts rows of up to 512 float32 values in 1.2 ns a value, longer ones in 8."""
 
 TAIL = 16
+"""Values at either end of a full level that stay in it."""
 
 _GROUP = 4
+"""Neighbours of which one goes up a level."""
 
 _TERMS = 64 * K
 """Rounding error of a sum of K values in at least 8 partial sums, in units of the largest value times the precision."""
@@ -50,7 +58,7 @@ class Sketch:
         self.restart(random)
 
     def restart(self, random: np.random.Generator) -> None:
-        """Forget everything but the memory it took, which costs much to get anew."""
+        """Forgets everything but the memory it took, which costs much to get anew."""
         self._random = random
         self.seen = 0
         self.moved = np.zeros(self.units)
@@ -62,13 +70,13 @@ class Sketch:
         self._raised = 0
 
     def update(self, values: Floats) -> None:
-        """Take in values [units, m], in any order."""
+        """Takes in values [units, m], in any order."""
         self.seen += values.shape[1]
         self._push(0, values)
 
     @property
     def ranks(self) -> int:
-        """Bound on the error of any rank, in values.
+        """A bound on the error of any rank, as a number of values.
 
         Of four neighbours below a point all count, of three the kept one may be missing or count for four: keeping
         the second value raises a rank by at most two weights and lowers it by at most one; the third, the other way
@@ -77,7 +85,7 @@ class Sketch:
         return max(self._lowered, self._raised)
 
     def points(self) -> tuple[Floats, Floats]:
-        """All values kept [units, m] in sorted runs, NaN for non-finite ones, and their weights [m]."""
+        """Returns all values kept [units, m] in sorted runs, NaN for non-finite ones, and their weights [m]."""
         kept = [np.sort(level[:, :fill], axis=1) for level, fill in zip(self._levels, self._fill, strict=True)]
         points = np.concatenate([np.empty((self.units, 0), self._dtype), *kept], axis=1)
         points[np.isinf(points)] = np.nan

@@ -73,11 +73,11 @@ class Moments:
         return self.table[5]
 
     def group(self, index: int) -> Moments:
-        """One group of several, still with a groups axis."""
+        """Returns one of several groups, with a groups axis of length 1."""
         return Moments(self.table[:, index : index + 1])
 
     def total(self) -> Moments:
-        """All groups as one (Chan, Golub & LeVeque 1979)."""
+        """Returns all groups as one, with a groups axis of length 1 (Chan, Golub & LeVeque 1979)."""
         table = np.empty((6, 1, self.table.shape[2]))
         table[:2, 0] = self.table[:2].sum(1)
         mean = (self.count * self.mean).sum(0) / np.maximum(table[0, 0], 1)
@@ -89,12 +89,15 @@ class Moments:
 
 
 def stack(parts: Sequence[Moments]) -> Moments:
-    """Groups of several as the groups of one."""
+    """Returns the groups of all parts, one after another."""
     return Moments(np.concatenate([part.table for part in parts], axis=1))
 
 
 def moments(activations: Tensor, workspace: Workspace) -> Tensor:
-    """The table of `Moments`, on the activations' device: `from_tensor` takes it once it is on the host."""
+    """Returns the table of `Moments` [6, groups, units] of activations, on their device.
+
+    `from_tensor` takes it once it is on the host. float16 and bfloat16 are computed in float32.
+    """
     if activations.dtype not in (torch.float32, torch.float64):
         activations = activations.float()
     if activations.device.type != "cpu" or not activations.numel():
@@ -115,7 +118,7 @@ def moments(activations: Tensor, workspace: Workspace) -> Tensor:
 
 
 def from_tensor(table: Tensor) -> Moments:
-    """What `moments` gave, once it is on the host."""
+    """Returns what `moments` computed, once its table is on the host."""
     return Moments(table.numpy())
 
 

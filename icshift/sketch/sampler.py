@@ -1,4 +1,8 @@
-"""Which activations are taken: a stratified draw for quantiles and, of a probe, the same ones in every window."""
+"""Which activations are taken: a stratified draw for quantiles and, of a probe, the same examples in every window.
+
+A place is a row of a site's activations [rows, units] or, where it has positions [rows, units, positions], one position
+of a row. Whatever place is taken, all units are taken there.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from icshift.distribution import PAIRED
+from icshift.distribution import EXAMPLES
 
 
 class Sampler:
@@ -23,12 +27,12 @@ class Sampler:
         self._places: dict[tuple[int, int, torch.device], tuple[Tensor, Tensor]] = {}
 
     def renew(self) -> None:
-        """Draw anew from the next call on."""
+        """Makes the next call draw anew."""
         self._offsets = None
         self._places.clear()
 
     def rows(self, activations: Tensor) -> Tensor:
-        """Sampled values [n, units] of activations [rows, units] or [rows, units, positions]: all if they are few."""
+        """Returns sampled values [n, units] of activations [rows, units(, positions)]: all where they are few."""
         if activations.ndim == 2:
             if activations.shape[0] <= self.samples:
                 return activations
@@ -40,7 +44,7 @@ class Sampler:
         return activations[rows, :, within]
 
     def _drawn(self, count: int, positions: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Rows and positions within them."""
+        """Returns the drawn places: rows, and positions within them."""
         key = count, positions, device
         places = self._places.get(key)
         if places is None:
@@ -54,11 +58,12 @@ class Sampler:
         return places
 
 
-class Pairs:
-    """Draws `PAIRED` places of a probe's `forwards`, an equal share of each, the same for every site that has them.
+class ExampleSampler:
+    """Draws the places of a probe whose activations are kept one by one, to be compared across windows.
 
-    Where forwards have too few places for their share, fewer are drawn. The same places come in every phase and window,
-    since all there is to tell them from is the number of the forward: `next_forward` counts it, `restart` begins anew.
+    A probe is replayed in `forwards` of equal size. Each gives an equal share of `EXAMPLES` places, fewer where it has
+    not so many. The draw depends on nothing but the seed, the share and the shape of the activations, so that every
+    window, phase and site of that shape gives the same places. `restart` begins a probe, `next_forward` counts.
     """
 
     def __init__(self, seed: int) -> None:
@@ -68,21 +73,24 @@ class Pairs:
         self.restart(0)
 
     def restart(self, forwards: int) -> None:
-        """Begin a probe of so many forwards; of none, nothing is drawn."""
+        """Begins a probe of so many forwards; where there are none, nothing is drawn."""
         self._forwards = forwards
         self._forward = 0
 
     def next_forward(self) -> None:
-        """What comes now is of the next forward."""
+        """Ends a forward: what comes now is of the next one."""
         self._forward += 1
 
     def rows(self, activations: Tensor, phase: str) -> Tensor | None:
-        """This forward's share [n, units] of activations [rows, units] or [rows, units, positions]; None for none."""
+        """Returns this forward's share [n, units] of activations [rows, units] or [rows, units, positions], or None.
+
+        A phase that differs from that of the call before begins with the first forward again.
+        """
         if phase != self._phase:
             self._phase, self._forward = phase, 0
         if self._forward >= self._forwards:
             return None
-        share = PAIRED * (self._forward + 1) // self._forwards - PAIRED * self._forward // self._forwards
+        share = EXAMPLES * (self._forward + 1) // self._forwards - EXAMPLES * self._forward // self._forwards
         if not share:
             return None
         if share not in self._samplers:

@@ -1,4 +1,4 @@
-"""Measures of paired rows against POT, SciPy, other formulas and closed forms, and the laws that they obey."""
+"""Measures of the same examples against POT, SciPy, other formulas and closed forms, and the laws that they obey."""
 
 from dataclasses import replace
 
@@ -9,11 +9,13 @@ from scipy import stats
 
 from icshift.analysis.by_example import PROJECTIONS, directions, projected_w2_squared
 from icshift.analysis.by_site import summary
-from icshift.analysis.conditions import evaluate, parse
+from icshift.analysis.checks import evaluate
+from icshift.analysis.conditions import parse
+from icshift.analysis.distances import effective_std
 from icshift.analysis.drift import WHOLE_SITE, drift
 from icshift.analysis.floor import floor
-from icshift.analysis.metrics import METRICS, effective_std, metric
-from icshift.distribution import PAIRED
+from icshift.analysis.metrics import METRICS, metric
+from icshift.distribution import EXAMPLES
 from icshift.errors import SelectionError
 from icshift.runs.reader import Run
 from tests import laws
@@ -21,9 +23,9 @@ from tests.recorded import distribution, of_zoo, probe, write_run
 from tests.zoo.distributions import BROKEN, FINITE, ZOO, draw, scale
 
 N, UNITS = 200, 5
-PAIRED_METRICS = [name for name, one in METRICS.items() if one.paired]
-OF_UNITS = [name for name in PAIRED_METRICS if METRICS[name].of == "unit"]
-OF_SITES = [name for name in PAIRED_METRICS if METRICS[name].of == "site"]
+BY_EXAMPLE = [name for name, one in METRICS.items() if one.by_example]
+OF_UNITS = [name for name in BY_EXAMPLE if METRICS[name].of == "unit"]
+OF_SITES = [name for name in BY_EXAMPLE if METRICS[name].of == "site"]
 ANIMALS = [(one, FINITE[(place + 3) % len(FINITE)]) for place, one in enumerate(FINITE)]
 ANIMALS += [(one, "normal") for one in BROKEN] + [("normal", one) for one in BROKEN]
 ANIMALS += [("with_nan", "with_inf"), ("normal", "normal")]
@@ -105,12 +107,12 @@ ORACLES = {
 }
 
 
-def test_every_metric_of_paired_rows_has_an_oracle():
-    assert set(ORACLES) == set(PAIRED_METRICS)
+def test_every_metric_of_examples_has_an_oracle():
+    assert set(ORACLES) == set(BY_EXAMPLE)
 
 
 @pytest.mark.parametrize(("before", "after"), ANIMALS)
-@pytest.mark.parametrize("name", PAIRED_METRICS)
+@pytest.mark.parametrize("name", BY_EXAMPLE)
 def test_oracle(name, before, after):
     first, second = both(before, after)
     found, expected = METRICS[name].function(probe(first), probe(second)), ORACLES[name](first, second)
@@ -119,7 +121,7 @@ def test_oracle(name, before, after):
 
 
 @pytest.mark.parametrize("animal", ZOO)
-@pytest.mark.parametrize("name", PAIRED_METRICS)
+@pytest.mark.parametrize("name", BY_EXAMPLE)
 def test_nothing_changed_is_0_to_the_last_bit(name, animal):
     """But a share of no movement is none, and rows that do not differ do not lie in any way to one another."""
     values = draw(animal, N, UNITS)
@@ -131,13 +133,13 @@ def test_nothing_changed_is_0_to_the_last_bit(name, animal):
 
 
 @pytest.mark.parametrize(("before", "after"), ANIMALS)
-@pytest.mark.parametrize("name", PAIRED_METRICS)
+@pytest.mark.parametrize("name", BY_EXAMPLE)
 def test_symmetric(name, before, after):
     laws.symmetric(METRICS[name], *map(probe, both(before, after)))
 
 
 @pytest.mark.parametrize(("before", "after"), ANIMALS)
-@pytest.mark.parametrize("name", [name for name in PAIRED_METRICS if name != "sliced_w2"])
+@pytest.mark.parametrize("name", [name for name in BY_EXAMPLE if name != "sliced_w2"])
 def test_order_of_units_is_nothing_to_it(name, before, after):
     """Sliced W2 has other directions for them, which its error covers."""
     a, b = map(probe, both(before, after))
@@ -146,7 +148,7 @@ def test_order_of_units_is_nothing_to_it(name, before, after):
     np.testing.assert_allclose(found, there[backwards] if name in OF_UNITS else there, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", PAIRED_METRICS)
+@pytest.mark.parametrize("name", BY_EXAMPLE)
 def test_the_order_of_the_rows_counts_only_as_that_of_both(name):
     first, second = both("normal", "lognormal")
     order = np.random.default_rng(2).permutation(N)
@@ -156,10 +158,10 @@ def test_the_order_of_the_rows_counts_only_as_that_of_both(name):
     np.testing.assert_allclose(shuffled, there, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", PAIRED_METRICS)
+@pytest.mark.parametrize("name", BY_EXAMPLE)
 def test_nan_where_no_rows_belong_together(name):
     values, length = draw("normal", N, UNITS), UNITS if name in OF_UNITS else 1
-    one, none, other = probe(values), distribution(values, paired=True), probe(values[:, :-1])
+    one, none, other = probe(values), distribution(values, halves=False), probe(values[:, :-1])
     for a, b in ((one, none), (none, one), (none, none), (one, other), (of_zoo("normal", N, UNITS),) * 2):
         np.testing.assert_array_equal(METRICS[name].function(a, b), np.full(length, np.nan))
         np.testing.assert_array_equal(METRICS[name].n(a, b), np.zeros(length))
@@ -309,7 +311,7 @@ def test_huge_activations_are_measured():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Three windows of a probe that shifts by 1 and then swaps examples, with a stream beside it; site b as wide."""
-    values, other = draw("normal", PAIRED, UNITS), draw("relu", PAIRED, 2)
+    values, other = draw("normal", EXAMPLES, UNITS), draw("relu", EXAMPLES, 2)
     after = [values, values + 1, (values + 1)[:, ::-1]]
     windows = [
         {("train", "fc.a"): distribution(one), ("probe", "fc.a"): probe(one), ("probe", "fc.b"): probe(other)}
@@ -326,40 +328,40 @@ def test_a_whole_site_has_one_row_in_the_drift_table(run):
     np.testing.assert_allclose(whole["value"], [np.sqrt(UNITS), 0, 0, 0], rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(whole["error"], 0, atol=1e-9)
     assert whole[["floor", "ratio"]].isna().all(axis=None)
-    assert whole["n"].tolist() == [PAIRED] * 4
+    assert whole["n"].tolist() == [EXAMPLES] * 4
     assert whole["moved"].tolist() == [True, False, False, False]
     assert not whole["near_constant"].any()
     assert table["unit"].dtype.kind == "i"
     assert table["moved"].dtype == bool
 
 
-def test_a_phase_without_paired_rows_has_nan_in_the_drift_table(run):
-    table = drift(run, metrics=PAIRED_METRICS)
+def test_a_phase_without_examples_has_nan_in_the_drift_table(run):
+    table = drift(run, metrics=BY_EXAMPLE)
     assert table["value"].isna().all()
     assert (table["n"] == 0).all()
     assert len(table) == 2 * (len(OF_UNITS) * UNITS + len(OF_SITES))
 
 
-@pytest.mark.parametrize("name", PAIRED_METRICS)
+@pytest.mark.parametrize("name", BY_EXAMPLE)
 def test_summary_is_of_the_last_window(name, run):
     found = summary(run, metric_name=name, phase="probe", reference="first").set_index("site").loc["fc.a"]
     a, b = (run.distribution("probe", "fc.a", window) for window in (1, 3))
     np.testing.assert_allclose(found["median"], np.median(METRICS[name].function(a, b)))
-    assert found["rows"] == PAIRED
+    assert found["rows"] == EXAMPLES
     assert np.isnan(found["p90"]) == np.isnan(found["max"]) == (name in OF_SITES)
     assert np.isnan(found["floor"])
     assert len(found["trend"]) == 2
 
 
-@pytest.mark.parametrize("name", PAIRED_METRICS)
-def test_summary_of_a_phase_without_paired_rows_says_what_it_takes(name, run, tmp_path):
+@pytest.mark.parametrize("name", BY_EXAMPLE)
+def test_summary_of_a_phase_without_examples_says_what_it_takes(name, run, tmp_path):
     with pytest.raises(SelectionError, match=f"{name} compares the same .* phase train has none: choose --phase probe"):
         summary(run, metric_name=name)
     values = draw("normal", 300)
     stream = Run(write_run(tmp_path / "stream", [{("train", "a"): distribution(values)}] * 2))
     with pytest.raises(SelectionError, match="record with a probe"):
         summary(stream, metric_name=name)
-    windows = [{("probe", "a"): replace(probe(values), paired=values[:, :n])} for n in (30, 40)]
+    windows = [{("probe", "a"): replace(probe(values), examples=values[:, :n])} for n in (30, 40)]
     with pytest.raises(SelectionError, match="both windows must be of the same probe"):
         summary(Run(write_run(tmp_path / "probes", windows)), metric_name=name, phase="probe")
 
@@ -374,11 +376,11 @@ def verdict(run, text):
     return evaluate(run, [parse(text)], phase="probe", reference="first")[0]
 
 
-def test_conditions_on_paired_rows(run):
+def test_conditions_on_examples(run):
     assert verdict(run, "fc.a sliced_w2 > 1").state == "failed"
     assert verdict(run, "fc.a displacement > 100").state == "ok"
     found = verdict(run, "fc.a cka_distance > 0.01")
-    assert (found.state, found.measurement.n, found.measurement.units) == ("failed", PAIRED, UNITS)
+    assert (found.state, found.measurement.n, found.measurement.units) == ("failed", EXAMPLES, UNITS)
     assert np.isnan(found.measurement.floor)
 
 

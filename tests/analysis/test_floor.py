@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control
 
-from icshift.analysis.floor import FALSE_DISCOVERIES, discoveries, floor, p_values, standardised_null
+from icshift.analysis.floor import FALSE_DISCOVERIES, discoveries, floor, p_values, pooled_null, standardised_null
 from icshift.analysis.metrics import METRICS
 from icshift.distribution import empty
 from tests.recorded import distribution
@@ -45,7 +45,7 @@ def test_median_floor_is_the_median_null_distance(name, n):
     np.testing.assert_allclose(noise, truth, rtol=0.15)
 
 
-@pytest.mark.parametrize("name", [name for name, one in METRICS.items() if not one.paired and name != "zero_share"])
+@pytest.mark.parametrize("name", [name for name, one in METRICS.items() if not one.by_example and name != "zero_share"])
 @pytest.mark.parametrize("animal", ["normal", "relu", "saturated", "bimodal"])
 def test_floor_of_every_metric_is_what_noise_shows_on_average(animal, name):
     found = pairs(windows(animal, 2000))
@@ -82,7 +82,7 @@ def test_floor_counts_steps_where_values_of_a_step_belong_together():
 
 
 def test_probes_have_no_floor():
-    a, b = (distribution(draw("normal", 300, seed=seed), paired=True) for seed in range(2))
+    a, b = (distribution(draw("normal", 300, seed=seed), halves=False) for seed in range(2))
     assert floor(W1, a, b).tolist() == [0, 0, 0]
     assert null_of(a, b).size == 0
 
@@ -171,3 +171,20 @@ def test_units_without_probability_are_never_discovered_and_do_not_count():
 @pytest.mark.parametrize("p", [[], [np.nan, np.nan], [0.9]])
 def test_no_discoveries(p):
     assert not discoveries(np.array(p)).any()
+
+
+def test_the_null_is_of_the_five_nearest_windows():
+    """Each window's null holds its own number, so that it can be told which were taken."""
+    nulls = {index: np.full(20, float(index)) for index in range(1, 13)}
+    pooled = pooled_null(np.zeros(3), nulls, 7)
+    assert sorted(set(pooled)) == [0, 5, 6, 7, 8, 9]
+    assert len(pooled) == 3 + 5 * 20
+    assert sorted(set(pooled_null(np.zeros(3), nulls, 1))) == [0, 1, 2, 3, 4, 5]
+
+
+def test_more_windows_are_taken_until_the_null_has_20_values():
+    nulls = {index: np.full(2, float(index)) for index in range(1, 13)}
+    pooled = pooled_null(np.zeros(3), nulls, 12)
+    assert len(pooled) == 21
+    assert sorted(set(pooled)) == [0, *range(4, 13)]
+    assert len(pooled_null(np.zeros(3), {1: np.ones(2)}, 1)) == 5

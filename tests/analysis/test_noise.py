@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import wasserstein_distance
 
 from icshift.analysis.floor import discoveries
-from icshift.analysis.metrics import METRICS, from_half
-from icshift.analysis.noise import noise, simes
-from icshift.distribution import HALF_QUANTILES, Half, ordered, slice_means
+from icshift.analysis.metrics import METRICS
+from icshift.analysis.noise import Noise, noise, simes
+from icshift.distribution import HALF_QUANTILES, Half, from_half, ordered, slice_means
 from tests.zoo.distributions import draw
 
 UNITS = 80
@@ -162,3 +162,18 @@ def test_every_unit_has_its_own_noise():
     for units in (slice(0, None, 2), slice(1, None, 2)):
         assert np.median(floors[units]) == pytest.approx(np.sqrt(np.mean(shown[units] ** 2)), rel=0.25)
     assert np.median(floors[::2]) > 2.5 * np.median(floors[1::2])
+
+
+def test_a_units_noise_is_that_of_its_draws_and_of_four_of_the_sites_typical_one():
+    draws = np.array([[0.0, 1.0, 2.0], [0.0, 1.0, 4.0], [0.0, 1.0, 2.0]])
+    own, typical = np.array([0.0, 3.0, 24.0]), 1.0
+    floor = Noise(np.zeros(3), draws).floor
+    np.testing.assert_allclose(floor, np.sqrt((own + 4 * typical) / (3 + 4)))
+
+
+def test_a_unit_whose_draws_happen_to_be_small_is_not_called_moved_for_that():
+    random = np.random.default_rng(9)
+    draws = np.abs(random.normal(size=(3, 60)))
+    draws[:, 0] = 1e-6
+    values = np.ones(60)
+    assert Noise(values, draws).p_values[0] > 0.01

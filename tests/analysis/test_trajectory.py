@@ -17,7 +17,7 @@ from tests.zoo.distributions import draw
 N = 400
 
 
-def way(folder, shifts, *, changes=None, scales=None, paired=True, units=3):
+def way(folder, shifts, *, changes=None, scales=None, noiseless=True, units=3):
     """A run whose windows are one sample at these places [windows] or [windows, units], the spread scaled."""
     values = np.round(draw("normal", N, units) * 1024) / 1024
     scales = np.ones(len(shifts)) if scales is None else scales
@@ -25,8 +25,8 @@ def way(folder, shifts, *, changes=None, scales=None, paired=True, units=3):
     for index, (shift, factor) in enumerate(zip(shifts, scales, strict=True), start=1):
         window = Window(index, f"epoch {index}", index, index, True, None if changes is None else changes[index - 1])
         moved = values * factor + np.reshape(shift, (-1, 1))
-        one = probe(moved, dtype=np.float64) if paired else distribution(moved, dtype=np.float64)
-        recording.write_window(window, {("probe" if paired else "train", site("fc", units)): one})
+        one = probe(moved, dtype=np.float64) if noiseless else distribution(moved, dtype=np.float64)
+        recording.write_window(window, {("probe" if noiseless else "train", site("fc", units)): one})
     recording.finish({})
     return icshift.open(folder / "run")
 
@@ -164,13 +164,13 @@ def test_what_gives_no_path_is_refused(options, message, tmp_path):
         way(tmp_path, [0, 1]).paths(**options)
 
 
-def test_a_path_takes_two_windows_and_paired_rows_where_the_metric_does(tmp_path):
+def test_a_path_takes_two_windows_and_examples_where_the_metric_does(tmp_path):
     with pytest.raises(SelectionError, match="at least two windows of a phase, phase probe has 1"):
         way(tmp_path / "one", [0]).paths()
     with pytest.raises(SelectionError, match=r"displacement compares the same examples .* record with a probe"):
-        way(tmp_path / "stream", [0, 1], paired=False).paths("displacement")
+        way(tmp_path / "stream", [0, 1], noiseless=False).paths("displacement")
     values = draw("normal", N)
-    windows = [{("probe", "a"): replace(probe(values), paired=values[:, :n])} for n in (30, 40)]
+    windows = [{("probe", "a"): replace(probe(values), examples=values[:, :n])} for n in (30, 40)]
     with pytest.raises(SelectionError, match="same probe"):
         path(Run(write_run(tmp_path / "probes", windows)), metric_name="displacement")
 

@@ -12,7 +12,6 @@ import pytest
 
 import icshift
 from icshift.cli.main import _run
-from icshift.reports.junit import Case, as_junit
 from icshift.runs.format import Site, Window
 from icshift.runs.writer import Recording
 from tests.recorded import distribution
@@ -46,7 +45,7 @@ def folder(tmp_path_factory):
         for window in range(1, windows + 1):
             places = range(3 if window > 1 else 2)
             kept = {("train", SITES[place]): distribution(activations(window, place)) for place in places}
-            kept["probe", SITES[0]] = distribution(activations(window, 0), paired=True)
+            kept["probe", SITES[0]] = distribution(activations(window, 0), halves=False)
             recording.write_window(
                 Window(window, f"epoch {window}", 10 * window - 10, 10 * window - 1, closed=True), kept
             )
@@ -229,19 +228,6 @@ def test_junit_never_overwrites_silently(check, tmp_path):
     assert ET.parse(path).getroot().tag == "testsuites"
 
 
-@pytest.mark.parametrize("outcome", ["passed", "failure", "error", "skipped"])
-def test_junit_takes_any_text(outcome):
-    awkward = "a<b & \"c\" 'd' ]]> \u2019é\U0001f600"
-    unwritable = "\x00\x1b[1m\ud800\ufffe"
-    case = Case(f"site {awkward}", f"name {awkward}", outcome, f"message {awkward}{unwritable}")
-    (suite,) = ET.fromstring(as_junit(awkward, [case]))
-    (found,) = suite
-    assert (suite.get("name"), found.get("classname")) == (awkward, f"site {awkward}")
-    assert found.get("name") == f"name {awkward}"
-    message = found[0].text if outcome == "passed" else found[0].get("message")
-    assert message == f"message {awkward}\ufffd\ufffd[1m\ufffd\ufffd"
-
-
 MISTAKES = {
     "no condition": ((), {}, "Missing option '--fail-on'"),
     "half a condition": (
@@ -279,7 +265,12 @@ def test_one_window_has_health(check):
 def icshift_check(*arguments, **environment):
     command = [sys.executable, "-m", "icshift", "check", *map(str, arguments)]
     return subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "80", **environment}, check=False
+        command,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "80", **environment},
+        check=False,
+        timeout=600,
     )
 
 
@@ -305,7 +296,9 @@ def test_a_pipe_that_closes_early_never_passes_what_fails(folder):
     many = " ".join(f"--fail-on 'w1_sd > 0.0{number}'" for number in range(1, 100))
     for option in ("", "--json", "--junit -"):
         command = f"{sys.executable} -m icshift check {folder / 'run'} {many} {option} | true"
-        done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False, timeout=600
+        )
         assert done.returncode != 0
         assert "Traceback" not in done.stderr
 
@@ -323,4 +316,4 @@ def test_torch_is_not_loaded(folder):
     ]
     code = f"from icshift.cli.main import _run\nimport sys\nassert _run({arguments!r}) == 0\n"
     script = f"{code}assert 'pyarrow' in sys.modules and 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, timeout=600)

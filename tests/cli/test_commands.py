@@ -26,6 +26,7 @@ def icshift_command(*arguments, cwd=None, **environment):
         cwd=cwd,
         env={**os.environ, "COLUMNS": "80", **environment},
         check=False,
+        timeout=600,
     )
 
 
@@ -143,7 +144,7 @@ def test_export_of_all_metrics(two_windows, tmp_path):
     assert set(table["metric"]) == set(METRICS)
     assert set(table["site"]) == {"fc2"}
     assert len(table) == sum(1 if one.of == "site" else 3 for one in METRICS.values())
-    assert table["value"].isna().tolist() == table["metric"].map(lambda name: METRICS[name].paired).tolist()
+    assert table["value"].isna().tolist() == table["metric"].map(lambda name: METRICS[name].by_example).tolist()
 
 
 def test_export_of_one_window_has_its_header(one_window, tmp_path):
@@ -175,7 +176,9 @@ def test_no_colour_when_not_wanted(two_windows):
 
 def test_a_pipe_that_closes_early_is_no_error(two_windows):
     command = f"{sys.executable} -m icshift export {two_windows} -o - | head -1"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False, timeout=600
+    )
     assert "Traceback" not in done.stderr
     assert done.stdout.startswith("run,phase")
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from icshift.cli.main import _run
-from icshift.runs.format import Site, Window
-from icshift.runs.writer import Recording, StepRows
+from icshift.runs.format import Site, StepRows, Window
+from icshift.runs.writer import Recording
 from tests.recorded import distribution
 
 GOLDEN = Path(__file__).parent.parent / "golden"

@@ -10,7 +10,7 @@ import torch
 from icshift.cli.main import _run
 from icshift.record.probe import Probe
 from icshift.record.recorder import Recorder
-from icshift.runs.format import GRADIENT_SHIFT, LANDSCAPE, Site, Window
+from icshift.runs.format import GRADIENT_SHIFT, SMOOTHNESS, Site, Window
 from icshift.runs.reader import Run
 from icshift.runs.writer import Recording
 from tests.recorded import of_zoo
@@ -58,17 +58,17 @@ def measured(tmp_path_factory):
     recording = Recording(path, manifest)
     recording.write_window(Window(1, "1", 0, 29, closed=True), {("train", where): kept})
     recording.append_measured(GRADIENT_SHIFT, SHIFT[:4])
-    recording.append_measured(LANDSCAPE, AROUND[:1])
+    recording.append_measured(SMOOTHNESS, AROUND[:1])
     recording.flush()
     recording.append_measured(GRADIENT_SHIFT, SHIFT[4:])
-    recording.append_measured(LANDSCAPE, AROUND[1:])
+    recording.append_measured(SMOOTHNESS, AROUND[1:])
     recording.finish({})
     return path
 
 
 def test_round_trip(measured):
     assert Run(measured).gradient_shift().to_dict(orient="records") == SHIFT
-    assert Run(measured).landscape().to_dict(orient="records") == AROUND
+    assert Run(measured).smoothness().to_dict(orient="records") == AROUND
 
 
 def test_a_report_shows_them_apart_from_drift(measured, capsys):
@@ -100,10 +100,10 @@ def test_json_holds_them(measured, capsys):
         ("fc1", 0.0, 3),
         ("fc2", 1.0, 3),
     ]
-    assert found["landscape"]["beta_rate_max"] == 2.25
+    assert found["smoothness"]["beta_rate_max"] == 2.25
 
 
-@pytest.mark.parametrize(("table", "rows"), [("gradient-shift", SHIFT), ("landscape", AROUND)])
+@pytest.mark.parametrize(("table", "rows"), [("gradient-shift", SHIFT), ("smoothness", AROUND)])
 def test_export(table, rows, measured, tmp_path, capsys):
     path = tmp_path / "table.csv"
     assert _run(["export", str(measured), "--table", table, "-o", str(path)]) == 0
@@ -112,14 +112,16 @@ def test_export(table, rows, measured, tmp_path, capsys):
 
 
 def test_export_of_nothing_says_why(two_windows, tmp_path, capsys):
-    assert _run(["export", str(two_windows), "--table", "landscape", "-o", str(tmp_path / "table.csv")]) == 0
-    assert "recorder.landscape(closure) was not called" in capsys.readouterr().err
+    assert _run(["export", str(two_windows), "--table", "smoothness", "-o", str(tmp_path / "table.csv")]) == 0
+    assert "recorder.smoothness(closure) was not called" in capsys.readouterr().err
     assert "beta_rate" in (tmp_path / "table.csv").read_text()
 
 
 def test_what_chooses_among_drifts_chooses_nothing_else(measured, tmp_path, capsys):
-    assert _run(["export", str(measured), "--table", "landscape", "--metric", "w1", "-o", str(tmp_path / "t.csv")]) == 2
-    assert "landscape has none of them" in capsys.readouterr().err
+    assert (
+        _run(["export", str(measured), "--table", "smoothness", "--metric", "w1", "-o", str(tmp_path / "t.csv")]) == 2
+    )
+    assert "smoothness has none of them" in capsys.readouterr().err
     assert not (tmp_path / "t.csv").exists()
 
 
@@ -130,7 +132,7 @@ def test_rows_that_a_killed_process_left_without_saying_how_they_were_measured(t
     recording.write_window(Window(1, "1", 0, 9, closed=True), {("train", where): of_zoo("normal", 100)})
     unknown = float("nan")
     recording.append_measured(GRADIENT_SHIFT, [SHIFT[1] | {"l2": unknown, "cosine": unknown, "norm": unknown}])
-    recording.append_measured(LANDSCAPE, [AROUND[0] | {"beta_rate": unknown, "beta_step": unknown}])
+    recording.append_measured(SMOOTHNESS, [AROUND[0] | {"beta_rate": unknown, "beta_step": unknown}])
     recording.flush()
     assert _run(["report", str(tmp_path / "run"), "--no-color"]) == 0
     printed = " ".join(capsys.readouterr().out.split())

@@ -81,7 +81,7 @@ def test_path_of_one_window_is_one_line(one_window, command):
 
 
 @pytest.mark.parametrize("metric", ["displacement", "displacement_sd", "marginal_share", "sliced_w2", "cka_distance"])
-def test_report_of_paired_rows(metric, two_windows, command):
+def test_report_of_examples(metric, two_windows, command):
     code, out, err = command("report", two_windows, "--metric", metric, "--phase", "probe")
     assert (code, err) == (0, "")
     expected = icshift.open(two_windows).report(metric, phase="probe")
@@ -105,13 +105,13 @@ def test_report_of_paired_rows(metric, two_windows, command):
 
 
 MISTAKES = {
-    "no paired rows": (["report", "RUN", "--metric", "cka_distance"], "phase train has none: choose --phase probe"),
-    "no paired rows of units": (["units", "RUN", "--site", "fc1", "--metric", "displacement"], "choose --phase probe"),
+    "no examples": (["report", "RUN", "--metric", "cka_distance"], "phase train has none: choose --phase probe"),
+    "no examples of units": (["units", "RUN", "--site", "fc1", "--metric", "displacement"], "choose --phase probe"),
     "no units": (
         ["units", "RUN", "--site", "fc1", "--metric", "cka_distance", "--phase", "probe"],
         "--metric cka_distance --phase probe --site fc1 shows it",
     ),
-    "no paired rows to check": (["check", "RUN", "--fail-on", "displacement > 1"], "choose --phase probe"),
+    "no examples to check": (["check", "RUN", "--fail-on", "displacement > 1"], "choose --phase probe"),
     "no 90th percentile": (["check", "RUN", "--fail-on", "p90(sliced_w2) > 1"], "one number a site: there is no p90"),
     "no floor": (["check", "RUN", "--fail-on", "cka_distance > 3x floor"], "has no floor: give a number"),
     "other examples": (
@@ -129,7 +129,7 @@ def test_mistakes_end_in_one_line(mistake, two_windows, command):
     assert expected in err
 
 
-def test_units_of_paired_rows(two_windows, command):
+def test_units_of_examples(two_windows, command):
     code, out, _ = command("units", two_windows, "--site", "fc1", "--metric", "displacement", "--phase", "probe")
     assert code == 0
     words = " ".join(out.split())
@@ -145,7 +145,7 @@ def test_units_of_a_long_name_fit_80_columns(two_windows, command):
     assert head == ["unit", "drift", "floor", "×floor", "mean", "sd", "q15", "q50", "q85", "zeros"]
 
 
-def test_check_of_paired_rows(two_windows, command):
+def test_check_of_examples(two_windows, command):
     table = icshift.open(two_windows).report("cka_distance", phase="probe").set_index("site")["median"]
     limit = table.mean()
     code, out, _ = command(

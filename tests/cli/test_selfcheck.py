@@ -8,7 +8,6 @@ import sys
 
 import pytest
 
-from icshift.cli import selfcheck as command
 from icshift.cli.main import _run
 from icshift.selfcheck import runner
 from icshift.selfcheck.check import Check, Finding
@@ -33,7 +32,7 @@ FAST = ["--only", "conditioning", "--only", "gaussians"]
 def icshift(*arguments, code="from icshift.cli.main import main; main()"):
     environment = {**os.environ, "COLUMNS": "80", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=600)
 
 
 @pytest.fixture(scope="module")
@@ -128,4 +127,4 @@ def test_without_scikit_learn_it_says_what_to_install():
 def test_versions_are_those_installed():
     import torch
 
-    assert command._versions()["torch"] == torch.__version__
+    assert runner.versions()["torch"] == torch.__version__

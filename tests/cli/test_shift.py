@@ -309,6 +309,8 @@ def test_an_existing_run_is_kept_unless_forced(icshift, tmp_path):
 def test_a_mistake_in_a_process_of_its_own(folder):
     command = [sys.executable, "-m", "icshift", "shift", "step-400.pt", *MODEL, *AGAINST, "narrow.npz"]
     environment = {**os.environ, "COLUMNS": "80", "PYTHONPATH": os.getcwd()}  # noqa: PTH109
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env=environment, check=False, timeout=600
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1

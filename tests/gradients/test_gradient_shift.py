@@ -16,7 +16,7 @@ from torch.nn.utils import prune
 from icshift.errors import MeasurementError, SelectionError
 from icshift.gradients.gradient_shift import LayerShift, Step, gradient_shift
 from icshift.gradients.objective import Objective
-from icshift.gradients.smoothness import landscape
+from icshift.gradients.smoothness import smoothness
 from tests.oracles import rebuilt
 from tests.oracles.rebuilt import OPTIMIZERS, SPECIMENS, Specimen
 
@@ -166,7 +166,7 @@ def run_training(name: str, optimizer_name: str, *, measured: bool) -> tuple[lis
         step = Step(Objective(model, closure)) if measured else None
         if measured:
             gradient_shift(Objective(model, closure), optimizer)
-            landscape(Objective(model, closure), 0.1, steps=[1])
+            smoothness(Objective(model, closure), 0.1, steps=[1])
         optimizer.zero_grad()
         loss = closure()
         loss.backward()

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from icshift.errors import MeasurementError, SelectionError
-from icshift.gradients.layers import ROOT, choose, in_order
+from icshift.gradients.layers import ROOT, in_call_order, select_layers
 from tests.oracles.rebuilt import SPECIMENS
 
 
 def layers_of(model: nn.Module, forward: Any, counted: Any = "all") -> dict[str, list[str]]:
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    return {layer.name: [names[id(p)] for p in layer.parameters] for layer in in_order(model, forward, counted)}
+    return {layer.name: [names[id(p)] for p in layer.parameters] for layer in in_call_order(model, forward, counted)}
 
 
 @pytest.mark.parametrize("counted", ["all", "weights"])
@@ -45,7 +45,7 @@ def test_a_module_that_is_not_called_stands_after_the_one_registered_before_it()
 def test_hooks_go_although_the_forward_fails() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(3, 2))
     with pytest.raises(RuntimeError, match="shapes"):
-        in_order(model, lambda: model(torch.zeros(1, 2)))
+        in_call_order(model, lambda: model(torch.zeros(1, 2)))
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 
@@ -64,7 +64,7 @@ def test_a_tied_parameter_belongs_to_the_first_in_execution() -> None:
     model = nn.ModuleDict({"decode": nn.Linear(3, 3, bias=False), "encode": nn.Linear(3, 3)})
     model["decode"].weight = model["encode"].weight
     inputs = torch.zeros(1, 3)
-    found = in_order(model, lambda: model["decode"](model["encode"](inputs)))
+    found = in_call_order(model, lambda: model["decode"](model["encode"](inputs)))
     assert [layer.name for layer in found] == ["encode"]
     assert found[0].parameters[0] is model["decode"].weight
 
@@ -72,18 +72,18 @@ def test_a_tied_parameter_belongs_to_the_first_in_execution() -> None:
 def test_choosing_by_name_and_glob() -> None:
     specimen = SPECIMENS["transformer"]
     model = specimen.build()
-    layers = in_order(model, lambda: specimen.loss(model))
-    assert [layer.name for layer in choose(layers, ["head", "encoder.linear?"])] == [
+    layers = in_call_order(model, lambda: specimen.loss(model))
+    assert [layer.name for layer in select_layers(layers, ["head", "encoder.linear?"])] == [
         "encoder.linear1",
         "encoder.linear2",
         "head",
     ]
-    assert [layer.name for layer in choose(layers, ROOT)] == [ROOT]
-    assert choose(layers) == layers
+    assert [layer.name for layer in select_layers(layers, ROOT)] == [ROOT]
+    assert select_layers(layers) == layers
     with pytest.raises(SelectionError, match=r"no layer 'encoder.linear9'; did you mean encoder.linear"):
-        choose(layers, ["head", "encoder.linear9"])
+        select_layers(layers, ["head", "encoder.linear9"])
     with pytest.raises(SelectionError, match="layers is empty"):
-        choose(layers, [])
+        select_layers(layers, [])
 
 
 def test_nothing_that_counts() -> None:
@@ -91,4 +91,4 @@ def test_nothing_that_counts() -> None:
     with pytest.raises(
         MeasurementError, match="no layer of Sequential has trainable parameters that count as 'weights'"
     ):
-        in_order(model, lambda: model(torch.zeros(2, 3)), "weights")
+        in_call_order(model, lambda: model(torch.zeros(2, 3)), "weights")

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from icshift.errors import MeasurementError
-from icshift.gradients.objective import Objective, dot, moved, norm, trainable
-from icshift.gradients.smoothness import landscape
+from icshift.gradients.objective import Objective, dot, norm, trainable, with_parameters
+from icshift.gradients.smoothness import smoothness
 
 
 def network(*, dropout: float = 0.5) -> nn.Sequential:
@@ -168,12 +168,12 @@ def test_a_forward_made_before_can_go_backward_after() -> None:
     assert all(torch.equal(p.grad, q.grad) for p, q in zip(model.parameters(), twin.parameters(), strict=True))
 
 
-def test_moving_exchanges_values_and_brings_them_back() -> None:
+def test_with_parameters_exchanges_values_and_brings_them_back() -> None:
     model = network()
     parameters = list(model.parameters())
     before = [(p.data_ptr(), p.detach().clone()) for p in parameters]
     there = [torch.full_like(p, 2) for p in parameters]
-    with moved(parameters, there):
+    with with_parameters(parameters, there):
         assert all((p == 2).all() for p in parameters)
     assert all(
         p.data_ptr() == place and torch.equal(p, value) for p, (place, value) in zip(parameters, before, strict=True)
@@ -296,10 +296,10 @@ def test_a_closure_that_is_not_the_same_function_is_told_of() -> None:
     with pytest.raises(MeasurementError, match="at the same parameters"):
         drawing.confirm(drawing.loss())
     with pytest.raises(MeasurementError, match="at the same parameters"):
-        landscape(drawing, 0.1)
+        smoothness(drawing, 0.1)
 
 
-def test_autocast_is_that_of_the_moment_and_keeps_no_copies_of_parameters() -> None:
+def test_autocast_is_that_of_the_snapshot_and_keeps_no_copies_of_parameters() -> None:
     model = nn.Linear(4, 4)
     parameters = list(model.parameters())
     elsewhere = [p.detach() + 1 for p in parameters]
@@ -311,11 +311,11 @@ def test_autocast_is_that_of_the_moment_and_keeps_no_copies_of_parameters() -> N
     with torch.autocast("cpu", torch.bfloat16):
         lower = Objective(model, closure)
         before = closure()  # Its casts of the parameters are in the cache.
-        with moved(parameters, elsewhere):
+        with with_parameters(parameters, elsewhere):
             there = lower.loss_and_gradient(parameters)[0]
         assert torch.equal(closure(), before)
         assert plain.loss() == _without_autocast(closure).item()
-    with moved(parameters, elsewhere):
+    with with_parameters(parameters, elsewhere):
         assert lower.loss() == there != plain.loss()
 
 

@@ -1,4 +1,4 @@
-"""The landscape along the gradient against closed forms and against autograd on copies."""
+"""Smoothness along the gradient against closed forms and against autograd on copies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from icshift.errors import MeasurementError
 from icshift.gradients.objective import Objective
-from icshift.gradients.smoothness import STEPS, Landscape, landscape
+from icshift.gradients.smoothness import STEPS, Smoothness, smoothness
 
 
 class Vector(nn.Module):
@@ -30,7 +30,7 @@ def test_a_quadratic_has_its_closed_form() -> None:
     root = rng.standard_normal((5, 5))
     hessian, start = root @ root.T, rng.standard_normal(5)
     model = Vector(*start)
-    found = landscape(Objective(model, lambda: model() @ torch.from_numpy(hessian) @ model() / 2), 0.03)
+    found = smoothness(Objective(model, lambda: model() @ torch.from_numpy(hessian) @ model() / 2), 0.03)
 
     g = hessian @ start
     along = np.array(STEPS) * 0.03
@@ -52,10 +52,10 @@ def test_a_quadratic_has_its_closed_form() -> None:
 def test_beta_names_the_step_that_attained_it() -> None:
     """The shortest for |x|^3/3, whose curvature falls towards 0; the longest for x^4/4, when it overshoots."""
     model = Vector(1.0)
-    cubic = landscape(Objective(model, lambda: model().abs().pow(3).sum() / 3), 0.1, steps=[1, 3, 2])
+    cubic = smoothness(Objective(model, lambda: model().abs().pow(3).sum() / 3), 0.1, steps=[1, 3, 2])
     assert cubic.beta_step == 1
     assert cubic.beta_rate == pytest.approx(1 - 0.9**2)
-    quartic = landscape(Objective(model, lambda: (model() - 0.9).pow(4).sum() / 4), 1000, steps=[1, 3, 2])
+    quartic = smoothness(Objective(model, lambda: (model() - 0.9).pow(4).sum() / 4), 1000, steps=[1, 3, 2])
     assert quartic.beta_step == 3
     assert quartic.beta_rate == pytest.approx(abs((0.1 - 3 * 1000 * 0.1**3) ** 3 / 0.1**3 - 1) / 3)
 
@@ -89,7 +89,7 @@ def test_a_small_net_equals_autograd_on_copies() -> None:
         points.append(gradient(twin))
     torch.set_rng_state(drawn)
     before = copy.deepcopy(model.state_dict())
-    found = landscape(Objective(model, lambda: loss(model)), 0.7, steps=(0.5, 2.0, 4.0))
+    found = smoothness(Objective(model, lambda: loss(model)), 0.7, steps=(0.5, 2.0, 4.0))
 
     length = np.linalg.norm(g)
     distances = [np.linalg.norm(there - g) for _, there in points]
@@ -105,14 +105,14 @@ def test_a_small_net_equals_autograd_on_copies() -> None:
     assert all(p.grad is None for p in model.parameters())
 
 
-def spread(found: Landscape) -> list[float]:
+def spread(found: Smoothness) -> list[float]:
     return [found.loss_min, found.loss_max, found.predictiveness_min, found.predictiveness_max, found.beta_rate]
 
 
 def test_nan_on_the_way_makes_the_ranges_nan_and_is_located() -> None:
     """The root of a negative number, from the third point on."""
     model = Vector(1.0)
-    found = landscape(Objective(model, lambda: model().sqrt().sum()), 1.0, steps=[0.5, 1, 2.5, 3])
+    found = smoothness(Objective(model, lambda: model().sqrt().sum()), 1.0, steps=[0.5, 1, 2.5, 3])
     assert np.isnan(spread(found)).all()
     assert [math.isfinite(point.loss) for point in found.points] == [True, True, False, False]
     assert found.beta_step == 2.5
@@ -120,7 +120,7 @@ def test_nan_on_the_way_makes_the_ranges_nan_and_is_located() -> None:
 
 def test_infinity_on_the_way_makes_the_far_end_infinite() -> None:
     model = Vector(-1.0)
-    found = landscape(Objective(model, lambda: (model().square().exp()).sum()), 10.0, steps=[0.1, 1])
+    found = smoothness(Objective(model, lambda: (model().square().exp()).sum()), 10.0, steps=[0.1, 1])
     first = found.points[0]
     assert math.isfinite(first.loss)
     assert found.loss_max == math.inf
@@ -131,11 +131,11 @@ def test_infinity_on_the_way_makes_the_far_end_infinite() -> None:
 
 def test_where_the_gradient_is_zero_or_not_finite_there_is_no_beta() -> None:
     model = Vector(0.0, 0.0)
-    flat = landscape(Objective(model, lambda: model().square().sum() + 3), 0.1)
+    flat = smoothness(Objective(model, lambda: model().square().sum() + 3), 0.1)
     assert math.isnan(flat.beta_rate)
     assert math.isnan(flat.beta_step)
     assert (flat.loss_min, flat.loss_max, flat.predictiveness_max, flat.gradient_norm) == (3, 3, 0, 0)
-    steep = landscape(Objective(model, lambda: model().sqrt().sum()), 0.1)
+    steep = smoothness(Objective(model, lambda: model().sqrt().sum()), 0.1)
     assert steep.gradient_norm == math.inf
     assert math.isnan(steep.beta_rate)
     assert math.isnan(steep.beta_step)
@@ -145,11 +145,11 @@ def test_where_the_gradient_is_zero_or_not_finite_there_is_no_beta() -> None:
 def test_a_rate_that_is_not_positive(rate: float) -> None:
     model = Vector(1.0)
     with pytest.raises(MeasurementError, match=rf"rate is {float(rate)}: expected a number above 0"):
-        landscape(Objective(model, lambda: model().sum()), rate)
+        smoothness(Objective(model, lambda: model().sum()), rate)
 
 
 @pytest.mark.parametrize("steps", [[], [1, 0], [-1], [math.nan]])
 def test_steps_that_are_not_positive(steps: list[float]) -> None:
     model = Vector(1.0)
     with pytest.raises(MeasurementError, match=r"steps is \[.*\]: expected numbers above 0"):
-        landscape(Objective(model, lambda: model().sum()), 0.1, steps=steps)
+        smoothness(Objective(model, lambda: model().sum()), 0.1, steps=steps)

@@ -20,7 +20,7 @@ from icshift.record.probe import Probe
 from icshift.record.recorder import Recorder
 from icshift.runs.reader import Run
 from tests import laws
-from tests.oracles.trainings import Witness, assert_recorded, counts, hooks_on, leaves, ledger
+from tests.oracles.hooks import Witness, assert_recorded, counts, hooks_on, leaves, ledger
 from tests.zoo.models import specimens
 
 KINDS = specimens(
@@ -580,7 +580,7 @@ def test_a_checkpointed_part_is_counted_once(backend, tmp_path):
                 one(inputs).square().mean().backward()
                 optimizer.step()
             witness.end()
-    assert_recorded(Run(tmp_path / "run"), witness.steps)
+    assert_recorded(Run(tmp_path / "run"), witness.by_site)
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

@@ -15,7 +15,7 @@ from icshift.model.sites import Sites
 from icshift.record.recorder import Recorder
 from icshift.runs.reader import Run
 from tests.model.test_sites import ledger, record
-from tests.oracles.capture import trained
+from tests.oracles.hooks import trained
 from tests.zoo.models import CALLED_OTHERWISE, ZOO, Specimen, specimens
 
 STATES = {"observed", "failed", "not a tensor", "bypassed", "never called", "excluded"}

@@ -20,7 +20,7 @@ from icshift.record.recorder import Recorder
 from icshift.runs.format import Site
 from icshift.runs.reader import Run
 from tests.model.test_sites import ledger, record
-from tests.oracles.capture import assert_moments, assert_step
+from tests.oracles.hooks import assert_moments, assert_step
 
 BATCH, TIME = 5, 7
 

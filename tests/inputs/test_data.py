@@ -9,7 +9,8 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from icshift.errors import ModelError
-from icshift.inputs.data import Reading, forward, of, place, read
+from icshift.inputs.batches import forward
+from icshift.inputs.data import Reading, as_data, place, read_data
 
 VALUES = np.random.default_rng(0).normal(size=(50, 6))
 
@@ -62,7 +63,7 @@ WRITERS = {
 @pytest.mark.parametrize("name", WRITERS)
 def test_files(name, tmp_path):
     WRITERS[name](tmp_path / name)
-    data = read(str(tmp_path / name), One(), Reading())
+    data = read_data(str(tmp_path / name), One(), Reading())
     assert (data.examples, data.nonfinite) == (50, 0)
     assert_same_rows(data)
     for batch in data.batches:
@@ -105,7 +106,7 @@ def test_code(name, spec, tmp_path, monkeypatch):
     (tmp_path / "inputs_of_tests.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(__import__("sys").modules, "inputs_of_tests", raising=False)
-    data = read(spec.format(name, folder=tmp_path), One(), Reading(batch_size=16))
+    data = read_data(spec.format(name, folder=tmp_path), One(), Reading(batch_size=16))
     assert data.examples == 50
     assert_same_rows(data)
 
@@ -115,7 +116,9 @@ def test_several_arrays_are_arguments_by_name(tmp_path):
     np.savez(tmp_path / "named.npz", scale=scale, offset=scale, x=VALUES)
     np.savez(tmp_path / "unnamed.npz", VALUES, scale, scale)
     torch.save((torch.tensor(VALUES), torch.tensor(scale)), tmp_path / "pair.pt")
-    named, unnamed, pair = (read(str(tmp_path / n), Two(), Reading()) for n in ("named.npz", "unnamed.npz", "pair.pt"))
+    named, unnamed, pair = (
+        read_data(str(tmp_path / n), Two(), Reading()) for n in ("named.npz", "unnamed.npz", "pair.pt")
+    )
     assert [sorted(keyword) for _, keyword in named.batches] == [["offset", "scale", "x"]]
     assert [len(positional) for positional, _ in unnamed.batches] == [2]  # What a forward can do without is a target.
     for (positional, _), (_, keyword), (first, second) in zip(
@@ -137,7 +140,7 @@ def test_a_model_that_takes_anything_by_name_gets_all():
         def forward(self, **batch):
             return super().forward(batch["features"])
 
-    data = of({"features": torch.zeros(4, 6), "labels": torch.zeros(4)}, Any(), Reading())
+    data = as_data({"features": torch.zeros(4, 6), "labels": torch.zeros(4)}, Any(), Reading())
     assert sorted(data.batches[0][1]) == ["features", "labels"]
     forward(Any(), data.batches[0], "it")
 
@@ -151,7 +154,7 @@ def test_numbers_are_of_the_models_type_unless_one_is_asked_for():
         (Two(), Reading(dtype="float64"), torch.float64),
     ):
         place(model, reading)
-        keyword = of(given, model, reading).batches[0][1]
+        keyword = as_data(given, model, reading).batches[0][1]
         assert (keyword["x"].dtype, keyword["scale"].dtype) == (expected, torch.int32)
         assert model.fc.weight.dtype == expected
         forward(model, ((), keyword), "it")
@@ -159,29 +162,31 @@ def test_numbers_are_of_the_models_type_unless_one_is_asked_for():
 
 def test_whole_numbers_stay_what_they_are():
     for dtype, expected in ((np.uint8, torch.uint8), (np.uint16, torch.int64), (np.int64, torch.int64)):
-        assert of(np.zeros((4, 6), dtype), One(), Reading()).batches[0][0][0].dtype == expected
+        assert as_data(np.zeros((4, 6), dtype), One(), Reading()).batches[0][0][0].dtype == expected
 
 
 def test_batches_are_of_almost_equal_size():
-    sizes = [len(positional[0]) for positional, _ in of(torch.zeros(101, 6), One(), Reading(batch_size=25)).batches]
+    sizes = [
+        len(positional[0]) for positional, _ in as_data(torch.zeros(101, 6), One(), Reading(batch_size=25)).batches
+    ]
     assert sorted(sizes) == [20, 20, 20, 20, 21]
 
 
 def test_examples_are_shuffled_always_in_the_same_way():
     values = torch.arange(300.0)[:, None].expand(-1, 6)
-    first, second = (of(values, One(), Reading(batch_size=32)) for _ in range(2))
+    first, second = (as_data(values, One(), Reading(batch_size=32)) for _ in range(2))
     assert first.fingerprint == second.fingerprint
     means = [float(positional[0].mean()) for positional, _ in first.batches]
     assert max(means) - min(means) < 150
-    assert first.fingerprint != of(values + 1, One(), Reading(batch_size=32)).fingerprint
+    assert first.fingerprint != as_data(values + 1, One(), Reading(batch_size=32)).fingerprint
 
 
 def test_a_limit_is_drawn_from_everywhere_but_takes_the_first_batches():
     values = torch.arange(300.0)[:, None].expand(-1, 6)
-    drawn = rows(of(values, One(), Reading(limit=40)))
+    drawn = rows(as_data(values, One(), Reading(limit=40)))
     assert len(drawn) == 40
     assert drawn.max() > 200
-    first = of(DataLoader(TensorDataset(values.clone()), batch_size=16), One(), Reading(limit=40))
+    first = as_data(DataLoader(TensorDataset(values.clone()), batch_size=16), One(), Reading(limit=40))
     assert sorted(rows(first)[:, 0]) == list(range(40))
     assert [len(positional[0]) for positional, _ in first.batches] == [16, 16, 8]
 
@@ -192,18 +197,18 @@ def test_a_limit_ends_an_endless_stream():
             while True:
                 yield torch.zeros(6)
 
-    assert of(Endless(), One(), Reading(batch_size=8, limit=20)).examples == 20
+    assert as_data(Endless(), One(), Reading(batch_size=8, limit=20)).examples == 20
 
 
 def test_parts_are_many_and_of_almost_equal_size():
-    data = of(torch.randn(1000, 6), One(), Reading(batch_size=256))
+    data = as_data(torch.randn(1000, 6), One(), Reading(batch_size=256))
     parts = data.parts(16)
     assert {len(positional[0]) for positional, _ in parts} == {62, 63}
     assert len(parts) == 16
     assert torch.equal(torch.cat([p[0] for p, _ in parts]), torch.cat([p[0] for p, _ in data.batches]))
-    assert len(of(torch.randn(1000, 6), One(), Reading(batch_size=40)).parts(16)) == 32
-    assert len(of(torch.randn(5, 6), One(), Reading()).parts(16)) == 5
-    in_batches = of([torch.randn(50, 6), torch.randn(50, 6), torch.randn(20, 6)], One(), Reading())
+    assert len(as_data(torch.randn(1000, 6), One(), Reading(batch_size=40)).parts(16)) == 32
+    assert len(as_data(torch.randn(5, 6), One(), Reading()).parts(16)) == 5
+    in_batches = as_data([torch.randn(50, 6), torch.randn(50, 6), torch.randn(20, 6)], One(), Reading())
     assert len(in_batches.parts(16)) == 18
     assert len(in_batches.parts(2)) == 3
 
@@ -215,24 +220,24 @@ def test_what_cannot_be_cut_stays_whole():
             return super().forward(x)
 
     batches = [(torch.randn(8, 6), ["name"] * 8)] * 3
-    data = of(batches, Odd(), Reading())
+    data = as_data(batches, Odd(), Reading())
     assert (data.examples, len(data.parts(16))) == (24, 3)
     with pytest.raises(ModelError, match="cannot be cut"):
-        of(batches, Odd(), Reading(limit=12))
+        as_data(batches, Odd(), Reading(limit=12))
 
 
 def test_values_that_are_not_finite_are_counted_and_can_be_left_out():
     values = torch.tensor(VALUES)
     values[3, 1], values[7] = torch.nan, torch.inf
-    data = of(values, One(), Reading(batch_size=9))
+    data = as_data(values, One(), Reading(batch_size=9))
     assert (data.examples, data.nonfinite) == (50, 7)
     finite = data.finite()
     assert (finite.examples, finite.nonfinite) == (48, 0)
     assert_same_rows(finite, np.delete(VALUES, [3, 7], axis=0))
     assert sum(len(positional[0]) for positional, _ in finite.parts(16)) == 48
-    in_batches = of(list(values.split(9)), One(), Reading()).finite()
+    in_batches = as_data(list(values.split(9)), One(), Reading()).finite()
     assert (in_batches.examples, in_batches.nonfinite) == (48, 0)
-    assert of(values * torch.nan, One(), Reading()).finite().batches == ()
+    assert as_data(values * torch.nan, One(), Reading()).finite().batches == ()
 
 
 def test_a_model_that_begins_in_place_does_not_change_the_data():
@@ -240,7 +245,7 @@ def test_a_model_that_begins_in_place_does_not_change_the_data():
         def forward(self, x):
             return super().forward(x.mul_(0))
 
-    data = of(torch.tensor(VALUES), One(), Reading())
+    data = as_data(torch.tensor(VALUES), One(), Reading())
     forward(InPlace(), data.batches[0], "it")
     assert_same_rows(data)
 
@@ -264,7 +269,7 @@ BAD = {
     "damaged.npz": (lambda path: write(path, b"PK\x03\x04nonsense"), "cannot be read as .npz"),
     "damaged.parquet": (lambda path: write(path, b"PAR1"), "cannot be read as .parquet"),
     "damaged.pt": (lambda path: write(path, b"nonsense"), "damaged or holds more than tensors"),
-    "damaged.safetensors": (lambda path: write(path, b"nonsense"), "cannot be read as .safetensors"),
+    "damaged.safetensors": (lambda path: write(path, b"nonsense"), "damaged.safetensors: declares a header"),
     "code.pt": (lambda path: torch.save(One(), path), "holds more than tensors"),
     "names.npz": (lambda path: np.savez(path, a=VALUES, b=VALUES), "holds a, b, but forward of One takes x"),
     "lengths.npz": (lambda path: np.savez(path, VALUES, VALUES[:3]), r"of the lengths \[3, 50\]"),
@@ -280,7 +285,7 @@ def test_bad_files(name, tmp_path, monkeypatch):
     make(tmp_path / name)
     model = Two() if name == "lengths.npz" else One()
     with pytest.raises(ModelError, match=expected):
-        read(name, model, Reading())
+        read_data(name, model, Reading())
 
 
 BAD_CODE = {
@@ -306,7 +311,7 @@ def test_bad_code(spec, tmp_path, monkeypatch):
     (tmp_path / "batches.py").write_text(f"{code}def none(): return []\ndef words(): return 'words'\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelError, match=BAD_CODE[spec]):
-        read(spec, One(), Reading())
+        read_data(spec, One(), Reading())
 
 
 @pytest.mark.parametrize(
@@ -321,14 +326,14 @@ def test_bad_code(spec, tmp_path, monkeypatch):
 )
 def test_bad_places(reading, expected):
     with pytest.raises(ModelError, match=expected):
-        of(torch.tensor(VALUES), One(), reading)
+        as_data(torch.tensor(VALUES), One(), reading)
     with pytest.raises(ModelError, match=expected):
         place(One(), reading)
 
 
 def test_data_that_the_model_refuses_are_told_with_their_shapes():
     with pytest.raises(ModelError, match=r"One does not take the data of it, batches of \[50, 5\] float32: Runtime"):
-        forward(One(), of(VALUES[:, :5], One(), Reading()).batches[0], "it")
-    whole_numbers = of(np.ones((4, 6), int), One(), Reading())
+        forward(One(), as_data(VALUES[:, :5], One(), Reading()).batches[0], "it")
+    whole_numbers = as_data(np.ones((4, 6), int), One(), Reading())
     with pytest.raises(ModelError, match=r"\[4, 6\] int64.*save them as floats"):
         forward(One(), whole_numbers.batches[0], "it")

@@ -9,7 +9,7 @@ from torch.nn import functional
 from transformers.modeling_outputs import CausalLMOutput
 
 from icshift.errors import IcshiftError
-from icshift.inputs.losses import loss
+from icshift.inputs.losses import loss_named
 
 torch.manual_seed(0)
 SCORES, CLASSES = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 1, 0])
@@ -38,7 +38,7 @@ NAMES = {
 @pytest.mark.parametrize("name", NAMES)
 def test_names(name):
     function, output, target = NAMES[name]
-    assert loss(name).of(output, target) == function(output, target)
+    assert loss_named(name).compute(output, target) == function(output, target)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_names(name):
     ids=["tuple", "list", "dictionary", "model output", "after a number"],
 )
 def test_the_output_that_is_meant(output):
-    assert loss("ce").of(output, CLASSES) == functional.cross_entropy(SCORES, CLASSES)
+    assert loss_named("ce").compute(output, CLASSES) == functional.cross_entropy(SCORES, CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -62,27 +62,31 @@ def test_the_output_that_is_meant(output):
     ids=["uint8", "int32", "float", "a column", "a column of floats"],
 )
 def test_classes_in_any_form(target):
-    assert loss("ce").of(SCORES, target) == functional.cross_entropy(SCORES, CLASSES)
+    assert loss_named("ce").compute(SCORES, target) == functional.cross_entropy(SCORES, CLASSES)
 
 
 def test_probabilities_are_targets():
     shares = torch.rand(6, 4).softmax(1)
-    assert loss("ce").of(SCORES, shares) == functional.cross_entropy(SCORES, shares)
+    assert loss_named("ce").compute(SCORES, shares) == functional.cross_entropy(SCORES, shares)
 
 
 def test_language_models_have_their_classes_last():
     expected = functional.cross_entropy(WORDS.reshape(-1, 7), IDS.reshape(-1))
-    assert loss("ce").of(WORDS, IDS) == expected
-    assert loss("ce").of(WORDS.transpose(1, 2), IDS) == expected
+    assert loss_named("ce").compute(WORDS, IDS) == expected
+    assert loss_named("ce").compute(WORDS.transpose(1, 2), IDS) == expected
     ignored = IDS.clone()
     ignored[:, 0] = -100
-    assert loss("ce").of(WORDS, ignored) == functional.cross_entropy(WORDS.reshape(-1, 7), ignored.reshape(-1))
+    assert loss_named("ce").compute(WORDS, ignored) == functional.cross_entropy(
+        WORDS.reshape(-1, 7), ignored.reshape(-1)
+    )
 
 
 def test_a_column_is_never_broadcast():
-    assert loss("mse").of(VALUES, WANTED[:, 0]) == functional.mse_loss(VALUES, WANTED)
-    assert loss("mse").of(VALUES[:, 0], WANTED) == functional.mse_loss(VALUES, WANTED)
-    assert loss("mse").of(VALUES, (WANTED > 0.5).long()) == functional.mse_loss(VALUES, (WANTED > 0.5).float())
+    assert loss_named("mse").compute(VALUES, WANTED[:, 0]) == functional.mse_loss(VALUES, WANTED)
+    assert loss_named("mse").compute(VALUES[:, 0], WANTED) == functional.mse_loss(VALUES, WANTED)
+    assert loss_named("mse").compute(VALUES, (WANTED > 0.5).long()) == functional.mse_loss(
+        VALUES, (WANTED > 0.5).float()
+    )
 
 
 class Named:
@@ -101,8 +105,8 @@ class Named:
     ids=["model output", "dictionary", "attribute", "tuple", "number"],
 )
 def test_own(output):
-    assert loss("own").of(output, None) == 2
-    assert not loss("own").needs_targets
+    assert loss_named("own").compute(output, None) == 2
+    assert not loss_named("own").needs_targets
 
 
 def of_output_and_target(output, target):
@@ -119,10 +123,10 @@ def failing(_, target):
 
 def test_specs():
     here = "tests.inputs.test_losses"
-    assert loss(f"{here}:of_output_and_target").of((VALUES,), WANTED) == (VALUES - WANTED).square().sum() / 7
-    assert loss(f"{here}:HUBER").of(VALUES, WANTED) == HUBER(VALUES, WANTED)
-    assert loss("torch.nn:L1Loss").of(VALUES, WANTED) == functional.l1_loss(VALUES, WANTED)
-    assert loss("torch.nn.functional:mse_loss").needs_targets
+    assert loss_named(f"{here}:of_output_and_target").compute((VALUES,), WANTED) == (VALUES - WANTED).square().sum() / 7
+    assert loss_named(f"{here}:HUBER").compute(VALUES, WANTED) == HUBER(VALUES, WANTED)
+    assert loss_named("torch.nn:L1Loss").compute(VALUES, WANTED) == functional.l1_loss(VALUES, WANTED)
+    assert loss_named("torch.nn.functional:mse_loss").needs_targets
 
 
 MISTAKES = {
@@ -150,5 +154,5 @@ MISTAKES = {
 def test_mistakes(name):
     spec, output, target, said = MISTAKES[name]
     with pytest.raises(IcshiftError, match=re.escape(said)) as raised:
-        loss(spec).of(output, target)
+        loss_named(spec).compute(output, target)
     assert "\n" not in str(raised.value)

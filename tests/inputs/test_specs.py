@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from icshift.errors import ModelError
-from icshift.inputs.specs import arguments, build_model, resolve
+from icshift.inputs.specs import build_model, model_arguments, resolve
 
 NETS = """
 from dataclasses import dataclass
@@ -92,7 +92,7 @@ def test_arguments_are_python_values_or_text():
         "url=a=b",
         "empty=",
     ]
-    assert arguments(given) == {
+    assert model_arguments(given) == {
         "width": 8,
         "norm": True,
         "act": "relu",
@@ -105,7 +105,7 @@ def test_arguments_are_python_values_or_text():
     }
     for bad in ("width", "=3", "a b=3"):
         with pytest.raises(ModelError, match="takes name=value"):
-            arguments([bad])
+            model_arguments([bad])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from icshift.errors import ModelError
 from icshift.inputs.data import Reading
-from icshift.inputs.targets import read, separated
+from icshift.inputs.targets import read_with_targets, separated
 
 INPUTS = np.random.default_rng(0).normal(size=(30, 4)).round(3)
 CLASSES = (INPUTS @ [100, 10, 1, 0]).round().astype(np.int64) % 7
@@ -122,7 +122,7 @@ class Endless(IterableDataset):
 @pytest.mark.parametrize("name", FORMATS)
 def test_targets_are_found(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    data = read(FORMATS[name](tmp_path), nn.Linear(4, 3), Reading(batch_size=8, limit=30))
+    data = read_with_targets(FORMATS[name](tmp_path), nn.Linear(4, 3), Reading(batch_size=8, limit=30))
     assert data.examples == 30
     seen = []
     for batch in data.batches:
@@ -139,13 +139,13 @@ def test_numbers_come_in_the_models_precision(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     spec = npz(tmp_path, input=INPUTS, wanted=INPUTS[:, :1], y=CLASSES)
     for dtype, model in ((torch.float32, nn.Linear(4, 1)), (torch.float64, nn.Linear(4, 1).double())):
-        data = read(spec, model, Reading(), "wanted")
+        data = read_with_targets(spec, model, Reading(), "wanted")
         assert separated(data.batches[0])[1].dtype == dtype
 
 
 def test_a_table_keeps_the_other_columns_in_order(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    data = read(table(tmp_path, ".csv"), nn.Linear(4, 3), Reading(), None)
+    data = read_with_targets(table(tmp_path, ".csv"), nn.Linear(4, 3), Reading(), None)
     ((inputs,), _), _ = separated(data.batches[0])
     assert sorted(map(tuple, inputs.tolist())) == sorted(map(tuple, INPUTS.astype(np.float32).tolist()))
 
@@ -153,7 +153,7 @@ def test_a_table_keeps_the_other_columns_in_order(tmp_path, monkeypatch):
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_the_target_of_a_table_has_any_name(suffix, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    data = read(table(tmp_path, suffix, "digit"), nn.Linear(4, 3), Reading(), "digit")
+    data = read_with_targets(table(tmp_path, suffix, "digit"), nn.Linear(4, 3), Reading(), "digit")
     ((inputs,), _), target = separated(data.batches[0])
     assert (target.numpy() == classes_of(inputs)).all()
 
@@ -162,7 +162,7 @@ def test_examples_with_a_value_that_is_not_finite_go_with_their_targets(tmp_path
     monkeypatch.chdir(tmp_path)
     broken = INPUTS.copy()
     broken[:5, 2] = np.nan
-    data = read(npz(tmp_path, input=broken, target=CLASSES), nn.Linear(4, 3), Reading()).finite()
+    data = read_with_targets(npz(tmp_path, input=broken, target=CLASSES), nn.Linear(4, 3), Reading()).finite()
     ((), named), target = separated(data.batches[0])
     assert len(target) == 25
     assert (target.numpy() == classes_of(named["input"])).all()
@@ -172,9 +172,9 @@ def test_several_inputs_come_before_the_target(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     scale = np.full((30, 1), 2.0)
     np.savez(tmp_path / "data.npz", INPUTS, scale, CLASSES)
-    (positional, _), target = separated(read("data.npz", Three(), Reading()).batches[0])
+    (positional, _), target = separated(read_with_targets("data.npz", Three(), Reading()).batches[0])
     assert [list(one.shape) for one in (*positional, target)] == [[30, 4], [30, 1], [30]]
-    (positional, _), target = separated(read(unnamed_npz(tmp_path), Anything(), Reading()).batches[0])
+    (positional, _), target = separated(read_with_targets(unnamed_npz(tmp_path), Anything(), Reading()).batches[0])
     assert len(positional) == 1
     assert (target.numpy() == classes_of(positional[0])).all()
 
@@ -206,4 +206,4 @@ def test_mistakes(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make, target, said = MISTAKES[name]
     with pytest.raises(ModelError, match=f"(?s).*{re.escape(said)}"):
-        read(make(tmp_path), nn.Linear(4, 3), Reading(), target)
+        read_with_targets(make(tmp_path), nn.Linear(4, 3), Reading(), target)

@@ -17,14 +17,15 @@ from torch.utils.data import DataLoader, TensorDataset
 import icshift
 from icshift.integrations import lightning as integration
 from icshift.integrations.lightning import RecorderCallback
-from tests.oracles.integrations import (
-    Witness,
+from tests.integrations.trainers import (
+    drift,
     hooks_on,
     names_icshift,
     numbers,
     recorded_drift,
     same_parameters,
     steps_of_windows,
+    watched,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning", "ignore:.*:FutureWarning")
@@ -118,10 +119,10 @@ def test_an_epoch_is_a_window_as_a_recorder_by_hand_would_have_it(pl, tmp_path):
 
 def test_drift_is_that_of_plain_hooks(pl):
     model = classifier(pl)
-    witness = Witness(model.net[0])
-    epochs = pl.callbacks.LambdaCallback(on_train_epoch_end=lambda *_: witness.next_window())
+    witness = watched(model.net[0])
+    epochs = pl.callbacks.LambdaCallback(on_train_epoch_end=lambda *_: witness.end())
     trainer(pl, RecorderCallback("a", samples="all"), epochs).fit(model, loader())
-    np.testing.assert_allclose(recorded_drift("a", "net.0"), witness.drift(), rtol=1e-5)
+    np.testing.assert_allclose(recorded_drift("a", "net.0"), drift(witness), rtol=1e-5)
 
 
 @pytest.mark.parametrize("options", [{}, {"accumulate_grad_batches": 2, "precision": "bf16-mixed"}], ids=str)
@@ -254,7 +255,7 @@ net = torch.load("with/net.pt", weights_only=False)
 net.load_state_dict({name.removeprefix("net."): value for name, value in state.items()})
 net(torch.zeros(1, 6))
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
 
 
 def test_an_epoch_resumed_in_its_middle_ends_at_its_end(pl, tmp_path):

@@ -15,14 +15,15 @@ from transformers import GPT2Config, GPT2LMHeadModel, PrinterCallback, Trainer, 
 
 import icshift
 from icshift.integrations.transformers import RecorderCallback
-from tests.oracles.integrations import (
-    Witness,
+from tests.integrations.trainers import (
+    drift,
     hooks_on,
     names_icshift,
     numbers,
     recorded_drift,
     same_parameters,
     steps_of_windows,
+    watched,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning", "ignore:.*:FutureWarning")
@@ -115,9 +116,9 @@ def test_an_epoch_is_a_window_as_a_recorder_by_hand_would_have_it():
 
 def test_drift_is_that_of_plain_hooks():
     model = language_model()
-    witness = Witness(model.transformer.h[0].mlp.c_fc)
-    trainer(RecorderCallback("a", samples="all"), AtEpochs(witness.next_window), model=model).train()
-    np.testing.assert_allclose(recorded_drift("a", "transformer.h.0.mlp.c_fc"), witness.drift(), rtol=1e-5)
+    witness = watched(model.transformer.h[0].mlp.c_fc)
+    trainer(RecorderCallback("a", samples="all"), AtEpochs(witness.end), model=model).train()
+    np.testing.assert_allclose(recorded_drift("a", "transformer.h.0.mlp.c_fc"), drift(witness), rtol=1e-5)
 
 
 @pytest.mark.parametrize("options", [{}, {"gradient_accumulation_steps": 2, "bf16": True}], ids=str)
@@ -190,7 +191,7 @@ trainer(RecorderCallback("a", probe=PROBE), kind=Failing).train()
 """
     root = Path(__file__).parents[2]
     ended = subprocess.run(
-        [sys.executable, "-c", code], env={"PYTHONPATH": str(root)}, capture_output=True, check=False
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(root)}, capture_output=True, check=False, timeout=600
     )
     assert ended.stderr.decode().splitlines()[-1] == "ValueError: as planned"
     assert icshift.open("a").finished

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Timer
+from typing import Any
 
 import numpy as np
 
 FOLDER = Path(__file__).parent
 SCRIPTS = FOLDER / "scripts"
-HARNESS = FOLDER / "plain_hooks.py"
+HARNESS = FOLDER.parent / "oracles" / "scripts.py"
 
 SECONDS = 240
 """No script takes so long, on whatever machine."""
@@ -85,7 +90,7 @@ TRAININGS = {
 
 @dataclass(frozen=True)
 class Trained:
-    """A training run three times at once: plainly, under `icshift run`, and under the plain hooks."""
+    """A training run three times: plainly, under `icshift run`, and under the plain hooks."""
 
     training: Training
     folder: Path
@@ -113,25 +118,59 @@ class Trained:
         return {key: (np.concatenate([v for v, _ in p]), np.concatenate([w for _, w in p])) for key, p in parts.items()}
 
 
-def train(training: Training, folder: Path) -> Trained:
-    """Run it three times at once."""
+class Forks:
+    """One process that has imported PyTorch and runs scripts in forks of itself, with or without the plain hooks."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, HARNESS],
+            cwd=SCRIPTS,
+            env=ENVIRONMENT,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def ask(self, output: Path, *arguments: object) -> None:
+        """Have a script run; `ended` waits for it. Several are run in the order in which they are asked for."""
+        job = {"arguments": arguments, "output": str(output), "seconds": SECONDS}
+        print(json.dumps(job, default=str), file=self._process.stdin, flush=True)
+
+    def ended(self, output: Path) -> subprocess.CompletedProcess[str]:
+        """Wait for the end of the script that was asked for first."""
+        code = int(self._process.stdout.readline())
+        printed = [output.with_name(f"{output.name}.{kind}").read_text() for kind in ("out", "err")]
+        return subprocess.CompletedProcess([], code, *printed)
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+def train(training: Training, folder: Path, forks: Forks) -> Trained:
+    """Run it three times, recorded beside the others."""
     command = [str(folder) if word == "TMP" else word for word in training.command]
     classes = ",".join(training.models.values())
     recorder = ["-m", "icshift", "run", "-q", "-o", folder / "runs", "--samples", "all", *training.options]
-    ways = {
-        "plain": command,
-        "recorded": [*recorder, *command],
-        "hooked": [HARNESS, folder / "plain.npz", classes, *command],
-    }
+    if training.ranks > 1:
+        return _train_processes(training, folder, [*recorder, *command], command, classes)
+    recorded = start(*recorder, *command, cwd=SCRIPTS)
+    forks.ask(folder / "without", None, classes, *command)
+    forks.ask(folder / "hooked", folder / "plain.npz", classes, *command)
+    plain, hooked = forks.ended(folder / "without"), forks.ended(folder / "hooked")
+    return Trained(training, folder, plain, ended(recorded), hooked)
+
+
+def _train_processes(
+    training: Training, folder: Path, recorder: list[object], command: list[str], classes: str
+) -> Trained:
+    """The same, each way in as many processes as the training has ranks."""
+    ways = {"plain": command, "recorded": recorder, "hooked": [HARNESS, folder / "plain.npz", classes, *command]}
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", training.ranks]
-    started = {
-        way: start(*(launcher if training.ranks > 1 else []), *arguments, cwd=SCRIPTS)
-        for way, arguments in ways.items()
-    }
+    started = {way: start(*launcher, *arguments, cwd=SCRIPTS) for way, arguments in ways.items()}
     done = {way: ended(process) for way, process in started.items()}
     for way, arguments in ways.items():
         # Gloo sometimes aborts a process when another has closed its connections first, with or without us.
-        if training.ranks > 1 and "SIGABRT" in done[way].stderr:
+        if "SIGABRT" in done[way].stderr:
             if way == "recorded":
                 shutil.rmtree(folder / "runs", ignore_errors=True)
             done[way] = ended(start(*launcher, *arguments, cwd=SCRIPTS))
@@ -144,6 +183,20 @@ def start(*arguments: object, cwd: Path | None = None, program: Path | None = No
     return subprocess.Popen(
         command, cwd=cwd, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
+
+
+@contextmanager
+def limited(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """A block within which a process is killed after `SECONDS`, or at an error: nobody waits for it without end."""
+    timer = Timer(SECONDS, process.kill)
+    timer.start()
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        timer.cancel()
 
 
 def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import icshift
-from tests.launch.launching import SCRIPTS, ended, icshift_run, run, start
+from tests.launch.launching import SCRIPTS, ended, icshift_run, limited, run, start
 
 COMMAND = Path(sys.executable).with_name("icshift")
 
@@ -46,10 +46,12 @@ def test_a_crash_shows_the_scripts_frames_alone_and_keeps_the_recording(where, t
     assert [(w.first_step, w.last_step) for w in kept.window_list] == [(0, 9), (10, 12)]
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_interrupted_it_keeps_the_recording(tmp_path):
     process = start("-m", "icshift", "run", "-o", tmp_path / "runs", SCRIPTS / "endless.py")
-    while (line := process.stdout.readline()) and line != "epoch 3\n":
-        pass
+    with limited(process):
+        while (line := process.stdout.readline()) and line != "epoch 3\n":
+            pass
     process.send_signal(signal.SIGINT)
     done = ended(process)
     assert done.returncode in (130, -signal.SIGINT), done.stderr

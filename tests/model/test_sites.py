@@ -14,7 +14,7 @@ from icshift.errors import RecordingError
 from icshift.model.sites import Sites
 from icshift.record.recorder import Recorder
 from icshift.runs.reader import Run
-from tests.oracles.capture import assert_moments, assert_step, by_unit, trained
+from tests.oracles.hooks import assert_moments, assert_step, by_unit, trained
 from tests.zoo.models import specimens
 
 

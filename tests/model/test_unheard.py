@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import icshift
-from icshift.inputs.data import Data, Reading, of
+from icshift.inputs.data import Data, Reading, as_data
 from icshift.model.sites import Sites
 from icshift.model.undisturbed import undisturbed
 from icshift.model.unheard import heard_by, hears, unheard
@@ -35,13 +35,13 @@ def objective(model):
 
 def replay(model, _):
     with Replayer(model, Sites(), math.inf) as replayer:
-        replayer.replay(of(batches()[0][0], model, Reading(8)), "probe")
+        replayer.replay(as_data(batches()[0][0], model, Reading(8)), "probe")
 
 
 MEASUREMENTS = {
     "hessian": lambda model, _: icshift.hessian(objective(model), top=1),
     "gradient shift": lambda model, optimizer: icshift.gradient_shift(objective(model), optimizer),
-    "landscape": lambda model, _: icshift.landscape(objective(model), 0.1),
+    "smoothness": lambda model, _: icshift.smoothness(objective(model), 0.1),
     "loss slice": lambda model, _: icshift.loss_slice(
         objective(model), icshift.random_directions(model, 0), radius=1, points=3
     ),
@@ -113,8 +113,10 @@ def test_after_an_error_everybody_hears_again():
 def test_a_replay_hears_itself():
     model, x = network(), batches()[0][0]
     with Replayer(model, Sites(), math.inf) as replayer:
-        data: Data = of(x, model, Reading(8))
+        data: Data = as_data(x, model, Reading(8))
         replayer.replay(data, "probe")
+        model(x)  # Somebody's own forward, between two replays.
+        replayer.replay(data, "probe-batch", "batch")
         found = replayer.taken()
-    assert {phase for phase, _ in found} == {"probe"}
+    assert {phase for phase, _ in found} == {"probe", "probe-batch"}
     assert all((one.count == len(x)).all() for one in found.values())

@@ -1,4 +1,4 @@
-"""Gradient shift and landscape measured in a live training."""
+"""Gradient shift and smoothness measured in a live training."""
 
 import copy
 import random
@@ -16,7 +16,7 @@ from icshift.api import Run
 from icshift.errors import MeasurementError, RecordingError, SelectionError
 from icshift.gradients.gradient_shift import Step
 from icshift.gradients.objective import Objective
-from icshift.gradients.smoothness import landscape
+from icshift.gradients.smoothness import smoothness
 from icshift.record.recorder import Recorder
 
 STEPS = 12
@@ -82,7 +82,7 @@ def same(a, b):
 
 def both(recorder, closure):
     recorder.gradient_shift(closure, every=3)
-    recorder.landscape(closure, every=4)
+    recorder.smoothness(closure, every=4)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -108,7 +108,7 @@ def test_rows_are_those_of_a_step_measured_by_hand(optimizer, tmp_path):
         objective = Objective(model, lambda x=x, y=y: nn.functional.cross_entropy(model(x), y))
         step = Step(objective) if number % 3 == 0 else None
         if number % 4 == 0:
-            around.append(landscape(objective, stepping.param_groups[0]["lr"]))
+            around.append(smoothness(objective, stepping.param_groups[0]["lr"]))
         stepping.zero_grad()
         nn.functional.cross_entropy(model(x), y).backward()
         stepping.step()
@@ -117,7 +117,7 @@ def test_rows_are_those_of_a_step_measured_by_hand(optimizer, tmp_path):
     found = Run(tmp_path / "run").gradient_shift()
     assert list(found[["step", "layer", "l2", "cosine", "norm"]].itertuples(index=False, name=None)) == by_hand
     assert (found[found["layer"] != "0"]["l2"] > 0).all()
-    lines = Run(tmp_path / "run").landscape()
+    lines = Run(tmp_path / "run").smoothness()
     assert lines["step"].tolist() == [0, 4, 8]
     assert lines["beta_rate"].tolist() == [one.beta_rate for one in around]
     assert (lines["loss_max"] > lines["loss_min"]).all()
@@ -132,7 +132,7 @@ def test_how_it_was_measured_is_in_the_run(tmp_path):
     assert run.manifest["measured"] == {"gradient_shift": {"every": 5, "counted": "weights", "layers": ["4", "6"]}}
     assert run.gradient_shift()["layer"].unique().tolist() == ["4", "6"]
     assert run.gradient_shift()["parameters"].unique().tolist() == [16 * 8, 8 * 3]
-    assert run.landscape().empty
+    assert run.smoothness().empty
 
 
 def test_of_two_optimizers_that_share_a_step_the_change_by_both_is_measured(tmp_path):
@@ -184,13 +184,13 @@ def test_mistakes_are_told_at_once(tmp_path):
         with pytest.raises(SelectionError, match="no layer 'fc1'"):
             recorder.gradient_shift(closure, layers="fc1")
         with pytest.raises(MeasurementError, match="the recorder was given no optimizer"):
-            recorder.landscape(closure)
+            recorder.smoothness(closure)
     with Recorder(model, tmp_path / "other") as recorder:
         model(x)
         with pytest.raises(MeasurementError, match="expected one number"):
             recorder.gradient_shift(lambda: model(x))
         with pytest.raises(MeasurementError, match="rate"):
-            recorder.landscape(closure, rate=-1.0)
+            recorder.smoothness(closure, rate=-1.0)
 
 
 def test_a_later_failure_ends_the_measuring_and_not_the_training(tmp_path, recwarn):
@@ -274,8 +274,8 @@ def test_a_run_that_measured_with_gradients_is_deleted_by_force_as_any_other(tmp
         model, (x, _) = network(), next(batches())
         with Recorder(model, tmp_path / "run", force=True) as recorder:
             model(x)
-            recorder.landscape(lambda model=model, x=x: model(x).square().mean(), rate=0.1)
-    assert len(Run(tmp_path / "run").landscape()) == 1
+            recorder.smoothness(lambda model=model, x=x: model(x).square().mean(), rate=0.1)
+    assert len(Run(tmp_path / "run").smoothness()) == 1
 
 
 def adversaries(path, recorded, measure):
@@ -385,7 +385,7 @@ def test_autocast_counts_that_was_on_at_the_call(tmp_path):
     (inside, one), (outside, other) = run(True, tmp_path / "inside"), run(False, tmp_path / "outside")
     assert same(one, other)
     pd.testing.assert_frame_equal(inside.gradient_shift(), outside.gradient_shift())
-    pd.testing.assert_frame_equal(inside.landscape(), outside.landscape())
+    pd.testing.assert_frame_equal(inside.smoothness(), outside.smoothness())
 
 
 def test_a_step_is_measured_once_however_often_it_is_asked_for(tmp_path):
@@ -398,7 +398,7 @@ def test_a_step_is_measured_once_however_often_it_is_asked_for(tmp_path):
             nn.functional.cross_entropy(model(x), y).backward()
             optimizer.step()
     assert Run(tmp_path / "run").gradient_shift()["step"].tolist() == [0] * 4
-    assert Run(tmp_path / "run").landscape()["step"].tolist() == [0]
+    assert Run(tmp_path / "run").smoothness()["step"].tolist() == [0]
 
 
 def test_copies_of_parameters_go_before_the_next_step_that_is_not_measured(tmp_path):
@@ -416,21 +416,21 @@ def test_copies_of_parameters_go_before_the_next_step_that_is_not_measured(tmp_p
     assert copies[8:] == [False]
 
 
-def test_the_landscape_under_a_learning_rate_that_changes(tmp_path, recwarn):
+def test_smoothness_under_a_learning_rate_that_changes(tmp_path, recwarn):
     """It begins at 0, as in a warm-up; at step 8 there are two."""
 
     def measure(recorder, closure):
         (optimizer,) = recorder._optimizers
         for group, last in zip(optimizer.param_groups, (0.1, 0.2), strict=True):
             group["lr"] = min(recorder.steps / 40, 0.1) if recorder.steps < 8 else last
-        recorder.landscape(closure, every=2)
+        recorder.smoothness(closure, every=2)
 
     def optimizer(parameters):
         first, *others = parameters
         return torch.optim.SGD([{"params": [first]}, {"params": others}], lr=0.1)
 
     train(optimizer, tmp_path / "run", measure)
-    assert Run(tmp_path / "run").landscape()[["step", "rate"]].values.tolist() == [[2, 0.05], [4, 0.1], [6, 0.1]]
+    assert Run(tmp_path / "run").smoothness()[["step", "rate"]].values.tolist() == [[2, 0.05], [4, 0.1], [6, 0.1]]
     assert ["there are several: 0.1, 0.2; give rate=" in str(one.message) for one in recwarn] == [True]
 
 

@@ -169,7 +169,9 @@ with Recorder(model, sys.argv[1]) as recorder:
 def test_a_killed_process_leaves_a_readable_unfinished_run(death: str, code: int, tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(textwrap.dedent(KILLED).format(death=death))
-    done = subprocess.run([sys.executable, script, tmp_path / "run"], check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, script, tmp_path / "run"], check=False, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == code, done.stderr
     run = Run(tmp_path / "run")
     assert not run.finished

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from icshift.errors import RecordingError
 from icshift.record.recorder import Recorder
 from icshift.runs.reader import Run
-from tests.oracles.capture import Oracle, assert_moments, assert_step, by_unit
+from tests.oracles.hooks import Witness, assert_moments, assert_step, by_unit
 
 
 def batch(rows: int = 6) -> Tensor:
@@ -42,7 +42,7 @@ def counts(run: Run, phase: str = "train", unit: int = 0) -> dict[int, int]:
 
 def test_phases_are_kept_apart(tmp_path: Path) -> None:
     model, optimizer = pair()
-    oracle = Oracle({"train": model})
+    oracle = Witness({"train": model}, calls=None)
     with Recorder(model, tmp_path / "run", samples="all") as recorder:
         learn(model, optimizer)
         oracle.end()
@@ -133,7 +133,7 @@ def test_an_evaluation_of_a_part_alone_changes_no_step_either(tmp_path: Path) ->
 
 def test_gradient_accumulation_is_one_step(tmp_path: Path) -> None:
     model, optimizer = pair()
-    oracle = Oracle({"(model)": model})
+    oracle = Witness({"(model)": model}, calls=None)
     with Recorder(model, tmp_path / "run", samples="all"):
         for _ in range(3):
             for rows in (5, 6, 7):
@@ -256,7 +256,7 @@ def bounds(run: Run) -> list[tuple[Any, ...]]:
 
 def test_a_window_ends_with_an_epoch_and_the_rest_is_kept(tmp_path: Path) -> None:
     model, optimizer = pair()
-    oracle = Oracle({"(model)": model})
+    oracle = Witness({"(model)": model}, calls=None)
     with Recorder(model, tmp_path / "run", samples=4) as recorder:
         for epoch in range(3):
             for _ in range(3 if epoch < 2 else 1):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import icshift
-from icshift.distribution import PAIRED
+from icshift.distribution import EXAMPLES
 from icshift.errors import RecordingError
 from icshift.inputs.data import Data
 from icshift.model.sites import Sites
@@ -22,7 +22,7 @@ from icshift.record.probe import Probe
 from icshift.record.recorder import Recorder
 from icshift.replay.replayer import Replayer
 from icshift.runs.reader import Run
-from tests.oracles.capture import Oracle, assert_moments, by_unit
+from tests.oracles.hooks import Witness, assert_moments, by_unit
 from tests.zoo.models import ZOO, Specimen, specimens
 
 
@@ -38,7 +38,7 @@ def assert_same_distribution(run: Run, phase: str, site: str) -> None:
     first, *others = (run.distribution(phase, site, window.index) for window in run.window_list)
     assert others
     for other in others:
-        for name in ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "values", "paired"):
+        for name in ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "values", "examples"):
             np.testing.assert_array_equal(getattr(first, name), getattr(other, name), err_msg=f"{site} {name}")
 
 
@@ -126,7 +126,7 @@ def test_in_train_mode_a_probe_is_normalised_by_its_own_batches(tmp_path: Path) 
 def test_a_probe_is_replayed_at_the_end_of_every_window_and_makes_no_step(tmp_path: Path) -> None:
     model, batch = build("mlp")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    oracle = Oracle({"4": model[4]})
+    oracle = Witness({"4": model[4]}, calls=None)
     inputs = batch()
     with Recorder(model, tmp_path / "run", window=2, probe=inputs, samples="all"):
         for _ in range(5):
@@ -160,7 +160,7 @@ class Coded(nn.Module):
 
 @pytest.mark.parametrize("batch_size", [7, 20, 50])
 @pytest.mark.parametrize("max_units", [2, 100])
-def test_paired_rows_are_the_same_places_in_every_window_site_and_phase(
+def test_examples_are_the_same_places_in_every_window_site_and_phase(
     batch_size: int, max_units: int, tmp_path: Path
 ) -> None:
     model, inputs = Coded(), torch.arange(50.0 * 36).reshape(50, 1, 6, 6)
@@ -172,24 +172,24 @@ def test_paired_rows_are_the_same_places_in_every_window_site_and_phase(
             with torch.no_grad():
                 model.two.bias += 1
     run = Run(tmp_path / "run")
-    places = run.distribution("probe", "one", 1).paired
+    places = run.distribution("probe", "one", 1).examples
     kept = np.array(run.site("one").kept or range(4))
-    assert places.shape == (min(max_units, 4), PAIRED)
+    assert places.shape == (min(max_units, 4), EXAMPLES)
     np.testing.assert_array_equal(places - 1e6 * kept[:, None], places[:1] - 1e6 * kept[0] + 0 * places)
     of_batch = np.bincount(((places[0] - 1e6 * kept[0]) // (36 * batch_size)).astype(int))
     assert len(of_batch) == probe.forwards
     assert max(of_batch) - min(of_batch) <= 1
     for window in (1, 2, 3):
         for phase in ("probe", "probe-train"):
-            np.testing.assert_array_equal(run.distribution(phase, "one", window).paired, places)
+            np.testing.assert_array_equal(run.distribution(phase, "one", window).examples, places)
             np.testing.assert_array_equal(
-                run.distribution(phase, "two", window).paired[0] - (window - 1), places[0] - 1e6 * kept[0]
+                run.distribution(phase, "two", window).examples[0] - (window - 1), places[0] - 1e6 * kept[0]
             )
-            assert run.distribution(phase, "head", window).paired.shape[1] == 50
-        assert run.distribution("train", "one", window).paired is None
+            assert run.distribution(phase, "head", window).examples.shape[1] == 50
+        assert run.distribution("train", "one", window).examples is None
 
 
-def test_paired_rows_are_the_activations_in_order_and_move_with_the_parameters(tmp_path: Path) -> None:
+def test_examples_are_the_activations_in_order_and_move_with_the_parameters(tmp_path: Path) -> None:
     model, inputs = nn.Linear(4, 3), torch.randn(40, 4)
     inputs[7, 2] = torch.nan
     expected = []
@@ -202,7 +202,7 @@ def test_paired_rows_are_the_activations_in_order_and_move_with_the_parameters(t
                 model.weight += 0.1 * torch.randn(3, 4)
     run = Run(tmp_path / "run")
     for window in (1, 2):
-        found = run.distribution("probe", "(model)", window).paired
+        found = run.distribution("probe", "(model)", window).examples
         np.testing.assert_allclose(found, expected[window - 1], rtol=1e-5, atol=1e-6)
         assert np.isnan(found[:, 7]).all()
     moved = icshift.open(tmp_path / "run").drift("displacement", phase="probe")
@@ -210,19 +210,19 @@ def test_paired_rows_are_the_activations_in_order_and_move_with_the_parameters(t
     assert moved["n"].tolist() == [39] * 3
 
 
-def test_paired_rows_are_in_the_precision_of_the_activations(tmp_path: Path) -> None:
+def test_examples_are_in_the_precision_of_the_activations(tmp_path: Path) -> None:
     for dtype, expected in ((torch.float64, np.float64), (torch.bfloat16, np.float32)):
         model, inputs = nn.Linear(4, 3, dtype=dtype), torch.randn(2, 400, 4, dtype=dtype)
         with Recorder(model, tmp_path / str(dtype), probe=inputs) as recorder:
             model(inputs)
             recorder.epoch()
-        found = Run(tmp_path / str(dtype)).distribution("probe", "(model)", 1).paired
-        assert (found.dtype, found.shape) == (expected, (3, PAIRED))
+        found = Run(tmp_path / str(dtype)).distribution("probe", "(model)", 1).examples
+        assert (found.dtype, found.shape) == (expected, (3, EXAMPLES))
         every = {tuple(row) for row in model(inputs).detach().double().reshape(-1, 3).tolist()}
         assert {tuple(row) for row in found.T.astype(float).tolist()} <= every
 
 
-def test_a_replayed_model_has_the_same_paired_rows_whatever_the_phase(tmp_path: Path) -> None:
+def test_a_replayed_model_has_the_same_examples_whatever_the_phase(tmp_path: Path) -> None:
     model, inputs = Coded().eval(), torch.arange(50.0 * 36).reshape(50, 1, 6, 6)
     batches = tuple(((part,), {}) for part in inputs.split(20))
     with Replayer(model, Sites(None), 64) as replayer:
@@ -232,9 +232,9 @@ def test_a_replayed_model_has_the_same_paired_rows_whatever_the_phase(tmp_path: 
     with Recorder(model, tmp_path / "run", probe=Probe(inputs, batch_size=20)) as recorder:
         model(inputs[:5])
         recorder.epoch()
-    recorded = Run(tmp_path / "run").distribution("probe", "one", 1).paired
+    recorded = Run(tmp_path / "run").distribution("probe", "one", 1).examples
     for phase in ("probe", "probe-precise"):
-        np.testing.assert_array_equal(seen[phase, "one"].paired, recorded)
+        np.testing.assert_array_equal(seen[phase, "one"].examples, recorded)
 
 
 class TwoInputs(nn.Module):

@@ -11,7 +11,7 @@ from torch import nn
 
 from icshift.record.recorder import Recorder
 from icshift.runs.reader import Run
-from tests.oracles.capture import Oracle, assert_moments, assert_step, by_unit, trained
+from tests.oracles.hooks import Witness, assert_moments, assert_step, by_unit, trained
 from tests.zoo.models import Specimen, normal, specimens
 
 FAITHFUL = specimens(
@@ -160,7 +160,7 @@ def test_nan_and_inf_are_counted_apart_and_are_in_nothing_else(tmp_path: Path) -
             return y
 
     model = Broken(6, 4)
-    oracle = Oracle({"(model)": model})
+    oracle = Witness({"(model)": model}, calls=None)
     for samples in ("all", 5):
         with Recorder(model, tmp_path / str(samples), samples=samples) as recorder:
             for _ in range(3):
@@ -192,7 +192,7 @@ def test_far_off_centre_and_huge_activations_keep_their_spread(tmp_path: Path) -
             )
 
     model = Shifted(4, 4).double()
-    oracle = Oracle({"(model)": model})
+    oracle = Witness({"(model)": model}, calls=None)
     with Recorder(model, tmp_path / "run", samples=16) as recorder:
         for _ in range(3):
             model(torch.randn(200, 4, dtype=torch.float64))

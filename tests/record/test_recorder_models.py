@@ -26,7 +26,7 @@ from icshift.record.probe import Probe
 from icshift.record.recorder import Recorder
 from icshift.runs.reader import Run
 from tests.model.test_sites import ledger, names, record
-from tests.oracles.capture import assert_moments, by_unit, trained
+from tests.oracles.hooks import assert_moments, by_unit, trained
 from tests.zoo.models import CALLED_OTHERWISE, ZOO, specimens
 from tests.zoo.modules import Fragile, Jagged, Parted, TwiceUsed
 

@@ -12,7 +12,7 @@ import pytest
 from icshift.record.recorder import Recorder
 from icshift.runs.reader import Run
 from tests.laws import w1_of
-from tests.oracles.trainings import Witness, leaves, ledger, values
+from tests.oracles.hooks import Witness, leaves, ledger, values
 from tests.record.scripts.network import ROWS, STEPS, batches, network, train
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -69,7 +69,7 @@ def alone(tmp_path_factory):
             witness = Witness(leaves(model), CALLS)
             with Recorder(model, path, samples="all"):
                 train(model, batches(rows=rows), after=witness.end)
-            done[rows] = Run(path), witness.steps
+            done[rows] = Run(path), witness.by_site
         return done[rows]
 
     return alone

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from icshift.record.recorder import Recorder
 from icshift.runs.reader import Run
-from tests.oracles.trainings import Witness, assert_moments, assert_recorded, hooks_on, leaves, values
+from tests.oracles.hooks import Witness, assert_moments, assert_recorded, hooks_on, leaves, values
 
 
 def network():
@@ -34,7 +34,7 @@ def recorded(model, path, inputs, *, calls=None):
     witness = Witness(leaves(model), calls)
     with Recorder(model, path, sites="all", samples="all"):
         train(model, inputs, witness=witness)
-    return Run(path), witness.steps
+    return Run(path), witness.by_site
 
 
 def batches(*shape, steps=5, dtype=torch.float32):
@@ -113,8 +113,8 @@ def checkpointed(path, **how):
     fired = Witness(leaves(model))
     with Recorder(model, path, sites="all", samples="all"):
         train(model, data, witness=fired)
-    assert_recorded(Run(path), witness.steps)
-    return {name: {len(forwards) for forwards in steps} for name, steps in fired.steps.items()}
+    assert_recorded(Run(path), witness.by_site)
+    return {name: {len(forwards) for forwards in steps} for name, steps in fired.by_site.items()}
 
 
 def checkpoint_reentrant(path):
@@ -149,7 +149,7 @@ def nan_batch(path):
             witness.end()
     run = Run(path)
     table = run.steps()
-    for site, steps in witness.steps.items():
+    for site, steps in witness.by_site.items():
         for number, tensors in enumerate(steps):
             rows = table[(table["site"] == site) & (table["step"] == number)]
             every = values(tensors)

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 import icshift
 from icshift.record.recorder import Recorder
 from icshift.runs.reader import Run
-from tests.oracles.trainings import Witness, assert_moments, assert_recorded, counts, hooks_on, leaves, ledger, values
+from tests.oracles.hooks import Witness, assert_moments, assert_recorded, counts, hooks_on, leaves, ledger, values
 
 LAYERS = ["stem", "body.0", "body.2", "head"]
 
@@ -59,7 +59,7 @@ def layers(model):
 
 def joined(witnesses):
     """The steps of several, one after the other."""
-    return {site: [step for witness in witnesses for step in witness.steps[site]] for site in witnesses[0].steps}
+    return {site: [step for witness in witnesses for step in witness.by_site[site]] for site in witnesses[0].by_site}
 
 
 # What a step is.
@@ -75,7 +75,7 @@ def test_accumulated_gradients_are_one_step(model, tmp_path):
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             witness.end()
-    assert_recorded(Run(tmp_path / "run"), witness.steps)
+    assert_recorded(Run(tmp_path / "run"), witness.by_site)
 
 
 @pytest.mark.parametrize("given", [False, True])
@@ -94,7 +94,7 @@ def test_several_optimizers_after_one_forward_are_one_step(given, model, tmp_pat
             for optimizer in optimizers:
                 optimizer.step()
             witness.end()
-    assert_recorded(Run(tmp_path / "run"), witness.steps)
+    assert_recorded(Run(tmp_path / "run"), witness.by_site)
 
 
 def test_an_optimizer_for_every_parameter_that_steps_within_the_backward_pass(model, tmp_path):
@@ -111,7 +111,7 @@ def test_an_optimizer_for_every_parameter_that_steps_within_the_backward_pass(mo
         for _ in range(4):
             model(batch()).square().mean().backward()
             witness.end()
-    assert_recorded(Run(tmp_path / "run"), witness.steps)
+    assert_recorded(Run(tmp_path / "run"), witness.by_site)
 
 
 def test_a_step_that_the_scaler_skips_is_none(model, tmp_path):
@@ -130,7 +130,7 @@ def test_a_step_that_the_scaler_skips_is_none(model, tmp_path):
     assert scaler.get_scale() == 256.0, "nothing was skipped, so nothing was tested"
     run = Run(tmp_path / "run")
     assert counts(run)["stem"] == {0: 12, 1: 13 + 14 + 15, 2: 16}
-    assert_recorded(run, witness.steps)
+    assert_recorded(run, witness.by_site)
 
 
 def test_a_step_that_calls_the_model_itself(model, tmp_path):
@@ -149,7 +149,7 @@ def test_a_step_that_calls_the_model_itself(model, tmp_path):
             witness.end()
     run = Run(tmp_path / "run")
     assert min(counts(run)["stem"].values()) > 12, "each step called the model once, so nothing was tested"
-    assert_recorded(run, witness.steps)
+    assert_recorded(run, witness.by_site)
 
 
 def test_an_optimizer_that_takes_the_place_of_another(model, tmp_path):
@@ -161,7 +161,7 @@ def test_an_optimizer_that_takes_the_place_of_another(model, tmp_path):
                 learn(model, optimizer)
                 witness.end()
             del optimizer
-    assert_recorded(Run(tmp_path / "run"), witness.steps)
+    assert_recorded(Run(tmp_path / "run"), witness.by_site)
 
 
 def test_training_and_evaluation_in_turn(model, tmp_path):
@@ -188,9 +188,9 @@ def test_training_and_evaluation_in_turn(model, tmp_path):
             evaluation.end()
     run = Run(tmp_path / "run")
     assert run.phases == ["train", "eval"]
-    assert_recorded(run, training.steps)
+    assert_recorded(run, training.by_site)
     assert run.steps("eval").empty
-    for site, steps in evaluation.steps.items():
+    for site, steps in evaluation.by_site.items():
         every = values([tensor for tensors in steps for tensor in tensors])
         assert len(every) == 6 * 23
         assert_moments(run.distribution("eval", site, 1), every)
@@ -219,8 +219,10 @@ def test_a_layer_that_is_added_is_recorded_from_then_on(model, tmp_path):
         "head.0": {2: 12, 3: 12, 4: 12},
         "head.1": {2: 12, 3: 12, 4: 12},
     }
-    assert_moments(run.distribution("train", "head.1", 1), values([t for step in added.steps["head.1"] for t in step]))
-    former = witness.steps["head"]
+    assert_moments(
+        run.distribution("train", "head.1", 1), values([t for step in added.by_site["head.1"] for t in step])
+    )
+    former = witness.by_site["head"]
     assert_moments(run.distribution("train", "head", 1), values([t for step in former[:2] for t in step]))
     assert_moments(run.distribution("train", "head.0", 1), values([t for step in former[2:] for t in step]))
 
@@ -312,10 +314,10 @@ def test_copies_that_follow_the_model_are_not_recorded(tmp_path):
     run = Run(tmp_path / "run")
     assert run.phases == ["train"]
     # The copies kept the plain hooks of the witness, which therefore saw too much.
-    for steps in witness.steps.values():
+    for steps in witness.by_site.values():
         for tensors in steps:
             tensors[:] = [tensor for tensor in tensors if len(tensor) == 12]
-    assert_recorded(run, witness.steps)
+    assert_recorded(run, witness.by_site)
 
 
 # Threads.
@@ -355,7 +357,7 @@ def test_two_models_that_are_trained_and_recorded_in_two_threads(tmp_path):
 
     run_together(lambda: train(0), lambda: train(1))
     for number in range(2):
-        assert_recorded(Run(tmp_path / str(number)), witnesses[number].steps)
+        assert_recorded(Run(tmp_path / str(number)), witnesses[number].by_site)
 
 
 def test_forwards_of_one_model_in_two_threads(model, tmp_path):
@@ -423,7 +425,7 @@ def test_replicas_of_data_parallel_are_the_model(model, tmp_path):
     run = Run(tmp_path / "run")
     assert counts(run) == {layer: dict.fromkeys(range(4), 12) for layer in LAYERS}
     # In which order the threads came, nobody knows.
-    assert_recorded(run, witness.steps)
+    assert_recorded(run, witness.by_site)
 
 
 # Interruptions.
@@ -464,7 +466,7 @@ def test_an_exception_loses_nothing_that_was_computed(error, where, model, tmp_p
             witness.end()
     run = Run(tmp_path / "run")
     assert [site.name for site in run.sites] == LAYERS, "no forward is taken for a part of the one that was left"
-    assert_recorded(run, witness.steps)
+    assert_recorded(run, witness.by_site)
     assert not hooks_on(model) - len(LAYERS), "but those of the witness"
 
 
@@ -518,6 +520,7 @@ STRIDE = 97
 PACKAGE = str(Path(icshift.__file__).parent)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_at_any_line_of_ours(tmp_path):
     """In the middle of a step: the script catches it and goes on."""
     learn(model := Network(), sgd(model))

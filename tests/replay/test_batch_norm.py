@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from icshift.errors import ModelError
-from icshift.inputs.data import Reading, of
+from icshift.inputs.data import Reading, as_data
 from icshift.replay.batch_norm import Watch, adapt_batch_norm, precise_statistics, running_statistics, using
 from tests.zoo.digits import TRAINING, accuracy, digits, network, trained
 
@@ -51,8 +51,9 @@ def test_batches_of_different_size_count_by_it():
     batches = [images()[:700], images()[700:720], images()[720:]]
     inputs = model.fc1(images()).detach().double()
     found = precise_statistics(model, batches)["norm1"]
+    # A layer rounds in float32, otherwise for 20 rows than for 1,000: for units that hardly vary that is 2e-5.
     np.testing.assert_allclose(found.mean, inputs.mean(0), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found.variance, inputs.var(0, correction=0), rtol=1e-5)
+    np.testing.assert_allclose(found.variance, inputs.var(0, correction=0), rtol=1e-4)
 
 
 def test_deeper_layers_get_what_is_normalised_by_the_batch():
@@ -92,8 +93,8 @@ def test_inputs_come_in_every_form(kind):
         "mapping": {"input": images()},
         "dataset": pairs,
         "loader": DataLoader(pairs, batch_size=256),
-        "data": of(images(), model, Reading()),
-        "batches": of(images(), model, Reading()).batches,
+        "data": as_data(images(), model, Reading()),
+        "batches": as_data(images(), model, Reading()).batches,
     }[kind]
     expected = model.fc1(images()).detach().double().mean(0)
     np.testing.assert_allclose(precise_statistics(model, given)["norm1"].mean, expected, rtol=1e-4, atol=1e-5)

@@ -19,7 +19,8 @@ from icshift.cli.main import _run
 from icshift.inputs.specs import build_model
 from icshift.replay.batch_norm import precise_statistics, using
 from icshift.runs.reader import Run
-from tests.oracles.analyze import assert_scipys, raw
+from tests.launch.launching import limited
+from tests.oracles.scipys import assert_scipys, raw
 from tests.replay import network
 from tests.replay.conftest import SPEC
 
@@ -57,16 +58,16 @@ def test_names_where_nothing_is_stored(analyzed, tmp_path):
 
 
 def test_batch_norm_in_training(analyzed, saved):
-    """Phase probe-train: batch statistics, everything else in eval mode; SciPy's numbers too."""
+    """Phase probe-batch: batch statistics, everything else in eval mode; SciPy's numbers too."""
     run = analyzed(saved, options=["--train-mode", "--samples", "all", "--batch-size", "300"])
-    assert run.phases == ["probe", "probe-train"]
+    assert run.phases == ["probe", "probe-batch"]
     # The examples are shuffled, but one batch is one batch.
     windows = [raw(model, network.images(), AXES, training=["norm"]) for model in map(copy.deepcopy, network.epochs())]
-    found = drift(run, metrics=METRICS, phase="probe-train").query("site != 'conv'")
+    found = drift(run, metrics=METRICS, phase="probe-batch").query("site != 'conv'")
     assert_scipys(found, windows)
     assert_scipys(drift(run, metrics=METRICS), [raw(model, network.images(), AXES) for model in network.epochs()])
     # Without statistics that lag behind there is nothing but shape, scale and place of the layer's own.
-    means = run.windows().query("site == 'norm' and phase == 'probe-train'").groupby("window")["mean"]
+    means = run.windows().query("site == 'norm' and phase == 'probe-batch'").groupby("window")["mean"]
     for window, model in enumerate(network.epochs(), start=1):
         np.testing.assert_allclose(means.get_group(window), model.norm.bias.detach(), atol=1e-5)
 
@@ -277,7 +278,10 @@ def test_a_progress_bar_on_a_terminal(saved, data, tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm"}
     arguments = list(map(str, [*command, "-o", tmp_path / "run"]))
     shown = b""
-    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=theirs, env=environment) as process:
+    with (
+        subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=theirs, env=environment) as process,
+        limited(process),
+    ):
         os.close(theirs)
         with suppress(OSError):  # The end of a terminal.
             while part := os.read(ours, 4096):

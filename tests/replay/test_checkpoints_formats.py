@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from icshift.analysis.drift import drift
-from tests.oracles.analyze import assert_scipys, raw
+from tests.oracles.scipys import assert_scipys, raw
 from tests.replay import network
 from tests.replay.writers import UNSAFE, WRITERS
 

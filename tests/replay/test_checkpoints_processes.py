@@ -46,6 +46,7 @@ def test_torchrun(saved, data, alone, tmp_path):
         text=True,
         check=True,
         env=environment,
+        timeout=600,
     )
     run = Run(path)
     assert run.finished
@@ -90,7 +91,7 @@ def test_the_first_process_waits(as_rank, alone, tmp_path, monkeypatch):
         assert (code, naps) == (0, [0])
         assert "unfinished" not in out
         pd.testing.assert_frame_equal(table(Run(path)), table(alone), check_exact=True)
-        assert Run(path).phases == ["probe", "probe-train"][: len(options)]
+        assert Run(path).phases == ["probe", "probe-batch"][: len(options)]
 
 
 def test_processes_go_on_with_what_they_have(as_rank, alone, tmp_path):

@@ -14,8 +14,8 @@ import pytest
 from icshift.distribution import Distribution
 from icshift.errors import RunError
 from icshift.runs.format import MANIFEST, Window
-from icshift.runs.writer import Recording
 from icshift.runs.reader import Run
+from icshift.runs.writer import Recording
 from tests import laws
 from tests.recorded import distribution, of_zoo, site, step_rows
 from tests.zoo.distributions import ZOO, draw

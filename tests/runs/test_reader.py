@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from icshift.distribution import PAIRED
+from icshift.distribution import EXAMPLES
 from icshift.errors import RunError, SelectionError
 from icshift.runs.format import FORMAT, MANIFEST, QUANTILE_COLUMNS, STEP_QUANTILES, Site, Window, kept_units
-from icshift.runs.writer import Recording
 from icshift.runs.reader import Run, locate
+from icshift.runs.writer import Recording
 from tests import laws
 from tests.recorded import distribution, of_zoo, probe, site, write_run
 from tests.runs.test_merging import change, merged_ranks
@@ -36,7 +36,7 @@ def test_round_trip(tmp_path, name, n, dtype):
 
 
 def test_round_trip_of_a_probe(tmp_path):
-    written = distribution(draw("normal", 300), paired=True)
+    written = distribution(draw("normal", 300), halves=False)
     found = Run(write_run(tmp_path / "run", [{("probe", "a"): written}])).distribution("probe", "a", 1)
     assert found.halves is None
     laws.assert_identical(found, written)
@@ -44,27 +44,27 @@ def test_round_trip_of_a_probe(tmp_path):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", ["normal", "with_nan", "with_inf"])
-def test_round_trip_of_paired_rows(tmp_path, name, dtype):
+def test_round_trip_of_examples(tmp_path, name, dtype):
     """Among sites that have none, or others."""
     written = {("probe", "a"): probe(draw(name, 300), dtype=dtype), ("probe", "b"): probe(draw("normal", 7, units=5))}
     written |= {("train", "a"): of_zoo(name, 300, dtype=dtype), ("eval", "b"): of_zoo("normal", 9, units=5)}
     run = Run(write_run(tmp_path / "run", [written]))
     for (phase, place), one in written.items():
         found = run.distribution(phase, place, 1)
-        assert (found.paired is None) == (one.paired is None)
-        if one.paired is not None:
-            np.testing.assert_array_equal(found.paired, one.paired)
-    assert run.distribution("probe", "a", 1).paired.shape == (3, PAIRED)
+        assert (found.examples is None) == (one.examples is None)
+        if one.examples is not None:
+            np.testing.assert_array_equal(found.examples, one.examples)
+    assert run.distribution("probe", "a", 1).examples.shape == (3, EXAMPLES)
 
 
-def test_files_without_paired_rows_are_read(tmp_path):
+def test_files_without_examples_are_read(tmp_path):
     path = write_run(tmp_path / "run", [{("probe", "a"): probe(draw("normal", 300))}])
     file = next((path / "windows").iterdir())
     table = pq.read_table(file, partitioning=None)
     pq.write_table(table.drop_columns(["paired_values"]), file)
     found = Run(path).distribution("probe", "a", 1)
-    assert found.paired is None
-    np.testing.assert_array_equal(found.values, distribution(draw("normal", 300), paired=True).values)
+    assert found.examples is None
+    np.testing.assert_array_equal(found.values, distribution(draw("normal", 300), halves=False).values)
 
 
 def test_round_trip_of_unlike_sites_in_one_window(tmp_path):
@@ -72,7 +72,7 @@ def test_round_trip_of_unlike_sites_in_one_window(tmp_path):
         ("train", "b"): of_zoo("relu", 6000, units=5),
         ("train", "a"): of_zoo("normal", 300, units=3),
         ("eval", "a"): of_zoo("with_nan", 7, units=3),
-        ("probe", "b"): distribution(draw("lognormal", 900, units=5), paired=True),
+        ("probe", "b"): distribution(draw("lognormal", 900, units=5), halves=False),
     }
     run = Run(write_run(tmp_path / "run", [written]))
     for (phase, name), one in written.items():

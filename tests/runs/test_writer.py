@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from icshift.runs import writer as module
 from icshift.errors import RunError
-from icshift.runs.format import MANIFEST, QUANTILE_COLUMNS, Window
-from icshift.runs.writer import Recording, StepRows, refuse_existing
+from icshift.runs import writer as module
+from icshift.runs.format import MANIFEST, QUANTILE_COLUMNS, StepRows, Window
 from icshift.runs.reader import Run
+from icshift.runs.writer import Recording, refuse_existing
 from tests import laws
 from tests.recorded import of_zoo, site, step_rows, write_run
 from tests.zoo.distributions import ZOO, draw

@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from icshift.errors import ModelError
-from icshift.saved import fit, load
-from icshift.saved.choose import choose
+from icshift.saved.choose import choose_part
 from icshift.saved.find import find
+from icshift.saved.fit import fit
+from icshift.saved.load import load
 from tests.saved import zoo
 
 STATE = {"a.weight": torch.ones(2)}
@@ -35,7 +36,7 @@ OPTIMIZER = {"state": {0: {"step": torch.tensor(1.0), "exp_avg": torch.zeros(2)}
     ],
 )
 def test_the_rule(saved, key):
-    used, part = choose(saved)
+    used, part = choose_part(saved)
     assert used == key
     assert part["a.weight"].sum() == 2
 

@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from icshift.errors import ModelError
-from icshift.saved import fit
-from icshift.saved.fit import check
+from icshift.saved.fit import check, fit
 from tests.saved import zoo
 
 

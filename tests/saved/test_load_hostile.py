@@ -10,8 +10,8 @@ import pytest
 import torch.distributed.checkpoint as dcp
 
 from icshift.errors import ModelError
-from icshift.saved import load
 from icshift.saved.find import find
+from icshift.saved.load import load
 from tests.saved import arsenal, attempts, zoo
 
 REASONS = {"tar.pt": "tar archive", "pickle0.pt": "is no saved model", "pickle1.pt": "is no saved model"}
@@ -141,5 +141,5 @@ def test_pipes_and_devices_in_directories_are_not_opened(tmp_path):
 def test_the_marker_is_seen_by_the_check(tmp_path):
     """The check itself: what is written is noticed."""
     before = attempts.tree(tmp_path)
-    subprocess.run(["touch", str(Path(tmp_path) / "marker")], check=True)
+    subprocess.run(["touch", str(Path(tmp_path) / "marker")], check=True, timeout=600)
     assert attempts.tree(tmp_path) != before

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from icshift.saved import load
 from icshift.saved.find import find
+from icshift.saved.load import load
 from tests.saved import attempts, zoo
 
 EACH = 150

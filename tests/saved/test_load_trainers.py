@@ -4,9 +4,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from icshift.saved import fit, load
 from icshift.saved.find import find
-from icshift.saved.load import build
+from icshift.saved.fit import fit
+from icshift.saved.load import build, load
 from tests.saved import zoo
 
 

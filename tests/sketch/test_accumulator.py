@@ -62,10 +62,10 @@ def test_steps_of_one_and_of_several_forwards_may_alternate():
     assert_rows_of_steps(step_rows(steps), values)
 
 
-@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("halves", [True, False])
 @pytest.mark.parametrize("name", ZOO)
-def test_distribution_of_uneven_steps(name, paired):
-    whole = accumulator(3, paired=paired)
+def test_distribution_of_uneven_steps(name, halves):
+    whole = accumulator(3, halves=halves)
     values = draw(name, 3000)
     for number, step in enumerate(np.split(values, (1, 30, 59, 700, 701, 702, 2900), axis=1)):
         for forward in np.array_split(step, 1 + number % 3, axis=1):
@@ -85,7 +85,7 @@ def test_distribution_does_not_depend_on_the_cut_into_steps(name):
 
 def test_probe_rows_come_in_order_and_match():
     forwards = np.split(draw("normal", 330), 11, axis=1)
-    rows = step_rows([[values] for values in forwards], paired=True)
+    rows = step_rows([[values] for values in forwards], halves=False)
     assert_rows_of_steps(rows, forwards)
 
 
@@ -241,18 +241,27 @@ def test_one_step_leaves_the_other_half_empty():
     assert even.values.shape == (3, 0)
 
 
-def test_paired_rows_are_kept_in_order_until_the_window_ends():
-    one = accumulator(3, paired=True)
+def test_examples_are_kept_in_order_until_the_window_ends():
+    one = accumulator(3, halves=False)
     values = draw("with_nan", 12)
     for part in np.split(values, 3, axis=1):
         rows = torch.from_numpy(part.T.astype(np.float32))
-        one.pair(rows)
+        one.keep(rows)
         observe(one, part)
         one.tick(0)
         rows.fill_(7)
-    np.testing.assert_array_equal(one.distribution().paired, values.astype(np.float32))
-    np.testing.assert_array_equal(one.distribution().paired, values.astype(np.float32))
+    np.testing.assert_array_equal(one.distribution().examples, values.astype(np.float32))
+    np.testing.assert_array_equal(one.distribution().examples, values.astype(np.float32))
     one.restart(np.random.default_rng(5))
     observe(one, values)
     one.tick(0)
-    assert one.distribution().paired is None
+    assert one.distribution().examples is None
+
+
+@pytest.mark.parametrize("spread", [0.0, 2**-13])
+def test_no_stated_error_exceeds_the_range_of_the_values(spread):
+    """Rounding in float32, far off centre, is bounded by more than all these values differ by."""
+    values = 1000 + spread * draw("relu", 20_000, units=2).clip(0, 1)
+    whole = distribution(values)
+    np.testing.assert_array_equal(whole.w1_error, whole.max - whole.min)
+    assert (whole.max - whole.min <= 2 * spread).all()

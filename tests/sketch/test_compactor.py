@@ -173,3 +173,26 @@ def test_w1_of_a_large_window_is_within_half_a_percent_of_a_standard_deviation()
         relative_errors.append(np.abs(found - truth) / np.where(spread > 0, spread, 1))
     assert np.median(relative_errors) <= 0.005
     assert np.quantile(relative_errors, 0.99) <= 0.02
+
+
+def test_of_one_compaction_the_bound_on_ranks_is_reached_whichever_neighbour_is_kept():
+    """Where the second of four is kept, ranks are raised by up to two; where the third is, lowered by up to two."""
+    values = draw("normal", K + 1, units=1)
+    kept = set()
+    for seed in range(8):
+        sketch = sketched(values, seed=seed)
+        points, weights = points_of(sketch, 0)
+        assert laws.rank_distance(points, values[0], weights) * (K + 1) == pytest.approx(2)
+        assert sketch.ranks == 2
+        kept.add(tuple(points))
+    assert len(kept) == 2
+
+
+def test_bounds_are_those_of_the_docstring():
+    values = draw("normal", 100_000, units=6)
+    sketch = sketched(values)
+    assert np.median(sketch.moved) / 100_000 == pytest.approx(0.04, rel=0.1)
+    assert sketch.ranks / 100_000 == pytest.approx(0.011, rel=0.05)
+    off = [laws.w1_of(points_of(sketch, unit)[0], values[unit], points_of(sketch, unit)[1]) for unit in range(6)]
+    assert np.median(off) == pytest.approx(0.006, rel=0.3)
+    assert len(sketch._levels) == 5

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from icshift.distribution import PAIRED
-from icshift.sketch.sampler import Pairs, Sampler
+from icshift.distribution import EXAMPLES
+from icshift.sketch.sampler import ExampleSampler, Sampler
 
 
 def coded(rows, positions, units=3):
@@ -70,28 +70,28 @@ def of_forwards(pairs, forwards, phase, rows=400, positions=1):
     return found
 
 
-@pytest.mark.parametrize("forwards", [1, 2, 3, 100, PAIRED, PAIRED + 1, 1000])
+@pytest.mark.parametrize("forwards", [1, 2, 3, 100, EXAMPLES, EXAMPLES + 1, 1000])
 def test_every_forward_of_a_probe_has_an_equal_share_of_the_pairs(forwards):
-    shares = [len(found) for found in of_forwards(Pairs(0), forwards, "probe")]
-    assert sum(shares) == PAIRED
+    shares = [len(found) for found in of_forwards(ExampleSampler(0), forwards, "probe")]
+    assert sum(shares) == EXAMPLES
     assert max(shares) - min(shares) <= 1
     # Not the first ones alone, where there are more forwards than pairs.
-    assert abs(sum(shares[: forwards // 2]) - PAIRED * (forwards // 2) / forwards) <= 1
+    assert abs(sum(shares[: forwards // 2]) - EXAMPLES * (forwards // 2) / forwards) <= 1
 
 
 @pytest.mark.parametrize(("rows", "positions"), [(400, 1), (40, 10), (1, 400)])
 def test_pairs_are_the_same_in_every_window_and_phase_and_spread_over_the_forward(rows, positions):
-    pairs = Pairs(0)
+    pairs = ExampleSampler(0)
     first = of_forwards(pairs, 3, "probe", rows, positions)
     assert of_forwards(pairs, 3, "probe", rows, positions) == first
-    assert of_forwards(Pairs(0), 3, "probe-train", rows, positions) == first
+    assert of_forwards(ExampleSampler(0), 3, "probe-train", rows, positions) == first
     for places in first:
         assert places == sorted(set(places))
         assert max(np.diff([0, *places, 400])) < 2 * 400 / len(places) + 1
 
 
 def test_a_phase_that_follows_begins_with_the_first_forward():
-    pairs = Pairs(0)
+    pairs = ExampleSampler(0)
     pairs.restart(2)
     first = pairs.rows(coded(400, 1), "probe")
     for _ in range(2):
@@ -101,8 +101,8 @@ def test_a_phase_that_follows_begins_with_the_first_forward():
 
 
 def test_no_pairs_are_drawn_where_no_probe_was_begun():
-    assert Pairs(0).rows(coded(400, 1), "probe") is None
+    assert ExampleSampler(0).rows(coded(400, 1), "probe") is None
 
 
 def test_fewer_places_than_a_share_are_all_taken():
-    assert of_forwards(Pairs(0), 2, "probe", rows=9) == [list(range(9))] * 2
+    assert of_forwards(ExampleSampler(0), 2, "probe", rows=9) == [list(range(9))] * 2

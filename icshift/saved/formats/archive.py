@@ -1,4 +1,8 @@
-"""Zip archives as PyTorch writes them: read in place, never unpacked."""
+"""Zip archives as PyTorch writes them: read in place, never unpacked.
+
+PyTorch stores records as they are, all of them in one folder. An archive that is compressed, or declares more bytes
+than it has, was made by something else and is refused before anything is unpacked.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Archive:
-    """An open archive: the size of each record, named as below the one folder that all of them are in."""
+    """An open archive: `sizes` has the bytes of each record, by its name below the folder that holds all of them."""
 
     sizes: dict[str, int]
     _root: str
@@ -24,7 +28,7 @@ class Archive:
     _bytes: int
 
     def read(self, record: str) -> bytes:
-        """The content of a record. Raises where it is not what its checksum says."""
+        """The content of a record. Raises `ModelError` where there is none, `BadZipFile` where its checksum differs."""
         if record not in self.sizes:
             raise ModelError(f"lacks its record {record!r}: damaged or cut short")
         info = self._zip.getinfo(self._root + record)
@@ -33,10 +37,10 @@ class Archive:
         return self._zip.read(info)
 
     def check(self) -> None:
-        """Refuses what unpacks into more than is there, and content that differs from its checksum.
+        """Raises `ModelError` for an archive that unpacks into more than is there, or holds two records of one name.
 
-        PyTorch stores records as they are: an archive that declares more than its own size, or that is compressed, was
-        made by something else. Where PyTorch was told to write no checksums they are zero.
+        Reads every record once, so that `BadZipFile` is raised for content that differs from its checksum. Where
+        PyTorch was told to write no checksums they are zero, and nothing is compared.
         """
         infos = self._zip.infolist()
         stored = all(info.compress_type == ZIP_STORED and info.compress_size == info.file_size for info in infos)
@@ -50,6 +54,7 @@ class Archive:
                     pass
 
     def _bomb(self) -> str:
+        """What is wrong with an archive that unpacks into more than is there, for a message."""
         declared = sum(info.file_size for info in self._zip.infolist())
         return (
             f"unpacks to {declared:,} bytes from {self._bytes:,}: a zip bomb, damaged, or compressed by something other"
@@ -59,7 +64,7 @@ class Archive:
 
 @contextmanager
 def opened(source: Path | bytes) -> Iterator[Archive]:
-    """The archive in a file or in bytes."""
+    """A block with the archive in a file or in bytes. Raises `ModelError` for one without records."""
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
     with ZipFile(BytesIO(source) if isinstance(source, bytes) else source) as archive:
         infos = archive.infolist()

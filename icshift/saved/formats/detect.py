@@ -1,4 +1,9 @@
-"""Which format a file or directory is in, by what is in it: a suffix is no more than a hint."""
+"""Which format a file or directory is in, by what is in it: a suffix is no more than a hint.
+
+Formats of files are `torch` and `legacy` (torch.save since and before PyTorch 1.6), `pickle`, `torchscript`, `exported`
+(torch.export), `safetensors` and `sharded` (an index of several files); of directories `distributed`
+(torch.distributed.checkpoint), `huggingface` and `adapter` (PEFT).
+"""
 
 from __future__ import annotations
 
@@ -18,12 +23,12 @@ WEIGHTS = tuple(
     )
     for suffix in suffixes
 )
-"""Names of the weights in a Hugging Face directory, the ones that are looked for first in front."""
+"""Names of the weights in a Hugging Face directory; the first that is there is read."""
 
 _LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """The number that every file of `torch.save` began with before it became a zip archive (PyTorch 1.6)."""
 
-_OTHERS = {
+_FOREIGN = {
     b"version https://git-lfs": "is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`",
     b"\x89HDF": "is an HDF5 file (Keras or TensorFlow); icshift reads models of PyTorch",
     b"GGUF": "is a GGUF file (llama.cpp); icshift reads models of PyTorch",
@@ -33,11 +38,13 @@ _OTHERS = {
     b"\xfd7zXZ": "is compressed with xz; unpack it first",
     b"<": "is a page of HTML or XML, perhaps a failed download; fetch it anew",
 }
+"""What a file is that is no saved model of PyTorch, by the bytes that it begins with."""
 
 EXPECTED = (
     "expected a file of torch.save, a Lightning .ckpt, safetensors, torch.export's .pt2, or a directory of Hugging Face"
     " or torch.distributed.checkpoint"
 )
+"""The end of messages about files that are none of these."""
 
 
 def of_directory(path: Path) -> str | None:
@@ -50,10 +57,9 @@ def of_directory(path: Path) -> str | None:
 
 
 def of_file(path: Path) -> str:
-    """The format of a file. Raises `ModelError` for what is no saved model, and says what it is where that is known.
+    """The format of a file, from its first bytes and, of an archive, the names of its records.
 
-    `torch` and `legacy` (files of torch.save since and before PyTorch 1.6), `pickle`, `torchscript`, `exported`,
-    `safetensors`, `sharded` (an index of several files).
+    Raises `ModelError` for what is no saved model, and says what it is where that is known.
     """
     with path.open("rb") as file:
         start = file.read(512)
@@ -93,7 +99,7 @@ def _refuse_tar(path: Path) -> None:
 def _of_text(path: Path, start: bytes) -> str:
     if start.lstrip().startswith(b"{") and path.name.endswith(".json"):
         return "sharded"
-    for sign, verdict in _OTHERS.items():
+    for sign, verdict in _FOREIGN.items():
         if start.startswith(sign):
             raise ModelError(verdict)
     _refuse_tar(path)

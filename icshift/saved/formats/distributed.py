@@ -1,6 +1,6 @@
-"""Directories of `torch.distributed.checkpoint`, read without it.
+"""Directories of `torch.distributed.checkpoint`, read without that package.
 
-Its own reader unpickles `.metadata` and every entry that is no tensor with nothing held back. Here the metadata are
+Its reader unpickles `.metadata` and every entry that is no tensor with nothing held back. Here the metadata are
 read as data (`inert`), only names of that format are allowed in them, and of the rest only the tensors of the model are
 read, each as a file of torch.save, whatever number of ranks wrote them.
 """
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from icshift.errors import ModelError
-from icshift.saved.faults import beside, regular, some
+from icshift.saved.faults import file_beside, first_few, regular
 from icshift.saved.formats import inert, pickled
 from icshift.saved.formats.archive import opened
 from icshift.saved.formats.inert import Made, Name
@@ -52,9 +52,10 @@ Place = tuple[str, int, int]
 
 @dataclass(frozen=True, eq=False)
 class Listed:
-    """What the metadata say: the tensors of all ranks, as placeholders without data under the names they were saved by.
+    """What a checkpoint holds, from its metadata alone.
 
-    `entries` are the tensors by the identity of their placeholder, `bytes` the places of what is no tensor.
+    `nested` is what was saved, with a placeholder without data for each tensor. `entries` say of each placeholder, by
+    its identity, where the parts of its tensor are; `bytes` where anything that is no tensor is, by its path of names.
     """
 
     nested: dict[Any, Any]
@@ -64,6 +65,8 @@ class Listed:
 
 @dataclass(frozen=True)
 class _Entry:
+    """A tensor: its whole size, and the parts that the ranks wrote."""
+
     name: str
     size: tuple[int, ...]
     dtype: torch.dtype
@@ -72,31 +75,33 @@ class _Entry:
 
 @dataclass(frozen=True)
 class _Chunk:
+    """A part of a tensor: where it begins on each axis, how long it is there, and where its bytes are."""
+
     offsets: tuple[int, ...]
     sizes: tuple[int, ...]
     place: Place
 
 
 def listed(directory: Path) -> Listed:
-    """What is in a checkpoint. Raises `ModelError` for metadata that are not of that format and of nothing else."""
+    """Lists a checkpoint. Raises `ModelError` for metadata with names of code, or that contradict its files."""
     with regular(directory / ".metadata").open("rb") as file:
-        found = inert.read(file)
-    if foreign := [name for name in found.names if not _known(name)]:
+        metadata = inert.parse(file)
+    if foreign := [name for name in metadata.names if not _known(name)]:
         raise ModelError(
-            f"has a .metadata that runs code: it needs {some(map(str, foreign))}; no distributed checkpoint does"
+            f"has a .metadata that runs code: it needs {first_few(map(str, foreign))}; no distributed checkpoint does"
         )
-    whole = _fields(found.value, _METADATA, "Metadata")
+    whole = _fields(metadata.value, _METADATA, "Metadata")
     places = dict(_places(whole["storage_data"]))
     _refuse_shared(directory, places.values())
     paths = whole.get("planner_data") or {}
     nested: dict[Any, Any] = {}
     entries: dict[int, _Entry] = {}
     other: dict[tuple[Any, ...], Place] = {}
-    for name, said in whole["state_dict_metadata"].items():
+    for name, described in whole["state_dict_metadata"].items():
         path = paths.get(name) if isinstance(paths, dict) else None
         path = path if isinstance(path, tuple) and 0 < len(path) <= _DEEPEST else (name,)
-        if isinstance(said, Made) and said.what == Name(_METADATA, "TensorStorageMetadata"):
-            entry = _entry(name, said, places)
+        if isinstance(described, Made) and described.what == Name(_METADATA, "TensorStorageMetadata"):
+            entry = _entry(name, described, places)
             placeholder = torch.empty(entry.size, dtype=entry.dtype, device="meta")
             entries[id(placeholder)] = entry
             _put(nested, path, placeholder)
@@ -105,9 +110,12 @@ def listed(directory: Path) -> Listed:
     return Listed(nested, entries, other)
 
 
-def read(directory: Path, wanted: Listed, placeholder: Tensor) -> Tensor:
-    """The tensor that a placeholder stands for, put together from the parts that the ranks wrote."""
-    entry = wanted.entries[id(placeholder)]
+def tensor(directory: Path, listed: Listed, placeholder: Tensor) -> Tensor:
+    """The tensor that a placeholder stands for, put together from the parts that the ranks wrote.
+
+    Raises `ModelError` where parts are cut short, overlap, or leave something out.
+    """
+    entry = listed.entries[id(placeholder)]
     parts = [(chunk, _part(directory, entry, chunk)) for chunk in entry.chunks]
     if len(parts) == 1:
         return parts[0][1]
@@ -122,26 +130,26 @@ def read(directory: Path, wanted: Listed, placeholder: Tensor) -> Tensor:
 
 def numbers(directory: Path) -> dict[str, Any]:
     """The numbers saved beside the tensors, by the last part of their names, such as `epoch`; optimizers' left out."""
-    found: dict[str, Any] = {}
+    progress: dict[str, Any] = {}
     for path, place in listed(directory).bytes.items():
         if len(path) <= 2 and not str(path[0]).startswith("optim") and place[2] <= _LONGEST_NUMBER:
             with opened(_slice(directory, place)) as archive:
-                value = inert.read(BytesIO(archive.read("data.pkl"))).value
+                value = inert.parse(BytesIO(archive.read("data.pkl"))).value
             if isinstance(value, (int, float)):
-                found.setdefault(str(path[-1]), value)
-    return found
+                progress.setdefault(str(path[-1]), value)
+    return progress
 
 
 def _part(directory: Path, entry: _Entry, chunk: _Chunk) -> Tensor:
-    tensor = pickled.read_bytes(_slice(directory, chunk.place))
-    if not isinstance(tensor, Tensor) or tuple(tensor.shape) != chunk.sizes or tensor.dtype != entry.dtype:
+    part = pickled.read_bytes(_slice(directory, chunk.place))
+    if not isinstance(part, Tensor) or tuple(part.shape) != chunk.sizes or part.dtype != entry.dtype:
         raise ModelError(f"holds {entry.name!r} in another shape than its metadata say: damaged, or of two checkpoints")
-    return tensor
+    return part
 
 
 def _slice(directory: Path, place: Place) -> bytes:
     name, offset, length = place
-    file = beside(directory, name)
+    file = file_beside(directory, name)
     if offset + length > file.stat().st_size:
         raise ModelError(f"has {name} cut short: it ends before byte {offset + length:,}; copy it anew")
     with file.open("rb") as opened_file:
@@ -150,23 +158,26 @@ def _slice(directory: Path, place: Place) -> bytes:
 
 
 def _known(name: Name) -> bool:
+    """Whether a name is one that the metadata of this format are made of."""
     if name.module == "torch" and isinstance(vars(torch).get(name.name), torch.dtype):
         return True
     return name.name in _NAMES.get(name.module, ())
 
 
 def _fields(value: Any, module: str, name: str) -> dict[str, Any]:
+    """The fields of an object of that class. Raises `ModelError` for anything else."""
     if not isinstance(value, Made) or value.what != Name(module, name) or not isinstance(value.state, dict):
         raise ModelError(f"has a .metadata without a proper {name}: damaged")
     return value.state
 
 
 def _places(stored: Any) -> Iterator[tuple[tuple[str, tuple[int, ...] | None], Place]]:
+    """Yields name and offsets of each part (no offsets: of what is no tensor), and where its bytes are."""
     for key, value in stored.items():
         index = _fields(key, _METADATA, "MetadataIndex")
         info = _fields(value, _STORAGE, "_StorageInfo")
         if info.get("transform_descriptors"):
-            raise ModelError(f"was saved through {some(map(str, info['transform_descriptors']))}; save it without")
+            raise ModelError(f"was saved through {first_few(map(str, info['transform_descriptors']))}; save it without")
         name, offset, length = info["relative_path"], info["offset"], info["length"]
         _numbers((offset, length))
         where = index.get("offset")
@@ -179,18 +190,18 @@ def _refuse_shared(directory: Path, places: Iterable[Place]) -> None:
     for name, _, length in places:
         taken[name] = taken.get(name, 0) + length
     for name, length in taken.items():
-        if length > (size := beside(directory, name).stat().st_size):
+        if length > (size := file_beside(directory, name).stat().st_size):
             raise ModelError(f"says {length:,} bytes are in {name}, which has {size:,}: damaged or cut short")
 
 
-def _entry(name: str, said: Made, places: dict[tuple[str, tuple[int, ...] | None], Place]) -> _Entry:
-    fields = _fields(said, _METADATA, "TensorStorageMetadata")
+def _entry(name: str, described: Made, places: dict[tuple[str, tuple[int, ...] | None], Place]) -> _Entry:
+    fields = _fields(described, _METADATA, "TensorStorageMetadata")
     properties = fields["properties"]
     dtype = properties.state[0] if isinstance(properties, Made) and isinstance(properties.state, tuple) else None
     size = _size(fields["size"])
     chunks: dict[tuple[int, ...], _Chunk] = {}
-    for said_chunk in fields["chunks"]:
-        chunk = _fields(said_chunk, _METADATA, "ChunkStorageMetadata")
+    for described_chunk in fields["chunks"]:
+        chunk = _fields(described_chunk, _METADATA, "ChunkStorageMetadata")
         offsets, sizes = _size(chunk["offsets"]), _size(chunk["sizes"])
         within = all(at + length <= most for at, length, most in zip(offsets, sizes, size, strict=True))
         if (name, offsets) not in places or offsets in chunks or not within:
@@ -219,8 +230,9 @@ def _numbers(values: Any) -> tuple[int, ...]:
 
 
 def _put(nested: dict[Any, Any], path: tuple[Any, ...], value: Tensor) -> None:
+    """Puts a value at a path of names, and makes the dictionaries on the way."""
     for part in path[:-1]:
         nested = nested.setdefault(part, {})
         if not isinstance(nested, dict):
-            raise ModelError(f"has both a tensor and more below {some(map(str, path))}: damaged")
+            raise ModelError(f"has both a tensor and more below {first_few(map(str, path))}: damaged")
     nested[path[-1]] = value

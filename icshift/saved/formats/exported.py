@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from icshift.errors import ModelError
-from icshift.saved.faults import some
+from icshift.saved.faults import first_few
 from icshift.saved.formats import inert, pickled
 from icshift.saved.formats.archive import Archive, opened
 
@@ -42,7 +42,7 @@ _DTYPES = {
 
 
 def read(path: Path, *, unsafe: bool) -> dict[str, Tensor]:
-    """Every weight and buffer of the program. Raises `ModelError` where a pickle in the archive would run code."""
+    """Every weight and buffer of the program by name. Raises `ModelError` where a pickle in it would run code."""
     with opened(path) as archive:
         archive.check()
         if not unsafe:
@@ -52,14 +52,17 @@ def read(path: Path, *, unsafe: bool) -> dict[str, Tensor]:
                 return dict(pickled.read_bytes(archive.read(legacy)))
         tables = [name for name in archive.sizes if name.startswith(_WEIGHTS) and name.endswith(_CONFIG)]
         if len(tables) != 1:
-            raise ModelError(f"holds the weights of {len(tables)} programs ({some(tables)}); expected one")
+            raise ModelError(f"holds the weights of {len(tables)} programs ({first_few(tables)}); expected one")
         table = json.loads(archive.read(tables[0]))["config"]
         stored: dict[str, Tensor] = {}
-        return {name: _weight(archive, name, said, stored) for name, said in table.items()}
+        return {name: _weight(archive, name, entry, stored) for name, entry in table.items()}
 
 
 def module(path: Path, *, unsafe: bool) -> nn.Module:
-    """The program as a module whose parts are called as those of the model were. Runs code of the file."""
+    """The program as a module whose parts are called as those of the model were.
+
+    Runs code of the file: raises `ModelError` unless that is allowed by `unsafe`.
+    """
     if not unsafe:
         raise ModelError(
             "is a program of torch.export, which PyTorch loads by running code in it: give the model's class with"
@@ -80,17 +83,18 @@ def _refuse_code(archive: Archive) -> None:
             if content.startswith(b"PK\x03\x04"):
                 pickled.refuse_code(pickled.inspected(content))
             elif content.startswith(b"\x80"):
-                pickled.refuse_code(inert.read(BytesIO(content)))
+                pickled.refuse_code(inert.parse(BytesIO(content)))
 
 
-def _weight(archive: Archive, name: str, said: Any, stored: dict[str, Tensor]) -> Tensor:
-    record = _WEIGHTS + said["path_name"]
-    if said["use_pickle"]:
+def _weight(archive: Archive, name: str, entry: Any, stored: dict[str, Tensor]) -> Tensor:
+    """The tensor of an entry in the table; `stored` keeps the bytes of each record, which several may share."""
+    record = _WEIGHTS + entry["path_name"]
+    if entry["use_pickle"]:
         tensor = pickled.read_bytes(archive.read(record))
         if not isinstance(tensor, Tensor):
             raise ModelError(f"holds {name!r} as something that is no tensor: damaged")
         return tensor
-    meta = said["tensor_meta"]
+    meta = entry["tensor_meta"]
     if meta["dtype"] not in _DTYPES:
         raise ModelError(f"holds {name!r} in a type of number that icshift does not know ({meta['dtype']})")
     shape, strides = ([number["as_int"] for number in meta[field]] for field in ("sizes", "strides"))

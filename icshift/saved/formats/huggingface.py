@@ -1,4 +1,4 @@
-"""Directories of Hugging Face: a model is built from `config.json` and weights, by classes of `transformers` alone.
+"""Directories of Hugging Face: a model built from `config.json` and weights, by classes of `transformers` alone.
 
 Weights are read as any others are; of `transformers` come the class and the rules by which names of weights changed
 over the years. Code that the directory brings along (`auto_map`) is never run, and while the class is built the network
@@ -21,7 +21,7 @@ from torch.nn.modules import module as registration
 from torch.nn.parameter import is_lazy
 
 from icshift.errors import ModelError
-from icshift.saved.faults import said, some
+from icshift.saved.faults import first_few, summary_of
 from icshift.saved.formats.detect import WEIGHTS
 from icshift.saved.formats.shards import document
 
@@ -32,8 +32,11 @@ _MOST = 1 << 27
 """Whole numbers in a configuration: of what is counted, each a module or a name, and any other, each a length."""
 
 
-def weights(directory: Path) -> Path:
-    """The file or index of the weights in a directory; safetensors before pickles."""
+def weights_file(directory: Path) -> Path:
+    """The file or index of the weights in a directory; safetensors before pickles.
+
+    Raises `ModelError` where there is none, or the directory holds an adapter.
+    """
     if (directory / "adapter_config.json").is_file():
         raise ModelError(
             "holds an adapter (PEFT), not a whole model: merge it with model.merge_and_unload() and save that"
@@ -45,7 +48,7 @@ def weights(directory: Path) -> Path:
 
 
 def progress(directory: Path) -> dict[str, Any]:
-    """What the Trainer wrote of epoch and step."""
+    """What a Trainer wrote about epoch and step; nothing where no Trainer saved the directory."""
     state = directory / "trainer_state.json"
     return document(state, 1 << 28) if state.is_file() else {}
 
@@ -62,28 +65,29 @@ def build(directory: Path, state: dict[str, Tensor], *, partial: bool) -> nn.Mod
     try:
         with _sealed():
             configuration = settings.from_dict(config)
-        built, told = _filled(transformers, kind, configuration, state, "auto")
+        built, misfits = _filled(transformers, kind, configuration, state, "auto")
     except (ModelError, MemoryError):
         raise
     except Exception as error:
-        raise ModelError(f"gives no model by its config.json ({said(error)}); give --model instead") from error
-    _refuse_misfits(told, partial=partial)
+        raise ModelError(f"gives no model by its config.json ({summary_of(error)}); give --model instead") from error
+    _refuse_misfits(misfits, partial=partial)
     return built
 
 
 def renamed(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-    """A state dict under the names that a model of `transformers` has today; None for any other model.
+    """A state dict under the names that this model of `transformers` has today; None for a model of another package.
 
-    What is stored keeps the names of old; its classes change them as they load. What does not fit stays as it is.
+    Files keep the names that were current when they were written; the classes of `transformers` change them as they
+    load. Tensors of another shape become placeholders without data, unknown ones keep their names.
     """
     transformers: Any = sys.modules.get("transformers")
     if not type(model).__module__.startswith("transformers.") or not isinstance(model, transformers.PreTrainedModel):
         return None
     exact = reduce(torch.promote_types, (tensor.dtype for tensor in state.values() if tensor.is_floating_point()))
-    built, told = _filled(transformers, type(model), model.config, state, exact)
-    misshapen = {entry[0]: torch.empty(entry[1], device="meta") for entry in told["mismatched_keys"]}
-    loaded = {name: tensor for name, tensor in built.state_dict().items() if name not in told["missing_keys"]}
-    return loaded | misshapen | {name: state[name] for name in told["unexpected_keys"] if name in state}
+    built, misfits = _filled(transformers, type(model), model.config, state, exact)
+    misshapen = {entry[0]: torch.empty(entry[1], device="meta") for entry in misfits["mismatched_keys"]}
+    loaded = {name: tensor for name, tensor in built.state_dict().items() if name not in misfits["missing_keys"]}
+    return loaded | misshapen | {name: state[name] for name in misfits["unexpected_keys"] if name in state}
 
 
 def _filled(transformers: Any, kind: Any, configuration: Any, state: Mapping[str, Tensor], dtype: Any) -> Any:
@@ -103,6 +107,7 @@ def _filled(transformers: Any, kind: Any, configuration: Any, state: Mapping[str
 
 
 def _refuse(config: dict[str, Any]) -> None:
+    """Raises `ModelError` for a configuration that brings code, fetches something, or asks for absurd sizes."""
     waiting: list[tuple[str, Any]] = [("", config)]
     while waiting:
         name, value = waiting.pop()
@@ -130,25 +135,25 @@ def _classes(transformers: Any, config: dict[str, Any]) -> tuple[Any, Any]:
         raise ModelError(f"has model_type {kind!r} in config.json, which transformers {transformers.__version__} lacks")
     settings = known[kind]
     for name in config.get("architectures") or ():
-        found: Any = getattr(transformers, str(name), None)
-        if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
-            if getattr(found, "config_class", None) is settings:
-                return settings, found
+        named: Any = getattr(transformers, str(name), None)
+        if isinstance(named, type) and issubclass(named, transformers.PreTrainedModel):
+            if getattr(named, "config_class", None) is settings:
+                return settings, named
             raise ModelError(f"names {name} for a {kind} in config.json: the two do not belong together")
     if config.get("architectures"):
         raise ModelError(f"names {config['architectures']} in config.json, which transformers lacks; give --model")
     mapping = transformers.MODEL_MAPPING
     if settings not in mapping:
         raise ModelError(f"names no architecture in config.json, and transformers has no one model for {kind}")
-    found = mapping[settings]
-    return settings, found[0] if isinstance(found, (tuple, list)) else found
+    mapped = mapping[settings]
+    return settings, mapped[0] if isinstance(mapped, (tuple, list)) else mapped
 
 
-def _refuse_misfits(told: dict[str, Any], *, partial: bool) -> None:
-    missing, unexpected = sorted(told["missing_keys"]), sorted(told["unexpected_keys"])
-    mismatched = sorted(str(entry[0]) for entry in told["mismatched_keys"])
+def _refuse_misfits(misfits: dict[str, Any], *, partial: bool) -> None:
+    missing, unexpected = sorted(misfits["missing_keys"]), sorted(misfits["unexpected_keys"])
+    mismatched = sorted(str(entry[0]) for entry in misfits["mismatched_keys"])
     facts = [
-        f"{len(names)} {what} ({some(names)})"
+        f"{len(names)} {what} ({first_few(names)})"
         for names, what in ((missing, "missing"), (unexpected, "unexpected"), (mismatched, "of another shape"))
         if names
     ]
@@ -158,15 +163,15 @@ def _refuse_misfits(told: dict[str, Any], *, partial: bool) -> None:
 
 _NETWORK = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "urllib.Request")
 _PROCESSES = ("subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn")
-"""Events that Python tells of before they happen (https://docs.python.org/3/library/audit_events.html)."""
+"""Audit events, which Python raises before it acts (https://docs.python.org/3/library/audit_events.html)."""
 
 _sealing = local()
 
 
 @contextmanager
 def _sealed() -> Iterator[None]:
-    """No network and no other process for this thread."""
-    _install()
+    """A block within which this thread gets no network and no other process: asking raises `ModelError`."""
+    _add_audit_hook()
     _sealing.on = True
     try:
         yield
@@ -175,8 +180,8 @@ def _sealed() -> Iterator[None]:
 
 
 @cache
-def _install() -> None:
-    """Once, since there is no taking it back: what is installed looks whether it is meant."""
+def _add_audit_hook() -> None:
+    """Adds the hook that refuses, once a process: Python cannot remove it, so it looks whether its thread is sealed."""
 
     def refuse(event: str, _: tuple[Any, ...]) -> None:
         if event in (*_NETWORK, *_PROCESSES) and getattr(_sealing, "on", False):
@@ -187,9 +192,10 @@ def _install() -> None:
 
 @contextmanager
 def _bounded(state: Mapping[str, Tensor]) -> Iterator[None]:
-    """No model far larger than its weights: a configuration may ask for a billion layers, or for one of terabytes.
+    """A block within which no model far larger than its weights is built; raises `ModelError` for one.
 
-    Parameters are told of when they are registered, before anything is written into their memory.
+    A configuration may ask for a billion layers, or for one of terabytes. Parameters are counted when they are
+    registered, before anything is written into their memory.
     """
     left = {"parts": 1000 + 20 * len(state), "numbers": 10_000_000 + 4 * sum(map(Tensor.numel, state.values()))}
 
@@ -217,7 +223,7 @@ def _bounded(state: Mapping[str, Tensor]) -> Iterator[None]:
 
 @contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
-    """No progress bars and no reports: what does not fit is told in one line."""
+    """A block within which `transformers` shows no progress bar and prints no report: icshift says it in one line."""
     logging = transformers.utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(logging.CRITICAL)

@@ -1,10 +1,10 @@
 """Pickles read as data: nothing that a pickle names is imported, called or built.
 
-A pickle is a program. This reads what the program says (dictionaries, numbers, "call posix.system with this") without
-doing it: a call stays a note that there was one. It tells what is in a file before anything else touches it, and is all
-that reads epochs, steps and the metadata of distributed checkpoints. `pickletools` splits the program into its
-instructions; a restricted `pickle.Unpickler` was rejected, since allowed classes can still be altered through it and
-a number in the file decides how much memory its memo takes.
+A pickle is a program. This module follows what the program does to its stack (push a number, fill a dictionary) and
+notes what it would call ("posix.system with this") without calling it. It shows what is in a file before anything else
+touches it, and nothing else reads epochs, steps and the metadata of distributed checkpoints. `pickletools` splits the
+program into its instructions; a restricted `pickle.Unpickler` was rejected, since allowed classes can still be altered
+through it, and a number in the file decides how much memory its memo takes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST_WORK = 20_000_000
 
 @dataclass(frozen=True)
 class Name:
-    """Something the pickle would import."""
+    """The full name of a class or function that the pickle would import."""
 
     module: str
     name: str
@@ -35,7 +35,7 @@ class Name:
 
 @dataclass(eq=False)
 class Made:
-    """What a call would give: of what, with which arguments, and what would be put into it afterwards."""
+    """Stands for the result of a call: of what, with which arguments; `state` would be put into it afterwards."""
 
     what: Any
     arguments: Any
@@ -44,14 +44,14 @@ class Made:
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """What lies outside the pickle, by its identity: the storage of a tensor."""
+    """Stands for something outside the pickle, the storage of a tensor; `identity` is what the pickle calls it."""
 
     identity: Any
 
 
 @dataclass(eq=False)
 class Pickle:
-    """One pickle: its value, and everything it would import, call or take from outside."""
+    """What a pickle says: its value, and all that it would import (`names`), call, or take from outside (`stored`)."""
 
     value: Any = None
     protocol: int = 0
@@ -60,18 +60,27 @@ class Pickle:
     stored: list[Stored] = field(default_factory=list)
 
 
-def read(file: BinaryIO) -> Pickle:
-    """The next pickle of a file, which is left behind it. Raises `ModelError` for one that is too large or broken."""
-    reading = _Reading()
+def parse(file: BinaryIO) -> Pickle:
+    """Follows the next pickle of a file, up to the byte after its end, and returns what it says.
+
+    Raises `ModelError` for a pickle that is too large or takes values that it has not; a broken one raises whatever
+    `pickletools` does.
+
+    >>> import io, pickle
+    >>> parsed = parse(io.BytesIO(pickle.dumps({"epoch": 3, "path": complex(1, 2)}, protocol=2)))
+    >>> parsed.value["epoch"], [str(name) for name in parsed.names]
+    (3, ['__builtin__.complex'])
+    """
+    machine = _Machine()
     for count, (instruction, argument, _) in enumerate(pickletools.genops(cast("IO[bytes]", _Bounded(file)))):
         if count > _MOST_INSTRUCTIONS:
             raise ModelError(f"has a pickle of more than {_MOST_INSTRUCTIONS:,} instructions: no saved model has")
-        reading.follow(instruction.name, argument)
-    return reading.found
+        machine.follow(instruction.name, argument)
+    return machine.pickle
 
 
 class _Bounded:
-    """A file of which one pickle may take so much and no more, whatever lengths it declares."""
+    """A file from which one pickle may read at most `_MOST_BYTES`, whatever lengths it declares."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._left = file, _MOST_BYTES
@@ -89,11 +98,11 @@ class _Bounded:
         return data
 
 
-class _Reading:
-    """The stack, the memo and the marks of the pickle that is read."""
+class _Machine:
+    """The stack, the memo and the marks that a pickle works on: what Python's unpickler has, with nothing called."""
 
     def __init__(self) -> None:
-        self.found = Pickle()
+        self.pickle = Pickle()
         self._stack: list[Any] = []
         self._marked: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
@@ -103,19 +112,19 @@ class _Reading:
         self._work = 0
 
     def follow(self, instruction: str, argument: Any) -> None:
-        """Does what one instruction says, as far as it moves values about."""
+        """Does one instruction, as far as it moves values about."""
         act = _ACTS.get(instruction)
         if act is not None:
             act(self, argument)
         elif instruction in _VALUES:
             self._stack.append(argument)
         elif instruction == "PROTO":
-            self.found.protocol = argument
+            self.pickle.protocol = argument
         elif instruction != "FRAME":
             raise ModelError(f"has a pickle with the instruction {instruction}: no saved model has")
 
     def stop(self, _: Any) -> None:
-        self.found.value = self._stack.pop()
+        self.pickle.value = self._stack.pop()
 
     def push(self, value: Any) -> None:
         self._stack.append(value)
@@ -180,21 +189,21 @@ class _Reading:
         self._named(str(module), str(name))
 
     def _named(self, module: str, name: str) -> None:
-        found = Name(module, name)
-        self.found.names[found] = None
-        self._stack.append(found)
+        full_name = Name(module, name)
+        self.pickle.names[full_name] = None
+        self._stack.append(full_name)
 
     def extension(self, code: int) -> None:
         self._named("copyreg", f"extension {code}")
 
     def call(self, what: Any, arguments: Any) -> None:
-        """A call that is not made. An ordered dictionary alone is understood: it is what state dicts are."""
+        """Notes a call, which is not made. An ordered dictionary alone is understood: it is what state dicts are."""
         inner = arguments if isinstance(arguments, tuple) else ()
         counted = sum(len(item) * self._largest for item in inner if isinstance(item, (list, dict)))
         counted += sum(len(item) >> 4 for item in inner if isinstance(item, (str, bytes, bytearray)))
         self._count(self._sizes.get(id(arguments), 1) + counted)
         made = Made(what, arguments)
-        self.found.calls.append(made)
+        self.pickle.calls.append(made)
         self._stack.append({} if what == Name("collections", "OrderedDict") and arguments == () else made)
 
     def reduce(self, _: Any) -> None:
@@ -219,8 +228,8 @@ class _Reading:
             made.state = state
 
     def outside(self, identity: Any) -> None:
-        self.found.stored.append(Stored(identity))
-        self._stack.append(self.found.stored[-1])
+        self.pickle.stored.append(Stored(identity))
+        self._stack.append(self.pickle.stored[-1])
 
     def outside_on_stack(self, _: Any) -> None:
         self.outside(self._stack.pop())
@@ -238,38 +247,38 @@ _VALUES = frozenset((*_NUMBERS, *_TEXTS, *_BYTES))
 """Instructions whose argument is the value they push."""
 
 _ACTS: dict[str, Any] = {
-    "STOP": _Reading.stop,
-    "MARK": _Reading.mark,
-    "POP": _Reading.pop,
-    "POP_MARK": lambda reading, _: reading.since_mark(),
-    "DUP": _Reading.duplicate,
-    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), _Reading.remember),
-    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Reading.recall),
-    "NONE": lambda reading, _: reading.push(None),
-    "NEWTRUE": lambda reading, _: reading.push(True),
-    "NEWFALSE": lambda reading, _: reading.push(False),
-    "EMPTY_TUPLE": lambda reading, _: reading.tuple_of([]),
-    "TUPLE1": lambda reading, _: reading.tuple_of(reading.last(1)),
-    "TUPLE2": lambda reading, _: reading.tuple_of(reading.last(2)),
-    "TUPLE3": lambda reading, _: reading.tuple_of(reading.last(3)),
-    "TUPLE": lambda reading, _: reading.tuple_of(reading.since_mark()),
+    "STOP": _Machine.stop,
+    "MARK": _Machine.mark,
+    "POP": _Machine.pop,
+    "POP_MARK": lambda machine, _: machine.since_mark(),
+    "DUP": _Machine.duplicate,
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), _Machine.remember),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Machine.recall),
+    "NONE": lambda machine, _: machine.push(None),
+    "NEWTRUE": lambda machine, _: machine.push(True),
+    "NEWFALSE": lambda machine, _: machine.push(False),
+    "EMPTY_TUPLE": lambda machine, _: machine.tuple_of([]),
+    "TUPLE1": lambda machine, _: machine.tuple_of(machine.last(1)),
+    "TUPLE2": lambda machine, _: machine.tuple_of(machine.last(2)),
+    "TUPLE3": lambda machine, _: machine.tuple_of(machine.last(3)),
+    "TUPLE": lambda machine, _: machine.tuple_of(machine.since_mark()),
     # Sets are kept as lists: nothing has to be hashed.
-    **dict.fromkeys(("EMPTY_LIST", "EMPTY_SET"), lambda reading, _: reading.push([])),
-    **dict.fromkeys(("LIST", "FROZENSET"), lambda reading, _: reading.push(reading.since_mark())),
-    "APPEND": lambda reading, _: reading.extend(reading.last(1)),
-    **dict.fromkeys(("APPENDS", "ADDITEMS"), lambda reading, _: reading.extend(reading.since_mark())),
-    "EMPTY_DICT": lambda reading, _: reading.push({}),
-    "DICT": lambda reading, _: (items := reading.since_mark(), reading.push({}), reading.update(items)),
-    "SETITEM": lambda reading, _: reading.update(reading.last(2)),
-    "SETITEMS": lambda reading, _: reading.update(reading.since_mark()),
-    "GLOBAL": _Reading.name,
-    "STACK_GLOBAL": _Reading.name_on_stack,
-    **dict.fromkeys(("EXT1", "EXT2", "EXT4"), _Reading.extension),
-    **dict.fromkeys(("REDUCE", "NEWOBJ"), _Reading.reduce),
-    "NEWOBJ_EX": _Reading.new_with_keywords,
-    "INST": _Reading.instance,
-    "OBJ": _Reading.object,
-    "BUILD": _Reading.build,
-    "PERSID": _Reading.outside,
-    "BINPERSID": _Reading.outside_on_stack,
+    **dict.fromkeys(("EMPTY_LIST", "EMPTY_SET"), lambda machine, _: machine.push([])),
+    **dict.fromkeys(("LIST", "FROZENSET"), lambda machine, _: machine.push(machine.since_mark())),
+    "APPEND": lambda machine, _: machine.extend(machine.last(1)),
+    **dict.fromkeys(("APPENDS", "ADDITEMS"), lambda machine, _: machine.extend(machine.since_mark())),
+    "EMPTY_DICT": lambda machine, _: machine.push({}),
+    "DICT": lambda machine, _: (items := machine.since_mark(), machine.push({}), machine.update(items)),
+    "SETITEM": lambda machine, _: machine.update(machine.last(2)),
+    "SETITEMS": lambda machine, _: machine.update(machine.since_mark()),
+    "GLOBAL": _Machine.name,
+    "STACK_GLOBAL": _Machine.name_on_stack,
+    **dict.fromkeys(("EXT1", "EXT2", "EXT4"), _Machine.extension),
+    **dict.fromkeys(("REDUCE", "NEWOBJ"), _Machine.reduce),
+    "NEWOBJ_EX": _Machine.new_with_keywords,
+    "INST": _Machine.instance,
+    "OBJ": _Machine.object,
+    "BUILD": _Machine.build,
+    "PERSID": _Machine.outside,
+    "BINPERSID": _Machine.outside_on_stack,
 }

@@ -1,7 +1,7 @@
 """Files of torch.save: read with `weights_only=True`, once it is known that nothing in them would be called.
 
-Two gates, one behind the other. The first reads the pickle as data (`inert`) and lets nothing pass but the names that
-state dicts are made of; it can say what else is in there. The second is PyTorch's own.
+Two gates, one behind the other. The first reads the pickle as data (`inert`), refuses all names but those that state
+dicts are made of, and can say which name it refused. The second is PyTorch's own.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any, BinaryIO
 import torch
 
 from icshift.errors import ModelError
-from icshift.saved.faults import said, some
+from icshift.saved.faults import first_few, summary_of
 from icshift.saved.formats import inert
 from icshift.saved.formats.archive import Archive, opened
 from icshift.saved.formats.inert import Made, Name, Pickle, Stored
 
 _PROTOCOL = 2
-"""Of pickle: what torch.save writes unless told otherwise, and all that `weights_only` understands."""
+"""The version of pickle that torch.save writes by default, and the only one that `weights_only` understands."""
 
 _STORAGES = {
     "UntypedStorage": 1,
@@ -39,7 +39,7 @@ _STORAGES = {
     "ComplexFloatStorage": 8,
     "ComplexDoubleStorage": 16,
 }
-"""Kinds of storages and the bytes of one element."""
+"""Bytes of one element, by the class of the storage."""
 
 _TENSORS = {
     "torch._utils": (
@@ -58,7 +58,7 @@ _TENSORS = {
     "builtins": ("set", "bytearray", "complex"),
     "__builtin__": ("set", "bytearray", "complex"),
 }
-"""What PyTorch's own `weights_only` admits, less what makes tensors that no model can be loaded from."""
+"""What PyTorch's `weights_only` admits, by module, less what makes tensors that no model can be loaded from."""
 
 _PLACEHOLDERS = (
     ("numpy.core.multiarray", "scalar"),
@@ -87,12 +87,12 @@ def read(path: Path, kind: str, *, unsafe: bool) -> Any:
     """
     if kind == "pickle":
         return _plain(path, unsafe=unsafe)
-    found = inspected(path, legacy=kind == "legacy")
-    if unsafe and (_foreign(found) or found.protocol != _PROTOCOL):
+    parsed = inspected(path, legacy=kind == "legacy")
+    if unsafe and (_foreign(parsed) or parsed.protocol != _PROTOCOL):
         with path.open("rb") as file, _importing():
             return torch.load(file, map_location="cpu", weights_only=False)
-    refuse_code(found)
-    _refuse_protocol(found)
+    refuse_code(parsed)
+    _refuse_protocol(parsed)
     # Of a file with the suffix of safetensors torch.load would believe the suffix.
     if kind == "legacy" or path.suffix == ".safetensors":
         with path.open("rb") as file:
@@ -101,18 +101,19 @@ def read(path: Path, kind: str, *, unsafe: bool) -> Any:
 
 
 def read_bytes(content: bytes) -> Any:
-    """The same of bytes: a file of torch.save within another one. Raises `ModelError`."""
-    found = inspected(content)
-    refuse_code(found)
-    _refuse_protocol(found)
+    """The content of a file of torch.save that lies within another file. Raises `ModelError` where it runs code."""
+    parsed = inspected(content)
+    refuse_code(parsed)
+    _refuse_protocol(parsed)
     return _loaded(BytesIO(content), mapped=False)
 
 
 def _plain(path: Path, *, unsafe: bool) -> Any:
+    """The content of a pickle that torch.save did not write; always a `ModelError` unless `unsafe`."""
     with path.open("rb") as file, _importing():
         if unsafe:
             return pickle.load(file)
-        refuse_code(inert.read(file))
+        refuse_code(inert.parse(file))
     raise ModelError(
         "is a pickle, but none of torch.save, and PyTorch reads such only with code run: torch.save it anew, or, if you"
         " trust where it is from, pass --unsafe-pickle"
@@ -121,67 +122,71 @@ def _plain(path: Path, *, unsafe: bool) -> Any:
 
 @contextmanager
 def _importing() -> Iterator[None]:
-    """Tells in its own words that the classes of a pickled object are not at hand."""
+    """A block within which a class that cannot be imported raises a `ModelError` that says what to do."""
     try:
         yield
     except (ImportError, AttributeError) as error:
         raise ModelError(
-            f"needs a class that is not here ({said(error)}): make it importable by that name, or save"
+            f"needs a class that is not here ({summary_of(error)}): make it importable by that name, or save"
             " model.state_dict() instead"
         ) from error
 
 
 def inspected(source: Path | bytes, *, legacy: bool = False) -> Pickle:
-    """What the pickle in a file of torch.save says; where it needs no code, every storage it names is there."""
+    """What the pickle in a file of torch.save says, without running it. It may need code: `refuse_code` refuses that.
+
+    Of a pickle that needs none, raises `ModelError` where a storage that it names is missing or of another size.
+    """
     if legacy and isinstance(source, Path):
         with source.open("rb") as file:
             for _ in range(3):  # A number, a version, and what machine it was.
-                refuse_code(inert.read(file))
-            found = inert.read(file)
-            if not _foreign(found):
-                refuse_code(keys := inert.read(file))
-                _check_legacy(found, keys, source.stat().st_size - file.tell())
-        return found
+                refuse_code(inert.parse(file))
+            parsed = inert.parse(file)
+            if not _foreign(parsed):
+                refuse_code(keys := inert.parse(file))
+                _check_legacy(parsed, keys, source.stat().st_size - file.tell())
+        return parsed
     with opened(source) as archive:
         archive.check()
-        found = inert.read(BytesIO(archive.read("data.pkl")))
-        if not _foreign(found):
-            _check_storages(found, archive)
-    return found
+        parsed = inert.parse(BytesIO(archive.read("data.pkl")))
+        if not _foreign(parsed):
+            _check_storages(parsed, archive)
+    return parsed
 
 
 def glanced(path: Path, kind: str) -> Any:
-    """The value in a file of torch.save as data, for its epoch and step: its tensors are not read or checked."""
+    """The value in a file of torch.save as data, for its epoch and step: no tensor is read or checked."""
     if kind == "torch":
         with opened(path) as archive:
-            return inert.read(BytesIO(archive.read("data.pkl"))).value
+            return inert.parse(BytesIO(archive.read("data.pkl"))).value
     with path.open("rb") as file:
         for _ in range(3 if kind == "legacy" else 0):
-            inert.read(file)
-        return inert.read(file).value
+            inert.parse(file)
+        return inert.parse(file).value
 
 
-def refuse_code(found: Pickle) -> None:
+def refuse_code(parsed: Pickle) -> None:
     """Raises `ModelError` where reading a pickle would import or call anything that tensors are not made of."""
-    if foreign := _foreign(found):
+    if foreign := _foreign(parsed):
         raise ModelError(
-            f"is a pickle that runs code: it needs {some(map(str, foreign))}{_whole_module(found.value)};"
+            f"is a pickle that runs code: it needs {first_few(map(str, foreign))}{_whole_module(parsed.value)};"
             " save model.state_dict() instead, or, if you trust where it is from, pass --unsafe-pickle"
         )
-    for call in found.calls:
+    for call in parsed.calls:
         _check_call(call)
 
 
-def _refuse_protocol(found: Pickle) -> None:
-    if found.protocol != _PROTOCOL:
+def _refuse_protocol(parsed: Pickle) -> None:
+    if parsed.protocol != _PROTOCOL:
         raise ModelError(
-            f"is pickled with protocol {found.protocol}, which PyTorch reads only with code run: torch.save it anew"
+            f"is pickled with protocol {parsed.protocol}, which PyTorch reads only with code run: torch.save it anew"
             " without pickle_protocol, or, if you trust where it is from, pass --unsafe-pickle"
         )
 
 
-def _foreign(found: Pickle) -> list[Name]:
-    return [name for name in found.names if not _harmless(name)]
+def _foreign(parsed: Pickle) -> list[Name]:
+    """The names that no state dict needs, and that could be anything once they are imported."""
+    return [name for name in parsed.names if not _harmless(name)]
 
 
 def _harmless(name: Name) -> bool:
@@ -193,6 +198,7 @@ def _harmless(name: Name) -> bool:
 
 
 def _whole_module(value: Any) -> str:
+    """Says, for a message, that a whole object was pickled and of which class; "" where that is not what happened."""
     parts = value.values() if isinstance(value, dict) else [value]
     whole = [part.what for part in parts if isinstance(part, Made) and isinstance(part.what, Name)]
     foreign = [name for name in whole if not _harmless(name)]
@@ -200,7 +206,7 @@ def _whole_module(value: Any) -> str:
 
 
 def _check_call(call: Made) -> None:
-    """Harmless functions can be called with arguments that are not: a size of terabytes, a slow codec, a function."""
+    """Refuses a harmless function with arguments that are not: a size of terabytes, a slow codec, another function."""
     name = call.what if isinstance(call.what, Name) else Name("", "")
     arguments = call.arguments if isinstance(call.arguments, tuple) else ()
     odd = (
@@ -219,7 +225,7 @@ def _rebuilds(function: Any) -> bool:
 
 
 def _storage(stored: Stored) -> tuple[str, int]:
-    """Key and bytes of a storage. Raises `ModelError` for anything that is none."""
+    """The key of a storage and its size in bytes. Raises `ModelError` for what is no storage."""
     identity = stored.identity
     if not (isinstance(identity, tuple) and len(identity) >= 5 and identity[0] == "storage"):
         raise ModelError("has a pickle that takes from outside what is no storage: damaged, or made to deceive")
@@ -229,17 +235,21 @@ def _storage(stored: Stored) -> tuple[str, int]:
     return key, count * _STORAGES[kind.name]
 
 
-def _check_storages(found: Pickle, archive: Archive) -> None:
-    for stored in found.stored:
+def _check_storages(parsed: Pickle, archive: Archive) -> None:
+    """Raises `ModelError` where the bytes of a storage are not in the archive."""
+    for stored in parsed.stored:
         key, size = _storage(stored)
         there = archive.sizes.get(f"data/{key}", 0)
         if there != size:
             raise ModelError(f"declares {size:,} bytes of tensor {key!r} where {there:,} are: damaged or cut short")
 
 
-def _check_legacy(found: Pickle, keys: Pickle, left: int) -> None:
-    """After the content come the keys of all storages, then length and bytes of each."""
-    sizes = dict(map(_storage, found.stored))
+def _check_legacy(parsed: Pickle, keys: Pickle, left: int) -> None:
+    """Raises `ModelError` where the `left` bytes after the pickles are not those of the storages.
+
+    After the content come the keys of all storages in a pickle, then the length and the bytes of each.
+    """
+    sizes = dict(map(_storage, parsed.stored))
     if not isinstance(keys.value, list) or sorted(map(str, keys.value)) != sorted(sizes):
         raise ModelError("lists other tensors than it holds: damaged, or made to deceive")
     declared = sum(8 + length for length in sizes.values())
@@ -267,6 +277,7 @@ class _Placeholder:
 
 @contextmanager
 def _placeholders() -> Iterator[None]:
+    """A block within which PyTorch makes empty objects of `_PLACEHOLDERS`, whose real classes it does not admit."""
     made: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
         type(name, (_Placeholder,), {"__module__": module}) for module, name in _PLACEHOLDERS
     ]

@@ -1,7 +1,9 @@
 """Files of safetensors: a length, a header in JSON, and the bytes of all tensors one after the other, mapped.
 
-https://github.com/huggingface/safetensors#format. Read here, not by the library: the format is the sixty lines below,
-and a file that lies ends in an error of ours, not in a panic of Rust's.
+The format: https://github.com/huggingface/safetensors#format. Models and data are both read here, and the library
+`safetensors` is not needed. Two readers would accept different files; ours is the one that stays, because the default
+installation lacks the library, the format is the sixty lines below, and a file whose header lies ends in an error that
+says what is wrong with it, where the library's message names neither the tensor nor what was expected of it.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from torch import Tensor
 from icshift.errors import ModelError
 
 _LONGEST_HEADER = 100_000_000
-"""The library's own limit."""
+"""Bytes; the limit that the library `safetensors` has too."""
 
 _DTYPES = {
     "BOOL": torch.bool,
@@ -42,6 +44,8 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class _Entry:
+    """What the header says of a tensor; its bytes are from `begin` to `end`, counted from the end of the header."""
+
     name: str
     dtype: torch.dtype
     shape: tuple[int, ...]
@@ -50,11 +54,16 @@ class _Entry:
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """Every tensor of a file. Raises `ModelError` where the header does not describe the bytes that follow it."""
+    """Every tensor of a file by name, mapped from it. Writing to a tensor does not change the file.
+
+    Raises `ModelError` where the header does not describe every byte that follows it exactly once.
+    """
     start, header = _header(path)
     header.pop("__metadata__", None)
     size = path.stat().st_size
-    entries = sorted((_entry(name, said) for name, said in header.items()), key=lambda entry: (entry.begin, entry.end))
+    entries = sorted(
+        (_entry(name, fields) for name, fields in header.items()), key=lambda entry: (entry.begin, entry.end)
+    )
     at = 0
     for entry in entries:
         if entry.begin != at:
@@ -67,32 +76,34 @@ def read(path: Path) -> dict[str, Tensor]:
 
 
 def metadata(path: Path) -> dict[str, Any]:
-    """What was saved beside the tensors: text by name."""
-    said = _header(path)[1].get("__metadata__")
-    return said if isinstance(said, dict) else {}
+    """The text that was saved beside the tensors, by name."""
+    beside = _header(path)[1].get("__metadata__")
+    return beside if isinstance(beside, dict) else {}
 
 
 def _header(path: Path) -> tuple[int, dict[str, Any]]:
+    """Where the header ends, in bytes from the beginning of the file, and the header."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > min(_LONGEST_HEADER, size - 8):
             raise ModelError(f"declares a header of {length:,} bytes in a file of {size:,}: damaged or cut short")
-        header = json.loads(file.read(length), object_pairs_hook=_once)
+        header = json.loads(file.read(length), object_pairs_hook=_each_name_once)
     if not isinstance(header, dict):
         raise ModelError("has a header that lists no tensors: damaged")
     return 8 + length, header
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, in which JSON itself would allow a name to stand twice."""
+    names = dict(pairs)
+    if len(names) != len(pairs):
         raise ModelError("names a tensor twice in its header: damaged, or made to deceive")
-    return found
+    return names
 
 
-def _entry(name: str, said: Any) -> _Entry:
-    kind, shape, (begin, end) = said["dtype"], said["shape"], said["data_offsets"]
+def _entry(name: str, fields: Any) -> _Entry:
+    kind, shape, (begin, end) = fields["dtype"], fields["shape"], fields["data_offsets"]
     if kind not in _DTYPES:
         raise ModelError(f"holds {name!r} as {kind!r}, which is not one of {', '.join(_DTYPES)}")
     if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)) or len(shape) > 64:
@@ -105,5 +116,6 @@ def _entry(name: str, said: Any) -> _Entry:
 
 
 def _tensor(data: Tensor, entry: _Entry) -> Tensor:
+    """The bytes as a tensor; copied only where they are not aligned for its type."""
     aligned = data if data.storage_offset() % entry.dtype.itemsize == 0 else data.clone()
     return aligned.view(entry.dtype).view(entry.shape)

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from icshift.errors import ModelError
-from icshift.saved import fit, load
 from icshift.saved.find import find
-from icshift.saved.load import build
+from icshift.saved.fit import fit
+from icshift.saved.load import build, load
 from tests.saved import mutations, zoo
 
 ORIGINAL = {name: tensor.clone() for name, tensor in zoo.trained()[0].state_dict().items()}

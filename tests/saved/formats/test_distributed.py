@@ -11,8 +11,8 @@ from torch.distributed.checkpoint import metadata as dcp_metadata
 from torch.distributed.checkpoint.filesystem import _StorageInfo
 
 from icshift.errors import ModelError
-from icshift.saved import load
 from icshift.saved.find import find
+from icshift.saved.load import load
 from tests.saved import zoo
 
 

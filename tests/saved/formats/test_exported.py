@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from icshift.errors import ModelError
-from icshift.saved import fit, load
 from icshift.saved.find import find
-from icshift.saved.load import build
+from icshift.saved.fit import fit
+from icshift.saved.load import build, load
 from tests.saved import zoo
 
 

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from icshift.errors import ModelError
-from icshift.saved import fit, load
 from icshift.saved.find import find
-from icshift.saved.load import build
+from icshift.saved.fit import fit
+from icshift.saved.load import build, load
 from tests.saved import zoo
 
 

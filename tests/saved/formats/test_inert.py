@@ -14,7 +14,7 @@ from tests.saved import zoo
 
 
 def read(content):
-    return inert.read(io.BytesIO(content))
+    return inert.parse(io.BytesIO(content))
 
 
 SHARED = [1, 2]
@@ -92,7 +92,7 @@ def test_rare_instructions(content, value):
 
 def test_one_pickle_is_read_and_no_more():
     file = io.BytesIO(pickle.dumps(1) + pickle.dumps([2]) + b"rest")
-    assert [inert.read(file).value, inert.read(file).value, file.read()] == [1, [2], b"rest"]
+    assert [inert.parse(file).value, inert.parse(file).value, file.read()] == [1, [2], b"rest"]
 
 
 def nested(count, content=b"K\x01"):

@@ -4,21 +4,20 @@ import numpy as np
 import torch
 from scipy.stats import wasserstein_distance
 
+from tests.oracles.hooks import Witness
+
 
 def raw(model, inputs, axes, *, training=()):
     """Activations [n, units] by site; `axes` says where the units are. Modules of `training` normalise by the batch."""
-    kept = {}
-    handles = [
-        model.get_submodule(name).register_forward_hook(lambda _, __, output, name=name: kept.update({name: output}))
-        for name in axes
-    ]
+    witness = Witness({name: model.get_submodule(name) for name in axes})
     model.eval()
     for name in training:
         model.get_submodule(name).train()
     with torch.no_grad():
         model(**inputs) if isinstance(inputs, dict) else model(inputs.clone())
-    for handle in handles:
-        handle.remove()
+    witness.end()
+    witness.remove()
+    kept = {name: calls[-1] for name, calls in witness.steps[0].items()}
     return {name: out.movedim(axes[name], -1).flatten(0, -2).double().numpy() for name, out in kept.items()}
 
 

@@ -9,29 +9,19 @@ from scipy.stats import wasserstein_distance
 from torch.optim import optimizer as optimizer_hooks
 
 import icshift
+from tests.oracles.hooks import Witness, values
 
 
-class Witness:
-    """A plain hook on one module that keeps every activation, a list for each call of `next_window`."""
+def watched(module):
+    """A witness of what a module gives in training; `end` ends a window."""
+    return Witness({"module": module}, when=lambda: module.training)
 
-    def __init__(self, module):
-        self.windows = [[]]
-        self._module = module
-        self._handle = module.register_forward_hook(self._saw)
 
-    def _saw(self, module, _, output):
-        if module.training:
-            self.windows[-1].append(output.detach().double().flatten(0, -2).numpy().copy())
-
-    def next_window(self):
-        self.windows.append([])
-
-    def drift(self):
-        """Wasserstein-1 of every unit between successive windows, [windows - 1, units]."""
-        whole = [np.concatenate(window) for window in self.windows if window]
-        return np.array(
-            [[wasserstein_distance(*unit) for unit in zip(a.T, b.T, strict=True)] for a, b in pairwise(whole)]
-        )
+def drift(witness):
+    """Wasserstein-1 of every unit between successive windows, [windows - 1, units]."""
+    witness.end()
+    whole = [values(tensors) for tensors in witness.by_site["module"]]
+    return np.array([[wasserstein_distance(*unit) for unit in zip(a.T, b.T, strict=True)] for a, b in pairwise(whole)])
 
 
 def recorded_drift(path, site):

@@ -1,0 +1,259 @@
+"""Conditions checked on a run: which sites meet them, and what was measured.
+
+A check, one condition at one site, fails where the condition is met. Drift is what `icshift report` shows: in absolute
+value, without near-constant units, in the last window that has the reference. The floor of p90 and max is the 90th
+percentile and the largest of the units' floors. Units in trouble are looked for in every window.
+
+What cannot be known never passes: a site with nothing to compare, units without a finite activation, windows too short
+to know their noise. Such a check is unmeasured unless what is known fails already. A check is skipped where it has no
+meaning, as dead units where no ReLU follows; a condition that is skipped everywhere is a mistake.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from icshift.analysis.conditions import COMPARISONS, HEALTH, OVER_UNITS, Condition
+from icshift.analysis.drift import (
+    Comparison,
+    by_site,
+    choose_sites,
+    default_phase,
+    movement,
+    refuse_without_examples,
+    site_nulls,
+)
+from icshift.analysis.floor import discoveries, floor
+from icshift.analysis.health import health
+from icshift.analysis.metrics import DEFAULT, METRICS
+from icshift.analysis.over_units import quantile
+from icshift.distribution import Distribution, Floats
+from icshift.errors import SelectionError
+from icshift.runs.format import Site, Window
+from icshift.runs.reader import Run
+
+State = Literal["failed", "unmeasured", "ok", "skipped"]
+
+_SKIPPED = {"dead": "no ReLU reads it", "saturated": "no sigmoid or tanh reads it"}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a condition is about, at one site in one window.
+
+    `value` is in the metric's unit or a number of units; `level` is the same as the limit has it: a share, a multiple
+    of the `floor`. NaN is what is not known or does not exist. `n` are the activations a unit that it rests on. `gap`
+    says why a unit, or all of them, could not be measured.
+    """
+
+    window: str
+    reference: str
+    value: float = math.nan
+    level: float = math.nan
+    floor: float = math.nan
+    n: int = 0
+    units: int = 0
+    gap: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a condition at a site.
+
+    `measurement` is of the window that decided, None where the check was skipped. `reason` says why it was, or what
+    could not be measured.
+    """
+
+    condition: Condition
+    site: str
+    state: State
+    measurement: Measurement | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """What the conditions are checked on; `last` is the last window that has the reference."""
+
+    run: Run
+    phase: str
+    compared: Mapping[Site, list[Comparison]]
+    last: Window | None
+    all_windows: bool
+
+
+def evaluate(
+    run: Run,
+    conditions: Sequence[Condition],
+    *,
+    reference: str | int = "previous",
+    phase: str | None = None,
+    all_windows: bool = False,
+) -> list[Verdict]:
+    """A verdict a condition and site, in their order; drift in every compared window with `all_windows`.
+
+    Of several windows the worst decides. Raises `SelectionError` for what is not there or can be checked nowhere.
+    """
+    phase = default_phase(run) if phase is None else run.phase(phase)
+    compared = dict(by_site(run, reference=reference, phase=phase))
+    ends = [comparisons[-1].window for comparisons in compared.values()]
+    last = max(ends, key=lambda window: window.index) if ends else None
+    scope = _Scope(run, phase, compared, last, all_windows)
+    return [verdict for condition in conditions for verdict in _checked(condition, scope)]
+
+
+def _checked(condition: Condition, scope: _Scope) -> list[Verdict]:
+    sites = choose_sites(scope.run, None if condition.site is None else [condition.site])
+    if condition.quantity not in HEALTH and scope.last is None:
+        raise SelectionError(
+            f"cannot check {str(condition)!r}: nothing to compare in phase {scope.phase}; "
+            "drift needs a second window, or a reference with the same sites"
+        )
+    if condition.quantity in METRICS:
+        ends = [scope.compared[site][-1] for site in sites if site in scope.compared]
+        refuse_without_examples(METRICS[condition.quantity], scope.run, scope.phase, ends)
+    verdicts = [_verdict(condition, site, scope) for site in sites]
+    if all(verdict.state == "skipped" for verdict in verdicts):
+        raise SelectionError(f"cannot check {str(condition)!r} at {verdicts[0].site}: {verdicts[0].reason}")
+    return verdicts
+
+
+def _verdict(condition: Condition, site: Site, scope: _Scope) -> Verdict:
+    recorded = [
+        (window, distribution)
+        for window in scope.run.window_list
+        if (distribution := scope.run.distribution(scope.phase, site.name, window.index)) is not None
+    ]
+    if not recorded:
+        return Verdict(condition, site.name, "skipped", None, f"nothing recorded in phase {scope.phase}")
+    if condition.quantity in HEALTH:
+        found = [_trouble(condition, site, window, one) for window, one in recorded]
+        measured = [one for one in found if one is not None]
+        if not measured:
+            return Verdict(condition, site.name, "skipped", None, _SKIPPED[condition.quantity])
+        return _judged(condition, site, measured)
+    return _judged(condition, site, _drifts(condition, site, scope))
+
+
+def _judged(condition: Condition, site: Site, measured: list[Measurement]) -> Verdict:
+    """The verdict on the worst of several windows: of those that fail, or else of those with a gap, or else of all."""
+    fails = COMPARISONS[condition.comparison]
+    failed = [one for one in measured if fails(one.level, condition.limit)]
+    gaps = [one for one in measured if one.gap]
+    if gaps and not failed:
+        return Verdict(condition, site.name, "unmeasured", gaps[0], f"{gaps[0].gap} in window {gaps[0].window}")
+    worst = most_extreme(condition, failed or measured)
+    return Verdict(condition, site.name, "failed" if failed else "ok", worst, worst.gap)
+
+
+def most_extreme(condition: Condition, measured: Sequence[Measurement]) -> Measurement:
+    """The measurement that is furthest to the side on which the condition is met; the first of several."""
+    pick = max if condition.comparison.startswith(">") else min
+    return pick(measured, key=lambda one: one.level)
+
+
+def _drifts(condition: Condition, site: Site, scope: _Scope) -> list[Measurement]:
+    """One a window to be checked; a gap where the site lacks the last one."""
+    assert scope.last is not None
+    comparisons = scope.compared.get(site, [])
+    current = [one for one in comparisons if one.window == scope.last]
+    chosen = comparisons if scope.all_windows else current
+    if condition.quantity == "moved":
+        nulls = site_nulls(scope.run, site, scope.phase)
+        measured = [_moved(condition, one, nulls) for one in chosen]
+    else:
+        measured = [_drift(condition, one) for one in chosen]
+    if not current:
+        measured.append(Measurement(scope.last.name, "", gap="nothing to compare"))
+    return measured
+
+
+def _drift(condition: Condition, comparison: Comparison) -> Measurement:
+    if condition.scale == "x floor":
+        _refuse_noiseless(condition, comparison)
+    one, probability = METRICS[condition.quantity], OVER_UNITS[condition.over]
+    before, after = comparison.before, comparison.after
+    values = np.abs(one.function(before, after))
+    steady = ~one.near_constant(before, after)
+    value = quantile(values[steady], probability)
+    noise = math.nan if _noiseless(comparison) else quantile(floor(one, before, after)[steady], probability)
+    level = _multiple(value, noise) if condition.scale == "x floor" else value
+    gap = (_incomparable if one.by_example else _undefined)(~np.isfinite(values))
+    if not gap and math.isnan(value):
+        gap = f"all {after.units} units are near-constant"
+    elif not gap and math.isnan(level):
+        gap = "no floor: it takes two steps with forwards in a window"
+    n = int(np.median(one.n(before, after)))
+    return Measurement(comparison.window.name, comparison.reference, value, level, noise, n, after.units, gap)
+
+
+def _moved(condition: Condition, comparison: Comparison, nulls: Mapping[int, Floats]) -> Measurement:
+    before, after = comparison.before, comparison.after
+    p = movement(comparison, nulls)
+    gap = _undefined(~np.isfinite(METRICS[DEFAULT].function(before, after)))
+    if not gap and not np.isfinite(p).all():
+        gap = "no sampling noise is known that would tell what moved"
+    count = discoveries(p).sum() if np.isfinite(p).any() else math.nan
+    level = _of_units(condition, count, after.units)
+    n = _activations(comparison)
+    return Measurement(comparison.window.name, comparison.reference, count, level, n=n, units=after.units, gap=gap)
+
+
+def _trouble(condition: Condition, site: Site, window: Window, distribution: Distribution) -> Measurement | None:
+    """Units in trouble in one window; None where it cannot be known which activation function follows."""
+    found = health(site, distribution)
+    count = getattr(found, HEALTH[condition.quantity])
+    if count is None:
+        return None
+    # A unit that never was finite is not seen to be dead, saturated or constant.
+    unseen = (distribution.sampled == 0) & (condition.quantity != "nonfinite")
+    count = math.nan if unseen.all() else count
+    return Measurement(
+        window.name,
+        "",
+        count,
+        _of_units(condition, count, found.units),
+        n=int(np.median(distribution.count + distribution.nonfinite)),
+        units=found.units,
+        gap=_undefined(unseen),
+    )
+
+
+def _undefined(units: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
+    return f"{units.sum()} of {len(units)} units had no finite activation" if units.any() else ""
+
+
+def _incomparable(values: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
+    where = f"{values.sum()} of {len(values)} units" if len(values) > 1 else "it"
+    return f"no finite rows of {where} are paired, or none of them differ" if values.any() else ""
+
+
+def _of_units(condition: Condition, count: float, units: int) -> float:
+    return count / max(units, 1) if condition.scale == "%" else count
+
+
+def _multiple(value: float, noise: float) -> float:
+    if noise == 0:
+        return math.inf if value > 0 else value
+    return value / noise
+
+
+def _noiseless(comparison: Comparison) -> bool:
+    return comparison.before.halves is None and comparison.after.halves is None
+
+
+def _refuse_noiseless(condition: Condition, comparison: Comparison) -> None:
+    if _noiseless(comparison):
+        raise SelectionError(
+            f"cannot check {str(condition)!r}: phase {comparison.phase} has the same inputs in every window, "
+            "so no sampling noise and no floor; give a number"
+        )
+
+
+def _activations(comparison: Comparison) -> int:
+    return int(np.median(np.minimum(comparison.before.sampled, comparison.after.sampled)))

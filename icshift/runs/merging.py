@@ -1,0 +1,77 @@
+"""Merging what the processes of a distributed training wrote into one run.
+
+Each of the `ranks` processes (1 where `run.json` does not say) of a distributed training writes its own
+files, and they are merged here, when read; nothing is exchanged while recording. Files of ranks that
+`run.json` does not count are left over from something else and are ignored. Merged are:
+
+    distributions  of the same phase, site and window, as samples of the same units. Shards of a site
+                   (tensor parallel) are refused where their numbers of units differ; otherwise nothing
+                   tells them from samples.
+    sites          rank 0's, then those that it lacks, by rank (pipeline parallel). What a window holds of
+                   a site that no manifest names is left out: its writer was killed between the two.
+    finished       where every rank says so; a rank without a manifest has not finished.
+    ledger         rank 0's; then, with their `rank`, entries of modules that it lacks, and those neither
+                   observed nor excluded that differ from all before them.
+    step_stride    the largest. The rest of the manifest, overhead included, is rank 0's.
+"""
+
+from __future__ import annotations
+
+import operator
+from pathlib import Path
+from typing import Any
+
+from icshift.distribution import Distribution
+from icshift.errors import RunError
+from icshift.runs.format import Site, kept_units
+
+_AS_MEANT = ("observed", "excluded")
+"""States of modules that were recorded, or left out because somebody wanted it."""
+
+LEDGER_ENTRY = operator.itemgetter("module", "state", "reason")
+"""What makes two entries of ledgers the same. Raises `KeyError` for what is no entry."""
+
+
+def merged_manifest(manifests: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """Returns one manifest for all ranks, of the manifests that are there by rank, 0 first."""
+    sites: dict[str, Any] = {}
+    ledger: list[dict[str, Any]] = []
+    for rank, manifest in manifests.items():
+        for entry in manifest["sites"]:
+            sites.setdefault(entry["name"], entry)
+        modules, listed = {entry["module"] for entry in ledger}, {LEDGER_ENTRY(entry) for entry in ledger}
+        for entry in manifest["ledger"]:
+            missed = entry["state"] not in _AS_MEANT and LEDGER_ENTRY(entry) not in listed
+            if missed or entry["module"] not in modules:
+                ledger.append({**entry, "rank": rank} if rank else entry)
+    everyone = len(manifests) == manifests[0]["ranks"]
+    return manifests[0] | {
+        "sites": list(sites.values()),
+        "ledger": ledger,
+        "finished": everyone and all(manifest["finished"] for manifest in manifests.values()),
+        "step_stride": max(manifest["step_stride"] for manifest in manifests.values()),
+    }
+
+
+def merged_distribution(site: Site, parts: dict[Path, Distribution]) -> Distribution:
+    """Returns the distribution of a site in one window, of what each process wrote of it: `parts` by file.
+
+    Raises `RunError` where they are not of the same units.
+    """
+    units = {part.units: file for file, part in parts.items()}
+    if set(units) != {len(kept_units(site))}:
+        by_file = ", ".join(f"{count} in {file}" for count, file in sorted(units.items()))
+        raise RunError(
+            f"site {site.name!r} has {len(kept_units(site))} units by the manifest, {by_file}: shards of a site "
+            "(tensor parallel) cannot be merged; record each rank to a path of its own, or leave the site out"
+        )
+    return _in_pairs(list(parts.values()))
+
+
+def _in_pairs(parts: list[Distribution]) -> Distribution:
+    """Merges parts in pairs, then the pairs in pairs: stated errors add up with every merge that a part goes through,
+    so that each had better go through few."""
+    if len(parts) == 1:
+        return parts[0]
+    middle = len(parts) // 2
+    return _in_pairs(parts[:middle]).merge(_in_pairs(parts[middle:]))

@@ -1,0 +1,45 @@
+"""What is said of a run: what it holds, what it does not, and what recording it cost."""
+
+import pytest
+
+from icshift.reports.run import added_time, coverage, overhead, run_report
+from icshift.runs.format import Site
+from tests.recorded import of_zoo
+from tests.reports.shown import run_of, words
+
+LEDGER = [
+    {"module": "fc1", "type": "Linear", "state": "observed", "reason": ""},
+    {"module": "old", "type": "Linear", "state": "excluded", "reason": "not asked for"},
+    {"module": "fc8", "type": "Linear", "state": "never called", "reason": "no tensor came"},
+    {"module": "fc9", "type": "Linear", "state": "never called", "reason": "no tensor came", "rank": 1},
+]
+
+
+@pytest.fixture
+def run(tmp_path):
+    about = {"parameters": 1234, "icshift": "0", "torch": "0", "steps": 20, "created": "today", "ledger": LEDGER}
+    cost = {"recording_seconds": 1.0, "wall_seconds": 5.0}
+    windows = [{("train", "fc1"): of_zoo("normal", 100)}] * 2
+    return run_of(
+        tmp_path / "run", windows, sites=[Site("fc1", "Linear", 1, 3, feeds=("ReLU",))], **about, overhead=cost
+    )
+
+
+def test_what_it_holds(run):
+    said = words(run_report(run))
+    assert "model Net, 1,234 parameters" in said
+    assert "windows 2 (epoch 1 to epoch 2)" in said
+    assert "fc1 Linear 3 1 ReLU –" in said
+    assert "fc9 (Linear): never called in process 1 – no tensor came" in said
+    assert run_report(run).data["phases"] == ["train"]
+
+
+def test_what_was_not_recorded(run, tmp_path):
+    assert coverage(run) == f"Modules not recorded: 2 never called (`icshift info {run.path}` says which and why)"
+    assert "icshift info elsewhere" in coverage(run, "elsewhere")
+    assert coverage(run_of(tmp_path / "whole", [], sites=[], ledger=LEDGER[:2])) == ""
+
+
+def test_cost_is_set_against_the_rest_of_the_time(run):
+    assert added_time(run) == "+25 %"
+    assert overhead(run) == "1.00 s of 5.00 s spent recording (+25 %), 0.0 MB"

@@ -1,0 +1,26 @@
+"""Sparklines and ribbons."""
+
+import math
+
+from icshift.reports.text_charts import ribbons, sparkline
+
+
+def test_a_sparkline_goes_from_0_to_the_largest():
+    assert sparkline([0, 0.5, 1], 9) == "▁▅█"
+    assert sparkline([0, math.nan, 2], 9) == "▁ █"
+    assert sparkline([0, 0], 9) == "▁▁"
+
+
+def test_longer_series_are_averaged():
+    assert sparkline([0, 0, 4, 4, 8, 8], 3) == sparkline([0, 4, 8], 3)
+
+
+def test_ribbons_have_the_median_in_them_and_steps_below():
+    lines = ribbons([5, 6, 7], [0, 0, 0], [1, 1, 1], [2, 2, 2], width=20, height=5).plain.splitlines()
+    assert [line[-3:] for line in lines[:5]] == ["░░░", "░░░", "━━━", "░░░", "░░░"]
+    assert lines[-1].strip() == "5step7"
+
+
+def test_ribbons_of_nothing_finite_say_so():
+    nothing = [math.nan] * 3
+    assert ribbons([1, 2, 3], nothing, nothing, nothing, width=20, height=5).plain == "no finite values"

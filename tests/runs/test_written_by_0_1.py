@@ -1,0 +1,71 @@
+"""A run that an earlier version wrote is read to the same numbers that this version gave of it.
+
+`written_by_0_1/run` was recorded before columns, folders and modules got the names that they have now, and
+`written_by_0_1/expected` holds what was then read from it: nine digits of every number.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import icshift
+
+HERE = Path(__file__).parent / "written_by_0_1"
+METRICS = ["w1_sd", "w1", "ks", "displacement", "cka_distance"]
+
+
+@pytest.fixture(scope="module")
+def run():
+    return icshift.open(HERE / "run")
+
+
+def assert_as_expected(table, name):
+    expected = pd.read_csv(HERE / "expected" / f"{name}.csv", keep_default_na=False, na_values=[""])
+    assert list(table.columns) == list(expected.columns)
+    for column in table.columns:
+        kind = str if table[column].dtype.kind not in "iufb" else expected[column].dtype
+        pd.testing.assert_series_equal(table[column].astype(kind), expected[column].astype(kind), rtol=1e-8, atol=1e-12)
+
+
+def test_it_opens_with_its_sites_windows_and_phases(run):
+    assert run.finished
+    assert run.phases == ["train", "eval", "probe", "probe-train"]
+    assert [(site.name, site.type, site.units) for site in run.sites] == [
+        ("fc1", "Linear", 3),
+        ("norm1", "BatchNorm1d", 3),
+        ("fc2", "Linear", 2),
+    ]
+    norm = run.site("norm1")
+    assert (norm.normalises, norm.batch_statistics, norm.feeds, norm.follows) == (True, True, ("ReLU",), "fc1")
+    assert [(window.name, window.first_step, window.last_step) for window in run.window_list] == [
+        ("1", 0, 2),
+        ("2", 3, 5),
+        ("3", 6, 8),
+    ]
+    assert run.window(2).parameter_change == pytest.approx(0.163651199)
+
+
+def test_its_windows_are_the_same(run):
+    assert_as_expected(run.windows(), "windows")
+
+
+def test_its_steps_are_the_same(run):
+    assert_as_expected(run.steps(), "steps")
+
+
+def test_its_drift_is_the_same(run):
+    """The metrics by example take the activations of the probe in the order of its examples."""
+    drift = pd.concat([run.drift(phase=phase, metric=METRICS) for phase in run.phases], ignore_index=True)
+    assert_as_expected(drift, "drift")
+    assert drift.query("phase == 'probe' and metric == 'displacement'")["value"].notna().all()
+
+
+def test_its_gradient_shift_is_the_same(run):
+    assert_as_expected(run.gradient_shift(), "gradient_shift")
+
+
+def test_what_lies_along_the_gradient_is_the_same(run):
+    """The folder is called `landscape` in this run, whatever the table is called since."""
+    along = run.smoothness if hasattr(run, "smoothness") else run.landscape
+    assert_as_expected(along(), "landscape")

@@ -1,0 +1,60 @@
+"""The deep linear network descends by gradients alone, and its checks fail where they should."""
+
+import numpy as np
+import pytest
+import torch
+
+from icshift.gradients.gradient_shift import LayerShift
+from icshift.gradients.smoothness import Smoothness
+from icshift.selfcheck import deep_linear
+
+NAN = float("nan")
+
+
+def descent(*, loss, l2, cosine, beta=2.0):
+    shift = LayerShift("fc17", 100, l2, cosine, 1.0, 1.0)
+    around = Smoothness(1e-7, loss, 1.0, 0.0, 1.0, 0.0, 1.0, beta, 1.0, ())
+    return deep_linear.Descent(loss, (shift,) * 4, (around,) * 4)
+
+
+def test_gradient_shift():
+    judge = deep_linear.judge_gradient_shift
+    plain = (descent(loss=5e4, l2=30, cosine=0.999),)
+    normalised = (descent(loss=2e4, l2=2e4, cosine=-0.2),)
+    assert judge(plain, normalised).passed
+    assert not judge(normalised, plain).passed
+    assert not judge(plain, plain).passed
+    assert not judge(plain, (descent(loss=6e4, l2=2e4, cosine=-0.2),)).passed
+    assert not judge(plain, (descent(loss=2e4, l2=800, cosine=-0.2),)).passed
+    assert not judge(plain, (descent(loss=2e4, l2=2e4, cosine=0.7),)).passed
+    assert not judge((descent(loss=5e4, l2=30, cosine=0.7),), normalised).passed
+    assert not judge(plain, (descent(loss=2e4, l2=2e4, cosine=NAN),)).passed
+
+
+def test_smoothness():
+    def judged(beta):
+        return deep_linear.judge_smoothness((descent(loss=1.0, l2=1.0, cosine=1.0, beta=beta),)).passed
+
+    assert judged(1.97)
+    assert not any(map(judged, (0.003, 1.8, 2.2, 2e7, NAN)))
+    assert not deep_linear.judge_smoothness(()).passed
+
+
+def test_a_descent_is_gradient_descent_and_measures_layer_17():
+    """The loss without measurements is bit for bit that with them."""
+    found = deep_linear.descend(batch_norm=True, seed=3, steps=60)
+    assert len(found.shifts) == 3
+    assert {shift.layer for shift in found.shifts} == {"fc17"}
+    assert len(found.smoothness) == 1
+    torch.manual_seed(3)
+    inputs, target = torch.randn(1000, 10), torch.randn(10, 10)
+    model = deep_linear.network(batch_norm=True)
+    losses = []
+    for _ in range(60):
+        loss = (model(inputs) - inputs @ target.T).square().sum()
+        gradients = torch.autograd.grad(loss, list(model.parameters()))
+        losses.append(loss.item())
+        with torch.no_grad():
+            for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+                parameter.sub_(deep_linear.RATE * gradient)
+    assert found.loss == pytest.approx(np.mean(losses[-6:]), rel=1e-6)
