@@ -1,10 +1,10 @@
 """What `icshift shift` measures, without its command line."""
 
 from icshift.analysis import two_data_sets
-from icshift.analysis.staleness import from_running, staleness
 from icshift.inputs.data import Reading, as_data
 from icshift.model.sites import Sites
-from icshift.replay.two_data_sets import DATA, REFERENCE, Measurement
+from icshift.replay.two_data_sets import TwoDataSets
+from icshift.runs.phases import DATA, REFERENCE
 from icshift.runs.reader import Run
 
 PHASES = REFERENCE, DATA
@@ -15,23 +15,15 @@ class Measured:
 
     def __init__(self, path, model, reference, data, *, metric="w1_sd", reading=None, samples=1024):
         both = [as_data(one, model, reading or Reading(), name) for one, name in ((reference, "A"), (data, "B"))]
-        self.measurement = Measurement(model, *both, Sites(), samples)
+        self.both = TwoDataSets(model, *both, Sites(), samples)
         self.forwards = 0
-        self.taken = self.measurement.take(self._count)
-        self.measurement.write(self.taken, path, "model", {"samples": samples, "probe_examples": 0}, force=False)
+        self.shown = self.both.replay(self._count)
+        self.both.write(self.shown, path, "model", {"samples": samples, "probe_examples": 0}, force=False)
         self.run = Run(path)
-        self.layers = {
-            layer.name: two_data_sets.Layer(
-                layer.name,
-                from_running(layer.running, layer.reference, layer.eps),
-                from_running(layer.running, layer.data, layer.eps),
-                staleness(layer.running, layer.precise, layer.eps),
-            )
-            for layer in self.taken.layers
-        }
-        self.found = two_data_sets.shifts(self.run, self.taken.parts, phases=PHASES, metric_name=metric)
+        self.layers = {layer.name: two_data_sets.LayerDistances.of(layer) for layer in self.shown.layers}
+        self.found = two_data_sets.shifts(self.run, self.shown.parts, metric_name=metric)
         self.sites = two_data_sets.site_table(self.run, self.found, self.layers, metric_name=metric).set_index("site")
-        self.units = two_data_sets.unit_table(self.run, self.found, phases=PHASES, metric_name=metric, sites=None)
+        self.units = two_data_sets.unit_table(self.run, self.found, metric_name=metric, sites=None)
 
     def _count(self):
         self.forwards += 1

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -25,11 +26,12 @@ from icshift.analysis import over_units
 from icshift.analysis.distances import near_constant, w1
 from icshift.analysis.drift import Comparison, by_site, choose_sites, drift
 from icshift.analysis.floor import FALSE_DISCOVERIES, discoveries
-from icshift.analysis.metrics import DEFAULT, METRICS, metric
+from icshift.analysis.metrics import DEFAULT, METRICS, Metric, metric
 from icshift.analysis.noise import Noise, noise, simes
-from icshift.analysis.staleness import UNKNOWN, Distance
+from icshift.analysis.staleness import UNKNOWN, Distance, Moments, from_running, staleness
 from icshift.distribution import Distribution, Floats, Half
 from icshift.runs.format import Site
+from icshift.runs.phases import DATA, REFERENCE
 from icshift.runs.reader import Run
 
 AMPLIFIES = 1.25
@@ -55,14 +57,45 @@ Parts = Mapping[tuple[str, str], Sequence[Half]]
 """By phase and site, what each part of the examples showed."""
 
 
+class LayerStatistics(Protocol):
+    """Statistics of a batch normalisation layer, as `icshift.replay.two_data_sets.LayerStatistics` holds them."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def eps(self) -> float: ...  # noqa: D102
+    @property
+    def running(self) -> Moments: ...  # noqa: D102
+    @property
+    def reference(self) -> Sequence[Moments]: ...  # noqa: D102
+    @property
+    def data(self) -> Sequence[Moments]: ...  # noqa: D102
+    @property
+    def precise(self) -> Sequence[Moments]: ...  # noqa: D102
+
+
 @dataclass(frozen=True)
-class Layer:
-    """What `icshift.analysis.staleness` measures of a batch normalisation layer."""
+class LayerDistances:
+    """How far the running statistics of a batch normalisation layer are from those of both data sets, in sd.
+
+    `reference` and `data` are of what the layer gets in eval mode; `staleness` is the distance from precise statistics
+    of the reference, layers normalising by the batch as in training.
+    """
 
     name: str
     reference: Distance = UNKNOWN
     data: Distance = UNKNOWN
     staleness: Distance = UNKNOWN
+
+    @classmethod
+    def of(cls, layer: LayerStatistics) -> LayerDistances:
+        """The distances between the statistics of one layer."""
+        return cls(
+            layer.name,
+            from_running(layer.running, layer.reference, layer.eps),
+            from_running(layer.running, layer.data, layer.eps),
+            staleness(layer.running, layer.precise, layer.eps),
+        )
 
     @property
     def stale(self) -> bool:
@@ -96,15 +129,53 @@ class SiteShift:
         return over_units.median(np.abs(self.values)[self.steady])
 
 
-def shifts(run: Run, parts: Parts, *, phases: tuple[str, str], metric_name: str = "w1_sd") -> dict[str, SiteShift]:
-    """Every site that both phases (reference, data) have, in model order. Raises `SelectionError`."""
+@dataclass(frozen=True, eq=False)
+class Result:
+    """One model on two data sets, in tables: `site_table`, `unit_table` and `layer_table` say what their columns are.
+
+    `limit`, in the unit of the metric, is what no site may drift beyond, if anything was asked. `above` are the names
+    of the sites that do and are shifted, the most drifting first; `unknown` those of which too few examples leave open
+    whether they are.
+    """
+
+    metric: Metric
+    sites: pd.DataFrame
+    units: pd.DataFrame
+    layers: pd.DataFrame
+    limit: float | None
+    above: list[str]
+    unknown: list[str]
+
+
+def compare(
+    run: Run,
+    parts: Parts,
+    statistics: Iterable[LayerStatistics],
+    *,
+    metric_name: str,
+    sites: Iterable[str] | None,
+    limit: float | None,
+) -> Result:
+    """Everything that is said of a run that holds one model on two data sets, as `icshift shift` makes it.
+
+    Raises `SelectionError` for a metric or site that is not there.
+    """
+    layers = {one.name: LayerDistances.of(one) for one in statistics}
+    found = shifts(run, parts, metric_name=metric_name)
+    shown = site_table(run, found, layers, metric_name=metric_name, sites=sites)
+    above, unknown = ([], []) if limit is None else _above(shown, limit)
+    units = unit_table(run, found, metric_name=metric_name, sites=sites)
+    return Result(metric(metric_name), shown, units, layer_table(layers.values()), limit, above, unknown)
+
+
+def shifts(run: Run, parts: Parts, *, metric_name: str = "w1_sd") -> dict[str, SiteShift]:
+    """Every site that both data sets reach, in model order. Raises `SelectionError`."""
     one, gauge = metric(metric_name, among="data sets"), METRICS[DEFAULT]
-    reference, data = phases
-    compared = [found[0] for _, found in by_site(run, reference=f"phase:{reference}", phase=data)]
+    compared = [found[0] for _, found in by_site(run, reference=f"phase:{REFERENCE}", phase=DATA)]
     result = {}
     for comparison in compared:
         name = comparison.site.name
-        both = parts.get((reference, name), ()), parts.get((data, name), ())
+        both = parts.get((REFERENCE, name), ()), parts.get((DATA, name), ())
         own = noise(gauge, *both, comparison.after.units)
         p = _p_values(own, comparison)
         together = simes(p)
@@ -123,7 +194,7 @@ def shifts(run: Run, parts: Parts, *, phases: tuple[str, str], metric_name: str 
 def site_table(
     run: Run,
     found: Mapping[str, SiteShift],
-    layers: Mapping[str, Layer],
+    layers: Mapping[str, LayerDistances],
     *,
     metric_name: str = "w1_sd",
     sites: Iterable[str] | None = None,
@@ -162,7 +233,7 @@ def site_table(
     return pd.DataFrame([row for row in rows if row["site"] in chosen], columns=SITE_COLUMNS)
 
 
-def layer_table(layers: Iterable[Layer]) -> pd.DataFrame:
+def layer_table(layers: Iterable[LayerDistances]) -> pd.DataFrame:
     """A row a batch normalisation layer: `reference`, `data` and `staleness`, each with `_floor` and `_n`; `stale`."""
     rows = []
     for layer in layers:
@@ -175,10 +246,10 @@ def layer_table(layers: Iterable[Layer]) -> pd.DataFrame:
 
 
 def unit_table(
-    run: Run, found: Mapping[str, SiteShift], *, phases: tuple[str, str], metric_name: str, sites: Iterable[str] | None
+    run: Run, found: Mapping[str, SiteShift], *, metric_name: str, sites: Iterable[str] | None
 ) -> pd.DataFrame:
     """The columns of every export, a row a unit: `floor`, `ratio` and `moved` by the parts of both data sets."""
-    table = drift(run, metrics=(metric_name,), reference=f"phase:{phases[0]}", phase=phases[1], sites=sites)
+    table = drift(run, metrics=(metric_name,), reference=f"phase:{REFERENCE}", phase=DATA, sites=sites)
     if len(table):
         shown = [found[name] for name in table["site"].unique()]
         table["floor"] = np.concatenate([one.noise.floor for one in shown])
@@ -186,6 +257,13 @@ def unit_table(
         with np.errstate(divide="ignore", invalid="ignore"):
             table["ratio"] = np.where(table["floor"] > 0, table["value"].abs() / table["floor"], np.nan)
     return table
+
+
+def _above(sites: pd.DataFrame, limit: float) -> tuple[list[str], list[str]]:
+    """Sites that drift more than the limit and more than noise, the largest first; and those where noise is unknown."""
+    known = sites[sites["n"].notna()]
+    beyond = known[(known["shifted"] == 1) & (known["median"] > limit)].sort_values("median", ascending=False)
+    return beyond["site"].tolist(), known[known["p"].isna()]["site"].tolist()
 
 
 def _p_values(own: Noise, comparison: Comparison) -> Floats:
@@ -234,7 +312,7 @@ def _of_change(change: float, before: str) -> list[str]:
     return [f"absorbs: {_figure(change)}x {before}"] if change <= ABSORBS else []
 
 
-def _of_layer(layer: Layer | None) -> list[str]:
+def _of_layer(layer: LayerDistances | None) -> list[str]:
     if layer is None or not layer.stale:
         return []
     return [f"running statistics stale: {_figure(layer.staleness.value)} sd from those of the reference data"]

@@ -16,9 +16,9 @@ from icshift.errors import ModelError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-    from torch import nn
 
-    from icshift.replay.checkpoints import Snapshot
+_ROWS = 200
+"""As many sites are shown at most, as `icshift report` does."""
 
 
 def analyze(
@@ -64,66 +64,52 @@ def analyze(
     same in every window: drift has no sampling noise. Nothing in a file is executed.
     """
     started = time.time()
-    from icshift.cli.output import progress
+    from icshift.cli.output import progress, warn
+    from icshift.model.processes import this_process
     from icshift.model.sites import Sites
-    from icshift.replay.checkpoints import Replaying, Series, own_device, same_draws, snapshots
+    from icshift.replay.checkpoints import Replaying, Series, own_device
     from icshift.runs.writer import refuse_existing
     from icshift.saved.find import find
 
     if resume and force:
         raise ModelError("--resume keeps what the run has and --force deletes it: give one of them")
-    rank, ranks = models.this_process()
+    rank, ranks = this_process()
     if not resume:
         refuse_existing(output, force=force, rank=rank, ranks=ranks)
     how = Replaying(
-        Sites(tuple(sites) if sites else None),
-        samples,
-        train_mode,
-        precise,
-        tuple(sorted(model_arg or ())),
+        Sites(tuple(sites) if sites else None), samples, train_mode, precise, tuple(sorted(model_arg or ()))
     )
-    found = find(saved)
-    with same_draws():
-        built = models.build(model, model_arg, found[0], partial=partial, unsafe=unsafe_pickle)
+    asked = models.Asked(model, model_arg, batch_size, limit, own_device(device), dtype, partial, unsafe_pickle)
     bar = progress(quiet=quiet or rank > 0, no_color=no_color)
-    with models.as_it_was(built, model), bar:
-        read = models.read_data(data, built, batch_size, limit, own_device(device), dtype)
-        series = Series(built, snapshots(found, built, partial=partial, unsafe=unsafe_pickle), read, how)
+    with models.opened(find(saved), asked) as opened, bar:
+        inputs = opened.data(data)
+        series = Series(opened.model, opened.snapshots, inputs, how)
         if resume:
             series.resume(output)
-        notes = _check(built, series.missing, bar)
+        task = bar.add_task("reading", total=len(series.missing))
+        warnings = models.left_at_initialisation(series.missing, opened.model, lambda: bar.advance(task))
         task = bar.add_task("replaying", total=len(series.waiting))
-        with _told_how_to_go_on(output, quiet=quiet, no_color=no_color):
+        with _how_to_go_on(output, quiet=quiet, no_color=no_color):
             series.record(output, lambda: bar.advance(task), force=force)
         if ranks > 1 and not rank:
             _wait(output, ranks, started - 1 if resume or force else 0, bar)
     if not rank:
-        notes += [f"values of {data} that are not finite: {read.nonfinite:,}"] if read.nonfinite else []
-        _show(output, notes, json=json, quiet=quiet, no_color=no_color)
-
-
-def _check(model: nn.Module, snapshots: list[Snapshot], bar: Progress) -> list[str]:
-    """Before anything is recorded, see that every saved model fits; what some leave at its initialisation, in words."""
-    notes = []
-    task = bar.add_task("reading", total=len(snapshots))
-    for snapshot in snapshots:
-        if left := snapshot.fits(model):
-            notes.append(f"{snapshot.name}: {left}")
-        bar.advance(task)
-    return notes
+        warnings += [f"values of {data} that are not finite: {inputs.nonfinite:,}"] if inputs.nonfinite else []
+        warn(warnings, no_color=no_color)
+        _report(output, json=json, quiet=quiet, no_color=no_color)
 
 
 @contextmanager
-def _told_how_to_go_on(output: Path, *, quiet: bool, no_color: bool) -> Iterator[None]:
-    from icshift.cli.output import screen
+def _how_to_go_on(output: Path, *, quiet: bool, no_color: bool) -> Iterator[None]:
+    """Says, where the user interrupts what is within, that the run can be gone on with."""
+    from icshift.cli.output import warn
     from icshift.runs.format import is_run
 
     try:
         yield
     except KeyboardInterrupt:
         if is_run(output) and not quiet:
-            console = screen(no_color=no_color, stderr=True)
-            console.print(f"icshift: interrupted: {output} keeps what is recorded, --resume goes on", soft_wrap=True)
+            warn([f"interrupted: {output} keeps what is recorded, --resume goes on"], no_color=no_color)
         raise
 
 
@@ -144,11 +130,13 @@ def _wait(output: Path, ranks: int, since: float, bar: Progress) -> None:
         time.sleep(0.2)
 
 
-def _show(output: Path, notes: list[str], *, json: bool, quiet: bool, no_color: bool) -> None:
-    from icshift.cli.output import screen
-    from icshift.cli.report import report
+def _report(output: Path, *, json: bool, quiet: bool, no_color: bool) -> None:
+    """The report of the run, as `icshift report` gives it."""
+    from icshift.analysis.by_site import summary
+    from icshift.analysis.metrics import DEFAULT, METRICS
+    from icshift.cli.output import show
+    from icshift.reports.drift import drift_report
+    from icshift.runs.reader import Run
 
-    console = screen(no_color=no_color, stderr=True)
-    for note in notes:
-        console.print(f"icshift: {note}", style="yellow", soft_wrap=True)
-    report(output, json=json, quiet=quiet, no_color=no_color)
+    run = Run(output)
+    show(drift_report(run, summary(run).head(_ROWS), METRICS[DEFAULT]), json=json, quiet=quiet, no_color=no_color)

@@ -10,20 +10,16 @@ import typer
 
 from icshift.cli import options
 from icshift.cli import saved as models
-from icshift.errors import ModelError, RunError
+from icshift.errors import ModelError
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from rich.console import Console
     from rich.progress import Progress
 
     from icshift.inputs.data import Data
     from icshift.inputs.losses import Loss
-    from icshift.inputs.specs import Network
-    from icshift.replay.checkpoints import Snapshot
     from icshift.replay.surface import Surface, Survey
-    from icshift.reports.contour import Panel
     from icshift.saved.find import SavedModel
+    from icshift.saved.snapshots import Snapshot
 
 _PRODUCTS = 60
 """With the Hessian, as many as five eigenvalues usually take."""
@@ -119,11 +115,10 @@ def landscape(
     \b
     icshift landscape net.pt --model net.py:Net --data train.npz --loss cross_entropy --lr 0.1
     """
-    from icshift.cli.output import progress
+    from icshift.cli.output import progress, show
     from icshift.inputs import losses
-    from icshift.replay.checkpoints import same_draws, snapshots
     from icshift.replay.surface import Asked, Survey
-    from icshift.reports.landscape import not_finite
+    from icshift.reports.landscape import landscape_report
     from icshift.saved.find import find
 
     _refuse(output, chart, plane, rate, radius, force=force)
@@ -131,28 +126,24 @@ def landscape(
     if target is not None and not measured.needs_targets:
         raise ModelError("--loss own takes no --target: the model gets every array that its forward has a name for")
     found = _as_named(find(saved), saved)
-    with same_draws():
-        built = models.build(model, model_arg, found[0], partial=partial, unsafe=unsafe_pickle)
+    asked = models.Asked(model, model_arg, batch_size, limit, device, dtype, partial, unsafe_pickle)
     bar = progress(quiet=quiet, no_color=no_color)
-    with models.as_it_was(built, model), bar:
-        read = _read(data, built, measured, target, (batch_size, limit, device, dtype))
-        waiting = snapshots(found, built, partial=partial, unsafe=unsafe_pickle)
-        notes = [f"{one.name}: {left}" for one in waiting if (left := one.fits(built))]
-        survey = Survey(built, read, measured, Asked(rate, top, plane, radius, points, seed, eval_mode))
-        surfaces = _measured(survey, waiting, bar, points**2 if plane != "none" else 0)
-        notes += [note for one in surfaces for note in not_finite(one.as_dict())]
-        about = _about(built, survey, measured, [str(one.path) for one in found], eval_mode=eval_mode)
-    if read.nonfinite:
-        left_out = read.examples - survey.data.examples
-        notes.append(f"{data}: {left_out:,} examples with values that are not finite are left out")
-    _write(surfaces, output, chart, about, force=force)
-    _tell(surfaces, about, notes, (output, chart), json=json, quiet=quiet, no_color=no_color)
+    with models.opened(found, asked) as opened, bar:
+        read = _read(data, opened, measured, target)
+        warnings = models.left_at_initialisation(opened.snapshots, opened.model, lambda: None)
+        survey = Survey(opened.model, read, measured, Asked(rate, top, plane, radius, points, seed, eval_mode))
+        surfaces = _measured(survey, opened.snapshots, bar, points**2 if plane != "none" else 0)
+        about = {"checkpoints": [str(one.path) for one in found], **survey.about()}
+    written = _write(surfaces, output, chart, about, force=force)
+    report = landscape_report(about, [one.as_dict() for one in surfaces], warnings, written)
+    show(report, json=json, quiet=quiet, no_color=no_color)
 
 
 def _refuse(
     output: Path | None, chart: Path | None, plane: str, rate: float | None, radius: float | None, *, force: bool
 ) -> None:
     """What would be refused after much work is refused before it."""
+    from icshift.cli.output import refuse
     from icshift.reports.contour import chart_format
     from icshift.reports.tabular import by_suffix
 
@@ -165,10 +156,7 @@ def _refuse(
         known(path.suffix)
         if plane == "none":
             raise typer.BadParameter(f"--slice none makes nothing to write to {path}: take hessian or random")
-        if path.exists() and not force:
-            raise RunError(f"{path} exists and is kept: choose another path, or --force to replace it")
-        if not path.parent.is_dir():
-            raise RunError(f"{path} cannot be written: there is no directory {path.parent}")
+        refuse(path, force=force)
     if output is not None and output == chart:
         raise typer.BadParameter("--output and --chart are the same file")
 
@@ -184,20 +172,17 @@ def _as_named(found: list[SavedModel], saved: list[Path]) -> list[SavedModel]:
     return sorted(found, key=place)
 
 
-def _read(data: str, model: Network, loss: Loss, target: str | None, how: tuple[Any, ...]) -> Data:
+def _read(data: str, opened: models.Opened, loss: Loss, target: str | None) -> Data:
     from icshift.inputs import targets
-    from icshift.inputs.data import Reading, place
 
     if not loss.needs_targets:
-        return models.read_data(data, model, *how)
-    reading = Reading(*how)
-    place(model, reading)
-    return targets.read_with_targets(data, model, reading, target)
+        return opened.data(data)
+    return targets.read_with_targets(data, opened.model, opened.reading, target)
 
 
 def _measured(survey: Survey, waiting: list[Snapshot], bar: Progress, points: int) -> list[Surface]:
     """Each in turn; a product with the Hessian costs about what ten points of a slice do."""
-    from icshift.reports.landscape import counted
+    from icshift.reports.tables import counted
 
     before = 10 * _PRODUCTS
     task = bar.add_task("measuring", total=len(waiting) * (before + points))
@@ -218,141 +203,23 @@ def _measured(survey: Survey, waiting: list[Snapshot], bar: Progress, points: in
     return surfaces
 
 
-def _about(model: Network, survey: Survey, loss: Loss, paths: list[str], *, eval_mode: bool) -> dict[str, Any]:
-    """What all numbers depend on."""
-    from icshift.inputs.batches import length
-    from icshift.replay.surface import normalises_by_batch
-
-    return {
-        "checkpoints": paths,
-        "network": type(model).__name__,
-        "data": survey.data.source,
-        "examples": survey.data.examples,
-        "batches": len(survey.data.batches),
-        "batch_size": max(map(length, survey.data.batches)),
-        "loss_function": loss.name,
-        "batch_norm": None if not normalises_by_batch(model) else "running averages" if eval_mode else "batch",
-    }
-
-
 def _write(
     surfaces: list[Surface], output: Path | None, chart: Path | None, about: dict[str, Any], *, force: bool
-) -> None:
+) -> dict[str, str]:
+    """The paths that were written to, by what is there."""
     from icshift.cli.output import write_file
+    from icshift.replay.surface import points_table
     from icshift.reports.contour import chart_format
-    from icshift.reports.landscape import counted
+    from icshift.reports.landscape import contours
     from icshift.reports.tabular import by_suffix
 
+    written = {}
     if output is not None:
-        write_file(output, by_suffix(output.suffix)(_points(surfaces)), force=force)
+        write_file(output, by_suffix(output.suffix)(points_table(surfaces)), force=force)
+        written["Slice"] = str(output)
     if chart is not None:
-        told = [_mode(about)]
-        told += ["α, β = 1: as long as the weights"] * (surfaces[0].asked.plane == "random")
-        told += ["each panel has its own lines, colours are shared"] * (len(surfaces) > 1)
-        title = [f"{_loss_in_words(about)} of {counted(about['examples'], 'example')}", " · ".join(told)]
-        panels = [_panel(one, surfaces) for one in surfaces]
-        write_file(chart, chart_format(chart.suffix)(panels, _axes(surfaces[0]), title), force=force)
-
-
-def _points(surfaces: list[Surface]) -> pd.DataFrame:
-    """A row a point of a slice, the model itself among them."""
-    import pandas as pd
-
-    rows: list[tuple[str, float, float, float]] = []
-    for one in surfaces:
-        around = one.slice
-        if around is None:
-            continue
-        grid = [
-            (one.name, float(alpha), float(beta), float(around.losses[i, j]))
-            for i, alpha in enumerate(around.first)
-            for j, beta in enumerate(around.second)
-        ]
-        rows += grid if any(a == b == 0 for _, a, b, _ in grid) else [(one.name, 0.0, 0.0, one.loss), *grid]
-    return pd.DataFrame(rows, columns=["model", "alpha", "beta", "loss"])
-
-
-def _panel(one: Surface, surfaces: list[Surface]) -> Panel:
-    """The slice of one model, with the place of the others in the plane of the first."""
-    from icshift.reports.contour import MINIMUM, MODEL, OTHER, Mark, Panel
-
-    around = one.slice
-    assert around is not None
-    marks = [Mark(MODEL, 0.0, 0.0, one.name)]
-    alpha, beta, lowest = around.minimum
-    if math.isfinite(lowest):
-        marks.append(Mark(MINIMUM, alpha, beta, f"minimum {lowest:.3g}"))
-    if one is surfaces[0]:
-        marks += [
-            Mark(OTHER, *other.moved.place, other.name)
-            for other in surfaces
-            if other.moved is not None and other.moved.place is not None
-        ]
-    return Panel(one.name, around.first, around.second, around.losses.T, around.lengths, marks)
-
-
-def _axes(one: Surface) -> tuple[str, str]:
-    if one.asked.plane == "hessian":
-        return "α: distance along the top eigenvector", "β: distance along the second"
-    return "α: along a random direction", "β: along another random direction"
-
-
-def _loss_in_words(about: dict[str, Any]) -> str:
-    return "the model's own loss" if about["loss_function"] == "own" else str(about["loss_function"])
-
-
-def _mode(about: dict[str, Any]) -> str:
-    return {
-        None: "no batch norm",
-        "batch": "batch norm by the batch, as in training",
-        "running averages": "batch norm by its running averages",
-    }[about["batch_norm"]]
-
-
-def _tell(
-    surfaces: list[Surface],
-    about: dict[str, Any],
-    notes: list[str],
-    written: tuple[Path | None, Path | None],
-    *,
-    json: bool,
-    quiet: bool,
-    no_color: bool,
-) -> None:
-    from icshift.cli.output import print_text, screen
-    from icshift.reports.landscape import counted, explained, next_step
-    from icshift.reports.tabular import to_json
-
-    found = [one.as_dict() for one in surfaces]
-    if json:
-        print_text(to_json({**about, "models": found, "notes": notes}))
-        return
-    console = screen(no_color=no_color)
-
-    def lines(texts: list[str], style: str) -> None:
-        for text in texts:
-            console.print(text, style=style, markup=False, soft_wrap=True)
-
-    batches = "one batch" if about["batches"] == 1 else f"{about['batches']} batches of at most {about['batch_size']}"
-    more = f" and {len(surfaces) - 1} more" if len(surfaces) > 1 else ""
-    lines([f"{about['checkpoints'][0]}{more} · {about['network']}, {_loss_in_words(about)}"], "bold")
-    examples = counted(about["examples"], "example")
-    lines([f"{examples} of {about['data']} in {batches}", f"{_mode(about)}; dropout off"], "")
-    _tables(console, found)
-    lines(explained(found), "dim")
-    lines(notes, "yellow")
-    lines([f"{what} in {path}" for what, path in zip(("Slice", "Chart"), written, strict=True) if path], "")
-    if not quiet:
-        lines([next_step(found, charted=written[1] is not None)], "dim")
-
-
-def _tables(console: Console, found: list[dict[str, Any]]) -> None:
-    from icshift.reports.landscape import facts_table, models_table, moved_table
-
-    if len(found) == 1:
-        console.print(facts_table(found[0]))
-        return
-    console.print(models_table(found))
-    minima = "" if found[0]["slice"] is None else ", and the minima of their slices"
-    console.print(f"How far they are from {found[0]['model']}{minima}", style="bold")
-    console.print(moved_table(found))
+        grids = [(one.slice.first, one.slice.second, one.slice.losses) for one in surfaces if one.slice is not None]
+        drawn = chart_format(chart.suffix)(*contours(about, [one.as_dict() for one in surfaces], grids))
+        write_file(chart, drawn, force=force)
+        written["Chart"] = str(chart)
+    return written

@@ -16,7 +16,6 @@ from icshift.errors import RunError
 
 if TYPE_CHECKING:
     from icshift.launch.launcher import Launcher
-    from icshift.runs.reader import Run
 
 
 def run(
@@ -114,59 +113,19 @@ def _make_room(target: Path, *, force: bool) -> None:
 
 def _tell(target: Path, launcher: Launcher | None, *, quiet: bool, no_color: bool) -> None:
     """What was recorded, what was not and why, and what to type next: on stderr, since stdout is the script's."""
-    from icshift.cli.output import screen
-
-    console = screen(no_color=no_color, stderr=True)
-    problems = _problems(launcher)
-    for problem in problems:
-        console.print(f"icshift: {problem}", style="yellow", soft_wrap=True)
-    if quiet or launcher is None or not launcher.recorders:
-        return
-    from icshift.launch.launcher import AUTOMATIC_WINDOW
-    from icshift.reports.run import added_time, coverage, size
-    from icshift.reports.tables import listing
+    from icshift.cli.output import show, warn
+    from icshift.reports.run import recorded_report, unrecorded
     from icshift.runs.reader import Run
 
-    runs = [Run(recorder.path) for recorder in launcher.recorders.values()]
-    rows = [
-        [
-            run.name,
-            run.manifest["model"],
-            str(len(run.sites)),
-            f"{run.manifest['steps']:,}",
-            _windows(run),
-            added_time(run),
-            size(run),
-        ]
-        for run in runs
-    ]
-    console.print(f"Recorded in {target}", style="bold", soft_wrap=True)
-    console.print(listing(["run", "model", "sites", "steps", "windows", "time", "disk"], rows))
-    for run in runs:
-        if missed := coverage(run, target / run.name):
-            console.print(f"{run.name}: {missed}", style="yellow", soft_wrap=True)
-    if launcher.automatic:
-        console.print(f"No DataLoader told of epochs: windows of {AUTOMATIC_WINDOW} steps; choose with --window.")
-    elif any(len(run.window_list) < 2 for run in runs):
-        console.print("One window leaves nothing to compare: choose shorter ones with --window.", soft_wrap=True)
-    console.print(f"Next: icshift report {target / runs[0].name}", style="dim", soft_wrap=True)
-
-
-def _windows(run: Run) -> str:
-    spans = [window.last_step - window.first_step + 1 for window in run.window_list]
-    if not spans:
-        return "0"
-    each = f"{min(spans)}" if min(spans) == max(spans) else f"{min(spans)} to {max(spans)}"
-    return f"{len(spans)} of {each} steps"
-
-
-def _problems(launcher: Launcher | None) -> list[str]:
     if launcher is None:
-        return ["nothing was recorded: the script did not import torch"]
-    if launcher.forwards or launcher.steps:
-        return launcher.problems or ([] if launcher.recorders else ["nothing was recorded: no model was trained"])
-    return [
-        "no optimizer step was seen in this process; "
-        "if the script steps by itself, --forwards makes each forward in training a step",
-        *launcher.problems,
-    ]
+        warn(unrecorded((), imported=False), no_color=no_color)
+        return
+    stepped, models = launcher.forwards or launcher.steps > 0, len(launcher.recorders)
+    warn(unrecorded(launcher.problems, stepped=stepped, models=models), no_color=no_color)
+    if quiet or not models:
+        return
+    from icshift.launch.launcher import AUTOMATIC_WINDOW
+
+    runs = [Run(recorder.path) for recorder in launcher.recorders.values()]
+    report = recorded_report(target, runs, AUTOMATIC_WINDOW if launcher.automatic else None)
+    show(report, no_color=no_color, stderr=True)

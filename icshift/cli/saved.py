@@ -1,8 +1,10 @@
-"""Options of the commands that take saved models and data, and what they make of them."""
+"""Options of the commands that take saved models and data, and the one way in which these are opened."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,9 +12,10 @@ import typer
 from icshift.errors import ModelError
 
 if TYPE_CHECKING:
-    from icshift.inputs.data import Data
+    from icshift.inputs.data import Data, Reading
     from icshift.inputs.specs import Network
     from icshift.saved.find import SavedModel
+    from icshift.saved.snapshots import Snapshot
 
 Model = Annotated[
     str | None,
@@ -50,39 +53,86 @@ UnsafePickle = Annotated[
 ]
 
 
-def build(
-    model: str | None, arguments: list[str] | None, found: SavedModel, *, partial: bool = False, unsafe: bool = False
-) -> Network:
-    """The model that `--model` names; without it the one in the saved file, where that tells."""
+@dataclass(frozen=True)
+class Asked:
+    """What the options above say: how the model is made (`model`, `arguments`), how data are read (the next four), and
+    how saved models are loaded (`partial`, `unsafe`).
+    """
+
+    model: str | None
+    arguments: list[str] | None
+    batch_size: int
+    limit: int | None
+    device: str
+    dtype: str | None
+    partial: bool
+    unsafe: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A model, and the saved models that can be put into it, each of which is still to be read and checked.
+
+    `reading` says how data for the model are read: on its device, in its precision.
+    """
+
+    model: Network
+    snapshots: list[Snapshot]
+    reading: Reading
+
+    def data(self, spec: str) -> Data:
+        """What a `--data` option names. Raises `ModelError` where nothing for this model can be made of it."""
+        from icshift.inputs.data import read_data
+
+        return read_data(spec, self.model, self.reading)
+
+
+@contextmanager
+def opened(found: Sequence[SavedModel], asked: Asked) -> Iterator[Opened]:
+    """The model that saved models are of, on the device and in the precision asked for.
+
+    It is what `--model` names, else what the first of them holds. A model that exists already, and is not made here,
+    belongs to somebody else: after the block its weights, device and modes are what they were. Raises `ModelError`
+    where no model can be made, or not put where it is asked for.
+    """
+    from icshift.inputs.data import Reading, place
+    from icshift.saved.snapshots import same_draws, snapshots
+
+    with same_draws():
+        model = _built(found[0], asked)
+    reading = Reading(asked.batch_size, asked.limit, asked.device, asked.dtype)
+    with _as_it_was(model, asked.model):
+        place(model, reading)
+        yield Opened(model, snapshots(found, model, partial=asked.partial, unsafe=asked.unsafe), reading)
+
+
+def left_at_initialisation(snapshots: Sequence[Snapshot], model: Network, after: Callable[[], object]) -> list[str]:
+    """What some saved models lack and `--partial` lets be, in words; `after` is called after each is read.
+
+    Raises `ModelError` for the first that does not fit, so that nothing is measured before all of them do.
+    """
+    said = []
+    for snapshot in snapshots:
+        if left := snapshot.fits(model):
+            said.append(f"{snapshot.name}: {left}")
+        after()
+    return said
+
+
+def _built(found: SavedModel, asked: Asked) -> Network:
     from icshift.inputs import specs
-    from icshift.saved.load import build as build_saved
+    from icshift.saved.load import build
 
-    if model is not None:
-        return specs.build_model(model, specs.model_arguments(arguments or ()))
-    if arguments:
+    if asked.model is not None:
+        return specs.build_model(asked.model, specs.model_arguments(asked.arguments or ()))
+    if asked.arguments:
         raise ModelError("--model-arg is for what --model names: give --model too")
-    return build_saved(found, unsafe=unsafe, partial=partial)
+    return build(found, unsafe=asked.unsafe, partial=asked.partial)
 
 
-def as_it_was(built: Network, spec: str | None) -> AbstractContextManager[None]:
-    """Puts a model back that the spec names itself, and not what makes it: that is somebody else's."""
+def _as_it_was(model: Network, spec: str | None) -> AbstractContextManager[None]:
+    """Puts a model back that the spec names itself, where others name what makes one."""
     from icshift.inputs.specs import resolve
     from icshift.model.undisturbed import lent
 
-    return lent(built) if spec is not None and resolve(spec) is built else nullcontext()
-
-
-def read_data(spec: str, model: Network, batch_size: int, limit: int | None, device: str, dtype: str | None) -> Data:
-    """Data for the model, which is put on the same device and, where `--dtype` is given, into the same precision."""
-    from icshift.inputs.data import Reading, place, read_data
-
-    reading = Reading(batch_size, limit, device, dtype)
-    place(model, reading)
-    return read_data(spec, model, reading)
-
-
-def this_process() -> tuple[int, int]:
-    """Rank and number of processes, as torchrun says."""
-    from icshift.model import processes as ranks
-
-    return ranks.this_process()
+    return lent(model) if spec is not None and resolve(spec) is model else nullcontext()

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import math
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from icshift.cli import options
 from icshift.cli import saved as models
-from icshift.errors import ModelError, RunError
-from icshift.reports.run import coverage
+from icshift.errors import ModelError
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from rich.console import Console
-
+    from icshift.analysis.two_data_sets import Result
     from icshift.inputs.data import Data
     from icshift.inputs.specs import Network
-    from icshift.replay.two_data_sets import Measurement, Shift
-    from icshift.saved.find import SavedModel
+    from icshift.replay.two_data_sets import Shown, TwoDataSets
+    from icshift.reports.two_data_sets import DataSet
 
 
 def shift(
@@ -85,225 +81,77 @@ def shift(
     icshift shift net.pt --model net.py:Net --reference train.npz --data new.npz
     """
     from icshift.analysis.metrics import metric as metric_named
-    from icshift.cli.output import print_text, write_file
-    from icshift.reports.tabular import as_csv, to_json
+    from icshift.cli.output import show, write_file
+    from icshift.reports import two_data_sets as reports
+    from icshift.reports.tabular import as_csv
+    from icshift.saved.find import find
 
     metric_named(metric, among="data sets")
     _refuse(output, csv, json=json, force=force)
-    found, built, notes = _load(checkpoint, model, model_arg, partial=partial, unsafe=unsafe_pickle)
-    first, second = (models.read_data(spec, built, batch_size, limit, device, dtype) for spec in (reference, data))
-    both = first, second
-    measurement, taken = _measure(
-        built, both, math.inf if samples == "all" else samples, quiet=quiet, no_color=no_color
-    )
+    found = find([checkpoint])
+    if len(found) > 1:
+        raise ModelError(f"{checkpoint} holds {len(found)} saved models: give one, as {found[-1].path}")
+    asked = models.Asked(model, model_arg, batch_size, limit, device, dtype, partial, unsafe_pickle)
     settings = {"samples": samples, "probe_examples": 0, "checkpoint": str(checkpoint)}
-    with tempfile.TemporaryDirectory() as folder:
+    with models.opened(found, asked) as opened, tempfile.TemporaryDirectory() as folder:
+        left = opened.snapshots[0].put(opened.model)
+        both = opened.data(reference), opened.data(data)
+        measured, shown = _replay(opened.model, both, samples, quiet=quiet, no_color=no_color)
         # Whatever is wrong with the options shows before anything is written where it stays.
-        path = Path(folder) / (found.path.resolve().name or "model")
-        measurement.write(taken, path, found.label, settings, force=False)
-        result = _analyse(path, taken, metric, site, fail_above)
-    if csv is not None:
-        write_file(csv, as_csv(result.units), force=force)
-    if output is not None:
-        measurement.write(taken, output, found.label, settings, force=force)
-    notes += [_not_finite(one) for one in both if one.nonfinite]
-    if json:
-        asked = {"checkpoint": str(checkpoint), "metric": metric, **_described(both), "notes": notes}
-        print_text(to_json({**asked, **_as_json(result, fail_above)}))
-    elif str(csv) != "-":
-        heading = [f"{checkpoint} · {type(built).__name__}", _against(both)]
-        hints = [] if quiet else [_next_step(output)]
-        _show(heading, result, [*notes, *result.missed], metric, fail_above, hints, no_color=no_color)
+        run = Path(folder) / (found[0].path.resolve().name or "model")
+        measured.write(shown, run, found[0].label, settings, force=False)
+        result, missed = _compare(run, shown, metric, site, fail_above)
+        if csv is not None:
+            write_file(csv, as_csv(result.units), force=force)
+        if output is not None:
+            measured.write(shown, output, found[0].label, settings, force=force)
+        network, kept = type(opened.model).__name__, None if output is None else str(output)
+    about = reports.Compared(str(checkpoint), network, _described(both[0]), _described(both[1]), kept)
+    if json or str(csv) != "-":
+        report = reports.two_data_sets_report(about, result, [left] if left else [], missed)
+        show(report, json=json, quiet=quiet, no_color=no_color)
     if result.above or result.unknown:
         raise typer.Exit(1)
 
 
-@dataclass(frozen=True, eq=False)
-class Result:
-    """What was found, in tables; `above` are the sites that exceed the limit, `unknown` those that may or may not."""
-
-    sites: pd.DataFrame
-    units: pd.DataFrame
-    layers: pd.DataFrame
-    above: list[str]
-    unknown: list[str]
-    missed: list[str]
-
-
-def _show(
-    heading: list[str],
-    result: Result,
-    notes: list[str],
-    metric: str,
-    limit: float | None,
-    hints: list[str],
-    *,
-    no_color: bool,
-) -> None:
-    from icshift.analysis.metrics import METRICS
-    from icshift.cli.output import screen
-
-    console = screen(no_color=no_color)
-
-    def lines(texts: list[str], style: str) -> None:
-        for text in texts:
-            console.print(text, style=style, markup=False, soft_wrap=True)
-
-    lines(heading, "bold")
-    print_shift(console, result, metric)
-    lines(notes, "yellow")
-    lines(_told(result, limit, METRICS[metric].unit), "bold red")
-    lines(hints, "dim")
-
-
-def print_shift(console: Console, result: Result, metric: str) -> None:
-    """The tables, and what one must know to read them."""
-    from icshift.analysis.metrics import METRICS
-    from icshift.reports.two_data_sets import layer_table, site_table
-
-    console.print(site_table(result.sites))
-    meaning = METRICS[metric].meaning
-    for line in (
-        f"drift: {metric}, median over units. {meaning}.",
-        "floor: the same by sampling noise alone, from splits of each by example.",
-        "shifted: units beyond noise (FDR 5 %). ×input: drift over that of the input.",
-        *(["the site before: in the order of the calls."] if _names_order(result.sites) else []),
-    ):
-        console.print(line, style="dim")
-    if len(result.layers):
-        console.print()
-        console.print("Batch norm: distance of the running statistics from those of", style="bold")
-        console.print(layer_table(result.layers))
-        for line in (
-            "In sd, root mean over units; in brackets what sampling alone would show.",
-            "reference, data: of what the layer gets in eval mode.",
-            "precise: of the reference, layers normalising by the batch as in training.",
-        ):
-            console.print(line, style="dim")
-
-
-def _names_order(sites: pd.DataFrame) -> bool:
-    return bool(sites["verdict"].str.contains("the site before").any())
-
-
 def _refuse(output: Path | None, csv: Path | None, *, json: bool, force: bool) -> None:
     """What would be refused after much work is refused before it."""
+    from icshift.cli.output import refuse
     from icshift.runs.writer import refuse_existing
 
     if json and str(csv) == "-":
         raise typer.BadParameter("--json and --csv - both go to stdout: give --csv the path of a file")
     if output is not None:
         refuse_existing(output, force=force)
-    if csv is not None and str(csv) != "-" and csv.exists() and not force:
-        raise RunError(f"{csv} exists and is kept: choose another path, or --force to replace it")
+    if csv is not None:
+        refuse(csv, force=force)
 
 
-def _load(
-    checkpoint: Path, model: str | None, arguments: list[str] | None, *, partial: bool, unsafe: bool
-) -> tuple[SavedModel, Network, list[str]]:
-    """The saved model, the model with its weights, and what of it they did not reach, in words."""
-    from icshift.saved.find import find
-    from icshift.saved.fit import fit
-    from icshift.saved.load import load
-
-    found = find([checkpoint])
-    if len(found) > 1:
-        raise ModelError(f"{checkpoint} holds {len(found)} saved models: give one, as {found[-1].path}")
-    built = models.build(model, arguments, found[0], partial=partial, unsafe=unsafe)
-    loaded = load(found[0], unsafe=unsafe)
-    fitted = fit(built, loaded.state, partial=partial, source=str(checkpoint))
-    return found[0], built, [fitted.left] if fitted.left else []
-
-
-def _measure(
-    model: Network, both: tuple[Data, Data], samples: float, *, quiet: bool, no_color: bool
-) -> tuple[Measurement, Shift]:
+def _replay(
+    model: Network, both: tuple[Data, Data], samples: int | Literal["all"], *, quiet: bool, no_color: bool
+) -> tuple[TwoDataSets, Shown]:
     from icshift.cli.output import progress
     from icshift.model.sites import Sites
-    from icshift.replay.two_data_sets import Measurement
+    from icshift.replay.two_data_sets import TwoDataSets
 
-    measurement = Measurement(model, *both, Sites(), samples)
+    measured = TwoDataSets(model, *both, Sites(), math.inf if samples == "all" else samples)
     with progress(quiet=quiet, no_color=no_color) as bar:
-        task = bar.add_task("forwards", total=measurement.forwards)
-        return measurement, measurement.take(lambda: bar.advance(task))
+        task = bar.add_task("forwards", total=measured.forwards)
+        return measured, measured.replay(lambda: bar.advance(task))
 
 
-def _analyse(path: Path, taken: Shift, metric: str, site: list[str] | None, limit: float | None) -> Result:
-    from icshift.analysis import two_data_sets
-    from icshift.analysis.staleness import from_running, staleness
-    from icshift.runs.phases import DATA, REFERENCE
+def _compare(path: Path, shown: Shown, metric: str, site: list[str] | None, limit: float | None) -> tuple[Result, str]:
+    """What the run at `path` tells, and which of its modules were not measured."""
+    from icshift.analysis.two_data_sets import compare
+    from icshift.reports.run import coverage
     from icshift.runs.reader import Run
 
-    run, phases = Run(path), (REFERENCE, DATA)
-    layers = {
-        one.name: two_data_sets.Layer(
-            one.name,
-            from_running(one.running, one.reference, one.eps),
-            from_running(one.running, one.data, one.eps),
-            staleness(one.running, one.precise, one.eps),
-        )
-        for one in taken.layers
-    }
-    found = two_data_sets.shifts(run, taken.parts, phases=phases, metric_name=metric)
-    sites = two_data_sets.site_table(run, found, layers, metric_name=metric, sites=site)
-    missed = coverage(run).partition(" (")[0]
-    return Result(
-        sites,
-        two_data_sets.unit_table(run, found, phases=phases, metric_name=metric, sites=site),
-        two_data_sets.layer_table(layers.values()),
-        *(([], []) if limit is None else _above(sites, limit)),
-        [missed] if missed else [],
-    )
+    run = Run(path)
+    result = compare(run, shown.parts, shown.layers, metric_name=metric, sites=site, limit=limit)
+    return result, coverage(run).partition(" (")[0]
 
 
-def _above(sites: pd.DataFrame, limit: float) -> tuple[list[str], list[str]]:
-    """Sites that drift more than the limit and more than noise, the largest first; and those where noise is unknown."""
-    known = sites[sites["n"].notna()]
-    beyond = known[(known["shifted"] == 1) & (known["median"] > limit)].sort_values("median", ascending=False)
-    return beyond["site"].tolist(), known[known["p"].isna()]["site"].tolist()
+def _described(data: Data) -> DataSet:
+    from icshift.reports.two_data_sets import DataSet
 
-
-def _told(result: Result, limit: float | None, unit: str) -> list[str]:
-    """Why the exit code is 1."""
-    from icshift.reports.tables import number
-
-    rows = result.sites.set_index("site")
-    values = [f"{site} {number(rows['median'][site])} (floor {number(rows['floor'][site])})" for site in result.above]
-    unknown = [f"{site}: {rows['verdict'][site]}" for site in result.unknown]
-    return [f"above {limit:g} {unit}: {one}" for one in values] + unknown
-
-
-def _not_finite(data: Data) -> str:
-    left_out = data.examples - data.finite().examples
-    return (
-        f"{data.source}: {data.nonfinite:,} values in {left_out:,} of {data.examples:,} examples are not finite: "
-        "left out of drift; these examples, of precise statistics"
-    )
-
-
-def _against(both: tuple[Data, Data]) -> str:
-    reference, data = (f"{one.source} ({one.examples:,} examples)" for one in both)
-    return f"{data} against {reference}"
-
-
-def _described(both: tuple[Data, Data]) -> dict[str, Any]:
-    return {
-        name: {"source": one.source, "examples": one.examples, "nonfinite": one.nonfinite}
-        for name, one in zip(("reference", "data"), both, strict=True)
-    }
-
-
-def _as_json(result: Result, limit: float | None) -> dict[str, Any]:
-    return {
-        "sites": result.sites.to_dict(orient="records"),
-        "batch_norm": result.layers.to_dict(orient="records"),
-        "fail_above": limit,
-        "above": result.above,
-        "unknown": result.unknown,
-    }
-
-
-def _next_step(output: Path | None) -> str:
-    if output is None:
-        return "Next: the same with -o RUN keeps a run for icshift report, units and export"
-    return f"Next: icshift report {output} --phase data --reference phase:reference"
+    return DataSet(data.source, data.examples, data.nonfinite, data.examples - data.finite().examples)

@@ -117,6 +117,11 @@ def forward(model: nn.Module, batch: Batch, source: str) -> Any:
     try:
         return model(*positional, **keyword)
     except Exception as error:
+        if "more than 1 value per channel" in str(error):
+            raise ModelError(
+                f"{source}: a batch of {shapes(batch)} is too small for batch norm by the batch: "
+                "take a larger batch size (--batch-size), or running averages"
+            ) from error
         of_types = any(word in str(error) for word in ("dtype", "scalar type", "Long", "Int", "long int"))
         whole_numbers = of_types and any(not is_float(tensor) for tensor in tensors(batch))
         hint = "; numbers without a fraction stay integers: save them as floats" if whole_numbers else ""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from icshift.errors import ModelError
-from icshift.inputs.batches import Batch, forward, shapes
+from icshift.inputs.batches import forward
 from icshift.inputs.data import Data, Reading, as_data
 from icshift.model import names
 from icshift.model.layout import by_unit
@@ -123,7 +123,7 @@ def by_batch(
         if not data.batches:
             raise ModelError(f"{data.source} holds no example that is finite")
         for batch in data.batches:
-            _forward(model, batch, data.source)
+            forward(model, batch, data.source)
             watch.next()
             if after is not None:
                 after()
@@ -173,17 +173,6 @@ def _buffers(model: nn.Module, statistics: Mapping[str, Statistics]) -> Iterator
         for buffer, value in ((layers[name].running_mean, one.mean), (layers[name].running_var, one.variance)):
             assert buffer is not None
             yield buffer, value
-
-
-def _forward(model: nn.Module, batch: Batch, source: str) -> None:
-    try:
-        forward(model, batch, source)
-    except ModelError as error:
-        if "more than 1 value per channel" in str(error):
-            raise ModelError(
-                f"statistics need batches of several examples: {shapes(batch)} is too few to be normalised by itself"
-            ) from error
-        raise
 
 
 def _device(model: nn.Module) -> torch.device:

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch import nn
 
 from icshift.errors import ModelError, RecordingError, RunError
 from icshift.hooks.manifest import beginning
@@ -27,11 +26,7 @@ from icshift.runs.format import Window, is_run
 from icshift.runs.phases import PROBE, PROBE_BATCH, PROBE_PRECISE
 from icshift.runs.reader import Run
 from icshift.runs.writer import Recording, refuse_existing
-from icshift.saved.find import SavedModel
-from icshift.saved.fit import check, fit
-from icshift.saved.load import load
-
-_SEED = 20150211
+from icshift.saved.snapshots import Snapshot
 
 _DECISIVE = {
     "ranks": "number of processes",
@@ -49,20 +44,6 @@ _DECISIVE = {
     "probe_fingerprint": "fingerprint of its data",
 }
 """What the numbers in a run depend on, in words, the most telling first."""
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A saved model: its name, the step it was saved at where that is known, and what puts it into a model.
-
-    `fits` says without doing so what would be left at its initialisation ("": nothing); both raise `ModelError` where
-    it does not fit.
-    """
-
-    name: str
-    step: int | None
-    fits: Callable[[nn.Module], str]
-    put: Callable[[nn.Module], None]
 
 
 @dataclass(frozen=True)
@@ -183,33 +164,6 @@ class Series:
         known = all(one.step is not None for one in self._snapshots)
         step = snapshot.step if known and snapshot.step is not None else index - 1
         return Window(index, snapshot.name, step, step, True, parameter_change)
-
-
-def snapshots(found: Sequence[SavedModel], model: nn.Module, *, partial: bool, unsafe: bool) -> list[Snapshot]:
-    """Saved models for `model`. With `partial`, what one lacks is as initialised, not as the one before had it."""
-    state = model.state_dict() if partial else {}
-    initial = {name: value.clone() for name, value in state.items() if isinstance(value, Tensor) and not is_lazy(value)}
-
-    def snapshot(one: SavedModel) -> Snapshot:
-        def fits(model: nn.Module) -> str:
-            return check(model, load(one, unsafe=unsafe).state, partial=partial, source=str(one.path)).left
-
-        def put(model: nn.Module) -> None:
-            if initial:
-                model.load_state_dict(initial, strict=False)
-            fit(model, load(one, unsafe=unsafe).state, partial=partial, source=str(one.path))
-
-        return Snapshot(one.label, one.step, fits, put)
-
-    return [snapshot(one) for one in found]
-
-
-@contextmanager
-def same_draws() -> Iterator[None]:
-    """What is initialised within is the same in every process, and when a run is resumed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_SEED)
-        yield
 
 
 def own_device(device: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -22,7 +23,7 @@ from icshift.inputs.batches import Batch, forward, length
 from icshift.inputs.data import Data
 from icshift.inputs.losses import Loss
 from icshift.inputs.targets import separated
-from icshift.model.undisturbed import undisturbed
+from icshift.model.modes import evaluating
 
 Plane = Literal["hessian", "random", "none"]
 
@@ -52,11 +53,11 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Moved:
-    """Where a model is, seen from the first: `distance` of the trainable parameters (Euclidean).
+class Displacement:
+    """Where a model is, seen from the first: the Euclidean `distance` of the trainable parameters.
 
-    `place` are its coordinates in the plane, `off_plane` is the distance that these leave; `cosine` is the absolute
-    cosine between the top eigenvectors of both Hessians.
+    `place` are its coordinates in the plane (None without a plane), `off_plane` is the distance that these leave;
+    `cosine` is the absolute cosine between the top eigenvectors of both Hessians.
     """
 
     distance: float
@@ -75,7 +76,7 @@ class Surface:
     gradient_norm: float
     smoothness: Smoothness | None
     slice: Slice | None
-    moved: Moved | None
+    displacement: Displacement | None
     asked: Asked
     rounding: float
     """What rounding the parameters does to them, over the shortest step along the gradient; NaN without a rate."""
@@ -103,7 +104,7 @@ class Surface:
             "largest_step": 2 / steepest if steepest > 0 else math.nan,
             "along_gradient": None if along is None else {**asdict(along), "rounding": self.rounding},
             "slice": None if around is None else _slice_as_dict(around, self.asked),
-            "moved": None if self.moved is None else asdict(self.moved),
+            "moved": None if self.displacement is None else asdict(self.displacement),
         }
 
 
@@ -116,18 +117,33 @@ class Survey:
 
     def __init__(self, model: nn.Module, data: Data, loss: Loss, asked: Asked) -> None:
         self._model, self._data, self._loss, self._asked = model, data.finite(), loss, asked
+        self._left_out = data.examples - self._data.examples
         if not self._data.batches:
             raise ModelError(f"{data.source} holds no example that is finite")
         self._first: _First | None = None
 
-    def measure(self, name: str, put: Callable[[nn.Module], None], after: Callable[[str], None]) -> Surface:
-        """Of the model that `put` makes; `after` is told what was done: `Hessian` for every product with
-        it, `gradient` for the steps along that, `slice` for every point of it.
+    def about(self) -> dict[str, Any]:
+        """What all numbers depend on; `left_out` examples hold a non-finite value, and are not among `examples`."""
+        return {
+            "network": type(self._model).__name__,
+            "data": self._data.source,
+            "examples": self._data.examples,
+            "batches": len(self._data.batches),
+            "batch_size": max(map(length, self._data.batches)),
+            "loss_function": self._loss.name,
+            **normalised_by(self._model, running=self._asked.running),
+            "left_out": self._left_out,
+        }
 
-        Raises `ModelError` where the model does not take the data, `MeasurementError` where the loss is none.
+    def measure(self, name: str, put: Callable[[nn.Module], object], after: Callable[[str], None]) -> Surface:
+        """The loss around the model that `put` makes of this one, under a name of its own.
+
+        `after` is called with what was done: `Hessian` after every product with it, `gradient` after the steps along
+        it, `slice` after every point of it. Raises `ModelError` where the model does not take the data,
+        `MeasurementError` where the loss is not finite.
         """
         put(self._model)
-        with _told(name), _in_mode(self._model, running=self._asked.running):
+        with _named(name), evaluating(self._model, "running" if self._asked.running else "batch"):
             objective = self._objective()
             with _threads_for(objective, len(self._data.batches)):
                 return self._measured(name, objective, after)
@@ -144,17 +160,12 @@ class Survey:
         along = None if asked.rate is None else smoothness(objective, asked.rate)
         rounding = math.nan if asked.rate is None else _rounding(parameters, asked.rate * norm(gradient))
         after("gradient")
-        moved = None if self._first is None else self._first.seen(parameters, spectrum)
+        apart = None if self._first is None else self._first.displacement_of(parameters, spectrum)
         self._first = self._first or _First.of(model, loss, spectrum, asked)
         around = self._slice(objective, self._first, lambda: after("slice"))
         # Vectors are as large as the model, and done with.
         spectrum = replace(spectrum, vectors=[])
-        return Surface(name, spectrum, loss, norm(gradient), along, around, moved, asked, rounding)
-
-    @property
-    def data(self) -> Data:
-        """The examples that count: those that are finite."""
-        return self._data
+        return Surface(name, spectrum, loss, norm(gradient), along, around, apart, asked, rounding)
 
     def _slice(self, objective: Objective, first: _First, after: Callable[[], None]) -> Slice | None:
         if first.directions is None:
@@ -170,7 +181,7 @@ class Survey:
         inputs, target = separated(batch)
 
         def closure() -> Tensor:
-            return self._loss.compute(_output(self._model, inputs, self._data.source), target)
+            return self._loss.compute(forward(self._model, inputs, self._data.source), target)
 
         return closure
 
@@ -192,9 +203,39 @@ def _rounding(parameters: Sequence[nn.Parameter], length: float) -> float:
     return eps / 2 * norm(parameters) / (min(STEPS) * length) if length > 0 else math.inf
 
 
-def normalises_by_batch(model: nn.Module) -> bool:
-    """Whether there are layers whose mode makes a difference to the loss."""
-    return any(isinstance(module, nn.modules.batchnorm._NormBase) for module in model.modules())
+def points_table(surfaces: Sequence[Surface]) -> pd.DataFrame:
+    """A row a point of every slice, with the columns model, alpha, beta, loss; the model itself is among them."""
+    rows: list[tuple[str, float, float, float]] = []
+    for one in surfaces:
+        around = one.slice
+        if around is None:
+            continue
+        grid = [
+            (one.name, float(alpha), float(beta), float(around.losses[i, j]))
+            for i, alpha in enumerate(around.first)
+            for j, beta in enumerate(around.second)
+        ]
+        rows += grid if any(a == b == 0 for _, a, b, _ in grid) else [(one.name, 0.0, 0.0, one.loss), *grid]
+    return pd.DataFrame(rows, columns=["model", "alpha", "beta", "loss"])
+
+
+def normalised_by(model: nn.Module, *, running: bool) -> dict[str, str | None]:
+    """What batch norm and instance norm layers normalise by while a model is measured, None where there are no such.
+
+    That is the batch or the example at hand; with `running`, running averages where a layer keeps them. Where only some
+    layers of a kind do, both are named.
+    """
+    layers = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._NormBase)]
+    instance = [layer for layer in layers if isinstance(layer, nn.modules.instancenorm._InstanceNorm)]
+    batch = [layer for layer in layers if not isinstance(layer, nn.modules.instancenorm._InstanceNorm)]
+
+    def by(layers: Sequence[nn.modules.batchnorm._NormBase], own: str) -> str | None:
+        averaged = {running and layer.running_mean is not None for layer in layers}
+        return {(): None, (False,): own, (True,): "running averages"}.get(
+            tuple(averaged), f"running averages, else {own}"
+        )
+
+    return {"batch_norm": by(batch, "batch"), "instance_norm": by(instance, "example")}
 
 
 def _slice_as_dict(around: Slice, asked: Asked) -> dict[str, Any]:
@@ -238,28 +279,19 @@ class _First:
             directions = random_directions(model, asked.seed)
         return cls(parameters, spectrum, directions, radius)
 
-    def seen(self, parameters: Sequence[Tensor], spectrum: Spectrum) -> Moved:
-        """Where another model is."""
+    def displacement_of(self, parameters: Sequence[Tensor], spectrum: Spectrum) -> Displacement:
+        """Where another model is, seen from this one."""
         apart = [b.detach() - a for a, b in zip(self.parameters, parameters, strict=True)]
         cosine = abs(dot(self.spectrum.vectors[0], spectrum.vectors[0]))
         if self.directions is None:
-            return Moved(norm(apart), None, math.nan, cosine)
+            return Displacement(norm(apart), None, math.nan, cosine)
         gram = np.array([[dot(one, other) for other in self.directions] for one in self.directions])
         place = np.linalg.solve(gram, [dot(one, apart) for one in self.directions])
         left = [
             value - float(place[0]) * first - float(place[1]) * second
             for value, first, second in zip(apart, *self.directions, strict=True)
         ]
-        return Moved(norm(apart), (float(place[0]), float(place[1])), norm(left), cosine)
-
-
-@contextmanager
-def _in_mode(model: nn.Module, *, running: bool) -> Iterator[None]:
-    """Eval mode, but for layers that normalise by the batch unless they are to use their `running` averages."""
-    with undisturbed(model):
-        for module in model.modules():
-            module.training = not running and isinstance(module, nn.modules.batchnorm._NormBase)
-        yield
+        return Displacement(norm(apart), (float(place[0]), float(place[1])), norm(left), cosine)
 
 
 @contextmanager
@@ -282,21 +314,9 @@ def _threads_for(objective: Objective, batches: int) -> Iterator[None]:
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
+def _named(name: str) -> Iterator[None]:
     """Says which of several models an error is about."""
     try:
         yield
     except IcshiftError as error:
         raise type(error)(f"{name}: {error}") from error
-
-
-def _output(model: nn.Module, inputs: Batch, source: str) -> Any:
-    try:
-        return forward(model, inputs, source)
-    except ModelError as error:
-        if "more than 1 value per channel" in str(error):
-            raise ModelError(
-                f"a batch of {length(inputs)} is too small for batch norm by the batch: take a larger --batch-size, "
-                "or --eval-mode for its running averages"
-            ) from error
-        raise

@@ -24,38 +24,46 @@ from icshift.runs.writer import Recording
 PARTS = 16
 """Parts that the examples of a data set are dealt to: how they differ is the noise."""
 
-Moments = tuple[Floats, Floats, int]
-"""Means and variances [units] of so many activations each."""
+MeanAndVariance = tuple[Floats, Floats, int]
+"""Means and variances [units] of so many activations a unit."""
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
-    """A batch normalisation layer: its running statistics, and those of each data set, of its odd and even batches.
+class LayerStatistics:
+    """What a batch normalisation layer is given, and what it uses in its place in eval mode: its `running` statistics.
 
-    `reference` and `data` are of what it gets in eval mode; `precise` is of the reference while layers normalise by the
-    batch, as in training: empty where there are too few examples for that.
+    `reference` and `data` are of what it gets of the two data sets in eval mode; `precise` is of the reference while
+    layers normalise by the batch, as in training. Each is given twice, for the odd and for the even batches: how the
+    two differ is the noise. `precise` is empty where there are too few examples for that. `eps` is the layer's own.
     """
 
     name: str
     eps: float
-    running: Moments
-    reference: Sequence[Moments]
-    data: Sequence[Moments]
-    precise: Sequence[Moments]
+    running: MeanAndVariance
+    reference: Sequence[MeanAndVariance]
+    data: Sequence[MeanAndVariance]
+    precise: Sequence[MeanAndVariance]
 
 
 @dataclass(frozen=True, eq=False)
-class Shift:
-    """What a model shows of two data sets; `state` are entries of a manifest."""
+class Shown:
+    """What a model shows of two data sets.
+
+    `distributions` are of every site, by phase; `parts` are of parts of the examples, and tell the noise; `layers` are
+    its batch normalisation layers; `state` holds entries of a run's manifest.
+    """
 
     distributions: dict[tuple[str, Site], Distribution]
     parts: Parts
-    layers: list[Layer]
+    layers: list[LayerStatistics]
     state: dict[str, Any]
 
 
-class Measurement:
-    """One model and two data sets; `sites` says what is watched, `samples` bounds the values a unit and forward."""
+class TwoDataSets:
+    """One model and two data sets, to be sent through it.
+
+    `sites` says what is watched; `samples` is how many values a unit and forward quantiles are made from, at most.
+    """
 
     def __init__(self, model: nn.Module, reference: Data, data: Data, sites: Sites, samples: float) -> None:
         self._model = model
@@ -69,45 +77,36 @@ class Measurement:
         """How many forwards it takes."""
         return sum(len(one.parts(PARTS)) for one in self._data.values()) + len(self._precise)
 
-    def take(self, after: Callable[[], None]) -> Shift:
+    def replay(self, after: Callable[[], None]) -> Shown:
         """Send both through the model in eval mode; `after` is called after each forward.
 
         The model is left as it was. Raises `ModelError` where it does not take the data, `RecordingError` where no
         module matches the sites or nothing was seen.
         """
-        model, parts = self._model, Parts()
-        in_use: dict[str, dict[str, list[Statistics]]] = {}
-        with Replayer(model, self._sites, self._samples, inputs=True) as replayer:
+        parts: Parts = {}
+        given: dict[str, dict[str, list[Statistics]]] = {}
+        with Replayer(self._model, self._sites, self._samples, inputs=True) as replayer:
             for phase, data in self._data.items():
-                with Watch(model) as watch:
+                with Watch(self._model) as watch:
 
                     def ended(watch: Watch = watch) -> None:
                         watch.next()
                         after()
 
                     parts |= replayer.replay_in_parts(data, phase, PARTS, ended)
-                in_use[phase] = watch.seen
+                given[phase] = watch.seen
             distributions, state = replayer.taken(), replayer.state()
         for phase, data in self._data.items():
             if not any(one == phase for one, _ in distributions):
-                raise RecordingError(f"no site of {type(model).__name__} gave activations of {data.source}")
-        precise = by_batch(model, self._precise, after=after) if self._precise else {}
-        layers = [
-            Layer(
-                name,
-                layer.eps,
-                _moments(running),
-                *(_halves(seen.get(name, [])) for seen in (in_use[REFERENCE], in_use[DATA], precise)),
-            )
-            for (name, running), layer in zip(
-                running_statistics(model).items(), normalisations(model).values(), strict=True
-            )
-            if name in in_use[REFERENCE] or name in in_use[DATA]
-        ]
-        return Shift(distributions, parts, layers, state)
+                raise RecordingError(f"no site of {type(self._model).__name__} gave activations of {data.source}")
+        precise = by_batch(self._model, self._precise, after=after) if self._precise else {}
+        return Shown(distributions, parts, self._layers(given[REFERENCE], given[DATA], precise), state)
 
-    def write(self, shift: Shift, path: Path, name: str, settings: dict[str, Any], *, force: bool) -> None:
-        """A run of one window that holds both data sets as phases. Raises `RunError` where `Recording` does."""
+    def write(self, shown: Shown, path: Path, name: str, settings: dict[str, Any], *, force: bool) -> None:
+        """Write a run of one window, called `name`, that holds both data sets as phases.
+
+        Raises `RunError` where `Recording` does.
+        """
         described = {
             phase: {
                 "source": data.source,
@@ -118,8 +117,17 @@ class Measurement:
             for phase, data in self._data.items()
         }
         recording = Recording(path, beginning(self._model, {**settings, **described}), force=force)
-        recording.write_window(Window(1, name, 0, 0, closed=True), shift.distributions)
-        recording.finish(shift.state)
+        recording.write_window(Window(1, name, 0, 0, closed=True), shown.distributions)
+        recording.finish(shown.state)
+
+    def _layers(self, *given: dict[str, list[Statistics]]) -> list[LayerStatistics]:
+        """The layers that got anything of either data set; what is `given` is by layer, a list entry a forward."""
+        running, layers = running_statistics(self._model), normalisations(self._model)
+        return [
+            LayerStatistics(name, layer.eps, _as_arrays(running[name]), *(_halves(one.get(name, [])) for one in given))
+            for name, layer in layers.items()
+            if any(name in one for one in given[:2])
+        ]
 
 
 def _batches_to_normalise(model: nn.Module, data: Data) -> tuple[Any, ...]:
@@ -130,9 +138,10 @@ def _batches_to_normalise(model: nn.Module, data: Data) -> tuple[Any, ...]:
     return tuple(batch for batch in finite.parts(2) if length(batch) > 1)
 
 
-def _moments(one: Statistics) -> Moments:
+def _as_arrays(one: Statistics) -> MeanAndVariance:
     return one.mean.cpu().numpy(), one.variance.cpu().numpy(), one.n
 
 
-def _halves(seen: Sequence[Statistics]) -> list[Moments]:
-    return [_moments(together(half)) for half in (seen[0::2], seen[1::2]) if half]
+def _halves(seen: Sequence[Statistics]) -> list[MeanAndVariance]:
+    """Those of the odd batches together, and of the even ones."""
+    return [_as_arrays(together(half)) for half in (seen[0::2], seen[1::2]) if half]

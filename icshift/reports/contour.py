@@ -40,9 +40,10 @@ MODEL, MINIMUM, OTHER = "model", "minimum", "other"
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """A slice: coordinates [m] of its columns and rows, losses [rows, columns], and what is marked in it.
+    """A slice: coordinates of its columns [columns] and rows [rows], losses [rows, columns], and what is marked in it.
 
-    `lengths` are the distances that a unit of either coordinate is: distances are as long across as they are up.
+    `lengths` are the distances between parameters that one unit of either coordinate stands for: the panel is drawn so
+    that distances are as long across as they are up.
     """
 
     title: str
@@ -54,9 +55,10 @@ class Panel:
 
 
 def chart_format(suffix: str) -> Callable[[Sequence[Panel], tuple[str, str], Sequence[str]], bytes]:
-    """What draws a chart, by the suffix of its file: of panels, the titles of the axes, and the chart's lines of title.
+    """The function that draws a chart in the format that the suffix of its file stands for.
 
-    Raises `SelectionError` for a suffix that is not known, `IcshiftError` where what draws is not installed.
+    It takes panels, the titles of both axes, and the lines of the chart's own title; it returns the content of the
+    file. Raises `SelectionError` for a suffix that is not known, `IcshiftError` where what draws is not installed.
     """
     if suffix.lower() not in _FORMATS:
         raise unknown("chart format", suffix or "(no suffix)", _FORMATS)
@@ -193,7 +195,7 @@ def _share(value: float, axis: Any) -> float:
 
 def levels_of(losses: Sequence[Any], count: int) -> tuple[Any, bool]:
     """Limits of `count` bands from the least loss to the largest, and whether they are even in its logarithm."""
-    values = np.concatenate([np.ravel(np.asarray(one, float)) for one in losses])
+    values = np.concatenate([np.ravel(np.asarray(of_panel, float)) for of_panel in losses])
     values = values[np.isfinite(values)]
     if not len(values):
         raise IcshiftError("no loss of the slice is finite: nothing to draw; take a smaller --radius")
@@ -264,8 +266,8 @@ def _converted(kind: str, **options: Any) -> Callable[[Any], bytes]:
     def convert(chart: Any) -> bytes:
         import vl_convert
 
-        found = getattr(vl_convert, f"vegalite_to_{kind}")(chart.to_dict(), **options)
-        return found.encode() if isinstance(found, str) else found
+        content = getattr(vl_convert, f"vegalite_to_{kind}")(chart.to_dict(), **options)
+        return content.encode() if isinstance(content, str) else content
 
     return convert
 

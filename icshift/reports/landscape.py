@@ -1,36 +1,155 @@
-"""The loss around saved models for the terminal, readable at 80 columns; reads what `Surface.as_dict` gives."""
+"""The loss around saved models, as `icshift landscape` tells of it; readable at 80 columns.
+
+Models are what `icshift.replay.surface.Surface.as_dict` returns, and `about` is what all their numbers depend on:
+`Survey.about`, and under `checkpoints` the paths of the saved models.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.table import Table
 
-from icshift.reports.tables import facts
+from icshift.reports.contour import MINIMUM, MODEL, OTHER, Mark, Panel
+from icshift.reports.report import Report
+from icshift.reports.tables import columns, counted, facts
 
-Found = dict[str, Any]
+Model = dict[str, Any]
+"""What was measured of one model."""
+
+Along = dict[str, Any]
+"""Its entry `along_gradient`: the smoothness of the loss."""
+
+Around = dict[str, Any]
+"""Its entry `slice`: losses on a plane through the parameters."""
 
 _ROUNDED = 0.1
 """Where rounding does more than this share of the shortest step, β is not known."""
 
 
-def facts_table(found: Found) -> Table:
+Grid = tuple[Any, Any, Any]
+"""Coordinates along the first and along the second direction [points], and the losses there [points, points]."""
+
+_WORDS = {"batch_norm": ("batch norm", "batch"), "instance_norm": ("instance norm", "example")}
+"""Layers that normalise by what they are given or by running averages, and what the former is called."""
+
+
+def landscape_report(
+    about: Mapping[str, Any], models: Sequence[Model], warnings: Sequence[str], written: Mapping[str, str]
+) -> Report:
+    """The loss around the models, each with its curvature, and where they lie seen from the first.
+
+    `warnings` are about the saved models. `written` are paths of files by what is in them: `Slice`, `Chart`.
+    """
+    warnings = [*warnings, *(line for model in models for line in _not_finite(model)), *_left_out(about)]
+    more = f" and {len(models) - 1} more" if len(models) > 1 else ""
+    batches = "one batch" if about["batches"] == 1 else f"{about['batches']} batches of at most {about['batch_size']}"
+    return Report(
+        heading=f"{about['checkpoints'][0]}{more} · {about['network']}, {_loss_in_words(about)}",
+        body=(
+            f"{counted(about['examples'], 'example')} of {about['data']} in {batches}",
+            f"{normalisation_in_words(about)}; dropout off",
+            *([facts_table(models[0])] if len(models) == 1 else [models_table(models), _apart(models)]),
+            Report(notes=tuple(_explained(models)), warnings=tuple(warnings)),
+            *(f"{what} in {path}" for what, path in written.items()),
+        ),
+        next_step=_next_step(models, charted="Chart" in written),
+        data={
+            **{name: value for name, value in about.items() if name != "left_out"},
+            "models": list(models),
+            "notes": warnings,
+        },
+    )
+
+
+def contours(
+    about: Mapping[str, Any], models: Sequence[Model], grids: Sequence[Grid]
+) -> tuple[list[Panel], tuple[str, str], list[str]]:
+    """What a contour chart of the slices shows: a panel a model, titles of the axes, lines of the chart's own title."""
+    subtitle = [normalisation_in_words(about)]
+    subtitle += ["α, β = 1: as long as the weights"] * (models[0]["slice"]["plane"] == "random")
+    subtitle += ["each panel has its own lines, colours are shared"] * (len(models) > 1)
+    title = [f"{_loss_in_words(about)} of {counted(about['examples'], 'example')}", " · ".join(subtitle)]
+    panels = [_panel(model, grid, models) for model, grid in zip(models, grids, strict=True)]
+    return panels, _axes(models[0]["slice"]), title
+
+
+def _panel(model: Model, grid: Grid, models: Sequence[Model]) -> Panel:
+    """The slice of one model, with the place of the others in the plane of the first."""
+    marks = [Mark(MODEL, 0.0, 0.0, model["model"])]
+    lowest = model["slice"]["minimum"]
+    if math.isfinite(lowest["loss"]):
+        marks.append(Mark(MINIMUM, lowest["alpha"], lowest["beta"], f"minimum {lowest['loss']:.3g}"))
+    if model is models[0]:
+        marks += [Mark(OTHER, *_place(other), other["model"]) for other in models[1:]]
+    first, second, losses = grid
+    return Panel(model["model"], first, second, losses.T, model["slice"]["lengths"], marks)
+
+
+def _place(model: Model) -> tuple[float, float]:
+    alpha, beta = model["moved"]["place"]
+    return alpha, beta
+
+
+def _axes(around: Around) -> tuple[str, str]:
+    if around["plane"] == "hessian":
+        return "α: distance along the top eigenvector", "β: distance along the second"
+    return "α: along a random direction", "β: along another random direction"
+
+
+def _loss_in_words(about: Mapping[str, Any]) -> str:
+    return "the model's own loss" if about["loss_function"] == "own" else str(about["loss_function"])
+
+
+def normalisation_in_words(about: Mapping[str, Any]) -> str:
+    """What batch norm and instance norm layers normalise by, of those that there are.
+
+    >>> normalisation_in_words({"batch_norm": "batch", "instance_norm": "example"})
+    'batch norm by the batch, instance norm by the example'
+    """
+    by = {kind: about[kind] for kind in _WORDS if about[kind] is not None}
+    if not by:
+        return "no batch norm"
+    if list(by.values()) == ["running averages"] * 2:
+        return "batch norm and instance norm by their running averages"
+    as_in_training = ", as in training" if by == {"batch_norm": "batch"} else ""
+    return ", ".join(_normalised_by(kind, what) for kind, what in by.items()) + as_in_training
+
+
+def _normalised_by(kind: str, what: str) -> str:
+    name, own = _WORDS[kind]
+    if what == "running averages":
+        return f"{name} by its running averages"
+    return f"{name} by the {own}" if what == own else f"{name} by running averages, by the {own} where it has none"
+
+
+def _left_out(about: Mapping[str, Any]) -> list[str]:
+    if not about["left_out"]:
+        return []
+    return [f"{about['data']}: {about['left_out']:,} examples with values that are not finite are left out"]
+
+
+def _apart(models: Sequence[Model]) -> Report:
+    minima = "" if models[0]["slice"] is None else ", and the minima of their slices"
+    return Report(f"How far they are from {models[0]['model']}{minima}", body=(moved_table(models),))
+
+
+def facts_table(model: Model) -> Table:
     """Everything about one model, a line or two each."""
-    rows = [("loss", f"{_number(found['loss'])}, gradient norm {_number(found['gradient_norm'])}"), *_hessian(found)]
-    if found["learning_rate"] is None:
-        rows.append(("largest step", _largest_step(found)))
+    rows = [("loss", f"{_number(model['loss'])}, gradient norm {_number(model['gradient_norm'])}"), *_hessian(model)]
+    if model["learning_rate"] is None:
+        rows.append(("largest step", _largest_step(model)))
     else:
-        rows += [("λ₁·lr", _stability(found)), *_along(found["along_gradient"])]
-    if found["slice"] is not None:
-        rows += [("contours", _elongation(found["slice"])), ("minimum", _minimum(found["slice"]))]
-        rows += _quadratic(found["slice"])
+        rows += [("λ₁·lr", _stability(model)), *_along(model["along_gradient"])]
+    if model["slice"] is not None:
+        rows += [("contours", _elongation(model["slice"])), ("minimum", _minimum(model["slice"]))]
+        rows += _quadratic(model["slice"])
     return facts(rows)
 
 
-def models_table(models: Sequence[Found]) -> Table:
+def models_table(models: Sequence[Model]) -> Table:
     """A row a model."""
     table = _table(models)
     rated = models[0]["learning_rate"] is not None
@@ -38,72 +157,72 @@ def models_table(models: Sequence[Found]) -> Table:
     names = ["loss", "‖g‖", "λ₁", "smallest"]
     for name in [*names, *(["λ₁·lr", "β·lr"] if rated else ["2/λ₁"]), *(["axes"] if sliced else [])]:
         table.add_column(name, justify="right", no_wrap=True)
-    for found in models:
-        top = found["eigenvalues"][0]
-        cells = [_short(found["loss"]), _short(found["gradient_norm"])]
+    for model in models:
+        top = model["eigenvalues"][0]
+        cells = [_short(model["loss"]), _short(model["gradient_norm"])]
         cells.append(f"{_short(top['value'])} ±{_error(top['error'])}")
-        values = [found["smallest"]]
-        values += [found["lambda_lr"], _known_beta(found)] if rated else [found["largest_step"]]
-        values += [found["slice"]["elongation"]] if sliced else []
-        table.add_row(found["model"], *cells, *map(_short, values))
+        values = [model["smallest"]]
+        values += [model["lambda_lr"], _known_beta(model)] if rated else [model["largest_step"]]
+        values += [model["slice"]["elongation"]] if sliced else []
+        table.add_row(model["model"], *cells, *map(_short, values))
     return table
 
 
-def moved_table(models: Sequence[Found]) -> Table:
+def moved_table(models: Sequence[Model]) -> Table:
     """A row a model after the first: where it is, seen from that; and where the minima of the slices lie."""
     sliced = models[0]["slice"] is not None
     table = _table(models)
     # Pairs of coordinates may be folded: all the rest is short.
     for name in ["distance", *(["at α, β", "off plane"] * sliced), "cos", *(["minimum", "its α, β"] * sliced)]:
         table.add_column(name, justify="right", no_wrap="α" not in name)
-    for found in models:
-        moved = found["moved"]
+    for model in models:
+        moved = model["moved"]
         cells = ["–"] * (4 if sliced else 2)
         if moved is not None:
             inside = [_pair(*moved["place"]), _short(moved["off_plane"])] if sliced else []
             cells = [_short(moved["distance"]), *inside, f"{moved['cosine']:.2f}"]
         if sliced:
-            lowest = found["slice"]["minimum"]
+            lowest = model["slice"]["minimum"]
             edge = " edge" if lowest["on_edge"] else ""
             cells += [_short(lowest["loss"]), f"{_pair(lowest['alpha'], lowest['beta'])}{edge}"]
-        table.add_row(found["model"], *cells)
+        table.add_row(model["model"], *cells)
     return table
 
 
-def _hessian(found: Found) -> list[tuple[str, str]]:
-    values = [f"{_number(one['value'])}±{_error(one['error'])}" for one in found["eigenvalues"]]
-    unsettled = "" if found["converged"] else ", not all errors below 0.01 %"
+def _hessian(model: Model) -> list[tuple[str, str]]:
+    values = [f"{_number(one['value'])}±{_error(one['error'])}" for one in model["eigenvalues"]]
+    unsettled = "" if model["converged"] else ", not all errors below 0.01 %"
     return [
-        ("Hessian", f"{counted(found['parameters'], 'parameter')}, {counted(found['products'], 'product')}{unsettled}"),
+        ("Hessian", f"{counted(model['parameters'], 'parameter')}, {counted(model['products'], 'product')}{unsettled}"),
         ("largest", ", ".join(values)),
-        ("smallest", f"{_number(found['smallest'])}±{_error(found['smallest_error'])}"),
-        ("condition", _condition(found)),
+        ("smallest", f"{_number(model['smallest'])}±{_error(model['smallest_error'])}"),
+        ("condition", _condition(model)),
     ]
 
 
-def _condition(found: Found) -> str:
-    if math.isfinite(found["condition"]):
-        return f"number {_number(found['condition'])}, largest over smallest eigenvalue"
-    if found["smallest"] < -found["smallest_error"]:
+def _condition(model: Model) -> str:
+    if math.isfinite(model["condition"]):
+        return f"number {_number(model['condition'])}, largest over smallest eigenvalue"
+    if model["smallest"] < -model["smallest_error"]:
         return "– the loss is not convex here: the smallest eigenvalue is below 0"
     return "– the smallest eigenvalue is too near 0 to be known well enough"
 
 
-def _largest_step(found: Found) -> str:
-    if not math.isfinite(found["largest_step"]):
+def _largest_step(model: Model) -> str:
+    if not math.isfinite(model["largest_step"]):
         return "– no direction curves upwards"
-    return f"2/λ₁ = {_number(found['largest_step'])}: gradient descent diverges beyond it where the loss is quadratic"
+    return f"2/λ₁ = {_number(model['largest_step'])}: gradient descent diverges beyond it where the loss is quadratic"
 
 
-def _stability(found: Found) -> str:
-    value = found["lambda_lr"]
-    if not math.isfinite(found["largest_step"]):
+def _stability(model: Model) -> str:
+    value = model["lambda_lr"]
+    if not math.isfinite(model["largest_step"]):
         return f"{_number(value)}; no direction curves upwards"
     stable = "below" if value < 2 else "not below"
-    return f"{_number(value)}, {stable} 2 (plain gradient descent: stable to lr {_number(found['largest_step'])})"
+    return f"{_number(value)}, {stable} 2 (plain gradient descent: stable to lr {_number(model['largest_step'])})"
 
 
-def _along(along: Found) -> list[tuple[str, str]]:
+def _along(along: Along) -> list[tuple[str, str]]:
     steps = sorted(point["step"] for point in along["points"])
     if not math.isfinite(along["gradient_norm"]) or along["gradient_norm"] == 0:
         return [("steps", "– the gradient is 0: there is nothing to go along")]
@@ -119,7 +238,7 @@ def _along(along: Found) -> list[tuple[str, str]]:
     ]
 
 
-def _beta(along: Found) -> str:
+def _beta(along: Along) -> str:
     if _lost(along):
         return "– such steps are lost in rounding: --dtype float64 resolves shorter ones"
     if not math.isfinite(along["beta_rate"]):
@@ -127,12 +246,12 @@ def _beta(along: Found) -> str:
     return f"{_number(along['beta_rate'])} (reference 2), attained at {along['beta_step']:g} lr"
 
 
-def _lost(along: Found) -> bool:
+def _lost(along: Along) -> bool:
     return bool(along["rounding"] > _ROUNDED)
 
 
-def _known_beta(found: Found) -> float:
-    along = found["along_gradient"]
+def _known_beta(model: Model) -> float:
+    along = model["along_gradient"]
     return math.nan if _lost(along) else float(along["beta_rate"])
 
 
@@ -142,13 +261,13 @@ def _range(lowest: float, highest: float) -> str:
     return f"{_number(lowest)} to {_number(highest)}"
 
 
-def _elongation(around: Found) -> str:
+def _elongation(around: Around) -> str:
     if not math.isfinite(around["elongation"]):
         return "– no ellipses: the loss does not curve upwards in every direction of the plane"
     return f"{_number(around['elongation'])} times as long as wide at the model, by the curvature"
 
 
-def _minimum(around: Found) -> str:
+def _minimum(around: Around) -> str:
     lowest = around["minimum"]
     if not math.isfinite(lowest["loss"]):
         return "– no loss of the slice is finite"
@@ -156,16 +275,16 @@ def _minimum(around: Found) -> str:
     return f"{where}{', on its edge: the loss may fall further outside' if lowest['on_edge'] else ''}"
 
 
-def _quadratic(around: Found) -> list[tuple[str, str]]:
+def _quadratic(around: Around) -> list[tuple[str, str]]:
     alpha, beta = around["quadratic_minimum"]
     if not math.isfinite(alpha):
         return []
     return [("", f"of the quadratic at the model: at α {alpha:.3g}, β {beta:.3g}")]
 
 
-def explained(found: Sequence[Found]) -> list[str]:
+def _explained(models: Sequence[Model]) -> list[str]:
     """What one must know to read the numbers, and where they are from; at most 80 columns."""
-    first = found[0]
+    first = models[0]
     lines = ["±: this near lies an eigenvalue (residual of Lanczos, rounding included)."]
     if first["learning_rate"] is not None:
         lines += [
@@ -173,17 +292,17 @@ def explained(found: Sequence[Found]) -> list[str]:
             "g, β: along the gradient, 0.5 to 4 lr (Santurkar et al. 2018, section 3.2).",
         ]
     if first["slice"] is not None:
-        lines += _plane_in_words(first["model"] if len(found) > 1 else None, first["slice"])
+        lines += _plane_in_words(first["model"] if len(models) > 1 else None, first["slice"])
         lines += _reach_in_words(first)
-    if len(found) > 1:
-        known = max(one["smallest_error"] for one in found)
+    if len(models) > 1:
+        known = max(one["smallest_error"] for one in models)
         lines.append(f"{first['parameters']:,} parameters; every smallest eigenvalue within ±{known:.1g}.")
         lines.append("cos: of the top eigenvectors, without sign; distance: of trainable parameters.")
         lines += ["axes: length over width of the contours in that plane."] * (first["slice"] is not None)
     return lines
 
 
-def _plane_in_words(whose: str | None, around: Found) -> list[str]:
+def _plane_in_words(whose: str | None, around: Around) -> list[str]:
     size = f"Slice: {around['points']} × {around['points']} points to ±{around['radius']:g} along"
     of = f" of {whose}" if whose else ""
     if around["plane"] == "hessian":
@@ -194,49 +313,44 @@ def _plane_in_words(whose: str | None, around: Found) -> list[str]:
     ]
 
 
-def _reach_in_words(found: Found) -> list[str]:
+def _reach_in_words(model: Model) -> list[str]:
     """Where the radius is about what `fitting_radius` takes, what it is."""
-    around, loss = found["slice"], abs(found["loss"])
-    rise = found["eigenvalues"][0]["value"] * around["radius"] * around["radius"] / 2
+    around, loss = model["slice"], abs(model["loss"])
+    rise = model["eigenvalues"][0]["value"] * around["radius"] * around["radius"] / 2
     if around["plane"] != "hessian" or not 0.4 * loss < rise < 2.5 * loss:
         return []
     return [f"±{around['radius']:g} is about where the quadratic at the model doubles the loss."]
 
 
-def next_step(found: Sequence[Found], *, charted: bool) -> str:
+def _next_step(models: Sequence[Model], *, charted: bool) -> str:
     """What would tell more."""
-    if found[0]["learning_rate"] is None:
+    if models[0]["learning_rate"] is None:
         return "Next: the same with --lr RATE compares the curvature with steps of the training"
-    if found[0]["slice"] is not None and not charted:
+    if models[0]["slice"] is not None and not charted:
         return "Next: the same with --chart loss.html draws the contours"
-    if len(found) == 1:
+    if len(models) == 1:
         return "Next: name another saved model too, and see how the loss moved"
-    around = found[0]["slice"]
+    around = models[0]["slice"]
     other = "--slice random" if around is None or around["plane"] == "hessian" else f"--seed {around['seed'] + 1}"
     return f"Next: the same with {other}: does another plane show the same?"
 
 
-def not_finite(found: Found) -> list[str]:
+def _not_finite(model: Model) -> list[str]:
     """How much of a slice has no loss, if any."""
-    around = found["slice"]
+    around = model["slice"]
     if around is None or not around["nonfinite"]:
         return []
     of = f"{around['nonfinite']:,} of {around['points'] ** 2:,} losses of its slice"
-    return [f"{found['model']}: {of} are not finite: a smaller --radius shows more"]
-
-
-def counted(number: int, what: str) -> str:
-    """`1 example`, `1,400 examples`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    return [f"{model['model']}: {of} are not finite: a smaller --radius shows more"]
 
 
 def _pair(alpha: float, beta: float) -> str:
     return f"{alpha:.2g}, {beta:.2g}"
 
 
-def _table(models: Sequence[Found]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("model", overflow="fold", min_width=min(16, max(len(found["model"]) for found in models)))
+def _table(models: Sequence[Model]) -> Table:
+    table = columns()
+    table.add_column("model", overflow="fold", min_width=min(16, max(len(model["model"]) for model in models)))
     return table
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rich.text import Text
 
 from icshift.reports.report import Report
 from icshift.reports.tables import facts, listing
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
     from icshift.runs.reader import Run
@@ -94,3 +98,57 @@ def added_time(run: Run) -> str:
 def size(run: Run) -> str:
     """Of all files of a run."""
     return f"{sum(file.stat().st_size for file in run.path.rglob('*') if file.is_file()) / 1e6:.1f} MB"
+
+
+def recorded_report(target: Path, runs: Sequence[Run], automatic: int | None) -> Report:
+    """What `icshift run` recorded in `target`, a row a model.
+
+    `automatic` is how many steps a window has where nobody chose and no DataLoader told of epochs; None where one did.
+    """
+    hints: list[RenderableType] = []
+    if automatic is not None:
+        hints = [Text(f"No DataLoader told of epochs: windows of {automatic} steps; choose with --window.")]
+    elif any(len(run.window_list) < 2 for run in runs):
+        hints = [Text("One window leaves nothing to compare: choose shorter ones with --window.", no_wrap=True)]
+    missed = [f"{run.name}: {said}" for run in runs if (said := coverage(run, target / run.name))]
+    return Report(
+        heading=f"Recorded in {target}",
+        body=(
+            listing(["run", "model", "sites", "steps", "windows", "time", "disk"], [_recorded(run) for run in runs]),
+            Report(warnings=tuple(missed)),
+            *hints,
+        ),
+        next_step=f"Next: icshift report {target / runs[0].name}",
+    )
+
+
+def _recorded(run: Run) -> list[str]:
+    manifest = run.manifest
+    counts = [str(len(run.sites)), f"{manifest['steps']:,}", _windows(run)]
+    return [run.name, manifest["model"], *counts, added_time(run), size(run)]
+
+
+def _windows(run: Run) -> str:
+    """How many, and of how many steps."""
+    spans = [window.last_step - window.first_step + 1 for window in run.window_list]
+    if not spans:
+        return "0"
+    each = f"{min(spans)}" if min(spans) == max(spans) else f"{min(spans)} to {max(spans)}"
+    return f"{len(spans)} of {each} steps"
+
+
+def unrecorded(problems: Sequence[str], *, imported: bool = True, stepped: bool = False, models: int = 0) -> list[str]:
+    """Why `icshift run` recorded less than there was, a line each; empty where it recorded all.
+
+    `problems` are known of single models. Whether the script `imported` torch, `stepped` an optimizer, and how many
+    `models` were recorded tells the rest.
+    """
+    if not imported:
+        return ["nothing was recorded: the script did not import torch"]
+    if not stepped:
+        return [
+            "no optimizer step was seen in this process; "
+            "if the script steps by itself, --forwards makes each forward in training a step",
+            *problems,
+        ]
+    return list(problems) or ([] if models else ["nothing was recorded: no model was trained"])

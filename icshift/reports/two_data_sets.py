@@ -1,33 +1,76 @@
-"""Tables of `icshift shift`, readable at 80 columns."""
+"""One model on two data sets, as `icshift shift` tells of it; readable at 80 columns."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from icshift.reports.tables import number
+from icshift.reports.report import Part, Report
+from icshift.reports.tables import columns, number, records
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from icshift.analysis.two_data_sets import Result
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _BAR = 8
 
 
+@dataclass(frozen=True)
+class DataSet:
+    """What was sent through the model: `nonfinite` values lie in so many `incomplete` examples of all `examples`."""
+
+    source: str
+    examples: int
+    nonfinite: int
+    incomplete: int
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a report is about: a saved model, the class of its network, both data sets, and where the run is kept."""
+
+    checkpoint: str
+    network: str
+    reference: DataSet
+    data: DataSet
+    run: str | None
+
+
+def two_data_sets_report(about: Compared, result: Result, notes: Sequence[str], missed: str) -> Report:
+    """Where two data sets differ in what a model shows of them.
+
+    `notes` are about the saved model; `missed` says which modules were not measured ("": none).
+    """
+    both = about.reference, about.data
+    notes = [*notes, *(_not_finite(one) for one in both if one.nonfinite)]
+    batch_norm: tuple[Part, ...] = ("", _batch_norm(result.layers)) if len(result.layers) else ()
+    return Report(
+        heading=f"{about.checkpoint} · {about.network}\n{_named(about.data)} against {_named(about.reference)}",
+        body=(site_table(result.sites), Report(notes=_drift_in_words(result)), *batch_norm),
+        warnings=(*notes, *([missed] if missed else [])),
+        verdict=Text("\n".join(_reasons_to_fail(result)), style="bold red") if result.above or result.unknown else "",
+        next_step=_next_step(about.run),
+        data=_as_data(about, result, notes),
+    )
+
+
 def site_table(sites: pd.DataFrame) -> Table:
     """A row a site in model order: its drift, as a bar too, over that of the input, and the verdict."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table = columns()
     table.add_column("site", overflow="fold", min_width=6, max_width=20)
     for name in ("drift", "floor", "×input"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("profile", no_wrap=True, min_width=_BAR)
     table.add_column("verdict", overflow="fold", ratio=1)
     top = sites["median"].max()
-    for row in sites.to_dict(orient="records"):
+    for row in records(sites):
         values = [float(row[name]) for name in ("median", "floor", "relative")]
         shown = [number(value) for value in values[:2]]
         style = "yellow" if row["shifted"] == 1 else ""
@@ -43,11 +86,11 @@ def site_table(sites: pd.DataFrame) -> Table:
 
 def layer_table(layers: pd.DataFrame) -> Table:
     """A row a batch normalisation layer: distances, each with its floor in brackets."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = columns(gap=2)
     table.add_column("layer", overflow="fold", min_width=6)
     for name in ("reference", "data", "precise"):
         table.add_column(name, justify="right", no_wrap=True)
-    for row in layers.to_dict(orient="records"):
+    for row in records(layers):
         stale = Text(_with_floor(row, "staleness"), style="yellow" if row["stale"] else "")
         table.add_row(str(row["layer"]), _with_floor(row, "reference"), _with_floor(row, "data"), stale)
     return table
@@ -59,6 +102,70 @@ def bar(share: float) -> str:
         return ""
     eighths = round(min(max(share, 0.0), 1.0) * 8 * _BAR)
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+def _batch_norm(layers: pd.DataFrame) -> Report:
+    return Report(
+        heading="Batch norm: distance of the running statistics from those of",
+        body=(layer_table(layers),),
+        notes=(
+            "In sd, root mean over units; in brackets what sampling alone would show.",
+            "reference, data: of what the layer gets in eval mode.",
+            "precise: of the reference, layers normalising by the batch as in training.",
+        ),
+    )
+
+
+def _drift_in_words(result: Result) -> tuple[str, ...]:
+    in_order = result.sites["verdict"].str.contains("the site before").any()
+    return (
+        f"drift: {result.metric.name}, median over units. {result.metric.meaning}.",
+        "floor: the same by sampling noise alone, from splits of each by example.",
+        "shifted: units beyond noise (FDR 5 %). ×input: drift over that of the input.",
+        *(["the site before: in the order of the calls."] if in_order else []),
+    )
+
+
+def _reasons_to_fail(result: Result) -> list[str]:
+    rows = result.sites.set_index("site")
+    beyond = [f"{site} {number(rows['median'][site])} (floor {number(rows['floor'][site])})" for site in result.above]
+    unknown = [f"{site}: {rows['verdict'][site]}" for site in result.unknown]
+    return [f"above {result.limit:g} {result.metric.unit}: {one}" for one in beyond] + unknown
+
+
+def _named(data: DataSet) -> str:
+    return f"{data.source} ({data.examples:,} examples)"
+
+
+def _not_finite(data: DataSet) -> str:
+    return (
+        f"{data.source}: {data.nonfinite:,} values in {data.incomplete:,} of {data.examples:,} examples "
+        "are not finite: left out of drift; these examples, of precise statistics"
+    )
+
+
+def _next_step(run: str | None) -> str:
+    if run is None:
+        return "Next: the same with -o RUN keeps a run for icshift report, units and export"
+    return f"Next: icshift report {run} --phase data --reference phase:reference"
+
+
+def _as_data(about: Compared, result: Result, notes: Sequence[str]) -> dict[str, Any]:
+    both = {
+        name: {"source": one.source, "examples": one.examples, "nonfinite": one.nonfinite}
+        for name, one in (("reference", about.reference), ("data", about.data))
+    }
+    return {
+        "checkpoint": about.checkpoint,
+        "metric": result.metric.name,
+        **both,
+        "notes": list(notes),
+        "sites": records(result.sites),
+        "batch_norm": records(result.layers),
+        "fail_above": result.limit,
+        "above": result.above,
+        "unknown": result.unknown,
+    }
 
 
 def _with_floor(row: dict[Any, Any], name: str) -> str:

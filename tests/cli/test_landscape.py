@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -367,6 +368,87 @@ def test_own_loss_of_a_language_model(tmp_path, monkeypatch, capsys):
     assert "without a loss: name an array" in capsys.readouterr().err
 
 
+NORMALISED = {
+    "none": ((nn.Identity,), "no batch norm", "no batch norm"),
+    "batch norm": ((nn.BatchNorm1d,), "batch norm by the batch, as in training", "batch norm by its running averages"),
+    "batch norm without averages": (
+        (partial(nn.BatchNorm1d, track_running_stats=False),),
+        "batch norm by the batch, as in training",
+        "batch norm by the batch, as in training",
+    ),
+    "batch norm with and without averages": (
+        (nn.BatchNorm1d, partial(nn.BatchNorm1d, track_running_stats=False)),
+        "batch norm by the batch, as in training",
+        "batch norm by running averages, by the batch where it has none",
+    ),
+    "instance norm": ((nn.InstanceNorm1d,), "instance norm by the example", "instance norm by the example"),
+    "instance norm with averages": (
+        (partial(nn.InstanceNorm1d, track_running_stats=True),),
+        "instance norm by the example",
+        "instance norm by its running averages",
+    ),
+    "both": (
+        (nn.BatchNorm1d, nn.InstanceNorm1d),
+        "batch norm by the batch, instance norm by the example",
+        "batch norm by its running averages, instance norm by the example",
+    ),
+    "both with averages": (
+        (nn.BatchNorm1d, partial(nn.InstanceNorm1d, track_running_stats=True)),
+        "batch norm by the batch, instance norm by the example",
+        "batch norm and instance norm by their running averages",
+    ),
+}
+
+
+def normalised(name):
+    """A model with such layers, each of three channels of four values."""
+    torch.manual_seed(0)
+    layers = [layer if layer is nn.Identity else layer(3, affine=True) for layer in NORMALISED[name][0]]
+    if layers == [nn.Identity]:
+        layers = [nn.Identity()]
+    return nn.Sequential(nn.Linear(5, 12), nn.Unflatten(1, (3, 4)), *layers, nn.Flatten(), nn.Linear(12, 3))
+
+
+@pytest.mark.parametrize("name", NORMALISED)
+def test_normalisation_is_named_for_what_it_is(name, icshift, folder):
+    torch.save(normalised(name).state_dict(), folder.parent / "normalised.pt")
+    (folder / "normalising.py").write_text("from tests.cli.test_landscape import normalised as make\n")
+    options = {
+        "saved": (folder.parent / "normalised.pt",),
+        "model": ("--model", "normalising.py:make", "--model-arg", f"name={name}"),
+    }
+    _, training, evaluating = NORMALISED[name]
+    asked = *ASKED, "--slice", "none", "--top", 1
+    for words, extra in ((training, ()), (evaluating, ("--eval-mode",))):
+        code, out, err = icshift(*asked, *extra, **options)
+        assert (code, err) == (0, "")
+        assert out.splitlines()[2] == f"{words}; dropout off"
+        assert len(out.splitlines()[2]) <= 80
+
+
+def test_running_averages_of_instance_norm_make_a_difference_to_the_loss(icshift, folder):
+    model = normalised("instance norm with averages")
+    (folder / "normalising.py").write_text("from tests.cli.test_landscape import normalised as make\n")
+    model(network.data()[0])
+    torch.save(model.state_dict(), folder.parent / "instances.pt")
+    options = {
+        "saved": (folder.parent / "instances.pt",),
+        "model": ("--model", "normalising.py:make", "--model-arg", "name=instance norm with averages"),
+    }
+    asked = *ASKED, "--slice", "none", "--top", 1, "--json"
+    found = [json.loads(icshift(*asked, *extra, **options)[1]) for extra in ((), ("--eval-mode",))]
+    assert [about["instance_norm"] for about in found] == ["example", "running averages"]
+    assert [about["batch_norm"] for about in found] == [None, None]
+    losses = [about["models"][0]["loss"] for about in found]
+    inputs, classes = network.data()
+    with torch.no_grad():  # Eval mode first: a forward in training mode moves the averages.
+        evaluated, trained = (
+            float(nn.functional.cross_entropy(model.train(on)(inputs), classes)) for on in (False, True)
+        )
+    assert losses == pytest.approx([trained, evaluated], rel=1e-5)
+    assert losses[0] != pytest.approx(losses[1], rel=1e-4)
+
+
 MISTAKES = {
     "a loss": (("--data", "train.npz", "--loss", "cross_entrop"), "did you mean cross_entropy"),
     "no targets": (("--data", "unlabelled.npz", "--loss", "ce"), "holds no target, but x [60, 5]: name it target"),
@@ -380,7 +462,10 @@ MISTAKES = {
     "a rate of nothing": ((*ASKED, "--lr", "nan"), "--lr must be a number above 0"),
     "a radius": ((*ASKED, "--radius", -1), "--radius must be a number above 0"),
     "a plane": ((*ASKED, "--slice", "pca"), "'pca' is not one of"),
-    "one a batch": ((*ASKED, "--batch-size", 1), "too small for batch norm by the batch: take a larger --batch-size"),
+    "one a batch": (
+        (*ASKED, "--batch-size", 1),
+        "[1, 5] float32 is too small for batch norm by the batch: take a larger",
+    ),
     "a format": ((*ASKED, "-o", "slice.xlsx"), "no export format '.xlsx'"),
     "a chart's format": ((*ASKED, "--chart", "chart.jpg"), "no chart format '.jpg'; did you mean"),
     "no folder": ((*ASKED, "--chart", "none/chart.png"), "there is no directory none"),

@@ -42,6 +42,7 @@ def folder(tmp_path_factory):
     np.savez(folder / "one.npz", images[:1])
     np.savez(folder / "none.npz", images[:0])
     (folder / "net.py").write_text("from tests.zoo.digits import network as make\n")
+    (folder / "somebodys.py").write_text("from tests.zoo.digits import network\nmodel = network(seed=3).double()\n")
     return folder
 
 
@@ -223,6 +224,17 @@ def test_what_stays_at_its_initialisation_is_told(icshift, folder):
     code, out, _ = icshift(*AGAINST, "dimmed.npz", "--partial", checkpoint="part.pt")
     assert code == 0
     assert "2 of 20 tensors stayed at their initialisation: fc4.weight, fc4.bias" in out
+
+
+def test_a_model_that_is_somebodys_is_left_as_it_was(icshift):
+    assert icshift(*AGAINST, "dimmed.npz", "--limit", 60, model=("--model", "somebodys.py:model"))[0] == 0
+    model = sys.modules["somebodys"].model
+    before = {name: value.clone() for name, value in network(seed=3).double().state_dict().items()}
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(module.training for module in model.modules())
+    options = "--dtype", "float32", "--limit", 60
+    assert icshift(*AGAINST, "dimmed.npz", *options, model=("--model", "somebodys.py:model"))[0] == 0
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_a_whole_model_needs_no_spec_but_trust(icshift, folder):

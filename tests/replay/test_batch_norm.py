@@ -225,7 +225,7 @@ def test_using_is_for_the_block_alone():
     ("act", "expected"),
     [
         (lambda: precise_statistics(nn.Linear(64, 2), images()), "has no batch normalisation"),
-        (lambda: precise_statistics(trained(), images(), batch_size=1), "batches of several examples"),
+        (lambda: precise_statistics(trained(), images(), batch_size=1), "too small for batch norm by the batch"),
         (lambda: precise_statistics(trained(), images()[:, :60]), r"\[\d+, 60\] float32"),
         (lambda: precise_statistics(trained(), images()[:0]), "no rows"),
         (lambda: precise_statistics(trained(), images() * torch.nan), "no example that is finite"),

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from icshift.analysis.floor import discoveries
 from icshift.analysis.staleness import Distance
-from icshift.analysis.two_data_sets import Layer
+from icshift.analysis.two_data_sets import LayerDistances
 from icshift.inputs.data import Reading
 from icshift.replay.batch_norm import adapt_batch_norm
 from icshift.runs.reader import Run
@@ -90,7 +90,7 @@ def test_the_model_and_the_data_are_left_as_they_were(tmp_path):
 
 
 def test_forwards_are_as_many_as_announced(dimmed):
-    assert dimmed.forwards == dimmed.measurement.forwards == 16 + 16 + 2
+    assert dimmed.forwards == dimmed.both.forwards == 16 + 16 + 2
 
 
 def test_all_other_analysis_takes_the_run(dimmed):
@@ -291,8 +291,8 @@ def test_noise_of_statistics_is_that_of_odd_and_even_batches(tmp_path):
     [((0.09, 0.01), False), ((0.11, 0.01), True), ((0.15, 0.08), False), ((np.nan, np.nan), False)],
 )
 def test_a_moving_average_may_be_as_far_as_a_moving_average_is(distance, stale):
-    assert Layer("norm", staleness=Distance(*distance, 100, 10)).stale == stale
-    assert Layer("norm", staleness=Distance(0.5, np.nan, 100, 10)).stale
+    assert LayerDistances("norm", staleness=Distance(*distance, 100, 10)).stale == stale
+    assert LayerDistances("norm", staleness=Distance(0.5, np.nan, 100, 10)).stale
 
 
 def test_few_examples_are_not_judged(tmp_path):

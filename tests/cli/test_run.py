@@ -1,0 +1,58 @@
+"""`icshift run` as a user meets it; what it records is tested in `tests/launch/`."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from icshift.runs.reader import Run
+
+TRAINING = """
+import torch
+model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for _ in range(6):
+    model(torch.randn(5, 3)).sum().backward()
+    optimizer.step()
+print("trained")
+"""
+
+
+@pytest.fixture
+def icshift_run(tmp_path):
+    """Runs a script under the command, in a process of its own."""
+
+    def run(script, *options):
+        (tmp_path / "train.py").write_text(script)
+        environment = {**os.environ, "COLUMNS": "80", "PYTHONPATH": os.getcwd()}  # noqa: PTH109
+        command = [sys.executable, "-m", "icshift", "run", *options, "train.py"]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_it_tells_what_it_recorded_on_stderr(icshift_run, tmp_path):
+    done = icshift_run(TRAINING, "--window", "3")
+    assert (done.returncode, done.stdout) == (0, "trained\n")
+    lines = [line.rstrip() for line in done.stderr.splitlines()]
+    assert lines[0] == "Recorded in icshift-runs/train"
+    row = next(line.split() for line in lines if line.strip().startswith("model"))
+    assert lines[-1] == "Next: icshift report icshift-runs/train/model"
+    assert any("2 of 3 steps" in line for line in lines), row
+    assert len(Run(tmp_path / "icshift-runs" / "train" / "model").window_list) == 2
+
+
+def test_quiet_says_nothing(icshift_run):
+    assert icshift_run(TRAINING, "--window", "3", "-q").stderr == ""
+
+
+def test_a_script_without_torch_leaves_a_line_and_no_directory(icshift_run, tmp_path):
+    done = icshift_run("print('done')")
+    assert (done.returncode, done.stdout) == (0, "done\n")
+    assert done.stderr == "icshift: nothing was recorded: the script did not import torch\n"
+    assert not (tmp_path / "icshift-runs" / "train").exists()
+
+
+def test_the_exit_code_is_the_scripts(icshift_run):
+    assert icshift_run("raise SystemExit(3)").returncode == 3

@@ -1,0 +1,49 @@
+"""What `icshift run` tells at its end."""
+
+from pathlib import Path
+
+import pytest
+
+from icshift.cli.output import show
+from icshift.reports.run import recorded_report, unrecorded
+from icshift.runs.reader import Run
+
+
+def test_a_row_a_model_and_what_could_be_typed_next(two_windows, with_batch_norm, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    show(recorded_report(Path("there"), [Run(two_windows), Run(with_batch_norm)], None), no_color=True)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == "Recorded in there"
+    rows = [line.split() for line in lines if line.strip().startswith(("small", "normed"))]
+    assert [row[:9] for row in rows] == [
+        ["small", "Sequential", "2", "20", "2", "of", "10", "steps", rows[0][8]],
+        ["normed", "Sequential", "3", "40", "4", "of", "10", "steps", rows[1][8]],
+    ]
+    assert lines[-1] == "Next: icshift report there/small"
+    assert "--window" not in "".join(lines)
+
+
+def test_windows_that_nobody_chose_and_one_alone_are_told(one_window):
+    chosen = recorded_report(Path("there"), [Run(one_window)], None)
+    assert "One window leaves nothing to compare" in str(chosen.body[-1])
+    automatic = recorded_report(Path("there"), [Run(one_window)], 100)
+    assert str(automatic.body[-1]).startswith("No DataLoader told of epochs: windows of 100 steps")
+
+
+@pytest.mark.parametrize(
+    ("problems", "facts", "expected"),
+    [
+        ([], {"imported": False}, ["nothing was recorded: the script did not import torch"]),
+        ([], {"stepped": True, "models": 1}, []),
+        ([], {"stepped": True}, ["nothing was recorded: no model was trained"]),
+        (["net is not recorded"], {"stepped": True}, ["net is not recorded"]),
+    ],
+)
+def test_why_something_was_not_recorded(problems, facts, expected):
+    assert unrecorded(problems, **facts) == expected
+
+
+def test_a_script_without_steps_is_told_of_forwards():
+    first, second = unrecorded(["net is not recorded"])
+    assert "--forwards makes each forward in training a step" in first
+    assert second == "net is not recorded"
