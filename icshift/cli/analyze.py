@@ -66,15 +66,15 @@ def analyze(
     started = time.time()
     from icshift.cli.output import progress
     from icshift.model.sites import Sites
-    from icshift.replay.checkpoints import Replaying, Series, own_device, same_draws, snapshots
-    from icshift.runs.writer import refuse_existing
+    from icshift.replay.checkpoints import CheckpointRun, Replaying, own_device, same_draws, snapshots
+    from icshift.runs.writer import refuse_occupied
     from icshift.saved.find import find
 
     if resume and force:
         raise ModelError("--resume keeps what the run has and --force deletes it: give one of them")
     rank, ranks = models.this_process()
     if not resume:
-        refuse_existing(output, force=force, rank=rank, ranks=ranks)
+        refuse_occupied(output, force=force, rank=rank, ranks=ranks)
     how = Replaying(
         Sites(tuple(sites) if sites else None),
         samples,
@@ -88,13 +88,13 @@ def analyze(
     bar = progress(quiet=quiet or rank > 0, no_color=no_color)
     with models.as_it_was(built, model), bar:
         read = models.read_data(data, built, batch_size, limit, own_device(device), dtype)
-        series = Series(built, snapshots(found, built, partial=partial, unsafe=unsafe_pickle), read, how)
+        run = CheckpointRun(built, snapshots(found, built, partial=partial, unsafe=unsafe_pickle), read, how)
         if resume:
-            series.resume(output)
-        notes = _check(built, series.missing, bar)
-        task = bar.add_task("replaying", total=len(series.waiting))
+            run.resume(output)
+        notes = _check(built, run.missing, bar)
+        task = bar.add_task("replaying", total=len(run.waiting))
         with _told_how_to_go_on(output, quiet=quiet, no_color=no_color):
-            series.record(output, lambda: bar.advance(task), force=force)
+            run.record(output, lambda: bar.advance(task), force=force)
         if ranks > 1 and not rank:
             _wait(output, ranks, started - 1 if resume or force else 0, bar)
     if not rank:

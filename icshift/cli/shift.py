@@ -188,12 +188,12 @@ def _names_order(sites: pd.DataFrame) -> bool:
 
 def _refuse(output: Path | None, csv: Path | None, *, json: bool, force: bool) -> None:
     """What would be refused after much work is refused before it."""
-    from icshift.runs.writer import refuse_existing
+    from icshift.runs.writer import refuse_occupied
 
     if json and str(csv) == "-":
         raise typer.BadParameter("--json and --csv - both go to stdout: give --csv the path of a file")
     if output is not None:
-        refuse_existing(output, force=force)
+        refuse_occupied(output, force=force)
     if csv is not None and str(csv) != "-" and csv.exists() and not force:
         raise RunError(f"{csv} exists and is kept: choose another path, or --force to replace it")
 

@@ -35,7 +35,7 @@ from icshift.record.probe import Probe, rehearse, send
 from icshift.runs import interrupts
 from icshift.runs.format import NO_STEP
 from icshift.runs.phases import EVAL, PROBE, PROBE_TRAIN, TRAIN, is_probe
-from icshift.runs.writer import Recording, refuse_existing
+from icshift.runs.writer import Recording, refuse_occupied
 
 
 class Recorder:
@@ -84,7 +84,7 @@ class Recorder:
         self.model = unwrapped(model)
         self.path = Path(path)
         self._rank, self._ranks = this_process()
-        refuse_existing(self.path, force=force, rank=self._rank, ranks=self._ranks)
+        refuse_occupied(self.path, force=force, rank=self._rank, ranks=self._ranks)
         self._force = force
         self._optimizers = as_list(optimizer)
         self._sites = _as_sites(sites)

@@ -61,8 +61,8 @@ class Recording:
     def __init__(
         self, path: Path, manifest: dict[str, Any], *, force: bool = False, rank: int = 0, ranks: int = 1
     ) -> None:
-        """Create what the other ranks did not. Raises `RunError` where `refuse_existing` does."""
-        refuse_existing(path, force=force, rank=rank, ranks=ranks)
+        """Create what the other ranks did not. Raises `RunError` where `refuse_occupied` does."""
+        refuse_occupied(path, force=force, rank=rank, ranks=ranks)
         if force:
             _delete(path, rank, ranks)
         self._begin(path, manifest, rank, ranks)
@@ -177,7 +177,7 @@ class Recording:
         )
 
 
-def refuse_existing(path: Path, *, force: bool, rank: int = 0, ranks: int = 1) -> None:
+def refuse_occupied(path: Path, *, force: bool, rank: int = 0, ranks: int = 1) -> None:
     """Raise `RunError` where this rank must not write.
 
     Rank 0 takes a path that holds nothing but what the other ranks may have made just now; with `force` also one that
