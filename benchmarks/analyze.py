@@ -27,7 +27,7 @@ from torch import nn
 from workloads import resnet20
 
 from icshift.cli.main import _run
-from icshift.replay.checkpoints import Series
+from icshift.replay.checkpoints import CheckpointRun
 
 IMAGES = 2048
 BATCH = 256
@@ -66,9 +66,9 @@ def measure(folder: Path, models: int) -> tuple[np.ndarray, np.ndarray, float]:
     bare(model, paths[0], images)
     without: list[float] = []
     recorded: list[float] = []
-    record = Series.record
+    record = CheckpointRun.record
 
-    def in_turns(series: Series, path: Path, after: Callable[[], None], *, force: bool = False) -> None:
+    def in_turns(run: CheckpointRun, path: Path, after: Callable[[], None], *, force: bool = False) -> None:
         began = time.perf_counter()
 
         def pair() -> None:
@@ -78,12 +78,12 @@ def measure(folder: Path, models: int) -> tuple[np.ndarray, np.ndarray, float]:
             without.append(bare(model, paths[len(without)], images))
             began = time.perf_counter()
 
-        record(series, path, pair, force=force)
+        record(run, path, pair, force=force)
 
     saved = [str(path) for path in paths]
     options = ["--model", f"{__file__}:network", "--data", str(folder / "images.npy"), "-o", str(folder / "run")]
     started = time.perf_counter()
-    with patch.object(Series, "record", in_turns), redirect_stdout(StringIO()):
+    with patch.object(CheckpointRun, "record", in_turns), redirect_stdout(StringIO()):
         if code := _run(["analyze", *saved, *options, "--batch-size", str(BATCH), "--quiet"]):
             raise SystemExit(code)
     whole = time.perf_counter() - started - sum(without)

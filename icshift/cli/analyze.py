@@ -64,15 +64,15 @@ def analyze(
     from icshift.cli.output import progress, warn
     from icshift.model.processes import this_process
     from icshift.model.sites import Sites
-    from icshift.replay.checkpoints import Replaying, Series, own_device
-    from icshift.runs.writer import refuse_existing
+    from icshift.replay.checkpoints import CheckpointRun, Replaying, own_device
+    from icshift.runs.writer import refuse_occupied
     from icshift.saved.find import find
 
     if resume and force:
         raise ModelError("--resume keeps what the run has and --force deletes it: give one of them")
     rank, ranks = this_process()
     if not resume:
-        refuse_existing(output, force=force, rank=rank, ranks=ranks)
+        refuse_occupied(output, force=force, rank=rank, ranks=ranks)
     how = Replaying(
         Sites(tuple(sites) if sites else None), samples, train_mode, precise, tuple(sorted(model_arg or ()))
     )
@@ -80,14 +80,14 @@ def analyze(
     bar = progress(quiet=quiet or rank > 0, no_color=no_color)
     with models.opened(find(saved), asked) as opened, bar:
         inputs = opened.data(data)
-        series = Series(opened.model, opened.snapshots, inputs, how)
+        run = CheckpointRun(opened.model, opened.snapshots, inputs, how)
         if resume:
-            series.resume(output)
-        task = bar.add_task("reading", total=len(series.missing))
-        warnings = models.left_at_initialisation(series.missing, opened.model, lambda: bar.advance(task))
-        task = bar.add_task("replaying", total=len(series.waiting))
+            run.resume(output)
+        task = bar.add_task("reading", total=len(run.missing))
+        warnings = models.left_at_initialisation(run.missing, opened.model, lambda: bar.advance(task))
+        task = bar.add_task("replaying", total=len(run.waiting))
         with _how_to_go_on(output, quiet=quiet, no_color=no_color):
-            series.record(output, lambda: bar.advance(task), force=force)
+            run.record(output, lambda: bar.advance(task), force=force)
         if ranks > 1 and not rank:
             _wait(output, ranks, started - 1 if resume or force else 0, bar)
     if not rank:

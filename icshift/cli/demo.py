@@ -35,12 +35,12 @@ def demo(
     from icshift.reports.comparison import demo_report
     from icshift.reports.tabular import as_csv
     from icshift.runs.reader import Run
-    from icshift.runs.writer import refuse_existing
+    from icshift.runs.writer import refuse_occupied
 
     paths = [output / name for name in _NAMES]
     table, checkpoints = output / "drift.csv", output / "checkpoints"
     for path in paths:
-        refuse_existing(path, force=force)
+        refuse_occupied(path, force=force)
     saved = [path.with_suffix(".pt") for path in paths]
     inputs = [output / f"{name}.npz" for name in ("probe", "dimmed", "train")]
     _make_room([table, checkpoints, *saved, *inputs], force=force)

@@ -117,12 +117,12 @@ def shift(
 def _refuse(output: Path | None, csv: Path | None, *, json: bool, force: bool) -> None:
     """What would be refused after much work is refused before it."""
     from icshift.cli.output import refuse
-    from icshift.runs.writer import refuse_existing
+    from icshift.runs.writer import refuse_occupied
 
     if json and str(csv) == "-":
         raise typer.BadParameter("--json and --csv - both go to stdout: give --csv the path of a file")
     if output is not None:
-        refuse_existing(output, force=force)
+        refuse_occupied(output, force=force)
     if csv is not None:
         refuse(csv, force=force)
 

@@ -25,38 +25,44 @@ from icshift.notice import notice
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told: `saw` each tensor of a chosen module, `gave_none` of an output without any, and of forwards.
+    """Functions that the hooks call within the user's forwards. None of the first five may raise."""
 
-    `failed` is told what looking through an output raised. `mask` makes the tensor that `entered` gets, from the
-    arguments of the model.
+    on_tensor: Callable[[str, nn.Module, str, Tensor], None]
+    """Gets the name of a chosen module, the module, the tensor's place in the output ("" or as "[0]"), the tensor."""
+    on_no_tensor: Callable[[str, Any], None]
+    """Gets the name of a chosen module and its output, if that holds no tensor."""
+    on_failure: Callable[[str, Exception], None]
+    """Gets the name of a chosen module and what looking through its output raised."""
+    on_entry: Callable[[nn.Module, Any], None]
+    """Gets a part of the model whose call begins a forward (see `callable_parts`), and what `mask` returned or raised.
+
+    That is None for every part but the model itself, and where there is no mask.
     """
-
-    saw: Callable[[str, nn.Module, str, Tensor], None]
-    gave_none: Callable[[str, Any], None]
-    failed: Callable[[str, Exception], None]
-    entered: Callable[[nn.Module, Tensor | None], None]
-    left: Callable[[nn.Module], None]
+    on_exit: Callable[[nn.Module], None]
+    """Gets the same part when its call ends, by an exception too."""
     mask: Callable[..., Tensor] | None
+    """The user's: called with the arguments of the model. It may raise."""
 
 
 class Attachment:
-    """The hooks on one model.
+    """The hooks of one watcher on one model.
 
-    `choose` names the modules to watch; it is asked again, with `least=0`, when the model changes.
+    `choose(model)` returns the modules to watch, by name, and may raise; when the model changes it is called again,
+    with `least=0`. The functions of `listener` are called while the hooks are attached, for what `hears` lets through.
     """
 
     def __init__(self, model: nn.Module, choose: Callable[..., dict[str, nn.Module]], listener: Listener) -> None:
         self.watched = choose(model)
         self.parameters = _ids(model)
-        """Identities of all parameters of the model."""
+        """The `id` of every parameter of the model."""
         self._model = model
         self._choose = choose
         self._listener = Listener(
-            self._while_attached(listener.saw),
-            self._while_attached(listener.gave_none),
-            self._while_attached(listener.failed),
-            self._while_attached(listener.entered),
-            self._while_attached(listener.left),
+            self._while_attached(listener.on_tensor),
+            self._while_attached(listener.on_no_tensor),
+            self._while_attached(listener.on_failure),
+            self._while_attached(listener.on_entry),
+            self._while_attached(listener.on_exit),
             listener.mask,
         )
         self._watching: dict[tuple[str, nn.Module], ExitStack] = {}
@@ -64,14 +70,14 @@ class Attachment:
         self._global = ExitStack()
         self._lasting: ExitStack | None = None
         self.attached = False
-        """Whether the hooks are on and their listener hears."""
+        """Whether the hooks are on and call the listener."""
         self._stale = False
 
     def attach(self) -> None:
         """Put all hooks on."""
         if self._lasting is None:
             self._lasting = ExitStack()
-            self._lasting.callback(compiled.mind_hooks())
+            self._lasting.enter_context(compiled.graphs_tied_to_hooks())
         # Modules and parameters that come anywhere may be parts of this model: looked at when it is called next.
         for listen in (
             registrations.register_module_module_registration_hook,
@@ -84,9 +90,9 @@ class Attachment:
         self._put_on(self.watched)
 
     def detach(self) -> None:
-        """Take all hooks off, in whatever state things are; they can be put on again.
+        """Take all hooks off, also if they are only half on; `attach` may put them on again.
 
-        Where anything is compiled they stay and do nothing: it would be compiled again for every change of them.
+        Where anything is compiled the hooks stay and do nothing: it would be compiled again for every change of them.
         """
         self.attached = False
         _attached.discard(self)
@@ -95,14 +101,14 @@ class Attachment:
             self._take_off()
 
     def close(self) -> None:
-        """Take all hooks off for good."""
+        """Take all hooks off for good, where anything is compiled too."""
         self.detach()
         self._take_off()
         if self._lasting is not None:
             self._lasting.close()
 
     def refresh(self) -> bool:
-        """Where modules came, went or were exchanged, hook what is there; tells whether there was reason to look."""
+        """Hook the modules that are there now, if any came or went. Returns whether there was a reason to look."""
         if not self._stale or not self.attached:
             return False
         self._stale = False
@@ -118,7 +124,7 @@ class Attachment:
         return True
 
     def _put_on(self, chosen: dict[str, nn.Module]) -> None:
-        """The hooks of exactly these modules, and of the parts whose calls are forwards."""
+        """Hook exactly these modules, and the parts whose calls are forwards."""
         parts = callable_parts(self._model)
         _keep(self._watching, chosen.items())
         _keep(self._following, parts)
@@ -132,22 +138,22 @@ class Attachment:
 
     def _watch(self, name: str, module: nn.Module) -> ExitStack:
         hooks = ExitStack()
-        saw, gave_none = partial(self._listener.saw, name, module), self._listener.gave_none
-        key = compiled.register(saw)
+        on_tensor, on_no_tensor = partial(self._listener.on_tensor, name, module), self._listener.on_no_tensor
+        key = compiled.register(on_tensor)
         hooks.callback(compiled.forget, key)
 
         def act(_: nn.Module, __: Any, output: Any) -> None:
             try:
-                # What a tensor's own class makes of being looked at is not for it to see.
+                # A subclass of Tensor must not notice that it is looked at.
                 with torch._C.DisableTorchFunction():
-                    found = list(tensors(module, output))
+                    seen = list(tensors(module, output))
             except Exception as error:  # noqa: BLE001  It must not reach the training.
-                self._listener.failed(name, error)
+                self._listener.on_failure(name, error)
                 return
-            for suffix, tensor in found:
-                saw(suffix, tensor)
-            if not found:
-                gave_none(name, output)
+            for suffix, tensor in seen:
+                on_tensor(suffix, tensor)
+            if not seen:
+                on_no_tensor(name, output)
 
         def act_traced(_: nn.Module, __: Any, output: Any) -> None:
             for suffix, tensor in tensors(module, output):
@@ -159,10 +165,10 @@ class Attachment:
     def _follow(self, part: nn.Module) -> ExitStack:
         hooks, listener = ExitStack(), self._listener
         mask = listener.mask if part is self._model else None
-        entered = compiled.register(lambda _="", given=None: listener.entered(part, given))
-        left = compiled.register(lambda: listener.left(part))
+        entered = compiled.register(lambda _="", given=None: listener.on_entry(part, given))
+        left = compiled.register(lambda: listener.on_exit(part))
         problem: Any = TypeError("it gave no tensor where the model is compiled")
-        without_mask = compiled.register(lambda: listener.entered(part, problem))
+        without_mask = compiled.register(lambda: listener.on_entry(part, problem))
         hooks.callback(compiled.forget, without_mask)
         hooks.callback(compiled.forget, entered)
         hooks.callback(compiled.forget, left)
@@ -170,7 +176,7 @@ class Attachment:
         def enter(_: nn.Module, args: Any, kwargs: dict[str, Any] | None = None) -> None:
             # What symbolic tracing passes are no tensors.
             made = None if mask is None or _symbolic_trace._is_fx_tracing_flag else _made(mask, args, kwargs or {})
-            listener.entered(part, made)
+            listener.on_entry(part, made)
 
         def enter_traced(_: nn.Module, args: Any, kwargs: dict[str, Any] | None = None) -> None:
             made = None if mask is None else _made(mask, args, kwargs or {})
@@ -184,18 +190,18 @@ class Attachment:
             Hook(part, enter, enter_traced, self), prepend=True, with_kwargs=mask is not None
         )
         leaves = part.register_forward_hook(
-            Hook(part, lambda *_: listener.left(part), lambda *_: compiled.mark(left), self), always_call=True
+            Hook(part, lambda *_: listener.on_exit(part), lambda *_: compiled.mark(left), self), always_call=True
         )
         hooks.callback(enters.remove)
         hooks.callback(leaves.remove)
         return hooks
 
-    def _while_attached(self, tell: Callable[..., None]) -> Callable[..., None]:
-        def told(*seen: Any) -> None:
+    def _while_attached(self, act: Callable[..., None]) -> Callable[..., None]:
+        def act_if_attached(*seen: Any) -> None:
             if self.attached and hears(self):
-                tell(*seen)
+                act(*seen)
 
-        return told
+        return act_if_attached
 
     def _take_off(self) -> None:
         _keep(self._watching, [])
@@ -214,7 +220,7 @@ _attached: WeakSet[Attachment] = WeakSet()
 
 
 def _let_go() -> None:
-    """In a forked child, as a worker of a DataLoader: the copies of hooks that it inherited are taken off."""
+    """Take off the copies of hooks that a forked child inherited, as a worker of a DataLoader."""
     for attachment in list(_attached):
         attachment.detach()
 
@@ -223,14 +229,16 @@ os.register_at_fork(after_in_child=_let_go)
 
 
 def _keep(hooked: dict[Any, ExitStack], wanted: Iterable[Any]) -> None:
+    """Take the hooks off all that is not wanted."""
     for place in hooked.keys() - set(wanted):
         hooked.pop(place).close()
 
 
 def _made(mask: Callable[..., Tensor], args: Any, kwargs: dict[str, Any]) -> Any:
+    """What the user's mask returns for these arguments of the model, or the exception that it raises."""
     try:
         return mask(*args, **kwargs)
-    except Exception as error:  # noqa: BLE001  It is told of by whoever reads the mask.
+    except Exception as error:  # noqa: BLE001  Raised where the mask is read: see `padding`.
         return error
 
 

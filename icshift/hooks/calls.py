@@ -1,4 +1,4 @@
-"""Where a thread is in a forward of the model."""
+"""The forward of the model that a thread is in: which modules are being called, and how often each was."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ _CALL = nn.Module._call_impl.__code__
 
 
 class Calls(threading.local):
-    """The calls of modules in the forward that this thread is in, and which positions of its batch are padding.
+    """The calls of modules in the forward that this thread is in; every thread has its own.
 
-    A forward is a call of the outermost module among those that `enter` gets.
+    A forward lasts from the call of the outermost module that `enter` gets until `leave` gets the same one.
     """
 
     def __init__(self) -> None:
         self._open: list[nn.Module] = []
         self._calls: dict[str, int] = {}
         self.padding: Padding | None = None
+        """Which positions of this forward's batch are padding; set by whoever knows the mask."""
 
     @property
     def inside(self) -> bool:
@@ -32,24 +33,30 @@ class Calls(threading.local):
         return bool(self._open)
 
     def enter(self, module: nn.Module, root: nn.Module) -> None:
-        """A module is called. A forward that was interrupted, and so never left, does not go on with it."""
+        """Note that a module is called: within the forward that goes on, or as the beginning of one.
+
+        A forward that was interrupted, and so never left, does not go on: this call begins the next one.
+        """
         if self._open and (module is root or module in self._open):
             # Either a module is called within its own forward, or that forward was never left: the stack knows.
             callers = list(_being_called())[1:]
-            self._open = [one for one in self._open if one in callers]
+            self._open = [called for called in self._open if called in callers]
         if not self._open:
             self._calls.clear()
             self.padding = None
         self._open.append(module)
 
     def leave(self, module: nn.Module) -> bool:
-        """A module's call ends; tells whether the forward ends with it."""
+        """Note that a module's call ends. Returns whether the forward ends with it."""
         while self._open and self._open.pop() is not module:
             pass
         return not self._open
 
     def site(self, name: str, suffix: str) -> str:
-        """A site's name, with the number of its call from the second on; outside of forwards calls are not counted."""
+        """Returns a site's name: that of a module, and from its second call in a forward on the call's number ("fc#2").
+
+        `suffix` says which part of the output it is ("" or as "[0]"). Outside of forwards calls are not counted.
+        """
         if not self._open:
             return name + suffix
         key = name + suffix
@@ -58,7 +65,7 @@ class Calls(threading.local):
 
 
 def _being_called() -> Iterator[Any]:
-    """The modules that this thread is in calls of, innermost first."""
+    """Yields the modules that this thread is in calls of, innermost first."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         if frame.f_code is _CALL:

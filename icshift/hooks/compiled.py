@@ -8,7 +8,8 @@ they change `TOKEN`: without that a compiler would drop them as dead code, and c
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from itertools import count
@@ -21,14 +22,14 @@ TOKEN = torch.zeros(0, device="cpu")
 
 _actions: dict[int, Callable[..., None]] = {}
 _keys = count(1)
-_skipped: list[bool] = []
+_settings_before: list[bool] = []
 
 
 def register(action: Callable[..., None]) -> Tensor:
-    """A key for the operators, under which they call `action(suffix, tensor)`, or `action()` for a mark.
+    """Returns a key for the operators: `see` calls `action(suffix, tensor)`, `mark` calls `action()`.
 
-    It is a tensor, since a compiler takes a number for a constant: then no two layers could share one graph, as those
-    do that are compiled one by one.
+    The key is a tensor, since a compiler takes a number for a constant: then no two layers could share one graph, as
+    those do that are compiled one by one.
     """
     key = next(_keys)
     _actions[key] = action
@@ -36,47 +37,47 @@ def register(action: Callable[..., None]) -> Tensor:
 
 
 def forget(key: Tensor) -> None:
-    """Calls under this key, which stay in graphs that are compiled, do nothing from now on."""
+    """Make the calls with this key do nothing from now on: they stay in the graphs that are compiled."""
     _actions.pop(int(key), None)
 
 
 def see(tensor: Tensor, key: Tensor, suffix: str) -> None:
-    """Put into the graph that is being traced: show this tensor to the action."""
+    """Add a call to the graph that is being traced: at every run of it, the key's action gets this tensor."""
     torch.ops.icshift.see(tensor.detach(), TOKEN, key, suffix, 0)
 
 
 def mark(key: Tensor) -> None:
-    """Put into the graph that is being traced: call the action."""
+    """Add a call to the graph that is being traced: at every run of it, the key's action is called."""
     torch.ops.icshift.mark(TOKEN, key)
 
 
-def mind_hooks() -> Callable[[], None]:
-    """Until what this gives is called, graphs are made only for modules with just as many hooks as were there.
+@contextmanager
+def graphs_tied_to_hooks() -> Iterator[None]:
+    """A block within which a compiled graph is used only for modules that have as many hooks as when it was made.
 
-    By default the compiler takes a graph without hooks for any number of them. Then a model would run on the graph
-    that was made of another of its class, or of itself in a pause, and nothing of it would be recorded.
+    By default the compiler uses a graph that was made without hooks for modules with any number of them. Then a model
+    would run on the graph of another of its class, or on its own from a pause, and nothing of it would be recorded.
     """
     config: Any = import_module("torch._dynamo.config")
-    _skipped.append(config.skip_nnmodule_hook_guards)
+    _settings_before.append(config.skip_nnmodule_hook_guards)
     config.skip_nnmodule_hook_guards = False
-
-    def restore() -> None:
-        before = _skipped.pop()
-        # Of several recordings, the last one restores what the first one found, in whatever order they end.
-        if not _skipped:
+    try:
+        yield
+    finally:
+        before = _settings_before.pop()
+        # Of several recordings, the last one restores what was before the first, in whatever order they end.
+        if not _settings_before:
             config.skip_nnmodule_hook_guards = before
-
-    return restore
 
 
 def compiled_before() -> bool:
-    """Whether anything is compiled in this process: such graphs know nothing of hooks that come later."""
+    """Whether `torch.compile` has compiled anything in this process: its graphs do not call hooks that come later."""
     dynamo = sys.modules.get("torch._dynamo.convert_frame")
     return dynamo is not None and dynamo.FRAME_COUNTER > 0
 
 
 def compile_again() -> None:
-    """Drop every compiled graph; the next call of each compiles anew, with the hooks that are there by then."""
+    """Drop every compiled graph: the next call of a model compiles it anew, with the hooks that are there by then."""
     if compiled_before():
         torch.compiler.reset()
 
@@ -91,7 +92,7 @@ def _see(tensor: Tensor, _: Tensor, key: Tensor, suffix: str, mapped: int) -> No
 
 
 def _each(show: Callable[[Tensor], Any]) -> Callable[[Tensor], Tensor]:
-    """Of a tensor whose first axis is mapped over: shows the examples, as a hook within `vmap` would see them."""
+    """Returns a function that maps `show` over the first axis of a tensor, as `vmap` would call a hook."""
 
     def example(part: Tensor) -> Tensor:
         show(part)

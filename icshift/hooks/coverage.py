@@ -24,23 +24,24 @@ _NEVER = "it is watched, but no forward went through it while recording; was the
 
 
 class Coverage:
-    """Notices, while recording, what becomes of every module.
+    """Notes, while recording, what becomes of every module.
 
-    What `torch.compile` made before is no state: it is made again with the hooks (`compiled.compile_again`).
+    There is no state for what was compiled before the recording: it is compiled again, with the hooks
+    (`compiled.compile_again`).
     """
 
     def __init__(self) -> None:
         self.owners: dict[str, str] = {}
-        """Names of the modules that gave something, by site."""
+        """The name of the module that returned each site's tensor, by site."""
         self._without: dict[str, str] = {}
         self._used: set[str] = set()
 
-    def gave_none(self, name: str, output: Any) -> None:
-        """A module gave no tensor at all."""
+    def note_no_tensor(self, name: str, output: Any) -> None:
+        """Note that a module returned no tensor at all. Never raises."""
         self._without.setdefault(name, f"{type(output).__name__}, no tensor")
 
-    def look_for_gradients(self, watched: Mapping[str, nn.Module]) -> None:
-        """Notice modules that have gradients though they were never called, while these gradients are there."""
+    def note_gradients(self, watched: Mapping[str, nn.Module]) -> None:
+        """Note modules that have gradients although they were never called, while these gradients exist."""
         called = set(self.owners.values()) | self._without.keys()
         for name in watched.keys() - called:
             if any(parameter.grad is not None for parameter in watched[name].parameters()):
@@ -54,14 +55,15 @@ class Coverage:
         failed: Mapping[str, str],
         other: Mapping[str, str],
     ) -> list[dict[str, str]]:
-        """One entry a module (module, type, state, reason); those without weights that hold others are left out.
+        """Returns an entry a module, with the keys module (its name), type, state and reason ("": it was recorded).
 
-        `sites` are those recorded, `failed` those given up, and why, `other` those that held no activations, and what.
-        States: observed, failed, not a tensor, bypassed, never called, excluded.
+        `watched` are the chosen modules, by name; `sites` those recorded, `failed` those given up, with the reason,
+        `other` those that held no activations, with what they held. States: observed, failed, not a tensor, bypassed,
+        never called, excluded. Modules without weights that only hold others are left out.
         """
         recorded = {self.owners.get(site, site) for site in sites}
         broken = {self.owners.get(site, site): reason for site, reason in failed.items()}
-        empty = self._without | {self.owners.get(site, site): found for site, found in other.items()}
+        empty = self._without | {self.owners.get(site, site): held for site, held in other.items()}
         names = _names(model)
         attention = [name for module, (name, *_) in names.items() if isinstance(module, nn.MultiheadAttention)]
         fused = {"out_proj" if name == naming.ROOT else f"{name}.out_proj" for name in attention}

@@ -14,9 +14,10 @@ _PROXY = torch._C._TorchDispatchModeKey.PROXY
 
 
 class Hook:
-    """Calls `act` with what one module's hook gets, and with nothing of any other module.
+    """A hook for one module: calls `act` with what PyTorch passes to it, and does nothing for any other module.
 
-    While `torch.compile` traces the module, `traced` is called in its place (and traced); without it, nothing.
+    While `torch.compile` traces the module, `traced` is called instead, and becomes part of the graph; if that is None,
+    nothing is. It does nothing while a model is exported, or traced by `torch.jit` or `make_fx`.
 
     A lambda or a bound method here would make `torch.save(model)` fail and would let a deep copy of the
     model (an average of the weights, say) record itself as the original. In copies and pickles a hook becomes a
@@ -31,13 +32,13 @@ class Hook:
         of: object = None,
     ) -> None:
         self.of = of
-        """Whose hook it is."""
+        """The attachment that put it on, by which it is found again on a module that took over the hooks of another."""
         self._module = module
         self._act = act
         self._traced = traced
 
     def __call__(self, module: nn.Module, *seen: Any) -> None:
-        """Take what PyTorch gives a hook: the module, its arguments and, after a forward, its output."""
+        """What PyTorch calls, with the module, its arguments and, after a forward, its output. Returns None always."""
         # The replicas that DataParallel makes are shallow copies: this module in all but identity.
         if module is not self._module and not getattr(module, "_is_replica", False):
             return

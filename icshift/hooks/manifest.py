@@ -1,4 +1,4 @@
-"""What the manifest of a run says of the model and its sites."""
+"""Entries of a run's manifest about the model and its sites."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from icshift.runs.format import Site
 
 
 def beginning(model: nn.Module, settings: dict[str, Any]) -> dict[str, Any]:
-    """The entries that are known before the first step."""
+    """Returns the entries that are known before the first step; `settings` are the choices of whoever records."""
     return {
         "icshift": __version__,
         "torch": torch.__version__,
@@ -36,7 +36,7 @@ def beginning(model: nn.Module, settings: dict[str, Any]) -> dict[str, Any]:
 def seen(
     model: nn.Module, observer: Observer, coverage: Coverage, watched: Mapping[str, nn.Module], neighbours: Neighbours
 ) -> dict[str, Any]:
-    """The entries that say what was seen so far: the sites, and what became of every module."""
+    """Returns the entries about what was seen so far: the sites, and what became of every module."""
     return {
         "sites": _site_table(observer.sites, coverage.owners, watched, neighbours),
         "ledger": coverage.ledger(model, watched, observer.sites, observer.failed, observer.other),
@@ -46,7 +46,10 @@ def seen(
 def _site_table(
     sites: Mapping[str, Site], owners: Mapping[str, str], watched: Mapping[str, nn.Module], neighbours: Neighbours
 ) -> list[dict[str, Any]]:
-    """Every site, with what it feeds and follows; `owners` are the names of the sites' modules."""
+    """Returns an entry a site, with what reads its output and what its input is.
+
+    `owners` are the names of the modules that returned the sites' tensors, by site.
+    """
     followed = {id(module): site for module, site in neighbours.followed.items()}
     return [
         asdict(

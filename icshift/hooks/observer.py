@@ -1,8 +1,9 @@
-"""From what hooks see to the distributions of the open window."""
+"""The distributions of the open window, made from the tensors that hooks see."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from zlib import crc32
 
@@ -37,15 +38,24 @@ Sink = Callable[[str, Site, StepRows], None]
 class Observer:
     """Keeps one accumulator a phase and site for the open window, and the table of sites seen so far.
 
-    `samples` is infinite to keep every activation; `rank` makes the draws of several processes different ones. Sites
-    that could not be taken in are in `failed`, with the reason, and are left alone from then on; those whose tensors
-    hold no activations are in `other`, with what they held.
+    `samples` bounds the values a unit and step that quantiles are made from; infinity keeps every activation. All
+    random draws follow from `seed`; `rank` makes those of several processes differ. `sink(phase, site, rows)` gets rows
+    of training steps that ended, several at a time.
+
+    >>> observer = Observer(Sites(), 64, SEED, lambda phase, site, rows: None)
+    >>> observer.observe("fc", nn.Linear(1, 2), torch.tensor([[1.0, 2.0], [3.0, 4.0]]), "train", stepping=True)
+    >>> observer.tick(0, stepping=True)
+    >>> [(phase, site.name, seen.count.tolist()) for (phase, site), seen in observer.distributions().items()]
+    [('train', 'fc', [2, 2])]
     """
 
     def __init__(self, sites: Sites, samples: float, seed: int, sink: Sink, rank: int = 0) -> None:
         self.sites: dict[str, Site] = {}
+        """Those seen so far, by name, in the order in which they came."""
         self.failed: dict[str, str] = {}
+        """Sites that could not be taken in, with the reason: they are left alone from then on."""
         self.other: dict[str, str] = {}
+        """Sites whose tensors hold no activations, with what they held."""
         self._chosen = sites
         self._seed = seed
         self._rank = rank
@@ -63,7 +73,10 @@ class Observer:
         self.restart_probe()
 
     def restart_probe(self, forwards: int = 0) -> None:
-        """Make the next probe draw the same places as the one before; of one of so many `forwards` keep examples."""
+        """Make the next probe draw the same places as the one before.
+
+        Of a probe of so many `forwards` the activations of some examples are kept too, the same in every window.
+        """
         self._examples.restart(forwards)
         samples = max(self._sampler.samples, FORWARD_SAMPLES)
         self._probe_sampler = Sampler(samples, np.random.default_rng([self._seed, 2]))
@@ -78,31 +91,32 @@ class Observer:
         stepping: bool,
         padding: Padding | None = None,
     ) -> None:
-        """Take in a tensor that a module gave; with `stepping` it belongs to an optimizer's step, whose series is kept.
+        """Take in a tensor that a module returned; with `stepping` it belongs to a training step, which has its rows.
 
-        Never raises.
+        Never raises: it runs within the user's forward. A site that cannot be taken in is in `failed` afterwards.
         """
         if site in self.failed:
             return
         self._begun |= stepping
         try:
-            if not is_seen() and is_plain(tensor):
-                self._look(site, module, tensor, tensor.detach(), 0, phase, stepping, padding)
-            else:
-                with unseen():
-                    self._look(site, module, tensor, *dense(tensor), phase, stepping, padding)
+            ordinary = not is_seen() and is_plain(tensor)
+            with nullcontext() if ordinary else unseen():
+                plain, leading = (tensor.detach(), 0) if ordinary else dense(tensor)
+                axis = self._unit_axis(site, module, tensor, plain, leading)
+                if plain is not None and axis is not None:
+                    self._accumulate(self.sites[site], plain, axis, phase, stepping, padding)
         except Exception as error:  # noqa: BLE001  An error in here must never reach the training.
             self.fail(site, error)
 
     def fail(self, site: str, error: Exception) -> None:
-        """Leave this site alone from now on; told once."""
+        """Leave this site alone from now on, with a notice. Never raises."""
         if site in self.failed:
             return
         self.failed[site] = str(error) if isinstance(error, RecordingError) else f"{type(error).__name__}: {error}"
         notice(f"icshift stopped recording {site}: {error}")
 
     def tick(self, step: int, *, stepping: bool) -> None:
-        """Close the step, or (not `stepping`) the forward, for all of its kind observed since the last tick."""
+        """Close the step, or (not `stepping`) the forward: what was observed of its kind since the last tick."""
         for accumulator in self._ticking[stepping]:
             if self._transfer.idle:
                 accumulator.tick(step)
@@ -123,12 +137,12 @@ class Observer:
 
     @property
     def holding(self) -> bool:
-        """Whether the open window holds anything that is closed."""
+        """Whether a step or a forward of the open window was closed that showed anything."""
         self._transfer.deliver(wait=True)
         return any(accumulator.ticks for accumulator in self._open.values())
 
     def distributions(self) -> dict[tuple[str, Site], Distribution]:
-        """What the open window holds so far, by phase and site, both in the order in which they first came."""
+        """Returns what the open window holds so far, by phase and site, both in the order in which they first came."""
         self._transfer.deliver(wait=True)
         phases = list(dict.fromkeys(phase for phase, _ in self._open))
         return {
@@ -139,51 +153,50 @@ class Observer:
         }
 
     def new_window(self) -> None:
-        """Forget the open window, but not the memory it took."""
+        """Forget what the open window holds; the memory that it took is used again."""
         for (phase, name), accumulator in self._open.items():
             accumulator.restart(self._random(phase, name))
         self._ticking = {True: {}, False: {}}
         self._begun = False
 
     def close(self) -> None:
-        """Let go of the memory that distributions took; sites and what is known of them stay."""
+        """Free the memory that distributions took; sites, failed ones and others stay known."""
         self._open.clear()
         self._ticking = {True: {}, False: {}}
         self._workspace = Workspace()
 
-    def _look(
-        self,
-        site: str,
-        module: nn.Module,
-        tensor: Tensor,
-        plain: Tensor | None,
-        leading: int,
-        phase: str,
-        stepping: bool,
-        padding: Padding | None,
-    ) -> None:
-        """`plain` holds the activations of `tensor`, with `leading` axes before its own."""
+    def _unit_axis(
+        self, site: str, module: nn.Module, tensor: Tensor, plain: Tensor | None, leading: int
+    ) -> int | None:
+        """Returns the unit axis of `plain`, the activations of `tensor` with `leading` axes before its own.
+
+        None where there are no activations: what there is instead is noted in `other`. A site that comes for the first
+        time is added to `sites`. Raises `RecordingError` where a site's units are not those that it had.
+        """
         if not tensor.ndim or not (tensor.is_floating_point() or tensor.is_quantized):
             self.other[site] = f"numbers of {tensor.dtype}" if tensor.ndim else "a single number"
-            return
+            return None
         if plain is None:
             self.other[site] = "no values: on the meta device, or fake"
-            return
+            return None
         ndim = plain.ndim - leading
         axis = self._axes.get((site, ndim))
         if axis is None:
             # A site may be called on batches and on single examples: each has its units on an axis of its own.
-            found = describe(site, module, plain, leading, self._chosen, self._seed)
-            refuse_split(module, tensor, found.axis)
-            self.sites.setdefault(site, found)
-            axis = self._axes[site, ndim] = found.axis
+            described = describe(site, module, plain, leading, self._chosen, self._seed)
+            refuse_split(module, tensor, described.axis)
+            self.sites.setdefault(site, described)
+            axis = self._axes[site, ndim] = described.axis
         known = self.sites[site]
         if plain.shape[axis + leading] != known.units:
             shape = list(plain.shape[max(leading, 0) :])
             raise RecordingError(f"{site} had {known.units} units on axis {known.axis}, now its shape is {shape}")
-        self._take(known, plain, axis + leading, phase, stepping, padding)
+        return axis + leading
 
-    def _take(self, site: Site, plain: Tensor, axis: int, phase: str, stepping: bool, padding: Padding | None) -> None:
+    def _accumulate(
+        self, site: Site, plain: Tensor, axis: int, phase: str, stepping: bool, padding: Padding | None
+    ) -> None:
+        """Give rows of the activations, and the moments of all of them, to the accumulator of this phase and site."""
         name = site.name
         if site.kept is not None and name not in self._units:
             self._units[name] = torch.from_numpy(kept_units(site))
@@ -199,24 +212,24 @@ class Observer:
         if drawn.numel() != activations.numel():
             table = exact.moments(activations[None], self._workspace)
             table = table.index_select(2, self._units[name].to(table.device)) if name in self._units else table
-        rows = self._kept(name, drawn)
+        rows = self._recorded_units(name, drawn)
         accumulator = self._open.get((phase, name))
         if accumulator is None:
             accumulator = self._open[phase, name] = self._accumulator(phase, site, rows, stepping)
         self._ticking[stepping][accumulator] = None
         probed = not stepping and is_probe(phase)
         if probed and (examples := self._examples.rows(activations, phase)) is not None:
-            self._hand(partial(_keep, accumulator), [self._kept(name, examples)])
-        self._hand(partial(_observe, accumulator), [rows] if table is None else [rows, table])
+            self._once_on_host(partial(_keep_examples, accumulator), [self._recorded_units(name, examples)])
+        self._once_on_host(partial(_observe, accumulator), [rows] if table is None else [rows, table])
 
-    def _kept(self, name: str, rows: Tensor) -> Tensor:
-        """The recorded units of rows, in a precision that NumPy has."""
+    def _recorded_units(self, name: str, rows: Tensor) -> Tensor:
+        """Returns rows [n, recorded units] of rows [n, units], in a precision that NumPy has."""
         if name in self._units:
             rows = rows.index_select(1, self._units[name].to(rows.device))
         return rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
 
-    def _hand(self, then: Callable[[list[Tensor]], None], tensors: list[Tensor]) -> None:
-        """Call `then` with the tensors: now if that needs no waiting, or once they are on the host."""
+    def _once_on_host(self, then: Callable[[list[Tensor]], None], tensors: list[Tensor]) -> None:
+        """Call `then` with the tensors once they are on the host: at once if they and all before them are there."""
         if tensors[0].device.type == "cpu" and self._transfer.idle:
             then(tensors)
         else:
@@ -237,7 +250,7 @@ class Observer:
             random=self._random(phase, site.name),
             workspace=self._workspace,
             halves=not is_probe(phase),
-            sink=(lambda found: self._sink(phase, site, found)) if stepping else None,
+            sink=(lambda rows: self._sink(phase, site, rows)) if stepping else None,
         )
 
 
@@ -249,5 +262,5 @@ def _observe(accumulator: Accumulator, arrived: list[Tensor]) -> None:
     accumulator.observe(arrived[0], arrived[1] if len(arrived) > 1 else None)
 
 
-def _keep(accumulator: Accumulator, arrived: list[Tensor]) -> None:
+def _keep_examples(accumulator: Accumulator, arrived: list[Tensor]) -> None:
     accumulator.keep(arrived[0])

@@ -1,4 +1,4 @@
-"""Positions to leave out: padding of sequences that were filled up to one length."""
+"""Padding: positions of a batch to leave out, where sequences were filled up to one length."""
 
 from __future__ import annotations
 
@@ -16,15 +16,27 @@ _EXPECTED = "mask must give a boolean tensor, true at positions to leave out, as
 
 @dataclass(frozen=True, eq=False)
 class Padding:
-    """Of a forward: the shape of its mask and the flat places [n] that are kept."""
+    """Which positions of a forward's batch are kept, for a mask of this shape, [batch, time] or [batch].
+
+    `kept` holds the flat indices [n] of the positions that are no padding.
+
+    >>> mask = torch.tensor([[False, True], [False, False]])
+    >>> known = padding(mask)
+    >>> known.kept
+    tensor([0, 2, 3])
+    >>> known.without(torch.arange(4.0).reshape(2, 2, 1), axis=2)
+    tensor([[0.],
+            [2.],
+            [3.]])
+    """
 
     shape: tuple[int, ...]
     kept: Tensor
 
     def without(self, activations: Tensor, axis: int) -> Tensor | None:
-        """Activations as [n, units], padding left out; None where they have no axes of the mask's shape.
+        """Returns the activations as [n, units] without padding, or None where their axes are not the mask's.
 
-        The axes other than the unit axis are compared: they must begin with the mask's shape, or be the mask made flat.
+        `axis` is the unit axis. The others must begin with the mask's shape, or with all of its positions in one axis.
         """
         rest = (*activations.shape[:axis], *activations.shape[axis + 1 :])
         if rest[: len(self.shape)] != self.shape and rest[:1] != (self.size,):
@@ -34,15 +46,16 @@ class Padding:
 
     @property
     def size(self) -> int:
-        """Positions, kept or not."""
+        """How many positions there are, padding or not."""
         return torch.Size(self.shape).numel()
 
 
 def padding(mask: Any) -> Padding | None:
-    """From a boolean tensor that is true where activations are to be left out; None from one without values.
+    """Returns the padding that a mask says: a boolean tensor, true at positions to leave out.
 
-    Raises `RecordingError` if it is something else, as the exception that was raised in place of a mask. Reads the
-    mask's content, so on another device it waits for that, once a forward.
+    None for a mask without values (on the meta device, or fake). Raises `RecordingError` if it is something else: what
+    the user's function returned, or the exception that it raised. It reads the content of the mask: where that lies on
+    a GPU it waits for it, once a forward.
     """
     if isinstance(mask, Exception):
         raise RecordingError(f"{type(mask).__name__}: {mask}") from mask

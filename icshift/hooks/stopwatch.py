@@ -1,4 +1,4 @@
-"""The time that recording takes of a training."""
+"""How much of a training's time recording takes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        """Those of all blocks that have ended."""
         self._depth = 0
         self._started = 0.0
 

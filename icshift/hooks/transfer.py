@@ -1,7 +1,7 @@
-"""From the device to the host without waiting.
+"""Tensors on their way from a GPU to the host, without waiting for it.
 
-What lies on another device is copied into pinned memory behind the
-computation, and handed on, in order, once its copy has arrived: a hook never waits for the device.
+What lies on a GPU is copied into pinned memory behind the computation that is under way, and used once its copy has
+arrived: a hook never waits for the device.
 """
 
 from __future__ import annotations
@@ -14,18 +14,27 @@ import torch
 from torch import Tensor
 
 _IN_FLIGHT = 4096
-"""Hand-overs that may wait before the oldest is waited for: bounds the pinned memory."""
+"""Deliveries that may be under way before the oldest is waited for: this bounds the pinned memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Delivery:
+    """Tensors on the host or on their way there, who gets them, and the event after their copy (None: no copy)."""
+
     tensors: list[Tensor]
     then: Callable[[list[Tensor]], None]
     arrived: torch.cuda.Event | None
 
 
 class Transfer:
-    """A queue of tensors on their way to the host; order is kept, also with tensors that are there already."""
+    """A queue of tensors on their way to the host. Order is kept, also with tensors that are there already.
+
+    >>> transfer, arrived = Transfer(), []
+    >>> transfer.send([torch.ones(2)], arrived.extend)
+    >>> transfer.deliver(wait=True)
+    >>> arrived, transfer.idle
+    ([tensor([1., 1.])], True)
+    """
 
     def __init__(self) -> None:
         self._queue: deque[_Delivery] = deque()
@@ -53,7 +62,7 @@ class Transfer:
         self.deliver(wait=len(self._queue) > _IN_FLIGHT)
 
     def deliver(self, *, wait: bool) -> None:
-        """Hand on what has arrived; with `wait`, everything."""
+        """Call what waits for tensors that have arrived, in order; with `wait`, for all of them."""
         while self._queue:
             first = self._queue[0]
             if first.arrived is not None:
@@ -66,5 +75,6 @@ class Transfer:
 
 
 def _pinned_copy(tensor: Tensor) -> Tensor:
+    """A tensor on the host that holds the values once the device comes to the copy."""
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
     return host.copy_(tensor, non_blocking=True)

@@ -1,4 +1,4 @@
-"""What a recorder and a replayer have in common: hooks on a model that listen within a block, and what they learn.
+"""Hooks on a model that listen within a block, and what they learn: what a recorder and a replayer have in common.
 
 A watcher puts the hooks on, gives every tensor that a chosen module returned the name of its site, and hands it to its
 keeper. Beside that it learns which module reads which site's output (in the first forward) and what became of every
@@ -35,11 +35,11 @@ _backward: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambd
 
 @dataclass(frozen=True)
 class Keeper:
-    """What is done with what a watcher sees.
+    """Functions that keep what a watcher sees. None of them may raise: they run within the user's forwards.
 
-    `take(site, module, tensor, padding)` gets every tensor of a chosen module; `ended()` is called when a forward of
-    the model ends, and after a chosen module that was called outside of any; `broke(error)` when the mask cannot be
-    used. None of them may raise.
+    `take(site, module, tensor, padding)` gets every tensor that a chosen module returned, under the name of its site;
+    `ended()` is called when a forward of the model ends, and after a chosen module that was called outside of any;
+    `broke(error)` gets a `RecordingError` when the mask cannot be used.
     """
 
     take: Callable[[str, nn.Module, Tensor, Padding | None], None]
@@ -50,9 +50,10 @@ class Keeper:
 class Watcher:
     """The hooks of one recorder or replayer on one model; it hears forwards within `listening` alone.
 
-    `observer` keeps the distributions: it is asked what it saw (`state`) and told of modules whose output cannot be
-    looked through. `mask` is called with the arguments of the model and returns what is padding. `guard` lets one
-    thread at a time do its work and holds Ctrl-C back meanwhile; `stopwatch` measures how long that work takes.
+    `observer` keeps the distributions: the watcher tells it of outputs that cannot be looked through, and takes from it
+    what `state` returns. `mask` is called with the arguments of the model and returns a boolean tensor, true where
+    positions are padding. `guard` lets one thread at a time do its work and holds Ctrl-C back meanwhile; `stopwatch`
+    measures how many seconds that work takes.
 
     Raises `RecordingError` if no module of the model matches `sites`.
     """
@@ -74,7 +75,7 @@ class Watcher:
         self._coverage = Coverage()
         self._neighbours = Neighbours(model)
         self._follows = False
-        listener = Listener(self._saw, self._coverage.gave_none, observer.fail, self._entered, self._left, mask)
+        listener = Listener(self._saw, self._coverage.note_no_tensor, observer.fail, self._entered, self._left, mask)
         self.attachment = Attachment(model, partial(choose_sites, sites=sites), listener)
 
     @contextmanager
@@ -104,7 +105,7 @@ class Watcher:
 
     def notice_bypassed(self) -> None:
         """Note which chosen modules have gradients although they were never called, while these gradients exist."""
-        self._coverage.look_for_gradients(self.attachment.watched)
+        self._coverage.note_gradients(self.attachment.watched)
 
     def stop_following(self) -> None:
         """Learn no more about which module reads which site's output."""
@@ -125,7 +126,7 @@ class Watcher:
             self._coverage.owners.setdefault(site, name)
             self._keeper.take(site, module, tensor, self._calls.padding)
             if self._follows:
-                self._neighbours.gave(site, tensor)
+                self._neighbours.note_output(site, tensor)
             if not self._calls.inside:
                 self._keeper.ended()
 

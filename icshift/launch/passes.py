@@ -58,7 +58,8 @@ class Passes:
 
         @wraps(following)
         def following_and_tell(iterator: Any) -> Any:
-            followed = self._passes.get(iterator)
+            # Workers that persist give one iterator again and again: this pass over it may be a measurement's.
+            followed = self._passes.get(iterator) if hears(self) else None
             try:
                 batch = following(iterator)
             except StopIteration:

@@ -10,12 +10,12 @@ from torch import nn
 
 from icshift.model.undisturbed import undisturbed
 
-Statistics = Literal["running", "batch"]
+NormalisedBy = Literal["running", "batch"]
 """What batch norm normalises by: its running averages, or the mean and variance of the batch at hand."""
 
 
 @contextmanager
-def evaluating(model: nn.Module, statistics: Statistics = "running") -> Iterator[None]:
+def evaluating(model: nn.Module, normalised_by: NormalisedBy = "running") -> Iterator[None]:
     """A block within which the model is in eval mode, undisturbed: dropout is off, and afterwards all is as it was.
 
     With "batch", layers that keep running averages (batch norm; instance norm that tracks them) normalise by what they
@@ -23,7 +23,7 @@ def evaluating(model: nn.Module, statistics: Statistics = "running") -> Iterator
     """
     with undisturbed(model):
         for module in model.modules():
-            module.training = statistics == "batch" and differs_by_mode(module)
+            module.training = normalised_by == "batch" and differs_by_mode(module)
         yield
 
 

@@ -2,24 +2,23 @@
 
 icshift runs models itself: for probes and replays, whose activations are to be recorded, and for measurements (a
 Hessian, the statistics of batch norm), whose forwards and steps are not part of anybody's training. Recorders listen to
-the first kind because they ask to, and hear nothing of the second, whoever started it.
+the first kind because they ask to, and hear nothing of the second, whoever started it. Another thread that trains in
+the meantime is heard as ever. The threads that `DataParallel` starts for its replicas do what the thread that waits for
+them does; threads that a closure starts in ways of its own are heard as any other.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from types import FrameType
 
 _NOBODY = object()
 
-
-class _Audience(threading.local):
-    only: object | None = None
-    """The one that hears; None: everybody does."""
-
-
-_audience = _Audience()
+_only: dict[int, object] = {}
+"""The one listener that hears a thread (by its ident); of threads that are not in here everybody hears."""
 
 
 def unheard() -> AbstractContextManager[None]:
@@ -29,14 +28,36 @@ def unheard() -> AbstractContextManager[None]:
 
 @contextmanager
 def heard_by(listener: object) -> Iterator[None]:
-    """A block within which this listener alone hears what this thread runs."""
-    before, _audience.only = _audience.only, listener
+    """A block within which this listener alone hears what this thread runs; blocks may lie within one another."""
+    thread = threading.get_ident()
+    before = _only.get(thread)
     try:
+        _only[thread] = listener
         yield
     finally:
-        _audience.only = before
+        if before is None:
+            _only.pop(thread, None)
+        else:
+            _only[thread] = before
 
 
 def hears(listener: object) -> bool:
     """Whether a listener is to take notice of what this thread runs now."""
-    return _audience.only is None or _audience.only is listener
+    if not _only:
+        return True
+    only = _only.get(threading.get_ident()) or _of_the_thread_that_waits()
+    return only is None or only is listener
+
+
+def _of_the_thread_that_waits() -> object | None:
+    """Where this thread runs a replica: the one listener that hears the thread which started it."""
+    me, stacks = threading.current_thread(), sys._current_frames()
+    for thread, only in list(_only.items()):
+        frame: FrameType | None = stacks.get(thread)
+        while frame is not None:
+            # The variable of `parallel_apply` in which DataParallel keeps the threads that it starts and waits for.
+            threads = frame.f_locals.get("threads") if "threads" in frame.f_code.co_varnames else None
+            if isinstance(threads, list) and any(started is me for started in threads):
+                return only
+            frame = frame.f_back
+    return None

@@ -35,7 +35,7 @@ from icshift.record.probe import Probe, rehearse, send
 from icshift.runs import interrupts
 from icshift.runs.format import NO_STEP
 from icshift.runs.phases import EVAL, PROBE, PROBE_TRAIN, TRAIN, is_probe
-from icshift.runs.writer import Recording, refuse_existing
+from icshift.runs.writer import Recording, refuse_occupied
 
 
 class Recorder:
@@ -84,7 +84,7 @@ class Recorder:
         self.model = unwrapped(model)
         self.path = Path(path)
         self._rank, self._ranks = this_process()
-        refuse_existing(self.path, force=force, rank=self._rank, ranks=self._ranks)
+        refuse_occupied(self.path, force=force, rank=self._rank, ranks=self._ranks)
         self._force = force
         self._optimizers = as_list(optimizer)
         self._sites = _as_sites(sites)
@@ -229,7 +229,10 @@ class Recorder:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Record nothing within: forwards cost what they cost without a recorder. (Compiled ones keep inert hooks.)"""
+        """A block within which nothing is recorded but the probe, if a window ends within.
+
+        Forwards cost what they cost without a recorder (those of compiled models keep hooks that do nothing).
+        """
         if self._resources is None or not self._watcher.attachment.attached:
             yield
             return
@@ -237,7 +240,8 @@ class Recorder:
         try:
             yield
         finally:
-            self._listen()
+            if not self._gave_up:
+                self._listen()
 
     def _listen(self) -> None:
         """Begin the block of listening that `paused` interrupts and leaving the recorder ends."""
@@ -295,18 +299,24 @@ class Recorder:
         self._observer.restart_probe(probe.forwards)
         before = self._label
         try:
-            self._label = PROBE
-            with evaluating(self.model), self._watcher.hearing():
-                send(self.model, probe)
-            if probe.train_mode:
-                self._label = PROBE_TRAIN
-                with in_training_mode(self.model), self._watcher.hearing():
-                    send(self.model, probe)
+            with ExitStack() as stack:
+                if not self._watcher.attachment.attached:  # The window ends in a pause: its probe belongs to it.
+                    stack.enter_context(self._watcher.listening())
+                self._send(probe)
         except Exception as error:  # noqa: BLE001  The training goes on, without the probe.
             self._probe = None
             notice(f"icshift stopped replaying the probe: {error}")
         finally:
             self._label = before
+
+    def _send(self, probe: Probe) -> None:
+        self._label = PROBE
+        with evaluating(self.model), self._watcher.hearing():
+            send(self.model, probe)
+        if probe.train_mode:
+            self._label = PROBE_TRAIN
+            with in_training_mode(self.model), self._watcher.hearing():
+                send(self.model, probe)
 
     def _keep_steps(self, *rows: Any) -> None:
         self._recording.append_steps(*rows)
@@ -322,7 +332,7 @@ class Recorder:
 
     def _give_up(self, error: Exception) -> None:
         # The optimizer's hooks stay: this may run in one of them, and none can go while they are being called.
-        self._gave_up = str(error)
+        self._gave_up = str(error) or type(error).__name__
         self._watcher.stop()
         self._observer.new_window()
         notice(f"icshift stopped recording to {self.path}: {error}", stacklevel=5)

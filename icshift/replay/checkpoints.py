@@ -25,7 +25,7 @@ from icshift.runs import interrupts
 from icshift.runs.format import Window, is_run
 from icshift.runs.phases import PROBE, PROBE_BATCH, PROBE_PRECISE
 from icshift.runs.reader import Run
-from icshift.runs.writer import Recording, refuse_existing
+from icshift.runs.writer import Recording, refuse_occupied
 from icshift.saved.snapshots import Snapshot
 
 _DECISIVE = {
@@ -62,7 +62,7 @@ class Replaying:
     arguments: tuple[str, ...] = ()
 
 
-class Series:
+class CheckpointRun:
     """A run that is made of saved models; several processes share them out and exchange nothing.
 
     Nothing is written before a model is through: data that it does not take leave no trace.
@@ -100,7 +100,7 @@ class Series:
         # A rank other than the first may have written something before the first made a run of it.
         self._resumes = self._rank > 0 or is_run(path)
         if not self._resumes:
-            refuse_existing(path, force=False, rank=self._rank, ranks=self._ranks)
+            refuse_occupied(path, force=False, rank=self._rank, ranks=self._ranks)
         if not is_run(path):
             return
         run = Run(path)

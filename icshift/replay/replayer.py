@@ -18,7 +18,7 @@ from icshift.hooks.watcher import Keeper, Watcher
 from icshift.inputs.batches import Batch, forward
 from icshift.inputs.data import Data
 from icshift.model.layout import tensors
-from icshift.model.modes import Statistics, evaluating
+from icshift.model.modes import NormalisedBy, evaluating
 from icshift.model.sites import Sites
 from icshift.runs.format import Site
 from icshift.runs.phases import PROBE
@@ -62,14 +62,14 @@ class Replayer:
     ) -> None:
         self._watcher.close()
 
-    def replay(self, data: Data, phase: str, statistics: Statistics = "running") -> None:
+    def replay(self, data: Data, phase: str, normalised_by: NormalisedBy = "running") -> None:
         """Send the data through the model in eval mode, batch norm by its running or by the batch's `statistics`.
 
         Phases of a probe draw the same places every time, and keep the activations of the same examples. The model is
         left as it was. Raises `ModelError` where the model does not take the data.
         """
         self._observer.restart_probe(len(data.batches))
-        with evaluating(self.model, statistics), self._listening():
+        with evaluating(self.model, normalised_by), self._listening():
             for batch in data.batches:
                 self._send(batch, data.source, phase)
 

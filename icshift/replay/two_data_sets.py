@@ -15,7 +15,14 @@ from icshift.hooks.manifest import beginning
 from icshift.inputs.batches import length
 from icshift.inputs.data import Data
 from icshift.model.sites import Sites
-from icshift.replay.batch_norm import Statistics, Watch, by_batch, normalisations, running_statistics, together
+from icshift.replay.batch_norm import (
+    InputStatistics,
+    Statistics,
+    by_batch,
+    normalisations,
+    running_statistics,
+    together,
+)
 from icshift.replay.replayer import Parts, Replayer
 from icshift.runs.format import Site, Window
 from icshift.runs.phases import DATA, REFERENCE
@@ -87,14 +94,14 @@ class TwoDataSets:
         given: dict[str, dict[str, list[Statistics]]] = {}
         with Replayer(self._model, self._sites, self._samples, inputs=True) as replayer:
             for phase, data in self._data.items():
-                with Watch(self._model) as watch:
+                with InputStatistics(self._model) as inputs:
 
-                    def ended(watch: Watch = watch) -> None:
-                        watch.next()
+                    def ended(inputs: InputStatistics = inputs) -> None:
+                        inputs.end_forward()
                         after()
 
                     parts |= replayer.replay_in_parts(data, phase, PARTS, ended)
-                given[phase] = watch.seen
+                given[phase] = inputs.by_layer
             distributions, state = replayer.taken(), replayer.state()
         for phase, data in self._data.items():
             if not any(one == phase for one, _ in distributions):

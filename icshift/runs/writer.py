@@ -64,8 +64,8 @@ class Recording:
     def __init__(
         self, path: Path, manifest: dict[str, Any], *, force: bool = False, rank: int = 0, ranks: int = 1
     ) -> None:
-        """Creates what the other ranks did not. Raises `RunError` where `refuse_existing` does."""
-        refuse_existing(path, force=force, rank=rank, ranks=ranks)
+        """Create what the other ranks did not. Raises `RunError` where `refuse_occupied` does."""
+        refuse_occupied(path, force=force, rank=rank, ranks=ranks)
         if force:
             _delete(path, rank, ranks)
         self._begin(path, manifest, rank, ranks)
@@ -184,8 +184,8 @@ class Recording:
         )
 
 
-def refuse_existing(path: Path, *, force: bool, rank: int = 0, ranks: int = 1) -> None:
-    """Raises `RunError` where this rank must not write to `path`.
+def refuse_occupied(path: Path, *, force: bool, rank: int = 0, ranks: int = 1) -> None:
+    """Raise `RunError` where this rank must not write.
 
     A run alone takes a path where nothing is. Of several ranks, rank 0 takes also a directory that holds nothing but
     what the other ranks may have made just now, the others any that has no files of theirs. With `force` rank 0 takes

@@ -1,11 +1,12 @@
 """`icshift run` on every kind of training: nothing changes for it, and SciPy finds the drift that was recorded."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import wasserstein_distance
 
 import icshift
-from tests.launch.launching import TRAININGS
+from tests.launch.launching import SCRIPTS, TRAININGS, icshift_run
 
 NAMES = list(TRAININGS)
 
@@ -79,3 +80,16 @@ def runs_and_activations(done):
     """Every recorded model's run with what the plain hooks kept."""
     for model, kind in done.training.models.items():
         yield icshift.open(done.output / model), done.activations(kind)
+
+
+def test_what_a_script_measures_is_no_part_of_its_training(tmp_path):
+    runs = []
+    for arguments in ([], ["measure"]):
+        output = tmp_path / f"runs{len(arguments)}"
+        done = icshift_run("-q", "-o", output, "measuring.py", *arguments, cwd=SCRIPTS)
+        assert done.returncode == 0, done.stderr
+        runs.append(icshift.open(output / "model"))
+    plain, measured = runs
+    assert measured.phases == plain.phases
+    pd.testing.assert_frame_equal(measured.windows(), plain.windows())
+    pd.testing.assert_frame_equal(measured.steps(), plain.steps())

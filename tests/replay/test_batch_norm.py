@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from icshift.errors import ModelError
 from icshift.inputs.data import Reading, as_data
-from icshift.replay.batch_norm import Watch, adapt_batch_norm, precise_statistics, running_statistics, using
+from icshift.replay.batch_norm import InputStatistics, adapt_batch_norm, precise_statistics, running_statistics, using
 from tests.zoo.digits import TRAINING, accuracy, digits, network, trained
 
 
@@ -255,11 +255,11 @@ def test_a_layer_that_gets_nothing_finite_is_not_adapted():
 
 def test_a_watch_counts_forwards():
     model = trained().eval()
-    with Watch(model) as watch, torch.no_grad():
+    with InputStatistics(model) as statistics, torch.no_grad():
         for batch in images(300).split(100):
             model(batch)
-            watch.next()
-    assert [one.n for one in watch.seen["norm3"]] == [100, 100, 100]
+            statistics.end_forward()
+    assert [one.n for one in statistics.by_layer["norm3"]] == [100, 100, 100]
     assert not model.norm3._forward_pre_hooks
 
 

@@ -176,17 +176,17 @@ def test_a_path_that_cannot_be_written(refused, saved, tmp_path):
 
 def test_a_file_that_changes_while_it_is_read(analyze, saved, tmp_path, monkeypatch):
     """What is recorded stays; it is still one line."""
-    from icshift.replay.checkpoints import Series
+    from icshift.replay.checkpoints import CheckpointRun
     from icshift.runs.reader import Run
 
     folder = shutil.copytree(saved, tmp_path / "saved")
-    window = Series._window
+    window = CheckpointRun._window
 
-    def removing(series, index, change):
+    def removing(run, index, change):
         (folder / "epoch-2.pt").unlink(missing_ok=True)
-        return window(series, index, change)
+        return window(run, index, change)
 
-    monkeypatch.setattr(Series, "_window", removing)
+    monkeypatch.setattr(CheckpointRun, "_window", removing)
     code, out, err = analyze(folder)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "epoch-2.pt" in err

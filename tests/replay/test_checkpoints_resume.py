@@ -11,7 +11,7 @@ import time
 import pytest
 import torch
 
-from icshift.replay.checkpoints import Series
+from icshift.replay.checkpoints import CheckpointRun
 from icshift.runs.reader import Run
 from tests.launch.launching import limited
 from tests.replay import network
@@ -39,15 +39,15 @@ def stopped(analyze, saved, monkeypatch):
     """Interrupts the command in its third model."""
 
     def run(**options):
-        replay = Series._replay
+        replay = CheckpointRun._replay
 
-        def interrupted(series, replayer, index):
+        def interrupted(run, replayer, index):
             if index == 3:
                 raise KeyboardInterrupt
-            replay(series, replayer, index)
+            replay(run, replayer, index)
 
         with monkeypatch.context() as patched:
-            patched.setattr(Series, "_replay", interrupted)
+            patched.setattr(CheckpointRun, "_replay", interrupted)
             return analyze(saved, **{"options": OPTIONS, **options})
 
     return run
@@ -67,7 +67,7 @@ def test_an_interruption_in_the_first_model_leaves_nothing(analyze, saved, tmp_p
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Series, "_replay", interrupted)
+    monkeypatch.setattr(CheckpointRun, "_replay", interrupted)
     assert analyze(saved)[0] == 130
     assert not (tmp_path / "run").exists()
 
@@ -75,8 +75,8 @@ def test_an_interruption_in_the_first_model_leaves_nothing(analyze, saved, tmp_p
 def test_resumed_is_uninterrupted(stopped, analyzed, saved, whole, monkeypatch):
     stopped()
     replayed = []
-    replay = Series._replay
-    monkeypatch.setattr(Series, "_replay", lambda series, *rest: (replayed.append(rest[1]), replay(series, *rest)))
+    replay = CheckpointRun._replay
+    monkeypatch.setattr(CheckpointRun, "_replay", lambda run, *rest: (replayed.append(rest[1]), replay(run, *rest)))
     run = analyzed(saved, options=[*OPTIONS, "--resume"])
     assert replayed == [3, 4]
     assert contents(run.path) == whole

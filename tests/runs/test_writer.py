@@ -11,7 +11,7 @@ from icshift.errors import RunError
 from icshift.runs import writer as module
 from icshift.runs.format import MANIFEST, QUANTILE_COLUMNS, StepRows, Window
 from icshift.runs.reader import Run
-from icshift.runs.writer import Recording, refuse_existing
+from icshift.runs.writer import Recording, refuse_occupied
 from tests import laws
 from tests.recorded import of_zoo, site, step_rows, write_run
 from tests.zoo.distributions import ZOO, draw
@@ -270,8 +270,8 @@ def test_whatever_exists_is_kept(tmp_path, make):
 def test_alone_nobody_else_can_have_made_the_directory(tmp_path):
     (tmp_path / "run" / "windows").mkdir(parents=True)
     with pytest.raises(RunError, match="exists and is kept"):
-        refuse_existing(tmp_path / "run", force=False)
-    refuse_existing(tmp_path / "run", force=False, ranks=2)
+        refuse_occupied(tmp_path / "run", force=False)
+    refuse_occupied(tmp_path / "run", force=False, ranks=2)
 
 
 @pytest.mark.parametrize("make", [something_else, a_file])
@@ -296,6 +296,6 @@ def test_force_replaces_a_run(tmp_path, make):
 
 @pytest.mark.parametrize("force", [False, True])
 def test_new_path_is_made_with_its_parents(tmp_path, force):
-    refuse_existing(tmp_path / "a" / "b", force=force)
+    refuse_occupied(tmp_path / "a" / "b", force=force)
     start(tmp_path / "a" / "b", force=force).finish({})
     assert Run(tmp_path / "a" / "b").finished
