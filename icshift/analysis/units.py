@@ -84,7 +84,7 @@ def drift_of_phases(
     By default it is of all phases that were recorded, but for the one that `reference` names. Raises `SelectionError`
     for what is not there.
     """
-    # With nothing to choose from, the default phase tells what is missing.
+    # With no phase left, `default_phase` or `drift` raises the error that says why.
     chosen = phases or [name for name in run.phases if reference != f"phase:{name}"] or [default_phase(run)]
     frames = [drift(run, metrics=list(metrics), reference=reference, phase=name, sites=sites) for name in chosen]
     filled = [frame for frame in frames if len(frame)]
