@@ -21,9 +21,9 @@ class Measured:
         self.both.write(self.shown, path, "model", {"samples": samples, "probe_examples": 0}, force=False)
         self.run = Run(path)
         self.layers = {layer.name: two_data_sets.LayerDistances.of(layer) for layer in self.shown.layers}
-        self.found = two_data_sets.shifts(self.run, self.shown.parts, metric_name=metric)
-        self.sites = two_data_sets.site_table(self.run, self.found, self.layers, metric_name=metric).set_index("site")
-        self.units = two_data_sets.unit_table(self.run, self.found, metric_name=metric, sites=None)
+        self.shifts = two_data_sets.shifts(self.run, self.shown.parts, metric_name=metric)
+        self.sites = two_data_sets.site_table(self.run, self.shifts, self.layers, metric_name=metric).set_index("site")
+        self.units = two_data_sets.unit_table(self.run, self.shifts, metric_name=metric, sites=None)
 
     def _count(self):
         self.forwards += 1

@@ -1,8 +1,8 @@
-"""Measures that compare the same examples in two windows: how far each moved, and how they lie to one another.
+"""Measures that compare the same examples in two windows: how far each went, and how they lie to one another.
 
 All of them compare the examples of a probe (`Distribution.examples`), row by row, and are exact on these rows: there
-is no sketch and no sampling noise between the windows. What they say of more examples than the rows is an estimate from
-n of them. A row of which a unit is not finite in either window is left out for that unit and, in measures of a whole
+is no sketch and no sampling noise between the windows. Of a population that the n rows were drawn from, the result is
+an estimate. A row of which a unit is not finite in either window is left out for that unit and, in measures of a whole
 site, altogether. Where there are no examples, or not equally many (another probe), the result is NaN.
 
 Measures of a whole site give one number [1]. They answer another question than drift: a network may drift less from
@@ -18,12 +18,12 @@ import numpy as np
 from icshift.distribution import Distribution, Floats, Ints
 
 PROJECTIONS = 256
-"""Random directions of `sliced_w2`: always the same ones for a number of units."""
+"""Number of random directions of `sliced_w2`; the directions depend only on the number of units."""
 
 _SEED = 20150211
 
 _ROUNDING = 1e-12
-"""What rows may differ by, relative to their size, and still be the same."""
+"""Rows that differ by at most this share of their size count as the same."""
 
 
 def displacement(a: Distribution, b: Distribution) -> Floats:
@@ -36,7 +36,7 @@ def marginal_share(a: Distribution, b: Distribution) -> Floats:
     """Wasserstein-1 of the examples over their `displacement` [units], 0 to 1.
 
     Near 1 the distribution as a whole moved; near 0 examples swapped places and the distribution stayed, which no
-    measure of one unit's distribution can see. NaN where no row moved: a share of nothing.
+    measure of one unit's distribution can see. NaN where no example changed: a share of nothing.
     """
     first, second = _each(a, b)
     # What is left out is left out of both, and is sorted to the end of both.
@@ -78,7 +78,7 @@ def cka_distance(a: Distribution, b: Distribution) -> Floats:
 
 
 def cka_bias(rows: int, units: int) -> str:
-    """How large `cka_distance` looks, in words, where nothing is left in common: see there."""
+    """Returns a sentence with the value that `cka_distance` shows for `rows` unrelated examples of `units` units."""
     unrelated = rows / (rows + units)
     return (
         f"Biased: {rows:,} rows that have nothing to do with each other show about {unrelated:.2f} of 1 "
@@ -119,7 +119,7 @@ def _complete(a: Distribution, b: Distribution) -> tuple[Floats, Floats]:
 
 
 def _mean(values: Floats) -> Floats:
-    """Of what is not NaN in every row [units, rows]; NaN where there is none."""
+    """Returns the mean [units] over the finite values of each unit [units, rows]; NaN where there is none."""
     known = np.isfinite(values)
     count = known.sum(1)
     total = np.where(known, values, 0.0).sum(1)
@@ -127,7 +127,7 @@ def _mean(values: Floats) -> Floats:
 
 
 def _sliced(a: Distribution, b: Distribution) -> tuple[float, Floats]:
-    """Squared change of the mean, and d times the squared W2 of the centred rows by direction [projections]."""
+    """Returns the squared change of the mean, and d times the squared W2 of centred rows by direction [projections]."""
     first, second = _complete(a, b)
     if not len(first):
         return np.nan, np.full(PROJECTIONS, np.nan)
@@ -138,14 +138,14 @@ def _sliced(a: Distribution, b: Distribution) -> tuple[float, Floats]:
 
 
 def projected_w2_squared(first: Floats, second: Floats, onto: Floats) -> Floats:
-    """Squared W2 of rows [rows, units] projected onto each of the directions [units, projections]."""
+    """Returns the squared W2 [projections] of rows [rows, units] projected onto directions [units, projections]."""
     gaps = np.sort(second @ onto, axis=0) - np.sort(first @ onto, axis=0)
     return np.asarray(np.mean(gaps**2, axis=0))
 
 
 @lru_cache(maxsize=8)
 def directions(units: int) -> Floats:
-    """`PROJECTIONS` directions of length 1 [units, projections], uniform on the sphere, from a generator of our own."""
+    """Returns directions of length 1 [units, `PROJECTIONS`], uniform on the sphere, the same ones at every call."""
     drawn = np.random.default_rng([_SEED, units]).normal(size=(units, PROJECTIONS))
     drawn /= np.linalg.norm(drawn, axis=0)
     drawn.flags.writeable = False
@@ -153,7 +153,7 @@ def directions(units: int) -> Floats:
 
 
 def _gram(rows: Floats) -> Floats:
-    """Inner products of centred rows [rows, rows], of length 1 together; NaN where the rows do not differ."""
+    """Returns the inner products of centred rows [rows, rows], scaled to norm 1; one NaN [1, 1] if no rows differ."""
     centred = rows - rows.mean(0) if len(rows) else rows
     largest = np.abs(centred).max(initial=0.0)
     if not largest > _ROUNDING * np.abs(rows).max(initial=0.0):

@@ -1,4 +1,4 @@
-"""One row a site: what a report says of its drift."""
+"""The summary of a run that `icshift report` shows: one row per site, with its drift and its distribution."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from icshift.analysis.drift import (
 )
 from icshift.analysis.floor import floor
 from icshift.analysis.health import health
-from icshift.analysis.metrics import DEFAULT, Metric, metric
+from icshift.analysis.metrics import DEFAULT, Metric
+from icshift.analysis.metrics import metric as metric_named
 from icshift.distribution import Distribution, Floats
 from icshift.runs.format import STEP_QUANTILES, Site
 from icshift.runs.phases import normalises_by_its_own_inputs
@@ -36,21 +37,26 @@ def summary(
     phase: str | None = None,
     sites: Iterable[str] | None = None,
 ) -> pd.DataFrame:
-    """Returns a row a site in model order, about the last window that has the reference.
+    """Returns a data frame with one row per site in model order, about the last window that has the reference.
 
-    `median`, `p90`, `max`, `floor`, `error` and `ratio` (of median and floor) are over the units that are not
-    near-constant (a mean would follow the few wildest); in absolute value, in the metric's unit. `moved` is the share
-    of units beyond noise (NaN where none is known). `location`, `scale` and `shape` are the medians of the three
-    shares of w2 squared. `trend` is the median of every window. `affine_moments` says that the site's moments are set
-    by its own weight and bias. `mean`, `std`, `zero_share` and quantiles are medians over units of the last window.
-    A metric of the whole site has its value as `median`, no `p90` and no `max`; one by example says how many `rows`
-    it compared. Sites with nothing to compare have these, counts and health alone. `noiseless`
-    says that both windows are of a probe. Raises `SelectionError` for what is not there, as the examples of a probe.
+    `median`, `p90` and `max` of the absolute drift, its `floor` and its `error` are over the units that are not
+    near-constant, in the metric's unit (a mean would follow the few wildest); `ratio` is median / floor. `moved` is the
+    share of units that moved beyond noise, NaN where the noise is not known. `location`, `scale` and `shape` are the
+    medians of the three shares of w2 squared. `trend` is a list with the median of every window. `noiseless` says that
+    both windows are of a probe. A metric of the whole site has its value as `median`, and NaN as `p90` and `max`; for a
+    metric by example there is the number of `rows` that were compared.
+
+    `n`, `mean`, `std`, `zero_share` and the quantiles are medians over the units, in the last window that the site has.
+    `affine_moments` says that the site's mean and sd are set by its own weight and bias. The counts are those of
+    `Health`. A site with nothing to compare has only these.
+
+    Raises `SelectionError` for a metric, site, phase or reference that is not there, and for a metric by example in a
+    phase without examples.
     """
-    one = metric(metric_name)
+    metric = metric_named(metric_name)
     phase = default_phase(run) if phase is None else run.phase(phase)
     compared = dict(by_site(run, reference=reference, phase=phase, sites=sites))
-    refuse_without_examples(one, run, phase, (comparisons[-1] for comparisons in compared.values()))
+    refuse_without_examples(metric, run, phase, (comparisons[-1] for comparisons in compared.values()))
     rows = []
     for site in choose_sites(run, sites):
         recorded = [d for w in run.window_list if (d := run.distribution(phase, site.name, w.index)) is not None]
@@ -58,7 +64,7 @@ def summary(
             continue
         row = _of_site(site, phase, recorded[-1])
         if site in compared:
-            row |= _of_drift(one, compared[site], site_nulls(run, site, phase))
+            row |= _of_drift(metric, compared[site], site_nulls(run, site, phase))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -77,18 +83,18 @@ def _of_site(site: Site, phase: str, last: Distribution) -> dict[str, object]:
     }
 
 
-def _of_drift(one: Metric, comparisons: list[Comparison], nulls: dict[int, Floats]) -> dict[str, object]:
+def _of_drift(metric: Metric, comparisons: list[Comparison], nulls: dict[int, Floats]) -> dict[str, object]:
     last = comparisons[-1]
-    steady = ~one.near_constant(last.before, last.after)
-    values = np.abs(one.function(last.before, last.after))[steady]
-    noise = floor(one, last.before, last.after)[steady]
-    error = one.error(last.before, last.after)[steady] if one.error else np.empty(0)
+    steady = ~metric.near_constant(last.before, last.after)
+    values = np.abs(metric.function(last.before, last.after))[steady]
+    noise = floor(metric, last.before, last.after)[steady]
+    error = metric.error(last.before, last.after)[steady] if metric.error else np.empty(0)
     median, level = over_units.median(values), over_units.median(noise)
-    units = values if one.of == "unit" else np.empty(0)
+    units = values if metric.of == "unit" else np.empty(0)
     return {
         "window": last.window.name,
         "reference": last.reference,
-        "metric": one.name,
+        "metric": metric.name,
         "median": median,
         "p90": over_units.quantile(units, 0.9),
         "max": over_units.quantile(units, 1.0),
@@ -96,14 +102,15 @@ def _of_drift(one: Metric, comparisons: list[Comparison], nulls: dict[int, Float
         "error": over_units.median(error),
         "ratio": median / level if level > 0 else np.nan,
         "noiseless": last.before.halves is None and last.after.halves is None,
-        **({"rows": int(np.median(one.n(last.before, last.after)))} if one.by_example else {}),
+        **({"rows": int(np.median(metric.n(last.before, last.after)))} if metric.by_example else {}),
         "moved": moved_share(last, nulls),
         **_split(last, ~near_constant(last.before, last.after)),
-        "trend": [_typical(one, comparison) for comparison in comparisons],
+        "trend": [_typical(metric, comparison) for comparison in comparisons],
     }
 
 
 def _split(comparison: Comparison, units: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> dict[str, float]:
+    """Returns the typical shares of location, scale and shape in w2 squared, which sum to 1; empty if none is known."""
     parts = [part(comparison.before, comparison.after)[units] ** 2 for part in (w2_location, w2_scale, w2_shape)]
     total = np.sum(parts, axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -117,6 +124,6 @@ def _split(comparison: Comparison, units: np.ndarray[tuple[int], np.dtype[np.boo
     )
 
 
-def _typical(one: Metric, comparison: Comparison) -> float:
-    steady = ~one.near_constant(comparison.before, comparison.after)
-    return over_units.median(np.abs(one.function(comparison.before, comparison.after))[steady])
+def _typical(metric: Metric, comparison: Comparison) -> float:
+    steady = ~metric.near_constant(comparison.before, comparison.after)
+    return over_units.median(np.abs(metric.function(comparison.before, comparison.after))[steady])

@@ -1,4 +1,4 @@
-"""Conditions checked on a run: which sites meet them, and what was measured.
+"""Evaluation of conditions on a run: a verdict for every condition and site, and what was measured there.
 
 A check, one condition at one site, fails where the condition is met. Drift is what `icshift report` shows: in absolute
 value, without near-constant units, in the last window that has the reference. The floor of p90 and max is the 90th
@@ -44,11 +44,13 @@ _SKIPPED = {"dead": "no ReLU reads it", "saturated": "no sigmoid or tanh reads i
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a condition asks for, as it was measured at one site in one window.
+    """The quantity of a condition, measured at one site in one window.
 
-    `value` is in the metric's unit or a number of units; `level` is the same as the limit has it: a share, a multiple
-    of the `floor`. NaN is what is not known or does not exist. `n` are the activations a unit that it rests on. `gap`
-    says why a unit, or all of them, could not be measured.
+    `value` is in the metric's unit, or a number of units. `level` is the same quantity in the scale of the limit: as
+    it is, as a share of the units, or as a multiple of the `floor`. These three are NaN where they are not known or do
+    not exist. `window` and `reference` are names; the latter is empty where nothing is compared. `n` is the number of
+    activations a unit, `units` the number of units of the site. `gap` says why a unit, or all of them, could not be
+    measured; it is empty where all could.
     """
 
     window: str
@@ -63,10 +65,10 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a condition at a site.
+    """The outcome of one check: of one condition at the site with the name `site`.
 
-    `measurement` is of the window that decided, None where the check was skipped. `reason` says why it was, or what
-    could not be measured.
+    `measurement` is that of the window that decided, None where the check was skipped. `reason` says why it was
+    skipped, or what could not be measured; it is empty otherwise.
     """
 
     condition: Condition
@@ -78,7 +80,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Scope:
-    """What conditions are checked on. `last` is the last window that has the reference, None where there is none."""
+    """The part of a run that conditions are checked on.
+
+    `compared` are the comparisons of each site in order of windows. `last` is the last window that has the reference,
+    None where there is none. With `all_windows`, drift is checked in every window and not in the last one alone.
+    """
 
     run: Run
     phase: str
@@ -95,10 +101,11 @@ def evaluate(
     phase: str | None = None,
     all_windows: bool = False,
 ) -> list[Verdict]:
-    """Returns a verdict a condition and site, in their order.
+    """Returns one verdict for every condition and site that it names: condition after condition, sites in model order.
 
     Drift is checked in the last window that has the reference or, with `all_windows`, in all that have it; of several
-    windows the worst decides. Raises `SelectionError` for what is not there or can be checked nowhere.
+    windows the worst decides. Raises `SelectionError` for a site, phase or reference that is not there, and for a
+    condition that can be checked at no site.
     """
     phase = default_phase(run) if phase is None else run.phase(phase)
     compared = dict(by_site(run, reference=reference, phase=phase))
@@ -159,7 +166,7 @@ def most_extreme(condition: Condition, measured: Sequence[Measurement]) -> Measu
 
 
 def _drifts(condition: Condition, site: Site, scope: _Scope) -> list[Measurement]:
-    """Returns a measurement a window to be checked; one with a gap where the site lacks the last window."""
+    """Returns one measurement for each window to be checked, and one with a gap if the site lacks the last window."""
     assert scope.last is not None
     comparisons = scope.compared.get(site, [])
     current = [comparison for comparison in comparisons if comparison.window == scope.last]

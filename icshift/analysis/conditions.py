@@ -44,7 +44,7 @@ HEALTH = {
     "near_constant": "near_constant",
     "nonfinite": "nonfinite",
 }
-"""Units in trouble, and their field of `Health`."""
+"""Quantities that count units in trouble, each with its field of `Health`."""
 
 COUNTED = ("moved", *HEALTH)
 """Quantities that are numbers of units."""
@@ -58,7 +58,11 @@ _LIMIT = re.compile(r"(?P<number>-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?P<s
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition, read from its text. `over` is empty for quantities that count units; 20% is a `limit` of 0.2."""
+    """One condition: `site`, `quantity`, `comparison` and `limit` are the parts of its text.
+
+    `site` is None for all sites. `over` names the statistic over units, one of `OVER_UNITS`; it is empty for quantities
+    that count units. `scale` says what the limit is a multiple of; 20% is a `limit` of 0.2 with the scale `%`.
+    """
 
     site: str | None
     quantity: str
@@ -69,7 +73,7 @@ class Condition:
 
     @property
     def measured(self) -> str:
-        """The quantity as it is written in a condition."""
+        """The quantity and its statistic as they are written in a condition."""
         return self.quantity if self.over in ("", "median") else f"{self.over}({self.quantity})"
 
     @property
@@ -83,7 +87,7 @@ class Condition:
 
 
 def parse(text: str) -> Condition:
-    """Returns the condition that a text says. Raises `SelectionError`, which says what was expected."""
+    """Returns the condition that a text states. Raises `SelectionError` for a text that is no condition."""
     parts = _FORM.fullmatch(text.strip())
     if parts is None:
         raise SelectionError(
@@ -100,7 +104,7 @@ def parse(text: str) -> Condition:
 
 
 def _quantity(text: str) -> tuple[str, str]:
-    """Returns the name, and the statistic over units: empty where they are counted."""
+    """Returns the name of the quantity, and the statistic over units, which is empty where units are counted."""
     statistic = _STATISTIC.fullmatch(text)
     over, name = (statistic["over"], statistic["metric"]) if statistic else ("", text)
     if over and over not in OVER_UNITS:
@@ -115,6 +119,7 @@ def _quantity(text: str) -> tuple[str, str]:
 
 
 def _limit(text: str, condition: str) -> tuple[float, Scale]:
+    """Returns the number that a limit is written with, and its scale; `condition` is shown in the error."""
     matched = _LIMIT.fullmatch(text)
     if matched is None or not math.isfinite(float(matched["number"])):
         raise SelectionError(

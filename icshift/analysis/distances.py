@@ -19,16 +19,16 @@ from icshift.analysis.by_example import displacement
 from icshift.distribution import Distribution, Floats
 
 STD_FLOOR = 0.05
-"""A unit's standard deviation counts as at least this share of the median one of its site."""
+"""A unit's standard deviation counts as at least this share of the median over the units of its site."""
 
 PSI_BINS = 10
 """Bins of `psi`: quantile bins of the reference."""
 
 JS_BINS = 20
-"""Bins of `js`: of equal mass of both windows together."""
+"""Bins of `js`: each holds the same share of both windows' values together."""
 
 TINY = 1e-12
-"""What a standard deviation counts as at least, in activation units."""
+"""A standard deviation counts as at least this, in activation units."""
 
 
 def w1(a: Distribution, b: Distribution) -> Floats:
@@ -49,17 +49,24 @@ def w2(a: Distribution, b: Distribution) -> Floats:
 
 
 def w2_location(a: Distribution, b: Distribution) -> Floats:
-    """What the means alone explain of W2; w2^2 = w2_location^2 + w2_scale^2 + w2_shape^2 exactly."""
+    """The part of `w2` that the difference of the means explains.
+
+    w2^2 = w2_location^2 + w2_scale^2 + w2_shape^2 exactly.
+    """
     return np.sqrt(_w2_parts(a, b)[0])
 
 
 def w2_scale(a: Distribution, b: Distribution) -> Floats:
-    """What the standard deviations alone explain of W2."""
+    """The part of `w2` that the difference of the standard deviations explains."""
     return np.sqrt(_w2_parts(a, b)[1])
 
 
 def w2_shape(a: Distribution, b: Distribution) -> Floats:
-    """What is left of W2 when means and standard deviations agree: 2 s t (1 - corr of the quantile functions)."""
+    """The part of `w2` that is left when means and standard deviations agree.
+
+    It is the root of 2 s t (1 - corr), with both standard deviations s and t and the correlation of the two quantile
+    functions.
+    """
     return np.sqrt(_w2_parts(a, b)[2])
 
 
@@ -78,7 +85,7 @@ def energy(a: Distribution, b: Distribution) -> Floats:
 
 
 def js(a: Distribution, b: Distribution) -> Floats:
-    """Jensen-Shannon distance to base 2 over `JS_BINS` bins of equal mass of both together: 0 same, 1 disjoint."""
+    """Jensen-Shannon distance to base 2 over `JS_BINS` bins of equal mass: 0 if equal, 1 if disjoint."""
     edges = _edges([a.values, b.values], JS_BINS)
     p, q = _binned(a.values, edges), _binned(b.values, edges)
     middle = (p + q) / 2
@@ -123,7 +130,7 @@ def zero_share(a: Distribution, b: Distribution) -> Floats:
 
 
 def effective_std(a: Distribution, b: Distribution) -> Floats:
-    """Pooled standard deviation, but at least `std_floor`: or a unit whose spread collapses would seem to run off."""
+    """Pooled standard deviation, at least `std_floor`: otherwise a unit whose spread collapses would seem to go far."""
     return np.maximum(pooled_std(a, b), std_floor(a, b))
 
 
@@ -133,23 +140,23 @@ def pooled_std(a: Distribution, b: Distribution) -> Floats:
 
 
 def std_floor(a: Distribution, b: Distribution) -> float:
-    """What the pooled standard deviation of a unit of the site counts as at least: see `least_std`."""
+    """Returns the least value that the pooled sd of a unit counts as, in activation units: see `least_std`."""
     return least_std(pooled_std(a, b))
 
 
 def least_std(spread: Floats) -> float:
-    """`STD_FLOOR` of the median of a site's standard deviations [units], and never less than `TINY`."""
+    """Returns `STD_FLOOR` times the median of a site's standard deviations [units], and never less than `TINY`."""
     known = spread[np.isfinite(spread)]
     return max(STD_FLOOR * float(np.median(known)) if len(known) else 0.0, TINY)
 
 
 def near_constant(a: Distribution, b: Distribution) -> NDArray[np.bool_]:
-    """Units whose pooled standard deviation is on the floor: their drift in sd units means little."""
+    """Marks the units [units] whose pooled sd is at most `std_floor` or NaN: their drift in sd means little."""
     return ~(pooled_std(a, b) > std_floor(a, b))
 
 
 def w1_error(a: Distribution, b: Distribution) -> Floats:
-    """Bound [units] on what sketching added to `w1`, or took from it: by the triangle inequality the sum of both."""
+    """Bound [units] on the error of `w1` by sketching: the sum of both windows' bounds, by the triangle inequality."""
     return a.w1_error + b.w1_error
 
 
@@ -159,7 +166,7 @@ def w1_sd_error(a: Distribution, b: Distribution) -> Floats:
 
 
 def ks_error(a: Distribution, b: Distribution) -> Floats:
-    """Bound [units] on what sketching added to `ks`, or took from it: both rank errors, at most 1."""
+    """Bound [units] on the error of `ks` by sketching: the sum of both windows' rank errors, at most 1."""
     return np.full(a.units, min(1.0, a.rank_error + b.rank_error))
 
 
@@ -169,7 +176,7 @@ def no_error(a: Distribution, _: Distribution) -> Floats:
 
 
 def _aligned(a: Distribution, b: Distribution) -> tuple[Floats, Floats, Floats]:
-    """Both quantile functions on one set of steps, and the widths of these steps."""
+    """Returns both quantile functions on the same steps [units, steps], and the widths of these steps [steps]."""
     first, second = a.values.astype(float), b.values.astype(float)
     if not first.shape[1] or not second.shape[1]:
         undefined = np.full((a.units, 1), np.nan)
@@ -184,6 +191,7 @@ def _aligned(a: Distribution, b: Distribution) -> tuple[Floats, Floats, Floats]:
 
 
 def _w2_parts(a: Distribution, b: Distribution) -> tuple[Floats, Floats, Floats]:
+    """Returns the squares [units] of `w2_location`, `w2_scale` and `w2_shape`."""
     first, second, weights = _aligned(a, b)
     mean_a, mean_b = first @ weights, second @ weights
     std_a = np.sqrt((first - mean_a[:, None]) ** 2 @ weights)
@@ -195,7 +203,7 @@ def _w2_parts(a: Distribution, b: Distribution) -> tuple[Floats, Floats, Floats]
 
 
 def _cdf_difference(a: Distribution, b: Distribution) -> tuple[Floats, Floats, Any]:
-    """All values of both in order [units, m], F - G just after each, and where a run of ties ends."""
+    """Returns the values of both in order, F - G after each, and where a run of ties ends; all [units, values]."""
     m, n = max(a.values.shape[1], 1), max(b.values.shape[1], 1)
     points = np.concatenate([a.values, b.values], axis=1).astype(float)
     steps = np.concatenate([np.full(a.values.shape[1], n), np.full(b.values.shape[1], -m)])
@@ -208,7 +216,7 @@ def _cdf_difference(a: Distribution, b: Distribution) -> tuple[Floats, Floats, A
 
 
 def _edges(values: list[Floats], bins: int) -> Floats:
-    """Inner edges [units, bins - 1]: values at equal steps of rank of all values together."""
+    """Returns inner edges of bins [units, bins - 1]: the values at equal steps of rank among all values together."""
     together = np.sort(np.concatenate(values, axis=1).astype(float), axis=1)
     places = (np.arange(1, bins) * together.shape[1]) // bins - 1
     if together.shape[1] < bins:
@@ -217,7 +225,7 @@ def _edges(values: list[Floats], bins: int) -> Floats:
 
 
 def _binned(values: Floats, edges: Floats) -> Floats:
-    """Shares [units, bins] of values above one edge and up to the next; a tie falls into one bin as a whole."""
+    """Returns the shares [units, bins] of values above one edge and up to the next; ties stay in one bin."""
     below = np.stack(
         [(values <= edge[:, None]).mean(1) if values.shape[1] else np.full(len(values), np.nan) for edge in edges.T], 1
     )

@@ -13,26 +13,34 @@ from numpy.typing import NDArray
 
 from icshift.analysis.by_example import have_same_examples
 from icshift.analysis.floor import discoveries, floor, p_values, pooled_null, standardised_null
-from icshift.analysis.metrics import DEFAULT, METRICS, Metric, metric
+from icshift.analysis.metrics import DEFAULT, METRICS, Metric
+from icshift.analysis.metrics import metric as metric_named
 from icshift.distribution import Distribution, Floats
 from icshift.errors import SelectionError, unknown
 from icshift.runs.format import Site, Window, kept_units
 from icshift.runs.reader import Run
 
 COLUMNS = ("run", "phase", "site", "unit", "window", "reference", "metric", "value", "n", "floor")
-"""The tidy columns of every export, in order; after them come `error`, `ratio`, `near_constant` and `moved`."""
+"""The first columns of the table that `drift` returns and `icshift export` writes, in order.
+
+After them come `error`, `ratio`, `near_constant` and `moved`.
+"""
 
 WHOLE_SITE = -1
-"""The `unit` of rows that are of a site as a whole."""
+"""The value of the column `unit` in rows about a site as a whole."""
 
 Flags = NDArray[np.bool_]
 
 _Referrer: TypeAlias = "Callable[[Site, Window], tuple[str, Distribution | None]]"
+"""Returns what a window of a site is compared with: its name, and its distribution or None where there is none."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A window of a site and what it is compared with; `reference` says what that is, in words."""
+    """One site in one window, and what it is compared with.
+
+    `after` is the distribution of `window`, `before` that of the reference, which `reference` names.
+    """
 
     site: Site
     phase: str
@@ -50,25 +58,27 @@ def drift(
     phase: str | None = None,
     sites: Iterable[str] | None = None,
 ) -> pd.DataFrame:
-    """Returns a row a unit, window and metric, in columns `COLUMNS` and what follows them.
+    """Returns a data frame with one row per unit, window and metric: the columns `COLUMNS` and those that follow them.
 
-    `value` is in the metric's unit, `n` the sampled activations of the window (the smaller of both), `floor` the
-    value that sampling noise alone would show, `ratio` value / floor, `error` the bound on what sketching may
-    have added (NaN: not known). `moved` is by `DEFAULT` whatever the metric, over the units of a site in one window.
-    `reference` is "previous", "first", a window's name or number, "phase:NAME" (same window, other phase)
-    or "run:PATH" (same window and phase, other run). Raises `SelectionError` for what is not there.
+    `value` is in the metric's unit. `n` is the number of sampled activations, of the window or of its reference,
+    whichever has fewer. `floor` is the value that sampling noise alone would show, `ratio` is |value| / floor, and
+    `error` is the bound on what sketching may have added. All three are NaN where they are not known. `moved` says
+    whether the unit moved beyond noise by the metric `DEFAULT`, whichever metric the row shows.
 
-    Metrics of a whole site have one row, with `unit` -1 (`moved`: whether any unit did). For those by example `n`
-    is the number of examples compared; a phase that has none gives NaN. What `run:PATH` names is taken to have been
-    recorded with the same probe.
+    `reference` is "previous", "first", a window's name or number, "phase:NAME" (same window, other phase) or "run:PATH"
+    (same window and phase of another run, which is taken to have been recorded with the same probe). Raises
+    `SelectionError` for a metric, site, phase or reference that is not there.
+
+    A metric of the whole site has one row a window, with `unit` -1; `moved` is then true if any unit moved. Of a metric
+    by example, `n` is the number of examples compared, and `value` is NaN in a phase without examples.
     """
-    chosen = [metric(name) for name in metrics]
+    chosen = [metric_named(name) for name in metrics]
     frames = []
     for site, comparisons in by_site(run, reference=reference, phase=phase, sites=sites):
         nulls = site_nulls(run, site, comparisons[0].phase)
         for comparison in comparisons:
             moved = discoveries(movement(comparison, nulls))
-            frames += [_frame(run, comparison, one, moved) for one in chosen]
+            frames += [_frame(run, comparison, metric, moved) for metric in chosen]
     if not frames:
         return pd.DataFrame(columns=[*COLUMNS, "error", "ratio", "near_constant", "moved"])
     return pd.concat(frames, ignore_index=True)
@@ -77,7 +87,11 @@ def drift(
 def by_site(
     run: Run, *, reference: str | int = "previous", phase: str | None = None, sites: Iterable[str] | None = None
 ) -> Iterator[tuple[Site, list[Comparison]]]:
-    """Yields every chosen site with its comparisons in order of windows; sites with nothing to compare are left out."""
+    """Yields every chosen site with its comparisons in order of windows.
+
+    Sites with nothing to compare are left out. Raises `SelectionError` for a site, phase or reference that is not
+    there.
+    """
     phase = default_phase(run) if phase is None else run.phase(phase)
     refer = _referrer(run, reference, phase)
     for site in choose_sites(run, sites):
@@ -94,7 +108,10 @@ def by_site(
 
 
 def site_nulls(run: Run, site: Site, phase: str) -> dict[int, Floats]:
-    """Returns the null of every window of a site by its number, for `movement`: see `floor.standardised_null`."""
+    """Returns the distances that sampling noise alone shows in every window of a site, by the number of the window.
+
+    `movement` takes them; `floor.standardised_null` describes them.
+    """
     recorded = {window.index: run.distribution(phase, site.name, window.index) for window in run.window_list}
     return {
         index: standardised_null(METRICS[DEFAULT], distribution)
@@ -104,9 +121,10 @@ def site_nulls(run: Run, site: Site, phase: str) -> dict[int, Floats]:
 
 
 def movement(comparison: Comparison, nulls: Mapping[int, Floats]) -> Floats:
-    """Returns the probability [units] of so much drift by sampling noise alone; NaN where no noise is known.
+    """Returns the probability [units] of drifting as much by sampling noise alone; NaN where no noise is known.
 
-    Two probes have no such noise: there it is 0 for units that drifted beyond the sketch's error, and 1 for the rest.
+    The drift is that of the metric `DEFAULT`; `nulls` are those of `site_nulls`. Two probes have no sampling noise:
+    there the probability is 0 for units that drifted beyond the sketch's error, and 1 for the rest.
     """
     gauge = METRICS[DEFAULT]
     before, after = comparison.before, comparison.after
@@ -116,22 +134,22 @@ def movement(comparison: Comparison, nulls: Mapping[int, Floats]) -> Floats:
         # float32 rounding of what is kept is no movement either.
         still = values <= np.maximum(gauge.error(before, after), 1e-6)
         return np.where(np.isfinite(values), still, np.nan)
-    own = np.concatenate([standardised_null(gauge, one) for one in (before, after)])
+    own = np.concatenate([standardised_null(gauge, distribution) for distribution in (before, after)])
     null = pooled_null(own, nulls, comparison.window.index)
     return p_values(gauge, values, before, after, null)
 
 
 def moved_share(comparison: Comparison, nulls: Mapping[int, Floats]) -> float:
-    """Returns the share of units that moved (FDR-controlled); NaN where no noise is known that would tell."""
+    """Returns the share of units that moved beyond noise (see `floor.discoveries`); NaN where no noise is known."""
     p = movement(comparison, nulls)
     return float(discoveries(p).mean()) if np.isfinite(p).any() else np.nan
 
 
-def refuse_without_examples(one: Metric, run: Run, phase: str, comparisons: Iterable[Comparison]) -> None:
+def refuse_without_examples(metric: Metric, run: Run, phase: str, comparisons: Iterable[Comparison]) -> None:
     """Raises `SelectionError` where a metric by example has no examples to compare."""
     compared = list(comparisons)
     if (
-        one.by_example
+        metric.by_example
         and compared
         and not any(have_same_examples(comparison.before, comparison.after) for comparison in compared)
     ):
@@ -139,7 +157,7 @@ def refuse_without_examples(one: Metric, run: Run, phase: str, comparisons: Iter
         what = f"choose --phase {probes[0]}" if probes else "record with a probe"
         if phase.startswith("probe"):
             what = "both windows must be of the same probe, recorded by this version or a later one"
-        raise SelectionError(f"{one.name} compares the same examples in two windows, phase {phase} has none: {what}")
+        raise SelectionError(f"{metric.name} compares the same examples in two windows, phase {phase} has none: {what}")
 
 
 def default_phase(run: Run) -> str:
@@ -205,10 +223,10 @@ def _of_window(run: Run, phase: str, site: Site, window: Window | None) -> tuple
     return ("", None) if window is None else (window.name, run.distribution(phase, site.name, window.index))
 
 
-def _frame(run: Run, comparison: Comparison, one: Metric, moved: Flags) -> pd.DataFrame:
+def _frame(run: Run, comparison: Comparison, metric: Metric, moved: Flags) -> pd.DataFrame:
     before, after = comparison.before, comparison.after
-    whole = one.of == "site"
-    value, noise = one.function(before, after), floor(one, before, after)
+    whole = metric.of == "site"
+    value, noise = metric.function(before, after), floor(metric, before, after)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(noise > 0, np.abs(value) / noise, np.nan)
     return pd.DataFrame(
@@ -219,13 +237,13 @@ def _frame(run: Run, comparison: Comparison, one: Metric, moved: Flags) -> pd.Da
             "unit": [WHOLE_SITE] if whole else kept_units(comparison.site),
             "window": comparison.window.index,
             "reference": comparison.reference,
-            "metric": one.name,
+            "metric": metric.name,
             "value": value,
-            "n": one.n(before, after),
+            "n": metric.n(before, after),
             "floor": noise,
-            "error": np.full(len(value), np.nan) if one.error is None else one.error(before, after),
+            "error": np.full(len(value), np.nan) if metric.error is None else metric.error(before, after),
             "ratio": ratio,
-            "near_constant": one.near_constant(before, after),
+            "near_constant": metric.near_constant(before, after),
             "moved": [moved.any()] if whole else moved,
         }
     )

@@ -17,7 +17,7 @@ from icshift.runs.format import Site
 _RECTIFIERS = frozenset({"ReLU", "ReLU6"})
 
 _FLAT_FROM = {"Sigmoid": 4.357, "Tanh": 2.179, "Hardsigmoid": 3.0, "Hardtanh": 1.0}
-"""|input| from which on the slope is below 5 % of the steepest (for the two hard ones: zero)."""
+"""The |input| from which on the slope is below 5 % of the steepest, or zero (the hard ones), by activation function."""
 
 SATURATED_SHARE = 0.95
 """A unit is saturated if so many of its activations lie where the slope is flat."""
@@ -25,7 +25,7 @@ SATURATED_SHARE = 0.95
 
 @dataclass(frozen=True)
 class Health:
-    """Numbers of units out of `units`; None where it cannot be known which activation function follows."""
+    """Numbers of units in trouble, out of `units`; None where it is not known which activation function follows."""
 
     units: int
     dead: int | None

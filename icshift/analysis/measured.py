@@ -1,4 +1,4 @@
-"""Summaries over steps of what a recorder measured with gradients: of the gradient shift, and of the loss around."""
+"""Summaries over steps of what a recorder measured with gradients: gradient shift, and smoothness of the loss."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from icshift.runs.reader import Run
 
 
 def gradient_shift_summary(run: Run, *, layers: Iterable[str] | None = None) -> pd.DataFrame:
-    """Returns a row a layer in the order of the forward; of the `layers` that a glob names, if given.
+    """Returns a data frame with one row per layer in the order of the forward, without rows where nothing was measured.
 
-    `l2`, `relative` (l2 over the norm of G, step by step) and `cosine` are medians, `cosine_p10` the 10th percentile;
-    `last` is the last relative shift and `trend` that of every step. `n` counts the steps measured, `parameters` those
-    of the layer. The first layer has none before it: its shift is 0 by definition.
+    With `layers`, only layers whose name matches one of these globs are in it. `l2`, `relative` (l2 over the norm of G,
+    step by step) and `cosine` are medians over steps, `cosine_p10` is the 10th percentile, `last` the last relative
+    shift and `trend` a list with that of every step. `n` is the number of steps measured, `parameters` the number of
+    the layer's parameters. The first layer has none before it: its shift is 0 by definition.
     """
     measured = run.gradient_shift()
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -44,11 +45,12 @@ def gradient_shift_summary(run: Run, *, layers: Iterable[str] | None = None) -> 
 
 
 def smoothness_summary(run: Run) -> dict[str, Any]:
-    """Returns what lies along the gradient, over all measured steps; empty where none was measured.
+    """Returns the smoothness of the loss along the gradient over all measured steps; empty where none was measured.
 
-    Medians of `loss_range` (largest less smallest loss along the gradient), of `predictiveness_min` and
-    `predictiveness_max`, of `beta_rate`, and its largest value; `beta_step` is the commonest of the lengths, in
-    learning rates, that attained it. `n` counts the steps measured, `rate` is the last one's.
+    `loss_range` (largest less smallest loss along the gradient), `predictiveness_min`, `predictiveness_max` and
+    `beta_rate` are medians, `beta_rate_max` is the largest value. `beta_step` is the multiple of the learning rate at
+    which `beta_rate` was attained most often. `n` is the number of steps measured, `rate` the learning rate at the last
+    of them. `icshift.gradients.smoothness.Smoothness` defines the quantities.
     """
     measured = run.smoothness()
     if measured.empty:

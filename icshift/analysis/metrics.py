@@ -1,4 +1,4 @@
-"""The table of metrics, from name to measure, with all that reports, checks and commands need to know of each.
+"""The table of metrics: the name of each, its function, and every fact about it that reports, checks and commands use.
 
 A new metric is one row of `METRICS` and one function, in `distances.py` (from the distributions of each unit) or
 `by_example.py` (from the same examples in both windows). Nothing else in the package knows a metric by its name, but
@@ -52,7 +52,7 @@ from icshift.distribution import Distribution, Floats, Ints
 from icshift.errors import SelectionError, unknown
 
 DEFAULT = "w1_sd"
-"""The metric where none is named, and the one by which units are judged to have moved, whatever the metric shown."""
+"""The metric where none is named, and the one that decides which units moved, whichever metric is shown."""
 
 _SQUARED = "it grows with the square of a change, so that its sum would shrink as windows get shorter"
 
@@ -93,13 +93,13 @@ class Metric:
         return not self.not_additive
 
     def n(self, a: Distribution, b: Distribution) -> Ints:
-        """Returns how many activations each value rests on; of a whole site, how many rows of them."""
+        """Returns how many activations each value rests on [units]; of a whole site, how many examples [1]."""
         if not self.by_example:
             return np.minimum(a.sampled, b.sampled)
         return rows_compared(a, b) if self.of == "unit" else complete_rows(a, b)
 
     def near_constant(self, a: Distribution, b: Distribution) -> NDArray[np.bool_]:
-        """Which of its values are of units that are near-constant; the value of a whole site never is."""
+        """Returns which of the metric's values are of near-constant units; the value of a whole site never is."""
         return near_constant(a, b) if self.of == "unit" else np.zeros(1, bool)
 
 
@@ -174,7 +174,8 @@ METRICS: dict[str, Metric] = {
 def metric(name: str, *, among: str = "") -> Metric:
     """Returns a metric by name. Raises `SelectionError`, with near matches, where there is none.
 
-    `among` names, for the message, what has other examples on each side: metrics by example are refused there.
+    Where the two sides have different examples, `among` says in the message what they are ("data sets"): metrics by
+    example are refused then.
     """
     if name not in METRICS:
         raise unknown("metric", name, METRICS)

@@ -23,18 +23,19 @@ from icshift.analysis.metrics import Metric
 from icshift.distribution import HALF_QUANTILES, Floats, Half, from_half
 
 _PRIOR = 4
-"""A unit's noise is that of its own draws and of so many of its site's typical one."""
+"""The noise of a unit is estimated from its own draws and from so many more of the size typical of its site."""
 
 _MOST = 16
-"""Parts that are split; more are joined to so many."""
+"""Number of parts that are split into halves, at most; where there are more, neighbours are joined."""
 
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-    """Draws [draws, units] of what a metric shows by sampling noise alone; there may be none.
+    """The sampling noise of a metric between two data sets.
 
-    `values` [units] are what it shows between the data sets, by their parts as well, so that what these leave out or
-    add (large ones are slice means) is the same in both.
+    `draws` [draws, units] are values that the metric shows by sampling noise alone; there may be none. `values` [units]
+    are those that it shows between the data sets. Both are computed from the parts, so that an error of these (large
+    parts hold slice means) is the same in both.
     """
 
     values: Floats
@@ -42,14 +43,14 @@ class Noise:
 
     @property
     def floor(self) -> Floats:
-        """Root mean square [units], raised to what is typical of the site where draws are few; NaN without draws."""
+        """Root mean square of the draws [units], mixed with the one typical of the site; NaN without draws."""
         if not len(self.draws):
             return np.full(len(self.values), np.nan)
         return self._level(np.sum(self.draws**2, axis=0), len(self.draws))
 
     @property
     def p_values(self) -> Floats:
-        """Probability [units] of the values by noise alone, NaN where that cannot be known.
+        """Probability [units] of values as large by noise alone; NaN where that cannot be known.
 
         Draws in units of the noise, each without its own share in it, are fitted by a gamma distribution, as in
         `floor.p_values`, over all units of the site.
@@ -63,7 +64,7 @@ class Noise:
             relative = self.draws / self._level(total - squares, len(self.draws) - 1)
             scaled = values / self.floor
         known = relative[np.isfinite(relative)]
-        if not self.draws.any():  # All is constant: whatever differs is no noise.
+        if not self.draws.any():  # All is constant: a difference is no noise.
             return np.where(np.isnan(values), np.nan, np.where(values > 0, 0.0, 1.0))
         if len(known) < 2 or not known.var() > 0:
             return unknown
@@ -100,20 +101,22 @@ def noise(metric: Metric, reference: Sequence[Half], data: Sequence[Half], units
 
 
 def simes(p: Floats) -> float:
-    """Returns the probability that the smallest of the units' p-values are as small by noise alone (Simes 1986)."""
+    """Returns the probability of p-values [units] as small by noise alone (Simes 1986); NaN if none is known."""
     known = np.sort(p[np.isfinite(p)])
     return float(np.min(known * len(known) / np.arange(1, len(known) + 1))) if len(known) else np.nan
 
 
 def _draws(metric: Metric, parts: Sequence[Half]) -> Floats:
-    """Returns the differences [splits, units] between halves of the parts, scaled to what the whole differs by."""
+    """Returns the differences [splits, units] between halves of the parts, scaled to the noise of the whole."""
     count = min(_MOST, 1 << len(parts).bit_length() - 1)
     if count < 2:
         return np.empty((0, len(parts[0].sampled)))
     grouped = [_joined(group) for group in _groups(parts, count)]
     draws = []
     for signs in hadamard(count)[1:]:
-        halves = [_joined([part for part, sign in zip(grouped, signs, strict=True) if sign == one]) for one in (1, -1)]
+        halves = [
+            _joined([part for part, sign in zip(grouped, signs, strict=True) if sign == side]) for side in (1, -1)
+        ]
         odd, even = (half.sampled for half in halves)
         with np.errstate(invalid="ignore", divide="ignore"):
             scale = np.sqrt(1 / (odd + even) / (1 / odd + 1 / even))

@@ -1,4 +1,4 @@
-"""Statistics over the units of a site, of those whose value is known: what a table says of the site as a whole."""
+"""Median and quantiles over the units of a site whose value is known: the numbers about a site as a whole."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from icshift.distribution import Floats
 
 
 def median(values: Floats) -> float:
-    """The median of the finite values [units]; NaN where there is none."""
+    """Returns the median of the finite values [units]; NaN where there is none."""
     return quantile(values, 0.5)
 
 
 def quantile(values: Floats, probability: float) -> float:
-    """A quantile of the finite values [units], by linear interpolation; NaN where there is none."""
+    """Returns a quantile of the finite values [units], by linear interpolation; NaN where there is none."""
     known = values[np.isfinite(values)]
     return float(np.quantile(known, probability)) if len(known) else np.nan

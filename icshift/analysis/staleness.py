@@ -1,4 +1,4 @@
-"""How far the statistics that a batch normalisation layer uses are from those of data."""
+"""Distance between the statistics that a batch normalisation layer uses and those of data."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ import numpy as np
 from icshift.analysis.distances import STD_FLOOR
 from icshift.distribution import Floats
 
-Statistics = tuple[Floats, Floats, int]
-"""Means and variances [units] of so many activations each."""
+MeanAndVariance = tuple[Floats, Floats, int]
+"""Means [units], variances [units], and the number of activations a unit that they were computed from."""
 
 
 @dataclass(frozen=True)
 class Distance:
-    """How far two statistics of a layer are apart: `source_normalised` as `value`, and its `floor` by sampling alone.
+    """How far two sets of statistics of a layer are apart, as `source_normalised` defines it.
 
-    `n` are the activations a unit of the data.
-
-    NaN where it cannot be known. `units` are those counted: near-constant units of the source are left out, since in
-    sd of nearly nothing everything is far.
+    `value` is the distance in sd of the source and `floor` the distance that sampling alone would show; either is NaN
+    where it cannot be known. `n` is the number of activations a unit of the data. `units` is the number of units that
+    were counted: near-constant units of the source are left out, since in sd of nearly nothing everything is far.
     """
 
     value: float
@@ -31,6 +30,7 @@ class Distance:
 
 
 UNKNOWN = Distance(np.nan, np.nan, 0, 0)
+"""The distance where there is nothing to compare."""
 
 
 def source_normalised(source: tuple[Floats, Floats], target: tuple[Floats, Floats]) -> float:
@@ -44,18 +44,29 @@ def source_normalised(source: tuple[Floats, Floats], target: tuple[Floats, Float
     return float(np.sqrt(np.mean(squares)))
 
 
-def from_running(running: Statistics, data: Sequence[Statistics], eps: float) -> Distance:
-    """Returns how far data are from running statistics, in sd of these; `data` are those of the halves of the data."""
+def from_running(running: MeanAndVariance, data: Sequence[MeanAndVariance], eps: float) -> Distance:
+    """Returns the distance of the data's statistics from the running ones, in sd of the running ones.
+
+    `data` are the statistics of the halves of the data; `UNKNOWN` is returned where there are none.
+    """
     return _distance(running, _together(data), data, eps, source=running) if data else UNKNOWN
 
 
-def staleness(running: Statistics, precise: Sequence[Statistics], eps: float) -> Distance:
-    """Returns how far running statistics are from precise ones, in sd of these; `precise` are those of two halves."""
+def staleness(running: MeanAndVariance, precise: Sequence[MeanAndVariance], eps: float) -> Distance:
+    """Returns the distance of the running statistics from precise ones, in sd of the precise ones.
+
+    `precise` are those of the halves of the data; `UNKNOWN` is returned where there are none.
+    """
     return _distance(_together(precise), running, precise, eps, source=_together(precise)) if precise else UNKNOWN
 
 
 def _distance(
-    first: Statistics, second: Statistics, halves: Sequence[Statistics], eps: float, *, source: Statistics
+    first: MeanAndVariance,
+    second: MeanAndVariance,
+    halves: Sequence[MeanAndVariance],
+    eps: float,
+    *,
+    source: MeanAndVariance,
 ) -> Distance:
     """Returns the distance of two statistics, and its floor from the halves of the data.
 
@@ -75,11 +86,11 @@ def _distance(
     return Distance(source_normalised(*pair), floor, n, len(kept))
 
 
-def _sd(statistics: Statistics, eps: float) -> Floats:
+def _sd(statistics: MeanAndVariance, eps: float) -> Floats:
     return np.sqrt(statistics[1] + eps)
 
 
-def _together(parts: Sequence[Statistics]) -> Statistics:
+def _together(parts: Sequence[MeanAndVariance]) -> MeanAndVariance:
     """Returns the statistics of all parts together (Chan, Golub & LeVeque 1979)."""
     n = sum(part[2] for part in parts)
     shares = [part[2] / max(n, 1) for part in parts]

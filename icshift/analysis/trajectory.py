@@ -1,8 +1,8 @@
-"""How far every site went from window to window, against how far it came: jitter told from trend.
+"""The path of every site from window to window and its displacement from the first to the last: jitter against trend.
 
 The path is the sum of the drifts from one window to the next, the displacement the drift from the first to the last.
 Sampling noise adds to every part of the path, so a path under noise grows with the number of windows although nothing
-moves: it is to be read against its floor, and compared only between runs with windows of the same length. The paths of
+moves: it has to be compared with its floor, and only between runs with windows of the same length. The paths of
 a probe have no such noise.
 
 Metrics in units of sd measure every part of a path, and the displacement, in one sd: that of the unit over all windows
@@ -24,7 +24,8 @@ import pandas as pd
 from icshift.analysis.distances import effective_std, least_std
 from icshift.analysis.drift import Comparison, choose_sites, default_phase, refuse_without_examples
 from icshift.analysis.floor import floor
-from icshift.analysis.metrics import DEFAULT, Metric, metric
+from icshift.analysis.metrics import DEFAULT, Metric
+from icshift.analysis.metrics import metric as metric_named
 from icshift.analysis.over_units import median
 from icshift.distribution import Distribution
 from icshift.errors import SelectionError
@@ -32,12 +33,13 @@ from icshift.runs.format import Site, Window
 from icshift.runs.reader import Run
 
 _Recorded: TypeAlias = "Sequence[tuple[Window, Distribution]]"
+"""The windows of a site in order, each with its distribution."""
 
 
 def trajectory(
     run: Run, *, metric_name: str = DEFAULT, phase: str | None = None, sites: Iterable[str] | None = None
 ) -> pd.DataFrame:
-    """Returns a row a site in model order; sites with fewer than two windows in the phase are left out.
+    """Returns a data frame with one row per site in model order; sites with fewer than two windows are left out.
 
     `path` is the median over units of the sum of the drifts between consecutive windows, `displacement` that of the
     drift from the `first` to the `last` window, both in absolute value and in the metric's unit (sd: of all windows);
@@ -47,21 +49,24 @@ def trajectory(
 
     `parameter_path` is the sum of the L2 norms of the changes of all parameters from window to window (the same for all
     sites of the same windows), `per_change` the median over windows of the site's drift (the median of its units) over
-    that change; NaN where the changes are not known. `n` are the activations a unit and window. `trend` are the drifts
-    along the path. `noiseless` marks phases with the same inputs in every window. Raises `SelectionError` for what is
-    not there, has fewer than two windows, or is of a metric that does not add up.
+    that change; both are NaN where the changes are not known. `n` is the median number of activations a unit and
+    window. `trend` is a list of the site's drifts along the path. `noiseless` is true in phases with the same inputs in
+    every window.
+
+    Raises `SelectionError` for a metric, phase or site that is not there, for a metric whose values do not add up, and
+    for a phase with fewer than two windows.
     """
-    one = metric(metric_name)
-    if not one.adds_up:
-        raise SelectionError(f"{one.name} gives no path: {one.not_additive}; choose another, as w1")
+    metric = metric_named(metric_name)
+    if not metric.adds_up:
+        raise SelectionError(f"{metric.name} gives no path: {metric.not_additive}; choose another, as w1")
     phase = default_phase(run) if phase is None else run.phase(phase)
     recorded = {site: _recorded(run, phase, site) for site in choose_sites(run, sites)}
     longest = max(map(len, recorded.values()), default=0)
     if longest < 2:
         raise SelectionError(f"a path takes at least two windows of a phase, phase {phase} has {longest}")
     ends = [_compared(site, phase, *of_site[-2:]) for site, of_site in recorded.items() if len(of_site) > 1]
-    refuse_without_examples(one, run, phase, ends)
-    return pd.DataFrame([_row(one, site, phase, of_site) for site, of_site in recorded.items() if len(of_site) > 1])
+    refuse_without_examples(metric, run, phase, ends)
+    return pd.DataFrame([_row(metric, site, phase, of_site) for site, of_site in recorded.items() if len(of_site) > 1])
 
 
 def _recorded(run: Run, phase: str, site: Site) -> _Recorded:
@@ -76,40 +81,40 @@ def _compared(
     return Comparison(site, phase, after[0], before[0].name, before[1], after[1])
 
 
-def _with_one_sd(one: Metric, recorded: _Recorded) -> Metric:
+def _with_one_sd(metric: Metric, recorded: _Recorded) -> Metric:
     """Returns the metric with one sd for all pairs of windows where its unit is sd, other metrics as they are."""
-    if one.unit != "sd":
-        return one
+    if metric.unit != "sd":
+        return metric
     spread = np.sqrt(np.mean([distribution.std**2 for _, distribution in recorded], axis=0))
     yardstick = np.maximum(spread, least_std(spread))
-    return replace(one, function=lambda a, b: one.function(a, b) * effective_std(a, b) / yardstick)
+    return replace(metric, function=lambda a, b: metric.function(a, b) * effective_std(a, b) / yardstick)
 
 
-def _row(one: Metric, site: Site, phase: str, recorded: _Recorded) -> dict[str, object]:
-    one = _with_one_sd(one, recorded)
+def _row(metric: Metric, site: Site, phase: str, recorded: _Recorded) -> dict[str, object]:
+    metric = _with_one_sd(metric, recorded)
     steps = [(a, b) for (_, a), (_, b) in pairwise(recorded)]
     whole = recorded[0][1], recorded[-1][1]
-    still = np.any([one.near_constant(*pair) for pair in (*steps, whole)], axis=0)
-    drifts = np.array([np.abs(one.function(*pair)) for pair in steps])[:, ~still]
-    noise = np.array([floor(one, *pair) for pair in steps])[:, ~still]
-    length, came = median(drifts.sum(0)), median(np.abs(one.function(*whole))[~still])
+    still = np.any([metric.near_constant(*pair) for pair in (*steps, whole)], axis=0)
+    drifts = np.array([np.abs(metric.function(*pair)) for pair in steps])[:, ~still]
+    noise = np.array([floor(metric, *pair) for pair in steps])[:, ~still]
+    length, came = median(drifts.sum(0)), median(np.abs(metric.function(*whole))[~still])
     trend = [median(values) for values in drifts]
     changes = [_change(before[0], after[0]) for before, after in pairwise(recorded)]
     return {
         "site": site.name,
         "type": site.type,
         "phase": phase,
-        "metric": one.name,
+        "metric": metric.name,
         "windows": len(recorded),
         "first": recorded[0][0].name,
         "last": recorded[-1][0].name,
         "units": whole[1].units,
         "near_constant": int(still.sum()),
-        "n": int(np.median([one.n(*pair) for pair in steps])),
+        "n": int(np.median([metric.n(*pair) for pair in steps])),
         "path": length,
         "floor": median(noise.sum(0)),
         "displacement": came,
-        "displacement_floor": median(floor(one, *whole)[~still]),
+        "displacement_floor": median(floor(metric, *whole)[~still]),
         "straightness": came / length if length > 0 else np.nan,
         "parameter_path": float(np.sum(changes)),
         "per_change": median(np.array([d / c if c > 0 else np.nan for d, c in zip(trend, changes, strict=True)])),
@@ -119,6 +124,9 @@ def _row(one: Metric, site: Site, phase: str, recorded: _Recorded) -> dict[str, 
 
 
 def _change(before: Window, after: Window) -> float:
-    """Returns how far the parameters went between two windows; NaN where that is not known, as over one left out."""
+    """Returns the L2 norm of the change of the parameters between two windows.
+
+    It is NaN where it was not recorded, and where the windows are not consecutive.
+    """
     known = after.parameter_change is not None and after.index == before.index + 1
     return float(after.parameter_change or 0.0) if known else np.nan

@@ -1,6 +1,7 @@
 """Whether a model sees other data than those it was trained on: drift of one data set against another, site by site.
 
-A run holds both as phases of one window. What is said of a site is in words, but of measured numbers alone:
+A run holds both data sets as phases of one window. The verdict on a site is made of these phrases, each of which
+follows from measured numbers alone:
 
     no shift beyond noise    its units differ by no more than samples of one distribution would
     shifted                  some differ by more: which, with a false discovery rate of 5 % among them
@@ -8,8 +9,8 @@ A run holds both as phases of one window. What is said of a site is in words, bu
     running statistics stale they are at least `STALE` sd, and twice the noise, from precise ones of the reference
 
 A site is called shifted where its units together differ so that noise alone would do so (in any site of the run) in one
-of 20 runs: Simes' test over units, Bonferroni's over sites. What one layer does to the data behind it is not told apart
-from what it does to data that were shifted already: ratios are of what was measured, and no causes.
+of 20 runs: Simes' test over units, Bonferroni's over sites. Ratios compare the drifts of two sites and name no cause: a
+layer that shifts its data by itself cannot be told from one that passes on a shift of its input.
 """
 
 from __future__ import annotations
@@ -26,20 +27,23 @@ from icshift.analysis import over_units
 from icshift.analysis.distances import near_constant, w1
 from icshift.analysis.drift import Comparison, by_site, choose_sites, drift
 from icshift.analysis.floor import FALSE_DISCOVERIES, discoveries
-from icshift.analysis.metrics import DEFAULT, METRICS, Metric, metric
+from icshift.analysis.metrics import DEFAULT, METRICS, Metric
+from icshift.analysis.metrics import metric as metric_named
 from icshift.analysis.noise import Noise, noise, simes
-from icshift.analysis.staleness import UNKNOWN, Distance, Statistics, from_running, staleness
+from icshift.analysis.staleness import UNKNOWN, Distance, MeanAndVariance, from_running, staleness
 from icshift.distribution import Distribution, Floats, Half
 from icshift.runs.format import Site
 from icshift.runs.phases import DATA, REFERENCE
 from icshift.runs.reader import Run
 
 AMPLIFIES = 1.25
+"""A site amplifies where its drift is at least this multiple of the drift of the site before it."""
+
 ABSORBS = 0.8
-"""Drift of a site over that of the one before: from and up to which there is a word for it."""
+"""A site absorbs where its drift is at most this multiple of the drift of the site before it."""
 
 STALE = 0.1
-"""Distance of running from precise statistics, in sd, from which on they are called stale.
+"""Running statistics are called stale from this distance to the precise ones on, in sd.
 
 A moving average is never precise: with PyTorch's momentum of 0.1 and batches of B it is sqrt(0.08 / B) away by the
 batches' noise alone, 0.04 sd at 60 and 0.1 at 8.
@@ -52,9 +56,10 @@ SITE_COLUMNS = (
 """Columns of `site_table`."""
 
 _ROUNDING = 1e-5
+"""A near-constant unit that differs by at most this share of its mean differs by rounding."""
 
 Parts = Mapping[tuple[str, str], Sequence[Half]]
-"""By phase and site, what each part of the examples showed."""
+"""The activations of each part of the examples, by (phase, name of the site)."""
 
 
 class LayerStatistics(Protocol):
@@ -65,21 +70,22 @@ class LayerStatistics(Protocol):
     @property
     def eps(self) -> float: ...  # noqa: D102
     @property
-    def running(self) -> Statistics: ...  # noqa: D102
+    def running(self) -> MeanAndVariance: ...  # noqa: D102
     @property
-    def reference(self) -> Sequence[Statistics]: ...  # noqa: D102
+    def reference(self) -> Sequence[MeanAndVariance]: ...  # noqa: D102
     @property
-    def data(self) -> Sequence[Statistics]: ...  # noqa: D102
+    def data(self) -> Sequence[MeanAndVariance]: ...  # noqa: D102
     @property
-    def precise(self) -> Sequence[Statistics]: ...  # noqa: D102
+    def precise(self) -> Sequence[MeanAndVariance]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
 class LayerDistances:
     """How far the running statistics of a batch normalisation layer are from those of both data sets, in sd.
 
-    `reference` and `data` are of what the layer gets in eval mode; `staleness` is the distance from precise statistics
-    of the reference, layers normalising by the batch as in training.
+    `name` is that of the layer. `reference` and `data` are the distances from the statistics of the layer's inputs in
+    eval mode. `staleness` is the distance from precise statistics: those of the reference while every layer normalises
+    by the batch, as in training.
     """
 
     name: str
@@ -89,7 +95,7 @@ class LayerDistances:
 
     @classmethod
     def of(cls, layer: LayerStatistics) -> LayerDistances:
-        """The distances between the statistics of one layer."""
+        """Returns the distances between the statistics of one layer."""
         return cls(
             layer.name,
             from_running(layer.running, layer.reference, layer.eps),
@@ -99,16 +105,19 @@ class LayerDistances:
 
     @property
     def stale(self) -> bool:
-        """Whether running statistics are further from precise ones than a moving average is."""
+        """Whether `staleness` is at least `STALE` sd and at least twice its floor."""
         floor = np.nan_to_num(self.staleness.floor)
         return self.staleness.value >= STALE and self.staleness.value >= 2 * floor
 
 
 @dataclass(frozen=True, eq=False)
 class SiteShift:
-    """One site in both data sets: `values` [units] of the metric, their `noise`, and which units moved beyond it.
+    """How much one site differs between the two data sets.
 
-    `p` is the probability that noise alone makes the site's units differ so much; `shifted` says that it does not.
+    `comparison` holds the site's distributions on both. `values` [units] are those of the metric and `noise` is its
+    noise. `p` is the probability that noise alone makes the units differ as much as they do, NaN where the noise is not
+    known; `shifted` says that it is small enough to call the site shifted. `moved` [units] marks the units that moved
+    beyond noise, none of a site that is not shifted.
     """
 
     comparison: Comparison
@@ -120,22 +129,23 @@ class SiteShift:
 
     @property
     def steady(self) -> NDArray[np.bool_]:
-        """Units that are not near-constant: the others are left out of what is said of the site as a whole."""
+        """Marks the units [units] that are not near-constant: numbers about the site as a whole are of these."""
         return ~near_constant(self.comparison.before, self.comparison.after)
 
     @property
     def median(self) -> float:
-        """What the site as a whole drifts."""
+        """The drift of the site: the median of the absolute values of its steady units; NaN where there are none."""
         return over_units.median(np.abs(self.values)[self.steady])
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One model on two data sets, in tables: `site_table`, `unit_table` and `layer_table` say what their columns are.
+    """One model on two data sets, in tables.
 
-    `limit`, in the unit of the metric, is what no site may drift beyond, if anything was asked. `above` are the names
-    of the sites that do and are shifted, the most drifting first; `unknown` those of which too few examples leave open
-    whether they are.
+    `sites`, `units` and `layers` are made by `site_table`, `unit_table` and `layer_table`, which describe their
+    columns. `limit`, in the unit of the metric, is the largest drift that a site may have; None if nobody set one.
+    `above` are the names of the shifted sites that drift more than that, the most drifting first; `unknown` those of
+    the sites with too few examples to know whether they are shifted.
     """
 
     metric: Metric
@@ -156,34 +166,39 @@ def compare(
     sites: Iterable[str] | None,
     limit: float | None,
 ) -> Result:
-    """Everything that is said of a run that holds one model on two data sets, as `icshift shift` makes it.
+    """Returns the result of comparing one model's activations on two data sets, both held by a run of `icshift shift`.
 
-    Raises `SelectionError` for a metric or site that is not there.
+    `parts` are the activations by parts of the examples, from which the noise is computed; `statistics` are those of
+    the model's batch normalisation layers. Raises `SelectionError` for a metric or site that is not there.
     """
-    layers = {one.name: LayerDistances.of(one) for one in statistics}
-    found = shifts(run, parts, metric_name=metric_name)
-    shown = site_table(run, found, layers, metric_name=metric_name, sites=sites)
-    above, unknown = ([], []) if limit is None else _above(shown, limit)
-    units = unit_table(run, found, metric_name=metric_name, sites=sites)
-    return Result(metric(metric_name), shown, units, layer_table(layers.values()), limit, above, unknown)
+    layers = {layer.name: LayerDistances.of(layer) for layer in statistics}
+    site_shifts = shifts(run, parts, metric_name=metric_name)
+    table = site_table(run, site_shifts, layers, metric_name=metric_name, sites=sites)
+    above, unknown = ([], []) if limit is None else _above(table, limit)
+    units = unit_table(run, site_shifts, metric_name=metric_name, sites=sites)
+    return Result(metric_named(metric_name), table, units, layer_table(layers.values()), limit, above, unknown)
 
 
 def shifts(run: Run, parts: Parts, *, metric_name: str = "w1_sd") -> dict[str, SiteShift]:
-    """Every site that both data sets reach, in model order. Raises `SelectionError`."""
-    one, gauge = metric(metric_name, among="data sets"), METRICS[DEFAULT]
-    compared = [found[0] for _, found in by_site(run, reference=f"phase:{REFERENCE}", phase=DATA)]
+    """Returns the shift of every site that both data sets reach, by the site's name, in model order.
+
+    Raises `SelectionError` for a metric that is not known or that compares the same examples.
+    """
+    metric, gauge = metric_named(metric_name, among="data sets"), METRICS[DEFAULT]
+    # A run of two data sets has one window, so that each site has one comparison.
+    compared = [comparisons[0] for _, comparisons in by_site(run, reference=f"phase:{REFERENCE}", phase=DATA)]
     result = {}
     for comparison in compared:
         name = comparison.site.name
         both = parts.get((REFERENCE, name), ()), parts.get((DATA, name), ())
-        own = noise(gauge, *both, comparison.after.units)
-        p = _p_values(own, comparison)
+        gauge_noise = noise(gauge, *both, comparison.after.units)
+        p = _p_values(gauge_noise, comparison)
         together = simes(p)
         shifted = together <= FALSE_DISCOVERIES / len(compared)
         result[name] = SiteShift(
             comparison,
-            one.function(comparison.before, comparison.after),
-            own if one is gauge else noise(one, *both, comparison.after.units),
+            metric.function(comparison.before, comparison.after),
+            gauge_noise if metric is gauge else noise(metric, *both, comparison.after.units),
             together,
             shifted,
             discoveries(p) if shifted else np.zeros(len(p), bool),
@@ -193,39 +208,44 @@ def shifts(run: Run, parts: Parts, *, metric_name: str = "w1_sd") -> dict[str, S
 
 def site_table(
     run: Run,
-    found: Mapping[str, SiteShift],
+    site_shifts: Mapping[str, SiteShift],
     layers: Mapping[str, LayerDistances],
     *,
     metric_name: str = "w1_sd",
     sites: Iterable[str] | None = None,
 ) -> pd.DataFrame:
-    """A row a site in model order.
+    """Returns a data frame with one row per site in model order and the columns `SITE_COLUMNS`.
 
-    `median`, `p90`, `max` and `floor` are over the units that are not near-constant; `relative` is the median over that
-    of the most shifted input, `change` over that of the site `before`: in the order of the calls, but a normalisation
-    layer's is what it reads; both are NaN where either site is not shifted. `p` is the probability of so much by noise
-    alone, `moved` the share of units beyond it. `verdict` says it in words. A site that one data set did not reach has
-    its name and a verdict alone.
+    `n` is the number of activations a unit and `nonfinite` the number of units with NaN or infinity in the data.
+    `median`, `p90` and `max` of the absolute drift, and `floor`, are over the units that are not near-constant, in the
+    metric's unit; `ratio` is median / floor. `p` is the probability that noise alone makes the units differ as much,
+    `shifted` whether the site is called shifted, `moved` the share of its units that moved beyond noise.
+
+    `relative` is the median divided by that of the most shifted input, `change` the median divided by that of the site
+    `before`, which is the previous one in the order of the calls, or of a normalisation layer the one that it reads.
+    Both are NaN where either site is not shifted. `verdict` is made of the phrases that the module describes. A site
+    that one data set did not reach has only its name, its type and a verdict.
     """
-    unit = "" if metric(metric_name).unit in ("share", "0 to 1") else f" {metric(metric_name).unit}"
+    metric = metric_named(metric_name)
+    unit = "" if metric.unit in ("share", "0 to 1") else f" {metric.unit}"
     rows: list[dict[str, object]] = []
-    medians = {name: one.median for name, one in found.items()}
-    inputs = [name for name in found if _is_input(found[name].comparison.site)]
+    medians = {name: site_shift.median for name, site_shift in site_shifts.items()}
+    inputs = [name for name, site_shift in site_shifts.items() if _is_input(site_shift.comparison.site)]
     first = max(inputs, key=lambda name: np.nan_to_num(medians[name]), default=None)
     before = first
     for site in run.sites:
-        if site.name not in found:
+        if site.name not in site_shifts:
             rows.append({"site": site.name, "type": site.type, "verdict": "not measured: only one data set reaches it"})
             continue
-        one = found[site.name]
-        source = None if _is_input(site) else site.follows if site.follows in found else before
-        change = _ratio(found, medians, site.name, source)
+        site_shift = site_shifts[site.name]
+        source = None if _is_input(site) else site.follows if site.follows in site_shifts else before
+        change = _ratio(site_shifts, medians, site.name, source)
         whose = "the input" if source == first else "the site before" if source == before else f"{source}'s"
-        said = [_of_drift(one, unit), *_of_change(change, whose), *_of_layer(layers.get(site.name))]
+        phrases = [_of_drift(site_shift, unit), *_of_change(change, whose), *_of_layer(layers.get(site.name))]
         rows.append(
-            _of_site(one)
-            | {"relative": _ratio(found, medians, site.name, first), "before": source or "", "change": change}
-            | {"verdict": "; ".join(said)}
+            _of_site(site_shift)
+            | {"relative": _ratio(site_shifts, medians, site.name, first), "before": source or "", "change": change}
+            | {"verdict": "; ".join(phrases)}
         )
         if not _is_input(site):
             before = site.name
@@ -234,7 +254,12 @@ def site_table(
 
 
 def layer_table(layers: Iterable[LayerDistances]) -> pd.DataFrame:
-    """A row a batch normalisation layer: `reference`, `data` and `staleness`, each with `_floor` and `_n`; `stale`."""
+    """Returns a data frame with one row per batch normalisation layer; without columns where there are none.
+
+    `reference`, `data` and `staleness` are the distances of `LayerDistances`, in sd. For each of them, a column that
+    ends in `_floor` holds the distance that sampling alone would show, and one in `_n` the activations a unit. `stale`
+    says whether the running statistics are stale.
+    """
     rows = []
     for layer in layers:
         row: dict[str, object] = {"layer": layer.name}
@@ -246,64 +271,75 @@ def layer_table(layers: Iterable[LayerDistances]) -> pd.DataFrame:
 
 
 def unit_table(
-    run: Run, found: Mapping[str, SiteShift], *, metric_name: str, sites: Iterable[str] | None
+    run: Run, site_shifts: Mapping[str, SiteShift], *, metric_name: str, sites: Iterable[str] | None
 ) -> pd.DataFrame:
-    """The columns of every export, a row a unit: `floor`, `ratio` and `moved` by the parts of both data sets."""
+    """Returns a data frame with one row per unit, in the columns of `drift`.
+
+    `floor`, `ratio` and `moved` are computed from the parts of both data sets, and not from halves of a window.
+    """
     table = drift(run, metrics=(metric_name,), reference=f"phase:{REFERENCE}", phase=DATA, sites=sites)
     if len(table):
-        shown = [found[name] for name in table["site"].unique()]
-        table["floor"] = np.concatenate([one.noise.floor for one in shown])
-        table["moved"] = np.concatenate([one.moved for one in shown])
+        shown = [site_shifts[name] for name in table["site"].unique()]
+        table["floor"] = np.concatenate([site_shift.noise.floor for site_shift in shown])
+        table["moved"] = np.concatenate([site_shift.moved for site_shift in shown])
         with np.errstate(divide="ignore", invalid="ignore"):
             table["ratio"] = np.where(table["floor"] > 0, table["value"].abs() / table["floor"], np.nan)
     return table
 
 
 def _above(sites: pd.DataFrame, limit: float) -> tuple[list[str], list[str]]:
-    """Sites that drift more than the limit and more than noise, the largest first; and those where noise is unknown."""
+    """Returns the names of the shifted sites that drift more than the limit, and of those whose noise is not known.
+
+    The former are in descending order of their drift.
+    """
     known = sites[sites["n"].notna()]
     beyond = known[(known["shifted"] == 1) & (known["median"] > limit)].sort_values("median", ascending=False)
     return beyond["site"].tolist(), known[known["p"].isna()]["site"].tolist()
 
 
-def _p_values(own: Noise, comparison: Comparison) -> Floats:
+def _p_values(gauge_noise: Noise, comparison: Comparison) -> Floats:
     before, after = comparison.before, comparison.after
-    p = own.p_values
+    p = gauge_noise.p_values
     # A constant is not computed to the last bit, and everything is far in sd of nearly nothing.
     rounded = w1(before, after) <= _ROUNDING * np.maximum(np.abs(before.mean), np.abs(after.mean))
     return np.where(near_constant(before, after) & rounded & np.isfinite(p), 1.0, p)
 
 
-def _of_site(one: SiteShift) -> dict[str, object]:
-    comparison, values = one.comparison, np.abs(one.values)[one.steady]
-    floor = over_units.median(one.noise.floor[one.steady])
+def _of_site(site_shift: SiteShift) -> dict[str, object]:
+    comparison, values = site_shift.comparison, np.abs(site_shift.values)[site_shift.steady]
+    floor = over_units.median(site_shift.noise.floor[site_shift.steady])
     return {
         "site": comparison.site.name,
         "type": comparison.site.type,
         "units": comparison.after.units,
         "n": _activations(comparison.before, comparison.after),
         "nonfinite": int((comparison.after.nonfinite > 0).sum()),
-        "median": one.median,
+        "median": site_shift.median,
         "p90": over_units.quantile(values, 0.9),
         "max": over_units.quantile(values, 1.0),
         "floor": floor,
-        "ratio": one.median / floor if floor > 0 else np.nan,
-        "p": one.p,
-        "shifted": one.shifted,
-        "moved": float(one.moved.mean()),
+        "ratio": site_shift.median / floor if floor > 0 else np.nan,
+        "p": site_shift.p,
+        "shifted": site_shift.shifted,
+        "moved": float(site_shift.moved.mean()),
     }
 
 
-def _of_drift(one: SiteShift, unit: str) -> str:
-    if np.isnan(one.p):
+def _of_drift(site_shift: SiteShift, unit: str) -> str:
+    if np.isnan(site_shift.p):
         return "not known: too few examples to tell noise"
-    if not one.shifted:
+    if not site_shift.shifted:
         return "no shift beyond noise"
-    share = float(one.moved.mean())
-    count = f"{100 * share:.0f} % of units" if share >= 0.1 else f"{one.moved.sum()} of {len(one.moved)} units"
-    if share >= 0.5 and np.isfinite(one.median):
-        return f"shifted: {count}, {_figure(one.median)}{unit}"
-    return f"shifted: {count}, up to {_figure(over_units.quantile(np.abs(one.values)[one.moved], 1.0))}{unit}"
+    share = float(site_shift.moved.mean())
+    count = (
+        f"{100 * share:.0f} % of units"
+        if share >= 0.1
+        else f"{site_shift.moved.sum()} of {len(site_shift.moved)} units"
+    )
+    if share >= 0.5 and np.isfinite(site_shift.median):
+        return f"shifted: {count}, {_figure(site_shift.median)}{unit}"
+    largest = over_units.quantile(np.abs(site_shift.values)[site_shift.moved], 1.0)
+    return f"shifted: {count}, up to {_figure(largest)}{unit}"
 
 
 def _of_change(change: float, before: str) -> list[str]:
@@ -322,8 +358,8 @@ def _figure(value: float) -> str:
     return f"{value:.2f}" if 0.1 <= value < 10 else f"{value:.2g}" if value < 10 else f"{value:,.0f}"
 
 
-def _ratio(found: Mapping[str, SiteShift], medians: Mapping[str, float], name: str, other: str | None) -> float:
-    if other is None or not (found[name].shifted and found[other].shifted) or not medians[other] > 0:
+def _ratio(site_shifts: Mapping[str, SiteShift], medians: Mapping[str, float], name: str, other: str | None) -> float:
+    if other is None or not (site_shifts[name].shifted and site_shifts[other].shifted) or not medians[other] > 0:
         return np.nan
     return medians[name] / medians[other]
 

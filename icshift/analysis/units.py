@@ -1,4 +1,4 @@
-"""The units of a run: which of them drift most, what one did step by step, and the drift of all as one table."""
+"""The units of a run: which of them drift most, the series of steps of one, and the drift of all in one table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from icshift.runs.reader import Run
 
 
 def most_drifting(run: Run, site: Site, metric: str, reference: str, phase: str | None) -> pd.DataFrame:
-    """Units of the last compared window, most drifting first, with its distribution; NaN drift if there is none."""
+    """Returns a data frame with one row per unit of a site, in the last window that has the reference.
+
+    Columns are those of `drift` and those of `Run.windows`; the most drifting unit comes first. Where there is nothing
+    to compare, the rows are of the last window that was recorded, and the drift is NaN. Raises `SelectionError` for
+    what is not there, and for a metric that this site's units do not have in this phase.
+    """
     name = default_phase(run) if phase is None else run.phase(phase)
     windows = run.windows()
     here = windows[(windows["site"] == site.name) & (windows["phase"] == name)]
@@ -37,19 +42,23 @@ def most_drifting(run: Run, site: Site, metric: str, reference: str, phase: str 
 
 
 def _refuse_without_units(run: Run, site: Site, metric: str, reference: str, phase: str) -> None:
-    """Raise `SelectionError` for metrics that units do not have, or not in this phase."""
-    one = metric_named(metric)
-    if one.of == "site":
+    """Raises `SelectionError` for metrics that units do not have, or not in this phase."""
+    chosen = metric_named(metric)
+    if chosen.of == "site":
         raise SelectionError(
             f"{metric} is of a site as a whole, its units have none: "
             f"icshift report {run.path} --metric {metric} --phase {phase} --site {quote(site.name)} shows it"
         )
     for _, comparisons in by_site(run, reference=reference, phase=phase, sites=[site.name]):
-        refuse_without_examples(one, run, phase, comparisons[-1:])
+        refuse_without_examples(chosen, run, phase, comparisons[-1:])
 
 
 def unit_series(run: Run, site: Site, unit: int, phase: str | None) -> pd.DataFrame:
-    """The step series of one unit. Raises `SelectionError` for a unit or phase that has none."""
+    """Returns the series of steps of one unit, one row per step, in the columns of `Run.steps`.
+
+    Without a `phase` it is of `train`, or of the first phase that has a series where `train` has none. Raises
+    `SelectionError` for a unit or phase without a series.
+    """
     known = kept_units(site)
     if unit not in known:
         recorded = "all" if site.kept is None else f"{len(known)} of them recorded"
@@ -70,8 +79,12 @@ def drift_of_phases(
     sites: Iterable[str] | None = None,
     phases: Iterable[str] | None = None,
 ) -> pd.DataFrame:
-    """The drift of every unit in these phases, one after the other; in all that were recorded by default."""
-    # With nothing to choose from, the default phase tells what is missing.
+    """Returns the drift of every unit in these phases, one below the other, in the columns of `drift`.
+
+    By default it is of all phases that were recorded, but for the one that `reference` names. Raises `SelectionError`
+    for what is not there.
+    """
+    # With no phase left, `default_phase` or `drift` raises the error that says why.
     chosen = phases or [name for name in run.phases if reference != f"phase:{name}"] or [default_phase(run)]
     frames = [drift(run, metrics=list(metrics), reference=reference, phase=name, sites=sites) for name in chosen]
     filled = [frame for frame in frames if len(frame)]
@@ -79,22 +92,25 @@ def drift_of_phases(
 
 
 def without_values(drifts: pd.DataFrame) -> list[str]:
-    """Metrics that compare the same examples and have no value in any of these phases, none of which is a probe."""
-    found = drifts[drifts["metric"].map(lambda name: METRICS[name].by_example).astype(bool)]
-    return [str(name) for name, rows in found.groupby("metric", sort=False) if not rows["n"].any()]
+    """Returns the names of the metrics by example that have no value in a table of drifts, for want of a probe."""
+    by_example = drifts[drifts["metric"].map(lambda name: METRICS[name].by_example).astype(bool)]
+    return [str(name) for name, rows in by_example.groupby("metric", sort=False) if not rows["n"].any()]
 
 
 def typical_unit(run: Run, site: str) -> pd.DataFrame:
-    """The step series in training of the unit whose median has the middle range of all units of the site."""
+    """Returns the series of training steps of a typical unit of the site, in the columns of `Run.steps`.
+
+    It is the unit whose median ranges, over the steps, as far as in the middle one of all units of the site.
+    """
     steps = run.steps(phase="train", sites=[site])
     ranges = _median_ranges(steps).sort_values()
     return steps[steps["unit"] == ranges.index[len(ranges) // 2]].reset_index(drop=True)
 
 
 def wandering(run: Run, site: str) -> tuple[float, float, float]:
-    """How far medians went over the windows of a training, and the sd in its first and last window.
+    """Returns the range of the medians over the windows of a training, and the sd in its first and in its last window.
 
-    All three are medians over the units of the site.
+    All three are in activation units, and medians over the units of the site.
     """
     windows = run.windows()
     here = windows[(windows["site"] == site) & (windows["phase"] == "train")]
@@ -103,5 +119,5 @@ def wandering(run: Run, site: str) -> tuple[float, float, float]:
 
 
 def _median_ranges(series: pd.DataFrame) -> pd.Series[float]:
-    """Largest less smallest median of every unit."""
+    """Returns the largest less the smallest median, by unit."""
     return series.groupby("unit")["q50"].agg(lambda median: median.max() - median.min())

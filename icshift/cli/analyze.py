@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _ROWS = 200
-"""As many sites are shown at most, as `icshift report` does."""
+"""Number of sites that are shown at most, as by `icshift report`."""
 
 
 def analyze(

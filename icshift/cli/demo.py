@@ -68,7 +68,7 @@ def _make_room(made: list[Path], *, force: bool) -> None:
 
 
 def train_both(paths: list[Path], *, epochs: int, force: bool, quiet: bool, no_color: bool) -> list[float]:
-    """Train and record the plain network and the one with batch norm; gives their test accuracies."""
+    """Train and record the plain network and the one with batch norm; returns their test accuracies (0 to 1)."""
     import torch
 
     from icshift.cli.output import progress
@@ -97,7 +97,7 @@ def train_both(paths: list[Path], *, epochs: int, force: bool, quiet: bool, no_c
 
 
 def measured(runs: list[Run], accuracies: list[float]) -> list[Trained]:
-    """What the demo compares of its two runs."""
+    """Returns the two networks of the demo with what it compares of them."""
     from icshift.analysis.by_site import summary
     from icshift.analysis.units import typical_unit, wandering
     from icshift.reports.comparison import Trained

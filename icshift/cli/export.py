@@ -13,7 +13,7 @@ from icshift.errors import SelectionError
 
 
 class Table(StrEnum):
-    """What can be written."""
+    """The tables that can be written."""
 
     DRIFT = "drift"
     GRADIENT_SHIFT = "gradient-shift"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from icshift.saved.snapshots import Snapshot
 
 _PRODUCTS = 60
-"""With the Hessian, as many as five eigenvalues usually take."""
+"""Number of products with the Hessian that five eigenvalues usually take, for the progress bar."""
 
 
 def landscape(
@@ -122,27 +122,28 @@ def landscape(
     from icshift.saved.find import find
 
     _refuse(output, chart, plane, rate, radius, force=force)
-    measured = losses.loss_named(loss)
-    if target is not None and not measured.needs_targets:
+    loss_function = losses.loss_named(loss)
+    if target is not None and not loss_function.needs_targets:
         raise ModelError("--loss own takes no --target: the model gets every array that its forward has a name for")
-    found = _as_named(find(saved), saved)
+    saved_models = _as_named(find(saved), saved)
     asked = models.Asked(model, model_arg, batch_size, limit, device, dtype, partial, unsafe_pickle)
     bar = progress(quiet=quiet, no_color=no_color)
-    with models.opened(found, asked) as opened, bar:
-        read = _read(data, opened, measured, target)
+    with models.opened(saved_models, asked) as opened, bar:
+        examples = _examples(data, opened, loss_function, target)
         warnings = models.left_at_initialisation(opened.snapshots, opened.model, lambda: None)
-        survey = Survey(opened.model, read, measured, Asked(rate, top, plane, radius, points, seed, eval_mode))
+        wanted = Asked(rate, top, plane, radius, points, seed, eval_mode)
+        survey = Survey(opened.model, examples, loss_function, wanted)
         surfaces = _measured(survey, opened.snapshots, bar, points**2 if plane != "none" else 0)
-        about = {"checkpoints": [str(one.path) for one in found], **survey.about()}
+        about = {"checkpoints": [str(saved_model.path) for saved_model in saved_models], **survey.about()}
     written = _write(surfaces, output, chart, about, force=force)
-    report = landscape_report(about, [one.as_dict() for one in surfaces], warnings, written)
+    report = landscape_report(about, [surface.as_dict() for surface in surfaces], warnings, written)
     show(report, json=json, quiet=quiet, no_color=no_color)
 
 
 def _refuse(
     output: Path | None, chart: Path | None, plane: str, rate: float | None, radius: float | None, *, force: bool
 ) -> None:
-    """What would be refused after much work is refused before it."""
+    """Raises, before any work is done, for numbers that make no sense and for files that cannot be written."""
     from icshift.cli.output import refuse
     from icshift.reports.contour import chart_format
     from icshift.reports.tabular import by_suffix
@@ -161,18 +162,22 @@ def _refuse(
         raise typer.BadParameter("--output and --chart are the same file")
 
 
-def _as_named(found: list[SavedModel], saved: list[Path]) -> list[SavedModel]:
-    """In the order in which they were named, the first one's plane being that of all; within a directory as it is."""
+def _as_named(saved_models: list[SavedModel], saved: list[Path]) -> list[SavedModel]:
+    """Returns the saved models in the order in which their paths were named; those of one directory keep theirs.
+
+    The order matters: the plane of the first is that of all.
+    """
     places = [path.resolve() for path in saved]
 
-    def place(one: SavedModel) -> int:
-        path = one.path.resolve()
+    def place(saved_model: SavedModel) -> int:
+        path = saved_model.path.resolve()
         return next((i for i, named in enumerate(places) if named in (path, *path.parents)), len(places))
 
-    return sorted(found, key=place)
+    return sorted(saved_models, key=place)
 
 
-def _read(data: str, opened: models.Opened, loss: Loss, target: str | None) -> Data:
+def _examples(data: str, opened: models.Opened, loss: Loss, target: str | None) -> Data:
+    """Returns the data that `--data` names, with targets where the loss needs them."""
     from icshift.inputs import targets
 
     if not loss.needs_targets:
@@ -181,32 +186,35 @@ def _read(data: str, opened: models.Opened, loss: Loss, target: str | None) -> D
 
 
 def _measured(survey: Survey, waiting: list[Snapshot], bar: Progress, points: int) -> list[Surface]:
-    """Each in turn; a product with the Hessian costs about what ten points of a slice do."""
+    """Returns the measured surface of each saved model, and advances the bar.
+
+    A product with the Hessian counts as ten points of a slice, which take about as long.
+    """
     from icshift.reports.tables import counted
 
     before = 10 * _PRODUCTS
     task = bar.add_task("measuring", total=len(waiting) * (before + points))
     surfaces = []
-    for i, one in enumerate(waiting):
+    for i, snapshot in enumerate(waiting):
         start, done = i * (before + points), dict.fromkeys(("Hessian", "gradient", "slice"), 0)
-        bar.update(task, description=f"{one.name}: Hessian", completed=start)
+        bar.update(task, description=f"{snapshot.name}: Hessian", completed=start)
 
-        def after(what: str, name: str = one.name, start: int = start, done: dict[str, int] = done) -> None:
+        def after(what: str, name: str = snapshot.name, start: int = start, done: dict[str, int] = done) -> None:
             done[what] += 1
             if what == "Hessian":
-                said = f"Hessian, {counted(done[what], 'product')} of about {_PRODUCTS}"
-                bar.update(task, description=f"{name}: {said}", completed=start + 10 * min(done[what], _PRODUCTS))
+                progress = f"Hessian, {counted(done[what], 'product')} of about {_PRODUCTS}"
+                bar.update(task, description=f"{name}: {progress}", completed=start + 10 * min(done[what], _PRODUCTS))
             else:
                 bar.update(task, description=f"{name}: slice", completed=start + before + done["slice"])
 
-        surfaces.append(survey.measure(one.name, one.put, after))
+        surfaces.append(survey.measure(snapshot.name, snapshot.put, after))
     return surfaces
 
 
 def _write(
     surfaces: list[Surface], output: Path | None, chart: Path | None, about: dict[str, Any], *, force: bool
 ) -> dict[str, str]:
-    """The paths that were written to, by what is there."""
+    """Write slices and chart to their files; returns the paths by what is in them: `Slice`, `Chart`."""
     from icshift.cli.output import write_file
     from icshift.replay.surface import points_table
     from icshift.reports.contour import chart_format
@@ -218,8 +226,9 @@ def _write(
         write_file(output, by_suffix(output.suffix)(points_table(surfaces)), force=force)
         written["Slice"] = str(output)
     if chart is not None:
-        grids = [(one.slice.first, one.slice.second, one.slice.losses) for one in surfaces if one.slice is not None]
-        drawn = chart_format(chart.suffix)(*contours(about, [one.as_dict() for one in surfaces], grids))
+        slices = [surface.slice for surface in surfaces if surface.slice is not None]
+        grids = [(plane.first, plane.second, plane.losses) for plane in slices]
+        drawn = chart_format(chart.suffix)(*contours(about, [surface.as_dict() for surface in surfaces], grids))
         write_file(chart, drawn, force=force)
         written["Chart"] = str(chart)
     return written

@@ -55,7 +55,10 @@ def _common(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exits with 0 (done), 1 (a threshold was exceeded) or 2 (a mistake, told in one line)."""
+    """Run the command line; exits with 0 (done), 1 (a threshold was exceeded), 2 (a mistake) or 130 (interrupted).
+
+    A mistake is one line on stderr.
+    """
     sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -7,7 +7,7 @@ import typer
 
 
 def samples(text: str) -> int | Literal["all"]:
-    """The value of `--samples`. Raises `typer.BadParameter` for anything but a number from 2, or all."""
+    """Returns the value of `--samples`. Raises `typer.BadParameter` for anything but a number from 2, or all."""
     if text == "all":
         return "all"
     if not text.isascii() or not text.isdigit() or int(text) < 2:

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 def screen(*, no_color: bool, stderr: bool = False) -> Console:
-    """A console on stdout or stderr; what is no terminal gets plain text, 80 columns wide or what COLUMNS says."""
+    """Returns a console on stdout or stderr.
+
+    A stream that is no terminal gets plain text, 80 columns wide or as wide as the environment variable COLUMNS says.
+    """
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
@@ -31,7 +34,7 @@ def screen(*, no_color: bool, stderr: bool = False) -> Console:
 
 
 def progress(*columns: str | ProgressColumn, quiet: bool, no_color: bool) -> Progress:
-    """A progress bar on stderr that goes away; none with `quiet`, or where stderr is no terminal."""
+    """Returns a progress bar on stderr that goes away; it is not shown if `quiet`, or where stderr is no terminal."""
     from rich.progress import Progress
 
     console = screen(no_color=no_color, stderr=True)
@@ -41,9 +44,9 @@ def progress(*columns: str | ProgressColumn, quiet: bool, no_color: bool) -> Pro
 def show(
     report: Report, *, json: bool = False, quiet: bool = False, no_color: bool = False, stderr: bool = False
 ) -> None:
-    """Show a report on stdout, or with `stderr` there; with `json` its data, and nothing else.
+    """Show a report on stdout, or on stderr if `stderr` is set; with `json`, print its data and nothing else.
 
-    `quiet` leaves out what could be typed next. Characters that the screen's encoding does not have become `?`.
+    `quiet` leaves out the next step. Characters that the screen's encoding does not have become `?`.
     """
     if json:
         from icshift.reports.tabular import to_json
@@ -57,14 +60,14 @@ def show(
 
 
 def warn(warnings: Iterable[str], *, no_color: bool) -> None:
-    """Lines on stderr about what a command came across while it worked."""
+    """Print warnings on stderr, one a line."""
     console = screen(no_color=no_color, stderr=True)
     for warning in warnings:
         console.print(f"icshift: {warning}", style="yellow", soft_wrap=True)
 
 
 def draw(report: Report, console: Console) -> None:
-    """Put all of a report but its next step on a console."""
+    """Print all of a report but its next step on a console."""
     from rich.text import Text
 
     if report.heading:
@@ -94,12 +97,12 @@ def _draw_part(part: Part, console: Console) -> None:
 
 
 def print_text(text: str) -> None:
-    """Text to stdout as it is."""
+    """Print text to stdout as it is."""
     sys.stdout.write(text)
 
 
 def refuse(path: Path, *, force: bool) -> None:
-    """Raise `RunError`, before any work is done for it, for what exists and would be replaced without `force`.
+    """Raises `RunError` for a path that exists, unless `force`; to be called before any work is done for it.
 
     `-` is stdout, which takes everything.
     """
@@ -108,7 +111,7 @@ def refuse(path: Path, *, force: bool) -> None:
 
 
 def refuse_file(path: Path, *, force: bool) -> None:
-    """Raise `RunError`, before any work is done for it, where a file is kept or could not be written."""
+    """Raises `RunError` for a file that exists, unless `force`, and for one that could not be written."""
     refuse(path, force=force)
     if str(path) != "-" and (path.is_dir() or not path.parent.is_dir()):
         what = "is a directory" if path.is_dir() else f"cannot be written: there is no directory {path.parent}"

@@ -82,7 +82,7 @@ def run(
     with suppress(OSError):
         path.rmdir()  # Where nothing was recorded; a directory that holds anything stays.
     if first and os.getpid() == process:
-        _tell(target, launchers[0] if launchers else None, quiet=quiet, no_color=no_color)
+        _report(target, launchers[0] if launchers else None, quiet=quiet, no_color=no_color)
     sys.stdout.flush()
     raise typer.Exit(code)
 
@@ -108,8 +108,8 @@ def _make_room(target: Path, *, force: bool) -> None:
         raise RunError(f"{target} cannot be written to: choose another directory with -o")
 
 
-def _tell(target: Path, launcher: Launcher | None, *, quiet: bool, no_color: bool) -> None:
-    """What was recorded, what was not and why, and what to type next: on stderr, since stdout is the script's."""
+def _report(target: Path, launcher: Launcher | None, *, quiet: bool, no_color: bool) -> None:
+    """Report what was recorded, what was not and why: on stderr, since stdout belongs to the script."""
     from icshift.cli.output import show, warn
     from icshift.reports.run import recorded_report, unrecorded
     from icshift.runs.reader import Run

@@ -55,8 +55,10 @@ UnsafePickle = Annotated[
 
 @dataclass(frozen=True)
 class Asked:
-    """What the options above say: how the model is made (`model`, `arguments`), how data are read (the next four), and
-    how saved models are loaded (`partial`, `unsafe`).
+    """The values of the options above.
+
+    `model` and `arguments` say how the model is made; `batch_size`, `limit`, `device` and `dtype` how data are read;
+    `partial` and `unsafe` how saved models are loaded.
     """
 
     model: str | None
@@ -81,45 +83,46 @@ class Opened:
     reading: Reading
 
     def data(self, spec: str) -> Data:
-        """What a `--data` option names. Raises `ModelError` where nothing for this model can be made of it."""
+        """Returns the data that a `--data` option names. Raises `ModelError` if they are no inputs for this model."""
         from icshift.inputs.data import read_data
 
         return read_data(spec, self.model, self.reading)
 
 
 @contextmanager
-def opened(found: Sequence[SavedModel], asked: Asked) -> Iterator[Opened]:
-    """The model that saved models are of, on the device and in the precision asked for.
+def opened(saved_models: Sequence[SavedModel], asked: Asked) -> Iterator[Opened]:
+    """Yields the model that the saved models fit into, on the device and in the precision asked for.
 
-    It is what `--model` names, else what the first of them holds. A model that exists already, and is not made here,
-    belongs to somebody else: after the block its weights, device and modes are what they were. Raises `ModelError`
-    where no model can be made, or not put where it is asked for.
+    It is the one that `--model` names, else the one that the first of them holds. A model that existed already belongs
+    to somebody else: after the block its weights, device and modes are what they were. Raises `ModelError` where no
+    model can be made, and where it does not go to that device or precision.
     """
     from icshift.inputs.data import Reading, place
     from icshift.saved.snapshots import same_draws, snapshots
 
     with same_draws():
-        model = _built(found[0], asked)
+        model = _built(saved_models[0], asked)
     reading = Reading(asked.batch_size, asked.limit, asked.device, asked.dtype)
     with _as_it_was(model, asked.model):
         place(model, reading)
-        yield Opened(model, snapshots(found, model, partial=asked.partial, unsafe=asked.unsafe), reading)
+        yield Opened(model, snapshots(saved_models, model, partial=asked.partial, unsafe=asked.unsafe), reading)
 
 
 def left_at_initialisation(snapshots: Sequence[Snapshot], model: Network, after: Callable[[], object]) -> list[str]:
-    """What some saved models lack and `--partial` lets be, in words; `after` is called after each is read.
+    """Returns a warning for each saved model that leaves parameters at their initialisation, as `--partial` allows.
 
-    Raises `ModelError` for the first that does not fit, so that nothing is measured before all of them do.
+    `after` is called after each saved model is read. Raises `ModelError` for the first that does not fit, so that
+    nothing is measured before it is known that all of them do.
     """
-    said = []
+    warnings = []
     for snapshot in snapshots:
         if left := snapshot.fits(model):
-            said.append(f"{snapshot.name}: {left}")
+            warnings.append(f"{snapshot.name}: {left}")
         after()
-    return said
+    return warnings
 
 
-def _built(found: SavedModel, asked: Asked) -> Network:
+def _built(saved_model: SavedModel, asked: Asked) -> Network:
     from icshift.inputs import specs
     from icshift.saved.load import build
 
@@ -127,11 +130,11 @@ def _built(found: SavedModel, asked: Asked) -> Network:
         return specs.build_model(asked.model, specs.model_arguments(asked.arguments or ()))
     if asked.arguments:
         raise ModelError("--model-arg is for what --model names: give --model too")
-    return build(found, unsafe=asked.unsafe, partial=asked.partial)
+    return build(saved_model, unsafe=asked.unsafe, partial=asked.partial)
 
 
 def _as_it_was(model: Network, spec: str | None) -> AbstractContextManager[None]:
-    """Puts a model back that the spec names itself, where others name what makes one."""
+    """Restores the model after the block if the spec names the model itself, and not what makes one."""
     from icshift.inputs.specs import resolve
     from icshift.model.undisturbed import lent
 

@@ -55,7 +55,7 @@ def selfcheck(
     results = _run(checks_named(only), Setting(seed, quick), quiet=quiet, no_color=no_color)
     seconds = time.perf_counter() - started
     asked = {"seed": seed, "quick": quick, "seconds": round(seconds, 1), "versions": versions()}
-    show(selfcheck_report([one.as_dict() for one in results], asked), json=json, quiet=quiet, no_color=no_color)
+    show(selfcheck_report([result.as_dict() for result in results], asked), json=json, quiet=quiet, no_color=no_color)
     if not all(result.finding.passed for result in results):
         raise typer.Exit(1)
 

@@ -88,23 +88,23 @@ def shift(
 
     metric_named(metric, among="data sets")
     _refuse(output, csv, json=json, force=force)
-    found = find([checkpoint])
-    if len(found) > 1:
-        raise ModelError(f"{checkpoint} holds {len(found)} saved models: give one, as {found[-1].path}")
+    saved_models = find([checkpoint])
+    if len(saved_models) > 1:
+        raise ModelError(f"{checkpoint} holds {len(saved_models)} saved models: give one, as {saved_models[-1].path}")
     asked = models.Asked(model, model_arg, batch_size, limit, device, dtype, partial, unsafe_pickle)
     settings = {"samples": samples, "probe_examples": 0, "checkpoint": str(checkpoint)}
-    with models.opened(found, asked) as opened, tempfile.TemporaryDirectory() as folder:
+    with models.opened(saved_models, asked) as opened, tempfile.TemporaryDirectory() as folder:
         left = opened.snapshots[0].put(opened.model)
         both = opened.data(reference), opened.data(data)
         measured, shown = _replay(opened.model, both, samples, quiet=quiet, no_color=no_color)
         # Whatever is wrong with the options shows before anything is written where it stays.
-        run = Path(folder) / (found[0].path.resolve().name or "model")
-        measured.write(shown, run, found[0].label, settings, force=False)
+        run = Path(folder) / (saved_models[0].path.resolve().name or "model")
+        measured.write(shown, run, saved_models[0].label, settings, force=False)
         result, missed = _compare(run, shown, metric, site, fail_above)
         if csv is not None:
             write_file(csv, as_csv(result.units), force=force)
         if output is not None:
-            measured.write(shown, output, found[0].label, settings, force=force)
+            measured.write(shown, output, saved_models[0].label, settings, force=force)
         network, kept = type(opened.model).__name__, None if output is None else str(output)
     about = reports.Compared(str(checkpoint), network, _described(both[0]), _described(both[1]), kept)
     if json or str(csv) != "-":
@@ -115,7 +115,7 @@ def shift(
 
 
 def _refuse(output: Path | None, csv: Path | None, *, json: bool, force: bool) -> None:
-    """What would be refused after much work is refused before it."""
+    """Raises, before any work is done, for output that would be mixed or that would replace what is there."""
     from icshift.cli.output import refuse
     from icshift.runs.writer import refuse_occupied
 
@@ -141,7 +141,7 @@ def _replay(
 
 
 def _compare(path: Path, shown: Shown, metric: str, site: list[str] | None, limit: float | None) -> tuple[Result, str]:
-    """What the run at `path` tells, and which of its modules were not measured."""
+    """Returns the comparison of both data sets, and a line on modules that were not measured (empty if none)."""
     from icshift.analysis.two_data_sets import compare
     from icshift.reports.run import coverage
     from icshift.runs.reader import Run

@@ -29,7 +29,7 @@ class BatchNormNoise(nn.Module):
         self.units, self.mean, self.sd, self.jitter = units, mean, sd, jitter
 
     def forward(self, activations: Tensor) -> Tensor:
-        """The activations times a random scale plus a random shift, of the same shape; unchanged in eval mode."""
+        """Returns the activations, in training mode times a random scale plus a random shift, of the same shape."""
         if activations.ndim < 2 or activations.shape[1] != self.units:
             raise MeasurementError(f"expected {self.units} units on axis 1, got shape {list(activations.shape)}")
         if not self.training:

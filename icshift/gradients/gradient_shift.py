@@ -96,7 +96,7 @@ class Step:
         return [layer.name for layer in self._chosen]
 
     def measure(self) -> list[LayerShift]:
-        """The shift of every chosen layer, in the order of `layers`, with the parameters now as those after the step.
+        """Returns the shift of every chosen layer, in the order of `layers`, by the step to the parameters of now.
 
         Nothing is changed. Raises `MeasurementError` where the model has other parameters than before the step, or the
         closures compute another loss at those before it: of another batch.
@@ -145,7 +145,7 @@ def gradient_shift(
 ) -> list[LayerShift]:
     """The gradient shift of each layer by the step that the optimizer would take now, with the objective's gradients.
 
-    Returns a `LayerShift` a layer in the order in which a forward calls them. The step is a real one, hooks of the
+    Returns one `LayerShift` per layer, in the order in which a forward calls them. The step is a real one, hooks of the
     optimizer included; parameters, `.grad` and the optimizer are put back afterwards. `layers` and `counted` are those
     of `Step`. Raises `MeasurementError` for an optimizer that needs a closure (make a `Step` around its own step), or
     that has none of the model's parameters.
@@ -181,7 +181,7 @@ def gradient_shift(
 
 
 def _shift(layer: LayerParameters, before: Sequence[Tensor], after: Sequence[Tensor]) -> LayerShift:
-    """The numbers about G (`before`) and G' (`after`), both a tensor a parameter of the layer."""
+    """Returns the numbers about G (`before`) and G' (`after`), both with one tensor for each parameter of the layer."""
     l2 = norm([a.double() - b.double() for a, b in zip(before, after, strict=True)])
     lengths = norm(before), norm(after)
     scale = lengths[0] * lengths[1]
@@ -192,13 +192,13 @@ def _shift(layer: LayerParameters, before: Sequence[Tensor], after: Sequence[Ten
 
 
 def _needs_closure(optimizer: Optimizer) -> bool:
-    """Whether `step` takes an argument that has no default (the class is asked: schedulers wrap the method)."""
+    """Returns whether `step` takes an argument that has no default (the class is asked: schedulers wrap the method)."""
     _, *arguments = inspect.signature(type(optimizer).step).parameters.values()
     return any(a.default is a.empty and a.kind not in (a.VAR_POSITIONAL, a.VAR_KEYWORD) for a in arguments)
 
 
 def _as_backward(objective: Objective, parameters: Sequence[nn.Parameter]) -> list[Tensor | None]:
-    """Gradients as `backward` leaves them: None where the loss does not depend on a parameter, so no step decays it."""
+    """Returns gradients as `backward` leaves them: None for parameters without influence, which no step decays."""
     reached = set[nn.Parameter]()
 
     def with_zeros(loss: Tensor) -> list[Tensor]:

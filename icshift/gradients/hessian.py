@@ -61,7 +61,7 @@ def hessian(
     iterations: int = 100,
     after: Callable[[], object] | None = None,
 ) -> Spectrum:
-    """The `top` largest eigenvalues of the loss's Hessian over all trainable parameters, and the smallest one.
+    """Returns the `top` largest eigenvalues of the loss's Hessian over all trainable parameters, and the smallest one.
 
     It stops when each error is below `tolerance` times its value (for a negative smallest: times the largest in
     magnitude), when no direction is left (it is exact then), or after `iterations` products (at most twice as many
@@ -107,19 +107,19 @@ class _Ritz:
     rounding: float
 
     def close(self, tolerance: float) -> NDArray[np.bool_]:
-        """Which are known to the tolerance, or to what rounding allows."""
+        """Returns which values are known to the tolerance, or as well as rounding allows."""
         size = np.abs(self.values)
         if self.values[-1] < 0:
             size[-1] = size.max()
         return self.errors <= np.maximum(tolerance * size, 2 * self.rounding)
 
     def converged(self, wanted: int, tolerance: float) -> bool:
-        """Whether the `wanted` largest and the smallest are known."""
+        """Returns whether the `wanted` largest values and the smallest are known to the tolerance."""
         close = self.close(tolerance)
         return len(close) >= wanted and bool(close[:wanted].all() and close[-1])
 
     def multiple(self, wanted: int, tolerance: float) -> bool:
-        """Whether values that are known, among the `wanted` largest, are the same as far as their errors tell."""
+        """Returns whether any known values among the `wanted` largest are equal within their errors."""
         values, errors, close = self.values[:wanted], self.errors[:wanted], self.close(tolerance)[:wanted]
         return bool((close[1:] & close[:-1] & (values[:-1] - values[1:] <= errors[:-1] + errors[1:])).any())
 
@@ -144,7 +144,11 @@ class _Space:
         self._rows[: self.width] = torch.linalg.qr(start.to(self._rows).T)[0].T
 
     def search(self, tolerance: float) -> _Ritz:
-        """Multiplies until what is wanted is known, or nothing or no product is left, or there may be more copies."""
+        """Multiplies until the wanted values are known, and returns the approximations.
+
+        It stops earlier where no direction or no product is left, and where equal values show that a wider search is
+        needed.
+        """
         widest = self.width >= self._wanted
         while True:
             self._expand()
@@ -158,17 +162,17 @@ class _Space:
                 self._compress(ritz)
 
     def vector(self, coordinates: Floats) -> list[Tensor]:
-        """The vector of length 1 with these coordinates, as tensors like the parameters."""
+        """Returns the vector of length 1 with these coordinates, as tensors like the parameters."""
         row = self._combined(coordinates[None])[0]
         return self._product.shaped(row / row.norm())
 
     def _combined(self, coordinates: Floats) -> Tensor:
-        """The vectors with these coordinates, in the rows that have been multiplied: [vectors, size]."""
+        """Returns the vectors with these coordinates, in the rows that have been multiplied: [vectors, size]."""
         with torch.autocast(self._rows.device.type, enabled=False):
             return torch.from_numpy(coordinates.copy()).to(self._rows) @ self._rows[: coordinates.shape[1]]
 
     def _expand(self) -> None:
-        """Multiplies the rows that have not been yet; what leads out of the space are the next ones."""
+        """Multiplies the rows that have not been yet; the parts of the products outside the space come next."""
         known = len(self.inside) + self.width
         image = self._product(self._rows[known - self.width : known])
         self._left -= self.width
@@ -180,7 +184,7 @@ class _Space:
         self.width = len(new)
 
     def _orthogonalised(self, image: Tensor, known: int) -> tuple[Floats, Tensor, Floats]:
-        """Coordinates of the image within the space [known, width], new orthonormal rows, and coordinates on these."""
+        """Returns the image's coordinates in the space [known, width], new orthonormal rows, and those on these."""
         basis = self._rows[:known]
         with torch.autocast(image.device.type, enabled=False):
             within = basis @ image.T
@@ -202,7 +206,7 @@ class _Space:
         return _Ritz(values[::-1], errors[::-1], coordinates[:, ::-1], self._rounding)
 
     def _compress(self, ritz: _Ritz) -> None:
-        """Keeps the vectors that approximate what is wanted best (thick restart: Wu & Simon 2000)."""
+        """Keeps only the vectors that approximate the wanted values best (thick restart: Wu & Simon 2000)."""
         known, ends = len(self.inside), np.r_[: self._wanted + 2, -2:0]
         kept = ritz.coordinates[:, ends]
         rows = self._combined(kept.T)
@@ -212,12 +216,12 @@ class _Space:
 
     @property
     def exhausted(self) -> bool:
-        """Whether products lead nowhere else: the values are exact then."""
+        """Whether all products lie within the space already, so that the values are exact."""
         return self.width == 0
 
     @property
     def _rounding(self) -> float:
-        """What the precision of the products leaves unknown of an eigenvalue."""
+        """Error of an eigenvalue by the precision of the products."""
         return max(10 * self._product.eps * self._scale, 1e-30)
 
 

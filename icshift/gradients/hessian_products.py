@@ -20,7 +20,7 @@ _NO_SECOND_DERIVATIVE = ("double backward", "derivative for", "differentiate twi
 def products(
     objective: Objective, parameters: Sequence[nn.Parameter], directions: Sequence[Sequence[Tensor]]
 ) -> tuple[float, list[list[Tensor]]]:
-    """The loss, and the Hessian times each direction; directions and results have a tensor for each parameter.
+    """Returns the loss, and the Hessian times each direction; directions and results have a tensor for each parameter.
 
     Raises `MeasurementError` where a product is not finite, and for operations without a second derivative.
     """
@@ -128,6 +128,6 @@ class Product:
         return torch.stack([torch.cat([tensor.reshape(-1).to(rows) for tensor in row]) for row in images])
 
     def shaped(self, row: Tensor) -> list[Tensor]:
-        """A copy of a row [size] as tensors shaped and typed like the parameters."""
+        """Returns a copy of a row [size] as tensors shaped and typed like the parameters."""
         parts = row.split([parameter.numel() for parameter in self._parameters])
         return [part.view_as(p).to(p, copy=True) for part, p in zip(parts, self._parameters, strict=True)]

@@ -1,4 +1,4 @@
-"""Layers of a model in the order in which a forward calls them: what "the layers before this one" means."""
+"""Layers of a model in the order in which a forward calls them, which defines "the layers before this one"."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PARAMETRIZED = re.compile(r"(^|\.)parametrizations\..*")
 
 @dataclass(frozen=True, eq=False)
 class LayerParameters:
-    """A layer's name and its own trainable parameters, those of them that are measured.
+    """A layer's name, and those of its own trainable parameters that are measured.
 
     A layer is a module that owns parameters directly; what its parametrisation owns (weight norm's scale, LoRA's
     factors) is counted as its own.
@@ -37,7 +37,7 @@ class LayerParameters:
 
 
 def in_call_order(model: nn.Module, forward: Callable[[], object], counted: Counted = "all") -> list[LayerParameters]:
-    """The layers of a model in the order of their first calls within `forward`, which is called once.
+    """Returns the layers of a model in the order of their first calls within `forward`, which is called once.
 
     A layer that is not called stands after the one that was registered before it: the `out_proj` of an attention,
     whose weights its parent uses without calling it. A tied parameter belongs to the first layer that has it. Layers
@@ -61,7 +61,7 @@ def in_call_order(model: nn.Module, forward: Callable[[], object], counted: Coun
 def select_layers(
     layers: Sequence[LayerParameters], select: str | Iterable[str] | None = None
 ) -> list[LayerParameters]:
-    """Those of the layers whose names `select` gives or whose names match its globs, in their order; all for None.
+    """Returns the layers whose names match a name or glob of `select`, in their order; all layers for None.
 
     Raises `SelectionError` if a name or glob matches none, with near names, and if `select` is empty.
     """
@@ -78,7 +78,7 @@ def select_layers(
 
 
 def _owned(model: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """Trainable parameters by the name of the module that owns them, in order of registration."""
+    """Returns the trainable parameters by the name of the module that owns them, in order of registration."""
     owned: dict[str, list[nn.Parameter]] = {}
     for name, module in model.named_modules():
         for parameter in module._parameters.values():
@@ -88,7 +88,7 @@ def _owned(model: nn.Module) -> dict[str, list[nn.Parameter]]:
 
 
 def _called(model: nn.Module, names: Sequence[str], forward: Callable[[], object]) -> list[str]:
-    """Names of those modules that `forward` calls, in order of their first calls."""
+    """Returns the names of those modules that `forward` calls, in order of their first calls."""
     called: dict[str, None] = {}
     with ExitStack() as hooks:
         for name in names:
@@ -107,7 +107,7 @@ def _noting(name: str, called: dict[str, None]) -> Callable[..., None]:
 
 
 def _with_uncalled(registered: Sequence[str], called: Sequence[str]) -> list[str]:
-    """Names in order of the calls, each that was not called after the one that was registered before it."""
+    """Returns the names in order of their calls; one that was not called follows the one registered before it."""
     order = list(called)
     for at, name in enumerate(registered):
         if name not in called:

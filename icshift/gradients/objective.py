@@ -62,16 +62,16 @@ class Objective:
         return list(self._state.others)
 
     def loss(self) -> float:
-        """The loss at the parameters as they are; no graph is built."""
+        """Returns the loss at the parameters as they are; no graph is built."""
         with torch.no_grad():
             return float(self._sum(lambda loss: [loss.detach().double()], needs_gradients=False)[0])
 
     def gradient(self, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-        """The gradient of the loss, a tensor shaped like each parameter; zeros where it does not depend on one."""
+        """Returns the gradient of the loss, a tensor shaped like each parameter; zeros for one without influence."""
         return self.loss_and_gradient(parameters)[1]
 
     def loss_and_gradient(self, parameters: Sequence[nn.Parameter]) -> tuple[float, list[Tensor]]:
-        """The loss, and its gradient as `gradient` gives it, both from one forward of every closure."""
+        """Returns the loss, and its gradient as `gradient` gives it, both from one forward of every closure."""
         loss, *gradient = self.mean(lambda loss: [loss.detach().double(), *_dense_gradients(loss, parameters)])
         return float(loss), gradient
 
@@ -89,7 +89,7 @@ class Objective:
             )
 
     def mean(self, compute: Callable[[Tensor], Sequence[Tensor]]) -> list[Tensor]:
-        """The weighted mean, over closures, of the tensors that `compute` makes of a loss whose graph is built.
+        """Returns the weighted mean, over closures, of the tensors that `compute` makes of a loss whose graph is built.
 
         `compute` is called once a closure, and returns equally many tensors of equal shapes every time.
         """
@@ -125,7 +125,7 @@ def with_parameters(parameters: Sequence[nn.Parameter], values: Sequence[Tensor]
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that require a gradient, by name; shared ones once. Raises `MeasurementError` if none does."""
+    """Returns parameters that require a gradient, by name, shared ones once. Raises `MeasurementError` for none."""
     training = {name: p for name, p in model.named_parameters() if p.requires_grad and not is_lazy(p)}
     if not training:
         raise MeasurementError(f"{type(model).__name__} has no parameter that requires a gradient")
@@ -133,17 +133,17 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def norm(tensors: Sequence[Tensor]) -> float:
-    """Euclidean norm of all entries together, in double precision."""
+    """Returns the Euclidean norm of all entries together, in double precision."""
     return math.sqrt(dot(tensors, tensors))
 
 
 def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
-    """Inner product of all entries together, in double precision."""
+    """Returns the inner product of all entries together, in double precision."""
     return float(sum(float((x.detach().double() * y.detach().double()).sum()) for x, y in zip(a, b, strict=True)))
 
 
 def gradients_or_none(loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor | None]:
-    """The gradient of a loss by each parameter, None for one that is not in its graph; `.grad` stays as it is.
+    """Returns the gradient of a loss by each parameter, None for one that is not in its graph; `.grad` stays as it is.
 
     Raises `MeasurementError` where autograd cannot compute it, and for reentrant checkpoints, which hide parameters.
     """
@@ -172,7 +172,7 @@ _ROUNDING = 1e-3
 
 
 def _operations(loss: Tensor) -> set[str]:
-    """Names of the operations in the graph of a loss."""
+    """Returns the names of the operations in the graph of a loss."""
     waiting, seen = [loss.grad_fn], {None, loss.grad_fn}
     while waiting:
         node = waiting.pop()
@@ -183,7 +183,7 @@ def _operations(loss: Tensor) -> set[str]:
 
 
 def _shares(weights: Sequence[float] | None, closures: int) -> list[float]:
-    """The weights of so many closures, made to sum to 1; equal ones for None."""
+    """Returns one weight for each of the closures, made to sum to 1; equal ones for None."""
     sizes = np.ones(closures) if weights is None else np.asarray(weights, float)
     if not closures:
         raise MeasurementError("there is no closure: expected at least one that computes a loss")
@@ -211,7 +211,7 @@ def _grads_aside(model: nn.Module) -> Iterator[None]:
 
 
 def _checked(loss: object, *, needs_gradients: bool) -> Tensor:
-    """What a closure returned, as a tensor without dimensions. Raises `MeasurementError` where that is no loss."""
+    """Returns the loss of a closure as a tensor without dimensions. Raises `MeasurementError` if it is no loss."""
     if not isinstance(loss, Tensor):
         raise MeasurementError(f"the closure gave {type(loss).__name__}: expected the loss, a tensor of one number")
     if loss.numel() != 1:

@@ -49,7 +49,7 @@ class Slice:
 
 
 def random_directions(model: nn.Module, seed: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Two filter-normalised random directions (Li et al. 2018, section 4), shaped like the trainable parameters.
+    """Returns two filter-normalised random directions (Li et al. 2018, section 4), shaped like trainable parameters.
 
     Normal draws, scaled so that each filter (an entry of the first dimension: a row of a linear layer, an output
     channel of a convolution) is as long as the model's. They are zero for biases and the parameters of normalisation
@@ -78,7 +78,7 @@ def loss_slice(
     points: int = 21,
     after: Callable[[], object] | None = None,
 ) -> Slice:
-    """The loss on a grid of `points` x `points` from -radius to radius times each of two directions.
+    """Returns the loss on a grid of `points` x `points` from -radius to radius times each of two directions.
 
     A direction has a tensor for each trainable parameter, as from `random_directions` or `hessian(...).vectors`.
     `radius` may be a pair, one for each direction; `after` is called after every point. The model's mode is the
@@ -123,7 +123,7 @@ def loss_slice(
 
 
 def _filters(parameter: Tensor, generator: torch.Generator) -> Tensor:
-    """A random direction of one parameter, every filter as long as the parameter's; zero up to one dimension."""
+    """Returns a random direction of one parameter, every filter as long as its own; zero up to one dimension."""
     if parameter.ndim <= 1:
         return torch.zeros_like(parameter)
     # Drawn on the CPU: the same directions on every device.
@@ -134,7 +134,10 @@ def _filters(parameter: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _grid(radius: float | tuple[float, float], points: int) -> tuple[Floats, Floats]:
-    """Coordinates of the points along both directions. Raises `MeasurementError` for a radius or number of none."""
+    """Returns the coordinates of the points along both directions.
+
+    Raises `MeasurementError` for a radius or a number of points that makes no grid.
+    """
     radii = np.broadcast_to(np.asarray(radius, float), 2)
     if not (np.isfinite(radii) & (radii > 0)).all() or points < 2:
         raise MeasurementError(f"radius={radius}, points={points}: expected a radius above zero and two points or more")
@@ -144,7 +147,7 @@ def _grid(radius: float | tuple[float, float], points: int) -> tuple[Floats, Flo
 
 
 def _fitting(direction: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-    """The direction on the parameters' devices and in their precision. Raises `MeasurementError` for other shapes."""
+    """Returns a direction on the parameters' devices in their precision. Raises `MeasurementError` for other shapes."""
     given, expected = ([list(tensor.shape) for tensor in tensors] for tensors in (direction, parameters))
     if given != expected:
         raise MeasurementError(
@@ -159,7 +162,7 @@ def _short(shapes: Sequence[object]) -> str:
 
 
 def _metric(plane: Sequence[Sequence[Tensor]]) -> Floats:
-    """Inner products of the two directions [2, 2]. Raises `MeasurementError` where they span no plane."""
+    """Returns the inner products of the two directions [2, 2]. Raises `MeasurementError` where they span no plane."""
     if len(plane) != 2:
         raise MeasurementError(f"got {len(plane)} directions: expected two")
     metric = np.array([[dot(a, b) for b in plane] for a in plane])
@@ -200,7 +203,7 @@ def _losses(
     second: Floats,
     after: Callable[[], object] | None,
 ) -> Floats:
-    """The loss at every point of the grid [first, second]."""
+    """Returns the loss at every point of the grid [first, second]."""
     centre = [parameter.detach() for parameter in parameters]
     losses = np.empty((len(first), len(second)))
     for (i, a), (j, b) in product(enumerate(first.tolist()), enumerate(second.tolist())):
@@ -213,7 +216,7 @@ def _losses(
 
 
 def _lowest(first: Floats, second: Floats, losses: Floats) -> tuple[tuple[float, float, float], bool]:
-    """The lowest point (first, second, loss), and whether it lies on the border; NaN where every loss is."""
+    """Returns the lowest point (first, second, loss), and whether it lies on the border; NaN where every loss is."""
     if np.isnan(losses).all():
         return (float("nan"), float("nan"), float("nan")), False
     distance = np.hypot(first[:, None] / first[-1], second / second[-1])

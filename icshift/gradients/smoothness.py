@@ -65,7 +65,7 @@ class Smoothness:
 
 
 def smoothness(objective: Objective, rate: float, *, steps: Sequence[float] = STEPS) -> Smoothness:
-    """The smoothness of the loss along its gradient; `rate` is the learning rate, `steps` are multiples of it.
+    """Returns the smoothness of the loss along its gradient; `rate` is the learning rate, `steps` are multiples of it.
 
     The model is left as it is. Costs a forward and a backward for each of the steps and one more, and a last forward.
     Raises `MeasurementError` for a rate or steps that are not positive and finite, and for closures whose loss is not
@@ -108,7 +108,7 @@ def smoothness(objective: Objective, rate: float, *, steps: Sequence[float] = ST
 def _point(
     objective: Objective, theta: Sequence[nn.Parameter], gradient: Sequence[Tensor], step: float, rate: float
 ) -> Point:
-    """The point at θ − step·rate·g."""
+    """Returns the point at θ − step·rate·g."""
     values = [p.detach() - step * rate * g for p, g in zip(theta, gradient, strict=True)]
     with with_parameters(theta, values):
         loss, there = objective.loss_and_gradient(theta)
@@ -116,7 +116,7 @@ def _point(
 
 
 def _positive(name: str, given: Sequence[float]) -> list[float]:
-    """The numbers as floats. Raises `MeasurementError`, naming the argument, unless all are above 0 and finite."""
+    """Returns numbers as floats. Raises `MeasurementError`, naming the argument, unless all are above 0 and finite."""
     values = [float(value) for value in given]
     if not values or not all(math.isfinite(value) and value > 0 for value in values):
         shown = values[0] if name == "rate" else values

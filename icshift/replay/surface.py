@@ -1,4 +1,4 @@
-"""The loss around saved models: what `icshift landscape` measures, each of several in the same plane."""
+"""The measurements of `icshift landscape`: the loss around saved models, all of them in the plane of the first."""
 
 from __future__ import annotations
 
@@ -28,19 +28,21 @@ from icshift.model.modes import evaluating
 Plane = Literal["hessian", "random", "none"]
 
 _WORTH_THREADS = 2e8
-"""Floating-point operations, about five milliseconds on one core."""
+"""Floating-point operations of a forward from which on several threads pay: about five milliseconds on one core."""
 
 Directions = Sequence[Sequence[Tensor]]
-"""Two, each shaped like the trainable parameters."""
+"""Two directions, each with one tensor for each trainable parameter."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What is measured of every model.
+    """Which measurements are made of every model.
 
-    With a learning `rate`, smoothness along the gradient too. `running`: batch norm uses its running averages, and
-    not those of the batch. `radius` is the slice's, in the lengths of its directions; by default 1 of random ones, and
-    of eigenvectors what `fitting_radius` says of the first model.
+    `rate` is the learning rate; without one, smoothness along the gradient is not measured. `top` is how many
+    eigenvalues of the Hessian are wanted, `plane` what spans the slice. `radius` is that of the slice, in the lengths
+    of its directions: by default 1 for random ones, and for eigenvectors the `fitting_radius` of the first model.
+    `points` are those of the slice along either direction, `seed` that of random directions. With `running`, batch norm
+    uses its running averages and not those of the batch.
     """
 
     rate: float | None = None
@@ -54,10 +56,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Displacement:
-    """Where a model is, seen from the first: the Euclidean `distance` of the trainable parameters.
+    """Where a model is in relation to the first.
 
-    `place` are its coordinates in the plane (None without a plane), `off_plane` is the distance that these leave;
-    `cosine` is the absolute cosine between the top eigenvectors of both Hessians.
+    `distance` is the Euclidean distance of the trainable parameters. `place` are the coordinates in the plane of the
+    slice (None without a plane), `off_plane` is the distance from that place (NaN without a plane). `cosine` is the
+    absolute cosine between the top eigenvectors of both Hessians.
     """
 
     distance: float
@@ -68,7 +71,11 @@ class Displacement:
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """The loss around one model."""
+    """The loss around one model: what `Survey.measure` returns.
+
+    `loss` and `gradient_norm` are those at the model. `smoothness` is None without a learning rate, `slice` without a
+    plane, `displacement` for the first model.
+    """
 
     name: str
     spectrum: Spectrum
@@ -79,10 +86,10 @@ class Surface:
     displacement: Displacement | None
     asked: Asked
     rounding: float
-    """What rounding the parameters does to them, over the shortest step along the gradient; NaN without a rate."""
+    """Change of the parameters by rounding, as a share of the shortest step along the gradient; NaN without a rate."""
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as plain values, under the names that `--json` has."""
+        """Returns everything as plain values, under the names of `--json`."""
         spectrum, along, around = self.spectrum, self.smoothness, self.slice
         steepest = float(spectrum.eigenvalues[0])
         return {
@@ -123,7 +130,10 @@ class Survey:
         self._first: _First | None = None
 
     def about(self) -> dict[str, Any]:
-        """What all numbers depend on; `left_out` examples hold a non-finite value, and are not among `examples`."""
+        """Returns what all numbers depend on: network, data, loss, and what layers normalise by, as plain values.
+
+        `left_out` is the number of examples with a value that is not finite; they are not among `examples`.
+        """
         return {
             "network": type(self._model).__name__,
             "data": self._data.source,
@@ -136,10 +146,10 @@ class Survey:
         }
 
     def measure(self, name: str, put: Callable[[nn.Module], object], after: Callable[[str], None]) -> Surface:
-        """The loss around the model that `put` makes of this one, under a name of its own.
+        """Returns the loss around one saved model, called `name`; `put` puts its weights into the model.
 
-        `after` is called with what was done: `Hessian` after every product with it, `gradient` after the steps along
-        it, `slice` after every point of it. Raises `ModelError` where the model does not take the data,
+        `after` is called with the kind of work that was done: `Hessian` after every product with it, `gradient` after
+        the steps along it, `slice` after every point of it. Raises `ModelError` where the model does not take the data,
         `MeasurementError` where the loss is not finite.
         """
         put(self._model)
@@ -175,7 +185,7 @@ class Survey:
 
     def _objective(self) -> Objective:
         batches = self._data.batches
-        return Objective(self._model, [self._closure(batch) for batch in batches], [length(one) for one in batches])
+        return Objective(self._model, [self._closure(batch) for batch in batches], [length(batch) for batch in batches])
 
     def _closure(self, batch: Batch) -> Callable[[], Tensor]:
         inputs, target = separated(batch)
@@ -187,10 +197,11 @@ class Survey:
 
 
 def fitting_radius(loss: float, steepest: float, size: float) -> float:
-    """How far along the top eigenvector the quadratic at the model has doubled the loss, to one digit.
+    """Returns how far along the top eigenvector the quadratic at the model doubles the loss, to one digit.
 
-    Steep or flat, a slice that far shows contours. At least a ten-thousandth of the length `size` of the parameters,
-    for rounding, and at most all of it, where the quadratic says nothing any more.
+    `steepest` is the largest eigenvalue, `size` the norm of the parameters. A slice with this radius shows contours,
+    whether the loss is steep or flat. The radius is at least a ten-thousandth of `size`, below which losses are lost in
+    rounding, and at most `size`, beyond which the quadratic says nothing about the loss.
     """
     size = size or 1.0
     reach = math.sqrt(2 * abs(loss) / steepest) if steepest > 0 else size
@@ -198,29 +209,35 @@ def fitting_radius(loss: float, steepest: float, size: float) -> float:
 
 
 def _rounding(parameters: Sequence[nn.Parameter], length: float) -> float:
-    """Half a unit in the last place of the parameters (Euclidean), over the shortest step of so long a gradient."""
+    """Returns half a unit in the last place of the parameters (Euclidean), over the shortest step.
+
+    `length` is the learning rate times the norm of the gradient: a step of 1.
+    """
     eps = max(torch.finfo(parameter.dtype).eps for parameter in parameters)
     return eps / 2 * norm(parameters) / (min(STEPS) * length) if length > 0 else math.inf
 
 
 def points_table(surfaces: Sequence[Surface]) -> pd.DataFrame:
-    """A row a point of every slice, with the columns model, alpha, beta, loss; the model itself is among them."""
+    """Returns a data frame with one row per point of every slice and the columns model, alpha, beta and loss.
+
+    The point of the model itself is always among them, at alpha = beta = 0.
+    """
     rows: list[tuple[str, float, float, float]] = []
-    for one in surfaces:
-        around = one.slice
+    for surface in surfaces:
+        around = surface.slice
         if around is None:
             continue
         grid = [
-            (one.name, float(alpha), float(beta), float(around.losses[i, j]))
+            (surface.name, float(alpha), float(beta), float(around.losses[i, j]))
             for i, alpha in enumerate(around.first)
             for j, beta in enumerate(around.second)
         ]
-        rows += grid if any(a == b == 0 for _, a, b, _ in grid) else [(one.name, 0.0, 0.0, one.loss), *grid]
+        rows += grid if any(a == b == 0 for _, a, b, _ in grid) else [(surface.name, 0.0, 0.0, surface.loss), *grid]
     return pd.DataFrame(rows, columns=["model", "alpha", "beta", "loss"])
 
 
 def normalised_by(model: nn.Module, *, running: bool) -> dict[str, str | None]:
-    """What batch norm and instance norm layers normalise by while a model is measured, None where there are no such.
+    """Returns what batch norm and instance norm layers normalise by while measured, None for a kind that is not there.
 
     That is the batch or the example at hand; with `running`, running averages where a layer keeps them. Where only some
     layers of a kind do, both are named.
@@ -257,7 +274,7 @@ def _slice_as_dict(around: Slice, asked: Asked) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class _First:
-    """What others are compared with: the first model's parameters, Hessian and plane."""
+    """The first model, which the others are compared with: its parameters, Hessian and plane."""
 
     parameters: Sequence[Tensor]
     spectrum: Spectrum
@@ -266,7 +283,7 @@ class _First:
 
     @classmethod
     def of(cls, model: nn.Module, loss: float, spectrum: Spectrum, asked: Asked) -> _First:
-        """With copies of the parameters: the model will get others."""
+        """Returns the first model with copies of its parameters, since others will be put in their place."""
         parameters = [value.detach().clone() for value in trainable(model).values()]
         directions: Directions | None = None
         radius = asked.radius or 1.0
@@ -280,13 +297,13 @@ class _First:
         return cls(parameters, spectrum, directions, radius)
 
     def displacement_of(self, parameters: Sequence[Tensor], spectrum: Spectrum) -> Displacement:
-        """Where another model is, seen from this one."""
+        """Returns where a model with these parameters and this spectrum is in relation to the first."""
         apart = [b.detach() - a for a, b in zip(self.parameters, parameters, strict=True)]
         cosine = abs(dot(self.spectrum.vectors[0], spectrum.vectors[0]))
         if self.directions is None:
             return Displacement(norm(apart), None, math.nan, cosine)
-        gram = np.array([[dot(one, other) for other in self.directions] for one in self.directions])
-        place = np.linalg.solve(gram, [dot(one, apart) for one in self.directions])
+        gram = np.array([[dot(a, b) for b in self.directions] for a in self.directions])
+        place = np.linalg.solve(gram, [dot(direction, apart) for direction in self.directions])
         left = [
             value - float(place[0]) * first - float(place[1]) * second
             for value, first, second in zip(apart, *self.directions, strict=True)
@@ -296,7 +313,7 @@ class _First:
 
 @contextmanager
 def _threads_for(objective: Objective, batches: int) -> Iterator[None]:
-    """One thread within, where a forward of a batch is too little work for several.
+    """Limits torch to one thread for the block, where a forward of a batch is too little work for several.
 
     Small steps gain nothing from a second thread and take ten times as long when the machine is busy. Counted and not
     timed, so that the same model is always measured in the same way.
@@ -315,7 +332,7 @@ def _threads_for(objective: Objective, batches: int) -> Iterator[None]:
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Says which of several models an error is about."""
+    """Puts the name of the model in front of the message of an error that is raised in the block."""
     try:
         yield
     except IcshiftError as error:

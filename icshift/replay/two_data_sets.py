@@ -1,4 +1,4 @@
-"""One model on two data sets: everything that `icshift shift` measures of it."""
+"""The measurements of `icshift shift`: the activations and the batch norm statistics of one model on two data sets."""
 
 from __future__ import annotations
 
@@ -29,19 +29,20 @@ from icshift.runs.phases import DATA, REFERENCE
 from icshift.runs.writer import Recording
 
 PARTS = 16
-"""Parts that the examples of a data set are dealt to: how they differ is the noise."""
+"""Number of parts that the examples of a data set are dealt to: the noise is computed from their differences."""
 
 MeanAndVariance = tuple[Floats, Floats, int]
-"""Means and variances [units] of so many activations a unit."""
+"""Means [units], variances [units], and the number of activations a unit that they were computed from."""
 
 
 @dataclass(frozen=True, eq=False)
 class LayerStatistics:
-    """What a batch normalisation layer is given, and what it uses in its place in eval mode: its `running` statistics.
+    """The statistics of one batch normalisation layer: those that it uses, and those of its inputs.
 
-    `reference` and `data` are of what it gets of the two data sets in eval mode; `precise` is of the reference while
-    layers normalise by the batch, as in training. Each is given twice, for the odd and for the even batches: how the
-    two differ is the noise. `precise` is empty where there are too few examples for that. `eps` is the layer's own.
+    `running` are its running statistics, which it uses in eval mode. `reference` and `data` are those of its inputs in
+    eval mode, on either data set; `precise` are those of its inputs on the reference while all layers normalise by the
+    batch, as in training. Each of the three holds two entries, of the odd and of the even batches, whose difference is
+    the noise; it has fewer where there were too few batches. `eps` is the layer's own.
     """
 
     name: str
@@ -54,10 +55,11 @@ class LayerStatistics:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What a model shows of two data sets.
+    """What was recorded of a model on two data sets.
 
-    `distributions` are of every site, by phase; `parts` are of parts of the examples, and tell the noise; `layers` are
-    its batch normalisation layers; `state` holds entries of a run's manifest.
+    `distributions` holds the activations by (phase, site), `parts` those of each part of the examples, from which the
+    noise is computed. `layers` are the statistics of the batch normalisation layers, `state` entries of the manifest of
+    a run.
     """
 
     distributions: dict[tuple[str, Site], Distribution]
@@ -67,9 +69,9 @@ class Shown:
 
 
 class TwoDataSets:
-    """One model and two data sets, to be sent through it.
+    """One model and two data sets: `replay` sends these through it, `write` makes a run of what was recorded.
 
-    `sites` says what is watched; `samples` is how many values a unit and forward quantiles are made from, at most.
+    `sites` says which modules are watched; quantiles are made from at most `samples` values a unit and forward.
     """
 
     def __init__(self, model: nn.Module, reference: Data, data: Data, sites: Sites, samples: float) -> None:
@@ -81,11 +83,11 @@ class TwoDataSets:
 
     @property
     def forwards(self) -> int:
-        """How many forwards it takes."""
-        return sum(len(one.parts(PARTS)) for one in self._data.values()) + len(self._precise)
+        """The number of forwards that `replay` takes."""
+        return sum(len(data.parts(PARTS)) for data in self._data.values()) + len(self._precise)
 
     def replay(self, after: Callable[[], None]) -> Shown:
-        """Send both through the model in eval mode; `after` is called after each forward.
+        """Send both data sets through the model in eval mode; `after` is called after each forward.
 
         The model is left as it was. Raises `ModelError` where it does not take the data, `RecordingError` where no
         module matches the sites or nothing was seen.
@@ -104,7 +106,7 @@ class TwoDataSets:
                 given[phase] = inputs.by_layer
             distributions, state = replayer.taken(), replayer.state()
         for phase, data in self._data.items():
-            if not any(one == phase for one, _ in distributions):
+            if not any(recorded == phase for recorded, _ in distributions):
                 raise RecordingError(f"no site of {type(self._model).__name__} gave activations of {data.source}")
         precise = by_batch(self._model, self._precise, after=after) if self._precise else {}
         return Shown(distributions, parts, self._layers(given[REFERENCE], given[DATA], precise), state)
@@ -128,27 +130,36 @@ class TwoDataSets:
         recording.finish(shown.state)
 
     def _layers(self, *given: dict[str, list[Statistics]]) -> list[LayerStatistics]:
-        """The layers that got anything of either data set; what is `given` is by layer, a list entry a forward."""
+        """Returns the statistics of the layers that either data set reached.
+
+        `given` are those of the inputs on the reference, on the data, and of the precise pass: by layer, one entry for
+        each forward.
+        """
         running, layers = running_statistics(self._model), normalisations(self._model)
         return [
-            LayerStatistics(name, layer.eps, _as_arrays(running[name]), *(_halves(one.get(name, [])) for one in given))
+            LayerStatistics(
+                name, layer.eps, _as_arrays(running[name]), *(_halves(by_layer.get(name, [])) for by_layer in given)
+            )
             for name, layer in layers.items()
-            if any(name in one for one in given[:2])
+            if any(name in by_layer for by_layer in given[:2])
         ]
 
 
 def _batches_to_normalise(model: nn.Module, data: Data) -> tuple[Any, ...]:
-    """At least two batches, without those of one example; none where there are no others, or no layer to normalise."""
+    """Returns the finite examples in at least two batches, less the batches of one example, which cannot normalise.
+
+    There are none where no example is finite, or where the model has no batch normalisation layer.
+    """
     finite = data.finite()
     if not normalisations(model) or not finite.batches:
         return ()
     return tuple(batch for batch in finite.parts(2) if length(batch) > 1)
 
 
-def _as_arrays(one: Statistics) -> MeanAndVariance:
-    return one.mean.cpu().numpy(), one.variance.cpu().numpy(), one.n
+def _as_arrays(statistics: Statistics) -> MeanAndVariance:
+    return statistics.mean.cpu().numpy(), statistics.variance.cpu().numpy(), statistics.n
 
 
 def _halves(seen: Sequence[Statistics]) -> list[MeanAndVariance]:
-    """Those of the odd batches together, and of the even ones."""
+    """Returns the statistics of the odd batches together and of the even ones, of those that there are."""
     return [_as_arrays(together(half)) for half in (seen[0::2], seen[1::2]) if half]

@@ -1,4 +1,4 @@
-"""What became of the conditions of `icshift check`: on the screen, as JSON and as cases of JUnit."""
+"""The outcome of `icshift check`: on the screen, as JSON and as cases of JUnit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LABELS = {
     "ok": ("ok", "green"),
     "skipped": ("skipped", "dim"),
 }
-"""How states are shown, in this order."""
+"""The label and style of each state; the order is that of the report."""
 
 _OUTCOMES: dict[str, Literal["passed", "failure", "error", "skipped"]] = {
     "failed": "failure",
@@ -40,12 +40,12 @@ _OUTCOMES: dict[str, Literal["passed", "failure", "error", "skipped"]] = {
 
 
 def checks_report(run: Run, verdicts: Sequence[Verdict], *, phase: str, reference: str) -> Report:
-    """What failed, what could not be measured, what is well, and how many of each."""
+    """Returns the report of a check: what failed, what could not be measured, what is well, and how many of each."""
     state = "" if run.finished else " · unfinished"
     passed = all_passed(verdicts)
     return Report(
         heading=f"{run.path} · {run.manifest['model']} · phase {phase} · reference {reference}{state}",
-        # What was not recorded comes after the outcome: it says of what there is no outcome.
+        # Modules that were not recorded come after the outcome, since there is none for them.
         body=(Report(body=tuple(_labelled(*line) for line in _lines(verdicts)), verdict=_count(verdicts)),),
         warnings=tuple(filter(None, [coverage(run)])),
         next_step="" if passed else _next_step(run, verdicts, phase),
@@ -54,19 +54,21 @@ def checks_report(run: Run, verdicts: Sequence[Verdict], *, phase: str, referenc
             "phase": phase,
             "reference": reference,
             "passed": passed,
-            "checks": [_row(one) for one in verdicts],
+            "checks": [_row(verdict) for verdict in verdicts],
         },
     )
 
 
 def all_passed(verdicts: Sequence[Verdict]) -> bool:
-    """Whether no condition was met and all could be measured, as far as that was asked for."""
-    return all(one.state in ("ok", "skipped") for one in verdicts)
+    """Whether every check is ok or skipped: none failed, and none could not be measured."""
+    return all(verdict.state in ("ok", "skipped") for verdict in verdicts)
 
 
 def cases(verdicts: Sequence[Verdict]) -> list[Case]:
-    """The same as cases of a JUnit suite."""
-    return [Case(one.site, str(one.condition), _OUTCOMES[one.state], _in_words(one)) for one in verdicts]
+    """Returns the verdicts as cases of a JUnit suite, in the same order."""
+    return [
+        Case(verdict.site, str(verdict.condition), _OUTCOMES[verdict.state], _in_words(verdict)) for verdict in verdicts
+    ]
 
 
 def _labelled(state: str, line: str) -> Text:
@@ -75,44 +77,44 @@ def _labelled(state: str, line: str) -> Text:
 
 
 def _lines(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str]]:
-    """States and lines, what fails first: a line for each that fails, and a line a condition for the rest."""
+    """Yields states and lines: first one for each check that failed or was not measured, then one per condition."""
     for state in ("failed", "unmeasured"):
-        yield from ((state, f"{one.site}: {_in_words(one)}") for one in verdicts if one.state == state)
-    for condition in dict.fromkeys(one.condition for one in verdicts):
+        yield from ((state, f"{verdict.site}: {_in_words(verdict)}") for verdict in verdicts if verdict.state == state)
+    for condition in dict.fromkeys(verdict.condition for verdict in verdicts):
         ok = {
-            one.site: one.measurement
-            for one in verdicts
-            if one.condition == condition and one.state == "ok" and one.measurement
+            verdict.site: verdict.measurement
+            for verdict in verdicts
+            if verdict.condition == condition and verdict.state == "ok" and verdict.measurement
         }
         if ok:
             yield "ok", f"{condition}: {_nearest(condition, ok)}"
-    skipped = [one for one in verdicts if one.state == "skipped"]
-    for condition, reason in dict.fromkeys((one.condition, one.reason) for one in skipped):
-        sites = [one.site for one in skipped if (one.condition, one.reason) == (condition, reason)]
+    skipped = [verdict for verdict in verdicts if verdict.state == "skipped"]
+    for condition, reason in dict.fromkeys((verdict.condition, verdict.reason) for verdict in skipped):
+        sites = [verdict.site for verdict in skipped if (verdict.condition, verdict.reason) == (condition, reason)]
         more = f" and {len(sites) - 3} more" if len(sites) > 3 else ""
         yield "skipped", f"{condition}: {', '.join(sites[:3])}{more}: {reason}"
 
 
 def _nearest(condition: Condition, ok: dict[str, Measurement]) -> str:
-    """The site that came nearest to failing, of so many."""
+    """Returns the site that came nearest to failing, and how many sites it is one of; `ok` is by site."""
     nearest = most_extreme(condition, list(ok.values()))
-    site = next(site for site, one in ok.items() if one is nearest)
+    site = next(site for site, measurement in ok.items() if measurement is nearest)
     sites = f"{len(ok)} sites, nearest {site}" if len(ok) > 1 else site
     return f"{sites} with {_value(condition, nearest)} {_basis(nearest)}"
 
 
 def _in_words(verdict: Verdict) -> str:
-    """What was measured of a site, and whether that meets the condition."""
+    """Returns in words what was measured at a site, and whether that meets the condition."""
     condition, measurement = verdict.condition, verdict.measurement
     if measurement is None or verdict.state == "unmeasured":
         return f"{condition.measured} {condition.bound}: {verdict.reason}"
     sign = "" if verdict.state == "failed" else "not "
-    found = f"{condition.measured} {_value(condition, measurement)} {sign}{condition.bound} {_basis(measurement)}"
-    return f"{found}; {verdict.reason}" if verdict.reason else found
+    measured = f"{condition.measured} {_value(condition, measurement)} {sign}{condition.bound} {_basis(measurement)}"
+    return f"{measured}; {verdict.reason}" if verdict.reason else measured
 
 
 def _value(condition: Condition, measurement: Measurement) -> str:
-    """What was measured, in its unit and, where that is another, in that of the limit."""
+    """Returns the measured value in its unit and, where the limit has another scale, in that scale too."""
     share = f"{100 * measurement.level:.3g}%" if condition.scale == "%" else ""
     if condition.quantity in COUNTED:
         return f"{measurement.value:.0f} of {measurement.units} units" + (f" = {share}" if share else "")
@@ -122,13 +124,13 @@ def _value(condition: Condition, measurement: Measurement) -> str:
 
 
 def _basis(measurement: Measurement) -> str:
-    """What the number rests on."""
+    """Returns, in brackets, what a value rests on: its floor if known, the number of activations a unit, the window."""
     noise = "" if math.isnan(measurement.floor) else f"floor {number(measurement.floor)}, "
     return f"({noise}n = {measurement.n:,}, window {measurement.window})"
 
 
 def _count(verdicts: Sequence[Verdict]) -> str:
-    failed, unmeasured, ok, skipped = (sum(one.state == state for one in verdicts) for state in _LABELS)
+    failed, unmeasured, ok, skipped = (sum(verdict.state == state for verdict in verdicts) for state in _LABELS)
     total = failed + unmeasured + ok
     parts = [f"{failed} of {total} checks failed" if failed or unmeasured else f"{total} checks ok"]
     parts += [f"{unmeasured} not measured"] if unmeasured else []
@@ -137,7 +139,7 @@ def _count(verdicts: Sequence[Verdict]) -> str:
 
 
 def _next_step(run: Run, verdicts: Sequence[Verdict], phase: str) -> str:
-    failed = [one.site for one in verdicts if one.state == "failed"]
+    failed = [verdict.site for verdict in verdicts if verdict.state == "failed"]
     elsewhere = "" if phase == default_phase(run) else f" --phase {phase}"
     return (
         f"Next: icshift units {run.path} --site {quote(failed[0])}{elsewhere}"
@@ -147,7 +149,7 @@ def _next_step(run: Run, verdicts: Sequence[Verdict], phase: str) -> str:
 
 
 def _row(verdict: Verdict) -> dict[str, object]:
-    """For JSON: the condition, what was measured of it (`level` as `limit` has it), and the verdict."""
+    """Returns a verdict for JSON; `level` is the measured value in the scale of `limit`."""
     condition, measurement = verdict.condition, verdict.measurement
     unit = "units" if condition.quantity in COUNTED else METRICS[condition.quantity].unit
     measured = ("window", "reference", "value", "level", "floor", "n", "units")

@@ -32,10 +32,10 @@ _PHASES = {
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A network of the demo: its run, its `accuracy` on the test digits, and what was measured in it.
+    """A network of the demo: its `run`, its `accuracy` on the test digits (0 to 1), and what was measured in it.
 
-    `summaries` are those of `analysis.by_site`, by phase. `typical` is the step series of a unit of the last input of a
-    hidden sigmoid; `wandering` says of all its units how far medians went, and the sd at first and at last.
+    `summaries` are tables of `analysis.by_site.summary`, by phase. `typical` is the series of steps of a typical unit
+    of the site that feeds the last hidden sigmoid, `wandering` what `analysis.units.wandering` returns for that site.
     """
 
     run: Run
@@ -46,7 +46,7 @@ class Trained:
 
 
 def comparison_report(networks: Sequence[Trained]) -> Report:
-    """Drift by site, percentiles of one unit each, and what was measured in words."""
+    """Returns the comparison: tables of drift by site, percentiles of one unit of each network, and facts in words."""
     before, last = (window.name for window in networks[0].run.window_list[-2:])
     names = [network.run.name for network in networks]
     body: list[Part] = []
@@ -77,7 +77,11 @@ def comparison_report(networks: Sequence[Trained]) -> Report:
 
 
 def demo_report(networks: Sequence[Trained], table: Path, saved: Path, inputs: tuple[Path, Path]) -> Report:
-    """The comparison, and where everything is that the demo made: `inputs` without and with targets."""
+    """Returns the comparison, followed by the paths of everything that the demo made.
+
+    `table` is the CSV file of drifts, `saved` the directory of saved models; `inputs` are the files of inputs without
+    and with targets.
+    """
     runs = [network.run.path for network in networks]
     return Report(
         body=(
@@ -91,9 +95,9 @@ def demo_report(networks: Sequence[Trained], table: Path, saved: Path, inputs: t
 
 
 def comparison_table(names: Sequence[str], summaries: Sequence[pd.DataFrame]) -> Table:
-    """A row a site, a group of columns a run; a site that a run does not have is left blank there.
+    """Returns a table with one row per site and a group of columns per run; cells of sites that a run lacks are blank.
 
-    Probes have no sampling noise: they show the 90th percentile where others show floor and share moved.
+    Probes have no sampling noise: their columns show the 90th percentile in place of the floor and the share moved.
     """
     by_site = [{row["site"]: row for row in records(summary)} for summary in summaries]
     noiseless = all(row["noiseless"] for rows in by_site for row in rows.values())

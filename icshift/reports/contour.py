@@ -1,4 +1,4 @@
-"""Contour charts of slices through loss landscapes, a panel a model; one definition gives page, SVG, PNG and PDF."""
+"""Contour charts of slices through loss landscapes, one panel per model, as HTML page, SVG, PNG or PDF."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ import pandas as pd
 from icshift.errors import IcshiftError, unknown
 
 _LEVELS = 14
+"""Number of bands of colour in a chart of one panel, and of the lines in every panel."""
 
 _SHARED_LEVELS = 42
-"""Of the colours that several panels share; each has lines at `_LEVELS` of its own, which show its shape."""
+"""Number of bands of colour that several panels share; each panel has lines at `_LEVELS` levels of its own."""
 
 _WIDE = 20.0
-"""Losses over more than this ratio get levels that are evenly spaced in their logarithm."""
+"""Levels are even in the logarithm of the loss where the largest is more than so many times the least."""
 
 _INK = "#1a1a1a"
 _EMPTY = "#d9d9d9"
@@ -27,7 +28,7 @@ _EMPTY = "#d9d9d9"
 
 @dataclass(frozen=True)
 class Mark:
-    """A place in a panel: its `kind` says how it is drawn, its label what it is."""
+    """A marked place in a panel, at the coordinates `first` and `second`: `kind` decides how it is drawn."""
 
     kind: str
     first: float
@@ -40,7 +41,7 @@ MODEL, MINIMUM, OTHER = "model", "minimum", "other"
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """A slice: coordinates of its columns [columns] and rows [rows], losses [rows, columns], and what is marked in it.
+    """A slice to be drawn: coordinates `first` [columns] and `second` [rows], `losses` [rows, columns], and `marks`.
 
     `lengths` are the distances between parameters that one unit of either coordinate stands for: the panel is drawn so
     that distances are as long across as they are up.
@@ -55,10 +56,11 @@ class Panel:
 
 
 def chart_format(suffix: str) -> Callable[[Sequence[Panel], tuple[str, str], Sequence[str]], bytes]:
-    """The function that draws a chart in the format that the suffix of its file stands for.
+    """Returns the function that draws a chart in the format that the suffix of its file stands for.
 
     It takes panels, the titles of both axes, and the lines of the chart's own title; it returns the content of the
-    file. Raises `SelectionError` for a suffix that is not known, `IcshiftError` where what draws is not installed.
+    file. Raises `SelectionError` for a suffix that is not known, `IcshiftError` where the libraries that draw are not
+    installed.
     """
     if suffix.lower() not in _FORMATS:
         raise unknown("chart format", suffix or "(no suffix)", _FORMATS)
@@ -102,7 +104,7 @@ def _legend(alt: Any, levels: Any) -> Any:
 
 
 def _panel(alt: Any, panel: Panel, axes: tuple[str, str], levels: Any, colour: Any, side: int) -> Any:
-    """Filled bands under lines, under marks; the points of the slice show their loss when pointed at."""
+    """Returns filled bands below lines below marks; the points of the slice show their loss when pointed at."""
     width, height = _sides(panel, side)
 
     def place(values: Any) -> Any:
@@ -139,7 +141,7 @@ def _pointed(alt: Any, panel: Panel, x: Any, y: Any) -> Any:
 
 
 def _marks(alt: Any, panel: Panel, x: Any, y: Any, side: int) -> Iterator[Any]:
-    """The model as a point, the slice's minimum as a cross, other models at the end of a line from this one."""
+    """Yields the model as a point, the slice's minimum as a cross, other models at the end of a line from this one."""
     shapes = {
         MODEL: ("circle", "white", 70.0),
         MINIMUM: ("cross", "#ff5d5d", 90.0),
@@ -169,7 +171,7 @@ def _marks(alt: Any, panel: Panel, x: Any, y: Any, side: int) -> Iterator[Any]:
 
 
 def _beside(mark: Mark, panel: Panel, side: int, labelled: list[tuple[float, float]]) -> dict[str, Any]:
-    """Where a label goes: inside the panel, and not on those that are there already, to which it is added."""
+    """Returns where a label goes: inside the panel, and not on the `labelled` places, to which its own is added."""
     width, height = _sides(panel, side)
     across, down = width * _share(mark.first, panel.first), height * (1 - _share(mark.second, panel.second))
     right = across > 0.5 * width + 1
@@ -189,12 +191,15 @@ def _within(mark: Mark, panel: Panel) -> bool:
 
 
 def _share(value: float, axis: Any) -> float:
-    """How far along an axis a value is, from 0 to 1."""
+    """Returns how far along an axis a value is, from 0 to 1."""
     return (value - float(axis[0])) / (float(axis[-1]) - float(axis[0]))
 
 
 def levels_of(losses: Sequence[Any], count: int) -> tuple[Any, bool]:
-    """Limits of `count` bands from the least loss to the largest, and whether they are even in its logarithm."""
+    """Returns the limits [count + 1] of bands from the least loss to the largest, and whether they are logarithmic.
+
+    There are two limits where all losses are equal. Raises `IcshiftError` where no loss is finite.
+    """
     values = np.concatenate([np.ravel(np.asarray(of_panel, float)) for of_panel in losses])
     values = values[np.isfinite(values)]
     if not len(values):
@@ -208,7 +213,7 @@ def levels_of(losses: Sequence[Any], count: int) -> tuple[Any, bool]:
 
 
 def _bands(panel: Panel, levels: Any) -> pd.DataFrame:
-    """Regions of at most each level, the highest first, each drawn over the one before: so no seam shows."""
+    """Returns paths around the region below each level, the highest first: drawn one over the other, without seams."""
     from contourpy import FillType, contour_generator
 
     generator: Any = contour_generator(*_grid(panel), fill_type=FillType.OuterOffset)
@@ -224,7 +229,7 @@ def _bands(panel: Panel, levels: Any) -> pd.DataFrame:
 
 
 def _with_holes(points: Any, starts: Any) -> Any:
-    """One path of the outer boundary and the holes, which turn the other way round: to each hole and back."""
+    """Returns one path of the outer boundary and the holes, which turn the other way: to each hole and back."""
     rings = [points[start:stop] for start, stop in pairwise(starts)]
     back = [rings[0][:1]] * (len(rings) - 1)
     return np.concatenate(
@@ -257,7 +262,7 @@ def _frame(paths: Sequence[tuple[float, Any]]) -> pd.DataFrame:
 
 
 def _page(chart: Any) -> bytes:
-    """With all of its scripts inside: it needs no network."""
+    """Returns an HTML page with all of its scripts inside, so that it needs no network."""
     actions = {"export": True, "source": False, "compiled": False, "editor": False}
     return chart.to_html(inline=True, embed_options={"actions": actions}).encode()
 

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from icshift.runs.reader import Run
 
 _WIDE = 100
-"""From so many columns on, a table shows more of them."""
+"""Screens of at least so many characters get a table with more columns."""
 
 
 def drift_report(run: Run, summary: pd.DataFrame, metric: Metric, *, reference: str = "previous") -> Report:
-    """What `analysis.by_site.summary` found: a row a site, and what one must know to read it."""
+    """Returns the report of the table that `analysis.by_site.summary` made, with notes that explain its columns."""
     compared = _compared(summary)
     rows = [{key: row[key] for key in row if row[key] is not None} for row in records(summary)]
     return Report(
@@ -43,15 +43,19 @@ def drift_report(run: Run, summary: pd.DataFrame, metric: Metric, *, reference: 
 
 
 def metrics_report(metrics: Mapping[str, Metric]) -> Report:
-    """A row a metric."""
-    rows = [[one.name, one.of + ", probe" * one.by_example, one.unit, one.meaning] for one in metrics.values()]
+    """Returns a table with one row per metric."""
+    rows = [
+        [metric.name, metric.of + ", probe" * metric.by_example, metric.unit, metric.meaning]
+        for metric in metrics.values()
+    ]
     return Report(body=(listing(["metric", "of", "unit", "meaning"], rows),))
 
 
 def report_table(summary: pd.DataFrame, *, wide: bool) -> Table:
-    """A row a site, in model order; `wide` (100 columns and more) has room for units, 90th percentile and largest.
+    """Returns a table with one row per site, in the order of `summary`.
 
-    Probes have no sampling noise: they have these two where others have floor, ratio and share moved.
+    On a `wide` screen it has columns for the number of units, the 90th percentile and the largest too. Probes have no
+    sampling noise: they always show the latter two, in place of floor, ratio and share moved.
     """
     noiseless = bool(summary["noiseless"].dropna().all())
     spread = ["p90", "max"] if summary["max"].notna().any() else []  # One number a site has none.
@@ -79,7 +83,7 @@ def report_table(summary: pd.DataFrame, *, wide: bool) -> Table:
 
 
 def distribution_table(summary: pd.DataFrame) -> Table:
-    """A row a site with nothing to compare: its distribution, medians over units."""
+    """Returns a table with one row per site with nothing to compare: its distribution, as medians over units."""
     table = columns()
     table.add_column("site", overflow="fold", min_width=6)
     for name in ("units", "n", "mean", "sd", "q15", "q50", "q85", "zeros"):
@@ -93,7 +97,7 @@ def distribution_table(summary: pd.DataFrame) -> Table:
 
 
 def site_label(row: dict[str, Any]) -> str:
-    """The site's name, with a dagger where its moments are set by its own affine parameters."""
+    """Returns the site's name, with a dagger where its mean and sd are set by its own weight and bias."""
     return f"{row['site']} †" if row["affine_moments"] else str(row["site"])
 
 
@@ -110,12 +114,12 @@ def _split(row: dict[str, Any]) -> str:
 
 
 def _health(row: dict[str, Any]) -> Text:
-    found = []
+    troubles = []
     for name in ("dead", "saturated", "near_constant", "nonfinite"):
         count = row[name]
         if count is not None and count == count and count > 0:  # noqa: PLR0124  (a NaN is a count that is not known)
-            found.append(f"{int(count)} {name.removeprefix('near_')}")
-    return Text("\n".join(found), style="yellow") if found else Text("ok", style="green")
+            troubles.append(f"{int(count)} {name.removeprefix('near_')}")
+    return Text("\n".join(troubles), style="yellow") if troubles else Text("ok", style="green")
 
 
 def _compared(summary: pd.DataFrame) -> bool:
@@ -124,7 +128,7 @@ def _compared(summary: pd.DataFrame) -> bool:
 
 
 def _heading(run: Run, table: pd.DataFrame) -> str:
-    """What is compared with what."""
+    """Returns the line that says which window is compared with which."""
     state = "" if run.finished else " · unfinished"
     phase = table["phase"].iloc[0] if len(table) else "–"
     compared = table.dropna(subset=["window"]) if "window" in table else table.iloc[:0]
@@ -174,7 +178,7 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
 
 
 def training_mode(run: Run, phase: str) -> list[str]:
-    """What of the model is in training mode in a probe, where anything is."""
+    """Returns a note on what is in training mode in a phase of a probe, in a list; an empty list where nothing is."""
     # Only settings of `icshift analyze` name phases; before it wrote probe-batch, it called the same probe-train.
     analyzed = "phases" in run.manifest.get("settings", {})
     if phase == PROBE_BATCH or (phase == PROBE_TRAIN and analyzed):
@@ -187,7 +191,7 @@ def training_mode(run: Run, phase: str) -> list[str]:
 
 
 def _of_examples(table: pd.DataFrame, metric: Metric) -> list[str]:
-    """What one must know of a metric that compares the same examples in both windows."""
+    """Returns notes that explain the values of a metric by example."""
     compared = table.dropna(subset=["window"])
     rows, wide = int(compared["rows"].median()), int(compared["units"].max())
     notes = [f"n = {rows:,} activations a unit of the probe, the same ones in both windows."]

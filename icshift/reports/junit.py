@@ -14,7 +14,7 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 @dataclass(frozen=True)
 class Case:
-    """One check: what it is about, what it asks for, its outcome and what to say of that."""
+    """One check: `subject` is what it is about (a site), `name` its condition, `message` explains the outcome."""
 
     subject: str
     name: str
@@ -23,7 +23,7 @@ class Case:
 
 
 def as_junit(suite: str, cases: Sequence[Case]) -> bytes:
-    """A document of one test suite. What failed, erred or was skipped has its message in an element of that name."""
+    """Returns a document of one test suite. A case that did not pass has its message in an element of that name."""
     totals = {"tests": str(len(cases))}
     for outcome, plural in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
         totals[plural] = str(sum(case.outcome == outcome for case in cases))

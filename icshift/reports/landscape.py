@@ -1,4 +1,4 @@
-"""The loss around saved models, as `icshift landscape` tells of it; readable at 80 columns.
+"""The loss around saved models: the report of `icshift landscape`; readable at 80 columns.
 
 Models are what `icshift.replay.surface.Surface.as_dict` returns, and `about` is what all their numbers depend on:
 `Survey.about`, and under `checkpoints` the paths of the saved models.
@@ -17,7 +17,7 @@ from icshift.reports.report import Report
 from icshift.reports.tables import columns, counted, facts
 
 Model = dict[str, Any]
-"""What was measured of one model."""
+"""The numbers of one model."""
 
 Along = dict[str, Any]
 """Its entry `along_gradient`: the smoothness of the loss."""
@@ -26,20 +26,20 @@ Around = dict[str, Any]
 """Its entry `slice`: losses on a plane through the parameters."""
 
 _ROUNDED = 0.1
-"""Where rounding does more than this share of the shortest step, β is not known."""
+"""β is not known where rounding changes the parameters by more than this share of the shortest step."""
 
 
 Grid = tuple[Any, Any, Any]
 """Coordinates along the first and along the second direction [points], and the losses there [points, points]."""
 
 _WORDS = {"batch_norm": ("batch norm", "batch"), "instance_norm": ("instance norm", "example")}
-"""Layers that normalise by what they are given or by running averages, and what the former is called."""
+"""Kinds of layers that normalise: the name of each, and what it normalises by if not by running averages."""
 
 
 def landscape_report(
     about: Mapping[str, Any], models: Sequence[Model], warnings: Sequence[str], written: Mapping[str, str]
 ) -> Report:
-    """The loss around the models, each with its curvature, and where they lie seen from the first.
+    """Returns the report of the loss around the models, of its curvature, and of their distances from the first model.
 
     `warnings` are about the saved models. `written` are paths of files by what is in them: `Slice`, `Chart`.
     """
@@ -67,7 +67,7 @@ def landscape_report(
 def contours(
     about: Mapping[str, Any], models: Sequence[Model], grids: Sequence[Grid]
 ) -> tuple[list[Panel], tuple[str, str], list[str]]:
-    """What a contour chart of the slices shows: a panel a model, titles of the axes, lines of the chart's own title."""
+    """Returns what a contour chart shows: one panel per model, titles of both axes, lines of the chart's title."""
     subtitle = [normalisation_in_words(about)]
     subtitle += ["α, β = 1: as long as the weights"] * (models[0]["slice"]["plane"] == "random")
     subtitle += ["each panel has its own lines, colours are shared"] * (len(models) > 1)
@@ -77,7 +77,7 @@ def contours(
 
 
 def _panel(model: Model, grid: Grid, models: Sequence[Model]) -> Panel:
-    """The slice of one model, with the place of the others in the plane of the first."""
+    """Returns the panel of one model; that of the first shows where the others lie in its plane."""
     marks = [Mark(MODEL, 0.0, 0.0, model["model"])]
     lowest = model["slice"]["minimum"]
     if math.isfinite(lowest["loss"]):
@@ -104,7 +104,7 @@ def _loss_in_words(about: Mapping[str, Any]) -> str:
 
 
 def normalisation_in_words(about: Mapping[str, Any]) -> str:
-    """What batch norm and instance norm layers normalise by, of those that there are.
+    """Returns in words what batch norm and instance norm layers normalise by, of the kinds that the model has.
 
     >>> normalisation_in_words({"batch_norm": "batch", "instance_norm": "example"})
     'batch norm by the batch, instance norm by the example'
@@ -137,7 +137,7 @@ def _apart(models: Sequence[Model]) -> Report:
 
 
 def facts_table(model: Model) -> Table:
-    """Everything about one model, a line or two each."""
+    """Returns a table of everything about one model, in one or two lines for each quantity."""
     rows = [("loss", f"{_number(model['loss'])}, gradient norm {_number(model['gradient_norm'])}"), *_hessian(model)]
     if model["learning_rate"] is None:
         rows.append(("largest step", _largest_step(model)))
@@ -150,7 +150,7 @@ def facts_table(model: Model) -> Table:
 
 
 def models_table(models: Sequence[Model]) -> Table:
-    """A row a model."""
+    """Returns a table with one row per model: loss, gradient norm, curvature, and the axes of its contours."""
     table = _table(models)
     rated = models[0]["learning_rate"] is not None
     sliced = models[0]["slice"] is not None
@@ -169,18 +169,18 @@ def models_table(models: Sequence[Model]) -> Table:
 
 
 def moved_table(models: Sequence[Model]) -> Table:
-    """A row a model after the first: where it is, seen from that; and where the minima of the slices lie."""
+    """Returns a table with one row per model: its displacement from the first model, and the minimum of its slice."""
     sliced = models[0]["slice"] is not None
     table = _table(models)
     # Pairs of coordinates may be folded: all the rest is short.
     for name in ["distance", *(["at α, β", "off plane"] * sliced), "cos", *(["minimum", "its α, β"] * sliced)]:
         table.add_column(name, justify="right", no_wrap="α" not in name)
     for model in models:
-        moved = model["moved"]
+        displacement = model["moved"]
         cells = ["–"] * (4 if sliced else 2)
-        if moved is not None:
-            inside = [_pair(*moved["place"]), _short(moved["off_plane"])] if sliced else []
-            cells = [_short(moved["distance"]), *inside, f"{moved['cosine']:.2f}"]
+        if displacement is not None:
+            inside = [_pair(*displacement["place"]), _short(displacement["off_plane"])] if sliced else []
+            cells = [_short(displacement["distance"]), *inside, f"{displacement['cosine']:.2f}"]
         if sliced:
             lowest = model["slice"]["minimum"]
             edge = " edge" if lowest["on_edge"] else ""
@@ -190,7 +190,7 @@ def moved_table(models: Sequence[Model]) -> Table:
 
 
 def _hessian(model: Model) -> list[tuple[str, str]]:
-    values = [f"{_number(one['value'])}±{_error(one['error'])}" for one in model["eigenvalues"]]
+    values = [f"{_number(pair['value'])}±{_error(pair['error'])}" for pair in model["eigenvalues"]]
     unsettled = "" if model["converged"] else ", not all errors below 0.01 %"
     return [
         ("Hessian", f"{counted(model['parameters'], 'parameter')}, {counted(model['products'], 'product')}{unsettled}"),
@@ -283,7 +283,7 @@ def _quadratic(around: Around) -> list[tuple[str, str]]:
 
 
 def _explained(models: Sequence[Model]) -> list[str]:
-    """What one must know to read the numbers, and where they are from; at most 80 columns."""
+    """Returns notes on the meaning and the source of the numbers, each of at most 80 columns."""
     first = models[0]
     lines = ["±: this near lies an eigenvalue (residual of Lanczos, rounding included)."]
     if first["learning_rate"] is not None:
@@ -295,7 +295,7 @@ def _explained(models: Sequence[Model]) -> list[str]:
         lines += _plane_in_words(first["model"] if len(models) > 1 else None, first["slice"])
         lines += _reach_in_words(first)
     if len(models) > 1:
-        known = max(one["smallest_error"] for one in models)
+        known = max(model["smallest_error"] for model in models)
         lines.append(f"{first['parameters']:,} parameters; every smallest eigenvalue within ±{known:.1g}.")
         lines.append("cos: of the top eigenvectors, without sign; distance: of trainable parameters.")
         lines += ["axes: length over width of the contours in that plane."] * (first["slice"] is not None)
@@ -314,7 +314,7 @@ def _plane_in_words(whose: str | None, around: Around) -> list[str]:
 
 
 def _reach_in_words(model: Model) -> list[str]:
-    """Where the radius is about what `fitting_radius` takes, what it is."""
+    """Returns a note on the meaning of the radius where it is about the one of `fitting_radius`; else none."""
     around, loss = model["slice"], abs(model["loss"])
     rise = model["eigenvalues"][0]["value"] * around["radius"] * around["radius"] / 2
     if around["plane"] != "hessian" or not 0.4 * loss < rise < 2.5 * loss:
@@ -323,7 +323,7 @@ def _reach_in_words(model: Model) -> list[str]:
 
 
 def _next_step(models: Sequence[Model], *, charted: bool) -> str:
-    """What would tell more."""
+    """Returns the command that would show more."""
     if models[0]["learning_rate"] is None:
         return "Next: the same with --lr RATE compares the curvature with steps of the training"
     if models[0]["slice"] is not None and not charted:
@@ -336,7 +336,7 @@ def _next_step(models: Sequence[Model], *, charted: bool) -> str:
 
 
 def _not_finite(model: Model) -> list[str]:
-    """How much of a slice has no loss, if any."""
+    """Returns a warning with the number of points of the slice whose loss is not finite, in a list; empty if none."""
     around = model["slice"]
     if around is None or not around["nonfinite"]:
         return []

@@ -1,4 +1,4 @@
-"""What was measured with gradients, for the terminal."""
+"""Gradient shift and smoothness as a recorder measured them, for the terminal."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ _TREND = 12
 
 
 def measured_reports(run: Run, shift: pd.DataFrame, around: dict[str, Any]) -> list[Report]:
-    """What was measured with gradients, apart from drift: these are other definitions of the shift.
+    """Returns a report of the gradient shift and one of the smoothness of the loss, of those that were measured.
 
-    `shift` and `around` are what `analysis.measured` found. There is no report of what was not measured.
+    `shift` is the table of `analysis.measured.gradient_shift_summary`, `around` what `smoothness_summary` returns. They
+    stand apart from drift, since gradient shift is another definition of the shift.
     """
     reports = []
     if len(shift):
@@ -57,7 +58,7 @@ def _smoothness_report(around: dict[str, Any]) -> Report:
 
 
 def gradient_shift_table(summary: pd.DataFrame) -> Table:
-    """A row a layer in the order of the forward."""
+    """Returns a table with one row per layer, in the order of the forward."""
     table = columns()
     table.add_column("layer", overflow="fold", min_width=6)
     for name in ("params", "‖G−G′‖", "relative", "cos", "cos p10"):
@@ -69,14 +70,14 @@ def gradient_shift_table(summary: pd.DataFrame) -> Table:
     return table
 
 
-def smoothness_lines(found: dict[str, Any]) -> list[str]:
-    """Smoothness along the gradient in words."""
-    where = f"; attained mostly at {found['beta_step']:g} lr" if math.isfinite(found["beta_step"]) else ""
-    changes = f"{number(found['predictiveness_min'])} to {number(found['predictiveness_max'])}"
+def smoothness_lines(around: dict[str, Any]) -> list[str]:
+    """Returns three lines about the smoothness along the gradient: its loss, its gradient, and β times the rate."""
+    where = f"; attained mostly at {around['beta_step']:g} lr" if math.isfinite(around["beta_step"]) else ""
+    changes = f"{number(around['predictiveness_min'])} to {number(around['predictiveness_max'])}"
     return [
-        f"range of the loss          {number(found['loss_range'])}",
+        f"range of the loss          {number(around['loss_range'])}",
         f"change of the gradient     {changes}",
-        f"β·lr (reference: 2)        {number(found['beta_rate'])}, at most {number(found['beta_rate_max'])}{where}",
+        f"β·lr (reference: 2)        {number(around['beta_rate'])}, at most {number(around['beta_rate_max'])}{where}",
     ]
 
 

@@ -1,4 +1,4 @@
-"""What a report is: data that says something, ready to be shown on a screen, as JSON, or on a page."""
+"""`Report`: the content of what a command shows, independent of where it is shown (on a screen, as JSON, on a page)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Report:
 
 
 def together(first: Report, *others: Report) -> Report:
-    """Several reports as one, an empty line before each of the others.
+    """Returns several reports as one, with an empty line before each of the others.
 
     The next step is that of the first; each adds its data to that of the ones before it.
     """

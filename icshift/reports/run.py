@@ -1,4 +1,4 @@
-"""What a run holds, what was not recorded of a model, and what the recording cost."""
+"""The content of a run, the modules of its model that were not recorded, and the cost of the recording."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def run_report(run: Run) -> Report:
-    """Sites with their unit axis and what they feed, windows, phases, coverage of the model's modules, and cost."""
+    """Returns the report of `icshift info`: facts about a run, its sites, and the modules that were not recorded."""
     windows = [vars(window) for window in run.window_list]
     return Report(
         body=(facts(_facts(run)), _sites(run)),
@@ -62,7 +62,10 @@ def _facts(run: Run) -> list[tuple[str, str]]:
 
 
 def coverage(run: Run, path: Path | None = None) -> str:
-    """How many modules that were to be watched were not, by state; empty if none. `path` is what is shown for it."""
+    """Returns a warning with the number of modules that should have been watched and were not, by state; empty if none.
+
+    It names the run by `path` if that is given, else by its own path.
+    """
     states = Counter(entry["state"] for entry in _missed(run))
     if not states:
         return ""
@@ -80,7 +83,7 @@ def _missed_in_words(entry: dict[str, str]) -> str:
 
 
 def overhead(run: Run) -> str:
-    """Time spent recording, against the rest of the time between start and end, and the size on disk."""
+    """Returns in words the time spent recording, in s and in % of the rest of the time, and the size on disk."""
     cost = run.manifest.get("overhead")
     if not cost:
         return size(run)
@@ -89,28 +92,29 @@ def overhead(run: Run) -> str:
 
 
 def added_time(run: Run) -> str:
-    """Time spent recording in % of the rest of the time between start and end."""
+    """Returns the time spent recording, in % of the rest of the time between start and end."""
     cost = run.manifest["overhead"]
     recording, wall = cost["recording_seconds"], cost["wall_seconds"]
     return f"+{100 * recording / max(wall - recording, 1e-9):.0f} %"
 
 
 def size(run: Run) -> str:
-    """Of all files of a run."""
+    """Returns the size of all files of a run, in MB."""
     return f"{sum(file.stat().st_size for file in run.path.rglob('*') if file.is_file()) / 1e6:.1f} MB"
 
 
 def recorded_report(target: Path, runs: Sequence[Run], automatic: int | None) -> Report:
-    """What `icshift run` recorded in `target`, a row a model.
+    """Returns the report of what `icshift run` recorded in `target`, with one row per model.
 
-    `automatic` is how many steps a window has where nobody chose and no DataLoader told of epochs; None where one did.
+    `automatic` is the number of steps a window if icshift chose it, for want of `--window` and of a DataLoader whose
+    passes could be windows; else None.
     """
     hints: list[RenderableType] = []
     if automatic is not None:
         hints = [Text(f"No DataLoader told of epochs: windows of {automatic} steps; choose with --window.")]
     elif any(len(run.window_list) < 2 for run in runs):
         hints = [Text("One window leaves nothing to compare: choose shorter ones with --window.", no_wrap=True)]
-    missed = [f"{run.name}: {said}" for run in runs if (said := coverage(run, target / run.name))]
+    missed = [f"{run.name}: {warning}" for run in runs if (warning := coverage(run, target / run.name))]
     return Report(
         heading=f"Recorded in {target}",
         body=(
@@ -129,7 +133,7 @@ def _recorded(run: Run) -> list[str]:
 
 
 def _windows(run: Run) -> str:
-    """How many, and of how many steps."""
+    """Returns in words how many windows there are, and of how many steps."""
     spans = [window.last_step - window.first_step + 1 for window in run.window_list]
     if not spans:
         return "0"
@@ -138,10 +142,10 @@ def _windows(run: Run) -> str:
 
 
 def unrecorded(problems: Sequence[str], *, imported: bool = True, stepped: bool = False, models: int = 0) -> list[str]:
-    """Why `icshift run` recorded less than there was, a line each; empty where it recorded all.
+    """Returns one line for each reason why `icshift run` recorded less than there was; empty where it recorded all.
 
-    `problems` are known of single models. Whether the script `imported` torch, `stepped` an optimizer, and how many
-    `models` were recorded tells the rest.
+    `problems` are the reasons that concern single models. `imported` says whether the script imported torch, `stepped`
+    whether it stepped an optimizer, `models` how many models were recorded.
     """
     if not imported:
         return ["nothing was recorded: the script did not import torch"]

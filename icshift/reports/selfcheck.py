@@ -1,4 +1,4 @@
-"""Published findings and what was measured of them here, for the terminal: readable at 80 columns."""
+"""Published findings, each with what was measured here, for the terminal: readable at 80 columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PARTS = ("source", "expected", "measured", "ran")
 
 
 def selfcheck_report(results: Sequence[Mapping[str, Any]], asked: Mapping[str, Any]) -> Report:
-    """A row a check; `asked` are the seed, whether it was quick, the seconds it took and the versions it ran with."""
+    """Returns the report of the checks; `asked` holds `seed`, `quick`, the `seconds` it took and `versions`."""
     return Report(
         body=(checks_table(results),),
         verdict=_count(results, asked),
@@ -26,7 +26,7 @@ def selfcheck_report(results: Sequence[Mapping[str, Any]], asked: Mapping[str, A
 
 
 def checks_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """A row a check: its name and whether it passed; the claim, its source, the condition, what was measured and ran.
+    """Returns a table with one row per check: name, outcome, claim, source, condition, and what was measured and ran.
 
     Columns side by side would be twenty characters wide at 80: the parts of a row stand below one another.
     """

@@ -16,12 +16,12 @@ TREND = 9
 
 
 def columns(*, gap: int = 1) -> Table:
-    """An empty table with a line under its head and `gap` spaces between its columns."""
+    """Returns an empty table with a line under its head and `gap` spaces between its columns."""
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
 
 
 def facts(rows: list[tuple[str, str]]) -> Table:
-    """Names and values, one a line."""
+    """Returns a table of names and values, one pair a line."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -31,7 +31,7 @@ def facts(rows: list[tuple[str, str]]) -> Table:
 
 
 def listing(headers: list[str], rows: list[list[str]]) -> Table:
-    """A plain table of text."""
+    """Returns a plain table of text; every row has one cell for each header."""
     table = columns()
     for header in headers:
         table.add_column(header, overflow="fold")
@@ -41,29 +41,29 @@ def listing(headers: list[str], rows: list[list[str]]) -> Table:
 
 
 def number(value: float) -> str:
-    """Three significant digits, or a dash for what is not known."""
+    """Returns a number with three significant digits, or a dash for NaN and infinity."""
     if not math.isfinite(value):
         return "–"
     return f"{value:.3f}" if 0.001 <= abs(value) < 100 else f"{value:.3g}"
 
 
 def share(value: float) -> str:
-    """A share in per cent, or a dash for what is not known."""
+    """Returns a share (0 to 1) in per cent, or a dash for NaN and infinity."""
     return f"{100 * value:.0f}%" if math.isfinite(value) else "–"
 
 
 def times(ratio: float) -> str:
-    """A ratio, or a dash for what is not known."""
+    """Returns a ratio with one decimal below 100, or a dash for NaN and infinity."""
     if not math.isfinite(ratio):
         return "–"
     return f"{ratio:.1f}" if ratio < 100 else f"{ratio:.0f}"
 
 
 def counted(number: int, what: str) -> str:
-    """`1 example`, `1,400 examples`."""
+    """Returns a number with its noun: `1 example`, `1,400 examples`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a data frame, each as a dictionary of its columns."""
+    """Returns the rows of a data frame, each as a dictionary from column to value."""
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict(orient="records")]

@@ -1,4 +1,4 @@
-"""Data frames as CSV, JSON or Parquet bytes; which one is told by a file's suffix."""
+"""Data frames as bytes of CSV, JSON or Parquet; the suffix of a file names the format."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 def as_csv(frame: pd.DataFrame) -> bytes:
-    """Comma-separated, one header line, full precision, NaN as an empty field."""
+    """Returns comma-separated values with one header line, in full precision, NaN as an empty field."""
     return frame.to_csv(index=False, lineterminator="\n").encode()
 
 
 def as_json(frame: pd.DataFrame) -> bytes:
-    """A list of objects, one a row, NaN as null."""
+    """Returns a JSON list with one object per row, NaN and infinities as null."""
     return to_json(frame.to_dict(orient="records")).encode()
 
 
 def as_parquet(frame: pd.DataFrame) -> bytes:
-    """Apache Parquet, zstd."""
+    """Returns an Apache Parquet file, compressed with zstd."""
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False, compression="zstd")
     return buffer.getvalue()
@@ -39,35 +39,38 @@ FORMATS: dict[str, Callable[[Any], bytes]] = {".csv": as_csv, ".json": as_json, 
 
 
 def by_suffix(suffix: str) -> Callable[[pd.DataFrame], bytes]:
-    """The renderer for a file's suffix. Raises `SelectionError` for one that is not known."""
+    """Returns the function that renders a data frame for a suffix. Raises `SelectionError` for an unknown suffix."""
     if suffix.lower() not in FORMATS:
         raise unknown("export format", suffix or "(no suffix)", FORMATS)
     return FORMATS[suffix.lower()]
 
 
 def written_report(path: Path, rows: int, table: str, missing: Sequence[str] = ()) -> Report:
-    """What was written to a file: so many rows of a table, or why there is none; `missing` metrics have no values."""
+    """Returns the report on a written file: the number of its rows, or why it has none.
+
+    `table` names what was written, `missing` the metrics without values.
+    """
     nothing = (
         "one window leaves nothing to compare"
         if table == "drift"
         else f"recorder.{table.replace('-', '_')}(closure) was not called while it was recorded"
     )
-    said = f"{path}: {rows:,} rows" if rows else f"{path}: no rows: {nothing}"
+    line = f"{path}: {rows:,} rows" if rows else f"{path}: no rows: {nothing}"
     if missing:
-        said += f"; {', '.join(missing)} without values: they compare the same examples, which takes a probe"
-    return Report(body=(Text(said, style="dim", no_wrap=True),))
+        line += f"; {', '.join(missing)} without values: they compare the same examples, which takes a probe"
+    return Report(body=(Text(line, style="dim", no_wrap=True),))
 
 
 def to_json(value: Any) -> str:
-    """JSON text with NaN and infinities as null, so that every parser takes it."""
+    """Returns JSON text with NaN and infinities as null, so that every parser takes it."""
     return json.dumps(_finite(value), indent=1) + "\n"
 
 
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(one) for one in value]
+        return [_finite(item) for item in value]
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

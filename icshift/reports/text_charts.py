@@ -12,14 +12,14 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """Values from 0 to their largest as bars, at most `width` of them: longer series are averaged; a gap is a space."""
-    series = np.asarray(values, float)
-    if len(series) > width:
-        series = np.array([_mean(part) for part in np.array_split(series, width)])
-    top = np.nanmax(series) if np.isfinite(series).any() else 0.0
+    """Returns values as bars from 0 to the largest; more than `width` values are averaged, NaN becomes a space."""
+    shown = np.asarray(values, float)
+    if len(shown) > width:
+        shown = np.array([_mean(part) for part in np.array_split(shown, width)])
+    top = np.nanmax(shown) if np.isfinite(shown).any() else 0.0
     if not top > 0:
-        return "".join(_BARS[0] if math.isfinite(value) else " " for value in series)
-    places = [round(value / top * (len(_BARS) - 1)) if math.isfinite(value) else -1 for value in series]
+        return "".join(_BARS[0] if math.isfinite(value) else " " for value in shown)
+    places = [round(value / top * (len(_BARS) - 1)) if math.isfinite(value) else -1 for value in shown]
     return "".join(_BARS[place] if place >= 0 else " " for place in places)
 
 
@@ -32,7 +32,7 @@ def ribbons(
     width: int,
     height: int,
 ) -> Text:
-    """A band from `low` to `high` with the `middle` in it, over steps; a column averages the steps it stands for."""
+    """Returns a band from `low` to `high` with the `middle` in it, over steps; each column averages several steps."""
     columns = min(width, len(steps))
     parts = np.array_split(np.arange(len(steps)), columns)
     bottom, centre, top = (np.array([_mean(np.asarray(s, float)[p]) for p in parts]) for s in (low, middle, high))

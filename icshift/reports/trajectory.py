@@ -1,4 +1,4 @@
-"""How far every site went, against how far it came, for the terminal: readable at 80 columns."""
+"""The path and the displacement of every site, for the terminal: readable at 80 columns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def path_report(run: Run, paths: pd.DataFrame, metric: Metric) -> Report:
-    """What `analysis.trajectory.path` found: a row a site, and what one must know to read it."""
+    """Returns the report of the table that `analysis.trajectory` made, with notes that explain its columns."""
     state = "" if run.finished else " · unfinished"
     phase = paths.iloc[0]["phase"]
     return Report(
@@ -33,9 +33,10 @@ def path_report(run: Run, paths: pd.DataFrame, metric: Metric) -> Report:
 
 
 def path_table(paths: pd.DataFrame) -> Table:
-    """A row a site in model order; drift per change of the parameters only where that is known, no floor of probes.
+    """Returns a table with one row per site, in model order.
 
-    How many windows a path has stands only where they differ.
+    Columns that say nothing are left out: the number of windows where all sites have the same, the floors in a phase
+    without sampling noise, drift per change of the parameters where that is not known.
     """
     differ = paths["windows"].nunique() > 1
     noiseless, changes = bool(paths["noiseless"].all()), bool(paths["per_change"].notna().any())

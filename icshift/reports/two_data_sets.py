@@ -1,4 +1,4 @@
-"""One model on two data sets, as `icshift shift` tells of it; readable at 80 columns."""
+"""One model on two data sets: the report of `icshift shift`; readable at 80 columns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ _BAR = 8
 
 @dataclass(frozen=True)
 class DataSet:
-    """What was sent through the model: `nonfinite` values lie in so many `incomplete` examples of all `examples`."""
+    """A data set that was sent through the model.
+
+    `source` names it. `examples` is their number, `incomplete` the number of those with values that are not finite, and
+    `nonfinite` the number of these values.
+    """
 
     source: str
     examples: int
@@ -34,7 +38,11 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Compared:
-    """What a report is about: a saved model, the class of its network, both data sets, and where the run is kept."""
+    """The subject of a report: a saved model and two data sets.
+
+    `checkpoint` is the path of the saved model, `network` the class of its network, `run` the path of the run that is
+    kept (None if none is).
+    """
 
     checkpoint: str
     network: str
@@ -44,12 +52,12 @@ class Compared:
 
 
 def two_data_sets_report(about: Compared, result: Result, notes: Sequence[str], missed: str) -> Report:
-    """Where two data sets differ in what a model shows of them.
+    """Returns the report of where in a model two data sets differ, and by how much.
 
     `notes` are about the saved model; `missed` says which modules were not measured ("": none).
     """
     both = about.reference, about.data
-    notes = [*notes, *(_not_finite(one) for one in both if one.nonfinite)]
+    notes = [*notes, *(_not_finite(data_set) for data_set in both if data_set.nonfinite)]
     batch_norm: tuple[Part, ...] = ("", _batch_norm(result.layers)) if len(result.layers) else ()
     return Report(
         heading=f"{about.checkpoint} · {about.network}\n{_named(about.data)} against {_named(about.reference)}",
@@ -62,7 +70,7 @@ def two_data_sets_report(about: Compared, result: Result, notes: Sequence[str], 
 
 
 def site_table(sites: pd.DataFrame) -> Table:
-    """A row a site in model order: its drift, as a bar too, over that of the input, and the verdict."""
+    """Returns a table with one row per site: drift, floor, ratio to the drift of the input, a bar, and the verdict."""
     table = columns()
     table.add_column("site", overflow="fold", min_width=6, max_width=20)
     for name in ("drift", "floor", "×input"):
@@ -85,7 +93,7 @@ def site_table(sites: pd.DataFrame) -> Table:
 
 
 def layer_table(layers: pd.DataFrame) -> Table:
-    """A row a batch normalisation layer: distances, each with its floor in brackets."""
+    """Returns a table with one row per batch norm layer: distances in sd, each with its floor in brackets."""
     table = columns(gap=2)
     table.add_column("layer", overflow="fold", min_width=6)
     for name in ("reference", "data", "precise"):
@@ -97,7 +105,7 @@ def layer_table(layers: pd.DataFrame) -> Table:
 
 
 def bar(share: float) -> str:
-    """A bar of at most `_BAR` characters, in steps of an eighth of one; nothing for what is not known."""
+    """Returns a bar of at most `_BAR` characters, in steps of an eighth of a character; empty for NaN."""
     if not math.isfinite(share):
         return ""
     eighths = round(min(max(share, 0.0), 1.0) * 8 * _BAR)
@@ -130,7 +138,7 @@ def _reasons_to_fail(result: Result) -> list[str]:
     rows = result.sites.set_index("site")
     beyond = [f"{site} {number(rows['median'][site])} (floor {number(rows['floor'][site])})" for site in result.above]
     unknown = [f"{site}: {rows['verdict'][site]}" for site in result.unknown]
-    return [f"above {result.limit:g} {result.metric.unit}: {one}" for one in beyond] + unknown
+    return [f"above {result.limit:g} {result.metric.unit}: {site}" for site in beyond] + unknown
 
 
 def _named(data: DataSet) -> str:
@@ -152,8 +160,8 @@ def _next_step(run: str | None) -> str:
 
 def _as_data(about: Compared, result: Result, notes: Sequence[str]) -> dict[str, Any]:
     both = {
-        name: {"source": one.source, "examples": one.examples, "nonfinite": one.nonfinite}
-        for name, one in (("reference", about.reference), ("data", about.data))
+        name: {"source": data_set.source, "examples": data_set.examples, "nonfinite": data_set.nonfinite}
+        for name, data_set in (("reference", about.reference), ("data", about.data))
     }
     return {
         "checkpoint": about.checkpoint,

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from icshift.runs.reader import Run
 
 _NAME = 8
-"""As long may a metric's name be as the head of a column."""
+"""Metrics with a longer name than this are headed `drift` in the table."""
 
 
 def units_report(run: Run, site: Site, shown: pd.DataFrame, metric: Metric, *, of: int) -> Report:
-    """Units that `analysis.units.most_drifting` found, `of` so many units of the site."""
+    """Returns the report of the units `shown`, from `analysis.units.most_drifting`; `of` is how many the site has."""
     first = shown.iloc[0]
     kind = "paired" if metric.by_example else "sampled"
     moved = "* moved beyond noise (FDR 5 %), " if shown["floor"].notna().any() else ""
@@ -44,7 +44,7 @@ def units_report(run: Run, site: Site, shown: pd.DataFrame, metric: Metric, *, o
 
 
 def unit_report(run: Run, site: Site, unit: int, series: pd.DataFrame) -> Report:
-    """One unit's percentiles over the steps of `series`, as `analysis.units.unit_series` has them."""
+    """Returns a chart of one unit's percentiles over steps; `series` is what `analysis.units.unit_series` returns."""
     # Percentiles of several processes cannot be put together; each saw batches of the same kind.
     drawn = series[series["rank"] == series["rank"].min()] if "rank" in series else series
     return Report(
@@ -55,7 +55,7 @@ def unit_report(run: Run, site: Site, unit: int, series: pd.DataFrame) -> Report
 
 
 def units_table(units: pd.DataFrame, value_name: str) -> Table:
-    """A row a unit: its drift with floor (* where it moved beyond noise) and the window's distribution.
+    """Returns a table with one row per unit: its drift and floor (* where it moved beyond noise) and its distribution.
 
     A near-constant unit is marked by ≈: its drift in sd means little. Units of a probe have no floor.
     """
@@ -76,13 +76,13 @@ def units_table(units: pd.DataFrame, value_name: str) -> Table:
 
 
 def ribbon(series: pd.DataFrame, *, width: int, height: int) -> Text:
-    """The 15th to 85th percentiles of a unit over steps, the median in them."""
+    """Returns a band from the 15th to the 85th percentile of a unit over steps, with the median in it."""
     columns: list[list[Any]] = [series[name].tolist() for name in ("step", "q15", "q50", "q85")]
     return ribbons(*columns, width=width, height=height)
 
 
 def _ribbon_title(run: Run, site: Site, unit: int, series: pd.DataFrame) -> str:
-    """What the ribbons show, with n."""
+    """Returns the title of the chart: run, site, unit, percentiles, and the number of activations a step."""
     n = int(series["count"].median()) if len(series) else 0
     process = f", process {series['rank'].iloc[0]} of {run.ranks}" if "rank" in series and len(series) else ""
     what = f"15th, 50th, 85th percentile of each step (≤ {n:,} activations a step{process})"

@@ -233,7 +233,7 @@ def test_a_site_is_judged_as_one_of_many(tmp_path):
     """Halves of which some units seem to have moved, and not so much as one of eight sites may by noise."""
     order = torch.randperm(len(digits()[0]), generator=torch.Generator().manual_seed(18))
     one = Measured(tmp_path / "run", trained(), digits()[0][order[:900]], digits()[0][order[900:]])
-    tempting = [found for found in one.found.values() if discoveries(found.noise.p_values).any()]
+    tempting = [shift for shift in one.shifts.values() if discoveries(shift.noise.p_values).any()]
     assert tempting
     assert all(0.05 / 8 < found.p < 0.05 for found in tempting)
     assert not one.sites["shifted"].any()
