@@ -28,7 +28,7 @@ from icshift.analysis.drift import Comparison, by_site, choose_sites, drift
 from icshift.analysis.floor import FALSE_DISCOVERIES, discoveries
 from icshift.analysis.metrics import DEFAULT, METRICS, Metric, metric
 from icshift.analysis.noise import Noise, noise, simes
-from icshift.analysis.staleness import UNKNOWN, Distance, Moments, from_running, staleness
+from icshift.analysis.staleness import UNKNOWN, Distance, Statistics, from_running, staleness
 from icshift.distribution import Distribution, Floats, Half
 from icshift.runs.format import Site
 from icshift.runs.phases import DATA, REFERENCE
@@ -65,13 +65,13 @@ class LayerStatistics(Protocol):
     @property
     def eps(self) -> float: ...  # noqa: D102
     @property
-    def running(self) -> Moments: ...  # noqa: D102
+    def running(self) -> Statistics: ...  # noqa: D102
     @property
-    def reference(self) -> Sequence[Moments]: ...  # noqa: D102
+    def reference(self) -> Sequence[Statistics]: ...  # noqa: D102
     @property
-    def data(self) -> Sequence[Moments]: ...  # noqa: D102
+    def data(self) -> Sequence[Statistics]: ...  # noqa: D102
     @property
-    def precise(self) -> Sequence[Moments]: ...  # noqa: D102
+    def precise(self) -> Sequence[Statistics]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)

@@ -39,10 +39,7 @@ def analyze(
     limit: models.Limit = None,
     device: models.Device = "cpu",
     dtype: models.Dtype = None,
-    sites: Annotated[
-        list[str] | None,
-        typer.Option("--sites", help="Name or glob of modules to watch, or all; may be repeated.", show_default=False),
-    ] = None,
+    sites: options.Modules = None,
     samples: options.SamplesOfForward = "1024",
     train_mode: Annotated[
         bool, typer.Option("--train-mode", help="Also with batch norm by the batch, as in training: phase probe-batch.")

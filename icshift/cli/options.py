@@ -46,6 +46,10 @@ Phase = Annotated[
 SiteGlobs = Annotated[
     list[str] | None, typer.Option("--site", help="Name or glob of sites; may be repeated.", show_default=False)
 ]
+Modules = Annotated[
+    list[str] | None,
+    typer.Option("--sites", help="Name or glob of modules to watch, or all; may be repeated.", show_default=False),
+]
 Top = Annotated[int, typer.Option("--top", min=1, help="Show at most so many rows.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace what is there.")]

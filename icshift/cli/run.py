@@ -44,10 +44,7 @@ def run(
             show_default=False,
         ),
     ] = None,
-    sites: Annotated[
-        list[str] | None,
-        typer.Option("--sites", help="Name or glob of modules to watch, or all; may be repeated.", show_default=False),
-    ] = None,
+    sites: options.Modules = None,
     samples: options.Samples = "64",
     forwards: Annotated[
         bool, typer.Option("--forwards", help="Each forward in training is a step, for want of a PyTorch optimizer.")

@@ -33,7 +33,7 @@ Selector: TypeAlias = "str | type[nn.Module] | Callable[[str, nn.Module], bool]"
 
 @dataclass(frozen=True)
 class Sites:
-    """Which modules to watch, and how; an option of `Recorder` and of `icshift.analyze`.
+    """Which modules to watch, and how; an option of `Recorder`.
 
     `select` is a glob over module names ("layers.*.attn"), "all" for every leaf module, a module type, a callable
     (name, module) -> bool, or several of these; None for the default. `axis` overrides the unit axis, counted from 0 or
