@@ -1,5 +1,6 @@
 """What every test starts from and must leave behind, and small recorded runs that many tests read."""
 
+import math
 import signal
 
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 from torch.nn.modules import module as modules
 from torch.optim import optimizer as optimizers
 
+from icshift.record import journal
 from icshift.record.recorder import Recorder
 
 GLOBAL_HOOKS = (
@@ -24,6 +26,14 @@ GLOBAL_HOOKS = (
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_is_written_by_the_clock():
+    """What is written every ten seconds is added up in other groups: on a slow machine the last bit would differ."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal, "FLUSH_SECONDS", math.inf)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -195,6 +195,7 @@ READING = {
     "info": ["info", "RUN"],
     "path": ["path", "RUN"],
     "check": ["check", "RUN", "--fail-on", "w1_sd > 1000"],
+    "check --junit": ["check", "RUN", "--fail-on", "moved > 100%", "--fail-on", "nonfinite > 1", "--junit", "-"],
     "export": ["export", "RUN", "-o", "-"],
 }
 

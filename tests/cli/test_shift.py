@@ -268,6 +268,7 @@ MISTAKES = {
     "limit": ([], {"--limit": "none"}, "--limit"),
     "samples": ([], {"--samples": "1"}, "Invalid value for '--samples': expected a number from 2, or all; got '1'"),
     "metric": ([], {"--metric": "w3"}, "no metric 'w3'"),
+    "metric by example": ([], {"--metric": "cka_distance"}, "data sets are of different ones; choose w1_sd, "),
     "site": ([], {"--site": "conv*"}, "no site 'conv*'"),
     "fail above": ([], {"--fail-above": "-1"}, "--fail-above"),
     "existing run": ([], {"-o": "."}, "exists and is kept"),

@@ -1,0 +1,53 @@
+"""Options that commands share: the same name and the same help everywhere, and what `--samples` takes."""
+
+import inspect
+from typing import get_args, get_type_hints
+
+import pytest
+import typer
+
+from icshift.cli import options
+from icshift.cli.main import app
+
+COMMANDS = {command.callback.__name__: command.callback for command in app.registered_commands}
+
+
+@pytest.mark.parametrize(("text", "expected"), [("2", 2), ("1024", 1024), ("007", 7), ("all", "all")])
+def test_samples(text, expected):
+    assert options.samples(text) == expected
+
+
+@pytest.mark.parametrize("text", ["1", "0", "-3", "", "2.5", "1e3", "²", "٣", "ALL", "some"])
+def test_samples_that_make_no_quantiles_are_refused(text):
+    with pytest.raises(typer.BadParameter, match="expected a number from 2, or all; got ") as raised:
+        options.samples(text)
+    assert repr(text) in str(raised.value)
+
+
+def shared():
+    """By parameter: the commands that have it, and how each says what it is."""
+    found = {}
+    for name, command in COMMANDS.items():
+        hints = get_type_hints(command, include_extras=True)
+        for parameter in inspect.signature(command).parameters:
+            found.setdefault(parameter, {})[name] = get_args(hints[parameter])[1]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("parameter", "option"),
+    [
+        ("json", options.AsJson),
+        ("quiet", options.Quiet),
+        ("no_color", options.NoColor),
+        ("force", options.Force),
+        ("top", options.Top),
+        ("reference", options.Reference),
+    ],
+)
+def test_an_option_of_several_commands_is_one(parameter, option):
+    """Except that --top of eigenvalues and --reference of data are other things, and are called so."""
+    others = {"top": {"landscape"}, "reference": {"shift"}}.get(parameter, set())
+    said = {name: found.help for name, found in shared()[parameter].items() if name not in others}
+    assert len(said) > 1
+    assert set(said.values()) == {get_args(option)[1].help}
