@@ -99,8 +99,13 @@ class Distribution:
         return bool(np.all(self.w1_error == 0))
 
     def quantile(self, probabilities: Sequence[float]) -> Floats:
-        """Returns quantiles [units, probabilities], by linear interpolation between the values' mid-ranks."""
+        """Returns quantiles [units, probabilities], by linear interpolation between the values' mid-ranks.
+
+        NaN where no values are kept.
+        """
         width = self.values.shape[1]
+        if not width:
+            return np.full((self.units, len(probabilities)), np.nan)
         position = np.clip(np.asarray(probabilities, float) * width - 0.5, 0, max(width - 1, 0))
         low = np.floor(position).astype(int)
         high = np.minimum(low + 1, width - 1)

@@ -256,3 +256,9 @@ def test_half_as_a_distribution():
     assert whole.zero_share.tolist() == [0.5, 0]
     assert whole.sampled.tolist() == whole.count.tolist() == [40, 40]
     assert np.isnan(from_half(empty(2).halves[0]).mean).all()
+
+
+def test_quantiles_of_no_values_are_unknown():
+    empty = from_half(Half(np.empty((3, 0)), np.zeros(3, int)))
+    assert np.isnan(empty.quantile([0.1, 0.5])).all()
+    assert empty.quantile([0.1, 0.5]).shape == (3, 2)

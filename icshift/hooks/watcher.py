@@ -118,6 +118,7 @@ class Watcher:
         return manifest.seen(self._model, self._observer, self._coverage, self.attachment.watched, self._neighbours)
 
     def _saw(self, name: str, module: nn.Module, suffix: str, tensor: Tensor) -> None:
+        """A module returned this tensor: name its site and hand it to the keeper."""
         if _backward() != -1:
             return  # A checkpointed part is computed again within the backward pass: it was seen already.
         with self.guard, self.stopwatch:

@@ -253,6 +253,7 @@ class Recorder:
             self._resources = stack.pop_all()
 
     def _take(self, site: str, module: nn.Module, tensor: Tensor, padding: Padding | None) -> None:
+        """Hand a site's tensor to the observer, under the phase that the model is in now."""
         phase = self._label or (TRAIN if self.model.training else EVAL)
         self._observer.observe(site, module, tensor, phase, stepping=self._stepping, padding=padding)
 

@@ -93,6 +93,7 @@ class Sketch:
         return points, np.concatenate([np.empty(0), *weights])
 
     def _push(self, height: int, values: Floats) -> None:
+        """Put values [units, n] on a level, each standing for `_GROUP**height`; full levels move up on the way."""
         if height == len(self._levels):
             self._levels.append(np.empty((self.units, K), self._dtype))
             self._fill.append(0)
@@ -108,6 +109,7 @@ class Sketch:
             taken += room
 
     def _compact(self, height: int) -> None:
+        """Sort a full level, and move one value of every four neighbours between its ends up a level."""
         level, weight, offset = self._levels[height], _GROUP**height, self._offset[height]
         level.sort(axis=1)
         # Infinite ends make this NaN for good, which says that there is no bound.
