@@ -24,7 +24,7 @@ def survey(tmp_path):
         given = network.data() if inputs is None else (inputs, classes)
         np.savez(tmp_path / "data.npz", x=given[0].numpy(), target=given[1].numpy())
         data = targets.read_with_targets(str(tmp_path / "data.npz"), model, Reading())
-        return model, Survey(model, data, losses.loss("cross_entropy"), Asked(**{"top": 1, "points": 3, **asked}))
+        return model, Survey(model, data, losses.loss_named("cross_entropy"), Asked(**{"top": 1, "points": 3, **asked}))
 
     return make
 
