@@ -17,7 +17,7 @@ from icshift.model.names import unwrapped
 
 
 def trained_by(optimizer: Optimizer) -> list[nn.Module]:
-    """The models whose parameters an optimiser holds: outermost modules, without what wraps them (`unwrapped`)."""
+    """The models whose parameters an optimizer holds: outermost modules, without what wraps them (`unwrapped`)."""
     return holders({id(parameter) for group in optimizer.param_groups for parameter in group["params"]})
 
 

@@ -1,7 +1,7 @@
 """Recording a training script that does not import icshift: its models, steps and epochs are found out.
 
-A model is noticed when an optimiser is made for it (or, with `--forwards`, at its first forward in training mode), a
-step when that optimiser steps, an epoch when a DataLoader begins anew (`passes`).
+A model is noticed when an optimizer is made for it (or, with `--forwards`, at its first forward in training mode), a
+step when that optimizer steps, an epoch when a DataLoader begins anew (`passes`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _MODELS = 16
 class Settings:
     """How every model is recorded, in the words of `Recorder`; `path` is the folder that holds a run for each model.
 
-    With `forwards` each forward in training mode is a step, for trainings without an optimiser of PyTorch.
+    With `forwards` each forward in training mode is a step, for trainings without an optimizer of PyTorch.
     """
 
     path: Path
@@ -51,7 +51,7 @@ class Settings:
 
 
 class Launcher:
-    """Records each model that is trained by an optimiser made within `recording()`, at `path` and the model's name.
+    """Records each model that is trained by an optimizer made within `recording()`, at `path` and the model's name.
 
     Nothing that goes wrong here ends the script: `problems` says what is not recorded.
 
@@ -72,7 +72,7 @@ class Launcher:
         self.problems: list[str] = []
         """What is not recorded, and why: one line each."""
         self.steps = 0
-        """Optimiser steps seen."""
+        """Optimizer steps seen."""
         self.automatic = False
         """Whether windows have `AUTOMATIC_WINDOW` steps, because no DataLoader told of epochs."""
         self.forwards = settings.forwards
@@ -121,7 +121,7 @@ class Launcher:
             recorder = Recorder(
                 model,
                 options.path / name,
-                # With forwards as steps, no optimiser's.
+                # With forwards as steps, no optimizer's.
                 optimizer=[] if options.forwards else None,
                 sites=options.sites,
                 window=options.window,
@@ -199,7 +199,7 @@ class Launcher:
 
 @contextmanager
 def _constructions(act: Callable[[Optimizer], None]) -> Iterator[None]:
-    """A block within which `act` is called with every optimiser that is made."""
+    """A block within which `act` is called with every optimizer that is made."""
     construct = Optimizer.__init__
 
     @wraps(construct)
