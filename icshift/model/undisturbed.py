@@ -1,4 +1,4 @@
-"""Working with a model that somebody trains, and leaving it as it was."""
+"""Blocks after which a model that somebody else trains is as it was before."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from icshift.model.unheard import unheard
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Puts modes, attributes, buffers and all random states back, whatever happens within; records no gradients.
+    """A block after which modes, attributes, buffers and all random states are as before; within, no graph is built.
 
     No recorder hears what runs within, unless one asks to with `heard_by`.
     """
@@ -32,7 +32,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def kept(model: nn.Module) -> Iterator[None]:
-    """Puts modes, attributes and buffers back."""
+    """A block after which modes, attributes and buffers are as before: the same tensors, with their old values."""
     modes = [(module, module.training) for module in model.modules()]
     places = [
         (place, dict(place))
@@ -59,24 +59,24 @@ def kept(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def lists_kept(model: nn.Module) -> Iterator[None]:
-    """Puts back what was in the lists that are attributes of modules, as the penalties of a router of experts."""
+    """A block after which lists that are attributes of modules hold what they held, as a router's list of penalties."""
     held = lists(model)
     try:
         yield
     finally:
-        for one, items in held:
-            one[:] = items
+        for attribute, items in held:
+            attribute[:] = items
 
 
 def lists(model: nn.Module) -> list[tuple[list[object], list[object]]]:
-    """Every list that is an attribute of a module, and what is in it now."""
-    found = [value for module in model.modules() for value in vars(module).values() if type(value) is list]
-    return [(value, list(value)) for value in found]
+    """Returns every list that is an attribute of a module, each with a copy of it."""
+    attributes = [value for module in model.modules() for value in vars(module).values() if type(value) is list]
+    return [(value, list(value)) for value in attributes]
 
 
 @contextmanager
 def lent(model: nn.Module) -> Iterator[None]:
-    """Puts parameters and buffers back, on the device and in the precision that they had, and all else of a model."""
+    """An `undisturbed` block after which parameters too have their values, device and precision of before."""
     known = [parameter for parameter in model.parameters() if not is_lazy(parameter)]
     before = [(parameter, parameter.data, parameter.data.clone()) for parameter in known]
     try:

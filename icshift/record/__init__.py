@@ -1,1 +1,1 @@
-"""Recording: the only subpackage, with `training`, that imports torch."""
+"""Recording a model while it trains: the recorder, what its steps are counted by, the probe, and what is written."""

@@ -1,4 +1,4 @@
-"""What a recorder measures with gradients in a live training: the shift that a step causes, smoothness before it."""
+"""Measurements with gradients in a live training: the shift that a step causes, and smoothness before the step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass
 class _Waiting:
-    """A measurement that waits for the optimizer's step; `rows` once that was taken."""
+    """A measurement that began before step `number` and waits for it; `rows` are its results once it was taken."""
 
     number: int
     step: Step
@@ -30,10 +30,10 @@ class _Waiting:
 
 
 class Gradients:
-    """Measures with a model's closures, at most once a step, and hands rows to `keep` under the names of their series.
+    """Measures with a model's closures, at most once a step, and calls `keep(kind, rows)` with the results.
 
-    `optimizers` are those whose learning rate smoothness takes. What goes wrong is raised until a kind was measured
-    once; after that, the kind is given up with a notice, for the training goes on.
+    A kind is `GRADIENT_SHIFT` or `SMOOTHNESS`. `optimizers` are those whose learning rate smoothness takes. Until a
+    kind was measured once, its errors are raised; after that it is given up with a notice, for the training goes on.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Gradients:
         keep: Callable[[str, Rows], None],
     ) -> None:
         self.settings: dict[str, dict[str, Any]] = {}
-        """How each kind was measured."""
+        """How each kind was measured, for the manifest."""
         self._model = model
         self._optimizers = optimizers
         self._keep = keep
@@ -54,7 +54,7 @@ class Gradients:
     def before_step(
         self, number: int, closure: Closure, layers: str | Iterable[str] | None, counted: Counted, every: int
     ) -> None:
-        """Take the gradients of step `number`, after `settle`; what the step changes is measured by `stepped`."""
+        """Take the gradients before step `number`, after `settle`; `stepped` measures what the step changed."""
 
         def take() -> None:
             step = Step(Objective(self._model, closure), layers=_listed(layers), counted=counted)
@@ -64,9 +64,10 @@ class Gradients:
         self._measure(GRADIENT_SHIFT, number, take)
 
     def stepped(self, *, after_forward: bool) -> None:
-        """An optimizer has stepped, the first `after_forward` or one that shares its step: what it changed is measured.
+        """Measure what the step changed; to be called after every optimizer's step.
 
-        Where several optimizers step one after the other, the last measurement is of all they changed.
+        Several optimizers may share one training step: the last measurement is of all that they changed.
+        `after_forward` says that a forward came before this one, so that it is another training step.
         """
         waiting = self._waiting
         if waiting is None:
@@ -81,7 +82,7 @@ class Gradients:
         self._measure(GRADIENT_SHIFT, waiting.number, measure)
 
     def settle(self) -> None:
-        """Hand on the rows of the last step, which no optimizer will change any more; forget one that was not taken."""
+        """Keep the results of the last step, which no optimizer changes any more; forget one that was not taken."""
         if self._waiting is not None and self._waiting.rows is not None:
             self._keep(GRADIENT_SHIFT, self._waiting.rows)
             self._last[GRADIENT_SHIFT] = self._waiting.number
@@ -90,15 +91,18 @@ class Gradients:
     def look_around(
         self, number: int, closure: Closure, rate: float | None, steps: Sequence[float], every: int
     ) -> None:
-        """Measure smoothness at the parameters before step `number`; by default at the optimizers' rate."""
+        """Measure smoothness at the parameters before step `number`, at `steps` times the learning rate `rate`.
+
+        Without `rate` it is the optimizers'; nothing is measured where that is 0.
+        """
 
         def look() -> None:
             length = _learning_rate(self._optimizers) if rate is None else rate
             if rate is None and not length:
                 return  # A step that goes nowhere, as the first one of many warm-ups.
-            found = asdict(smoothness(Objective(self._model, closure), length, steps=steps))
-            del found["points"]
-            self._keep(SMOOTHNESS, [{"step": number, **found}])
+            numbers = asdict(smoothness(Objective(self._model, closure), length, steps=steps))
+            del numbers["points"]
+            self._keep(SMOOTHNESS, [{"step": number, **numbers}])
             self._last[SMOOTHNESS] = number
             self.settings[SMOOTHNESS] = {"every": every, "steps": [float(step) for step in steps]}
 
@@ -119,7 +123,7 @@ class Gradients:
 
 
 def is_due(number: int, every: int, ranks: int) -> bool:
-    """Whether step `number` is measured. Raises `RecordingError` where no step can be."""
+    """Whether step `number` is measured. Raises `RecordingError` if `every` is no number, and for several processes."""
     if not isinstance(every, int) or every < 1:
         raise RecordingError(f"every must be a number of steps, at least 1; got {every!r}")
     if ranks > 1:
@@ -131,7 +135,7 @@ def is_due(number: int, every: int, ranks: int) -> bool:
 
 
 def _learning_rate(optimizers: Sequence[Optimizer] | None) -> float:
-    """The rate of all parameter groups. Raises `MeasurementError` where there is not just one."""
+    """Returns the learning rate of all parameter groups. Raises `MeasurementError` where they have none or several."""
     given = [group.get("lr") for optimizer in optimizers or () for group in optimizer.param_groups]
     rates = {float(rate) for rate in given if rate is not None}
     if len(rates) != 1:

@@ -1,4 +1,4 @@
-"""Writes what a recorder sees: windows as they close, and in between what would be lost with the process."""
+"""When a recorder writes: windows as they close, and in between what would be lost with the process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _SNAPSHOT_SHARE = 0.02
 class Journal:
     """Keeps the number, name and first step of the open window, and writes it with `recording`.
 
-    `distributions` gives what the window holds so far, `state` the entries of the manifest that change.
+    `distributions` returns what the window holds so far, `state` the entries of the manifest that change. Every method
+    that writes raises `OSError` where the disk is full or the path is gone.
     """
 
     def __init__(
@@ -38,7 +39,10 @@ class Journal:
         self._snapshot_cost = 0.0
 
     def close_window(self, name: str | None, step: int, parameter_change: float | None) -> None:
-        """Write the open window, which ends before `step`, and all that waits; the next one begins."""
+        """Write the open window, which ends before `step`, and all that waits; begin the next one.
+
+        `name` is by default the window's number; `parameter_change` is that of the model over the window, or None.
+        """
         closed = replace(
             self._up_to(step), name=name or str(self.window.index), closed=True, parameter_change=parameter_change
         )
@@ -49,7 +53,7 @@ class Journal:
         self.flush()
 
     def flush_if_due(self, step: int) -> None:
-        """Now and then, write what waits and, where it costs little, the open window as far as it goes."""
+        """Every `FLUSH_SECONDS`, write what waits and, where that costs little, the open window as far as it goes."""
         now = time.perf_counter()
         if now - self._flushed < FLUSH_SECONDS:
             return
@@ -60,7 +64,7 @@ class Journal:
         self.flush()
 
     def flush(self) -> None:
-        """Write the step rows and the manifest."""
+        """Write the step rows that wait, and the manifest."""
         self._recording.flush()
         self._recording.update(self._state())
         self._flushed = time.perf_counter()

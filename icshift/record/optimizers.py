@@ -1,4 +1,4 @@
-"""Optimizers' steps: the clock of a recording."""
+"""Steps of optimizers: the clock of a recording."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from icshift.model.unheard import hears
 
 
 def listen(optimizers: list[Optimizer] | None, attachment: Attachment, act: Callable[[], None]) -> ExitStack:
-    """Call `act` after every step of these optimizers, or (None) of any that holds a parameter of the model."""
+    """Call `act` after every step of these optimizers, or (None) of any that holds a parameter of the model.
+
+    Closing the stack that is returned ends it. `act` must not raise: it runs within `optimizer.step()`. Steps that a
+    measurement of icshift takes do not count.
+    """
     stack = ExitStack()
     # A step may be compiled, but nothing called from here. (`torch.compiler.disable` would load the compiler at once.)
     if optimizers is None:
@@ -29,14 +33,14 @@ def listen(optimizers: list[Optimizer] | None, attachment: Attachment, act: Call
 
 
 def as_list(optimizer: Optimizer | Iterable[Optimizer] | None) -> list[Optimizer] | None:
-    """One optimizer, several or None as a list or None. Raises `RecordingError` for anything else."""
+    """Returns a list of one optimizer or several, None for None. Raises `RecordingError` for anything else."""
     if optimizer is None:
         return None
     optimizers = list(optimizer) if isinstance(optimizer, Iterable) else [optimizer]
-    for one in optimizers:
-        if not isinstance(one, Optimizer):
-            raise RecordingError(f"optimizer must be a torch.optim.Optimizer or several, got {type(one).__name__}")
-    return [_innermost(one) for one in optimizers]
+    for given in optimizers:
+        if not isinstance(given, Optimizer):
+            raise RecordingError(f"optimizer must be a torch.optim.Optimizer or several, got {type(given).__name__}")
+    return [_innermost(given) for given in optimizers]
 
 
 def _innermost(optimizer: Optimizer) -> Optimizer:

@@ -1,4 +1,4 @@
-"""Replaying one fixed set of inputs without disturbing the training."""
+"""A probe: one fixed set of inputs that is sent through the model at the end of every window."""
 
 from __future__ import annotations
 
@@ -15,12 +15,22 @@ from icshift.model.modes import evaluating
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """A fixed set of inputs, replayed at every window's end.
+    """A fixed set of inputs, sent through the model at every window's end: its drift has no sampling noise.
 
-    `inputs`: a tensor, a tuple of positional or a mapping of keyword arguments; tensors among them are
-    cut into batches of `batch_size` along their first axis, the rest is passed on as it is. Replayed in eval mode
-    (phase `probe`) and, with `train_mode`, also in train mode (phase `probe-train`: normalisation by the probe's own
-    batches).
+    `inputs` are a tensor, a tuple of positional or a mapping of keyword arguments. Tensors among them are cut into
+    batches of `batch_size` examples along their first axis, the rest is passed on as it is. They are sent in eval mode
+    (phase `probe`) and, with `train_mode`, also with the whole model in training mode (phase `probe-train`: batch norm
+    normalises by the probe's own batches, dropout drops). The training is not disturbed.
+
+    >>> import icshift, torch
+    >>> probe = icshift.Probe({"x": torch.ones(5, 3), "scale": 2.0}, batch_size=2)
+    >>> probe.size, probe.forwards
+    (5, 3)
+    >>> for positional, keyword in probe.batches():
+    ...     print(positional, list(keyword["x"].shape), keyword["scale"])
+    [] [2, 3] 2.0
+    [] [2, 3] 2.0
+    [] [1, 3] 2.0
     """
 
     inputs: Tensor | tuple[Any, ...] | Mapping[str, Any]
@@ -29,7 +39,7 @@ class Probe:
 
     @property
     def size(self) -> int:
-        """Examples. Raises `RecordingError` where there is no tensor or tensors differ in length."""
+        """The number of examples. Raises `RecordingError` where there is no tensor, or tensors differ in length."""
         lengths = {len(value) for value in self._arguments().values() if isinstance(value, Tensor) and value.ndim}
         if len(lengths) != 1 or 0 in lengths:
             raise RecordingError(
@@ -39,11 +49,11 @@ class Probe:
 
     @property
     def forwards(self) -> int:
-        """Batches that the examples are cut into."""
+        """The number of batches that the examples are cut into."""
         return math.ceil(self.size / self.batch_size)
 
     def batches(self) -> Iterator[tuple[list[Any], dict[str, Any]]]:
-        """Positional and keyword arguments of each forward."""
+        """Yields the positional and the keyword arguments of each forward."""
         for start in range(0, self.size, self.batch_size):
             stop = start + self.batch_size
             cut = {
@@ -63,13 +73,16 @@ class Probe:
 
 
 def send(model: nn.Module, probe: Probe) -> None:
-    """Send the probe through the model once, in the mode that the model is in."""
+    """Send the probe through the model once, in the mode that the model is in; raises what the model raises."""
     for positional, keyword in probe.batches():
         model(*positional, **keyword)
 
 
 def rehearse(model: nn.Module, probe: Probe) -> None:
-    """Fail before the training starts, not at the end of its first window: raises `RecordingError`."""
+    """Raise `RecordingError` before the training starts, not at the end of its first window, if the probe does not fit.
+
+    A model with lazy parameters is not tried: they would be made to fit the probe.
+    """
     if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
         return
     try:

@@ -1,4 +1,4 @@
-"""The recorder: forward hooks on a model, from the first step to a run on disk."""
+"""The recorder: from the forwards and steps of a training to a run on disk."""
 
 from __future__ import annotations
 
@@ -41,27 +41,34 @@ from icshift.runs.writer import Recording, refuse_occupied
 class Recorder:
     """Records the activation distribution of every unit of a model, at every step, while it trains.
 
-    ::
-
-        with icshift.Recorder(model, "runs/a", optimizer=optimizer) as recorder:
-            for epoch in range(epochs):
-                train(...)
-                recorder.epoch()
-
     A *step* ends with an optimizer's step that follows at least one forward, or with `step()`. `optimizer` names the
     optimizers (one or several) to listen to; without it, any that holds a parameter of the model. A *window* ends
     with `epoch()`, and after `window` steps if that is given. Forwards are recorded under the phase `train` or
     `eval`, after the mode the model is in. `sites` chooses the modules (see `Sites`), `samples` bounds the values a
     unit and step that quantiles are made from ("all": no bound; moments always read every activation). `probe` is a
     fixed set of inputs (see `Probe`) replayed at the end of every window. `mask` is called with the model's arguments
-    and gives a boolean tensor [batch, time] (or [batch]) that is true at positions to leave out, as padding: in every
+    and returns a boolean tensor [batch, time] (or [batch]) that is true at positions to leave out, as padding: in every
     site that has these axes; sites that have not are recorded whole.
 
     A model within DistributedDataParallel, FSDP or `torch.compile` is recorded as itself; what was compiled before is
     compiled once more. Every process of a distributed training makes its own recorder with the same path.
 
-    Training with a recorder is bit-identical to training without. Raises `RunError` if the path exists (unless
-    `force`), `RecordingError` if no module matches or the probe does not pass through the model.
+    Training with a recorder is bit-identical to training without: what goes wrong within is said in a warning, and
+    ends the recording alone. Raises `RunError` if the path exists (unless `force`), `RecordingError` if no module
+    matches or the probe does not pass through the model, and at the end of the `with` block if nothing was recorded.
+
+    >>> import icshift, tempfile, torch
+    >>> model, inputs = nn.Sequential(nn.Linear(2, 3), nn.ReLU()), torch.ones(8, 2)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with icshift.Recorder(model, f"{folder.name}/run", optimizer=optimizer) as recorder:
+    ...     for epoch in range(2):
+    ...         model(inputs).square().sum().backward()
+    ...         optimizer.step()
+    ...         recorder.epoch()
+    >>> recorder.steps, recorder.windows, icshift.open(recorder.path).phases
+    (2, 2, ['train'])
+    >>> folder.cleanup()
     """
 
     def __init__(
@@ -89,7 +96,7 @@ class Recorder:
         self._optimizers = as_list(optimizer)
         self._sites = _as_sites(sites)
         self.window = window
-        """Steps a window, or None; may be changed."""
+        """Steps that end a window, or None: only `epoch` ends one. It may be changed while recording."""
         self._probe = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
         if self._probe is not None:
             self._probe.size  # noqa: B018  (raises early, before the training starts)
@@ -147,16 +154,16 @@ class Recorder:
 
     @property
     def steps(self) -> int:
-        """Steps so far."""
+        """How many steps have ended."""
         return self._step
 
     @property
     def windows(self) -> int:
-        """Closed windows so far."""
+        """How many windows have ended."""
         return self._journal.window.index - 1 if self._resources else 0
 
     def step(self) -> None:
-        """End a step, where no optimizer of PyTorch does it."""
+        """End a step, where no optimizer of PyTorch does."""
         if os.getpid() == self._process:
             with self._safely():
                 self._gradients.stepped(after_forward=self._observer.step_begun)
@@ -208,7 +215,10 @@ class Recorder:
             yield is_due(self._step, every, self._ranks) and listening
 
     def epoch(self, name: str | None = None) -> None:
-        """End a window, by default named after its number, and replay the probe."""
+        """Replay the probe and end a window, which is named after its number unless `name` is given.
+
+        A window without a forward does not end: it goes on.
+        """
         if os.getpid() == self._process:
             with self._safely():
                 self._tick_rest()
@@ -216,7 +226,10 @@ class Recorder:
 
     @contextmanager
     def phase(self, label: str) -> Iterator[None]:
-        """Record the forwards within under a phase of this name (as `fake` for a discriminator's second batch)."""
+        """A block whose forwards are recorded under a phase of this name (as `fake` in a GAN's discriminator).
+
+        Raises `RecordingError` for the phases of probes.
+        """
         if is_probe(label):
             raise RecordingError(
                 f"the phase {label!r} is the recorder's own: choose a name that does not begin with {PROBE!r}"
@@ -264,7 +277,7 @@ class Recorder:
 
     @property
     def _stepping(self) -> bool:
-        """Whether forwards belong to a step; in eval mode and in a probe each stands for itself."""
+        """Whether forwards belong to a step: in training mode they do, in eval mode and in probes they do not."""
         return self.model.training and (self._label is None or not is_probe(self._label))
 
     def _tick(self) -> None:
@@ -281,7 +294,7 @@ class Recorder:
             self._journal.flush_if_due(self._step)
 
     def _tick_rest(self) -> None:
-        """Forwards that no step followed, as a discriminator's for its generator's sake: the window's, but no step."""
+        """Add to the window forwards that no step followed, as a discriminator's for its generator's sake."""
         if not self._clocked:
             self._tick()
         elif self._observer.step_begun:
@@ -324,7 +337,7 @@ class Recorder:
 
     @contextmanager
     def _safely(self) -> Iterator[None]:
-        """Adds to the time spent, and ends the recording where it fails: a full disk must not end the training."""
+        """A block that counts as time spent recording; an error within, as a full disk, ends the recording alone."""
         with self._watcher.guard, self._watcher.stopwatch:
             try:
                 yield

@@ -1,4 +1,4 @@
-"""Saved models of one training, one after the other on the same inputs, as the windows of a run."""
+"""A run made of the saved models of one training: one after the other gets the same inputs, a window each."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _DECISIVE = {
     "probe_nonfinite": "number of non-finite values",
     "probe_fingerprint": "fingerprint of its data",
 }
-"""What the numbers in a run depend on, in words, the most telling first."""
+"""Entries of the manifest that the numbers of a run depend on, in words; the most telling first."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,11 @@ class Replaying:
 
 
 class CheckpointRun:
-    """A run that is made of saved models; several processes share them out and exchange nothing.
+    """A run with one window per saved model; all get the same inputs.
 
-    Nothing is written before a model is through: data that it does not take leave no trace.
+    `model` takes the weights of one after the other. Of several processes each records some of the models, and they
+    exchange nothing. Nothing is written before the first model is through, so that data which it does not take leave no
+    trace. Raises `ModelError` where there are more processes than saved models.
     """
 
     def __init__(self, model: nn.Module, snapshots: Sequence[Snapshot], data: Data, how: Replaying) -> None:
@@ -82,7 +84,7 @@ class CheckpointRun:
 
     @property
     def missing(self) -> list[Snapshot]:
-        """Those that no process has recorded yet."""
+        """The saved models that no process has recorded yet."""
         return [snapshot for index, snapshot in enumerate(self._snapshots, 1) if index not in self._done]
 
     @property
@@ -92,10 +94,10 @@ class CheckpointRun:
         return [index for index in own if index not in self._done]
 
     def resume(self, path: Path) -> None:
-        """Go on with the run at `path`, if there is one: what it has is not done again.
+        """Go on with the run at `path`, if there is one: windows that it has are not recorded again.
 
-        Raises `RunError` where it was made of another model, with other inputs or options, or where its windows are
-        other saved models; and where there is something else.
+        Raises `RunError` where the run was made of another model, with other inputs or options, or where its windows
+        are other saved models; and where `path` is no run.
         """
         # A rank other than the first may have written something before the first made a run of it.
         self._resumes = self._rank > 0 or is_run(path)
@@ -113,7 +115,7 @@ class CheckpointRun:
         self._manifest |= {key: run.manifest[key] for key in ("created", "sites", "ledger")}
 
     def record(self, path: Path, after: Callable[[], None], *, force: bool = False) -> None:
-        """Replay every model that is waiting, a window each; `after` is called after each.
+        """Replay every model that is waiting, and write a window for each; `after` is called after each.
 
         Raises `ModelError` where a model does not take the data, `RecordingError` where no site sees anything, and
         `RunError` where the path cannot be written to.
@@ -159,15 +161,15 @@ class CheckpointRun:
         return Recording(path, manifest, force=force, rank=self._rank, ranks=self._ranks)
 
     def _window(self, index: int, parameter_change: float | None) -> Window:
-        """Steps are those of the training where every model knows its own, else numbers from 0."""
+        """Returns the window of one saved model; its step is the training's if all know theirs, else counted from 0."""
         snapshot = self._snapshots[index - 1]
-        known = all(one.step is not None for one in self._snapshots)
+        known = all(saved.step is not None for saved in self._snapshots)
         step = snapshot.step if known and snapshot.step is not None else index - 1
         return Window(index, snapshot.name, step, step, True, parameter_change)
 
 
 def own_device(device: str) -> str:
-    """Of several processes on a machine with several GPUs, each has one."""
+    """Returns the device of this process: where several share a machine with several GPUs, each has its own."""
     local, gpus = os.environ.get("LOCAL_RANK", ""), torch.cuda.device_count() if device == "cuda" else 0
     return f"cuda:{int(local) % gpus}" if gpus and local.isdigit() else device
 
@@ -178,7 +180,7 @@ def _settings(data: Data, how: Replaying) -> dict[str, Any]:
         "samples": how.samples,
         "window_steps": None,
         "max_units": how.sites.max_units,
-        "sites": None if how.sites.select is None else [str(one) for one in how.sites.select],  # type: ignore[union-attr]
+        "sites": None if how.sites.select is None else [str(pattern) for pattern in how.sites.select],  # type: ignore[union-attr]
         "phases": [PROBE] + [PROBE_BATCH] * how.batch_statistics + [PROBE_PRECISE] * how.precise,
         "device": next((tensor.device.type for tensor in data.tensors()), "cpu"),
         "probe_examples": data.examples,
@@ -189,8 +191,8 @@ def _settings(data: Data, how: Replaying) -> dict[str, Any]:
 
 
 def _refuse_other(run: Run, manifest: dict[str, Any], ranks: int) -> None:
-    """Raises `RunError` that names the first of what differs."""
-    then, now = ({**one, **one["settings"]} for one in (run.manifest, {**manifest, "ranks": ranks}))
+    """Raise `RunError` that names the first entry in which a run differs from what would be recorded now."""
+    then, now = ({**entries, **entries["settings"]} for entries in (run.manifest, {**manifest, "ranks": ranks}))
     for name, words in _DECISIVE.items():
         if then.get(name) != now[name]:
             raise RunError(
@@ -200,7 +202,7 @@ def _refuse_other(run: Run, manifest: dict[str, Any], ranks: int) -> None:
 
 
 def _refuse_nothing(model: nn.Module, seen: Sized, ledger: list[dict[str, str]]) -> None:
-    """Raises `RecordingError` where no site saw anything, with what became of the modules that were to be watched."""
+    """Raise `RecordingError` where no site saw anything, with what became of the modules that were to be watched."""
     if not seen:
         reasons = [f"{entry['module']}: {entry['reason']}" for entry in ledger if entry["state"] != "excluded"]
         raise RecordingError(f"{type(model).__name__} showed nothing to record; {'; '.join(reasons[:3])}")

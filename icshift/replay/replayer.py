@@ -1,4 +1,4 @@
-"""What the sites of a model that is not training show of given inputs."""
+"""Inputs sent through a model that is not training, and what every site shows of them."""
 
 from __future__ import annotations
 
@@ -24,23 +24,32 @@ from icshift.runs.format import Site
 from icshift.runs.phases import PROBE
 
 INPUT = "(input)"
-"""Site of the model's own inputs."""
+"""The name of the site that stands for the model's own inputs; several are named `(input).x`, `(input).y`."""
 
 
 class Input(nn.Module):
-    """Stands for the model's arguments, which no module gives."""
+    """Stands for the module of the model's arguments, which no module returns."""
 
 
 Parts = dict[tuple[str, str], list[Half]]
-"""By phase and site's name, what each part of the examples showed."""
+"""By phase and name of a site, what each part of the examples showed."""
 
 
 class Replayer:
     """Sends inputs through a model at rest and keeps what every site shows; it listens only while it sends.
 
-    What it kept is handed out by `taken`. With `inputs`, the floating-point arguments of the model are sites too, named
-    after `INPUT`. Leaving its `with` block takes the last hooks off. Raises `RecordingError` if no module matches
-    `sites`.
+    `samples` bounds the values a unit and forward that quantiles are made from (infinity: none). With `inputs`, the
+    floating-point arguments of the model are sites too, named after `INPUT`. `taken` returns what was kept. Leaving its
+    `with` block takes the last hooks off. Raises `RecordingError` if no module matches `sites`.
+
+    >>> import torch
+    >>> from icshift.inputs.data import Reading, as_data
+    >>> model, inputs = nn.Sequential(nn.Identity()), torch.tensor([[1.0], [3.0]])
+    >>> with Replayer(model, Sites("0"), 64) as replayer:
+    ...     replayer.replay(as_data(inputs, model, Reading()), "probe")
+    ...     seen = replayer.taken()
+    >>> [(phase, site.name, distribution.mean.tolist()) for (phase, site), distribution in seen.items()]
+    [('probe', '0', [2.0])]
     """
 
     def __init__(self, model: nn.Module, sites: Sites, samples: float, *, inputs: bool = False) -> None:
@@ -63,10 +72,11 @@ class Replayer:
         self._watcher.close()
 
     def replay(self, data: Data, phase: str, normalised_by: NormalisedBy = "running") -> None:
-        """Send the data through the model in eval mode, batch norm by its running or by the batch's `statistics`.
+        """Send the data through the model in eval mode, and keep what is seen under this phase.
 
-        Phases of a probe draw the same places every time, and keep the activations of the same examples. The model is
-        left as it was. Raises `ModelError` where the model does not take the data.
+        Batch norm normalises by its running averages or by each batch. Phases of a probe draw the same places every
+        time, and keep the activations of the same examples. The model is left as it was. Raises `ModelError` where it
+        does not take the data.
         """
         self._observer.restart_probe(len(data.batches))
         with evaluating(self.model, normalised_by), self._listening():
@@ -74,9 +84,10 @@ class Replayer:
                 self._send(batch, data.source, phase)
 
     def replay_in_parts(self, data: Data, phase: str, parts: int, after: Callable[[], None]) -> Parts:
-        """The same in eval mode, the examples dealt to parts (fewer where there are not so many), each also on its own.
+        """Do as `replay`, and return what each of so many parts of the examples shows on its own.
 
-        What the parts show tells how much the same model shows of other examples. `after` is called after each forward.
+        The parts say how much what a model shows varies with the examples; there are fewer where there are not so many
+        examples. `after` is called after each forward.
         """
         batches = data.parts(parts)
         edges = np.linspace(0, len(batches), min(parts, len(batches)) + 1).round().astype(int)
@@ -96,13 +107,13 @@ class Replayer:
         return seen
 
     def taken(self) -> dict[tuple[str, Site], Distribution]:
-        """What was seen since the last call, by phase and site."""
+        """Returns what was seen since the last call, by phase and site."""
         distributions = self._observer.distributions()
         self._observer.new_window()
         return distributions
 
     def state(self) -> dict[str, Any]:
-        """Entries of a manifest: the sites, inputs first, and what became of every module."""
+        """Returns entries of a manifest: the sites, inputs first, and what became of every module."""
         state = self._watcher.state()
         # The sort is stable: all others stay in the order in which they came.
         state["sites"].sort(key=lambda site: not site["name"].startswith(INPUT))
@@ -146,7 +157,7 @@ def _never(error: Exception) -> None:
 
 
 def _reduced(part: Distribution) -> Half:
-    """Few values of equal weight; a part of few examples keeps them all."""
+    """Returns a part with at most `HALF_QUANTILES` values a unit, of equal weight; a part of fewer keeps its own."""
     if part.values.shape[1] <= HALF_QUANTILES:
         return Half(part.values, part.sampled)
     values = slice_means(*ordered(*weighted_values(part.values, part.sampled)), HALF_QUANTILES)
