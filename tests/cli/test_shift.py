@@ -2,9 +2,7 @@
 
 import io
 import json
-import os
 import re
-import subprocess
 import sys
 
 import numpy as np
@@ -308,13 +306,3 @@ def test_an_existing_run_is_kept_unless_forced(icshift, tmp_path):
     assert icshift(*AGAINST, "test.npz", "--limit", 50, "-o", run, "--csv", table, "-f")[0] == 0
     assert Run(run).manifest["settings"]["data"]["examples"] == 50
     assert table.read_text() != rows
-
-
-def test_a_mistake_in_a_process_of_its_own(folder):
-    command = [sys.executable, "-m", "icshift", "shift", "step-400.pt", *MODEL, *AGAINST, "narrow.npz"]
-    environment = {**os.environ, "COLUMNS": "80", "PYTHONPATH": os.getcwd()}  # noqa: PTH109
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, env=environment, check=False, timeout=600
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.count("\n") == 1
