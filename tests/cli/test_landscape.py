@@ -509,11 +509,13 @@ def noting_threads(output, target):
 
 
 class Large(nn.Module):
-    """Enough work for several threads: 60 examples are 240 million operations."""
+    """Enough work for several threads (60 examples are 240 million operations), and three parameters to measure."""
 
     def __init__(self):
         super().__init__()
         self.fc = nn.Sequential(nn.Linear(5, 4000), nn.Linear(4000, 500), nn.Linear(500, 3))
+        self.fc.requires_grad_(False)
+        self.fc[-1].bias.requires_grad_(True)
 
     def forward(self, x):
         return self.fc(x)

@@ -61,7 +61,7 @@ def test_model_and_data_have_the_precision_that_is_asked_for(folder):
         assert {parameter.dtype for parameter in found.model.parameters()} == {torch.float64}
         data = found.data(str(folder / "unlabelled.npz"))
         assert data.examples == 10
-        inputs = [batch.args[0] for batch in data.batches]
+        inputs = list(data.tensors())
         assert {part.dtype for part in inputs} == {torch.float64}
         assert [len(part) for part in inputs] == [3, 4, 3]
 
