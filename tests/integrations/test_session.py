@@ -9,7 +9,7 @@ from torch import nn
 import icshift
 from icshift.errors import RecordingError, RunError
 from icshift.integrations.session import CUT_SHORT, Session
-from tests.oracles.integrations import hooks_on, steps_of_windows
+from tests.integrations.trainers import hooks_on, steps_of_windows
 
 
 def train(model, steps=3):
