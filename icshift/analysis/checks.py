@@ -182,13 +182,14 @@ def _drift(condition: Condition, comparison: Comparison) -> Measurement:
     values = np.abs(metric.function(before, after))
     steady = ~metric.near_constant(before, after)
     value = quantile(values[steady], probability)
-    noise = math.nan if _noiseless(comparison) else quantile(floor(metric, before, after)[steady], probability)
+    noises = floor(metric, before, after)[steady]
+    noise = math.nan if _noiseless(comparison) else quantile(noises, probability)
     level = _multiple(value, noise) if condition.scale == "x floor" else value
     gap = (_incomparable if metric.by_example else _undefined)(~np.isfinite(values))
     if not gap and math.isnan(value):
         gap = f"all {after.units} units are near-constant"
-    elif not gap and math.isnan(level):
-        gap = "no floor: it takes two steps with forwards in a window"
+    elif not gap and condition.scale == "x floor":
+        gap = _without_floor(~np.isfinite(noises))
     n = int(np.median(metric.n(before, after)))
     return Measurement(comparison.window.name, comparison.reference, value, level, noise, n, after.units, gap)
 
@@ -227,6 +228,12 @@ def _trouble(condition: Condition, site: Site, window: Window, distribution: Dis
 
 def _undefined(units: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
     return f"{units.sum()} of {len(units)} units had no finite activation" if units.any() else ""
+
+
+def _without_floor(units: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
+    where = "" if units.all() else f" of {units.sum()} of {len(units)} units"
+    reason = "it takes two steps in a window, with two different values in the odd and in the even ones"
+    return f"no floor{where}: {reason}" if units.any() else ""
 
 
 def _incomparable(values: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:

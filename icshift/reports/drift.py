@@ -155,6 +155,8 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
             f"floor: the same by sampling noise alone, n = {first['n']:,} sampled activations a unit and window. "
             "moved: units beyond it (FDR 5 %)."
         )
+        if table.dropna(subset=["window"])["floor"].isna().any():
+            notes.append("floor –: not known; it takes two steps a window, each with two different values of a unit.")
     notes += training_mode(run, first["phase"])
     errors = table["error"].dropna()
     if len(errors) and not metric.by_example:
