@@ -15,11 +15,11 @@ from icshift.analysis.drift import (
     by_site,
     choose_sites,
     default_phase,
+    floor_of,
     moved_share,
     refuse_without_examples,
     site_nulls,
 )
-from icshift.analysis.floor import floor
 from icshift.analysis.health import health
 from icshift.analysis.metrics import DEFAULT, Metric, metric
 from icshift.distribution import Distribution, Floats
@@ -45,7 +45,8 @@ def summary(
     by its own weight and bias. `mean`, `std`, `zero_share` and quantiles are medians over units of the last window.
     A metric of the whole site has its value as `median`, no `p90` and no `max`; one by example says how many `rows`
     it compared. Sites with nothing to compare have these, counts and health alone. `noiseless`
-    says that both windows are of a probe. Raises `SelectionError` for what is not there, as the examples of a probe.
+    says that both windows are of a probe, other than by running averages (which have a floor). Raises `SelectionError`
+    for what is not there, as the examples of a probe.
     """
     one = metric(metric_name)
     phase = default_phase(run) if phase is None else run.phase(phase)
@@ -56,14 +57,14 @@ def summary(
         recorded = [d for w in run.window_list if (d := run.distribution(phase, site.name, w.index)) is not None]
         if not recorded:
             continue
-        row = _of_site(site, phase, recorded[-1])
+        row = _of_site(run, site, phase, recorded[-1])
         if site in compared:
             row |= _of_drift(one, compared[site], site_nulls(run, site, phase))
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _of_site(site: Site, phase: str, last: Distribution) -> dict[str, object]:
+def _of_site(run: Run, site: Site, phase: str, last: Distribution) -> dict[str, object]:
     return {
         "site": site.name,
         "type": site.type,
@@ -72,7 +73,7 @@ def _of_site(site: Site, phase: str, last: Distribution) -> dict[str, object]:
         "rank_error": last.rank_error,
         **{name: over_units.median(getattr(last, name)) for name in ("mean", "std", "zero_share")},
         **{f"q{round(100 * p):02d}": over_units.median(last.quantile([p])[:, 0]) for p in STEP_QUANTILES},
-        "affine_moments": site.batch_statistics and normalises_by_its_own_inputs(phase),
+        "affine_moments": site.batch_statistics and normalises_by_its_own_inputs(phase, run.settings),
         **asdict(health(site, last)),
     }
 
@@ -81,7 +82,7 @@ def _of_drift(one: Metric, comparisons: list[Comparison], nulls: dict[int, Float
     last = comparisons[-1]
     steady = ~one.near_constant(last.before, last.after)
     values = np.abs(one.function(last.before, last.after))[steady]
-    noise = floor(one, last.before, last.after)[steady]
+    noise = floor_of(one, last)[steady]
     error = one.error(last.before, last.after)[steady] if one.error else np.empty(0)
     median, level = over_units.median(values), over_units.median(noise)
     units = values if one.of == "unit" else np.empty(0)
@@ -95,7 +96,7 @@ def _of_drift(one: Metric, comparisons: list[Comparison], nulls: dict[int, Float
         "floor": level,
         "error": over_units.median(error),
         "ratio": median / level if level > 0 else np.nan,
-        "noiseless": last.before.halves is None and last.after.halves is None,
+        "noiseless": last.noiseless,
         **({"rows": int(np.median(one.n(last.before, last.after)))} if one.by_example else {}),
         "moved": moved_share(last, nulls),
         **_split(last, ~near_constant(last.before, last.after)),

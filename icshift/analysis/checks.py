@@ -24,11 +24,12 @@ from icshift.analysis.drift import (
     by_site,
     choose_sites,
     default_phase,
+    floor_of,
     movement,
     refuse_without_examples,
     site_nulls,
 )
-from icshift.analysis.floor import discoveries, floor
+from icshift.analysis.floor import discoveries
 from icshift.analysis.health import health
 from icshift.analysis.metrics import DEFAULT, METRICS
 from icshift.analysis.over_units import quantile
@@ -182,8 +183,8 @@ def _drift(condition: Condition, comparison: Comparison) -> Measurement:
     values = np.abs(metric.function(before, after))
     steady = ~metric.near_constant(before, after)
     value = quantile(values[steady], probability)
-    noises = floor(metric, before, after)[steady]
-    noise = math.nan if _noiseless(comparison) else quantile(noises, probability)
+    noises = floor_of(metric, comparison)[steady]
+    noise = math.nan if comparison.noiseless else quantile(noises, probability)
     level = _multiple(value, noise) if condition.scale == "x floor" else value
     gap = (_incomparable if metric.by_example else _undefined)(~np.isfinite(values))
     if not gap and math.isnan(value):
@@ -251,12 +252,8 @@ def _multiple(value: float, noise: float) -> float:
     return value / noise
 
 
-def _noiseless(comparison: Comparison) -> bool:
-    return comparison.before.halves is None and comparison.after.halves is None
-
-
 def _refuse_noiseless(condition: Condition, comparison: Comparison) -> None:
-    if _noiseless(comparison):
+    if comparison.noiseless:
         raise SelectionError(
             f"cannot check {str(condition)!r}: phase {comparison.phase} has the same inputs in every window, "
             "so no sampling noise and no floor; give a number"

@@ -14,7 +14,7 @@ network of small initial weights).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -22,8 +22,14 @@ import numpy as np
 import pandas as pd
 
 from icshift.analysis.distances import effective_std, least_std
-from icshift.analysis.drift import Comparison, choose_sites, default_phase, refuse_without_examples
-from icshift.analysis.floor import floor
+from icshift.analysis.drift import (
+    Comparison,
+    choose_sites,
+    default_phase,
+    floor_of,
+    lags_of,
+    refuse_without_examples,
+)
 from icshift.analysis.metrics import DEFAULT, Metric, metric
 from icshift.analysis.over_units import median
 from icshift.distribution import Distribution
@@ -32,6 +38,31 @@ from icshift.runs.format import Site, Window
 from icshift.runs.reader import Run
 
 _Recorded: TypeAlias = "Sequence[tuple[Window, Distribution]]"
+
+
+@dataclass(frozen=True)
+class _Path:
+    """The windows that have a site, in order, at least two."""
+
+    run: Run
+    site: Site
+    phase: str
+    recorded: _Recorded
+
+    @property
+    def steps(self) -> list[Comparison]:
+        """Every window but the first against the one before."""
+        return [self._compared(a, b) for a, b in pairwise(self.recorded)]
+
+    @property
+    def whole(self) -> Comparison:
+        """The last window against the first."""
+        return self._compared(self.recorded[0], self.recorded[-1])
+
+    def _compared(self, before: tuple[Window, Distribution], after: tuple[Window, Distribution]) -> Comparison:
+        places = [(self.run, self.phase, window.index) for window, _ in (before, after)]
+        lags = lags_of(self.site, *places)
+        return Comparison(self.site, self.phase, after[0], before[0].name, before[1], after[1], lags)
 
 
 def trajectory(
@@ -48,8 +79,8 @@ def trajectory(
     `parameter_path` is the sum of the L2 norms of the changes of all parameters from window to window (the same for all
     sites of the same windows), `per_change` the median over windows of the site's drift (the median of its units) over
     that change; NaN where the changes are not known. `n` are the activations a unit and window. `trend` are the drifts
-    along the path. `noiseless` marks phases with the same inputs in every window. Raises `SelectionError` for what is
-    not there, has fewer than two windows, or is of a metric that does not add up.
+    along the path. `noiseless` marks phases with the same inputs in every window, other than by running averages.
+    Raises `SelectionError` for what is not there, has fewer than two windows, or is of a metric that does not add up.
     """
     one = metric(metric_name)
     if not one.adds_up:
@@ -59,21 +90,15 @@ def trajectory(
     longest = max(map(len, recorded.values()), default=0)
     if longest < 2:
         raise SelectionError(f"a path takes at least two windows of a phase, phase {phase} has {longest}")
-    ends = [_compared(site, phase, *of_site[-2:]) for site, of_site in recorded.items() if len(of_site) > 1]
-    refuse_without_examples(one, run, phase, ends)
-    return pd.DataFrame([_row(one, site, phase, of_site) for site, of_site in recorded.items() if len(of_site) > 1])
+    paths = [_Path(run, site, phase, of_site) for site, of_site in recorded.items() if len(of_site) > 1]
+    refuse_without_examples(one, run, phase, (path.steps[-1] for path in paths))
+    return pd.DataFrame([_row(one, path) for path in paths])
 
 
 def _recorded(run: Run, phase: str, site: Site) -> _Recorded:
     """Returns the windows that have the site, in order, of as many units as it has in the last; others are left out."""
     recorded = [(w, d) for w in run.window_list if (d := run.distribution(phase, site.name, w.index)) is not None]
     return [(window, distribution) for window, distribution in recorded if distribution.units == recorded[-1][1].units]
-
-
-def _compared(
-    site: Site, phase: str, before: tuple[Window, Distribution], after: tuple[Window, Distribution]
-) -> Comparison:
-    return Comparison(site, phase, after[0], before[0].name, before[1], after[1])
 
 
 def _with_one_sd(one: Metric, recorded: _Recorded) -> Metric:
@@ -85,35 +110,35 @@ def _with_one_sd(one: Metric, recorded: _Recorded) -> Metric:
     return replace(one, function=lambda a, b: one.function(a, b) * effective_std(a, b) / yardstick)
 
 
-def _row(one: Metric, site: Site, phase: str, recorded: _Recorded) -> dict[str, object]:
+def _row(one: Metric, path: _Path) -> dict[str, object]:
+    site, recorded = path.site, path.recorded
     one = _with_one_sd(one, recorded)
-    steps = [(a, b) for (_, a), (_, b) in pairwise(recorded)]
-    whole = recorded[0][1], recorded[-1][1]
-    still = np.any([one.near_constant(*pair) for pair in (*steps, whole)], axis=0)
-    drifts = np.array([np.abs(one.function(*pair)) for pair in steps])[:, ~still]
-    noise = np.array([floor(one, *pair) for pair in steps])[:, ~still]
-    length, came = median(drifts.sum(0)), median(np.abs(one.function(*whole))[~still])
+    steps, whole = path.steps, path.whole
+    still = np.any([one.near_constant(step.before, step.after) for step in (*steps, whole)], axis=0)
+    drifts = np.array([np.abs(one.function(step.before, step.after)) for step in steps])[:, ~still]
+    noise = np.array([floor_of(one, step) for step in steps])[:, ~still]
+    length, came = median(drifts.sum(0)), median(np.abs(one.function(whole.before, whole.after))[~still])
     trend = [median(values) for values in drifts]
     changes = [_change(before[0], after[0]) for before, after in pairwise(recorded)]
     return {
         "site": site.name,
         "type": site.type,
-        "phase": phase,
+        "phase": path.phase,
         "metric": one.name,
         "windows": len(recorded),
         "first": recorded[0][0].name,
         "last": recorded[-1][0].name,
-        "units": whole[1].units,
+        "units": whole.after.units,
         "near_constant": int(still.sum()),
-        "n": int(np.median([one.n(*pair) for pair in steps])),
+        "n": int(np.median([one.n(step.before, step.after) for step in steps])),
         "path": length,
         "floor": median(noise.sum(0)),
         "displacement": came,
-        "displacement_floor": median(floor(one, *whole)[~still]),
+        "displacement_floor": median(floor_of(one, whole)[~still]),
         "straightness": came / length if length > 0 else np.nan,
         "parameter_path": float(np.sum(changes)),
         "per_change": median(np.array([d / c if c > 0 else np.nan for d, c in zip(trend, changes, strict=True)])),
-        "noiseless": all(distribution.halves is None for _, distribution in recorded),
+        "noiseless": all(step.noiseless for step in steps),
         "trend": trend,
     }
 

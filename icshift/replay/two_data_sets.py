@@ -11,11 +11,12 @@ from torch import nn
 
 from icshift.distribution import Distribution, Floats
 from icshift.errors import RecordingError
+from icshift.hooks.batch_norm import InputStatistics, Statistics, normalisations, running_statistics, together
 from icshift.hooks.manifest import beginning
 from icshift.inputs.batches import length
 from icshift.inputs.data import Data
 from icshift.model.sites import Sites
-from icshift.replay.batch_norm import Statistics, Watch, by_batch, normalisations, running_statistics, together
+from icshift.replay.batch_norm import by_batch
 from icshift.replay.replayer import Parts, Replayer
 from icshift.runs.format import Site, Window
 from icshift.runs.phases import DATA, REFERENCE
@@ -87,14 +88,14 @@ class TwoDataSets:
         given: dict[str, dict[str, list[Statistics]]] = {}
         with Replayer(self._model, self._sites, self._samples, inputs=True) as replayer:
             for phase, data in self._data.items():
-                with Watch(self._model) as watch:
+                with InputStatistics(self._model) as watch:
 
-                    def ended(watch: Watch = watch) -> None:
-                        watch.next()
+                    def ended(watch: InputStatistics = watch) -> None:
+                        watch.end_forward()
                         after()
 
                     parts |= replayer.replay_in_parts(data, phase, PARTS, ended)
-                given[phase] = watch.seen
+                given[phase] = watch.by_layer
             distributions, state = replayer.taken(), replayer.state()
         for phase, data in self._data.items():
             if not any(one == phase for one, _ in distributions):

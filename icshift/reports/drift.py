@@ -16,7 +16,7 @@ from icshift.reports.report import Report
 from icshift.reports.run import coverage
 from icshift.reports.tables import TREND, columns, listing, number, records, share, times
 from icshift.reports.text_charts import sparkline
-from icshift.runs.phases import PROBE_BATCH, PROBE_TRAIN
+from icshift.runs.phases import OWN_INPUTS, PROBE, PROBE_BATCH, PROBE_RUNNING, PROBE_STATISTICS, PROBE_TRAIN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ def metrics_report(metrics: Mapping[str, Metric]) -> Report:
 def report_table(summary: pd.DataFrame, *, wide: bool) -> Table:
     """A row a site, in model order; `wide` (100 columns and more) has room for units, 90th percentile and largest.
 
-    Probes have no sampling noise: they have these two where others have floor, ratio and share moved.
+    Probes, but by running averages, have no noise: they have these two where others have floor, ratio and share moved.
     """
     noiseless = bool(summary["noiseless"].dropna().all())
     spread = ["p90", "max"] if summary["max"].notna().any() else []  # One number a site has none.
@@ -147,8 +147,15 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
     if metric.by_example:
         notes += _of_examples(table, metric)
     elif first["noiseless"]:
+        paired = f"Paired: the same inputs in every window, {first['n']:,} values a unit"
         notes.append(
-            f"Paired: the same inputs in every window, {first['n']:,} values a unit, so there is no sampling noise."
+            f"{paired}." if by_older_averages(run, first["phase"]) else f"{paired}, so there is no sampling noise."
+        )
+    elif PROBE_RUNNING in (first["phase"], first["reference"].removeprefix("phase:")):
+        notes.append(
+            f"floor: how far running averages put a window from what it is by the statistics of its own inputs, the "
+            f"larger of both windows; n = {first['n']:,} values a unit, the same inputs in every window. moved: units "
+            "beyond it."
         )
     else:
         notes.append(
@@ -157,7 +164,7 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
         )
         if table.dropna(subset=["window"])["floor"].isna().any():
             notes.append("floor –: not known; it takes two steps a window, each with two different values of a unit.")
-    notes += training_mode(run, first["phase"])
+    notes += normalised_by(run, first["phase"])
     errors = table["error"].dropna()
     if len(errors) and not metric.by_example:
         notes.append(
@@ -175,10 +182,27 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
     return notes
 
 
-def training_mode(run: Run, phase: str) -> list[str]:
-    """What of the model is in training mode in a probe, where anything is."""
+def by_older_averages(run: Run, phase: str) -> bool:
+    """Whether a run that an older version recorded had batch norm by running averages in this phase."""
+    normalised = any(site.batch_statistics for site in run.sites)
+    return normalised and phase == PROBE and PROBE_STATISTICS not in run.settings
+
+
+def normalised_by(run: Run, phase: str) -> list[str]:
+    """What one must know of how a probe normalised, and of what in it is in training mode."""
+    if by_older_averages(run, phase):
+        return [
+            "Recorded by an older version, batch norm by its running averages: their own noise shows as drift here. A "
+            "new recording has none."
+        ]
+    if phase == PROBE_RUNNING:
+        return [
+            "Batch norm by its running averages, as in a model that is deployed: phase probe is without their noise."
+        ]
+    if phase == PROBE and run.settings.get(PROBE_STATISTICS) == OWN_INPUTS:
+        return ["Batch norm by the statistics of these inputs, as in training; all else is in eval mode."]
     # Only settings of `icshift analyze` name phases; before it wrote probe-batch, it called the same probe-train.
-    analyzed = "phases" in run.manifest.get("settings", {})
+    analyzed = "phases" in run.settings
     if phase == PROBE_BATCH or (phase == PROBE_TRAIN and analyzed):
         return ["Batch norm normalises by the batch here, as in training; all else is in eval mode, without dropout."]
     if phase == PROBE_TRAIN:

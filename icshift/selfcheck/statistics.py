@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from icshift.analysis.staleness import source_normalised
 from icshift.demo import BATCH, WIDTH, Digits
+from icshift.hooks.batch_norm import InputStatistics, Statistics, normalisations, running_statistics, using
 from icshift.model.undisturbed import undisturbed
-from icshift.replay.batch_norm import Statistics, Watch, normalisations, precise_statistics, running_statistics, using
+from icshift.replay.batch_norm import precise_statistics
 from icshift.selfcheck.check import Check, Finding, Setting
 from icshift.selfcheck.digits import accuracy, digits
 
@@ -134,15 +135,15 @@ def _corrupted(images: Tensor, name: str, severity: float, noise: Tensor) -> Ten
 
 def _distance(model: nn.Module, images: Tensor) -> float:
     """Mean over layers of W~ between running statistics and those of the images, as eval mode sends them through."""
-    with undisturbed(model), Watch(model) as watch:
+    with undisturbed(model), InputStatistics(model) as watch:
         model.eval()
         model(images)
-        watch.next()
+        watch.end_forward()
     layers, running = normalisations(model), running_statistics(model)
     return float(
         np.mean(
             [
-                source_normalised(_moments(running[name], layer.eps), _moments(watch.seen[name][0], layer.eps))
+                source_normalised(_moments(running[name], layer.eps), _moments(watch.by_layer[name][0], layer.eps))
                 for name, layer in layers.items()
             ]
         )

@@ -19,6 +19,14 @@ def path(tmp_path_factory):
     return run_of(tmp_path_factory.mktemp("report") / "run", windows, sites=[norm]).path
 
 
+@pytest.mark.parametrize("command", ["report", "path"])
+def test_an_older_probe_of_batch_norm_is_not_said_to_be_without_noise(command, path, capsys):
+    found = said(capsys, command, path, "--phase", "probe")
+    assert "no sampling noise" not in found
+    assert "batch norm by its running averages: their own noise shows as drift here" in found
+    assert "no sampling noise" in said(capsys, command, path, "--phase", "probe-precise")
+
+
 def said(capsys, *arguments):
     assert _run([str(one) for one in arguments]) == 0
     return " ".join(capsys.readouterr().out.split())

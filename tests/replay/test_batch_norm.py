@@ -10,8 +10,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from icshift.errors import ModelError
+from icshift.hooks.batch_norm import InputStatistics, running_statistics, using
 from icshift.inputs.data import Reading, as_data
-from icshift.replay.batch_norm import Watch, adapt_batch_norm, precise_statistics, running_statistics, using
+from icshift.replay.batch_norm import adapt_batch_norm, precise_statistics
 from tests.zoo.digits import TRAINING, accuracy, digits, network, trained
 
 
@@ -255,11 +256,11 @@ def test_a_layer_that_gets_nothing_finite_is_not_adapted():
 
 def test_a_watch_counts_forwards():
     model = trained().eval()
-    with Watch(model) as watch, torch.no_grad():
+    with InputStatistics(model) as watch, torch.no_grad():
         for batch in images(300).split(100):
             model(batch)
-            watch.next()
-    assert [one.n for one in watch.seen["norm3"]] == [100, 100, 100]
+            watch.end_forward()
+    assert [one.n for one in watch.by_layer["norm3"]] == [100, 100, 100]
     assert not model.norm3._forward_pre_hooks
 
 
