@@ -30,8 +30,8 @@ ALLOWED = {
     "api": {"runs", "analysis"},
     "demo": {"errors", "record"},
     "selfcheck": {
-        *("errors", "_version", "distribution", "model", "sketch", "gradients", "record", "replay", "analysis"),
-        *("api", "demo"),
+        *("errors", "_version", "distribution", "model", "sketch", "hooks", "gradients", "record", "replay"),
+        *("analysis", "api", "demo"),
     },
     "cli": {
         *("errors", "_version", "runs", "model", "inputs", "saved", "replay", "launch", "analysis", "reports"),

@@ -15,11 +15,11 @@ from icshift.analysis.drift import (
     by_site,
     choose_sites,
     default_phase,
+    floor_of,
     moved_share,
     refuse_without_examples,
     site_nulls,
 )
-from icshift.analysis.floor import floor
 from icshift.analysis.health import health
 from icshift.analysis.metrics import DEFAULT, Metric
 from icshift.analysis.metrics import metric as metric_named
@@ -43,8 +43,9 @@ def summary(
     near-constant, in the metric's unit (a mean would follow the few wildest); `ratio` is median / floor. `moved` is the
     share of units that moved beyond noise, NaN where the noise is not known. `location`, `scale` and `shape` are the
     medians of the three shares of w2 squared. `trend` is a list with the median of every window. `noiseless` says that
-    both windows are of a probe. A metric of the whole site has its value as `median`, and NaN as `p90` and `max`; for a
-    metric by example there is the number of `rows` that were compared.
+    both windows are of a probe, other than by running averages (which have a floor). A metric of the whole site has its
+    value as `median`, and NaN as `p90` and `max`; for a metric by example there is the number of `rows` that were
+    compared.
 
     `n`, `mean`, `std`, `zero_share` and the quantiles are medians over the units, in the last window that the site has.
     `affine_moments` says that the site's mean and sd are set by its own weight and bias. The counts are those of
@@ -62,14 +63,14 @@ def summary(
         recorded = [d for w in run.window_list if (d := run.distribution(phase, site.name, w.index)) is not None]
         if not recorded:
             continue
-        row = _of_site(site, phase, recorded[-1])
+        row = _of_site(run, site, phase, recorded[-1])
         if site in compared:
             row |= _of_drift(metric, compared[site], site_nulls(run, site, phase))
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _of_site(site: Site, phase: str, last: Distribution) -> dict[str, object]:
+def _of_site(run: Run, site: Site, phase: str, last: Distribution) -> dict[str, object]:
     return {
         "site": site.name,
         "type": site.type,
@@ -78,7 +79,7 @@ def _of_site(site: Site, phase: str, last: Distribution) -> dict[str, object]:
         "rank_error": last.rank_error,
         **{name: over_units.median(getattr(last, name)) for name in ("mean", "std", "zero_share")},
         **{f"q{round(100 * p):02d}": over_units.median(last.quantile([p])[:, 0]) for p in STEP_QUANTILES},
-        "affine_moments": site.batch_statistics and normalises_by_its_own_inputs(phase),
+        "affine_moments": site.batch_statistics and normalises_by_its_own_inputs(phase, run.settings),
         **asdict(health(site, last)),
     }
 
@@ -87,7 +88,7 @@ def _of_drift(metric: Metric, comparisons: list[Comparison], nulls: dict[int, Fl
     last = comparisons[-1]
     steady = ~metric.near_constant(last.before, last.after)
     values = np.abs(metric.function(last.before, last.after))[steady]
-    noise = floor(metric, last.before, last.after)[steady]
+    noise = floor_of(metric, last)[steady]
     error = metric.error(last.before, last.after)[steady] if metric.error else np.empty(0)
     median, level = over_units.median(values), over_units.median(noise)
     units = values if metric.of == "unit" else np.empty(0)
@@ -101,7 +102,7 @@ def _of_drift(metric: Metric, comparisons: list[Comparison], nulls: dict[int, Fl
         "floor": level,
         "error": over_units.median(error),
         "ratio": median / level if level > 0 else np.nan,
-        "noiseless": last.before.halves is None and last.after.halves is None,
+        "noiseless": last.noiseless,
         **({"rows": int(np.median(metric.n(last.before, last.after)))} if metric.by_example else {}),
         "moved": moved_share(last, nulls),
         **_split(last, ~near_constant(last.before, last.after)),

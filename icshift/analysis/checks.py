@@ -24,11 +24,12 @@ from icshift.analysis.drift import (
     by_site,
     choose_sites,
     default_phase,
+    floor_of,
     movement,
     refuse_without_examples,
     site_nulls,
 )
-from icshift.analysis.floor import discoveries, floor
+from icshift.analysis.floor import discoveries
 from icshift.analysis.health import health
 from icshift.analysis.metrics import DEFAULT, METRICS
 from icshift.analysis.over_units import quantile
@@ -189,13 +190,14 @@ def _drift(condition: Condition, comparison: Comparison) -> Measurement:
     values = np.abs(metric.function(before, after))
     steady = ~metric.near_constant(before, after)
     value = quantile(values[steady], probability)
-    noise = math.nan if _noiseless(comparison) else quantile(floor(metric, before, after)[steady], probability)
+    noises = floor_of(metric, comparison)[steady]
+    noise = math.nan if comparison.noiseless else quantile(noises, probability)
     level = _multiple(value, noise) if condition.scale == "x floor" else value
     gap = (_incomparable if metric.by_example else _undefined)(~np.isfinite(values))
     if not gap and math.isnan(value):
         gap = f"all {after.units} units are near-constant"
-    elif not gap and math.isnan(level):
-        gap = "no floor: it takes two steps with forwards in a window"
+    elif not gap and condition.scale == "x floor":
+        gap = _without_floor(~np.isfinite(noises))
     n = int(np.median(metric.n(before, after)))
     return Measurement(comparison.window.name, comparison.reference, value, level, noise, n, after.units, gap)
 
@@ -236,6 +238,12 @@ def _undefined(units: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
     return f"{units.sum()} of {len(units)} units had no finite activation" if units.any() else ""
 
 
+def _without_floor(units: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
+    where = "" if units.all() else f" of {units.sum()} of {len(units)} units"
+    reason = "it takes two steps in a window, with two different values in the odd and in the even ones"
+    return f"no floor{where}: {reason}" if units.any() else ""
+
+
 def _incomparable(values: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
     where = f"{values.sum()} of {len(values)} units" if len(values) > 1 else "it"
     return f"no finite rows of {where} are paired, or none of them differ" if values.any() else ""
@@ -251,12 +259,8 @@ def _multiple(value: float, noise: float) -> float:
     return value / noise
 
 
-def _noiseless(comparison: Comparison) -> bool:
-    return comparison.before.halves is None and comparison.after.halves is None
-
-
 def _refuse_noiseless(condition: Condition, comparison: Comparison) -> None:
-    if _noiseless(comparison):
+    if comparison.noiseless:
         raise SelectionError(
             f"cannot check {str(condition)!r}: phase {comparison.phase} has the same inputs in every window, "
             "so no sampling noise and no floor; give a number"

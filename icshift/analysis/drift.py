@@ -18,6 +18,7 @@ from icshift.analysis.metrics import metric as metric_named
 from icshift.distribution import Distribution, Floats
 from icshift.errors import SelectionError, unknown
 from icshift.runs.format import Site, Window, kept_units
+from icshift.runs.phases import PROBE, PROBE_RUNNING
 from icshift.runs.reader import Run
 
 COLUMNS = ("run", "phase", "site", "unit", "window", "reference", "metric", "value", "n", "floor")
@@ -31,8 +32,14 @@ WHOLE_SITE = -1
 
 Flags = NDArray[np.bool_]
 
-_Referrer: TypeAlias = "Callable[[Site, Window], tuple[str, Distribution | None]]"
-"""Returns what a window of a site is compared with: its name, and its distribution or None where there is none."""
+_Place: TypeAlias = "tuple[Run, str, int]"
+"""A run, a phase and the number of a window."""
+
+_Referrer: TypeAlias = "Callable[[Window], tuple[str, _Place | None]]"
+"""Returns what a window is compared with: its name, and where it is or None where there is none."""
+
+Lag: TypeAlias = "tuple[Distribution, Distribution] | None"
+"""A window of a site by the statistics of its own inputs and by running averages; None where one was not recorded."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ class Comparison:
     """One site in one window, and what it is compared with.
 
     `after` is the distribution of `window`, `before` that of the reference, which `reference` names.
+
+    `lags` are of those of its two windows that are by running averages (phase `probe-running`): what the averages do.
     """
 
     site: Site
@@ -48,6 +57,12 @@ class Comparison:
     reference: str
     before: Distribution
     after: Distribution
+    lags: tuple[Lag, ...] = ()
+
+    @property
+    def noiseless(self) -> bool:
+        """Whether both windows are of a probe in which nothing but the parameters changes."""
+        return self.before.halves is None and self.after.halves is None and not self.lags
 
 
 def drift(
@@ -100,11 +115,37 @@ def by_site(
             after = run.distribution(phase, site.name, window.index)
             if after is None:
                 continue
-            label, before = refer(site, window)
-            if before is not None and before.units == after.units:
-                comparisons.append(Comparison(site, phase, window, label, before, after))
+            label, place = refer(window)
+            before = None if place is None else place[0].distribution(place[1], site.name, place[2])
+            if place is not None and before is not None and before.units == after.units:
+                lags = lags_of(site, place, (run, phase, window.index))
+                comparisons.append(Comparison(site, phase, window, label, before, after, lags))
         if comparisons:
             yield site, comparisons
+
+
+def lags_of(site: Site, *places: _Place) -> tuple[Lag, ...]:
+    """Returns the lag of every place that is by running averages."""
+    return tuple(_lag(site, *place) for place in places if place[1] == PROBE_RUNNING)
+
+
+def _lag(site: Site, run: Run, phase: str, window: int) -> Lag:
+    own, running = (run.distribution(name, site.name, window) for name in (PROBE, phase))
+    return None if own is None or running is None else (own, running)
+
+
+def floor_of(metric: Metric, comparison: Comparison) -> Floats:
+    """Returns what the metric would show [units] if the parameters had not changed.
+
+    That is the noise of sampling (see `floor.floor`) and, by running averages, their lag: how far they put a window
+    from what it is by the statistics of its own inputs, the larger of both windows; NaN where that is not known.
+    """
+    if not comparison.lags or metric.by_example:
+        return floor(metric, comparison.before, comparison.after)
+    apart = [
+        np.full(comparison.after.units, np.nan) if lag is None else metric.function(*lag) for lag in comparison.lags
+    ]
+    return np.asarray(np.max(np.abs(apart), axis=0))
 
 
 def site_nulls(run: Run, site: Site, phase: str) -> dict[int, Floats]:
@@ -125,6 +166,7 @@ def movement(comparison: Comparison, nulls: Mapping[int, Floats]) -> Floats:
 
     The drift is that of the metric `DEFAULT`; `nulls` are those of `site_nulls`. Two probes have no sampling noise:
     there the probability is 0 for units that drifted beyond the sketch's error, and 1 for the rest.
+    By running averages it is 0 for units that drifted beyond these averages' lag as well.
     """
     gauge = METRICS[DEFAULT]
     before, after = comparison.before, comparison.after
@@ -132,8 +174,9 @@ def movement(comparison: Comparison, nulls: Mapping[int, Floats]) -> Floats:
     if before.halves is None and after.halves is None:
         assert gauge.error is not None
         # float32 rounding of what is kept is no movement either.
-        still = values <= np.maximum(gauge.error(before, after), 1e-6)
-        return np.where(np.isfinite(values), still, np.nan)
+        bound = np.maximum(gauge.error(before, after), 1e-6)
+        bound = np.maximum(bound, floor_of(gauge, comparison)) if comparison.lags else bound
+        return np.where(np.isfinite(values) & np.isfinite(bound), values <= bound, np.nan)
     own = np.concatenate([standardised_null(gauge, distribution) for distribution in (before, after)])
     null = pooled_null(own, nulls, comparison.window.index)
     return p_values(gauge, values, before, after, null)
@@ -187,7 +230,7 @@ def _matches(site: Site, glob: str) -> bool:
 
 
 def _referrer(run: Run, reference: str | int, phase: str) -> _Referrer:
-    """Returns a function (site, window) -> (label, distribution or None) for the reference.
+    """Returns a function window -> (label, where its reference lies or None) for the reference.
 
     Raises `SelectionError` where the reference names nothing.
     """
@@ -201,14 +244,14 @@ def _referrer(run: Run, reference: str | int, phase: str) -> _Referrer:
             raise SelectionError(
                 f"the reference phase:{name} is the phase itself; compare it with another: {run.phases}"
             )
-        return lambda site, window: (f"phase:{other}", run.distribution(other, site.name, window.index))
+        return lambda window: (f"phase:{other}", (run, other, window.index))
     if kind == "run" and name:
         against = Run(name)
         against.phase(phase)
-        return lambda site, window: (f"run:{name}", against.distribution(phase, site.name, window.index))
+        return lambda window: (f"run:{name}", (against, phase, window.index))
     if reference == "previous":
         before = dict(zip([w.index for w in recorded[1:]], recorded, strict=False))
-        return lambda site, window: _of_window(run, phase, site, before.get(window.index))
+        return lambda window: _of_window(run, phase, before.get(window.index))
     if reference == "first":
         fixed: Window | None = recorded[0]
     else:
@@ -216,17 +259,17 @@ def _referrer(run: Run, reference: str | int, phase: str) -> _Referrer:
         fixed = next((w for w in recorded if str(reference) in (w.name, str(w.index))), None)
         if fixed is None:
             raise unknown("reference", reference, ["previous", "first", *known, "phase:NAME", "run:PATH"])
-    return lambda site, window: _of_window(run, phase, site, None if window == fixed else fixed)
+    return lambda window: _of_window(run, phase, None if window == fixed else fixed)
 
 
-def _of_window(run: Run, phase: str, site: Site, window: Window | None) -> tuple[str, Distribution | None]:
-    return ("", None) if window is None else (window.name, run.distribution(phase, site.name, window.index))
+def _of_window(run: Run, phase: str, window: Window | None) -> tuple[str, _Place | None]:
+    return ("", None) if window is None else (window.name, (run, phase, window.index))
 
 
 def _frame(run: Run, comparison: Comparison, metric: Metric, moved: Flags) -> pd.DataFrame:
     before, after = comparison.before, comparison.after
     whole = metric.of == "site"
-    value, noise = metric.function(before, after), floor(metric, before, after)
+    value, noise = metric.function(before, after), floor_of(metric, comparison)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(noise > 0, np.abs(value) / noise, np.nan)
     return pd.DataFrame(

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import gammaincc
 
 from icshift.analysis.metrics import Metric
-from icshift.distribution import Distribution, Floats, from_half
+from icshift.distribution import Distribution, Floats, Half, from_half
 
 FALSE_DISCOVERIES = 0.05
 """Expected share of false ones among the units called moved."""
@@ -30,9 +30,9 @@ NULL_VALUES = 20
 def floor(metric: Metric, a: Distribution, b: Distribution) -> Floats:
     """Returns what `metric` between a and b would show by sampling noise alone [units].
 
-    The root mean square of both windows' scaled half distances; of the one window that has at least two steps, if the
-    other has not; NaN if neither has. 0 for two probes: with the same inputs in both there is no sampling noise. NaN
-    for metrics by example: where there are examples, there is no sampling noise.
+    The root mean square of both windows' scaled half distances; of the one window whose halves tell the noise (see
+    `noise_of_halves`), if the other's do not; NaN if neither's do. 0 for two probes: with the same inputs in both there
+    is no sampling noise. NaN for metrics by example: where there are examples, there is no sampling noise.
     """
     if metric.by_example:
         return np.full(len(metric.n(a, b)), np.nan)
@@ -44,17 +44,31 @@ def floor(metric: Metric, a: Distribution, b: Distribution) -> Floats:
     return np.sqrt(np.nansum(squares, axis=0) / np.where(known, known, np.nan))
 
 
+def noise_of_halves(metric: Metric, odd: Half, even: Half) -> Floats:
+    """Returns the distance [units] between two halves of a window; NaN where it says nothing of the noise.
+
+    It does not where a half has one value, or where both are constants that differ: without a spread any number comes
+    out in units of it, 4.65e+11 sd for one. Nor does it where the spread is beyond the largest number.
+    """
+    first, second = from_half(odd), from_half(even)
+    apart = np.abs(metric.function(first, second))
+    spread = np.hypot(first.std, second.std)
+    told = (odd.sampled > 1) & (even.sampled > 1) & np.isfinite(spread) & ((spread > 0) | (first.mean == second.mean))
+    return np.where(told, apart, np.nan)
+
+
 def standardised_null(metric: Metric, distribution: Distribution) -> Floats:
     """Returns what sampling noise looks like in a window: the distances between the halves of all its units.
 
     Each is scaled to what two samples of one activation would show (as if noise grew by its power of 1/sqrt(n) down to
-    n = 1), so that distances of units and windows of any size can be pooled. Non-finite ones are left out.
+    n = 1), so that distances of units and windows of any size can be pooled. Units whose halves do not tell the
+    noise (see `noise_of_halves`) are left out.
     """
     if distribution.halves is None:
         return np.empty(0)
     odd, even = distribution.halves
     noise = np.sqrt(_inverse(odd.sampled) + _inverse(even.sampled))
-    null = np.abs(metric.function(from_half(odd), from_half(even)) / noise**metric.noise)
+    null = noise_of_halves(metric, odd, even) / noise**metric.noise
     return null[np.isfinite(null)]
 
 
@@ -108,7 +122,7 @@ def _scaled(metric: Metric, own: Distribution, a: Distribution, b: Distribution)
     odd, even = own.halves
     halves = _inverse(odd.sampled) + _inverse(even.sampled)
     whole = _inverse(a.sampled) + _inverse(b.sampled)
-    return np.abs(metric.function(from_half(odd), from_half(even))) * np.sqrt(whole / halves) ** metric.noise
+    return noise_of_halves(metric, odd, even) * np.sqrt(whole / halves) ** metric.noise
 
 
 def _inverse(count: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Floats:

@@ -120,7 +120,9 @@ def _draws(metric: Metric, parts: Sequence[Half]) -> Floats:
         odd, even = (half.sampled for half in halves)
         with np.errstate(invalid="ignore", divide="ignore"):
             scale = np.sqrt(1 / (odd + even) / (1 / odd + 1 / even))
-        draws.append(np.abs(metric.function(from_half(halves[0]), from_half(halves[1]))) * scale**metric.noise)
+        apart = np.abs(metric.function(from_half(halves[0]), from_half(halves[1]))) * scale**metric.noise
+        # A half of one value has no spread: in units of that, any number could come out.
+        draws.append(np.where((odd > 1) & (even > 1), apart, np.nan))
     return np.array(draws)
 
 

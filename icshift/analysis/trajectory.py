@@ -14,7 +14,7 @@ network of small initial weights).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -22,8 +22,14 @@ import numpy as np
 import pandas as pd
 
 from icshift.analysis.distances import effective_std, least_std
-from icshift.analysis.drift import Comparison, choose_sites, default_phase, refuse_without_examples
-from icshift.analysis.floor import floor
+from icshift.analysis.drift import (
+    Comparison,
+    choose_sites,
+    default_phase,
+    floor_of,
+    lags_of,
+    refuse_without_examples,
+)
 from icshift.analysis.metrics import DEFAULT, Metric
 from icshift.analysis.metrics import metric as metric_named
 from icshift.analysis.over_units import median
@@ -34,6 +40,31 @@ from icshift.runs.reader import Run
 
 _Recorded: TypeAlias = "Sequence[tuple[Window, Distribution]]"
 """The windows of a site in order, each with its distribution."""
+
+
+@dataclass(frozen=True)
+class _Path:
+    """The windows that have a site, in order, at least two."""
+
+    run: Run
+    site: Site
+    phase: str
+    recorded: _Recorded
+
+    @property
+    def steps(self) -> list[Comparison]:
+        """Every window but the first against the one before."""
+        return [self._compared(a, b) for a, b in pairwise(self.recorded)]
+
+    @property
+    def whole(self) -> Comparison:
+        """The last window against the first."""
+        return self._compared(self.recorded[0], self.recorded[-1])
+
+    def _compared(self, before: tuple[Window, Distribution], after: tuple[Window, Distribution]) -> Comparison:
+        places = [(self.run, self.phase, window.index) for window, _ in (before, after)]
+        lags = lags_of(self.site, *places)
+        return Comparison(self.site, self.phase, after[0], before[0].name, before[1], after[1], lags)
 
 
 def trajectory(
@@ -51,7 +82,7 @@ def trajectory(
     sites of the same windows), `per_change` the median over windows of the site's drift (the median of its units) over
     that change; both are NaN where the changes are not known. `n` is the median number of activations a unit and
     window. `trend` is a list of the site's drifts along the path. `noiseless` is true in phases with the same inputs in
-    every window.
+    every window, other than by running averages.
 
     Raises `SelectionError` for a metric, phase or site that is not there, for a metric whose values do not add up, and
     for a phase with fewer than two windows.
@@ -64,21 +95,15 @@ def trajectory(
     longest = max(map(len, recorded.values()), default=0)
     if longest < 2:
         raise SelectionError(f"a path takes at least two windows of a phase, phase {phase} has {longest}")
-    ends = [_compared(site, phase, *of_site[-2:]) for site, of_site in recorded.items() if len(of_site) > 1]
-    refuse_without_examples(metric, run, phase, ends)
-    return pd.DataFrame([_row(metric, site, phase, of_site) for site, of_site in recorded.items() if len(of_site) > 1])
+    paths = [_Path(run, site, phase, of_site) for site, of_site in recorded.items() if len(of_site) > 1]
+    refuse_without_examples(metric, run, phase, (path.steps[-1] for path in paths))
+    return pd.DataFrame([_row(metric, path) for path in paths])
 
 
 def _recorded(run: Run, phase: str, site: Site) -> _Recorded:
     """Returns the windows that have the site, in order, of as many units as it has in the last; others are left out."""
     recorded = [(w, d) for w in run.window_list if (d := run.distribution(phase, site.name, w.index)) is not None]
     return [(window, distribution) for window, distribution in recorded if distribution.units == recorded[-1][1].units]
-
-
-def _compared(
-    site: Site, phase: str, before: tuple[Window, Distribution], after: tuple[Window, Distribution]
-) -> Comparison:
-    return Comparison(site, phase, after[0], before[0].name, before[1], after[1])
 
 
 def _with_one_sd(metric: Metric, recorded: _Recorded) -> Metric:
@@ -90,35 +115,35 @@ def _with_one_sd(metric: Metric, recorded: _Recorded) -> Metric:
     return replace(metric, function=lambda a, b: metric.function(a, b) * effective_std(a, b) / yardstick)
 
 
-def _row(metric: Metric, site: Site, phase: str, recorded: _Recorded) -> dict[str, object]:
+def _row(metric: Metric, path: _Path) -> dict[str, object]:
+    site, recorded = path.site, path.recorded
     metric = _with_one_sd(metric, recorded)
-    steps = [(a, b) for (_, a), (_, b) in pairwise(recorded)]
-    whole = recorded[0][1], recorded[-1][1]
-    still = np.any([metric.near_constant(*pair) for pair in (*steps, whole)], axis=0)
-    drifts = np.array([np.abs(metric.function(*pair)) for pair in steps])[:, ~still]
-    noise = np.array([floor(metric, *pair) for pair in steps])[:, ~still]
-    length, came = median(drifts.sum(0)), median(np.abs(metric.function(*whole))[~still])
+    steps, whole = path.steps, path.whole
+    still = np.any([metric.near_constant(step.before, step.after) for step in (*steps, whole)], axis=0)
+    drifts = np.array([np.abs(metric.function(step.before, step.after)) for step in steps])[:, ~still]
+    noise = np.array([floor_of(metric, step) for step in steps])[:, ~still]
+    length, came = median(drifts.sum(0)), median(np.abs(metric.function(whole.before, whole.after))[~still])
     trend = [median(values) for values in drifts]
     changes = [_change(before[0], after[0]) for before, after in pairwise(recorded)]
     return {
         "site": site.name,
         "type": site.type,
-        "phase": phase,
+        "phase": path.phase,
         "metric": metric.name,
         "windows": len(recorded),
         "first": recorded[0][0].name,
         "last": recorded[-1][0].name,
-        "units": whole[1].units,
+        "units": whole.after.units,
         "near_constant": int(still.sum()),
-        "n": int(np.median([metric.n(*pair) for pair in steps])),
+        "n": int(np.median([metric.n(step.before, step.after) for step in steps])),
         "path": length,
         "floor": median(noise.sum(0)),
         "displacement": came,
-        "displacement_floor": median(floor(metric, *whole)[~still]),
+        "displacement_floor": median(floor_of(metric, whole)[~still]),
         "straightness": came / length if length > 0 else np.nan,
         "parameter_path": float(np.sum(changes)),
         "per_change": median(np.array([d / c if c > 0 else np.nan for d, c in zip(trend, changes, strict=True)])),
-        "noiseless": all(distribution.halves is None for _, distribution in recorded),
+        "noiseless": all(step.noiseless for step in steps),
         "trend": trend,
     }
 

@@ -44,8 +44,8 @@ def analyze(
     train_mode: Annotated[
         bool, typer.Option("--train-mode", help="Also with batch norm by the batch, as in training: phase probe-batch.")
     ] = False,
-    precise: Annotated[
-        bool, typer.Option("--precise", help="Also with batch norm by statistics of all the data: phase probe-precise.")
+    running: Annotated[
+        bool, typer.Option("--running", help="Also with batch norm by its running averages: phase probe-running.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run: skip the models that it has.")] = False,
     partial: models.Partial = False,
@@ -58,7 +58,8 @@ def analyze(
     """Replay one set of inputs through saved models.
 
     Each becomes a window of a run, in training order, so that report, units and export work on it. The inputs are the
-    same in every window: drift has no sampling noise. Nothing in a file is executed.
+    same in every window: drift has no sampling noise. Batch norm uses the statistics of these inputs and not running
+    averages, whose own noise would show as drift. Nothing in a file is executed.
     """
     started = time.time()
     from icshift.cli.output import progress, warn
@@ -74,7 +75,7 @@ def analyze(
     if not resume:
         refuse_occupied(output, force=force, rank=rank, ranks=ranks)
     how = Replaying(
-        Sites(tuple(sites) if sites else None), samples, train_mode, precise, tuple(sorted(model_arg or ()))
+        Sites(tuple(sites) if sites else None), samples, train_mode, running, tuple(sorted(model_arg or ()))
     )
     asked = models.Asked(model, model_arg, batch_size, limit, own_device(device), dtype, partial, unsafe_pickle)
     bar = progress(quiet=quiet or rank > 0, no_color=no_color)

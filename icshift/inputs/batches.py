@@ -120,7 +120,7 @@ def forward(model: nn.Module, batch: Batch, source: str) -> Any:
         if "more than 1 value per channel" in str(error):
             raise ModelError(
                 f"{source}: a batch of {shapes(batch)} is too small for batch norm by the batch: "
-                "take a larger batch size (--batch-size), or running averages"
+                "take more examples, or a larger batch size (--batch-size)"
             ) from error
         of_types = any(word in str(error) for word in ("dtype", "scalar type", "Long", "Int", "long int"))
         whole_numbers = of_types and any(not is_float(tensor) for tensor in tensors(batch))

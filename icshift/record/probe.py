@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from icshift.errors import RecordingError
-from icshift.model.modes import evaluating
+from icshift.hooks.batch_norm import averaging, evaluating_as_trained
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,9 +20,14 @@ class Probe:
     """A fixed set of inputs, sent through the model at every window's end: its drift has no sampling noise.
 
     `inputs` are a tensor, a tuple of positional or a mapping of keyword arguments. Tensors among them are cut into
-    batches of `batch_size` examples along their first axis, the rest is passed on as it is. They are sent in eval mode
-    (phase `probe`) and, with `train_mode`, also with the whole model in training mode (phase `probe-train`: batch norm
-    normalises by the probe's own batches, dropout drops). The training is not disturbed.
+    batches of `batch_size` examples along their first axis, the rest is passed on as it is. The training is not
+    disturbed.
+
+    They are sent in eval mode (phase `probe`), but for layers with running averages, which normalise as in training:
+    batch norm by the statistics of all the probe's inputs, instance norm by the instance. So what moves there are the
+    parameters. Layers that the training keeps in eval mode use their running averages, as there. With `running` all
+    use these in a phase more (`probe-running`), as the model does when it is deployed; with `train_mode` the whole
+    model is in training mode in another (`probe-train`: batch norm by the probe's own batches, dropout drawn anew).
 
     >>> import icshift, torch
     >>> probe = icshift.Probe({"x": torch.ones(5, 3), "scale": 2.0}, batch_size=2)
@@ -36,6 +43,7 @@ class Probe:
     inputs: Tensor | tuple[Any, ...] | Mapping[str, Any]
     batch_size: int = 256
     train_mode: bool = False
+    running: bool = False
 
     @property
     def size(self) -> int:
@@ -72,21 +80,40 @@ class Probe:
         return dict(enumerate(self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)))
 
 
-def send(model: nn.Module, probe: Probe) -> None:
-    """Send the probe through the model once, in the mode that the model is in; raises what the model raises."""
+def send(model: nn.Module, probe: Probe, after: Callable[[], None] = lambda: None) -> None:
+    """Send the probe through the model once, in the mode that the model is in; `after` is called after each forward."""
     for positional, keyword in probe.batches():
-        model(*positional, **keyword)
+        try:
+            model(*positional, **keyword)
+        except ValueError as error:
+            if "more than 1 value per channel" in str(error):
+                raise RecordingError(
+                    f"a forward of the probe ({probe.size} examples, batch_size {probe.batch_size}) is too small for "
+                    f"the statistics that batch norm normalises by: give the probe more examples, or a batch_size that "
+                    f"leaves no example alone ({error})"
+                ) from error
+            raise
+        after()
 
 
-def rehearse(model: nn.Module, probe: Probe) -> None:
+def as_trained(model: nn.Module, probe: Probe, frozen: Collection[nn.Module] = ()) -> AbstractContextManager[None]:
+    """A block within which the model normalises the probe as in training, see `evaluating_as_trained`."""
+    return evaluating_as_trained(model, partial(send, model, probe), frozen)
+
+
+def rehearse(model: nn.Module, probe: Probe, frozen: Collection[nn.Module] = ()) -> None:
     """Raise `RecordingError` before the training starts, not at the end of its first window, if the probe does not fit.
 
     A model with lazy parameters is not tried: they would be made to fit the probe.
     """
+    if probe.running and not averaging(model):
+        raise RecordingError(f"{type(model).__name__} has no layer with running averages: make the probe without them")
     if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
         return
     try:
-        with evaluating(model):
+        with as_trained(model, probe, frozen):
             send(model, probe)
+    except RecordingError:
+        raise
     except Exception as error:
         raise RecordingError(f"the probe does not pass through {type(model).__name__}: {error}") from error

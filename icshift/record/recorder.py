@@ -19,6 +19,7 @@ from icshift.gradients.layers import Counted
 from icshift.gradients.objective import Closure
 from icshift.gradients.smoothness import STEPS
 from icshift.hooks import compiled, manifest
+from icshift.hooks.batch_norm import held_in_eval, probe_statistics
 from icshift.hooks.observer import SEED, Observer
 from icshift.hooks.padding import Padding
 from icshift.hooks.watcher import Keeper, Watcher
@@ -31,10 +32,10 @@ from icshift.notice import notice
 from icshift.record.gradients import Gradients, is_due
 from icshift.record.journal import Journal
 from icshift.record.optimizers import as_list, listen
-from icshift.record.probe import Probe, rehearse, send
+from icshift.record.probe import Probe, as_trained, rehearse, send
 from icshift.runs import interrupts
 from icshift.runs.format import NO_STEP
-from icshift.runs.phases import EVAL, PROBE, PROBE_TRAIN, TRAIN, is_probe
+from icshift.runs.phases import EVAL, PROBE, PROBE_RUNNING, PROBE_STATISTICS, PROBE_TRAIN, TRAIN, is_probe
 from icshift.runs.writer import Recording, refuse_occupied
 
 
@@ -102,6 +103,7 @@ class Recorder:
             self._probe.size  # noqa: B018  (raises early, before the training starts)
             if self._ranks > 1:
                 refuse_waiting(self.model, training=self._probe.train_mode)
+        self._frozen: frozenset[nn.Module] = frozenset()
         self._samples = samples
         kept = math.inf if samples == "all" else samples
         self._observer = Observer(self._sites, kept, SEED, self._keep_steps, self._rank)
@@ -116,13 +118,15 @@ class Recorder:
     def __enter__(self) -> Self:
         if self._resources is not None:
             raise RecordingError("this recorder is recording already, or has been: make a new one")
+        self._note_frozen()
         if self._probe is not None and not self._rank:
-            rehearse(self.model, self._probe)
+            rehearse(self.model, self._probe, self._frozen)
         settings = {
             "samples": self._samples,
             "window_steps": self.window,
             "max_units": self._sites.max_units,
             "probe_examples": 0 if self._probe is None else self._probe.size,
+            PROBE_STATISTICS: probe_statistics(self.model),
             "seed": SEED,
         }
         beginning = manifest.beginning(self.model, settings)
@@ -286,12 +290,18 @@ class Recorder:
             return
         if self._step == (first := self._journal.window.first_step):
             self._watcher.notice_bypassed()
+            self._note_frozen()
         self._observer.tick(self._step, stepping=True)
         self._step += 1
         if self.window and self._step - first >= self.window:
             self._close_window(name=None, replay_probe=True)
         else:
             self._journal.flush_if_due(self._step)
+
+    def _note_frozen(self) -> None:
+        """Note which layers the training keeps in eval mode: they normalise by running averages in a probe too."""
+        if self.model.training:
+            self._frozen = held_in_eval(self.model)
 
     def _tick_rest(self) -> None:
         """Add to the window forwards that no step followed, as a discriminator's for its generator's sake."""
@@ -325,11 +335,16 @@ class Recorder:
 
     def _send(self, probe: Probe) -> None:
         self._label = PROBE
-        with evaluating(self.model), self._watcher.hearing():
+        with as_trained(self.model, probe, self._frozen), self._watcher.hearing():
             send(self.model, probe)
         if probe.train_mode:
             self._label = PROBE_TRAIN
             with in_training_mode(self.model), self._watcher.hearing():
+                send(self.model, probe)
+        if probe.running:
+            self._label = PROBE_RUNNING
+            self._observer.restart_probe(probe.forwards)  # The same places as in `probe`, to compare with.
+            with evaluating(self.model), self._watcher.hearing():
                 send(self.model, probe)
 
     def _keep_steps(self, *rows: Any) -> None:

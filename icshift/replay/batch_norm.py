@@ -2,100 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from functools import partial, reduce
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from icshift.errors import ModelError
+from icshift.hooks.batch_norm import InputStatistics, Statistics, exchanged, normalisations, together
 from icshift.inputs.batches import forward
 from icshift.inputs.data import Data, Reading, as_data
-from icshift.model import names
-from icshift.model.layout import by_unit
 from icshift.model.modes import evaluating
-from icshift.sketch import moments as exact
-from icshift.sketch.workspace import Workspace
 
 Inputs = Data | Tensor | tuple[Any, ...] | Mapping[str, Any] | Iterable[Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Statistics:
-    """Mean and variance (biased) of each channel [units], float64, over its `count` finite activations [units]."""
-
-    mean: Tensor
-    variance: Tensor
-    count: Tensor
-
-    @property
-    def n(self) -> int:
-        """The number of finite activations of the channel that has the most."""
-        return int(self.count.max())
-
-    def merged(self, other: Statistics) -> Statistics:
-        """Returns the statistics of both sets of activations as one (Chan, Golub & LeVeque 1979)."""
-        count = self.count + other.count
-        share, apart = other.count / count.clamp(min=1), other.mean - self.mean
-        variance = (1 - share) * self.variance + share * other.variance + share * (1 - share) * apart.square()
-        return Statistics(self.mean + share * apart, variance, count)
-
-
-class InputStatistics:
-    """Within its `with` block, the statistics of what every batch normalisation layer gets, in every forward."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.by_layer: dict[str, list[Statistics]] = {}
-        """A list by the name of the layer: one entry a forward that called it, of all its calls together."""
-        self._layers = normalisations(model)
-        self._open: dict[str, Statistics] = {}
-        self._hooks = ExitStack()
-        self._workspace = Workspace()
-
-    def __enter__(self) -> Self:
-        for name, layer in self._layers.items():
-            hook = layer.register_forward_pre_hook(partial(self._take, name), with_kwargs=True)
-            self._hooks.callback(hook.remove)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._hooks.close()
-
-    def end_forward(self) -> None:
-        """To be called after every forward of the model: what follows is the next entry's."""
-        for name, statistics in self._open.items():
-            self.by_layer.setdefault(name, []).append(statistics)
-        self._open = {}
-
-    def _take(self, name: str, _: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-        given = _statistics(arguments[0] if arguments else named["input"], self._workspace)
-        self._open[name] = self._open[name].merged(given) if name in self._open else given
-
-
-def normalisations(model: nn.Module) -> dict[str, nn.modules.batchnorm._BatchNorm]:
-    """Returns the batch normalisation layers that keep running statistics, by name."""
-    return {
-        name: module
-        for name, module in names.modules(model).items()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm)
-        and module.running_mean is not None
-        and not nn.parameter.is_lazy(module.running_mean)
-    }
-
-
-def running_statistics(model: nn.Module) -> dict[str, Statistics]:
-    """Returns what every layer normalises by in eval mode; `count` is the number of batches that it has seen."""
-    running = {}
-    for name, layer in normalisations(model).items():
-        assert layer.running_mean is not None
-        assert layer.running_var is not None
-        batches = 0 if layer.num_batches_tracked is None else int(layer.num_batches_tracked)
-        mean, variance = layer.running_mean.double().clone(), layer.running_var.double().clone()
-        running[name] = Statistics(mean, variance, torch.full_like(mean, batches))
-    return running
 
 
 def precise_statistics(model: nn.Module, inputs: Inputs, *, batch_size: int = 256) -> dict[str, Statistics]:
@@ -138,21 +57,6 @@ def by_batch(
     return inputs_of_layers.by_layer
 
 
-def together(parts: Iterable[Statistics]) -> Statistics:
-    """Returns the statistics of several batches, at least one, as one."""
-    return reduce(Statistics.merged, parts)
-
-
-@contextmanager
-def using(model: nn.Module, statistics: Mapping[str, Statistics]) -> Iterator[None]:
-    """A block within which the layers named use these statistics in eval mode, not their running ones."""
-    with torch.no_grad(), ExitStack() as stack:
-        for buffer, value in _buffers(model, statistics):
-            stack.callback(buffer.copy_, buffer.clone())
-            buffer.copy_(value)
-        yield
-
-
 def adapt_batch_norm(
     model: nn.Module, inputs: Inputs, *, batch_size: int = 256, source_weight: float = 0.0
 ) -> dict[str, Statistics]:
@@ -175,28 +79,10 @@ def adapt_batch_norm(
     if silent:
         raise ModelError(f"units of {', '.join(silent)} got no finite value: the model keeps its statistics")
     with torch.no_grad():
-        for buffer, value in _buffers(model, precise):
+        for buffer, value in exchanged(model, precise):
             buffer.copy_(source_weight * buffer.double() + (1 - source_weight) * value)
     return precise
 
 
-def _buffers(model: nn.Module, statistics: Mapping[str, Statistics]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields running means and variances, each with what is to take its place."""
-    layers = normalisations(model)
-    for name, own in statistics.items():
-        for buffer, value in ((layers[name].running_mean, own.mean), (layers[name].running_var, own.variance)):
-            assert buffer is not None
-            yield buffer, value
-
-
 def _device(model: nn.Module) -> torch.device:
     return next((value.device for value in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-
-
-def _statistics(tensor: Tensor, workspace: Workspace) -> Statistics:
-    """Returns the statistics of a layer's input [batch, units, …]."""
-    if not tensor.numel():
-        nothing = torch.zeros(tensor.shape[1], dtype=torch.float64, device=tensor.device)
-        return Statistics(nothing, nothing, nothing)
-    count, _, mean, squares = exact.moments(by_unit(tensor.detach(), 1)[None], workspace)[:4, 0]
-    return Statistics(mean, squares.clamp(min=0) / count.clamp(min=1), count)

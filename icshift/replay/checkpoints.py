@@ -14,16 +14,16 @@ import torch
 from torch import nn
 
 from icshift.errors import ModelError, RecordingError, RunError
+from icshift.hooks.batch_norm import averaging, probe_statistics
 from icshift.hooks.manifest import beginning
 from icshift.inputs.data import Data
 from icshift.model.parameters import Parameters
 from icshift.model.processes import this_process
 from icshift.model.sites import Sites
-from icshift.replay.batch_norm import precise_statistics, using
 from icshift.replay.replayer import Replayer
 from icshift.runs import interrupts
 from icshift.runs.format import Window, is_run
-from icshift.runs.phases import PROBE, PROBE_BATCH, PROBE_PRECISE
+from icshift.runs.phases import PROBE, PROBE_BATCH, PROBE_RUNNING, PROBE_STATISTICS
 from icshift.runs.reader import Run
 from icshift.runs.writer import Recording, refuse_occupied
 from icshift.saved.snapshots import Snapshot
@@ -33,6 +33,7 @@ _DECISIVE = {
     "model": "model",
     "parameters": "number of parameters",
     "model_arguments": "--model-arg",
+    PROBE_STATISTICS: "kind of statistics for batch norm in the phase probe",
     "phases": "choice of phases",
     "sites": "--sites",
     "samples": "--samples",
@@ -50,15 +51,15 @@ _DECISIVE = {
 class Replaying:
     """What is recorded of every saved model.
 
-    `batch_statistics`: also with batch normalisation by the batch (phase `probe-batch`). `precise`: also with
-    statistics computed from all of the inputs (phase `probe-precise`). `arguments`, as text, are those that the model
-    was made with: they are noted, so that no other model goes on with the run.
+    Layers with running averages normalise as in training (phase `probe`). `batch_statistics`: also with batch norm by
+    the batch (phase `probe-batch`). `running`: also with their running averages (phase `probe-running`). `arguments`,
+    as text, are those that the model was made with: they are noted, so that no other model goes on with the run.
     """
 
     sites: Sites
     samples: int | Literal["all"] = 1024
     batch_statistics: bool = False
-    precise: bool = False
+    running: bool = False
     arguments: tuple[str, ...] = ()
 
 
@@ -78,7 +79,9 @@ class CheckpointRun:
         self._rank, self._ranks = this_process()
         if self._ranks > len(snapshots):
             raise ModelError(f"{self._ranks} processes for {len(snapshots)} saved models: start at most as many")
-        self._manifest = beginning(model, _settings(data, how))
+        if how.running and not averaging(model):
+            raise ModelError(f"{type(model).__name__} has no layer with running averages: leave --running out")
+        self._manifest = beginning(model, {**_settings(data, how), PROBE_STATISTICS: probe_statistics(model)})
         self._resumes = False
         self._done: frozenset[int] = frozenset()
 
@@ -147,12 +150,11 @@ class CheckpointRun:
 
     def _replay(self, replayer: Replayer, index: int) -> None:
         self._snapshots[index - 1].put(self._model)
-        replayer.replay(self._data, PROBE)
+        replayer.replay_as_trained(self._data, PROBE)
         if self._how.batch_statistics:
             replayer.replay(self._data, PROBE_BATCH, "batch")
-        if self._how.precise:
-            with using(self._model, precise_statistics(self._model, self._data)):
-                replayer.replay(self._data, PROBE_PRECISE)
+        if self._how.running:
+            replayer.replay(self._data, PROBE_RUNNING)
 
     def _begun(self, path: Path, state: dict[str, Any], *, force: bool) -> Recording:
         manifest = {**self._manifest, **state}
@@ -181,7 +183,7 @@ def _settings(data: Data, how: Replaying) -> dict[str, Any]:
         "window_steps": None,
         "max_units": how.sites.max_units,
         "sites": None if how.sites.select is None else [str(pattern) for pattern in how.sites.select],  # type: ignore[union-attr]
-        "phases": [PROBE] + [PROBE_BATCH] * how.batch_statistics + [PROBE_PRECISE] * how.precise,
+        "phases": [PROBE] + [PROBE_BATCH] * how.batch_statistics + [PROBE_RUNNING] * how.running,
         "device": next((tensor.device.type for tensor in data.tensors()), "cpu"),
         "probe_examples": data.examples,
         "probe_batches": len(data.batches),
@@ -193,6 +195,8 @@ def _settings(data: Data, how: Replaying) -> dict[str, Any]:
 def _refuse_other(run: Run, manifest: dict[str, Any], ranks: int) -> None:
     """Raise `RunError` that names the first entry in which a run differs from what would be recorded now."""
     then, now = ({**entries, **entries["settings"]} for entries in (run.manifest, {**manifest, "ranks": ranks}))
+    if now[PROBE_STATISTICS] is not None:
+        then.setdefault(PROBE_STATISTICS, "running averages")  # What older runs used.
     for name, words in _DECISIVE.items():
         if then.get(name) != now[name]:
             raise RunError(

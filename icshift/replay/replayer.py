@@ -12,6 +12,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from icshift.distribution import HALF_QUANTILES, Distribution, Half, ordered, slice_means, weighted_values
+from icshift.errors import ModelError
+from icshift.hooks.batch_norm import evaluating_as_trained
 from icshift.hooks.observer import SEED, Observer
 from icshift.hooks.padding import Padding
 from icshift.hooks.watcher import Keeper, Watcher
@@ -80,6 +82,24 @@ class Replayer:
         """
         self._observer.restart_probe(len(data.batches))
         with evaluating(self.model, normalised_by), self._listening():
+            for batch in data.batches:
+                self._send(batch, data.source, phase)
+
+    def replay_as_trained(self, data: Data, phase: str) -> None:
+        """The same with layers that keep running averages normalising as in training: `evaluating_as_trained`.
+
+        Statistics are of the examples that are finite. Raises `ModelError` too where these are too few.
+        """
+
+        def send(after: Callable[[], None]) -> None:
+            if not (batches := data.finite().batches):
+                raise ModelError(f"{data.source} holds no example that is finite")
+            for batch in batches:
+                forward(self.model, batch, data.source)
+                after()
+
+        self._observer.restart_probe(len(data.batches))
+        with evaluating_as_trained(self.model, send), self._listening():
             for batch in data.batches:
                 self._send(batch, data.source, phase)
 

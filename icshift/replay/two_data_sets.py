@@ -11,18 +11,12 @@ from torch import nn
 
 from icshift.distribution import Distribution, Floats
 from icshift.errors import RecordingError
+from icshift.hooks.batch_norm import InputStatistics, Statistics, normalisations, running_statistics, together
 from icshift.hooks.manifest import beginning
 from icshift.inputs.batches import length
 from icshift.inputs.data import Data
 from icshift.model.sites import Sites
-from icshift.replay.batch_norm import (
-    InputStatistics,
-    Statistics,
-    by_batch,
-    normalisations,
-    running_statistics,
-    together,
-)
+from icshift.replay.batch_norm import by_batch
 from icshift.replay.replayer import Parts, Replayer
 from icshift.runs.format import Site, Window
 from icshift.runs.phases import DATA, REFERENCE

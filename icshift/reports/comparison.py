@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _PHASES = {
     "train": "stream: training batches as they came; floor is the drift of sampling noise alone",
-    "probe": "probe: the same 512 images in every window, eval mode, so no sampling noise",
+    "probe": "probe: the same 512 images in every window, batch norm by their statistics: no sampling noise",
 }
 
 

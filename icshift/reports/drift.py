@@ -16,7 +16,7 @@ from icshift.reports.report import Report
 from icshift.reports.run import coverage
 from icshift.reports.tables import TREND, columns, listing, number, records, share, times
 from icshift.reports.text_charts import sparkline
-from icshift.runs.phases import PROBE_BATCH, PROBE_TRAIN
+from icshift.runs.phases import OWN_INPUTS, PROBE, PROBE_BATCH, PROBE_RUNNING, PROBE_STATISTICS, PROBE_TRAIN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,8 +54,8 @@ def metrics_report(metrics: Mapping[str, Metric]) -> Report:
 def report_table(summary: pd.DataFrame, *, wide: bool) -> Table:
     """Returns a table with one row per site, in the order of `summary`.
 
-    On a `wide` screen it has columns for the number of units, the 90th percentile and the largest too. Probes have no
-    sampling noise: they always show the latter two, in place of floor, ratio and share moved.
+    On a `wide` screen it has columns for the number of units, the 90th percentile and the largest too. Probes, but by
+    running averages, have no noise: they always show the latter two, in place of floor, ratio and share moved.
     """
     noiseless = bool(summary["noiseless"].dropna().all())
     spread = ["p90", "max"] if summary["max"].notna().any() else []  # One number a site has none.
@@ -151,15 +151,24 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
     if metric.by_example:
         notes += _of_examples(table, metric)
     elif first["noiseless"]:
+        paired = f"Paired: the same inputs in every window, {first['n']:,} values a unit"
         notes.append(
-            f"Paired: the same inputs in every window, {first['n']:,} values a unit, so there is no sampling noise."
+            f"{paired}." if by_older_averages(run, first["phase"]) else f"{paired}, so there is no sampling noise."
+        )
+    elif PROBE_RUNNING in (first["phase"], first["reference"].removeprefix("phase:")):
+        notes.append(
+            f"floor: how far running averages put a window from what it is by the statistics of its own inputs, the "
+            f"larger of both windows; n = {first['n']:,} values a unit, the same inputs in every window. moved: units "
+            "beyond it."
         )
     else:
         notes.append(
             f"floor: the same by sampling noise alone, n = {first['n']:,} sampled activations a unit and window. "
             "moved: units beyond it (FDR 5 %)."
         )
-    notes += training_mode(run, first["phase"])
+        if table.dropna(subset=["window"])["floor"].isna().any():
+            notes.append("floor –: not known; it takes two steps a window, each with two different values of a unit.")
+    notes += normalised_by(run, first["phase"])
     errors = table["error"].dropna()
     if len(errors) and not metric.by_example:
         notes.append(
@@ -177,10 +186,27 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
     return notes
 
 
-def training_mode(run: Run, phase: str) -> list[str]:
-    """Returns a note on what is in training mode in a phase of a probe, in a list; an empty list where nothing is."""
+def by_older_averages(run: Run, phase: str) -> bool:
+    """Whether a run that an older version recorded had batch norm by running averages in this phase."""
+    normalised = any(site.batch_statistics for site in run.sites)
+    return normalised and phase == PROBE and PROBE_STATISTICS not in run.settings
+
+
+def normalised_by(run: Run, phase: str) -> list[str]:
+    """Returns notes on how a probe normalised, and on what in it is in training mode; none where that is plain."""
+    if by_older_averages(run, phase):
+        return [
+            "Recorded by an older version, batch norm by its running averages: their own noise shows as drift here. A "
+            "new recording has none."
+        ]
+    if phase == PROBE_RUNNING:
+        return [
+            "Batch norm by its running averages, as in a model that is deployed: phase probe is without their noise."
+        ]
+    if phase == PROBE and run.settings.get(PROBE_STATISTICS) == OWN_INPUTS:
+        return ["Batch norm by the statistics of these inputs, as in training; all else is in eval mode."]
     # Only settings of `icshift analyze` name phases; before it wrote probe-batch, it called the same probe-train.
-    analyzed = "phases" in run.manifest.get("settings", {})
+    analyzed = "phases" in run.settings
     if phase == PROBE_BATCH or (phase == PROBE_TRAIN and analyzed):
         return ["Batch norm normalises by the batch here, as in training; all else is in eval mode, without dropout."]
     if phase == PROBE_TRAIN:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from icshift.reports.drift import training_mode
+from icshift.reports.drift import by_older_averages, normalised_by
 from icshift.reports.report import Report
 from icshift.reports.tables import TREND, columns, number, records
 from icshift.reports.text_charts import sparkline
+from icshift.runs.phases import PROBE, PROBE_RUNNING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,14 +71,22 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
         "last. straight: displaced / path."
     ]
     if table["noiseless"].all():
-        notes.append(f"Paired: the same inputs in every window, n = {first['n']:,} a unit: no sampling noise in it.")
-        notes += training_mode(run, first["phase"])
+        paired = f"Paired: the same inputs in every window, n = {first['n']:,} a unit"
+        older = by_older_averages(run, first["phase"])
+        notes.append(f"{paired}." if older else f"{paired}: no sampling noise in it.")
+    elif first["phase"] == PROBE_RUNNING:
+        notes.append(
+            "floor: how far running averages put a window from what it is by the statistics of its own inputs, the "
+            f"larger of both windows; n = {first['n']:,} a unit, the same inputs in every window. Where a path is near "
+            "its floor, straight tells nothing."
+        )
     else:
         notes.append(
             f"floor: the same by sampling noise alone, n = {first['n']:,} sampled activations a unit and window. Where "
             "a path is near its floor, straight tells nothing. Noise grows with the number of windows: compare runs "
             "with windows of one length."
         )
+    notes += normalised_by(run, first["phase"])
     if table["windows"].max() == 2:
         notes.append("Of two windows path and displacement are one: it takes three to tell a trend.")
     if metric.unit == "sd":
@@ -95,7 +104,8 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
 
 
 def _next_step(run: Run, table: pd.DataFrame) -> str:
-    if not table["noiseless"].all() and "probe" in run.phases:
-        return f"Next: icshift path {run.path} --phase probe   (without sampling noise)"
+    noise = "the noise of running averages" if table["phase"].iloc[0] == PROBE_RUNNING else "sampling noise"
+    if not table["noiseless"].all() and PROBE in run.phases:
+        return f"Next: icshift path {run.path} --phase {PROBE}   (without {noise})"
     phase = table["phase"].iloc[0]
     return f"Next: icshift report {run.path} --phase {phase} --reference first"

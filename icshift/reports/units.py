@@ -11,6 +11,7 @@ from rich.text import Text
 from icshift.reports.report import Report
 from icshift.reports.tables import columns, number, records, share, times
 from icshift.reports.text_charts import ribbons
+from icshift.runs.phases import PROBE_RUNNING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,8 @@ def units_report(run: Run, site: Site, shown: pd.DataFrame, metric: Metric, *, o
     first = shown.iloc[0]
     kind = "paired" if metric.by_example else "sampled"
     moved = "* moved beyond noise (FDR 5 %), " if shown["floor"].notna().any() else ""
+    if PROBE_RUNNING in (first["phase"], first["reference"].removeprefix("phase:")):
+        moved = "Floor: what running averages do, see icshift report; * moved beyond it, "
     against = f"against {first['reference']}" if first["reference"] else "with nothing to compare"
     where = f"{run.path} · site {site.name} ({site.type}) · phase {first['phase']}"
     return Report(

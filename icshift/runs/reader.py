@@ -89,6 +89,11 @@ class Run:
         return bool(self.manifest["finished"])
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What was asked of the recording: entries of the manifest."""
+        return dict(self.manifest.get("settings", {}))
+
+    @property
     def phases(self) -> list[str]:
         """Phases in the order in which they first appear."""
         phases: dict[str, None] = {}

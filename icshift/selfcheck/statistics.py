@@ -14,15 +14,9 @@ from torch import Tensor, nn
 
 from icshift.analysis.staleness import source_normalised
 from icshift.demo import BATCH, WIDTH, Digits
+from icshift.hooks.batch_norm import InputStatistics, Statistics, normalisations, running_statistics, using
 from icshift.model.undisturbed import undisturbed
-from icshift.replay.batch_norm import (
-    InputStatistics,
-    Statistics,
-    normalisations,
-    precise_statistics,
-    running_statistics,
-    using,
-)
+from icshift.replay.batch_norm import precise_statistics
 from icshift.selfcheck.check import Check, Finding, Setting
 from icshift.selfcheck.digits import accuracy, digits
 

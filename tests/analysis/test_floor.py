@@ -188,3 +188,21 @@ def test_more_windows_are_taken_until_the_null_has_20_values():
     assert len(pooled) == 21
     assert sorted(set(pooled)) == [0, *range(4, 13)]
     assert len(pooled_null(np.zeros(3), {1: np.ones(2)}, 1)) == 5
+
+
+@pytest.mark.parametrize("name", [name for name, one in METRICS.items() if not one.by_example])
+@pytest.mark.parametrize(
+    "values",
+    [np.random.default_rng(0).normal(size=(3, 2)), np.tile([1.0, 2.0], (3, 40))],
+    ids=["one value each", "constants that differ"],
+)
+def test_halves_without_a_spread_tell_no_noise(values, name):
+    a, b = (distribution(one, steps=len(one[0]), dtype=np.float64) for one in (values, values[:, ::-1]))
+    assert np.isnan(floor(METRICS[name], a, b)).all()
+    assert not len(standardised_null(METRICS[name], a))
+
+
+def test_a_window_with_a_floor_speaks_for_one_without():
+    few, many = distribution(draw("normal", 2, 3, 1), steps=2), distribution(draw("normal", 400, 3, 2))
+    assert np.isfinite(floor(W1, few, many)).all()
+    assert (floor(W1, few, many) < 2).all()

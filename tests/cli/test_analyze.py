@@ -13,8 +13,7 @@ from icshift.replay.batch_norm import precise_statistics
 from icshift.runs.reader import Run
 
 TOO_SMALL = (
-    "[1, 6] float32 is too small for batch norm by the batch: "
-    "take a larger batch size (--batch-size), or running averages"
+    "[1, 6] float32 is too small for batch norm by the batch: take more examples, or a larger batch size (--batch-size)"
 )
 
 
@@ -82,11 +81,12 @@ def test_what_stays_at_its_initialisation_and_what_is_not_finite_is_told_on_stde
 @pytest.mark.parametrize(
     "command",
     [
+        ("analyze", "epoch-0.pt", "-o", "run"),
         ("analyze", "epoch-0.pt", "-o", "run", "--train-mode"),
-        ("analyze", "epoch-0.pt", "-o", "run", "--precise"),
+        ("analyze", "epoch-0.pt", "-o", "run", "--running"),
         ("landscape", "epoch-0.pt", "--loss", "cross_entropy"),
     ],
-    ids=["train mode", "precise", "landscape"],
+    ids=["probe", "train mode", "running averages", "landscape"],
 )
 def test_a_batch_of_one_is_refused_in_the_same_words_by_all_commands(command, capsys):
     assert _run([*command, *MODEL, "--batch-size", "1"]) == 2

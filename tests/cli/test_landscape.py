@@ -464,7 +464,7 @@ MISTAKES = {
     "a plane": ((*ASKED, "--slice", "pca"), "'pca' is not one of"),
     "one a batch": (
         (*ASKED, "--batch-size", 1),
-        "[1, 5] float32 is too small for batch norm by the batch: take a larger",
+        "[1, 5] float32 is too small for batch norm by the batch: take more",
     ),
     "a format": ((*ASKED, "-o", "slice.xlsx"), "no export format '.xlsx'"),
     "a chart's format": ((*ASKED, "--chart", "chart.jpg"), "no chart format '.jpg'; did you mean"),

@@ -127,6 +127,14 @@ def of_probes(tmp_path_factory):
     return run_of(tmp_path_factory.mktemp("report") / "run", windows, sites=[norm]).path
 
 
+@pytest.mark.parametrize("name", ["report", "path"])
+def test_an_older_probe_of_batch_norm_is_not_said_to_be_without_noise(name, of_probes, printed):
+    said = " ".join(printed(name, of_probes, "--phase", "probe").split())
+    assert "no sampling noise" not in said
+    assert "batch norm by its running averages: their own noise shows as drift here" in said
+    assert "no sampling noise" in " ".join(printed(name, of_probes, "--phase", "probe-precise").split())
+
+
 @pytest.mark.parametrize("phase", PHASES)
 def test_moments_that_the_layer_sets_itself_are_marked(phase, of_probes, printed):
     assert ("norm1 †" in printed("report", of_probes, "--phase", phase)) == (phase != "probe")

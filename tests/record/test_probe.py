@@ -111,15 +111,17 @@ def test_the_probe_shows_what_the_parameters_alone_do(tmp_path: Path) -> None:
 
 def test_in_train_mode_a_probe_is_normalised_by_its_own_batches(tmp_path: Path) -> None:
     model = nn.BatchNorm1d(4)
-    probe = Probe(3 + 5 * torch.randn(64, 4), train_mode=True)
+    probe = Probe(3 + 5 * torch.randn(64, 4), train_mode=True, running=True)
     with Recorder(model, tmp_path / "run", probe=probe) as recorder:
         model(torch.randn(8, 4))
         recorder.epoch()
     run = Run(tmp_path / "run")
-    assert sorted(run.phases) == ["probe", "probe-train", "train"]
-    trained, evaluated = (run.distribution(phase, "(model)", 1) for phase in ("probe-train", "probe"))
-    np.testing.assert_allclose(trained.mean, 0, atol=1e-5)
-    np.testing.assert_allclose(trained.std, 1, atol=1e-3)
+    assert sorted(run.phases) == ["probe", "probe-running", "probe-train", "train"]
+    evaluated = run.distribution("probe-running", "(model)", 1)
+    for phase in ("probe-train", "probe"):
+        trained = run.distribution(phase, "(model)", 1)
+        np.testing.assert_allclose(trained.mean, 0, atol=1e-5)
+        np.testing.assert_allclose(trained.std, 1, atol=1e-3)
     assert (evaluated.mean > 1).all()
 
 

@@ -9,6 +9,10 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+from icshift.hooks.batch_norm import using
+from icshift.replay.batch_norm import precise_statistics
+from tests.oracles.scipys import raw
+
 EPOCHS = 4
 EXAMPLES = 300
 
@@ -113,6 +117,12 @@ def epochs():
             optimizer.step()
         found.append(copy.deepcopy(model))
     return found
+
+
+def as_trained(model, inputs, axes):
+    """Activations [n, units] by site, with batch norm by the statistics of these inputs; see `scipys.raw`."""
+    with using(model, precise_statistics(model, inputs)):
+        return raw(model, inputs, axes)
 
 
 def state(epoch):

@@ -10,8 +10,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from icshift.errors import ModelError
+from icshift.hooks.batch_norm import InputStatistics, running_statistics, using
 from icshift.inputs.data import Reading, as_data
-from icshift.replay.batch_norm import InputStatistics, adapt_batch_norm, precise_statistics, running_statistics, using
+from icshift.replay.batch_norm import adapt_batch_norm, precise_statistics
 from tests.zoo.digits import TRAINING, accuracy, digits, network, trained
 
 

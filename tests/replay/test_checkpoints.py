@@ -17,7 +17,6 @@ import torch
 from icshift.analysis.drift import drift
 from icshift.cli.main import _run
 from icshift.inputs.specs import build_model
-from icshift.replay.batch_norm import precise_statistics, using
 from icshift.runs.reader import Run
 from tests.launch.launching import limited
 from tests.oracles.scipys import assert_scipys, raw
@@ -65,30 +64,29 @@ def test_batch_norm_in_training(analyzed, saved):
     windows = [raw(model, network.images(), AXES, training=["norm"]) for model in map(copy.deepcopy, network.epochs())]
     found = drift(run, metrics=METRICS, phase="probe-batch").query("site != 'conv'")
     assert_scipys(found, windows)
-    assert_scipys(drift(run, metrics=METRICS), [raw(model, network.images(), AXES) for model in network.epochs()])
     # Without statistics that lag behind there is nothing but shape, scale and place of the layer's own.
     means = run.windows().query("site == 'norm' and phase == 'probe-batch'").groupby("window")["mean"]
     for window, model in enumerate(network.epochs(), start=1):
         np.testing.assert_allclose(means.get_group(window), model.norm.bias.detach(), atol=1e-5)
 
 
-def test_batch_norm_by_statistics_of_all_the_data(analyzed, saved):
-    run = analyzed(saved, options=["--precise", "--samples", "all"])
-    assert run.phases == ["probe", "probe-precise"]
-    windows = []
-    for model in map(copy.deepcopy, network.epochs()):
-        with using(model, precise_statistics(model, network.images(), batch_size=100)):
-            windows.append(raw(model, network.images(), AXES))
-    assert_scipys(drift(run, metrics=METRICS, phase="probe-precise"), windows)
+def test_batch_norm_by_statistics_of_all_the_data_or_by_running_averages(analyzed, saved):
+    run = analyzed(saved, options=["--running", "--samples", "all"])
+    assert run.phases == ["probe", "probe-running"]
+    assert_scipys(
+        drift(run, metrics=METRICS), [network.as_trained(model, network.images(), AXES) for model in network.epochs()]
+    )
+    windows = [raw(model, network.images(), AXES) for model in network.epochs()]
+    assert_scipys(drift(run, metrics=METRICS, phase="probe-running"), windows)
 
 
-def test_computing_precise_statistics_adds_nothing_to_the_other_phases(analyzed, saved, tmp_path):
-    """Their own pass over the data, batch norm by the batch, once counted as one more probe."""
+def test_other_phases_add_nothing_to_the_probe(analyzed, saved, tmp_path):
+    """The pass over the data that computes statistics, batch norm by the batch, once counted as one more probe."""
     plain = analyzed(saved, output=tmp_path / "plain")
-    precise = analyzed(saved, options=["--precise", "--train-mode"], output=tmp_path / "precise")
-    found = precise.windows().query("phase == 'probe'").reset_index(drop=True)
+    more = analyzed(saved, options=["--running", "--train-mode"], output=tmp_path / "more")
+    found = more.windows().query("phase == 'probe'").reset_index(drop=True)
     pd.testing.assert_frame_equal(found, plain.windows())
-    counts = precise.windows().groupby("phase")["count"].unique()
+    counts = more.windows().groupby("phase")["count"].unique()
     assert len({tuple(of_phase) for of_phase in counts}) == 1
 
 
@@ -98,7 +96,7 @@ def test_one_model_alone(analyze, saved, tmp_path):
     assert "one window, nothing to compare" in out
     assert "health" in out
     windows = Run(tmp_path / "run").windows()
-    activations = raw(network.epochs()[3], network.images(), AXES)["fc1"]
+    activations = network.as_trained(network.epochs()[3], network.images(), AXES)["fc1"]
     rows = windows.query("site == 'fc1'")
     np.testing.assert_allclose(rows["mean"], activations.mean(0), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(rows["std"], activations.std(0), rtol=1e-5)
@@ -157,7 +155,8 @@ def test_values_that_are_not_finite_are_counted(analyze, saved, tmp_path):
     assert run.distribution("probe", "fc1", 1).nonfinite.tolist() == [2] * 12
     assert run.manifest["settings"]["probe_nonfinite"] == 3
     finite = [
-        raw(model, network.images()[[i for i in range(300) if i not in (7, 9)]], AXES) for model in network.epochs()
+        network.as_trained(model, network.images()[[i for i in range(300) if i not in (7, 9)]], AXES)
+        for model in network.epochs()
     ]
     assert_scipys(drift(run, metrics=METRICS, sites=["fc1"]), finite)
 
@@ -189,7 +188,7 @@ def test_a_model_that_is_somebody_elses_is_left_as_it_was(analyzed, saved):
         places = [vars(module).copy() for module in model.modules()]
         identities = {key: id(value) for key, value in [*model.named_parameters(), *model.named_buffers()]}
         before = copy.deepcopy(model)
-        analyzed(saved, model=SPEC + name, options=["--train-mode", "--precise", "--dtype", "float64", "--force"])
+        analyzed(saved, model=SPEC + name, options=["--train-mode", "--running", "--dtype", "float64", "--force"])
         assert {key: id(value) for key, value in [*model.named_parameters(), *model.named_buffers()]} == identities
         for one, other in zip(model.modules(), before.modules(), strict=True):
             assert one.training == other.training
@@ -214,8 +213,8 @@ def test_an_instance_is_left_as_it_was_after_a_mistake(analyze, saved, tmp_path)
 
 def test_a_model_that_changes_its_inputs(analyzed, saved):
     """Every model and every phase gets the inputs as they are."""
-    run = analyzed(saved, model=SPEC + "Restless", options=["--train-mode", "--precise", "--samples", "all"])
-    windows = [raw(model, network.images() - 0.5, AXES) for model in network.epochs()]
+    run = analyzed(saved, model=SPEC + "Restless", options=["--train-mode", "--running", "--samples", "all"])
+    windows = [network.as_trained(model, network.images() - 0.5, AXES) for model in network.epochs()]
     assert_scipys(drift(run, metrics=METRICS), windows)
 
 
@@ -237,7 +236,7 @@ def test_partly_loaded_models(analyze, saved, tmp_path):
     assert "x.pt: 4 of 9 tensors stayed" in err
     fresh = build_model(SPEC + "Headless", {})
     fresh.norm.load_state_dict(network.epochs()[1].norm.state_dict())
-    activations = raw(fresh, network.images(), {"conv": 1, "head": 1})
+    activations = network.as_trained(fresh, network.images(), {"conv": 1, "head": 1})
     place = [window.name for window in Run(tmp_path / "run").window_list].index("x.pt") + 1
     windows = Run(tmp_path / "run").windows().query(f"window == {place}")
     for site, found in activations.items():
@@ -246,7 +245,9 @@ def test_partly_loaded_models(analyze, saved, tmp_path):
 
 def test_doubles(analyzed, saved):
     run = analyzed(saved, options=["--dtype", "float64", "--samples", "all"])
-    windows = [raw(copy.deepcopy(model).double(), network.images().double(), AXES) for model in network.epochs()]
+    windows = [
+        network.as_trained(copy.deepcopy(model).double(), network.images().double(), AXES) for model in network.epochs()
+    ]
     assert_scipys(drift(run, metrics=METRICS), windows)
 
 

@@ -20,7 +20,7 @@ def table(run):
 @pytest.fixture(scope="module")
 def expected():
     """Raw activations of the models that were saved, by epoch."""
-    return [raw(model, network.images(), AXES) for model in network.epochs()]
+    return [network.as_trained(model, network.images(), AXES) for model in network.epochs()]
 
 
 @pytest.fixture(scope="module")
@@ -55,4 +55,6 @@ def test_without_model_where_the_file_has_it(name, analyzed, expected, tmp_path)
     WRITERS[name](folder)
     found = table(analyzed(folder, model=None, options=["--samples", "all", "--unsafe-pickle"]))
     assert set(found["site"]) == set(AXES)
+    if name == "torch.export":  # It has no layers any more: running averages are constants of the program.
+        expected = [raw(model, network.images(), AXES) for model in network.epochs()]
     assert_scipys(found, expected)

@@ -130,19 +130,19 @@ def pickled(folder):
     return folder / "whole.pt"
 
 
-def test_precise_statistics_of_a_model_without_batch_norm(refused, tmp_path):
+def test_running_averages_of_a_model_without_any(refused, tmp_path):
     torch.save(torch.nn.Linear(64, 3).state_dict(), tmp_path / "linear.pt")
     np.save(tmp_path / "flat.npy", np.zeros((50, 64), np.float32))
-    options = ["--precise", "--model-arg", "in_features=64", "--model-arg", "out_features=3"]
+    options = ["--running", "--model-arg", "in_features=64", "--model-arg", "out_features=3"]
     said = refused(tmp_path / "linear.pt", model="torch.nn:Linear", inputs=tmp_path / "flat.npy", options=options)
-    assert "no batch normalisation" in said
+    assert "Linear has no layer with running averages: leave --running out" in said
 
 
 def test_batches_too_small_for_their_own_statistics(refused, tmp_path):
     model = torch.nn.Sequential(torch.nn.Linear(64, 3), torch.nn.BatchNorm1d(3))
     torch.save(model, tmp_path / "normed.pt")
     np.save(tmp_path / "flat.npy", np.zeros((5, 64), np.float32))
-    for option in ("--train-mode", "--precise"):
+    for option in ("--train-mode", "--running"):
         options = [option, "--batch-size", "1", "--unsafe-pickle"]
         assert "[1, 64]" in refused(tmp_path / "normed.pt", model=None, inputs=tmp_path / "flat.npy", options=options)
 

@@ -17,7 +17,7 @@ from tests.launch.launching import limited
 from tests.replay import network
 from tests.replay.conftest import SPEC
 
-OPTIONS = ["--train-mode", "--precise"]
+OPTIONS = ["--train-mode", "--running"]
 
 
 def contents(path):
@@ -128,6 +128,31 @@ REFUSALS = {
     "arguments": ({"options": ["--model-arg", "hidden=0xc"]}, "another --model-arg: hidden=12, now hidden=0xc"),
     "class": ({"model": SPEC + "Slow"}, "another model: Digits, now Slow"),
 }
+
+
+def recorded_before(path):
+    """Make a run what an older version would have written: it says nothing of how the probe normalised."""
+    manifest = json.loads((path / "run.json").read_text())
+    del manifest["settings"]["probe_statistics"]
+    (path / "run.json").write_text(json.dumps(manifest))
+
+
+def test_a_run_whose_probe_is_by_running_averages_is_not_gone_on_with(recorded, analyze, saved):
+    recorded_before(recorded.path)
+    code, _, err = analyze(saved, options=["--resume", "--model-arg", "hidden=12"])
+    assert (code, err.count("\n")) == (2, 1)
+    assert "another kind of statistics for batch norm in the phase probe: running averages, now own inputs" in err
+
+
+def test_an_older_run_of_a_model_without_batch_norm_is_gone_on_with(analyzed, tmp_path):
+    (tmp_path / "saved").mkdir()
+    for epoch in range(2):
+        torch.save({"epoch": epoch, "model": torch.nn.Linear(8, 3).state_dict()}, tmp_path / f"saved/{epoch}.pt")
+    given = {"model": "torch.nn:Linear", "inputs": SPEC + "images"}
+    options = ["--model-arg", "in_features=8", "--model-arg", "out_features=3"]
+    run = analyzed(tmp_path / "saved", options=options, **given)
+    recorded_before(run.path)
+    assert len(analyzed(tmp_path / "saved", options=[*options, "--resume"], **given).window_list) == 2
 
 
 @pytest.mark.parametrize("name", REFUSALS)

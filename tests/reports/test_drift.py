@@ -5,7 +5,7 @@ import pytest
 
 from icshift.analysis.by_site import summary
 from icshift.analysis.metrics import METRICS
-from icshift.reports.drift import drift_report, metrics_report, training_mode
+from icshift.reports.drift import drift_report, metrics_report, normalised_by
 from icshift.runs.format import Site
 from tests.recorded import distribution, probe
 from tests.reports.shown import run_of, shown, words
@@ -75,12 +75,18 @@ def test_data_leave_out_what_is_not_known(run, tmp_path):
 
 def test_what_was_in_training_mode_is_said(run, tmp_path):
     whole, alone = "A recorder replays this phase in training mode", "Batch norm normalises by the batch here"
-    said = {phase: " ".join(training_mode(run, phase)) for phase in PHASES}
+    said = {phase: " ".join(normalised_by(run, phase)) for phase in PHASES}
     assert whole in said["probe-train"]
     assert alone in said["probe-batch"]
-    assert [said[phase] for phase in ("train", "probe", "probe-precise")] == [""] * 3
+    assert [said[phase] for phase in ("train", "probe-precise")] == [""] * 2
+    assert said["probe"].startswith("Recorded by an older version, batch norm by its running averages")
+    plain = run_of(tmp_path / "plain", [], sites=SITES[:1])
+    assert normalised_by(plain, "probe") == []
+    new = run_of(tmp_path / "new", [], sites=SITES, settings={"probe_statistics": "own inputs"})
+    assert "by the statistics of these inputs" in " ".join(normalised_by(new, "probe"))
+    assert "by its running averages, as in a model that is deployed" in " ".join(normalised_by(new, "probe-running"))
     older = run_of(tmp_path / "run", [], sites=SITES, settings={"phases": ["probe", "probe-train"]})
-    assert alone in " ".join(training_mode(older, "probe-train"))
+    assert alone in " ".join(normalised_by(older, "probe-train"))
 
 
 def test_every_metric_is_listed():
