@@ -32,7 +32,17 @@ def analyze(
         str,
         typer.Option("--data", help="The inputs: a file of arrays, or package.module:callable.", show_default=False),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Directory for the run.", show_default=False)],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIRECTORY",
+            parser=options.directory,
+            help="Directory for the run.",
+            show_default=False,
+        ),
+    ],
     model: models.Model = None,
     model_arg: models.ModelArguments = None,
     batch_size: models.BatchSize = 256,

@@ -76,6 +76,9 @@ def _run(arguments: list[str]) -> int:
         # The reader of a pipe has seen enough; the interpreter must not complain when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # A path that no file can have, a full disk: whoever typed the command can change that.
+        return _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
 
 
 def _fail(message: str) -> int:

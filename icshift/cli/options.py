@@ -15,6 +15,25 @@ def samples(text: str) -> int | Literal["all"]:
     return int(text)
 
 
+def directory(text: str) -> Path:
+    """The value of an option that names a directory.
+
+    Raises `typer.BadParameter` for an empty one: it would be the current directory, and not what was meant.
+    """
+    if not text.strip():
+        raise typer.BadParameter(
+            "it is empty, as a shell's variable that is not set: name a directory, or . for this one"
+        )
+    return Path(text)
+
+
+def selector(text: str) -> str:
+    """The value of `--sites`. Raises `typer.BadParameter` for an empty one, which matches nothing."""
+    if not text.strip():
+        raise typer.BadParameter("it is empty: give the name or a glob of modules, or all")
+    return text
+
+
 # Annotated as Any, since typer takes no union of types; what `samples` returns is int | Literal["all"].
 Samples = Annotated[
     Any,
@@ -48,7 +67,13 @@ SiteGlobs = Annotated[
 ]
 Modules = Annotated[
     list[str] | None,
-    typer.Option("--sites", help="Name or glob of modules to watch, or all; may be repeated.", show_default=False),
+    typer.Option(
+        "--sites",
+        metavar="GLOB",
+        parser=selector,
+        help="Name or glob of modules to watch, or all; may be repeated.",
+        show_default=False,
+    ),
 ]
 Top = Annotated[int, typer.Option("--top", min=1, help="Show at most so many rows.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]

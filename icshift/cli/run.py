@@ -31,6 +31,8 @@ def run(
         typer.Option(
             "--output",
             "-o",
+            metavar="DIRECTORY",
+            parser=options.directory,
             help="Directory for the runs, one a model; icshift-runs/SCRIPT by default.",
             show_default=False,
         ),

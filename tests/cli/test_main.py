@@ -107,3 +107,26 @@ def test_a_pipe_that_closes_early_is_no_error(two_windows):
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert done.stdout.startswith("run,phase")
+
+
+LONG = "x" * 300
+"""Longer than any file system lets a name be."""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["report", LONG],
+        ["info", LONG],
+        ["report", "RUN", "--reference", f"run:{LONG}"],
+        ["export", "RUN", "-o", f"{LONG}.csv"],
+        ["check", "RUN", "--fail-on", "w1_sd > 0", "--junit", LONG],
+        ["run", "-o", LONG, "SCRIPT"],
+        ["demo", "-o", LONG],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_path_that_no_file_can_have_is_a_mistake(arguments, two_windows, tmp_path, refused):
+    (tmp_path / "script.py").write_text("raise AssertionError('it must not start')\n")
+    given = {"RUN": str(two_windows), "SCRIPT": str(tmp_path / "script.py")}
+    assert "File name too long" in refused(*(given.get(argument, argument) for argument in arguments))

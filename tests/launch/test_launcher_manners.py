@@ -115,6 +115,13 @@ def test_samples_are_checked_before_the_script_starts(samples, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(("option", "value"), [("-o", ""), ("-o", " "), ("--sites", "")])
+def test_empty_options_are_refused_before_the_script_starts(option, value, tmp_path):
+    done = icshift_run(option, value, SCRIPTS / "no_loader.py", cwd=tmp_path)
+    assert_one_line(done, "it is empty")
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_output_that_cannot_be_made_is_refused_before_the_script_starts(tmp_path):
     (tmp_path / "file").write_text("mine")
     done = icshift_run("-o", tmp_path / "file" / "runs", SCRIPTS / "no_loader.py")
