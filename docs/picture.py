@@ -11,7 +11,7 @@ from rich.console import Console
 from icshift.cli.demo import measured, train_both
 from icshift.cli.output import draw
 from icshift.reports.comparison import comparison_report
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
         paths = [Path(folder) / name for name in ("plain", "batch-norm")]
         accuracies = train_both(paths, epochs=200, force=False, quiet=False, no_color=False)
         console = Console(record=True, width=96, file=io.StringIO(), highlight=False, force_terminal=True)
-        draw(comparison_report(measured([Run(path) for path in paths], accuracies)), console)
+        draw(comparison_report(measured([StoredRun(path) for path in paths], accuracies)), console)
         console.save_svg(str(Path(__file__).with_name("demo.svg")), title="icshift demo")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from icshift.runs.reader import Run as StoredRun
+from icshift.runs.reader import StoredRun
 
 if TYPE_CHECKING:
     import pandas as pd

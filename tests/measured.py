@@ -5,7 +5,7 @@ from icshift.inputs.data import Reading, as_data
 from icshift.model.sites import Sites
 from icshift.replay.two_data_sets import TwoDataSets
 from icshift.runs.phases import DATA, REFERENCE
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 
 PHASES = REFERENCE, DATA
 
@@ -19,7 +19,7 @@ class Measured:
         self.forwards = 0
         self.shown = self.both.replay(self._count)
         self.both.write(self.shown, path, "model", {"samples": samples, "probe_examples": 0}, force=False)
-        self.run = Run(path)
+        self.run = StoredRun(path)
         self.layers = {layer.name: two_data_sets.LayerDistances.of(layer) for layer in self.shown.layers}
         self.shifts = two_data_sets.shifts(self.run, self.shown.parts, metric_name=metric)
         self.sites = two_data_sets.site_table(self.run, self.shifts, self.layers, metric_name=metric).set_index("site")

@@ -7,7 +7,7 @@ import icshift
 from icshift.analysis.by_site import summary
 from icshift.analysis.drift import drift
 from icshift.analysis.trajectory import trajectory
-from icshift.runs.reader import Run as StoredRun
+from icshift.runs.reader import StoredRun
 
 same = pd.testing.assert_frame_equal
 

@@ -13,7 +13,7 @@ from scipy.stats import wasserstein_distance
 from torch import nn
 
 from icshift.demo import BATCH, PROBE_EXAMPLES, RATE, TRAINING_EXAMPLES, WINDOWS, load_digits, network
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 
 EPOCHS = 30
 RUNS = ("plain", "batch-norm")
@@ -121,7 +121,7 @@ def test_every_exported_value_is_scipys_within_the_printed_bound(name, demo):
 def test_every_window_counts_every_activation(name, demo):
     folder, _ = demo
     steps = EPOCHS // WINDOWS
-    counts = Run(folder / name).windows().groupby("phase")["count"].unique().to_dict()
+    counts = StoredRun(folder / name).windows().groupby("phase")["count"].unique().to_dict()
     assert {phase: found.tolist() for phase, found in counts.items()} == {
         "train": [steps * TRAINING_EXAMPLES],
         "eval": [397],
@@ -164,7 +164,7 @@ def test_batch_norm_wanders_less(demo):
     folder, _ = demo
     wandered = {}
     for name, site in (("plain", "fc3"), ("batch-norm", "norm3")):
-        windows = Run(folder / name).windows()
+        windows = StoredRun(folder / name).windows()
         here = windows[(windows["site"] == site) & (windows["phase"] == "train")]
         medians = here.groupby("unit")["q50"]
         wandered[name] = (medians.max() - medians.min()).median() / here.groupby("window")["std"].median().iloc[-1]

@@ -26,11 +26,11 @@ from icshift.analysis.metrics import metric as metric_named
 from icshift.distribution import Distribution, Floats
 from icshift.runs.format import STEP_QUANTILES, Site
 from icshift.runs.phases import normalises_by_its_own_inputs
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 
 
 def summary(
-    run: Run,
+    run: StoredRun,
     *,
     metric_name: str = DEFAULT,
     reference: str | int = "previous",
@@ -70,7 +70,7 @@ def summary(
     return pd.DataFrame(rows)
 
 
-def _of_site(run: Run, site: Site, phase: str, last: Distribution) -> dict[str, object]:
+def _of_site(run: StoredRun, site: Site, phase: str, last: Distribution) -> dict[str, object]:
     return {
         "site": site.name,
         "type": site.type,

@@ -36,7 +36,7 @@ from icshift.analysis.over_units import quantile
 from icshift.distribution import Distribution, Floats
 from icshift.errors import SelectionError
 from icshift.runs.format import Site, Window
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 
 State = Literal["failed", "unmeasured", "ok", "skipped"]
 
@@ -87,7 +87,7 @@ class _Scope:
     None where there is none. With `all_windows`, drift is checked in every window and not in the last one alone.
     """
 
-    run: Run
+    run: StoredRun
     phase: str
     compared: Mapping[Site, list[Comparison]]
     last: Window | None
@@ -95,7 +95,7 @@ class _Scope:
 
 
 def evaluate(
-    run: Run,
+    run: StoredRun,
     conditions: Sequence[Condition],
     *,
     reference: str | int = "previous",

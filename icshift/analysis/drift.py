@@ -19,7 +19,7 @@ from icshift.distribution import Distribution, Floats
 from icshift.errors import SelectionError, unknown
 from icshift.runs.format import Site, Window, kept_units
 from icshift.runs.phases import PROBE, PROBE_RUNNING
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 
 COLUMNS = ("run", "phase", "site", "unit", "window", "reference", "metric", "value", "n", "floor")
 """The first columns of the table that `drift` returns and `icshift export` writes, in order.
@@ -32,7 +32,7 @@ WHOLE_SITE = -1
 
 Flags = NDArray[np.bool_]
 
-_Place: TypeAlias = "tuple[Run, str, int]"
+_Place: TypeAlias = "tuple[StoredRun, str, int]"
 """A run, a phase and the number of a window."""
 
 _Referrer: TypeAlias = "Callable[[Window], tuple[str, _Place | None]]"
@@ -66,7 +66,7 @@ class Comparison:
 
 
 def drift(
-    run: Run,
+    run: StoredRun,
     *,
     metrics: Sequence[str] = (DEFAULT,),
     reference: str | int = "previous",
@@ -100,7 +100,7 @@ def drift(
 
 
 def by_site(
-    run: Run, *, reference: str | int = "previous", phase: str | None = None, sites: Iterable[str] | None = None
+    run: StoredRun, *, reference: str | int = "previous", phase: str | None = None, sites: Iterable[str] | None = None
 ) -> Iterator[tuple[Site, list[Comparison]]]:
     """Yields every chosen site with its comparisons in order of windows.
 
@@ -129,7 +129,7 @@ def lags_of(site: Site, *places: _Place) -> tuple[Lag, ...]:
     return tuple(_lag(site, *place) for place in places if place[1] == PROBE_RUNNING)
 
 
-def _lag(site: Site, run: Run, phase: str, window: int) -> Lag:
+def _lag(site: Site, run: StoredRun, phase: str, window: int) -> Lag:
     own, running = (run.distribution(name, site.name, window) for name in (PROBE, phase))
     return None if own is None or running is None else (own, running)
 
@@ -148,7 +148,7 @@ def floor_of(metric: Metric, comparison: Comparison) -> Floats:
     return np.asarray(np.max(np.abs(apart), axis=0))
 
 
-def site_nulls(run: Run, site: Site, phase: str) -> dict[int, Floats]:
+def site_nulls(run: StoredRun, site: Site, phase: str) -> dict[int, Floats]:
     """Returns the distances that sampling noise alone shows in every window of a site, by the number of the window.
 
     `movement` takes them; `floor.standardised_null` describes them.
@@ -188,7 +188,7 @@ def moved_share(comparison: Comparison, nulls: Mapping[int, Floats]) -> float:
     return float(discoveries(p).mean()) if np.isfinite(p).any() else np.nan
 
 
-def refuse_without_examples(metric: Metric, run: Run, phase: str, comparisons: Iterable[Comparison]) -> None:
+def refuse_without_examples(metric: Metric, run: StoredRun, phase: str, comparisons: Iterable[Comparison]) -> None:
     """Raises `SelectionError` where a metric by example has no examples to compare."""
     compared = list(comparisons)
     if (
@@ -203,7 +203,7 @@ def refuse_without_examples(metric: Metric, run: Run, phase: str, comparisons: I
         raise SelectionError(f"{metric.name} compares the same examples in two windows, phase {phase} has none: {what}")
 
 
-def default_phase(run: Run) -> str:
+def default_phase(run: StoredRun) -> str:
     """Returns `train` if it was recorded, else the first phase there is. Raises `SelectionError` if there is none."""
     phases = run.phases
     if not phases:
@@ -211,7 +211,7 @@ def default_phase(run: Run) -> str:
     return "train" if "train" in phases else phases[0]
 
 
-def choose_sites(run: Run, sites: Iterable[str] | None) -> list[Site]:
+def choose_sites(run: StoredRun, sites: Iterable[str] | None) -> list[Site]:
     """Returns the sites whose name matches one of the globs, in model order.
 
     Raises `SelectionError` for a glob without a match.
@@ -229,7 +229,7 @@ def _matches(site: Site, glob: str) -> bool:
     return site.name == glob or fnmatchcase(site.name, glob)
 
 
-def _referrer(run: Run, reference: str | int, phase: str) -> _Referrer:
+def _referrer(run: StoredRun, reference: str | int, phase: str) -> _Referrer:
     """Returns a function window -> (label, where its reference lies or None) for the reference.
 
     Raises `SelectionError` where the reference names nothing.
@@ -246,7 +246,7 @@ def _referrer(run: Run, reference: str | int, phase: str) -> _Referrer:
             )
         return lambda window: (f"phase:{other}", (run, other, window.index))
     if kind == "run" and name:
-        against = Run(name)
+        against = StoredRun(name)
         against.phase(phase)
         return lambda window: (f"run:{name}", (against, phase, window.index))
     if reference == "previous":
@@ -262,11 +262,11 @@ def _referrer(run: Run, reference: str | int, phase: str) -> _Referrer:
     return lambda window: _of_window(run, phase, None if window == fixed else fixed)
 
 
-def _of_window(run: Run, phase: str, window: Window | None) -> tuple[str, _Place | None]:
+def _of_window(run: StoredRun, phase: str, window: Window | None) -> tuple[str, _Place | None]:
     return ("", None) if window is None else (window.name, (run, phase, window.index))
 
 
-def _frame(run: Run, comparison: Comparison, metric: Metric, moved: Flags) -> pd.DataFrame:
+def _frame(run: StoredRun, comparison: Comparison, metric: Metric, moved: Flags) -> pd.DataFrame:
     before, after = comparison.before, comparison.after
     whole = metric.of == "site"
     value, noise = metric.function(before, after), floor_of(metric, comparison)

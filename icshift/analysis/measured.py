@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 
 
-def gradient_shift_summary(run: Run, *, layers: Iterable[str] | None = None) -> pd.DataFrame:
+def gradient_shift_summary(run: StoredRun, *, layers: Iterable[str] | None = None) -> pd.DataFrame:
     """Returns a data frame with one row per layer in the order of the forward, without rows where nothing was measured.
 
     With `layers`, only layers whose name matches one of these globs are in it. `l2`, `relative` (l2 over the norm of G,
@@ -44,7 +44,7 @@ def gradient_shift_summary(run: Run, *, layers: Iterable[str] | None = None) -> 
     return pd.DataFrame(rows)
 
 
-def smoothness_summary(run: Run) -> dict[str, Any]:
+def smoothness_summary(run: StoredRun) -> dict[str, Any]:
     """Returns the smoothness of the loss along the gradient over all measured steps; empty where none was measured.
 
     `loss_range` (largest less smallest loss along the gradient), `predictiveness_min`, `predictiveness_max` and

@@ -36,7 +36,7 @@ from icshift.analysis.over_units import median
 from icshift.distribution import Distribution
 from icshift.errors import SelectionError
 from icshift.runs.format import Site, Window
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 
 _Recorded: TypeAlias = "Sequence[tuple[Window, Distribution]]"
 """The windows of a site in order, each with its distribution."""
@@ -46,7 +46,7 @@ _Recorded: TypeAlias = "Sequence[tuple[Window, Distribution]]"
 class _Path:
     """The windows that have a site, in order, at least two."""
 
-    run: Run
+    run: StoredRun
     site: Site
     phase: str
     recorded: _Recorded
@@ -68,7 +68,7 @@ class _Path:
 
 
 def trajectory(
-    run: Run, *, metric_name: str = DEFAULT, phase: str | None = None, sites: Iterable[str] | None = None
+    run: StoredRun, *, metric_name: str = DEFAULT, phase: str | None = None, sites: Iterable[str] | None = None
 ) -> pd.DataFrame:
     """Returns a data frame with one row per site in model order; sites with fewer than two windows are left out.
 
@@ -100,7 +100,7 @@ def trajectory(
     return pd.DataFrame([_row(metric, path) for path in paths])
 
 
-def _recorded(run: Run, phase: str, site: Site) -> _Recorded:
+def _recorded(run: StoredRun, phase: str, site: Site) -> _Recorded:
     """Returns the windows that have the site, in order, of as many units as it has in the last; others are left out."""
     recorded = [(w, d) for w in run.window_list if (d := run.distribution(phase, site.name, w.index)) is not None]
     return [(window, distribution) for window, distribution in recorded if distribution.units == recorded[-1][1].units]

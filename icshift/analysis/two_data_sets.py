@@ -34,7 +34,7 @@ from icshift.analysis.staleness import UNKNOWN, Distance, MeanAndVariance, from_
 from icshift.distribution import Distribution, Floats, Half
 from icshift.runs.format import Site
 from icshift.runs.phases import DATA, REFERENCE
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 
 AMPLIFIES = 1.25
 """A site amplifies where its drift is at least this multiple of the drift of the site before it."""
@@ -158,7 +158,7 @@ class Result:
 
 
 def compare(
-    run: Run,
+    run: StoredRun,
     parts: Parts,
     statistics: Iterable[LayerStatistics],
     *,
@@ -179,7 +179,7 @@ def compare(
     return Result(metric_named(metric_name), table, units, layer_table(layers.values()), limit, above, unknown)
 
 
-def shifts(run: Run, parts: Parts, *, metric_name: str = "w1_sd") -> dict[str, SiteShift]:
+def shifts(run: StoredRun, parts: Parts, *, metric_name: str = "w1_sd") -> dict[str, SiteShift]:
     """Returns the shift of every site that both data sets reach, by the site's name, in model order.
 
     Raises `SelectionError` for a metric that is not known or that compares the same examples.
@@ -207,7 +207,7 @@ def shifts(run: Run, parts: Parts, *, metric_name: str = "w1_sd") -> dict[str, S
 
 
 def site_table(
-    run: Run,
+    run: StoredRun,
     site_shifts: Mapping[str, SiteShift],
     layers: Mapping[str, LayerDistances],
     *,
@@ -271,7 +271,7 @@ def layer_table(layers: Iterable[LayerDistances]) -> pd.DataFrame:
 
 
 def unit_table(
-    run: Run, site_shifts: Mapping[str, SiteShift], *, metric_name: str, sites: Iterable[str] | None
+    run: StoredRun, site_shifts: Mapping[str, SiteShift], *, metric_name: str, sites: Iterable[str] | None
 ) -> pd.DataFrame:
     """Returns a data frame with one row per unit, in the columns of `drift`.
 

@@ -13,15 +13,16 @@ from icshift.analysis.metrics import METRICS
 from icshift.analysis.metrics import metric as metric_named
 from icshift.errors import SelectionError, unknown
 from icshift.runs.format import Site, kept_units
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 
 
-def most_drifting(run: Run, site: Site, metric: str, reference: str, phase: str | None) -> pd.DataFrame:
+def most_drifting(run: StoredRun, site: Site, metric: str, reference: str, phase: str | None) -> pd.DataFrame:
     """Returns a data frame with one row per unit of a site, in the last window that has the reference.
 
-    Columns are those of `drift` and those of `Run.windows`; the most drifting unit comes first. Where there is nothing
-    to compare, the rows are of the last window that was recorded, and the drift is NaN. Raises `SelectionError` for
-    what is not there, and for a metric that this site's units do not have in this phase.
+    Columns are those of `drift` and those of `StoredRun.windows`; the most drifting unit comes first. Where there is
+    nothing to compare, the rows are of the last window that was recorded, and the drift is NaN.
+
+    Raises `SelectionError` for what is not there, and for a metric that this site's units do not have in this phase.
     """
     name = default_phase(run) if phase is None else run.phase(phase)
     windows = run.windows()
@@ -41,7 +42,7 @@ def most_drifting(run: Run, site: Site, metric: str, reference: str, phase: str 
     return blank.assign(moved=False, near_constant=False, n=blank["sampled"])
 
 
-def _refuse_without_units(run: Run, site: Site, metric: str, reference: str, phase: str) -> None:
+def _refuse_without_units(run: StoredRun, site: Site, metric: str, reference: str, phase: str) -> None:
     """Raises `SelectionError` for metrics that units do not have, or not in this phase."""
     chosen = metric_named(metric)
     if chosen.of == "site":
@@ -53,8 +54,8 @@ def _refuse_without_units(run: Run, site: Site, metric: str, reference: str, pha
         refuse_without_examples(chosen, run, phase, comparisons[-1:])
 
 
-def unit_series(run: Run, site: Site, unit: int, phase: str | None) -> pd.DataFrame:
-    """Returns the series of steps of one unit, one row per step, in the columns of `Run.steps`.
+def unit_series(run: StoredRun, site: Site, unit: int, phase: str | None) -> pd.DataFrame:
+    """Returns the series of steps of one unit, one row per step, in the columns of `StoredRun.steps`.
 
     Without a `phase` it is of `train`, or of the first phase that has a series where `train` has none. Raises
     `SelectionError` for a unit or phase without a series.
@@ -72,7 +73,7 @@ def unit_series(run: Run, site: Site, unit: int, phase: str | None) -> pd.DataFr
 
 
 def drift_of_phases(
-    run: Run,
+    run: StoredRun,
     metrics: Iterable[str],
     *,
     reference: str = "previous",
@@ -97,8 +98,8 @@ def without_values(drifts: pd.DataFrame) -> list[str]:
     return [str(name) for name, rows in by_example.groupby("metric", sort=False) if not rows["n"].any()]
 
 
-def typical_unit(run: Run, site: str) -> pd.DataFrame:
-    """Returns the series of training steps of a typical unit of the site, in the columns of `Run.steps`.
+def typical_unit(run: StoredRun, site: str) -> pd.DataFrame:
+    """Returns the series of training steps of a typical unit of the site, in the columns of `StoredRun.steps`.
 
     It is the unit whose median ranges, over the steps, as far as in the middle one of all units of the site.
     """
@@ -107,7 +108,7 @@ def typical_unit(run: Run, site: str) -> pd.DataFrame:
     return steps[steps["unit"] == ranges.index[len(ranges) // 2]].reset_index(drop=True)
 
 
-def wandering(run: Run, site: str) -> tuple[float, float, float]:
+def wandering(run: StoredRun, site: str) -> tuple[float, float, float]:
     """Returns the range of the medians over the windows of a training, and the sd in its first and in its last window.
 
     All three are in activation units, and medians over the units of the site.

@@ -127,13 +127,13 @@ def _wait(output: Path, ranks: int, since: float, bar: Progress) -> None:
     Files of theirs that are older are of a run before, which they will replace or go on with.
     """
     from icshift.runs.format import MANIFEST_NAME, rank_in
-    from icshift.runs.reader import Run
+    from icshift.runs.reader import StoredRun
 
     bar.add_task("waiting for the other processes", total=None)
     while True:
         theirs = [file for file in output.iterdir() if 0 < (rank_in(file.name, MANIFEST_NAME) or 0) < ranks]
         with suppress(FileNotFoundError):  # Just now replaced.
-            if sum(file.stat().st_mtime >= since for file in theirs) == ranks - 1 and Run(output).finished:
+            if sum(file.stat().st_mtime >= since for file in theirs) == ranks - 1 and StoredRun(output).finished:
                 return
         time.sleep(0.2)
 
@@ -144,7 +144,7 @@ def _report(output: Path, *, json: bool, quiet: bool, no_color: bool) -> None:
     from icshift.analysis.metrics import DEFAULT, METRICS
     from icshift.cli.output import show
     from icshift.reports.drift import drift_report
-    from icshift.runs.reader import Run
+    from icshift.runs.reader import StoredRun
 
-    run = Run(output)
+    run = StoredRun(output)
     show(drift_report(run, summary(run).head(_ROWS), METRICS[DEFAULT]), json=json, quiet=quiet, no_color=no_color)

@@ -56,7 +56,7 @@ def check(
     from icshift.cli.output import refuse_file, show, write_file
     from icshift.reports.checks import all_passed, cases, checks_report
     from icshift.reports.junit import as_junit
-    from icshift.runs.reader import Run
+    from icshift.runs.reader import StoredRun
 
     to_stdout = str(junit) == "-"
     if json and to_stdout:
@@ -64,7 +64,7 @@ def check(
     conditions = list(dict.fromkeys(parse(text) for text in fail_on))
     if junit is not None:
         refuse_file(junit, force=force)
-    opened = Run(run)
+    opened = StoredRun(run)
     phase = default_phase(opened) if phase is None else phase
     verdicts = evaluate(opened, conditions, reference=reference, phase=phase, all_windows=all_windows)
     if junit is not None:

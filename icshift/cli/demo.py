@@ -12,7 +12,7 @@ from icshift.cli import options
 
 if TYPE_CHECKING:
     from icshift.reports.comparison import Trained
-    from icshift.runs.reader import Run
+    from icshift.runs.reader import StoredRun
 
 _NAMES = ("plain", "batch-norm")
 
@@ -34,7 +34,7 @@ def demo(
     from icshift.cli.output import show, write_file
     from icshift.reports.comparison import demo_report
     from icshift.reports.tabular import as_csv
-    from icshift.runs.reader import Run
+    from icshift.runs.reader import StoredRun
     from icshift.runs.writer import refuse_occupied
 
     paths = [output / name for name in _NAMES]
@@ -45,7 +45,7 @@ def demo(
     inputs = [output / f"{name}.npz" for name in ("probe", "dimmed", "train")]
     _make_room([table, checkpoints, *saved, *inputs], force=force)
     accuracies = train_both(paths, epochs=epochs, force=force, quiet=quiet, no_color=no_color)
-    runs = [Run(path) for path in paths]
+    runs = [StoredRun(path) for path in paths]
     import pandas as pd
 
     drifts = pd.concat([drift_of_phases(run, ("w1", "w1_sd")) for run in runs], ignore_index=True)
@@ -96,7 +96,7 @@ def train_both(paths: list[Path], *, epochs: int, force: bool, quiet: bool, no_c
     return accuracies
 
 
-def measured(runs: list[Run], accuracies: list[float]) -> list[Trained]:
+def measured(runs: list[StoredRun], accuracies: list[float]) -> list[Trained]:
     """Returns the two networks of the demo with what it compares of them."""
     from icshift.analysis.by_site import summary
     from icshift.analysis.units import typical_unit, wandering

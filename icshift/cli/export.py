@@ -53,11 +53,11 @@ def export(
     from icshift.analysis.units import drift_of_phases, without_values
     from icshift.cli.output import refuse_file, show, write_file
     from icshift.reports.tabular import as_csv, by_suffix, written_report
-    from icshift.runs.reader import Run
+    from icshift.runs.reader import StoredRun
 
     render = as_csv if str(output) == "-" else by_suffix(output.suffix)
     refuse_file(output, force=force)
-    opened = Run(run)
+    opened = StoredRun(run)
     missing: list[str] = []
     if table is Table.DRIFT:
         metrics = list(METRICS) if metric == ["all"] else metric or ["w1", "w1_sd"]

@@ -34,6 +34,6 @@ def info(
     del metrics
     from icshift.cli.output import show
     from icshift.reports.run import run_report
-    from icshift.runs.reader import Run
+    from icshift.runs.reader import StoredRun
 
-    show(run_report(Run(run)), json=json, no_color=no_color)
+    show(run_report(StoredRun(run)), json=json, no_color=no_color)

@@ -25,8 +25,8 @@ def path(
     from icshift.analysis.trajectory import trajectory
     from icshift.cli.output import show
     from icshift.reports.trajectory import path_report
-    from icshift.runs.reader import Run
+    from icshift.runs.reader import StoredRun
 
-    opened = Run(run)
+    opened = StoredRun(run)
     paths = trajectory(opened, metric_name=metric, phase=phase, sites=site).head(top)
     show(path_report(opened, paths, metric_named(metric)), json=json, quiet=quiet, no_color=no_color)

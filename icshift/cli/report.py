@@ -27,9 +27,9 @@ def report(
     from icshift.reports.drift import drift_report
     from icshift.reports.measured import measured_reports
     from icshift.reports.report import together
-    from icshift.runs.reader import Run
+    from icshift.runs.reader import StoredRun
 
-    opened = Run(run)
+    opened = StoredRun(run)
     table = summary(opened, metric_name=metric, reference=reference, phase=phase, sites=site).head(top)
     shift = gradient_shift_summary(opened, layers=site).head(top)
     drifts = drift_report(opened, table, metric_named(metric), reference=reference)

@@ -114,7 +114,7 @@ def _report(target: Path, launcher: Launcher | None, *, quiet: bool, no_color: b
     """Report what was recorded, what was not and why: on stderr, since stdout belongs to the script."""
     from icshift.cli.output import show, warn
     from icshift.reports.run import recorded_report, unrecorded
-    from icshift.runs.reader import Run
+    from icshift.runs.reader import StoredRun
 
     if launcher is None:
         warn(unrecorded((), imported=False), no_color=no_color)
@@ -125,6 +125,6 @@ def _report(target: Path, launcher: Launcher | None, *, quiet: bool, no_color: b
         return
     from icshift.launch.launcher import AUTOMATIC_WINDOW
 
-    runs = [Run(recorder.path) for recorder in launcher.recorders.values()]
+    runs = [StoredRun(recorder.path) for recorder in launcher.recorders.values()]
     report = recorded_report(target, runs, AUTOMATIC_WINDOW if launcher.automatic else None)
     show(report, no_color=no_color, stderr=True)

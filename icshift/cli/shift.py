@@ -144,9 +144,9 @@ def _compare(path: Path, shown: Shown, metric: str, site: list[str] | None, limi
     """Returns the comparison of both data sets, and a line on modules that were not measured (empty if none)."""
     from icshift.analysis.two_data_sets import compare
     from icshift.reports.run import coverage
-    from icshift.runs.reader import Run
+    from icshift.runs.reader import StoredRun
 
-    run = Run(path)
+    run = StoredRun(path)
     result = compare(run, shown.parts, shown.layers, metric_name=metric, sites=site, limit=limit)
     return result, coverage(run).partition(" (")[0]
 

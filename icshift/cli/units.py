@@ -31,9 +31,9 @@ def units(
     from icshift.analysis.units import most_drifting, unit_series
     from icshift.cli.output import show
     from icshift.reports.units import unit_report, units_report
-    from icshift.runs.reader import Run
+    from icshift.runs.reader import StoredRun
 
-    opened = Run(run)
+    opened = StoredRun(run)
     chosen = opened.site(site)
     if unit is None:
         table = most_drifting(opened, chosen, metric, reference, phase)

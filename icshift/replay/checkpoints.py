@@ -24,7 +24,7 @@ from icshift.replay.replayer import Replayer
 from icshift.runs import interrupts
 from icshift.runs.format import Window, is_run
 from icshift.runs.phases import PROBE, PROBE_BATCH, PROBE_RUNNING, PROBE_STATISTICS
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from icshift.runs.writer import Recording, refuse_occupied
 from icshift.saved.snapshots import Snapshot
 
@@ -108,7 +108,7 @@ class CheckpointRun:
             refuse_occupied(path, force=False, rank=self._rank, ranks=self._ranks)
         if not is_run(path):
             return
-        run = Run(path)
+        run = StoredRun(path)
         _refuse_other(run, self._manifest, self._ranks)
         for window in run.window_list:
             name = self._snapshots[window.index - 1].name if window.index <= len(self._snapshots) else "none"
@@ -192,7 +192,7 @@ def _settings(data: Data, how: Replaying) -> dict[str, Any]:
     }
 
 
-def _refuse_other(run: Run, manifest: dict[str, Any], ranks: int) -> None:
+def _refuse_other(run: StoredRun, manifest: dict[str, Any], ranks: int) -> None:
     """Raise `RunError` that names the first entry in which a run differs from what would be recorded now."""
     then, now = ({**entries, **entries["settings"]} for entries in (run.manifest, {**manifest, "ranks": ranks}))
     if now[PROBE_STATISTICS] is not None:

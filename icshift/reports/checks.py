@@ -21,7 +21,7 @@ from icshift.reports.tables import number
 if TYPE_CHECKING:
     from icshift.analysis.checks import Measurement, Verdict
     from icshift.analysis.conditions import Condition
-    from icshift.runs.reader import Run
+    from icshift.runs.reader import StoredRun
 
 _LABELS = {
     "failed": ("FAILED", "bold red"),
@@ -39,7 +39,7 @@ _OUTCOMES: dict[str, Literal["passed", "failure", "error", "skipped"]] = {
 }
 
 
-def checks_report(run: Run, verdicts: Sequence[Verdict], *, phase: str, reference: str) -> Report:
+def checks_report(run: StoredRun, verdicts: Sequence[Verdict], *, phase: str, reference: str) -> Report:
     """Returns the report of a check: what failed, what could not be measured, what is well, and how many of each."""
     state = "" if run.finished else " · unfinished"
     passed = all_passed(verdicts)
@@ -138,7 +138,7 @@ def _count(verdicts: Sequence[Verdict]) -> str:
     return ", ".join(parts)
 
 
-def _next_step(run: Run, verdicts: Sequence[Verdict], phase: str) -> str:
+def _next_step(run: StoredRun, verdicts: Sequence[Verdict], phase: str) -> str:
     failed = [verdict.site for verdict in verdicts if verdict.state == "failed"]
     elsewhere = "" if phase == default_phase(run) else f" --phase {phase}"
     return (

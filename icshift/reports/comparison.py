@@ -22,7 +22,7 @@ from icshift.reports.units import ribbon
 if TYPE_CHECKING:
     import pandas as pd
 
-    from icshift.runs.reader import Run
+    from icshift.runs.reader import StoredRun
 
 _PHASES = {
     "train": "stream: training batches as they came; floor is the drift of sampling noise alone",
@@ -38,7 +38,7 @@ class Trained:
     of the site that feeds the last hidden sigmoid, `wandering` what `analysis.units.wandering` returns for that site.
     """
 
-    run: Run
+    run: StoredRun
     accuracy: float
     summaries: Mapping[str, pd.DataFrame]
     typical: pd.DataFrame

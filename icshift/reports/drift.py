@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from icshift.analysis.metrics import Metric
-    from icshift.runs.reader import Run
+    from icshift.runs.reader import StoredRun
 
 _WIDE = 100
 """Screens of at least so many characters get a table with more columns."""
 
 
-def drift_report(run: Run, summary: pd.DataFrame, metric: Metric, *, reference: str = "previous") -> Report:
+def drift_report(run: StoredRun, summary: pd.DataFrame, metric: Metric, *, reference: str = "previous") -> Report:
     """Returns the report of the table that `analysis.by_site.summary` made, with notes that explain its columns."""
     compared = _compared(summary)
     rows = [{key: row[key] for key in row if row[key] is not None} for row in records(summary)]
@@ -127,7 +127,7 @@ def _compared(summary: pd.DataFrame) -> bool:
     return "window" in summary and bool(summary["window"].notna().any())
 
 
-def _heading(run: Run, table: pd.DataFrame) -> str:
+def _heading(run: StoredRun, table: pd.DataFrame) -> str:
     """Returns the line that says which window is compared with which."""
     state = "" if run.finished else " · unfinished"
     phase = table["phase"].iloc[0] if len(table) else "–"
@@ -139,7 +139,7 @@ def _heading(run: Run, table: pd.DataFrame) -> str:
     return f"{run.path} · {run.manifest['model']} · phase {phase} · {what}{state}"
 
 
-def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
+def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric) -> list[str]:
     if not _compared(table):
         return [
             "One window leaves nothing to compare: this is its distribution, medians over units. "
@@ -186,13 +186,13 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
     return notes
 
 
-def by_older_averages(run: Run, phase: str) -> bool:
+def by_older_averages(run: StoredRun, phase: str) -> bool:
     """Whether a run that an older version recorded had batch norm by running averages in this phase."""
     normalised = any(site.batch_statistics for site in run.sites)
     return normalised and phase == PROBE and PROBE_STATISTICS not in run.settings
 
 
-def normalised_by(run: Run, phase: str) -> list[str]:
+def normalised_by(run: StoredRun, phase: str) -> list[str]:
     """Returns notes on how a probe normalised, and on what in it is in training mode; none where that is plain."""
     if by_older_averages(run, phase):
         return [
@@ -229,7 +229,7 @@ def _of_examples(table: pd.DataFrame, metric: Metric) -> list[str]:
     return notes
 
 
-def _next_step(run: Run, table: pd.DataFrame, metric: Metric) -> str:
+def _next_step(run: StoredRun, table: pd.DataFrame, metric: Metric) -> str:
     if not len(table) or "ratio" not in table or not table["median"].notna().any():
         return f"Next: icshift info {run.path}"
     by = "ratio" if table["ratio"].notna().any() else "median"

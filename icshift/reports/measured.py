@@ -15,12 +15,12 @@ from icshift.runs.format import GRADIENT_SHIFT
 if TYPE_CHECKING:
     import pandas as pd
 
-    from icshift.runs.reader import Run
+    from icshift.runs.reader import StoredRun
 
 _TREND = 12
 
 
-def measured_reports(run: Run, shift: pd.DataFrame, around: dict[str, Any]) -> list[Report]:
+def measured_reports(run: StoredRun, shift: pd.DataFrame, around: dict[str, Any]) -> list[Report]:
     """Returns a report of the gradient shift and one of the smoothness of the loss, of those that were measured.
 
     `shift` is the table of `analysis.measured.gradient_shift_summary`, `around` what `smoothness_summary` returns. They

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from icshift.runs.reader import Run
+    from icshift.runs.reader import StoredRun
 
 
-def run_report(run: Run) -> Report:
+def run_report(run: StoredRun) -> Report:
     """Returns the report of `icshift info`: facts about a run, its sites, and the modules that were not recorded."""
     windows = [vars(window) for window in run.window_list]
     return Report(
@@ -29,7 +29,7 @@ def run_report(run: Run) -> Report:
     )
 
 
-def _sites(run: Run) -> Table:
+def _sites(run: StoredRun) -> Table:
     rows = []
     for site in run.sites:
         kept = f"{site.units}" if site.kept is None else f"{site.units}, {len(site.kept)} recorded"
@@ -37,7 +37,7 @@ def _sites(run: Run) -> Table:
     return listing(["site", "type", "units", "axis", "feeds", "follows"], rows)
 
 
-def _facts(run: Run) -> list[tuple[str, str]]:
+def _facts(run: StoredRun) -> list[tuple[str, str]]:
     manifest = run.manifest
     windows = run.window_list
     span = f"{len(windows)}" + (f" ({windows[0].name} to {windows[-1].name})" if len(windows) > 1 else "")
@@ -61,7 +61,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     ]
 
 
-def coverage(run: Run, path: Path | None = None) -> str:
+def coverage(run: StoredRun, path: Path | None = None) -> str:
     """Returns a warning with the number of modules that should have been watched and were not, by state; empty if none.
 
     It names the run by `path` if that is given, else by its own path.
@@ -73,7 +73,7 @@ def coverage(run: Run, path: Path | None = None) -> str:
     return f"Modules not recorded: {listed} (`icshift info {path or run.path}` says which and why)"
 
 
-def _missed(run: Run) -> list[dict[str, str]]:
+def _missed(run: StoredRun) -> list[dict[str, str]]:
     return [entry for entry in run.manifest.get("ledger", []) if entry["state"] not in ("observed", "excluded")]
 
 
@@ -82,7 +82,7 @@ def _missed_in_words(entry: dict[str, str]) -> str:
     return f"{entry['module']} ({entry['type']}): {entry['state']}{where} – {entry['reason']}"
 
 
-def overhead(run: Run) -> str:
+def overhead(run: StoredRun) -> str:
     """Returns in words the time spent recording, in s and in % of the rest of the time, and the size on disk."""
     cost = run.manifest.get("overhead")
     if not cost:
@@ -91,19 +91,19 @@ def overhead(run: Run) -> str:
     return f"{recording:.2f} s of {wall:.2f} s spent recording ({added_time(run)}), {size(run)}"
 
 
-def added_time(run: Run) -> str:
+def added_time(run: StoredRun) -> str:
     """Returns the time spent recording, in % of the rest of the time between start and end."""
     cost = run.manifest["overhead"]
     recording, wall = cost["recording_seconds"], cost["wall_seconds"]
     return f"+{100 * recording / max(wall - recording, 1e-9):.0f} %"
 
 
-def size(run: Run) -> str:
+def size(run: StoredRun) -> str:
     """Returns the size of all files of a run, in MB."""
     return f"{sum(file.stat().st_size for file in run.path.rglob('*') if file.is_file()) / 1e6:.1f} MB"
 
 
-def recorded_report(target: Path, runs: Sequence[Run], automatic: int | None) -> Report:
+def recorded_report(target: Path, runs: Sequence[StoredRun], automatic: int | None) -> Report:
     """Returns the report of what `icshift run` recorded in `target`, with one row per model.
 
     `automatic` is the number of steps a window if icshift chose it, for want of `--window` and of a DataLoader whose
@@ -126,13 +126,13 @@ def recorded_report(target: Path, runs: Sequence[Run], automatic: int | None) ->
     )
 
 
-def _recorded(run: Run) -> list[str]:
+def _recorded(run: StoredRun) -> list[str]:
     manifest = run.manifest
     counts = [str(len(run.sites)), f"{manifest['steps']:,}", _windows(run)]
     return [run.name, manifest["model"], *counts, added_time(run), size(run)]
 
 
-def _windows(run: Run) -> str:
+def _windows(run: StoredRun) -> str:
     """Returns in words how many windows there are, and of how many steps."""
     spans = [window.last_step - window.first_step + 1 for window in run.window_list]
     if not spans:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from icshift.analysis.metrics import Metric
-    from icshift.runs.reader import Run
+    from icshift.runs.reader import StoredRun
 
 
-def path_report(run: Run, paths: pd.DataFrame, metric: Metric) -> Report:
+def path_report(run: StoredRun, paths: pd.DataFrame, metric: Metric) -> Report:
     """Returns the report of the table that `analysis.trajectory` made, with notes that explain its columns."""
     state = "" if run.finished else " · unfinished"
     phase = paths.iloc[0]["phase"]
@@ -63,7 +63,7 @@ def _span(table: pd.DataFrame) -> str:
     return f"{longest['windows']} windows, {longest['first']} to {longest['last']}"
 
 
-def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
+def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric) -> list[str]:
     first = table.iloc[0]
     over = "of the site as a whole" if metric.of == "site" else "median over units"
     notes = [
@@ -103,7 +103,7 @@ def _notes(run: Run, table: pd.DataFrame, metric: Metric) -> list[str]:
     return notes
 
 
-def _next_step(run: Run, table: pd.DataFrame) -> str:
+def _next_step(run: StoredRun, table: pd.DataFrame) -> str:
     noise = "the noise of running averages" if table["phase"].iloc[0] == PROBE_RUNNING else "sampling noise"
     if not table["noiseless"].all() and PROBE in run.phases:
         return f"Next: icshift path {run.path} --phase {PROBE}   (without {noise})"

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
     from icshift.analysis.metrics import Metric
     from icshift.runs.format import Site
-    from icshift.runs.reader import Run
+    from icshift.runs.reader import StoredRun
 
 _NAME = 8
 """Metrics with a longer name than this are headed `drift` in the table."""
 
 
-def units_report(run: Run, site: Site, shown: pd.DataFrame, metric: Metric, *, of: int) -> Report:
+def units_report(run: StoredRun, site: Site, shown: pd.DataFrame, metric: Metric, *, of: int) -> Report:
     """Returns the report of the units `shown`, from `analysis.units.most_drifting`; `of` is how many the site has."""
     first = shown.iloc[0]
     kind = "paired" if metric.by_example else "sampled"
@@ -46,7 +46,7 @@ def units_report(run: Run, site: Site, shown: pd.DataFrame, metric: Metric, *, o
     )
 
 
-def unit_report(run: Run, site: Site, unit: int, series: pd.DataFrame) -> Report:
+def unit_report(run: StoredRun, site: Site, unit: int, series: pd.DataFrame) -> Report:
     """Returns a chart of one unit's percentiles over steps; `series` is what `analysis.units.unit_series` returns."""
     # Percentiles of several processes cannot be put together; each saw batches of the same kind.
     drawn = series[series["rank"] == series["rank"].min()] if "rank" in series else series
@@ -84,7 +84,7 @@ def ribbon(series: pd.DataFrame, *, width: int, height: int) -> Text:
     return ribbons(*columns, width=width, height=height)
 
 
-def _ribbon_title(run: Run, site: Site, unit: int, series: pd.DataFrame) -> str:
+def _ribbon_title(run: StoredRun, site: Site, unit: int, series: pd.DataFrame) -> str:
     """Returns the title of the chart: run, site, unit, percentiles, and the number of activations a step."""
     n = int(series["count"].median()) if len(series) else 0
     process = f", process {series['rank'].iloc[0]} of {run.ranks}" if "rank" in series and len(series) else ""

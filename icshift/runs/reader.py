@@ -60,7 +60,7 @@ def locate(path: Path) -> Path:
     return runs[0]
 
 
-class Run:
+class StoredRun:
     """A recorded run on disk, at the given path or the only one directly in it (see `locate`).
 
     Raises `RunError` where there is none, or it is damaged or has a format newer than this icshift reads.

@@ -17,7 +17,7 @@ from icshift.analysis.floor import floor
 from icshift.analysis.metrics import METRICS, metric
 from icshift.distribution import EXAMPLES
 from icshift.errors import SelectionError
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests import laws
 from tests.recorded import distribution, of_zoo, probe, write_run
 from tests.zoo.distributions import BROKEN, FINITE, ZOO, draw, scale
@@ -317,7 +317,7 @@ def run(tmp_path_factory):
         {("train", "fc.a"): distribution(one), ("probe", "fc.a"): probe(one), ("probe", "fc.b"): probe(other)}
         for one in after
     ]
-    return Run(write_run(tmp_path_factory.mktemp("relational") / "run", windows))
+    return StoredRun(write_run(tmp_path_factory.mktemp("relational") / "run", windows))
 
 
 def test_a_whole_site_has_one_row_in_the_drift_table(run):
@@ -358,12 +358,12 @@ def test_summary_of_a_phase_without_examples_says_what_it_takes(name, run, tmp_p
     with pytest.raises(SelectionError, match=f"{name} compares the same .* phase train has none: choose --phase probe"):
         summary(run, metric_name=name)
     values = draw("normal", 300)
-    stream = Run(write_run(tmp_path / "stream", [{("train", "a"): distribution(values)}] * 2))
+    stream = StoredRun(write_run(tmp_path / "stream", [{("train", "a"): distribution(values)}] * 2))
     with pytest.raises(SelectionError, match="record with a probe"):
         summary(stream, metric_name=name)
     windows = [{("probe", "a"): replace(probe(values), examples=values[:, :n])} for n in (30, 40)]
     with pytest.raises(SelectionError, match="both windows must be of the same probe"):
-        summary(Run(write_run(tmp_path / "probes", windows)), metric_name=name, phase="probe")
+        summary(StoredRun(write_run(tmp_path / "probes", windows)), metric_name=name, phase="probe")
 
 
 def test_other_examples_are_refused_by_name():

@@ -7,7 +7,7 @@ from icshift.analysis.drift import COLUMNS, by_site, choose_sites, default_phase
 from icshift.analysis.floor import floor
 from icshift.analysis.metrics import METRICS
 from icshift.errors import RunError, SelectionError
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.recorded import distribution, of_zoo, site, write_run
 from tests.zoo.distributions import draw
 
@@ -26,7 +26,7 @@ def run(tmp_path_factory):
     windows[0] |= {("eval", "fc.a"): shifted_by(0.5), ("train", "fc.b"): shifted_by(2)}
     windows[2] |= {("eval", "fc.a"): shifted_by(4.5)}
     write_run(path, windows, names=["epoch1", "epoch2", "epoch3"])
-    return Run(path)
+    return StoredRun(path)
 
 
 def table(frame):
@@ -98,7 +98,7 @@ def test_other_run_must_be_there_and_have_the_phase(run, tmp_path):
 
 @pytest.mark.parametrize("reference", ["previous", "first", "1"])
 def test_one_window_has_no_drift(tmp_path, reference):
-    run = Run(write_run(tmp_path / "run", [{("train", "fc.a"): shifted_by(0)}]))
+    run = StoredRun(write_run(tmp_path / "run", [{("train", "fc.a"): shifted_by(0)}]))
     frame = drift(run, reference=reference)
     assert frame.empty
     assert tuple(frame.columns) == (*COLUMNS, *MORE)
@@ -106,14 +106,14 @@ def test_one_window_has_no_drift(tmp_path, reference):
 
 
 def test_no_window_is_an_error(tmp_path):
-    run = Run(write_run(tmp_path / "run", [], sites=[site("fc.a")]))
+    run = StoredRun(write_run(tmp_path / "run", [], sites=[site("fc.a")]))
     with pytest.raises(SelectionError, match="has no windows yet"):
         drift(run)
 
 
 def test_default_phase_is_train_or_the_first_there_is(run, tmp_path):
     assert default_phase(run) == "train"
-    probe = Run(write_run(tmp_path / "run", [{("probe", "fc.a"): shifted_by(0)}]))
+    probe = StoredRun(write_run(tmp_path / "run", [{("probe", "fc.a"): shifted_by(0)}]))
     assert default_phase(probe) == "probe"
 
 
@@ -132,7 +132,7 @@ def test_sites_by_glob_in_order_of_the_model(run, globs, names):
 
 
 def test_sites_with_brackets_are_found_by_their_name(tmp_path):
-    run = Run(write_run(tmp_path / "run", [{("train", "lstm[0]"): shifted_by(0)}]))
+    run = StoredRun(write_run(tmp_path / "run", [{("train", "lstm[0]"): shifted_by(0)}]))
     assert [one.name for one in choose_sites(run, ["lstm[0]"])] == ["lstm[0]"]
 
 
@@ -158,14 +158,14 @@ def test_columns_say_what_the_metrics_say(run):
 
 def test_n_is_that_of_the_smaller_window(tmp_path):
     windows = [{("train", "fc.a"): of_zoo("normal", n)} for n in (300, 6000, 200)]
-    frame = drift(Run(write_run(tmp_path / "run", windows)))
+    frame = drift(StoredRun(write_run(tmp_path / "run", windows)))
     assert frame.groupby("window")["n"].unique().map(list).to_dict() == {2: [300], 3: [200]}
 
 
 def test_kept_units_keep_their_numbers(tmp_path):
     kept = site("fc.a", units=90, kept=(4, 17, 88))
     windows = [{("train", "fc.a"): shifted_by(shift)} for shift in (0, 1)]
-    frame = drift(Run(write_run(tmp_path / "run", windows, sites=[kept])))
+    frame = drift(StoredRun(write_run(tmp_path / "run", windows, sites=[kept])))
     assert frame["unit"].tolist() == [4, 17, 88]
 
 
@@ -175,7 +175,7 @@ def test_near_constant_units_are_marked(tmp_path):
         values[3] = 2.0
         return {("train", "fc.a"): distribution(values)}
 
-    frame = drift(Run(write_run(tmp_path / "run", [window(0), window(1)])))
+    frame = drift(StoredRun(write_run(tmp_path / "run", [window(0), window(1)])))
     assert frame["near_constant"].tolist() == [False, False, False, True, False]
     assert frame["value"][3] == 0
 
@@ -184,7 +184,7 @@ def test_moved_units_are_marked_whatever_the_metric(tmp_path):
     before, after = draw("normal", 2000, units=40), draw("normal", 2000, units=40, seed=1).copy()
     after[7] += 0.5
     windows = [{("train", "fc.a"): distribution(values, steps=40)} for values in (before, after)]
-    frame = drift(Run(write_run(tmp_path / "run", windows)), metrics=["w1_sd", "zero_share"])
+    frame = drift(StoredRun(write_run(tmp_path / "run", windows)), metrics=["w1_sd", "zero_share"])
     for name in ("w1_sd", "zero_share"):
         found = frame[frame["metric"] == name].set_index("unit")["moved"]
         assert found[7]
@@ -196,7 +196,7 @@ def test_probes_move_beyond_the_error_alone(tmp_path):
     moved = values.copy()
     moved[1] += 1e-4
     windows = [{("probe", "fc.a"): distribution(one, halves=False)} for one in (values, values, moved)]
-    frame = drift(Run(write_run(tmp_path / "run", windows)))
+    frame = drift(StoredRun(write_run(tmp_path / "run", windows)))
     assert frame[frame["window"] == 2]["value"].tolist() == [0, 0, 0]
     assert frame[frame["window"] == 2]["moved"].tolist() == [False, False, False]
     assert frame[frame["window"] == 3]["moved"].tolist() == [False, True, False]
@@ -207,7 +207,7 @@ def test_probes_move_beyond_the_error_alone(tmp_path):
 def test_large_probe_is_not_moved_within_its_error(tmp_path):
     first, second = draw("normal", 20_000), np.random.default_rng(4).permuted(draw("normal", 20_000), axis=1)
     windows = [{("probe", "fc.a"): distribution(one, halves=False)} for one in (first, second)]
-    frame = drift(Run(write_run(tmp_path / "run", windows)))
+    frame = drift(StoredRun(write_run(tmp_path / "run", windows)))
     assert (frame["value"] > 0).all()
     assert (frame["value"] <= frame["error"]).all()
     assert not frame["moved"].any()

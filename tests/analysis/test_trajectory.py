@@ -9,7 +9,7 @@ import icshift
 from icshift.analysis.trajectory import trajectory
 from icshift.errors import SelectionError
 from icshift.runs.format import Window
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from icshift.runs.writer import Recording
 from tests.recorded import distribution, of_zoo, probe, site, write_run
 from tests.zoo.distributions import draw
@@ -172,7 +172,7 @@ def test_a_path_takes_two_windows_and_examples_where_the_metric_does(tmp_path):
     values = draw("normal", N)
     windows = [{("probe", "a"): replace(probe(values), examples=values[:, :n])} for n in (30, 40)]
     with pytest.raises(SelectionError, match="same probe"):
-        trajectory(Run(write_run(tmp_path / "probes", windows)), metric_name="displacement")
+        trajectory(StoredRun(write_run(tmp_path / "probes", windows)), metric_name="displacement")
 
 
 def test_every_site_has_its_row_in_order_of_the_model(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from icshift.analysis.units import drift_of_phases, most_drifting, typical_unit, unit_series, wandering, without_values
 from icshift.errors import SelectionError
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.recorded import distribution, probe, write_run
 
 
@@ -19,7 +19,7 @@ def run(tmp_path):
         moved = values + window * np.array([[1.0], [0.0], [-2.0]])
         windows.append({("train", "a"): distribution(moved), ("probe", "a"): probe(moved)})
     windows[1]["train", "b"] = distribution(values)
-    return Run(write_run(tmp_path / "run", windows))
+    return StoredRun(write_run(tmp_path / "run", windows))
 
 
 def test_most_drifting_first_whatever_the_direction(run):
@@ -56,7 +56,7 @@ def test_every_phase_is_in_one_table(run):
 def test_how_far_medians_went(tmp_path):
     values = np.random.default_rng(5).normal(size=(3, 400))
     spread = [values * 1, values * 2 + np.array([[1.0], [5.0], [3.0]])]
-    run = Run(write_run(tmp_path / "run", [{("train", "a"): distribution(one)} for one in spread]))
+    run = StoredRun(write_run(tmp_path / "run", [{("train", "a"): distribution(one)} for one in spread]))
     wandered, first, last = wandering(run, "a")
     medians = [np.median(one, axis=1) for one in spread]
     assert wandered == pytest.approx(np.median(np.abs(medians[1] - medians[0])), rel=0.05)
@@ -64,7 +64,7 @@ def test_how_far_medians_went(tmp_path):
 
 
 def test_the_typical_unit_is_the_middle_one(two_windows):
-    run = Run(two_windows)
+    run = StoredRun(two_windows)
     steps = run.steps(phase="train", sites=["fc1"])
     ranges = steps.groupby("unit")["q50"].agg(lambda median: median.max() - median.min()).sort_values()
     found = typical_unit(run, "fc1")

@@ -10,7 +10,7 @@ from torch import nn
 from icshift.cli.main import _run
 from icshift.errors import ModelError
 from icshift.replay.batch_norm import precise_statistics
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 
 TOO_SMALL = (
     "[1, 6] float32 is too small for batch norm by the batch: take more examples, or a larger batch size (--batch-size)"
@@ -46,7 +46,7 @@ def test_it_ends_with_the_report_of_its_run(folder, capsys):
     assert shown.err == ""
     assert _run(["report", "run"]) == 0
     assert shown.out == capsys.readouterr().out
-    assert [window.name for window in Run(folder / "run").window_list] == ["epoch 0", "epoch 1", "epoch 2"]
+    assert [window.name for window in StoredRun(folder / "run").window_list] == ["epoch 0", "epoch 1", "epoch 2"]
 
 
 @pytest.mark.usefixtures("folder")

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 
 TRAINING = """
 import torch
@@ -40,7 +40,7 @@ def test_it_tells_what_it_recorded_on_stderr(icshift_run, tmp_path):
     row = next(line.split() for line in lines if line.strip().startswith("model"))
     assert lines[-1] == "Next: icshift report icshift-runs/train/model"
     assert any("2 of 3 steps" in line for line in lines), row
-    assert len(Run(tmp_path / "icshift-runs" / "train" / "model").window_list) == 2
+    assert len(StoredRun(tmp_path / "icshift-runs" / "train" / "model").window_list) == 2
 
 
 def test_quiet_says_nothing(icshift_run):

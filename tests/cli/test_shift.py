@@ -12,7 +12,7 @@ import torch
 
 from icshift.analysis.drift import COLUMNS
 from icshift.cli.main import _run
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.measured import Measured
 from tests.zoo.digits import TRAINING, digits, network, noisy, states
 
@@ -147,7 +147,7 @@ def test_the_run_is_for_all_other_commands(icshift, tmp_path, capsys):
     run = tmp_path / "run"
     code, out, _ = icshift(*AGAINST, "dimmed.npz", "-o", run, "--json")
     assert code == 0
-    assert Run(run).finished
+    assert StoredRun(run).finished
     asked = "--phase", "data", "--reference", "phase:reference"
     assert _run(["report", str(run), *asked, "--json"]) == 0
     report = {row["site"]: row for row in json.loads(capsys.readouterr().out)["sites"]}
@@ -299,10 +299,10 @@ def test_an_existing_run_is_kept_unless_forced(icshift, tmp_path):
     run, table = tmp_path / "run", tmp_path / "units.csv"
     options = [*AGAINST, "dimmed.npz", "--limit", 60, "-o", run, "--csv", table]
     assert icshift(*options)[0] == 0
-    created, rows = Run(run).manifest["created"], table.read_text()
+    created, rows = StoredRun(run).manifest["created"], table.read_text()
     assert icshift(*options)[0] == 2
     assert icshift(*AGAINST, "narrow.npz", "-o", run, "--csv", table, "-f")[0] == 2
-    assert (Run(run).manifest["created"], table.read_text()) == (created, rows)
+    assert (StoredRun(run).manifest["created"], table.read_text()) == (created, rows)
     assert icshift(*AGAINST, "test.npz", "--limit", 50, "-o", run, "--csv", table, "-f")[0] == 0
-    assert Run(run).manifest["settings"]["data"]["examples"] == 50
+    assert StoredRun(run).manifest["settings"]["data"]["examples"] == 50
     assert table.read_text() != rows

@@ -11,7 +11,7 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from icshift.record.recorder import Recorder
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests import laws
 from tests.oracles.hooks import ledger
 
@@ -115,7 +115,7 @@ def recording(path, compiled=lambda model: model, build=Network, **options):
     model = network(build)
     with Recorder(model, path, **{"sites": "*", "samples": "all", **options}) as recorder:
         losses = whole_training(model, compiled(model), recorder)
-    return Run(path), losses, model
+    return StoredRun(path), losses, model
 
 
 def assert_same(found, expected, tolerance=0.0):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from icshift.record.recorder import Recorder
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.hooks.compiling import (
     assert_same,
     batch,
@@ -45,7 +45,7 @@ def test_a_model_compiled_by_inductor_is_recorded_as_the_model_itself(tmp_path):
         torch.manual_seed(5)
         with Recorder(model, tmp_path / name, sites="*", samples="all"):
             learn(call, sgd(model), steps=4)
-    found, expected = Run(tmp_path / "inductor"), Run(tmp_path / "eager")
+    found, expected = StoredRun(tmp_path / "inductor"), StoredRun(tmp_path / "eager")
     assert [site.name for site in found.sites] == ["0", "1", "2", "1#2", "4", "(model)"]
     assert_same(found, expected, 1e-5)
     assert not breaks()
@@ -87,7 +87,7 @@ def test_sites_have_the_names_that_they_have_without(way, used, of_eager, tmp_pa
             tensor.copy_(before[name.replace("_orig_mod.", "")])
         with Recorder(model, tmp_path / "run", sites="*", samples="all") as recorder:
             whole_training(model, call, recorder)
-        found = Run(tmp_path / "run")
+        found = StoredRun(tmp_path / "run")
     else:
         found, _, _ = recording(tmp_path / "run", way)
     assert_same(found, of_eager)
@@ -99,7 +99,7 @@ def test_a_function_may_call_the_model_more_than_once(tmp_path):
     call = torch.compile(lambda x: model(x) + model(2 * x), backend="eager", fullgraph=True)
     with Recorder(model, tmp_path / "run"):
         learn(call, sgd(model))
-    found = counts(Run(tmp_path / "run"))
+    found = counts(StoredRun(tmp_path / "run"))
     assert found.pop("block.up#2") == {0: 24, 1: 24, 2: 24}
     assert "block.up#3" not in found, "each call of the model is a forward"
 
@@ -109,7 +109,7 @@ def test_a_recorder_given_the_compiled_model_records_what_is_in_it(tmp_path):
     call = torch.compile(model, backend="eager", fullgraph=True)
     with Recorder(call, tmp_path / "run"):
         learn(call, sgd(model))
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert run.manifest["model"] == "Network"
     assert not [site.name for site in run.sites if "_orig_mod" in site.name]
 
@@ -119,4 +119,4 @@ def test_compiled_in_one_phase_and_not_in_the_other(of_eager, tmp_path):
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     with Recorder(model, tmp_path / "run", sites="*", samples="all") as recorder:
         whole_training(model, lambda x: compiled(x) if model.training else model(x), recorder)
-    assert_same(Run(tmp_path / "run"), of_eager)
+    assert_same(StoredRun(tmp_path / "run"), of_eager)

@@ -8,7 +8,7 @@ from torch import nn
 
 from icshift.record.probe import Probe
 from icshift.record.recorder import Recorder
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.hooks.compiling import Block, Small, batch, graphs, learn, network, sgd, whole_training
 from tests.oracles.hooks import counts
 
@@ -39,7 +39,7 @@ def test_batches_of_any_size_share_a_graph(dynamic, tmp_path):
             call(inputs).square().mean().backward()
             optimizer.step()
             seen.append(graphs())
-    assert counts(Run(tmp_path / "run")) == {name: dict(enumerate(sizes)) for name in ("stem", "head")}
+    assert counts(StoredRun(tmp_path / "run")) == {name: dict(enumerate(sizes)) for name in ("stem", "head")}
     assert len(set(seen[2:])) == 1
 
 
@@ -74,7 +74,7 @@ def test_layers_that_are_compiled_one_by_one_share_their_graphs(replaced, tmp_pa
             model(torch.randn(10, 8)).square().mean().backward()
             optimizer.step()
         assert graphs() <= 4
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert {site.name for site in run.sites} == {name or "(model)" for name, _ in stacked(12).named_modules()} - {
         "blocks"
     }
@@ -108,7 +108,7 @@ def test_outputs_of_all_shapes_of_separately_compiled_layers(tmp_path):
             with torch.no_grad():
                 model(torch.randn(rows, 3))
             model.train()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert [site.units for site in run.sites] == [3, 2, 3, 3, 3, 24]
     assert run.distribution("eval", "0", 1).count.tolist() == [9] * 3
 
@@ -134,4 +134,4 @@ def test_nothing_of_it_is_in_an_exported_program(tmp_path):
         model(batch())
         program = torch.export.export(model, (batch(),))
     assert "icshift" not in str(program.graph)
-    assert Run(tmp_path / "run").distribution("eval", "stem", 1).count.tolist() == [12] * 8
+    assert StoredRun(tmp_path / "run").distribution("eval", "stem", 1).count.tolist() == [12] * 8

@@ -8,7 +8,7 @@ import torch
 from torch._dynamo.utils import counters
 
 from icshift.record.recorder import Recorder
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.hooks.compiling import assert_same, breaks, graphs
 from tests.zoo.models import specimens
 
@@ -62,7 +62,7 @@ def test_every_kind_of_model_is_recorded_compiled_as_it_is_without(specimen, tmp
                     with torch.no_grad():
                         call(*args, **kwargs)
                     model.train()
-        return Run(path) if recorded else None
+        return StoredRun(path) if recorded else None
 
     train(None, compiled=True, recorded=False)
     without, graphs_without = breaks(), graphs()

@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from icshift.errors import RecordingError
 from icshift.record.recorder import Recorder
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.hooks.compiling import Network, Small, assert_same, batch, learn, network, sgd
 from tests.oracles.hooks import Witness, assert_recorded, counts, leaves
 
@@ -36,7 +36,7 @@ def test_a_checkpointed_part_is_counted_once(backend, tmp_path):
                 one(inputs).square().mean().backward()
                 optimizer.step()
             witness.end()
-    assert_recorded(Run(tmp_path / "run"), witness.by_site)
+    assert_recorded(StoredRun(tmp_path / "run"), witness.by_site)
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -56,7 +56,7 @@ def test_an_exception_in_a_compiled_forward_ends_that_forward(error, tmp_path):
             with pytest.raises(error):
                 call(batch(13))
         learn(call, optimizer, 2)
-    found = counts(Run(tmp_path / "run"))
+    found = counts(StoredRun(tmp_path / "run"))
     assert found["head"] == {0: 12, 1: 12, 2: 12, 3: 12}
     assert set(found) == {"stem", "block.norm", "block.up", "head"}, "no second call in any forward"
 
@@ -71,7 +71,7 @@ def test_an_optimizer_compiled_with_its_steps(tmp_path):
                 optimizer.zero_grad()
                 model(batch()).square().mean().backward()
                 step()
-        assert counts(Run(tmp_path / str(given)))["stem"] == dict.fromkeys(range(4), 12)
+        assert counts(StoredRun(tmp_path / str(given)))["stem"] == dict.fromkeys(range(4), 12)
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
@@ -95,7 +95,7 @@ def test_function_transforms_within_a_graph(backend, tmp_path):
                         nn.init.normal_(parameter)
                     call(torch.randn(3, 5, 2, 6) if name == "twice" else torch.randn(5, 2, 6))
                     recorder.step()
-        found, expected = (Run(tmp_path / f"{name} {compiled}") for compiled in (True, False))
+        found, expected = (StoredRun(tmp_path / f"{name} {compiled}") for compiled in (True, False))
         assert [(site.axis, site.units) for site in found.sites] == [(0, 3), (0, 4)]
         assert_same(found, expected)
 
@@ -118,7 +118,7 @@ def test_padding_is_left_out_of_compiled_forwards(tmp_path):
                 optimizer.zero_grad()
                 call(torch.randint(0, 9, (4, 10), generator=random)).square().mean().backward()
                 optimizer.step()
-    found, expected = (Run(tmp_path / str(compiled)) for compiled in (True, False))
+    found, expected = (StoredRun(tmp_path / str(compiled)) for compiled in (True, False))
     assert set(found.steps()["count"]) < set(range(20, 40))
     assert_same(found, expected)
 

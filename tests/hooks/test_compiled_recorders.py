@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from icshift.record.recorder import Recorder
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.hooks.compiling import Small, assert_same, batch, graphs, learn, network, sgd
 from tests.oracles.hooks import counts, hooks_on
 
@@ -34,7 +34,7 @@ def test_a_second_recorder_records_what_the_first_has_left(tmp_path):
     learn(call, optimizer, rows=50)
     with Recorder(model, tmp_path / "second", sites=["stem", "head"]):
         learn(call, optimizer, rows=7)
-    first, second = (Run(tmp_path / name) for name in ("first", "second"))
+    first, second = (StoredRun(tmp_path / name) for name in ("first", "second"))
     assert set(first.steps()["count"]) == {12}
     assert counts(second) == {name: {0: 7, 1: 7, 2: 7} for name in ("stem", "head")}
 
@@ -48,7 +48,7 @@ def test_a_pause_records_nothing_and_compiles_nothing(tmp_path):
             with recorder.paused():
                 learn(call, optimizer, 2)
             seen.append(graphs())
-    assert counts(Run(tmp_path / "run"))["stem"] == dict.fromkeys(range(8), 12)
+    assert counts(StoredRun(tmp_path / "run"))["stem"] == dict.fromkeys(range(8), 12)
     assert len(set(seen)) == 1
 
 
@@ -60,7 +60,7 @@ def test_what_is_compiled_in_a_pause_is_recorded_after_it(tmp_path):
             assert not hooks_on(model)
             learn(call, optimizer, rows=50)
         learn(call, optimizer)
-    assert counts(Run(tmp_path / "run"))["stem"] == {0: 12, 1: 12, 2: 12}
+    assert counts(StoredRun(tmp_path / "run"))["stem"] == {0: 12, 1: 12, 2: 12}
 
 
 @pytest.mark.parametrize("first", ["student", "teacher"])
@@ -76,7 +76,7 @@ def test_a_model_of_the_same_class_that_is_not_recorded(first, tmp_path):
         for _ in range(4):
             learn(student_call, optimizer, 1)
             teacher_call(batch(50))
-    assert counts(Run(tmp_path / "run"))["stem"] == dict.fromkeys(range(4), 12)
+    assert counts(StoredRun(tmp_path / "run"))["stem"] == dict.fromkeys(range(4), 12)
 
 
 def test_two_models_with_a_recorder_each_come_and_go(tmp_path):
@@ -90,8 +90,8 @@ def test_two_models_with_a_recorder_each_come_and_go(tmp_path):
                 learn(call, optimizer, 3, rows)
         learn(calls[1], optimizers[1], 2, rows=50)
         learn(calls[0], optimizers[0], 2)
-    assert counts(Run(tmp_path / "0"))["head"] == dict.fromkeys(range(7), 12)
-    assert counts(Run(tmp_path / "1"))["head"] == dict.fromkeys(range(3), 7)
+    assert counts(StoredRun(tmp_path / "0"))["head"] == dict.fromkeys(range(7), 12)
+    assert counts(StoredRun(tmp_path / "1"))["head"] == dict.fromkeys(range(3), 7)
 
 
 def test_two_recorders_of_one_compiled_model(tmp_path):
@@ -99,7 +99,7 @@ def test_two_recorders_of_one_compiled_model(tmp_path):
     call = torch.compile(model, backend="eager", fullgraph=True)
     with Recorder(model, tmp_path / "a", samples="all"), Recorder(model, tmp_path / "b", samples="all"):
         learn(call, sgd(model))
-    assert_same(Run(tmp_path / "a"), Run(tmp_path / "b"))
+    assert_same(StoredRun(tmp_path / "a"), StoredRun(tmp_path / "b"))
 
 
 def test_a_layer_that_comes_later_is_recorded_from_then_on(tmp_path):
@@ -109,6 +109,6 @@ def test_a_layer_that_comes_later_is_recorded_from_then_on(tmp_path):
         learn(call, optimizer, 2)
         model.head = nn.Sequential(model.head, nn.Linear(4, 3))
         learn(call, optimizer, 2)
-    found = counts(Run(tmp_path / "run"))
+    found = counts(StoredRun(tmp_path / "run"))
     assert found["head.1"] == {2: 12, 3: 12}
     assert found["stem"] == dict.fromkeys(range(4), 12)

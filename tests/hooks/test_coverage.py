@@ -13,7 +13,7 @@ from torch.nn import functional
 from icshift.errors import RecordingError
 from icshift.model.sites import Sites
 from icshift.record.recorder import Recorder
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.model.test_sites import ledger, record
 from tests.oracles.hooks import trained
 from tests.zoo.models import CALLED_OTHERWISE, ZOO, Specimen, specimens
@@ -45,7 +45,7 @@ class Every(nn.Module):
         return self.dropout(self.frozen.forward(x)) + self.growing(x)[:, :5]
 
 
-def train(model: nn.Module, path: Path, *inputs: Any, steps: int = 3, **options: Any) -> Run:
+def train(model: nn.Module, path: Path, *inputs: Any, steps: int = 3, **options: Any) -> StoredRun:
     # Without momentum and a growing layer's gradient: PyTorch's own optimizers refuse one that changes its shape.
     optimizer = torch.optim.SGD([p for n, p in model.named_parameters() if "growing" not in n], lr=0.01)
     with Recorder(model, path, optimizer=optimizer, **options):
@@ -53,7 +53,7 @@ def train(model: nn.Module, path: Path, *inputs: Any, steps: int = 3, **options:
             model.zero_grad()
             model(*inputs).sum().backward()
             optimizer.step()
-    return Run(path)
+    return StoredRun(path)
 
 
 def test_every_module_has_its_state(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_bypassed_is_noticed_though_the_optimizer_drops_its_gradients(sites: Any
         model(torch.randn(4, 6)).sum().backward()
         optimizer.step()
         optimizer.zero_grad()
-    assert ledger(Run(tmp_path / "run"))["functional"][0] == "bypassed"
+    assert ledger(StoredRun(tmp_path / "run"))["functional"][0] == "bypassed"
 
 
 def test_what_was_bypassed_in_one_window_and_called_in_another_is_observed(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_module_that_gives_a_tensor_now_and_then_is_observed(tmp_path: Path) -
         for _ in range(2):
             model(torch.ones(5, 4))
             recorder.step()
-    assert ledger(Run(tmp_path / "run"))["1"] == ("observed", "")
+    assert ledger(StoredRun(tmp_path / "run"))["1"] == ("observed", "")
 
 
 def test_a_failure_is_told_though_it_was_observed_before(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_failure_is_told_though_it_was_observed_before(tmp_path: Path) -> None
         model.bias = None
         with pytest.warns(RuntimeWarning, match="had 3 units"):
             model(torch.ones(5, 4))
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert ledger(run)["(model)"] == ("failed", "(model) had 3 units on axis 1, now its shape is [5, 7]")
     assert run.distribution("train", "(model)", 1).count.tolist() == [5] * 3
 
@@ -206,7 +206,7 @@ def test_modules_that_left_or_came_or_were_replaced(tmp_path: Path) -> None:
                 del model[2]
                 model.append(nn.Identity())
                 model.append(nn.Linear(4, 4))
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert ledger(run) == {
         "0": ("observed", ""),
         "1": ("observed", ""),
@@ -228,7 +228,7 @@ def test_a_module_that_left_before_it_was_called_is_not_in_the_ledger(tmp_path: 
         del model[1]
         model(torch.ones(5, 4))
         recorder.step()
-    assert list(ledger(Run(tmp_path / "run"))) == ["0"]
+    assert list(ledger(StoredRun(tmp_path / "run"))) == ["0"]
 
 
 def test_what_is_excluded_says_why(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_an_error_that_nothing_was_recorded_tells_the_reasons(tmp_path: Path) ->
     with pytest.raises(RecordingError, match=r"no forward went through it.*not among the chosen"):  # noqa: SIM117
         with Recorder(model, tmp_path / "run"):
             pass
-    assert [state for state, _ in ledger(Run(tmp_path / "run")).values()] == ["never called", "excluded"]
+    assert [state for state, _ in ledger(StoredRun(tmp_path / "run")).values()] == ["never called", "excluded"]
 
 
 def test_a_site_with_an_axis_that_is_not_there_is_failed_and_was_never_one(tmp_path: Path) -> None:

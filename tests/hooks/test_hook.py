@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from icshift.record.recorder import Recorder
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.zoo.models import CALLED_OTHERWISE, ZOO, Specimen
 
 NOT_PICKLED = {"weight_norm", "spectral_norm", "lora_as_parametrization", "quantisation_aware"}
@@ -67,7 +67,7 @@ def test_a_copy_of_a_watched_model_computes_the_same_and_records_nothing(
         ours = specimen.loss(specimen.call(model, *args, **kwargs))
     specimen.call(copied(twin), *args, **kwargs)
     assert torch.equal(theirs, ours)
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert [window.name for window in run.window_list] == ["copied", "2"]
     for site in run.sites:
         first, second = (run.distribution("eval", site.name, window) for window in (1, 2))
@@ -81,7 +81,7 @@ def test_a_shallow_copy_shares_the_hooks_and_still_records_nothing(tmp_path: Pat
     with Recorder(model, tmp_path / "run"):
         model(torch.ones(5, 4))
         shallow(model)(torch.ones(50, 4))
-    assert Run(tmp_path / "run").distribution("train", "(model)", 1).count.tolist() == [5] * 3
+    assert StoredRun(tmp_path / "run").distribution("train", "(model)", 1).count.tolist() == [5] * 3
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, pickled, saved, shallow])
@@ -123,6 +123,6 @@ def test_a_copy_of_a_watched_optimizer_ends_no_step(
         copied(optimizer).step()
         model(torch.ones(5, 4))
         optimizer.step()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert run.manifest["steps"] == 1
     assert run.steps("train")["count"].tolist() == [10] * 3

@@ -18,7 +18,7 @@ from icshift.errors import RecordingError
 from icshift.model.sites import Sites
 from icshift.record.recorder import Recorder
 from icshift.runs.format import Site
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.model.test_sites import ledger, record
 from tests.oracles.hooks import assert_moments, assert_step
 
@@ -87,7 +87,7 @@ class Seen:
         return values.reshape(-1, values.shape[-1]).double().numpy()
 
 
-def trained(path: Path, mask: Mask, compiled: bool = False, **options: Any) -> tuple[Run, Seen]:
+def trained(path: Path, mask: Mask, compiled: bool = False, **options: Any) -> tuple[StoredRun, Seen]:
     """Train a tagger under a recorder and plain hooks."""
     torch.manual_seed(7)
     model = Tagger()
@@ -103,13 +103,13 @@ def trained(path: Path, mask: Mask, compiled: bool = False, **options: Any) -> t
             optimizer.zero_grad()
             called(ids).square().sum().backward()
             optimizer.step()
-    return Run(path), seen
+    return StoredRun(path), seen
 
 
 masks = pytest.mark.parametrize("mask", [is_zero, begins_with_zero], ids=["batch and time", "batch"])
 
 
-def without_scores(run: Run) -> list[Site]:
+def without_scores(run: StoredRun) -> list[Site]:
     """Scores are as wide as the sequence is long, so with the last batch they end."""
     return [site for site in run.sites if site.name != "scores"]
 
@@ -165,7 +165,7 @@ def test_a_compiled_model_that_is_called_with_keywords(tmp_path: Path) -> None:
         for _ in range(2):
             compiled(torch.ones(2, 3, 4), left_out=left_out)
             recorder.step()
-    assert Run(tmp_path / "run").distribution("train", "linear", 1).count.tolist() == [6] * 3
+    assert StoredRun(tmp_path / "run").distribution("train", "linear", 1).count.tolist() == [6] * 3
 
 
 def test_sites_without_these_axes_are_recorded_whole(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_where_nothing_is_left_nothing_is_recorded(tmp_path: Path) -> None:
         for step in range(optimizer_steps):
             model(torch.full((5, 4), 1.0 if step == 1 else -1.0))
             recorder.step()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert run.manifest["steps"] == optimizer_steps, "the step in which nothing was left counts"
     assert run.steps("train").groupby("step")["count"].first().to_dict() == {0: 5, 2: 5}
 
@@ -241,7 +241,7 @@ def test_a_mask_for_each_forward(tmp_path: Path) -> None:
         model.eval()
         model(torch.cat([torch.ones(4, 4), -torch.ones(7, 4)]))
         recorder.epoch()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert {phase: int(run.distribution(phase, "0", 1).count[0]) for phase in run.phases} == {
         "train": 7,
         "eval": 4,
@@ -255,7 +255,7 @@ def test_a_part_called_alone_knows_no_mask(tmp_path: Path) -> None:
         model(torch.cat([torch.ones(5, 4), -torch.ones(2, 4)]))
         model[1](torch.ones(7, 3))
         recorder.step()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert [int(run.distribution("train", name, 1).count[0]) for name in ("0", "1.0")] == [2, 9]
 
 
@@ -279,7 +279,7 @@ def test_a_mask_gets_what_the_model_gets(tmp_path: Path) -> None:
     with Recorder(model, tmp_path / "run", mask=mask) as recorder:
         model(ids, "note", attention_mask=attention)
         recorder.step()
-    assert Run(tmp_path / "run").distribution("train", "embed", 1).count.tolist() == [5] * 3
+    assert StoredRun(tmp_path / "run").distribution("train", "embed", 1).count.tolist() == [5] * 3
     ((args, kwargs),) = got
     assert args[0] is ids
     assert args[1] == "note"
@@ -295,7 +295,7 @@ def test_within_vmap_and_without_a_mask_leaves_out_the_same(tmp_path: Path) -> N
         model(x)
         recorder.step()
     expected = y[~left_out].repeat(3, 1).double().numpy()
-    assert_moments(Run(tmp_path / "run").distribution("train", "0", 1), expected)
+    assert_moments(StoredRun(tmp_path / "run").distribution("train", "0", 1), expected)
 
 
 def test_a_mask_without_values_masks_nothing(tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_a_mask_that_is_none_masks_nothing(tmp_path: Path) -> None:
         model(x)
         model(x[:4])
         recorder.step()
-    assert Run(tmp_path / "run").distribution("train", "(model)", 1).count.tolist() == [2 + 4] * 3
+    assert StoredRun(tmp_path / "run").distribution("train", "(model)", 1).count.tolist() == [2 + 4] * 3
 
 
 def fails(_: Tensor) -> Tensor:
@@ -379,7 +379,7 @@ def test_what_was_recorded_before_a_mask_failed_is_kept(tmp_path: Path) -> None:
             with pytest.warns(RuntimeWarning, match="later") if window == 2 else quiet():
                 model(-torch.ones(5, 4))
             recorder.epoch()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert run.distribution("train", "(model)", 1).count.tolist() == [5] * 3
     assert run.distribution("train", "(model)", 2).count.tolist() == [5] * 3
     assert run.distribution("train", "(model)", 3) is None

@@ -13,23 +13,23 @@ from torch import Tensor, nn
 from icshift.errors import RecordingError
 from icshift.model.sites import Sites
 from icshift.record.recorder import Recorder
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.oracles.hooks import assert_moments, assert_step, by_unit, trained
 from tests.zoo.models import specimens
 
 
-def record(model: nn.Module, path: Path, *inputs: Any, **options: Any) -> Run:
+def record(model: nn.Module, path: Path, *inputs: Any, **options: Any) -> StoredRun:
     with Recorder(model, path, **options) as recorder:
         model(*inputs)
         recorder.step()
-    return Run(path)
+    return StoredRun(path)
 
 
-def names(run: Run) -> list[str]:
+def names(run: StoredRun) -> list[str]:
     return [site.name for site in run.sites]
 
 
-def ledger(run: Run) -> dict[str, tuple[str, str]]:
+def ledger(run: StoredRun) -> dict[str, tuple[str, str]]:
     return {entry["module"]: (entry["state"], entry["reason"]) for entry in run.manifest["ledger"]}
 
 
@@ -230,7 +230,7 @@ def test_a_tensor_that_cannot_be_recorded_does_not_end_the_others_of_its_module(
         with pytest.warns(RuntimeWarning, match=r"\(model\)\[0\]"):
             model(torch.randn(6, 6))
         model(torch.randn(7, 6))  # A second warning would be an error here.
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert ledger(run)["(model)"][0] == "failed"
     assert run.distribution("train", "(model)[1]", 1).count.tolist() == [18] * 3
 
@@ -270,7 +270,7 @@ def test_nothing_recorded_does_not_hide_the_users_own_error(tmp_path: Path) -> N
         raise ZeroDivisionError
 
 
-def links(run: Run) -> dict[str, tuple[tuple[str, ...], str | None]]:
+def links(run: StoredRun) -> dict[str, tuple[tuple[str, ...], str | None]]:
     return {site.name: (site.feeds, site.follows) for site in run.sites}
 
 

@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from icshift.record.recorder import Recorder
 from icshift.runs.format import Site, kept_units
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.zoo.models import Specimen
 
 QUANTILES = {"q05": 0.05, "q15": 0.15, "q50": 0.5, "q85": 0.85, "q95": 0.95}
@@ -89,7 +89,7 @@ def _parts(output: Tensor) -> list[tuple[str, Tensor]]:
     return [(".real", output.real), (".imag", output.imag)] if output.is_complex() else [("", output)]
 
 
-def trained(specimen: Specimen, path: Path, steps: int = 4, **options: Any) -> tuple[Run, Witness]:
+def trained(specimen: Specimen, path: Path, steps: int = 4, **options: Any) -> tuple[StoredRun, Witness]:
     """Train a specimen under a recorder and the witness. Each counts its own."""
     torch.manual_seed(7)
     model, make_batch = specimen.build()
@@ -104,7 +104,7 @@ def trained(specimen: Specimen, path: Path, steps: int = 4, **options: Any) -> t
             specimen.loss(specimen.call(model, *args, **kwargs)).backward()
             optimizer.step()
             witness.end()
-    return Run(path), witness
+    return StoredRun(path), witness
 
 
 def by_unit(tensors: list[Tensor], site: Site) -> Values:
@@ -128,7 +128,7 @@ def values(tensors: list[Tensor]) -> Values:
 
 
 def assert_recorded(
-    run: Run, steps: Mapping[str, list[list[Tensor]]], phase: str = "train", tolerance: float = 1e-5
+    run: StoredRun, steps: Mapping[str, list[list[Tensor]]], phase: str = "train", tolerance: float = 1e-5
 ) -> None:
     """A run of one window, recorded with samples="all", tells of exactly these steps.
 
@@ -160,14 +160,14 @@ def assert_moments(found: Any, every: Values, tolerance: float = 1e-5) -> None:
         np.testing.assert_allclose(of(name), expected, rtol=tolerance, atol=tolerance * scale, err_msg=name)
 
 
-def counts(run: Run, phase: str = "train") -> dict[str, dict[int, int]]:
+def counts(run: StoredRun, phase: str = "train") -> dict[str, dict[int, int]]:
     """{site: activations of its first unit by step}."""
     table = run.steps(phase)
     table = table[table["unit"] == 0]
     return {site: dict(zip(rows["step"], rows["count"], strict=True)) for site, rows in table.groupby("site")}
 
 
-def ledger(run: Run) -> dict[str, tuple[str, str]]:
+def ledger(run: StoredRun) -> dict[str, tuple[str, str]]:
     """{module: (state, reason)}."""
     return {entry["module"]: (entry["state"], entry["reason"]) for entry in run.manifest["ledger"]}
 

@@ -17,14 +17,14 @@ from torch import nn
 from icshift.errors import RecordingError, RunError
 from icshift.record import journal as module
 from icshift.record.recorder import Recorder
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 
 
-def record(path: Path, rows: int = 5, **options: bool) -> Run:
+def record(path: Path, rows: int = 5, **options: bool) -> StoredRun:
     with Recorder(nn.Linear(4, 3), path, **options) as recorder:
         recorder.model(torch.randn(rows, 4))
         recorder.step()
-    return Run(path)
+    return StoredRun(path)
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -88,10 +88,10 @@ def test_a_run_is_unfinished_until_its_end_and_finished_after_an_error_as_well(t
     with pytest.raises(ZeroDivisionError), Recorder(model, tmp_path / "run") as recorder:  # noqa: PT012
         model(torch.randn(5, 4))
         recorder.epoch()
-        assert not Run(tmp_path / "run").finished
+        assert not StoredRun(tmp_path / "run").finished
         model(torch.randn(6, 4))
         raise ZeroDivisionError
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert run.finished
     assert [run.distribution("train", "(model)", window).count[0] for window in (1, 2)] == [5, 6]
 
@@ -104,11 +104,11 @@ def test_a_run_can_be_read_while_it_is_recorded(tmp_path: Path, monkeypatch: pyt
         for step in range(1, 4):
             model(torch.randn(5, 4))
             recorder.step()
-            run = Run(tmp_path / "run")
+            run = StoredRun(tmp_path / "run")
             assert [(window.index, window.closed) for window in run.window_list] == [(1, False)]
             assert run.distribution("train", "(model)", 1).count.tolist() == [5 * step] * 3
             assert sorted(run.steps().step.unique()) == list(range(step))
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert [(window.index, window.closed) for window in run.window_list] == [(1, True)]
     assert run.distribution("train", "(model)", 1).count.tolist() == [15] * 3
     assert not list((tmp_path / "run").rglob(".*")), "files being written are left behind"
@@ -128,7 +128,7 @@ def test_when_it_was_flushed_changes_no_step_and_no_window_beyond_its_stated_err
             for _ in range(100):
                 model(torch.randn(rows, 4))
                 recorder.step()
-        runs.append(Run(tmp_path / str(seconds)))
+        runs.append(StoredRun(tmp_path / str(seconds)))
     once, often = (run.steps() for run in runs)
     pd.testing.assert_frame_equal(once, often, rtol=1e-5, atol=1e-6)
     for index in (1, 2, 3):
@@ -173,7 +173,7 @@ def test_a_killed_process_leaves_a_readable_unfinished_run(death: str, code: int
         [sys.executable, script, tmp_path / "run"], check=False, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == code, done.stderr
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert not run.finished
     whole = run.window_list[0]
     assert (whole.name, whole.first_step, whole.last_step, whole.closed) == ("whole", 0, 5, True)
@@ -186,16 +186,16 @@ def test_a_killed_process_leaves_a_readable_unfinished_run(death: str, code: int
 
 def test_a_missing_run_and_something_else_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no such run"):
-        Run(tmp_path / "nowhere")
+        StoredRun(tmp_path / "nowhere")
     (tmp_path / "other").mkdir()
     with pytest.raises(RunError, match="is no icshift run"):
-        Run(tmp_path / "other")
+        StoredRun(tmp_path / "other")
 
 
 def test_a_recording_of_nothing_still_leaves_a_readable_directory(tmp_path: Path) -> None:
     model = nn.Linear(4, 3)
     with pytest.raises(RecordingError, match="nothing was recorded"), Recorder(model, tmp_path / "run"):
         pass
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert run.window_list == []
     assert run.steps().empty

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from icshift.errors import RecordingError
 from icshift.record.recorder import Recorder
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.oracles.hooks import Witness, assert_moments, assert_step, by_unit
 
 
@@ -34,7 +34,7 @@ def learn(model: nn.Module, optimizer: torch.optim.Optimizer, rows: int = 6) -> 
     optimizer.step()
 
 
-def counts(run: Run, phase: str = "train", unit: int = 0) -> dict[int, int]:
+def counts(run: StoredRun, phase: str = "train", unit: int = 0) -> dict[int, int]:
     """Activations of one unit by step."""
     steps = run.steps(phase)
     return dict(steps[steps.unit == unit].set_index("step")["count"])
@@ -54,7 +54,7 @@ def test_phases_are_kept_apart(tmp_path: Path) -> None:
         with recorder.phase("fake"):
             model(batch(8))
         oracle.end()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert sorted(run.phases) == ["eval", "fake", "train"]
     for phase, seen in zip(("train", "eval", "fake"), oracle.steps, strict=True):
         assert_moments(run.distribution(phase, "(model)", 1), by_unit(seen["train"], run.sites[0]))
@@ -69,7 +69,7 @@ def test_a_label_holds_for_its_block_and_nests(tmp_path: Path) -> None:
             model(batch(2))
             raise ValueError
         model(batch(3))
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     found = {phase: run.distribution(phase, "(model)", 1).count[0] for phase in run.phases}
     assert found == {"inner": 1, "outer": 2, "train": 3}
 
@@ -92,7 +92,7 @@ def test_each_forward_in_eval_mode_stands_for_itself_and_makes_no_step(tmp_path:
         model.eval()
         model(batch(7))
         model(batch(9))
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert run.distribution("eval", "(model)", 1).count.tolist() == [21] * 3
     assert run.manifest["steps"] == 1
     assert counts(run) == {0: 6}
@@ -110,7 +110,7 @@ def test_an_evaluation_between_forward_and_optimizer_step_changes_no_step(tmp_pa
             loss = loss + model(batch(6)).sum()
             loss.backward()
             optimizer.step()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert counts(run) == {0: 11, 1: 11, 2: 11}
     assert run.distribution("eval", "(model)", 1).count.tolist() == [21] * 3
 
@@ -126,7 +126,7 @@ def test_an_evaluation_of_a_part_alone_changes_no_step_either(tmp_path: Path) ->
             model.train()
             model.generator(batch(6))
             recorder.step()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert counts(run) == {0: 11, 1: 11, 2: 11}
     assert run.distribution("eval", "generator", 1).count.tolist() == [42] * 4
 
@@ -141,7 +141,7 @@ def test_gradient_accumulation_is_one_step(tmp_path: Path) -> None:
                 oracle.begin()
             optimizer.step()
             oracle.end()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert counts(run) == {0: 18, 1: 18, 2: 18}
     for number, seen in enumerate(oracle.steps):
         assert len(seen["(model)"]) == 3
@@ -156,7 +156,7 @@ def test_accumulated_micro_batches_share_the_samples_of_a_step(tmp_path: Path) -
             for _ in range(4):
                 model(batch(50))
             optimizer.step()
-    distribution = Run(tmp_path / "run").distribution("train", "(model)", 1)
+    distribution = StoredRun(tmp_path / "run").distribution("train", "(model)", 1)
     assert distribution.count.tolist() == [600] * 3
     assert distribution.sampled.tolist() == [24] * 3
 
@@ -169,7 +169,7 @@ def test_an_optimizer_step_that_follows_no_forward_is_no_step(tmp_path: Path) ->
         optimizer.step()
         optimizer.step()
         learn(model, optimizer)
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert run.manifest["steps"] == 2
     assert counts(run) == {0: 6, 1: 6}
 
@@ -196,7 +196,7 @@ def test_of_two_optimizers_each_ends_a_step_that_follows_a_forward(listened_to: 
             model.discriminator(model.generator(batch(7))).sum().backward()
             of_g.step()
             of_d.step()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert run.manifest["steps"] == 6
     steps = run.steps()
     found = steps[steps.unit == 0].groupby(["site", "phase"])[["step", "count"]].agg(list).T.to_dict("list")
@@ -217,7 +217,7 @@ def test_without_an_optimizer_given_any_that_holds_a_parameter_of_the_model_is_f
             learn(model, later)
             model(batch(2))
             stranger.step()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert counts(run) == {0: 6, 1: 8, 2: 8}
     assert run.manifest["steps"] == 3
     (rest,) = set(run.distribution("train", run.sites[0].name, 1).count - 22)
@@ -230,7 +230,7 @@ def test_optimizers_that_were_not_given_end_no_step(tmp_path: Path) -> None:
     with Recorder(model, tmp_path / "run", optimizer=optimizer):
         learn(model, other)
         learn(model, optimizer)
-    assert counts(Run(tmp_path / "run")) == {0: 12}
+    assert counts(StoredRun(tmp_path / "run")) == {0: 12}
 
 
 def test_what_is_no_optimizer_is_refused(tmp_path: Path) -> None:
@@ -246,10 +246,10 @@ def test_a_step_can_be_ended_by_hand(tmp_path: Path) -> None:
             model(batch(rows))
             recorder.step()
             recorder.step()
-    assert counts(Run(tmp_path / "run")) == {0: 3, 1: 4, 2: 5}
+    assert counts(StoredRun(tmp_path / "run")) == {0: 3, 1: 4, 2: 5}
 
 
-def bounds(run: Run) -> list[tuple[Any, ...]]:
+def bounds(run: StoredRun) -> list[tuple[Any, ...]]:
     assert all(window.closed for window in run.window_list)
     return [(window.index, window.name, window.first_step, window.last_step) for window in run.window_list]
 
@@ -264,7 +264,7 @@ def test_a_window_ends_with_an_epoch_and_the_rest_is_kept(tmp_path: Path) -> Non
                 oracle.end()
             if epoch < 2:
                 recorder.epoch()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert bounds(run) == [(1, "1", 0, 2), (2, "2", 3, 5), (3, "3", 6, 6)]
     for index, steps in ((1, slice(0, 3)), (2, slice(3, 6)), (3, slice(6, 7))):
         seen = [step["(model)"][0] for step in oracle.steps[steps]]
@@ -277,7 +277,7 @@ def test_windows_can_be_named(tmp_path: Path) -> None:
         for name in ("warm-up", None, "ünïcode / slash"):
             learn(model, optimizer)
             recorder.epoch(name)
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert bounds(run) == [(1, "warm-up", 0, 0), (2, "2", 1, 1), (3, "ünïcode / slash", 2, 2)]
     assert run.window("warm-up").index == 1
 
@@ -289,7 +289,7 @@ def test_an_epoch_without_a_forward_is_no_window(tmp_path: Path) -> None:
         learn(model, optimizer)
         recorder.epoch("real")
         recorder.epoch("nothing")
-    assert bounds(Run(tmp_path / "run")) == [(1, "real", 0, 0)]
+    assert bounds(StoredRun(tmp_path / "run")) == [(1, "real", 0, 0)]
 
 
 def test_a_window_ends_after_so_many_steps_and_the_last_may_be_shorter(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_a_window_ends_after_so_many_steps_and_the_last_may_be_shorter(tmp_path:
     with Recorder(model, tmp_path / "run", window=3):
         for _ in range(8):
             learn(model, optimizer)
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert bounds(run) == [(1, "1", 0, 2), (2, "2", 3, 5), (3, "3", 6, 7)]
     assert [run.distribution("train", "(model)", index).count[0] for index in (1, 2, 3)] == [18, 18, 12]
 
@@ -309,7 +309,7 @@ def test_an_epoch_ends_a_window_of_steps_early(tmp_path: Path) -> None:
             learn(model, optimizer)
             if step == 1:
                 recorder.epoch("early")
-    assert bounds(Run(tmp_path / "run")) == [(1, "early", 0, 1), (2, "2", 2, 4), (3, "3", 5, 5)]
+    assert bounds(StoredRun(tmp_path / "run")) == [(1, "early", 0, 1), (2, "2", 2, 4), (3, "3", 5, 5)]
 
 
 def test_steps_are_numbered_through_all_windows(tmp_path: Path) -> None:
@@ -317,7 +317,7 @@ def test_steps_are_numbered_through_all_windows(tmp_path: Path) -> None:
     with Recorder(model, tmp_path / "run", window=2):
         for _ in range(5):
             learn(model, optimizer)
-    assert counts(Run(tmp_path / "run")) == dict.fromkeys(range(5), 6)
+    assert counts(StoredRun(tmp_path / "run")) == dict.fromkeys(range(5), 6)
 
 
 def paused_twice(recorder: Recorder) -> contextlib.ExitStack:
@@ -342,7 +342,7 @@ def test_nothing_is_recorded_and_no_hook_is_there_while_paused(
                 raise ValueError
         learn(model, optimizer)
     assert not model._forward_hooks
-    assert counts(Run(tmp_path / "run")) == {0: 6, 1: 6}
+    assert counts(StoredRun(tmp_path / "run")) == {0: 6, 1: 6}
 
 
 def test_a_pause_within_a_pause_does_not_end_it(tmp_path: Path) -> None:
@@ -353,7 +353,7 @@ def test_a_pause_within_a_pause_does_not_end_it(tmp_path: Path) -> None:
             with recorder.paused():
                 pass
             learn(model, optimizer, rows=100)
-    assert counts(Run(tmp_path / "run")) == {0: 6}
+    assert counts(StoredRun(tmp_path / "run")) == {0: 6}
 
 
 def test_after_its_end_a_recorder_hooks_nothing_and_cannot_begin_again(tmp_path: Path) -> None:
@@ -368,7 +368,7 @@ def test_after_its_end_a_recorder_hooks_nothing_and_cannot_begin_again(tmp_path:
     assert not model._forward_hooks
     with pytest.raises(RecordingError, match="new one"):
         recorder.__enter__()
-    assert counts(Run(tmp_path / "run")) == {0: 6}
+    assert counts(StoredRun(tmp_path / "run")) == {0: 6}
 
 
 def test_two_recorders_may_watch_one_model(tmp_path: Path) -> None:
@@ -376,7 +376,7 @@ def test_two_recorders_may_watch_one_model(tmp_path: Path) -> None:
     with Recorder(model, tmp_path / "a"), Recorder(model, tmp_path / "b", samples="all", window=2):
         for _ in range(4):
             learn(model, optimizer)
-    first, second = Run(tmp_path / "a"), Run(tmp_path / "b")
+    first, second = StoredRun(tmp_path / "a"), StoredRun(tmp_path / "b")
     assert len(first.window_list) == 1
     assert len(second.window_list) == 2
     whole = first.distribution("train", "(model)", 1)

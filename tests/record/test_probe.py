@@ -21,7 +21,7 @@ from icshift.model.undisturbed import undisturbed
 from icshift.record.probe import Probe
 from icshift.record.recorder import Recorder
 from icshift.replay.replayer import Replayer
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.oracles.hooks import Witness, assert_moments, by_unit
 from tests.zoo.models import ZOO, Specimen, specimens
 
@@ -33,7 +33,7 @@ def build(name: str) -> tuple[nn.Module, Any]:
     return model, lambda: make_batch(rng)[0][0]
 
 
-def assert_same_distribution(run: Run, phase: str, site: str) -> None:
+def assert_same_distribution(run: StoredRun, phase: str, site: str) -> None:
     """Every window holds the very same distribution, so that any distance between them is exactly 0."""
     first, *others = (run.distribution(phase, site, window.index) for window in run.window_list)
     assert others
@@ -71,7 +71,7 @@ def test_the_probe_of_a_frozen_net_never_drifts(name: str, samples: Any, tmp_pat
             model(batch())
             recorder.epoch()
             assert torch.equal(probe.inputs, kept), "the model wrote into the probe"
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert sorted(run.phases) == ["eval", "probe", "probe-train"][: 2 + probe.train_mode]
     for phase in sorted(run.phases)[1:]:
         for site in run.sites:
@@ -85,7 +85,7 @@ def test_a_probe_larger_than_its_sample_is_drawn_at_the_same_places_every_time(t
         for _ in range(3):
             model(torch.randn(5, 1, 10, 10))
             recorder.epoch()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     distribution = run.distribution("probe", "(model)", 1)
     assert distribution.count.tolist() == [30 * 64] * 2
     assert distribution.sampled.tolist() == [1024 + 640] * 2
@@ -102,8 +102,8 @@ def test_the_probe_shows_what_the_parameters_alone_do(tmp_path: Path) -> None:
             with torch.no_grad():
                 expected = model(inputs).double().numpy()
                 model.bias += 1.0
-            assert_moments(Run(tmp_path / "run").distribution("probe", "(model)", window), expected)
-    run = Run(tmp_path / "run")
+            assert_moments(StoredRun(tmp_path / "run").distribution("probe", "(model)", window), expected)
+    run = StoredRun(tmp_path / "run")
     first, second = (run.distribution("probe", "(model)", window) for window in (1, 2))
     np.testing.assert_allclose(second.values - first.values, 1.0, atol=1e-5)
     assert first.halves is None, "the same inputs every time: there is no sampling noise to take a floor from"
@@ -115,7 +115,7 @@ def test_in_train_mode_a_probe_is_normalised_by_its_own_batches(tmp_path: Path) 
     with Recorder(model, tmp_path / "run", probe=probe) as recorder:
         model(torch.randn(8, 4))
         recorder.epoch()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert sorted(run.phases) == ["probe", "probe-running", "probe-train", "train"]
     evaluated = run.distribution("probe-running", "(model)", 1)
     for phase in ("probe-train", "probe"):
@@ -134,7 +134,7 @@ def test_a_probe_is_replayed_at_the_end_of_every_window_and_makes_no_step(tmp_pa
         for _ in range(5):
             model(batch()).sum().backward()
             optimizer.step()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert [run.distribution("probe", "4", window.index) is None for window in run.window_list] == [False] * 3
     assert run.manifest["steps"] == 5
     assert sorted(set(run.steps().phase)) == ["train"]
@@ -173,7 +173,7 @@ def test_examples_are_the_same_places_in_every_window_site_and_phase(
             recorder.epoch()
             with torch.no_grad():
                 model.two.bias += 1
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     places = run.distribution("probe", "one", 1).examples
     kept = np.array(run.site("one").kept or range(4))
     assert places.shape == (min(max_units, 4), EXAMPLES)
@@ -202,7 +202,7 @@ def test_examples_are_the_activations_in_order_and_move_with_the_parameters(tmp_
             with torch.no_grad():
                 expected.append(nn.functional.linear(inputs, model.weight, model.bias).numpy().T)
                 model.weight += 0.1 * torch.randn(3, 4)
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     for window in (1, 2):
         found = run.distribution("probe", "(model)", window).examples
         np.testing.assert_allclose(found, expected[window - 1], rtol=1e-5, atol=1e-6)
@@ -218,7 +218,7 @@ def test_examples_are_in_the_precision_of_the_activations(tmp_path: Path) -> Non
         with Recorder(model, tmp_path / str(dtype), probe=inputs) as recorder:
             model(inputs)
             recorder.epoch()
-        found = Run(tmp_path / str(dtype)).distribution("probe", "(model)", 1).examples
+        found = StoredRun(tmp_path / str(dtype)).distribution("probe", "(model)", 1).examples
         assert (found.dtype, found.shape) == (expected, (3, EXAMPLES))
         every = {tuple(row) for row in model(inputs).detach().double().reshape(-1, 3).tolist()}
         assert {tuple(row) for row in found.T.astype(float).tolist()} <= every
@@ -234,7 +234,7 @@ def test_a_replayed_model_has_the_same_examples_whatever_the_phase(tmp_path: Pat
     with Recorder(model, tmp_path / "run", probe=Probe(inputs, batch_size=20)) as recorder:
         model(inputs[:5])
         recorder.epoch()
-    recorded = Run(tmp_path / "run").distribution("probe", "one", 1).examples
+    recorded = StoredRun(tmp_path / "run").distribution("probe", "one", 1).examples
     for phase in ("probe", "probe-precise"):
         np.testing.assert_array_equal(seen[phase, "one"].examples, recorded)
 
@@ -268,7 +268,7 @@ def test_a_probe_may_be_a_tuple_or_a_mapping_and_is_cut_into_batches(
         model(x, y)
         recorder.epoch()
     assert model.seen == [(10, 10, 1.0), (4, 4, scale), (4, 4, scale), (2, 2, scale)]
-    assert_moments(Run(tmp_path / "run").distribution("probe", "linear", 1), expected)
+    assert_moments(StoredRun(tmp_path / "run").distribution("probe", "linear", 1), expected)
 
 
 @pytest.mark.parametrize("inputs", [(), (1, "a"), torch.ones(0, 4), (torch.ones(3, 4), torch.ones(4, 4)), {"x": 3.0}])
@@ -301,7 +301,7 @@ def test_a_probe_that_fails_later_warns_once_and_the_training_goes_on(tmp_path: 
         model(torch.ones(5, 4))
         recorder.epoch()  # A second warning would be an error here.
         assert model.training
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert [run.distribution("train", "0", window).count[0] for window in (1, 2, 3)] == [5, 5, 5]
     assert run.distribution("probe", "0", 1) is not None
     assert run.distribution("probe", "0", 3) is None
@@ -343,7 +343,7 @@ def test_a_probe_of_a_lazily_initialised_model_is_first_replayed_after_its_first
         assert isinstance(model[0], nn.LazyLinear), "the rehearsal must not initialise the model"
         model(batch())
         recorder.epoch()
-    assert Run(tmp_path / "run").distribution("probe", "0", 1).count.tolist() == [12] * 8
+    assert StoredRun(tmp_path / "run").distribution("probe", "0", 1).count.tolist() == [12] * 8
 
 
 def test_a_probe_leaves_gradients_alone(tmp_path: Path) -> None:
@@ -369,4 +369,4 @@ def test_a_probe_puts_the_mode_of_a_torchscript_part_back(tmp_path: Path) -> Non
         recorder.epoch()
     assert [module.training for module in scripted.modules()] == [True, False, True]
     assert torch.equal(norm.running_mean, before)
-    assert Run(tmp_path / "run").distribution("probe-train", "0", 1).count.tolist() == [6] * 3
+    assert StoredRun(tmp_path / "run").distribution("probe-train", "0", 1).count.tolist() == [6] * 3

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from icshift.record.recorder import Recorder
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.oracles.hooks import Witness, assert_moments, assert_step, by_unit, trained
 from tests.zoo.models import Specimen, normal, specimens
 
@@ -169,7 +169,7 @@ def test_nan_and_inf_are_counted_apart_and_are_in_nothing_else(tmp_path: Path) -
                 oracle.end()
         seen = np.concatenate([step["(model)"][0].numpy() for step in oracle.steps[-3:]]).astype(float)
         finite = [column[np.isfinite(column)] for column in seen.T]
-        run = Run(tmp_path / str(samples))
+        run = StoredRun(tmp_path / str(samples))
         distribution = run.distribution("train", "(model)", 1)
         assert distribution.count.tolist() == [51, 0, 60, 60]
         assert distribution.nonfinite.tolist() == [9, 60, 0, 0]
@@ -199,7 +199,7 @@ def test_far_off_centre_and_huge_activations_keep_their_spread(tmp_path: Path) -
             recorder.step()
             oracle.end()
     seen = np.concatenate([step["(model)"][0].numpy() for step in oracle.steps])
-    distribution = Run(tmp_path / "run").distribution("train", "(model)", 1)
+    distribution = StoredRun(tmp_path / "run").distribution("train", "(model)", 1)
     np.testing.assert_allclose(distribution.mean, seen.mean(0), rtol=1e-5)
     np.testing.assert_allclose(distribution.std, seen.std(0), rtol=1e-5)
 
@@ -239,6 +239,6 @@ def test_forwards_of_a_part_alone_are_recorded(tmp_path: Path) -> None:
         for _ in range(2):
             model[0](normal(5, 6)(np.random.default_rng(0))[0][0])
             recorder.step()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert [site.name for site in run.sites] == ["0"]
     assert run.steps("train")["count"].tolist() == [5] * 8

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from icshift.record.recorder import Recorder
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.record.trained import assert_same, each, hooks_on, train, unrecorded, watched
 from tests.zoo.models import Specimen
 
@@ -22,7 +22,7 @@ def test_an_exception_in_the_with_block_leaves_no_trace_either(
     expected, _ = unrecorded(specimen, stop=ValueError)  # Whatever is raised: there is nobody to notice.
     found = train(specimen, watched(tmp_path / "run"), stop=error("stop"))
     assert_same(found.numbers, expected)
-    assert Run(tmp_path / "run").finished
+    assert StoredRun(tmp_path / "run").finished
 
 
 class Bomb(nn.Module):
@@ -61,7 +61,7 @@ def test_after_a_forward_that_raised_recording_goes_on(error: type[BaseException
             except (ValueError, KeyboardInterrupt):
                 continue
             recorder.step()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert [site.name for site in run.sites] == ["0", "2"]
     assert run.distribution("train", "0", 1).count.tolist() == [9] * 4
     assert run.distribution("train", "2", 1).count.tolist() == [6] * 2
@@ -75,6 +75,6 @@ def test_a_forward_that_raised_is_over(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="inside"):
             model(torch.ones(4, 4))
         model[0](torch.ones(5, 4))
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert [site.name for site in run.sites] == ["0", "2"]
     assert run.distribution("eval", "0", 1).count.tolist() == [12] * 4

@@ -24,23 +24,23 @@ from icshift.errors import RecordingError
 from icshift.model.sites import Sites
 from icshift.record.probe import Probe
 from icshift.record.recorder import Recorder
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.model.test_sites import ledger, names, record
 from tests.oracles.hooks import assert_moments, by_unit, trained
 from tests.zoo.models import CALLED_OTHERWISE, ZOO, specimens
 from tests.zoo.modules import Fragile, Jagged, Parted, TwiceUsed
 
 
-def counts(run: Run, phase: str = "train") -> dict[str, int]:
+def counts(run: StoredRun, phase: str = "train") -> dict[str, int]:
     """Activations of a unit of every site in the first window."""
     return {site.name: int(run.distribution(phase, site.name, 1).count[0]) for site in run.sites}
 
 
-def steps_of(run: Run, site: str) -> list[int]:
+def steps_of(run: StoredRun, site: str) -> list[int]:
     return sorted(set(run.steps("train", [site]).step))
 
 
-def train_altered(name: str, path: Path, **options: Any) -> Run:
+def train_altered(name: str, path: Path, **options: Any) -> StoredRun:
     """Train a specimen that changes after its second step, four steps long."""
     specimen = specimens(name)[0]
     model, make_batch = specimen.build()
@@ -52,7 +52,7 @@ def train_altered(name: str, path: Path, **options: Any) -> Run:
             specimen.loss(model(*args, **kwargs)).backward()
             optimizer.step()
             specimen.alter(model, optimizer, step)
-    return Run(path)
+    return StoredRun(path)
 
 
 def test_a_layer_that_comes_is_recorded_from_then_on(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_forwards_that_raise_are_over_and_those_that_follow_begin_anew(tmp_path:
             except ValueError:
                 continue
             recorder.step()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert counts(run) == {"body": 40, "head": 30, "(model)": 30}
 
 
@@ -112,7 +112,7 @@ def test_a_part_that_was_interrupted_is_not_taken_for_one_that_goes_on(tmp_path:
             except KeyboardInterrupt:
                 continue
             recorder.step()
-    assert [name for name in names(Run(tmp_path / "run")) if name.startswith("encoder")] == [
+    assert [name for name in names(StoredRun(tmp_path / "run")) if name.startswith("encoder")] == [
         "encoder.first",
         "encoder.relu",
         "encoder.second",
@@ -176,7 +176,7 @@ def test_an_average_of_a_watched_model_records_nothing(tmp_path: Path) -> None:
         model(torch.ones(5, 4))
         average.update_parameters(model)
         average(torch.ones(50, 4))
-    assert counts(Run(tmp_path / "run")) == {"(model)": 5}
+    assert counts(StoredRun(tmp_path / "run")) == {"(model)": 5}
 
 
 def test_a_model_within_a_data_parallel_is_recorded_as_itself(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_model_may_be_called_on_batches_and_on_single_examples(shapes: list[tu
     with Recorder(model, tmp_path / "run", samples="all", sites="0") as recorder:
         seen = [model[0](x).detach().reshape(-1, 3).double().numpy() for x in inputs]
         recorder.step()
-    assert_moments(Run(tmp_path / "run").distribution("train", "0", 1), np.concatenate(seen))
+    assert_moments(StoredRun(tmp_path / "run").distribution("train", "0", 1), np.concatenate(seen))
 
 
 # Function transforms
@@ -221,7 +221,7 @@ def test_layers_that_a_transform_passes_by_are_recorded_too(tmp_path: Path) -> N
         parameters = {name: parameter.detach() for name, parameter in model[1].named_parameters(prefix="1")}
         grad(lambda some: functional_call(model, some, (x,)).square().sum())(parameters)
         recorder.step()
-    assert counts(Run(tmp_path / "run")) == {"0": 30, "1": 30}
+    assert counts(StoredRun(tmp_path / "run")) == {"0": 30, "1": 30}
 
 
 def test_complex_numbers_within_a_transform(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_complex_numbers_within_a_transform(tmp_path: Path) -> None:
     with Recorder(model, tmp_path / "run", sites="*", samples="all") as recorder:
         y = vmap(model)(x).detach().resolve_conj()
         recorder.step()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     for part in ("real", "imag"):
         assert_moments(run.distribution("train", f"(model).{part}", 1), getattr(y, part).double().numpy())
 
@@ -258,7 +258,7 @@ def test_of_jagged_sequences_every_position_is_recorded(tmp_path: Path) -> None:
         for lengths in ([2, 3, 4], [5, 1], [7]):
             model(x, lengths).sum().backward()
             recorder.step()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert [(site.axis, site.units) for site in run.sites] == [(2, 8), (2, 8), (2, 3)]
     values = [model.first(x[:n]).detach().double().numpy() for n in (9, 6, 7)]
     assert_moments(run.distribution("train", "first", 1), np.concatenate(values))
@@ -317,7 +317,7 @@ def test_a_transformers_evaluation_on_padded_sequences_is_recorded_without_the_p
         with Recorder(model, tmp_path / "run", samples="all"):
             found = model(x, src_key_padding_mask=is_padding)
     torch.testing.assert_close(found, expected)
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert set(counts(run, "eval").values()) == {2 + 5 + 4}
     assert_moments(run.distribution("eval", "layers.1.norm2", 1), expected[~is_padding].double().numpy(), 1e-4)
 
@@ -420,7 +420,7 @@ def test_fake_forwards_of_a_real_model_are_passed_over(tmp_path: Path) -> None:
             model(mode.from_tensor(torch.ones(50, 4)))
         model(torch.ones(5, 4))
         recorder.step()
-    assert counts(Run(tmp_path / "run")) == {"(model)": 5}
+    assert counts(StoredRun(tmp_path / "run")) == {"(model)": 5}
 
 
 def test_numbers_too_small_for_gradients_are_recorded_as_they_are(tmp_path: Path) -> None:
@@ -491,7 +491,7 @@ def test_a_layer_that_comes_where_only_single_layers_are_called(tmp_path: Path) 
             (model["b"](y) if "b" in model else y).sum().backward()
             optimizer.step()
             model["b"] = nn.Linear(4, 2)
-    assert names(Run(tmp_path / "run")) == ["a", "b"]
+    assert names(StoredRun(tmp_path / "run")) == ["a", "b"]
 
 
 # The user's own tools
@@ -545,7 +545,7 @@ def test_a_mode_of_the_users_sees_nothing_of_the_recording(mode: Any, tmp_path: 
     with Recorder(model, tmp_path / "run", sites=Sites("*", max_units=2), samples=8) as recorder:
         assert seen() == expected
         recorder.step()
-    assert counts(Run(tmp_path / "run"))["0"] == 5 * 18 * 18
+    assert counts(StoredRun(tmp_path / "run"))["0"] == 5 * 18 * 18
 
 
 def test_a_tensor_of_the_users_own_kind_sees_nothing_of_the_recording(tmp_path: Path) -> None:
@@ -560,7 +560,7 @@ def test_a_tensor_of_the_users_own_kind_sees_nothing_of_the_recording(tmp_path: 
     with Recorder(model, tmp_path / "run", sites="*", samples=8) as recorder:
         assert seen() == expected
         recorder.step()
-    assert counts(Run(tmp_path / "run"))["0"] == 100
+    assert counts(StoredRun(tmp_path / "run"))["0"] == 100
 
 
 def test_defaults_of_the_process_do_not_matter(tmp_path: Path) -> None:
@@ -574,7 +574,7 @@ def test_defaults_of_the_process_do_not_matter(tmp_path: Path) -> None:
             recorder.step()
         finally:
             torch.set_default_dtype(torch.float32)
-    assert counts(Run(tmp_path / "run")) == {"(model)": 200}
+    assert counts(StoredRun(tmp_path / "run")) == {"(model)": 200}
 
 
 def test_a_probe_of_a_model_whose_first_forward_resizes_its_buffers(tmp_path: Path) -> None:
@@ -583,7 +583,7 @@ def test_a_probe_of_a_model_whose_first_forward_resizes_its_buffers(tmp_path: Pa
     with Recorder(model, tmp_path / "run", probe=Probe(kwargs)) as recorder:
         model(**kwargs)
         recorder.epoch()
-    assert "probe" in Run(tmp_path / "run").phases
+    assert "probe" in StoredRun(tmp_path / "run").phases
 
 
 # Models that are large in their own way

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from icshift.record.recorder import Recorder
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.record.trained import STEPS, assert_same, each, train, train_and_listen, unrecorded, watched
 from tests.zoo.models import Specimen, specimens
 
@@ -27,7 +27,7 @@ def test_training_with_a_recorder_is_bit_identical_to_training_without(specimen:
     found, also_warned = train_and_listen(specimen, watched(tmp_path / "run"))
     assert_same(found.numbers, expected)
     assert not {text for text in also_warned - warned if not text.startswith("icshift stopped recording")}
-    assert Run(tmp_path / "run").sites, "nothing was recorded, so nothing was tested"
+    assert StoredRun(tmp_path / "run").sites, "nothing was recorded, so nothing was tested"
 
 
 @each
@@ -36,7 +36,7 @@ def test_training_with_the_recorders_defaults_is_bit_identical_too(specimen: Spe
     defaults = {"sites": None, "samples": 64, "window": None}
     found = train(specimen, lambda model, _, probe: watched(tmp_path / "run", **defaults)(model, None, probe))
     assert_same(found.numbers, expected)
-    assert Run(tmp_path / "run").sites, "nothing was recorded, so nothing was tested"
+    assert StoredRun(tmp_path / "run").sites, "nothing was recorded, so nothing was tested"
 
 
 class Widening(nn.Linear):
@@ -66,7 +66,7 @@ def test_a_site_that_cannot_be_recorded_warns_once_is_in_the_ledger_and_disturbs
         found = train(specimen, watched(tmp_path / "run", sites=["body", "odd", "head"]))
     assert_same(found.numbers, expected)
     assert len(warned) == 1
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     states = {entry["module"]: entry for entry in run.manifest["ledger"]}
     assert states["odd"]["state"] == "failed"
     assert "10" in states["odd"]["reason"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from icshift.record.recorder import Recorder
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.laws import w1_of
 from tests.oracles.hooks import Witness, leaves, ledger, values
 from tests.record.scripts.network import ROWS, STEPS, batches, network, train
@@ -69,7 +69,7 @@ def alone(tmp_path_factory):
             witness = Witness(leaves(model), CALLS)
             with Recorder(model, path, samples="all"):
                 train(model, batches(rows=rows), after=witness.end)
-            done[rows] = Run(path), witness.by_site
+            done[rows] = StoredRun(path), witness.by_site
         return done[rows]
 
     return alone
@@ -125,31 +125,31 @@ def assert_same_steps(found, steps, ranks=range(RANKS)):
 
 
 def test_replicas_are_recorded_as_one_model(replicated, alone):
-    found = Run(replicated / "all")
+    found = StoredRun(replicated / "all")
     assert_same_training(found, *alone())
     assert_same_steps(found, alone()[1])
 
 
 def test_what_is_merged_is_within_the_error_that_it_states(replicated, alone):
-    found = Run(replicated / "sketched")
+    found = StoredRun(replicated / "sketched")
     assert_same_training(found, *alone(100 * ROWS))
     assert all((found.distribution("train", site, 1).w1_error > 0).all() for site in SITES), "nothing was reduced"
     assert found.distribution("train", "head", 1).values.shape[1] < 200
 
 
 def test_a_compiled_replica_is_the_model_too(replicated, alone):
-    assert_same_training(Run(replicated / "compiled"), *alone())
+    assert_same_training(StoredRun(replicated / "compiled"), *alone())
 
 
 def test_batches_between_exchanges_of_gradients_are_one_step(replicated):
-    found = Run(replicated / "accumulated")
+    found = StoredRun(replicated / "accumulated")
     assert found.manifest["steps"] == STEPS // 2
     assert set(found.steps()["count"]) == {2 * ROWS // RANKS}
     assert found.distribution("train", "head", 1).count.tolist() == [STEPS * ROWS] * 4
 
 
 def test_a_recorder_in_one_process_alone_waits_for_none(replicated, alone):
-    found = Run(replicated / "one")
+    found = StoredRun(replicated / "one")
     assert found.ranks == RANKS
     assert not found.finished, "the other process never began"
     assert [(window.first_step, window.last_step) for window in found.window_list] == [(n, n) for n in range(STEPS)]
@@ -157,7 +157,7 @@ def test_a_recorder_in_one_process_alone_waits_for_none(replicated, alone):
 
 
 def test_windows_need_not_end_together(replicated, alone):
-    found = Run(replicated / "apart")
+    found = StoredRun(replicated / "apart")
     assert found.finished
     assert_same_steps(found, alone()[1])
     in_windows = [
@@ -170,7 +170,7 @@ def test_windows_need_not_end_together(replicated, alone):
 
 
 def test_a_probe_is_replayed_by_one_process(replicated):
-    found = Run(replicated / "probe")
+    found = StoredRun(replicated / "probe")
     assert found.phases == ["train", "probe", "probe-train"]
     assert len(found.window_list) == STEPS // 3
     for window in found.window_list:
@@ -197,15 +197,15 @@ def test_a_probe_that_would_wait_for_the_others_is_refused(replicated, sharded):
 
 def test_sharded_parameters_change_nothing(sharded, alone):
     folder, _ = sharded
-    assert_same_training(Run(folder / "sharded"), *alone())
-    assert_same_steps(Run(folder / "sharded"), alone()[1])
-    assert_same_steps(Run(folder / "one"), alone()[1], ranks=[0])
+    assert_same_training(StoredRun(folder / "sharded"), *alone())
+    assert_same_steps(StoredRun(folder / "sharded"), alone()[1])
+    assert_same_steps(StoredRun(folder / "one"), alone()[1], ranks=[0])
 
 
 @pytest.mark.parametrize("given", ["split", "plain"])
 def test_units_that_are_split_are_left_out_and_told_of(given, sharded, alone):
     folder, stderr = sharded
-    found, (_, steps) = Run(folder / given), alone()
+    found, (_, steps) = StoredRun(folder / given), alone()
     assert [site.name for site in found.sites] == [site for site in SITES if ".up" not in site]
     for module in ("blocks.0.up", "blocks.1.up"):
         state, reason = ledger(found)[module]

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from icshift.record.recorder import Recorder
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.oracles.hooks import Witness, assert_moments, assert_recorded, hooks_on, leaves, values
 
 
@@ -34,7 +34,7 @@ def recorded(model, path, inputs, *, calls=None):
     witness = Witness(leaves(model), calls)
     with Recorder(model, path, sites="all", samples="all"):
         train(model, inputs, witness=witness)
-    return Run(path), witness.by_site
+    return StoredRun(path), witness.by_site
 
 
 def batches(*shape, steps=5, dtype=torch.float32):
@@ -61,7 +61,7 @@ def copied_while_attached(path):
         train(average, batches(50, 6))
         average.eval()(torch.randn(50, 6))
         train(model, batches(12, 6))
-    run = Run(path)
+    run = StoredRun(path)
     assert run.phases == ["train"]
     assert run.steps()["step"].nunique() == 10
     assert run.steps()["count"].unique().tolist() == [12], "the copy fires no hook"
@@ -113,7 +113,7 @@ def checkpointed(path, **how):
     fired = Witness(leaves(model))
     with Recorder(model, path, sites="all", samples="all"):
         train(model, data, witness=fired)
-    assert_recorded(Run(path), witness.by_site)
+    assert_recorded(StoredRun(path), witness.by_site)
     return {name: {len(forwards) for forwards in steps} for name, steps in fired.by_site.items()}
 
 
@@ -147,7 +147,7 @@ def nan_batch(path):
             model(batch)
             recorder.step()
             witness.end()
-    run = Run(path)
+    run = StoredRun(path)
     table = run.steps()
     for site, steps in witness.by_site.items():
         for number, tensors in enumerate(steps):

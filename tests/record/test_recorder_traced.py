@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from icshift.record.recorder import Recorder
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.zoo.models import Specimen, specimens
 
 TRACED = specimens("bn_mlp", "conv2d", "residual", "attention", "relu_twice", "shared_linear", "list_output")
@@ -39,7 +39,7 @@ def while_recording(
         recorder.epoch("traced")
         model(*args)
         recorder.epoch("after")
-    run = Run(path)
+    run = StoredRun(path)
     assert [window.name for window in run.window_list] == ["before", "after"]
     for site in run.sites:
         first, second = (run.distribution("eval", site.name, window.index) for window in run.window_list)

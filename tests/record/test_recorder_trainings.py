@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import icshift
 from icshift.record.recorder import Recorder
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.oracles.hooks import Witness, assert_moments, assert_recorded, counts, hooks_on, leaves, ledger, values
 
 LAYERS = ["stem", "body.0", "body.2", "head"]
@@ -75,7 +75,7 @@ def test_accumulated_gradients_are_one_step(model, tmp_path):
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             witness.end()
-    assert_recorded(Run(tmp_path / "run"), witness.by_site)
+    assert_recorded(StoredRun(tmp_path / "run"), witness.by_site)
 
 
 @pytest.mark.parametrize("given", [False, True])
@@ -94,7 +94,7 @@ def test_several_optimizers_after_one_forward_are_one_step(given, model, tmp_pat
             for optimizer in optimizers:
                 optimizer.step()
             witness.end()
-    assert_recorded(Run(tmp_path / "run"), witness.by_site)
+    assert_recorded(StoredRun(tmp_path / "run"), witness.by_site)
 
 
 def test_an_optimizer_for_every_parameter_that_steps_within_the_backward_pass(model, tmp_path):
@@ -111,7 +111,7 @@ def test_an_optimizer_for_every_parameter_that_steps_within_the_backward_pass(mo
         for _ in range(4):
             model(batch()).square().mean().backward()
             witness.end()
-    assert_recorded(Run(tmp_path / "run"), witness.by_site)
+    assert_recorded(StoredRun(tmp_path / "run"), witness.by_site)
 
 
 def test_a_step_that_the_scaler_skips_is_none(model, tmp_path):
@@ -128,7 +128,7 @@ def test_a_step_that_the_scaler_skips_is_none(model, tmp_path):
             if number not in (1, 2):
                 witness.end()
     assert scaler.get_scale() == 256.0, "nothing was skipped, so nothing was tested"
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert counts(run)["stem"] == {0: 12, 1: 13 + 14 + 15, 2: 16}
     assert_recorded(run, witness.by_site)
 
@@ -147,7 +147,7 @@ def test_a_step_that_calls_the_model_itself(model, tmp_path):
 
             optimizer.step(closure)
             witness.end()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert min(counts(run)["stem"].values()) > 12, "each step called the model once, so nothing was tested"
     assert_recorded(run, witness.by_site)
 
@@ -161,7 +161,7 @@ def test_an_optimizer_that_takes_the_place_of_another(model, tmp_path):
                 learn(model, optimizer)
                 witness.end()
             del optimizer
-    assert_recorded(Run(tmp_path / "run"), witness.by_site)
+    assert_recorded(StoredRun(tmp_path / "run"), witness.by_site)
 
 
 def test_training_and_evaluation_in_turn(model, tmp_path):
@@ -186,7 +186,7 @@ def test_training_and_evaluation_in_turn(model, tmp_path):
             optimizer.step()
             training.end()
             evaluation.end()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert run.phases == ["train", "eval"]
     assert_recorded(run, training.by_site)
     assert run.steps("eval").empty
@@ -211,7 +211,7 @@ def test_a_layer_that_is_added_is_recorded_from_then_on(model, tmp_path):
             witness.end()
             if step >= 2:
                 added.end()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     found = counts(run)
     assert found == {
         **{layer: dict.fromkeys(range(5), 12) for layer in LAYERS[:3]},
@@ -249,7 +249,7 @@ def test_layers_that_move_on_take_the_names_of_their_places(tmp_path):
                 witnesses[-1].end()
             witnesses[-1].remove()
             model.grow()
-    assert_recorded(Run(tmp_path / "run"), joined(witnesses))
+    assert_recorded(StoredRun(tmp_path / "run"), joined(witnesses))
 
 
 def test_a_layer_in_the_place_of_another_of_its_width_goes_on(model, tmp_path):
@@ -263,7 +263,7 @@ def test_a_layer_in_the_place_of_another_of_its_width_goes_on(model, tmp_path):
             witnesses[-1].remove()
             model.head = nn.Linear(8, 3)
             model.body = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), model.body[2])
-    assert_recorded(Run(tmp_path / "run"), joined(witnesses))
+    assert_recorded(StoredRun(tmp_path / "run"), joined(witnesses))
 
 
 def test_a_layer_of_another_width_is_in_the_ledger_and_the_others_go_on(model, tmp_path):
@@ -273,7 +273,7 @@ def test_a_layer_of_another_width_is_in_the_ledger_and_the_others_go_on(model, t
         with pytest.warns(RuntimeWarning, match="head"):
             learn(model, sgd(model), 2)
         learn(model, sgd(model))
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert counts(run) == {
         **{layer: dict.fromkeys(range(5), 12) for layer in LAYERS[:3]},
         "head": {0: 12, 1: 12},
@@ -311,7 +311,7 @@ def test_copies_that_follow_the_model_are_not_recorded(tmp_path):
         model.load_state_dict(average.state_dict())
         learn(model, optimizer)
         witness.end()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert run.phases == ["train"]
     # The copies kept the plain hooks of the witness, which therefore saw too much.
     for steps in witness.by_site.values():
@@ -357,7 +357,7 @@ def test_two_models_that_are_trained_and_recorded_in_two_threads(tmp_path):
 
     run_together(lambda: train(0), lambda: train(1))
     for number in range(2):
-        assert_recorded(Run(tmp_path / str(number)), witnesses[number].by_site)
+        assert_recorded(StoredRun(tmp_path / str(number)), witnesses[number].by_site)
 
 
 def test_forwards_of_one_model_in_two_threads(model, tmp_path):
@@ -377,7 +377,7 @@ def test_forwards_of_one_model_in_two_threads(model, tmp_path):
 
     with Recorder(model, tmp_path / "run", samples="all"):
         run_together(lambda: forwards(5), lambda: forwards(7))
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert counts(run) == {layer: dict.fromkeys(range(steps), each * 12) for layer in LAYERS}
     assert run.distribution("train", "head", 1).sampled.tolist() == [steps * each * 12] * 3
 
@@ -389,9 +389,9 @@ def test_evaluation_in_one_thread_beside_forwards_of_another_model(model, tmp_pa
             lambda: learn(model, sgd(model), 20),
             lambda: [other(batch(7)) for _ in range(20)],
         )
-    assert counts(Run(tmp_path / "a"))["stem"] == dict.fromkeys(range(20), 12)
-    assert Run(tmp_path / "b").distribution("eval", "stem", 1).count.tolist() == [140] * 8
-    assert Run(tmp_path / "b").manifest["steps"] == 0
+    assert counts(StoredRun(tmp_path / "a"))["stem"] == dict.fromkeys(range(20), 12)
+    assert StoredRun(tmp_path / "b").distribution("eval", "stem", 1).count.tolist() == [140] * 8
+    assert StoredRun(tmp_path / "b").manifest["steps"] == 0
 
 
 def replicated(model):
@@ -422,7 +422,7 @@ def test_replicas_of_data_parallel_are_the_model(model, tmp_path):
             sum(losses.values()).backward()
             optimizer.step()
             witness.end()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert counts(run) == {layer: dict.fromkeys(range(4), 12) for layer in LAYERS}
     # In which order the threads came, nobody knows.
     assert_recorded(run, witness.by_site)
@@ -464,7 +464,7 @@ def test_an_exception_loses_nothing_that_was_computed(error, where, model, tmp_p
                     learn(model, optimizer, rows=7)
             learn(model, optimizer)
             witness.end()
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert [site.name for site in run.sites] == LAYERS, "no forward is taken for a part of the one that was left"
     assert_recorded(run, witness.by_site)
     assert not hooks_on(model) - len(LAYERS), "but those of the witness"
@@ -480,7 +480,7 @@ def test_an_exception_that_ends_the_training_ends_the_recording(error, where, mo
         learn(model, optimizer, 2)
         with raising(error, where, model, optimizer):
             learn(model, optimizer)
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert run.finished
     assert [(window.first_step, window.last_step, window.closed) for window in run.window_list] == [
         (0, 2, True),
@@ -540,7 +540,7 @@ def test_ctrl_c_at_any_line_of_ours(tmp_path):
             before = recorder.steps
             learn(model, optimizer, 8)
             assert recorder.steps == before + 8
-        run = Run(path)
+        run = StoredRun(path)
         assert run.finished
         assert [site.name for site in run.sites] == LAYERS
         found = counts(run)
@@ -596,7 +596,7 @@ def test_workers_of_a_loader_record_nothing(model, tmp_path):
                 for number in (first, first + 1)
             ),
         }
-    assert counts(Run(path)) == {layer: dict.fromkeys(range(4), 12) for layer in LAYERS}
+    assert counts(StoredRun(path)) == {layer: dict.fromkeys(range(4), 12) for layer in LAYERS}
 
 
 def test_a_forked_child_that_leaves_the_block_leaves_the_run_to_its_parent(model, tmp_path):
@@ -622,11 +622,11 @@ def test_a_forked_child_that_leaves_the_block_leaves_the_run_to_its_parent(model
         if child == 0:
             os._exit(error.code if isinstance(error, SystemExit) else 1)
         raise
-    run = Run(path)
+    run = StoredRun(path)
     assert run.finished
     assert run.phases == ["train"]
     assert [window.name for window in run.window_list] == ["1", "2", "3"]
     assert counts(run) == {layer: dict.fromkeys(range(6), 12) for layer in LAYERS}
     # What it records itself is its own.
-    assert Run(tmp_path / "child").finished
-    assert counts(Run(tmp_path / "child")) == {layer: {0: 7, 1: 7} for layer in LAYERS}
+    assert StoredRun(tmp_path / "child").finished
+    assert counts(StoredRun(tmp_path / "child")) == {layer: {0: 7, 1: 7} for layer in LAYERS}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from icshift.cli.main import _run
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.replay import network
 
 SPEC = "tests.replay.network:"
@@ -46,6 +46,6 @@ def analyzed(analyze, tmp_path):
     def run(*paths, output=tmp_path / "run", **options):
         code, _, err = analyze(*paths, output=output, **options)
         assert (code, err) == (0, "")
-        return Run(output)
+        return StoredRun(output)
 
     return run

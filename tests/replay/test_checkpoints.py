@@ -17,7 +17,7 @@ import torch
 from icshift.analysis.drift import drift
 from icshift.cli.main import _run
 from icshift.inputs.specs import build_model
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.launch.launching import limited
 from tests.oracles.scipys import assert_scipys, raw
 from tests.replay import network
@@ -95,7 +95,7 @@ def test_one_model_alone(analyze, saved, tmp_path):
     assert (code, err) == (0, "")
     assert "one window, nothing to compare" in out
     assert "health" in out
-    windows = Run(tmp_path / "run").windows()
+    windows = StoredRun(tmp_path / "run").windows()
     activations = network.as_trained(network.epochs()[3], network.images(), AXES)["fc1"]
     rows = windows.query("site == 'fc1'")
     np.testing.assert_allclose(rows["mean"], activations.mean(0), rtol=1e-5, atol=1e-6)
@@ -151,7 +151,7 @@ def test_values_that_are_not_finite_are_counted(analyze, saved, tmp_path):
     code, _, err = analyze(saved, inputs=tmp_path / "broken.npy")
     assert code == 0
     assert err == f"icshift: values of {tmp_path / 'broken.npy'} that are not finite: 3\n"
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert run.distribution("probe", "fc1", 1).nonfinite.tolist() == [2] * 12
     assert run.manifest["settings"]["probe_nonfinite"] == 3
     finite = [
@@ -237,8 +237,8 @@ def test_partly_loaded_models(analyze, saved, tmp_path):
     fresh = build_model(SPEC + "Headless", {})
     fresh.norm.load_state_dict(network.epochs()[1].norm.state_dict())
     activations = network.as_trained(fresh, network.images(), {"conv": 1, "head": 1})
-    place = [window.name for window in Run(tmp_path / "run").window_list].index("x.pt") + 1
-    windows = Run(tmp_path / "run").windows().query(f"window == {place}")
+    place = [window.name for window in StoredRun(tmp_path / "run").window_list].index("x.pt") + 1
+    windows = StoredRun(tmp_path / "run").windows().query(f"window == {place}")
     for site, found in activations.items():
         np.testing.assert_allclose(windows.query(f"site == '{site}'")["mean"], found.mean(0), rtol=1e-4, atol=1e-5)
 

@@ -177,7 +177,7 @@ def test_a_path_that_cannot_be_written(refused, saved, tmp_path):
 def test_a_file_that_changes_while_it_is_read(analyze, saved, tmp_path, monkeypatch):
     """What is recorded stays; it is still one line."""
     from icshift.replay.checkpoints import CheckpointRun
-    from icshift.runs.reader import Run
+    from icshift.runs.reader import StoredRun
 
     folder = shutil.copytree(saved, tmp_path / "saved")
     window = CheckpointRun._window
@@ -190,7 +190,7 @@ def test_a_file_that_changes_while_it_is_read(analyze, saved, tmp_path, monkeypa
     code, out, err = analyze(folder)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "epoch-2.pt" in err
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert not run.finished
     assert len(run.window_list) == 2
     assert json.loads((tmp_path / "run" / "run.json").read_text())["sites"]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from icshift.analysis.drift import drift
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.replay import network
 from tests.replay.conftest import SPEC
 
@@ -48,7 +48,7 @@ def test_torchrun(saved, data, alone, tmp_path):
         env=environment,
         timeout=600,
     )
-    run = Run(path)
+    run = StoredRun(path)
     assert run.finished
     assert run.ranks == 2
     assert sorted(file.name for file in (path / "windows").iterdir()) == [
@@ -69,7 +69,7 @@ def test_the_last_process_reports(as_rank, alone, tmp_path):
     code, out, _ = as_rank(0)
     assert code == 0
     assert "window epoch 3 against epoch 2\n" in out
-    pd.testing.assert_frame_equal(table(Run(tmp_path / "run")), table(alone), check_exact=True)
+    pd.testing.assert_frame_equal(table(StoredRun(tmp_path / "run")), table(alone), check_exact=True)
 
 
 def test_the_first_process_waits(as_rank, alone, tmp_path, monkeypatch):
@@ -90,8 +90,8 @@ def test_the_first_process_waits(as_rank, alone, tmp_path, monkeypatch):
             code, out, _ = as_rank(0, options=options)
         assert (code, naps) == (0, [0])
         assert "unfinished" not in out
-        pd.testing.assert_frame_equal(table(Run(path)), table(alone), check_exact=True)
-        assert Run(path).phases == ["probe", "probe-batch"][: len(options)]
+        pd.testing.assert_frame_equal(table(StoredRun(path)), table(alone), check_exact=True)
+        assert StoredRun(path).phases == ["probe", "probe-batch"][: len(options)]
 
 
 def test_processes_go_on_with_what_they_have(as_rank, alone, tmp_path):
@@ -104,7 +104,7 @@ def test_processes_go_on_with_what_they_have(as_rank, alone, tmp_path):
     assert as_rank(1, options=["--resume"])[0] == 0
     assert as_rank(0, options=["--resume"])[0] == 0
     assert (path / "windows" / "000003.rank0.parquet").stat().st_mtime_ns == before
-    pd.testing.assert_frame_equal(table(Run(path)), table(alone), check_exact=True)
+    pd.testing.assert_frame_equal(table(StoredRun(path)), table(alone), check_exact=True)
 
 
 def test_more_models_for_processes_that_are_through(as_rank, analyzed, tmp_path):
@@ -114,7 +114,7 @@ def test_more_models_for_processes_that_are_through(as_rank, analyzed, tmp_path)
         for rank in (1, 0):
             assert as_rank(rank, models=folder, options=["--resume"])[0] == 0
     alone = analyzed(folder, output=tmp_path / "alone")
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert run.finished
     pd.testing.assert_frame_equal(run.windows(), alone.windows(), check_exact=True)
 
@@ -124,7 +124,7 @@ def test_resumed_where_the_first_process_had_written_nothing(as_rank, alone, tmp
     assert as_rank(1)[0] == 2
     assert as_rank(1, options=["--resume"])[0] == 0
     assert as_rank(0, options=["--resume"])[0] == 0
-    pd.testing.assert_frame_equal(table(Run(tmp_path / "run")), table(alone), check_exact=True)
+    pd.testing.assert_frame_equal(table(StoredRun(tmp_path / "run")), table(alone), check_exact=True)
 
 
 def test_a_mistake_is_found_by_every_process(as_rank, tmp_path):

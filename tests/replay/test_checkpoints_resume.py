@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from icshift.replay.checkpoints import CheckpointRun
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.launch.launching import limited
 from tests.replay import network
 from tests.replay.conftest import SPEC
@@ -57,7 +57,7 @@ def test_an_interruption_leaves_what_is_recorded(stopped, tmp_path):
     code, out, err = stopped()
     assert (code, out) == (130, "")
     assert err.startswith(f"icshift: interrupted: {tmp_path / 'run'} keeps what is recorded, --resume goes on\n")
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert not run.finished
     assert [window.name for window in run.window_list] == ["epoch 0", "epoch 1"]
     assert len(run.distribution("probe", "fc1", 2).mean) == 12
@@ -226,7 +226,7 @@ def test_ctrl_c(saved, data, tmp_path, analyzed):
     assert process.returncode == 130
     assert err.startswith(f"icshift: interrupted: {path} keeps")
     assert "Traceback" not in err
-    assert 1 <= len(Run(path).window_list) < network.EPOCHS
+    assert 1 <= len(StoredRun(path).window_list) < network.EPOCHS
     resumed = analyzed(saved, model=SPEC + "Slow", options=["--resume", "--limit", "100"])
     at_once = analyzed(saved, model=SPEC + "Slow", output=tmp_path / "at once", options=["--limit", "100"])
     assert contents(resumed.path) == contents(at_once.path)

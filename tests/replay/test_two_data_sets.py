@@ -14,7 +14,7 @@ from icshift.analysis.staleness import Distance
 from icshift.analysis.two_data_sets import LayerDistances
 from icshift.inputs.data import Reading
 from icshift.replay.batch_norm import adapt_batch_norm
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from tests.measured import PHASES, Measured
 from tests.replay.test_batch_norm import assert_untouched, frozen
 from tests.zoo.digits import CORRUPTIONS, TRAINING, accuracy, digits, network, trained
@@ -94,7 +94,7 @@ def test_forwards_are_as_many_as_announced(dimmed):
 
 
 def test_all_other_analysis_takes_the_run(dimmed):
-    run = Run(dimmed.run.path)
+    run = StoredRun(dimmed.run.path)
     assert run.finished
     assert run.phases == list(PHASES)
     assert [window.name for window in run.window_list] == ["model"]

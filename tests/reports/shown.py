@@ -7,7 +7,7 @@ from rich.console import Console
 
 from icshift.cli.output import draw
 from icshift.runs.format import Window
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from icshift.runs.writer import Recording
 
 
@@ -33,4 +33,4 @@ def run_of(path, windows, *, sites, **manifest):
         window = Window(number, f"epoch {number}", 10 * number - 10, 10 * number - 1, closed=True)
         recording.write_window(window, {(phase, by_name[name]): one for (phase, name), one in distributions.items()})
     recording.finish({})
-    return Run(path)
+    return StoredRun(path)

@@ -14,7 +14,7 @@ import pytest
 from icshift.distribution import Distribution
 from icshift.errors import RunError
 from icshift.runs.format import MANIFEST, Window
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from icshift.runs.writer import Recording
 from tests import laws
 from tests.recorded import distribution, of_zoo, site, step_rows
@@ -67,10 +67,10 @@ def test_ranks_begin_and_finish_in_any_order(tmp_path, beginning, finishing, for
         recordings[rank] = start(path, rank, 3, force=force)
         write(recordings[rank], of_zoo("normal", 300, seed=rank))
     for rank in finishing:
-        assert not Run(path).finished
+        assert not StoredRun(path).finished
         recordings[rank].finish({})
     assert set(files(path)) == files_of(0) | files_of(1) | files_of(2)
-    run = Run(path)
+    run = StoredRun(path)
     assert run.finished
     assert run.ranks == 3
     assert run.distribution("train", "a", 1).count.tolist() == [900] * 3
@@ -90,8 +90,8 @@ def test_ranks_that_begin_at_the_same_moment(tmp_path, force):
         path = tmp_path / "runs" / str(attempt)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(record, [path] * 4, range(4)))
-        assert Run(path).finished
-        assert Run(path).distribution("train", "a", 1).count.tolist() == [28] * 3
+        assert StoredRun(path).finished
+        assert StoredRun(path).distribution("train", "a", 1).count.tolist() == [28] * 3
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -100,29 +100,29 @@ def test_ranks_that_begin_at_the_same_moment(tmp_path, force):
 def test_recorded_by_several_is_recorded_by_one(tmp_path, name, n, ranks):
     values = draw(name, n)
     parts = [distribution(part) for part in np.split(values, [n // 6, n // 2][: ranks - 1], axis=1)]
-    found = Run(merged_ranks(tmp_path / "run", parts)).distribution("train", "a", 1)
+    found = StoredRun(merged_ranks(tmp_path / "run", parts)).distribution("train", "a", 1)
     laws.split_is_whole([found], distribution(values))
     laws.assert_stands_for(found, values)
 
 
 def test_stated_rank_error_grows_slower_than_the_number_of_ranks(tmp_path):
     parts = [of_zoo("lognormal", 600, seed=seed) for seed in range(32)]
-    found = Run(merged_ranks(tmp_path / "run", parts)).distribution("train", "a", 1)
+    found = StoredRun(merged_ranks(tmp_path / "run", parts)).distribution("train", "a", 1)
     assert found.rank_error < reduce(Distribution.merge, parts).rank_error / 2
     laws.assert_stands_for(found, np.concatenate([draw("lognormal", 600, seed=seed) for seed in range(32)], axis=1))
 
 
 def test_steps_tell_their_rank(tmp_path):
     path = merged_ranks(tmp_path / "run", [of_zoo("normal", 7)] * 12)
-    table = Run(path).steps("train", ["a"])
+    table = StoredRun(path).steps("train", ["a"])
     assert table["rank"].tolist() == np.repeat(np.arange(12)[None], 3, axis=0).ravel().tolist()
     assert table["unit"].tolist() == np.repeat(np.arange(3), 12).tolist()
     for rank in range(1, 12):
         (path / "steps" / f"000000.rank{rank}.parquet").unlink()
-    assert Run(path).steps()["rank"].tolist() == [0] * 3
+    assert StoredRun(path).steps()["rank"].tolist() == [0] * 3
     (path / "steps" / "000000.rank0.parquet").unlink()
-    assert "rank" in Run(path).steps().columns
-    assert "rank" not in Run(merged_ranks(tmp_path / "alone", [of_zoo("normal", 7)])).steps().columns
+    assert "rank" in StoredRun(path).steps().columns
+    assert "rank" not in StoredRun(merged_ranks(tmp_path / "alone", [of_zoo("normal", 7)])).steps().columns
 
 
 def test_sites_of_a_pipeline_follow_each_other(tmp_path):
@@ -133,7 +133,7 @@ def test_sites_of_a_pipeline_follow_each_other(tmp_path):
         recording = start(tmp_path / "run", rank, 3, sites=sites)
         write(recording, parts[name], name=name)
         recording.finish({})
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert [one.name for one in run.sites] == [one["name"] for one in run.manifest["sites"]] == ["a", "b", "c"]
     for name, part in parts.items():
         laws.assert_identical(run.distribution("train", name, 1), part)
@@ -154,7 +154,7 @@ def test_ledger_tells_what_only_other_ranks_missed(tmp_path):
     ]
     for rank, ledger in enumerate(ledgers):
         start(tmp_path / "run", rank, 3, ledger=ledger)
-    assert Run(tmp_path / "run").manifest["ledger"] == [
+    assert StoredRun(tmp_path / "run").manifest["ledger"] == [
         *ledgers[0],
         {**entry("a", "failed", "full"), "rank": 1},
         {**entry("d", "observed"), "rank": 1},
@@ -168,7 +168,7 @@ def test_the_rest_of_the_manifest_is_rank_0s(tmp_path):
         recording = start(tmp_path / "run", rank, 2, model=f"Net{rank}")
         recording.stride = 4 if rank else 2
         recording.finish({"overhead": {"recording_seconds": rank, "wall_seconds": 9}})
-    manifest = Run(tmp_path / "run").manifest
+    manifest = StoredRun(tmp_path / "run").manifest
     assert manifest["model"] == "Net0"
     assert manifest["overhead"]["recording_seconds"] == 0
     assert manifest["step_stride"] == 4
@@ -177,28 +177,28 @@ def test_the_rest_of_the_manifest_is_rank_0s(tmp_path):
 def test_run_of_a_killed_rank_is_readable_and_unfinished(tmp_path):
     path = merged_ranks(tmp_path / "run", [of_zoo("normal", 300), of_zoo("relu", 300)])
     change(path, rank=1, finished=False)
-    assert not Run(path).finished
+    assert not StoredRun(path).finished
     (path / "run.rank1.json").unlink()
-    run = Run(path)
+    run = StoredRun(path)
     assert not run.finished
     assert run.distribution("train", "a", 1).count.tolist() == [600] * 3
     for file in path.rglob("*.rank1.*"):
         file.unlink()
-    laws.assert_identical(Run(path).distribution("train", "a", 1), of_zoo("normal", 300))
-    assert not Run(path).finished
+    laws.assert_identical(StoredRun(path).distribution("train", "a", 1), of_zoo("normal", 300))
+    assert not StoredRun(path).finished
 
 
 def test_run_without_rank_0_is_none(tmp_path):
     start(tmp_path / "run", 1, 2)
     with pytest.raises(RunError, match=f"it has no {MANIFEST}"):
-        Run(tmp_path / "run")
+        StoredRun(tmp_path / "run")
 
 
 def test_site_that_no_manifest_names_is_left_out(tmp_path):
     path = merged_ranks(tmp_path / "run", [of_zoo("normal", 300)])
     change(path, ranks=2)
     write(start(path, 1, 2, sites=()), of_zoo("relu", 7), name="b")
-    run = Run(path)
+    run = StoredRun(path)
     assert run.distribution("train", "b", 1) is None
     assert set(run.windows()["site"]) == {"a"}
 
@@ -208,17 +208,17 @@ def test_run_from_before_ranks_is_rank_0s_alone(tmp_path):
     manifest = json.loads((path / MANIFEST).read_text())
     del manifest["ranks"]
     (path / MANIFEST).write_text(json.dumps(manifest))
-    run = Run(path)
+    run = StoredRun(path)
     assert run.finished
     laws.assert_identical(run.distribution("train", "a", 1), of_zoo("normal", 300))
 
 
 def test_files_of_ranks_that_the_run_has_not_are_ignored(tmp_path):
     path = merged_ranks(tmp_path / "run", [of_zoo("normal", 300), of_zoo("normal", 300)])
-    before = Run(path)
+    before = StoredRun(path)
     for file in files_of(2) | files_of(11) | {"windows/000009.rank2.parquet"}:
         (path / file).write_bytes(b"of another run")
-    run = Run(path)
+    run = StoredRun(path)
     assert run.finished
     assert run.window_list == before.window_list
     pd.testing.assert_frame_equal(run.windows(), before.windows())
@@ -365,7 +365,7 @@ def test_refused_attempt_of_several_leaves_an_older_run_as_it_was(tmp_path):
     write(start(path, 1, 2), of_zoo("relu", 300))
     with pytest.raises(RunError, match="exists and is kept"):
         start(path, 0, 2)
-    run = Run(path)
+    run = StoredRun(path)
     assert run.finished
     laws.assert_identical(run.distribution("train", "a", 1), of_zoo("normal", 300))
 
@@ -380,7 +380,7 @@ def test_force_replaces_an_older_larger_run(tmp_path, order):
         write(recording, of_zoo("relu", 7, seed=rank))
         recording.finish({})
     assert set(files(path)) == files_of(0) | files_of(1) | {"notes.txt"}
-    run = Run(path)
+    run = StoredRun(path)
     assert run.finished
     assert run.distribution("train", "a", 1).count.tolist() == [14] * 3
     assert len(run.steps()) == 6

@@ -13,7 +13,7 @@ import pytest
 from icshift.distribution import EXAMPLES
 from icshift.errors import RunError, SelectionError
 from icshift.runs.format import FORMAT, MANIFEST, QUANTILE_COLUMNS, STEP_QUANTILES, Site, Window, kept_units
-from icshift.runs.reader import Run, locate
+from icshift.runs.reader import StoredRun, locate
 from icshift.runs.writer import Recording
 from tests import laws
 from tests.recorded import distribution, of_zoo, probe, site, write_run
@@ -31,13 +31,13 @@ def one_window(path, **options):
 def test_round_trip(tmp_path, name, n, dtype):
     written = of_zoo(name, n, dtype=dtype)
     laws.assert_identical(
-        Run(write_run(tmp_path / "run", [{("train", "a"): written}])).distribution("train", "a", 1), written
+        StoredRun(write_run(tmp_path / "run", [{("train", "a"): written}])).distribution("train", "a", 1), written
     )
 
 
 def test_round_trip_of_a_probe(tmp_path):
     written = distribution(draw("normal", 300), halves=False)
-    found = Run(write_run(tmp_path / "run", [{("probe", "a"): written}])).distribution("probe", "a", 1)
+    found = StoredRun(write_run(tmp_path / "run", [{("probe", "a"): written}])).distribution("probe", "a", 1)
     assert found.halves is None
     laws.assert_identical(found, written)
 
@@ -48,7 +48,7 @@ def test_round_trip_of_examples(tmp_path, name, dtype):
     """Among sites that have none, or others."""
     written = {("probe", "a"): probe(draw(name, 300), dtype=dtype), ("probe", "b"): probe(draw("normal", 7, units=5))}
     written |= {("train", "a"): of_zoo(name, 300, dtype=dtype), ("eval", "b"): of_zoo("normal", 9, units=5)}
-    run = Run(write_run(tmp_path / "run", [written]))
+    run = StoredRun(write_run(tmp_path / "run", [written]))
     for (phase, place), one in written.items():
         found = run.distribution(phase, place, 1)
         assert (found.examples is None) == (one.examples is None)
@@ -62,7 +62,7 @@ def test_files_without_examples_are_read(tmp_path):
     file = next((path / "windows").iterdir())
     table = pq.read_table(file, partitioning=None)
     pq.write_table(table.drop_columns(["paired_values"]), file)
-    found = Run(path).distribution("probe", "a", 1)
+    found = StoredRun(path).distribution("probe", "a", 1)
     assert found.examples is None
     np.testing.assert_array_equal(found.values, distribution(draw("normal", 300), halves=False).values)
 
@@ -74,14 +74,14 @@ def test_round_trip_of_unlike_sites_in_one_window(tmp_path):
         ("eval", "a"): of_zoo("with_nan", 7, units=3),
         ("probe", "b"): distribution(draw("lognormal", 900, units=5), halves=False),
     }
-    run = Run(write_run(tmp_path / "run", [written]))
+    run = StoredRun(write_run(tmp_path / "run", [written]))
     for (phase, name), one in written.items():
         laws.assert_identical(run.distribution(phase, name, 1), one)
 
 
 def test_sites_of_either_precision_share_a_window(tmp_path):
     single, double = of_zoo("normal", 300), of_zoo("student_t3", 300, dtype=np.float64)
-    run = Run(write_run(tmp_path / "run", [{("train", "a"): single, ("train", "b"): double}]))
+    run = StoredRun(write_run(tmp_path / "run", [{("train", "a"): single, ("train", "b"): double}]))
     np.testing.assert_array_equal(run.distribution("train", "a", 1).values, single.values)
     laws.assert_identical(run.distribution("train", "b", 1), double)
 
@@ -95,7 +95,7 @@ def test_files_of_windows_have_one_schema(tmp_path):
 def test_windows_phases_and_sites_come_back_in_order(tmp_path):
     one = of_zoo("normal", 7)
     windows = [{("train", "b"): one}, {("train", "b"): one, ("eval", "a"): one}]
-    run = Run(write_run(tmp_path / "run", windows, names=["warmup", "rest"], sites=[site("b"), site("a")]))
+    run = StoredRun(write_run(tmp_path / "run", windows, names=["warmup", "rest"], sites=[site("b"), site("a")]))
     assert run.window_list == [Window(1, "warmup", 0, 9, closed=True), Window(2, "rest", 10, 19, closed=True)]
     assert run.phases == ["train", "eval"]
     assert run.sites == [site("b"), site("a")]
@@ -108,7 +108,7 @@ def test_windows_phases_and_sites_come_back_in_order(tmp_path):
 
 def test_every_field_of_a_site_comes_back(tmp_path):
     whole = Site("n", "LayerNorm", 2, 90, (4, 8, 88), True, True, ("ReLU", "Tanh"), "fc")
-    assert Run(write_run(tmp_path / "run", [], sites=[whole])).sites == [whole]
+    assert StoredRun(write_run(tmp_path / "run", [], sites=[whole])).sites == [whole]
     assert kept_units(whole).tolist() == [4, 8, 88]
     assert kept_units(site("a")).tolist() == [0, 1, 2]
 
@@ -118,14 +118,14 @@ def test_fields_of_a_newer_minor_version_are_ignored(tmp_path):
     manifest = json.loads((path / MANIFEST).read_text())
     manifest["sites"][0]["mood"] = "good"
     (path / MANIFEST).write_text(json.dumps(manifest))
-    assert Run(path).sites == [site("a")]
+    assert StoredRun(path).sites == [site("a")]
 
 
 @pytest.mark.parametrize(
     "ask", [lambda run: run.site("fc.wait"), lambda run: run.window("epoc1"), lambda run: run.phase("trian")]
 )
 def test_unknown_names_are_refused_with_near_ones(tmp_path, ask):
-    run = Run(write_run(tmp_path / "run", [{("train", "fc.weight"): of_zoo("normal", 7)}], names=["epoch1"]))
+    run = StoredRun(write_run(tmp_path / "run", [{("train", "fc.weight"): of_zoo("normal", 7)}], names=["epoch1"]))
     with pytest.raises(SelectionError, match=r"did you mean (fc\.weight|epoch1|train)"):
         ask(run)
 
@@ -136,7 +136,7 @@ def test_what_a_killed_writer_left_is_ignored(tmp_path):
         (path / folder / name).write_bytes(b"PAR1 half a fi")
     shutil.copy(next((path / "windows").glob("0*")), path / "windows" / ".000003.rank0.parquet")
     (path / ".run.json.123").write_text('{"format"')
-    run = Run(path)
+    run = StoredRun(path)
     assert [window.index for window in run.window_list] == [1]
     assert run.steps().empty
 
@@ -145,7 +145,7 @@ def test_unfinished_run_is_readable(tmp_path):
     recording = Recording(tmp_path / "run", {"sites": [asdict(site("a"))]})
     window = Window(1, "1", 0, 4, closed=False)
     recording.write_window(window, {("train", site("a")): of_zoo("normal", 7)})
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert not run.finished
     assert run.window_list == [window]
 
@@ -154,7 +154,7 @@ def test_window_of_several_ranks_spans_them_all(tmp_path):
     for rank, (first, last, closed) in enumerate(((3, 12, True), (2, 9, False), (4, 13, True))):
         recording = Recording(tmp_path / "run", {"sites": [asdict(site("a"))]}, rank=rank, ranks=3)
         recording.write_window(Window(1, "e", first, last, closed), {("train", site("a")): of_zoo("normal", 7)})
-    assert Run(tmp_path / "run").window_list == [Window(1, "e", 2, 13, closed=False)]
+    assert StoredRun(tmp_path / "run").window_list == [Window(1, "e", 2, 13, closed=False)]
 
 
 def two_in(path):
@@ -180,7 +180,7 @@ def test_the_only_run_in_a_directory_is_taken(tmp_path):
     (tmp_path / "output" / "checkpoints").mkdir()
     (tmp_path / "output" / "log.txt").write_text("hello")
     assert locate(tmp_path / "output") == locate(inner) == inner
-    run = Run(str(tmp_path / "output"))
+    run = StoredRun(str(tmp_path / "output"))
     assert run.path == inner
     assert run.name == "run"
     laws.assert_identical(run.distribution("train", "a", 1), of_zoo("normal", 300))
@@ -189,7 +189,7 @@ def test_the_only_run_in_a_directory_is_taken(tmp_path):
 def test_a_run_that_holds_runs_is_taken_itself(tmp_path):
     one_window(tmp_path / "run")
     two_in(tmp_path / "run")
-    assert Run(tmp_path / "run").path == tmp_path / "run"
+    assert StoredRun(tmp_path / "run").path == tmp_path / "run"
 
 
 def nothing(_):
@@ -262,7 +262,7 @@ def test_what_is_no_run_is_refused(tmp_path, damage, message):
     path = tmp_path / "some_run"
     damage(path)
     with pytest.raises(RunError, match=message) as caught:
-        Run(path)
+        StoredRun(path)
     assert str(path) in str(caught.value)
 
 
@@ -292,7 +292,7 @@ def test_damaged_manifest_is_named_in_one_line(tmp_path, rank, changes):
     else:
         change(path, rank, **changes)
     with pytest.raises(RunError) as caught:
-        Run(path)
+        StoredRun(path)
     assert str(caught.value).startswith(f"{file} ")
     assert "\n" not in str(caught.value)
 
@@ -303,9 +303,9 @@ def test_shards_of_unlike_width_are_refused(tmp_path, shared):
     if not shared:
         (path / "windows" / "000001.rank0.parquet").unlink()
     told = [f"3 in {path}/windows/000001.rank0.parquet"] * shared + [f"4 in {path}/windows/000001.rank"]
-    for ask in (lambda run: run.distribution("train", "a", 1), Run.windows, lambda run: run.phases):
+    for ask in (lambda run: run.distribution("train", "a", 1), StoredRun.windows, lambda run: run.phases):
         with pytest.raises(RunError) as caught:
-            ask(Run(path))
+            ask(StoredRun(path))
         for words in ("site 'a' has 3 units", "tensor parallel", "a path of its own", *told):
             assert words in str(caught.value)
         assert "\n" not in str(caught.value)
@@ -361,7 +361,7 @@ def test_damaged_window_is_named(tmp_path, damage, rank):
     file = path / "windows" / f"000001.rank{rank}.parquet"
     damage(file)
     with pytest.raises(RunError) as caught:
-        Run(path).distribution("train", "a", 1)
+        StoredRun(path).distribution("train", "a", 1)
     assert str(file) in str(caught.value)
 
 
@@ -372,7 +372,7 @@ def test_damaged_steps_are_named(tmp_path, damage):
     pq.write_table(pa.table({"phase": ["train"] * 900, "step": np.random.default_rng(0).integers(0, 9, 900)}), file)
     damage(file)
     with pytest.raises(RunError) as caught:
-        Run(path).steps()
+        StoredRun(path).steps()
     assert str(file) in str(caught.value)
 
 
@@ -381,7 +381,7 @@ def test_windows_as_a_table(tmp_path):
         {("train", "a"): of_zoo("normal", 300)},
         {("train", "a"): of_zoo("relu", 6000), ("eval", "b"): of_zoo("with_nan", 7)},
     ]
-    run = Run(write_run(tmp_path / "run", written, names=["x", "y"]))
+    run = StoredRun(write_run(tmp_path / "run", written, names=["x", "y"]))
     table = run.windows()
     assert len(table) == 9
     for window, distributions in enumerate(written, 1):
@@ -396,7 +396,7 @@ def test_windows_as_a_table(tmp_path):
 
 def test_windows_of_a_run_without_any_is_an_error(tmp_path):
     with pytest.raises(RunError, match="has no windows yet"):
-        Run(write_run(tmp_path / "run", [], sites=[site("a")])).windows()
+        StoredRun(write_run(tmp_path / "run", [], sites=[site("a")])).windows()
 
 
 def test_pandas_reads_the_windows_as_they_are(tmp_path):

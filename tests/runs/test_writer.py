@@ -10,7 +10,7 @@ import pytest
 from icshift.errors import RunError
 from icshift.runs import writer as module
 from icshift.runs.format import MANIFEST, QUANTILE_COLUMNS, StepRows, Window
-from icshift.runs.reader import Run
+from icshift.runs.reader import StoredRun
 from icshift.runs.writer import Recording, refuse_occupied
 from tests import laws
 from tests.recorded import of_zoo, site, step_rows, write_run
@@ -56,7 +56,7 @@ def test_round_trip_of_steps(tmp_path, name):
     recording = start(tmp_path / "run", site("a"))
     recording.append_steps("train", site("a"), rows)
     recording.finish({})
-    table = Run(tmp_path / "run").steps()
+    table = StoredRun(tmp_path / "run").steps()
     assert table["step"].tolist() == np.repeat(np.arange(20), 3).tolist()
     for number in range(20):
         found = table[table["step"] == number]
@@ -77,7 +77,7 @@ def test_steps_come_in_order_of_phase_site_step_and_unit(tmp_path):
         recording.flush()
     recording.append_steps("tune", site("a"), numbered([0]))
     recording.finish({})
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert_series(run.steps("train", ["a"]), range(4), range(3))
     assert_series(run.steps("train", ["b"]), range(4), (5, 50))
     assert_series(run.steps("tune"), [0], range(3))
@@ -87,7 +87,7 @@ def test_steps_come_in_order_of_phase_site_step_and_unit(tmp_path):
 
 def test_run_without_steps_has_an_empty_series(tmp_path):
     start(tmp_path / "run").finish({})
-    assert list(Run(tmp_path / "run").steps().columns[:4]) == ["phase", "site", "step", "unit"]
+    assert list(StoredRun(tmp_path / "run").steps().columns[:4]) == ["phase", "site", "step", "unit"]
 
 
 def test_ranks_keep_their_own_steps(tmp_path):
@@ -95,14 +95,14 @@ def test_ranks_keep_their_own_steps(tmp_path):
         recording = start(tmp_path / "run", site("a"), rank=rank, ranks=11)
         recording.append_steps("train", site("a"), numbered([0, 1]))
         recording.finish({})
-    table = Run(tmp_path / "run").steps()
+    table = StoredRun(tmp_path / "run").steps()
     assert len(table) == 18
     for rank in (0, 1, 10):
         assert_series(table[table["rank"] == rank], [0, 1], range(3))
 
 
 def steps_kept(path):
-    return sorted(set(Run(path).steps()["step"]))
+    return sorted(set(StoredRun(path).steps()["step"]))
 
 
 @pytest.mark.parametrize("flush_every", [1, 3, 7, 64])
@@ -114,7 +114,7 @@ def test_series_is_bounded_and_evenly_thinned(tmp_path, monkeypatch, flush_every
         if number // 2 % flush_every == 0:
             recording.flush()
     recording.finish({})
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     stride = run.manifest["step_stride"]
     assert stride == recording.stride == 16
     assert_series(run.steps(), range(0, 200, stride), range(3))
@@ -131,7 +131,7 @@ def test_stride_doubles_once_for_once_too_many(tmp_path, monkeypatch):
     recording.flush()
     assert recording.stride == 2
     recording.finish({})
-    assert_series(Run(tmp_path / "run").steps(), range(0, 11, 2), range(3))
+    assert_series(StoredRun(tmp_path / "run").steps(), range(0, 11, 2), range(3))
 
 
 def test_steps_that_overfill_the_buffer_are_on_the_stride_too(tmp_path, monkeypatch):
@@ -141,8 +141,8 @@ def test_steps_that_overfill_the_buffer_are_on_the_stride_too(tmp_path, monkeypa
     for first in (0, 15, 30, 45):
         recording.append_steps("train", site("a"), numbered(range(first, first + 15)))
     recording.finish({})
-    stride = Run(tmp_path / "run").manifest["step_stride"]
-    assert_series(Run(tmp_path / "run").steps(), range(0, 60, stride), range(3))
+    stride = StoredRun(tmp_path / "run").manifest["step_stride"]
+    assert_series(StoredRun(tmp_path / "run").steps(), range(0, 60, stride), range(3))
 
 
 def test_more_rows_at_once_than_the_buffer_holds(tmp_path, monkeypatch):
@@ -151,7 +151,7 @@ def test_more_rows_at_once_than_the_buffer_holds(tmp_path, monkeypatch):
     recording.append_steps("train", site("a"), numbered(range(30)))
     recording.append_steps("train", site("a"), numbered([30]))
     recording.finish({})
-    assert_series(Run(tmp_path / "run").steps(), range(31), range(3))
+    assert_series(StoredRun(tmp_path / "run").steps(), range(31), range(3))
 
 
 def test_one_step_with_more_rows_than_the_bound_is_kept(tmp_path, monkeypatch):
@@ -159,7 +159,7 @@ def test_one_step_with_more_rows_than_the_bound_is_kept(tmp_path, monkeypatch):
     recording = start(tmp_path / "run", site("a"))
     recording.append_steps("train", site("a"), numbered(range(4)))
     recording.finish({})
-    assert_series(Run(tmp_path / "run").steps(), [0], range(3))
+    assert_series(StoredRun(tmp_path / "run").steps(), [0], range(3))
 
 
 def test_thinning_leaves_windows_alone(tmp_path, monkeypatch):
@@ -172,7 +172,7 @@ def test_thinning_leaves_windows_alone(tmp_path, monkeypatch):
     recording.finish({})
     assert recording.stride > 1
     assert {file: file.read_bytes() for file in (path / "windows").iterdir()} == before
-    laws.assert_identical(Run(path).distribution("train", "a", 1), of_zoo("normal", 300))
+    laws.assert_identical(StoredRun(path).distribution("train", "a", 1), of_zoo("normal", 300))
 
 
 def test_appended_rows_may_be_overwritten(tmp_path):
@@ -182,7 +182,7 @@ def test_appended_rows_may_be_overwritten(tmp_path):
     for field in fields(StepRows):
         getattr(rows, field.name)[:] = 0
     recording.finish({})
-    assert_series(Run(tmp_path / "run").steps(), [0, 1], range(3))
+    assert_series(StoredRun(tmp_path / "run").steps(), [0, 1], range(3))
 
 
 def test_flush_writes_whole_segments_only(tmp_path):
@@ -210,7 +210,7 @@ def test_writer_killed_in_a_window_leaves_the_ones_before(tmp_path, monkeypatch)
     for index in (1, 2):
         with pytest.raises(KeyboardInterrupt):
             recording.write_window(Window(index, "1", 0, 9, closed=True), {("train", site("a")): of_zoo("relu", 7)})
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert [window.index for window in run.window_list] == [1]
     laws.assert_identical(run.distribution("train", "a", 1), of_zoo("normal", 7))
 
@@ -221,7 +221,7 @@ def test_window_written_again_replaces_the_first(tmp_path):
     recording.write_window(window, {("train", site("a")): of_zoo("normal", 7)})
     recording.write_window(replace(window, last_step=9, closed=True), {("train", site("a")): of_zoo("relu", 300)})
     recording.write_window(replace(window, index=2), {})
-    run = Run(tmp_path / "run")
+    run = StoredRun(tmp_path / "run")
     assert run.window_list == [replace(window, last_step=9, closed=True)]
     laws.assert_identical(run.distribution("train", "a", 1), of_zoo("relu", 300))
 
@@ -230,7 +230,7 @@ def test_manifest_holds_what_was_given_last(tmp_path):
     recording = start(tmp_path / "run")
     recording.update({"model": "Net", "steps": 1})
     recording.finish({"steps": 2})
-    manifest = Run(tmp_path / "run").manifest
+    manifest = StoredRun(tmp_path / "run").manifest
     assert (manifest["model"], manifest["steps"], manifest["finished"], manifest["step_stride"]) == ("Net", 2, True, 1)
 
 
@@ -289,7 +289,7 @@ def test_force_replaces_nothing_but_runs(tmp_path, make):
 def test_force_replaces_a_run(tmp_path, make):
     make(tmp_path / "x")
     start(tmp_path / "x", site("b"), force=True)
-    run = Run(tmp_path / "x")
+    run = StoredRun(tmp_path / "x")
     assert run.window_list == []
     assert run.sites == [site("b")]
 
@@ -298,4 +298,4 @@ def test_force_replaces_a_run(tmp_path, make):
 def test_new_path_is_made_with_its_parents(tmp_path, force):
     refuse_occupied(tmp_path / "a" / "b", force=force)
     start(tmp_path / "a" / "b", force=force).finish({})
-    assert Run(tmp_path / "a" / "b").finished
+    assert StoredRun(tmp_path / "a" / "b").finished
