@@ -18,8 +18,10 @@ SECONDS = 30
 """How long one may take on a machine with much else to do, before it counts as hanging."""
 
 BUSY = 20
-"""Seconds of processor time that reading a hostile file may take: the heaviest takes 4 to 6 on a slow machine, a bomb that
-goes off takes minutes or all memory."""
+"""Seconds of processor time that reading a hostile file may take.
+
+The heaviest takes 4 to 6 on a slow machine; a bomb that goes off takes minutes, or all memory.
+"""
 
 MEMORY = 6 << 30
 ROOT = Path(__file__).parents[2]
