@@ -87,7 +87,7 @@ def analyze(
     how = Replaying(
         Sites(tuple(sites) if sites else None), samples, train_mode, running, tuple(sorted(model_arg or ()))
     )
-    asked = models.Asked(model, model_arg, batch_size, limit, own_device(device), dtype, partial, unsafe_pickle)
+    asked = models.Loading(model, model_arg, batch_size, limit, own_device(device), dtype, partial, unsafe_pickle)
     bar = progress(quiet=quiet or rank > 0, no_color=no_color)
     with models.opened(find(saved), asked) as opened, bar:
         inputs = opened.data(data)

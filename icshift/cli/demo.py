@@ -18,9 +18,16 @@ _NAMES = ("plain", "batch-norm")
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Directory for the two runs and the CSV.")] = Path(
-        "icshift-demo"
-    ),
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIRECTORY",
+            parser=options.directory,
+            help="Directory for the two runs and the CSV.",
+        ),
+    ] = Path("icshift-demo"),
     epochs: Annotated[int, typer.Option("--epochs", min=10, help="Passes over the 1,400 training digits.")] = 200,
     force: options.Force = False,
     quiet: options.Quiet = False,

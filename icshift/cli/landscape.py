@@ -126,7 +126,7 @@ def landscape(
     if target is not None and not loss_function.needs_targets:
         raise ModelError("--loss own takes no --target: the model gets every array that its forward has a name for")
     saved_models = _as_named(find(saved), saved)
-    asked = models.Asked(model, model_arg, batch_size, limit, device, dtype, partial, unsafe_pickle)
+    asked = models.Loading(model, model_arg, batch_size, limit, device, dtype, partial, unsafe_pickle)
     bar = progress(quiet=quiet, no_color=no_color)
     with models.opened(saved_models, asked) as opened, bar:
         examples = _examples(data, opened, loss_function, target)

@@ -15,12 +15,12 @@ def samples(text: str) -> int | Literal["all"]:
     return int(text)
 
 
-def directory(text: str) -> Path:
+def directory(text: str | Path) -> Path:
     """The value of an option that names a directory.
 
     Raises `typer.BadParameter` for an empty one: it would be the current directory, and not what was meant.
     """
-    if not text.strip():
+    if not str(text).strip():
         raise typer.BadParameter(
             "it is empty, as a shell's variable that is not set: name a directory, or . for this one"
         )

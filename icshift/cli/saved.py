@@ -54,7 +54,7 @@ UnsafePickle = Annotated[
 
 
 @dataclass(frozen=True)
-class Asked:
+class Loading:
     """The values of the options above.
 
     `model` and `arguments` say how the model is made; `batch_size`, `limit`, `device` and `dtype` how data are read;
@@ -90,7 +90,7 @@ class Opened:
 
 
 @contextmanager
-def opened(saved_models: Sequence[SavedModel], asked: Asked) -> Iterator[Opened]:
+def opened(saved_models: Sequence[SavedModel], loading: Loading) -> Iterator[Opened]:
     """Yields the model that the saved models fit into, on the device and in the precision asked for.
 
     It is the one that `--model` names, else the one that the first of them holds. A model that existed already belongs
@@ -101,11 +101,11 @@ def opened(saved_models: Sequence[SavedModel], asked: Asked) -> Iterator[Opened]
     from icshift.saved.snapshots import same_draws, snapshots
 
     with same_draws():
-        model = _built(saved_models[0], asked)
-    reading = Reading(asked.batch_size, asked.limit, asked.device, asked.dtype)
-    with _as_it_was(model, asked.model):
+        model = _built(saved_models[0], loading)
+    reading = Reading(loading.batch_size, loading.limit, loading.device, loading.dtype)
+    with _as_it_was(model, loading.model):
         place(model, reading)
-        yield Opened(model, snapshots(saved_models, model, partial=asked.partial, unsafe=asked.unsafe), reading)
+        yield Opened(model, snapshots(saved_models, model, partial=loading.partial, unsafe=loading.unsafe), reading)
 
 
 def left_at_initialisation(snapshots: Sequence[Snapshot], model: Network, after: Callable[[], object]) -> list[str]:
@@ -122,15 +122,15 @@ def left_at_initialisation(snapshots: Sequence[Snapshot], model: Network, after:
     return warnings
 
 
-def _built(saved_model: SavedModel, asked: Asked) -> Network:
+def _built(saved_model: SavedModel, loading: Loading) -> Network:
     from icshift.inputs import specs
     from icshift.saved.load import build
 
-    if asked.model is not None:
-        return specs.build_model(asked.model, specs.model_arguments(asked.arguments or ()))
-    if asked.arguments:
+    if loading.model is not None:
+        return specs.build_model(loading.model, specs.model_arguments(loading.arguments or ()))
+    if loading.arguments:
         raise ModelError("--model-arg is for what --model names: give --model too")
-    return build(saved_model, unsafe=asked.unsafe, partial=asked.partial)
+    return build(saved_model, unsafe=loading.unsafe, partial=loading.partial)
 
 
 def _as_it_was(model: Network, spec: str | None) -> AbstractContextManager[None]:

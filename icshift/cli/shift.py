@@ -41,7 +41,14 @@ def shift(
     model_arg: models.ModelArguments = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Keep a run here, for report, units and export.", show_default=False),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIRECTORY",
+            parser=options.directory,
+            help="Keep a run here, for report, units and export.",
+            show_default=False,
+        ),
     ] = None,
     batch_size: models.BatchSize = 256,
     limit: models.Limit = None,
@@ -91,7 +98,7 @@ def shift(
     saved_models = find([checkpoint])
     if len(saved_models) > 1:
         raise ModelError(f"{checkpoint} holds {len(saved_models)} saved models: give one, as {saved_models[-1].path}")
-    asked = models.Asked(model, model_arg, batch_size, limit, device, dtype, partial, unsafe_pickle)
+    asked = models.Loading(model, model_arg, batch_size, limit, device, dtype, partial, unsafe_pickle)
     settings = {"samples": samples, "probe_examples": 0, "checkpoint": str(checkpoint)}
     with models.opened(saved_models, asked) as opened, tempfile.TemporaryDirectory() as folder:
         left = opened.snapshots[0].put(opened.model)

@@ -51,3 +51,20 @@ def test_an_option_of_several_commands_is_one(parameter, option):
     said = {name: found.help for name, found in shared()[parameter].items() if name not in others}
     assert len(said) > 1
     assert set(said.values()) == {get_args(option)[1].help}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["demo", "-o", ""],
+        ["run", "-o", " ", "train.py"],
+        ["analyze", "net.pt", "--data", "x.npz", "-o", ""],
+        ["shift", "net.pt", "--reference", "x.npz", "--data", "y.npz", "-o", ""],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_an_empty_directory_is_not_the_current_one(arguments, tmp_path, monkeypatch, refused):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert "it is empty" in refused(*arguments)
+    assert not list((tmp_path / "here").iterdir())

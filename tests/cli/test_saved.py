@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from icshift.cli.saved import Asked, left_at_initialisation, opened
+from icshift.cli.saved import Loading, left_at_initialisation, opened
 from icshift.errors import ModelError
 from icshift.saved.find import find
 from tests.zoo import with_targets as network
 
-NOTHING = Asked(None, None, batch_size=256, limit=None, device="cpu", dtype=None, partial=False, unsafe=False)
+NOTHING = Loading(None, None, batch_size=256, limit=None, device="cpu", dtype=None, partial=False, unsafe=False)
 NET = replace(NOTHING, model="tests.zoo.with_targets:Net")
 OWNED = replace(NOTHING, model="tests.zoo.with_targets:OWNED")
 
