@@ -10,12 +10,12 @@ from typing import Any, Self
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from icshift.model import names
 from icshift.model.layout import by_unit
 from icshift.model.modes import evaluating
-from icshift.runs.phases import OWN_INPUTS
+from icshift.runs.phases import OWN_INPUTS, RUNNING_AVERAGES
 from icshift.sketch import moments as exact
 from icshift.sketch.workspace import Workspace
 
@@ -130,7 +130,20 @@ def averaging(model: nn.Module) -> list[nn.Module]:
 
 def probe_statistics(model: nn.Module) -> str | None:
     """What a manifest says of the phase `probe`, see `runs.phases.PROBE_STATISTICS`."""
+    # Parts of an exported program are of several classes, and all keep their operators in this attribute.
+    graphs = (getattr(part, "graph", None) for part in model.modules())
+    if any(isinstance(graph, fx.Graph) and _averages_in(graph) for graph in graphs):
+        return RUNNING_AVERAGES
     return OWN_INPUTS if averaging(model) else None
+
+
+def _averages_in(graph: fx.Graph) -> bool:
+    """Whether operators of a graph normalise by running averages: no mode could change that."""
+    # The sixth argument of both operators says whether they normalise by what they are given.
+    return any(
+        str(node.target) in ("aten.batch_norm.default", "aten.instance_norm.default") and node.args[5] is False
+        for node in graph.nodes
+    )
 
 
 def held_in_eval(model: nn.Module) -> frozenset[nn.Module]:

@@ -23,7 +23,7 @@ from icshift.model.sites import Sites
 from icshift.replay.replayer import Replayer
 from icshift.runs import interrupts
 from icshift.runs.format import Window, is_run
-from icshift.runs.phases import PROBE, PROBE_BATCH, PROBE_RUNNING, PROBE_STATISTICS
+from icshift.runs.phases import PROBE, PROBE_BATCH, PROBE_RUNNING, PROBE_STATISTICS, RUNNING_AVERAGES
 from icshift.runs.reader import StoredRun
 from icshift.runs.writer import Recording, refuse_occupied
 from icshift.saved.snapshots import Snapshot
@@ -196,7 +196,7 @@ def _refuse_other(run: StoredRun, manifest: dict[str, Any], ranks: int) -> None:
     """Raise `RunError` that names the first entry in which a run differs from what would be recorded now."""
     then, now = ({**entries, **entries["settings"]} for entries in (run.manifest, {**manifest, "ranks": ranks}))
     if now[PROBE_STATISTICS] is not None:
-        then.setdefault(PROBE_STATISTICS, "running averages")  # What older runs used.
+        then.setdefault(PROBE_STATISTICS, RUNNING_AVERAGES)  # What older runs used.
     for name, words in _DECISIVE.items():
         if then.get(name) != now[name]:
             raise RunError(

@@ -16,7 +16,15 @@ from icshift.reports.report import Report
 from icshift.reports.run import coverage
 from icshift.reports.tables import TREND, columns, listing, number, records, share, times
 from icshift.reports.text_charts import sparkline
-from icshift.runs.phases import OWN_INPUTS, PROBE, PROBE_BATCH, PROBE_RUNNING, PROBE_STATISTICS, PROBE_TRAIN
+from icshift.runs.phases import (
+    OWN_INPUTS,
+    PROBE,
+    PROBE_BATCH,
+    PROBE_RUNNING,
+    PROBE_STATISTICS,
+    PROBE_TRAIN,
+    RUNNING_AVERAGES,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,9 +160,7 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric) -> list[str]:
         notes += _of_examples(table, metric)
     elif first["noiseless"]:
         paired = f"Paired: the same inputs in every window, {first['n']:,} values a unit"
-        notes.append(
-            f"{paired}." if by_older_averages(run, first["phase"]) else f"{paired}, so there is no sampling noise."
-        )
+        notes.append(f"{paired}." if by_averages(run, first["phase"]) else f"{paired}, so there is no sampling noise.")
     elif PROBE_RUNNING in (first["phase"], first["reference"].removeprefix("phase:")):
         notes.append(
             f"floor: how far running averages put a window from what it is by the statistics of its own inputs, the "
@@ -186,34 +192,52 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric) -> list[str]:
     return notes
 
 
-def by_older_averages(run: StoredRun, phase: str) -> bool:
-    """Whether a run that an older version recorded had batch norm by running averages in this phase."""
-    normalised = any(site.batch_statistics for site in run.sites)
-    return normalised and phase == PROBE and PROBE_STATISTICS not in run.settings
+def by_averages(run: StoredRun, phase: str) -> bool:
+    """Whether a probe is by running averages although it is not the phase that is named after them.
+
+    So it is in runs that an older version recorded, and of programs that were exported with them.
+    """
+    return phase == PROBE and (_is_older(run) or run.settings.get(PROBE_STATISTICS) == RUNNING_AVERAGES)
+
+
+def _is_older(run: StoredRun) -> bool:
+    """Whether a version that probed batch norm by running averages recorded a run, of a model that has batch norm."""
+    return PROBE_STATISTICS not in run.settings and any(site.batch_statistics for site in run.sites)
 
 
 def normalised_by(run: StoredRun, phase: str) -> list[str]:
     """Returns notes on how a probe normalised, and on what in it is in training mode; none where that is plain."""
-    if by_older_averages(run, phase):
-        return [
-            "Recorded by an older version, batch norm by its running averages: their own noise shows as drift here. A "
-            "new recording has none."
-        ]
-    if phase == PROBE_RUNNING:
-        return [
-            "Batch norm by its running averages, as in a model that is deployed: phase probe is without their noise."
-        ]
-    if phase == PROBE and run.settings.get(PROBE_STATISTICS) == OWN_INPUTS:
-        return ["Batch norm by the statistics of these inputs, as in training; all else is in eval mode."]
     # Only settings of `icshift analyze` name phases; before it wrote probe-batch, it called the same probe-train.
     analyzed = "phases" in run.settings
-    if phase == PROBE_BATCH or (phase == PROBE_TRAIN and analyzed):
-        return ["Batch norm normalises by the batch here, as in training; all else is in eval mode, without dropout."]
-    if phase == PROBE_TRAIN:
-        return [
-            "A recorder replays this phase in training mode: dropout and other draws of the model differ by window."
-        ]
-    return []
+    notes = (
+        (
+            by_averages(run, phase) and _is_older(run),
+            "Recorded by an older version, batch norm by its running averages: their own noise shows as drift here. A "
+            "new recording has none.",
+        ),
+        (
+            by_averages(run, phase),
+            "A program that normalises by running averages, which it was exported with: their own noise shows as drift "
+            "here.",
+        ),
+        (
+            phase == PROBE_RUNNING,
+            "Batch norm by its running averages, as in a model that is deployed: phase probe is without their noise.",
+        ),
+        (
+            phase == PROBE and run.settings.get(PROBE_STATISTICS) == OWN_INPUTS,
+            "Batch norm by the statistics of these inputs, as in training; all else is in eval mode.",
+        ),
+        (
+            phase == PROBE_BATCH or (phase == PROBE_TRAIN and analyzed),
+            "Batch norm normalises by the batch here, as in training; all else is in eval mode, without dropout.",
+        ),
+        (
+            phase == PROBE_TRAIN,
+            "A recorder replays this phase in training mode: dropout and other draws of the model differ by window.",
+        ),
+    )
+    return [note for holds, note in notes if holds][:1]
 
 
 def _of_examples(table: pd.DataFrame, metric: Metric) -> list[str]:

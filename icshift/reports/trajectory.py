@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from icshift.reports.drift import by_older_averages, normalised_by
+from icshift.reports.drift import by_averages, normalised_by
 from icshift.reports.report import Report
 from icshift.reports.tables import TREND, columns, number, records
 from icshift.reports.text_charts import sparkline
@@ -72,8 +72,8 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric) -> list[str]:
     ]
     if table["noiseless"].all():
         paired = f"Paired: the same inputs in every window, n = {first['n']:,} a unit"
-        older = by_older_averages(run, first["phase"])
-        notes.append(f"{paired}." if older else f"{paired}: no sampling noise in it.")
+        averaged = by_averages(run, first["phase"])
+        notes.append(f"{paired}." if averaged else f"{paired}: no sampling noise in it.")
     elif first["phase"] == PROBE_RUNNING:
         notes.append(
             "floor: how far running averages put a window from what it is by the statistics of its own inputs, the "

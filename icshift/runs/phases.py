@@ -34,9 +34,11 @@ REFERENCE, DATA = "reference", "data"
 
 PROBE_STATISTICS = "probe_statistics"
 """The entry of a run's settings that says by what layers with running averages normalised in the phase `probe`: by
-`OWN_INPUTS`, or null where the model has none. Older runs do not have it: they used running averages."""
+`OWN_INPUTS`, by `RUNNING_AVERAGES` in a program that was exported with them, or null where the model has none. Older
+runs do not have it: they used running averages."""
 
 OWN_INPUTS = "own inputs"
+RUNNING_AVERAGES = "running averages"
 
 
 def is_probe(phase: str) -> bool:

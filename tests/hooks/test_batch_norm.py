@@ -119,3 +119,24 @@ def test_statistics_are_exchanged_within_a_block_alone():
     with using(model, own):
         np.testing.assert_allclose(model[1].running_mean, own["1"].mean, rtol=1e-6)
     assert torch.equal(model[1].running_mean, before)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("layer", "training", "expected"),
+    [
+        (nn.BatchNorm1d(3), False, "running averages"),
+        (nn.InstanceNorm1d(3, track_running_stats=True), False, "running averages"),
+        (nn.BatchNorm1d(3), True, None),
+        (nn.BatchNorm1d(3, track_running_stats=False), False, None),
+        (nn.LayerNorm(4), False, None),
+    ],
+    ids=["batch norm", "instance norm", "batch norm in training", "no averages", "layer norm"],
+)
+def test_averages_are_found_in_an_exported_program(layer, training, expected):
+    """Its layers are operators of a graph: nothing of it could normalise in another way."""
+    model = nn.Sequential(nn.Linear(4, 4), layer).train(training)
+    exported = torch.export.export(model, (torch.randn(2, 3, 4),))
+    for program in (exported.module(), torch.export.unflatten(exported), nn.Sequential(exported.module())):
+        assert not averaging(program)
+        assert probe_statistics(program) == expected

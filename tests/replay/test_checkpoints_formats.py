@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from icshift.analysis.drift import drift
+from icshift.cli.main import _run
 from tests.oracles.scipys import assert_scipys, raw
 from tests.replay import network
 from tests.replay.writers import UNSAFE, WRITERS
@@ -58,3 +59,17 @@ def test_without_model_where_the_file_has_it(name, analyzed, expected, tmp_path)
     if name == "torch.export":  # It has no layers any more: running averages are constants of the program.
         expected = [raw(model, network.images(), AXES) for model in network.epochs()]
     assert_scipys(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_program_that_normalises_by_running_averages_is_not_said_to_be_without_noise(analyze, tmp_path, capfd):
+    (tmp_path / "saved").mkdir()
+    WRITERS["torch.export"](tmp_path / "saved")
+    code, out, _ = analyze(tmp_path / "saved", model=None, options=["--unsafe-pickle"])
+    assert code == 0
+    assert _run(["path", str(tmp_path / "run")]) == 0
+    for text in (out, capfd.readouterr().out):
+        said = " ".join(text.split())
+        assert "Paired: the same inputs in every window" in said
+        assert "no sampling noise" not in said
+        assert "by running averages, which it was exported with: their own noise shows as drift here" in said
