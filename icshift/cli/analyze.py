@@ -87,9 +87,9 @@ def analyze(
     how = Replaying(
         Sites(tuple(sites) if sites else None), samples, train_mode, running, tuple(sorted(model_arg or ()))
     )
-    asked = models.Loading(model, model_arg, batch_size, limit, own_device(device), dtype, partial, unsafe_pickle)
+    loading = models.Loading(model, model_arg, batch_size, limit, own_device(device), dtype, partial, unsafe_pickle)
     bar = progress(quiet=quiet or rank > 0, no_color=no_color)
-    with models.opened(find(saved), asked) as opened, bar:
+    with models.opened(find(saved), loading) as opened, bar:
         inputs = opened.data(data)
         run = CheckpointRun(opened.model, opened.snapshots, inputs, how)
         if resume:

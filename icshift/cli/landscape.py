@@ -126,9 +126,9 @@ def landscape(
     if target is not None and not loss_function.needs_targets:
         raise ModelError("--loss own takes no --target: the model gets every array that its forward has a name for")
     saved_models = _as_named(find(saved), saved)
-    asked = models.Loading(model, model_arg, batch_size, limit, device, dtype, partial, unsafe_pickle)
+    loading = models.Loading(model, model_arg, batch_size, limit, device, dtype, partial, unsafe_pickle)
     bar = progress(quiet=quiet, no_color=no_color)
-    with models.opened(saved_models, asked) as opened, bar:
+    with models.opened(saved_models, loading) as opened, bar:
         examples = _examples(data, opened, loss_function, target)
         warnings = models.left_at_initialisation(opened.snapshots, opened.model, lambda: None)
         wanted = Asked(rate, top, plane, radius, points, seed, eval_mode)
@@ -144,7 +144,7 @@ def _refuse(
     output: Path | None, chart: Path | None, plane: str, rate: float | None, radius: float | None, *, force: bool
 ) -> None:
     """Raises, before any work is done, for numbers that make no sense and for files that cannot be written."""
-    from icshift.cli.output import refuse
+    from icshift.cli.output import refuse_file
     from icshift.reports.contour import chart_format
     from icshift.reports.tabular import by_suffix
 
@@ -157,7 +157,7 @@ def _refuse(
         known(path.suffix)
         if plane == "none":
             raise typer.BadParameter(f"--slice none makes nothing to write to {path}: take hessian or random")
-        refuse(path, force=force)
+        refuse_file(path, force=force)
     if output is not None and output == chart:
         raise typer.BadParameter("--output and --chart are the same file")
 

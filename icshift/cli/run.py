@@ -65,8 +65,7 @@ def run(
     target = output or Path("icshift-runs") / (script.rsplit(".", 1)[-1] if module else Path(script).stem)
     body = scripts.prepare(script, arguments or [], module=module)
     first = os.environ.get("RANK", "0") == "0"
-    if first:
-        _make_room(target, force=force)
+    made = _make_room(target, force=force) if first else []
     # The script may go to another directory, and may fork.
     path, process = target.absolute(), os.getpid()
     launchers: list[Launcher] = []
@@ -81,16 +80,21 @@ def run(
 
         scripts.when_imported("torch", record)
         code = scripts.run(body)
-    with suppress(OSError):
-        path.rmdir()  # Where nothing was recorded; a directory that holds anything stays.
     if first and os.getpid() == process:
+        with suppress(OSError):  # One that holds anything stays.
+            for directory in reversed(made):
+                directory.rmdir()
         _report(target, launchers[0] if launchers else None, quiet=quiet, no_color=no_color)
     sys.stdout.flush()
     raise typer.Exit(code)
 
 
-def _make_room(target: Path, *, force: bool) -> None:
-    """Refuse, or with `force` delete, runs that are there already; nothing else is ever deleted."""
+def _make_room(target: Path, *, force: bool) -> list[Path]:
+    """Make the directory for the runs. Returns the directories that were made for it, absolute, outermost first.
+
+    Runs that are there already are refused, or with `force` deleted; nothing else is ever deleted. Raises `RunError`
+    where they are kept, and where the directory cannot be made or written to.
+    """
     from icshift.runs.format import is_run
 
     if target.exists() and not target.is_dir():
@@ -101,6 +105,7 @@ def _make_room(target: Path, *, force: bool) -> None:
         raise RunError(f"{target} holds a recording already: choose another directory with -o, or replace it with -f")
     for path in old:
         shutil.rmtree(path)
+    made = [path for path in (*reversed(target.absolute().parents), target.absolute()) if not path.exists()]
     try:
         # Now, and not when the training is over: what cannot be written is a mistake that should cost nothing.
         target.mkdir(parents=True, exist_ok=True)
@@ -108,6 +113,7 @@ def _make_room(target: Path, *, force: bool) -> None:
         raise RunError(f"{target} cannot be made: {error.strerror or error}; choose another with -o") from error
     if not os.access(target, os.W_OK):
         raise RunError(f"{target} cannot be written to: choose another directory with -o")
+    return made
 
 
 def _report(target: Path, launcher: Launcher | None, *, quiet: bool, no_color: bool) -> None:

@@ -98,9 +98,9 @@ def shift(
     saved_models = find([checkpoint])
     if len(saved_models) > 1:
         raise ModelError(f"{checkpoint} holds {len(saved_models)} saved models: give one, as {saved_models[-1].path}")
-    asked = models.Loading(model, model_arg, batch_size, limit, device, dtype, partial, unsafe_pickle)
+    loading = models.Loading(model, model_arg, batch_size, limit, device, dtype, partial, unsafe_pickle)
     settings = {"samples": samples, "probe_examples": 0, "checkpoint": str(checkpoint)}
-    with models.opened(saved_models, asked) as opened, tempfile.TemporaryDirectory() as folder:
+    with models.opened(saved_models, loading) as opened, tempfile.TemporaryDirectory() as folder:
         left = opened.snapshots[0].put(opened.model)
         both = opened.data(reference), opened.data(data)
         measured, shown = _replay(opened.model, both, samples, quiet=quiet, no_color=no_color)
@@ -123,7 +123,7 @@ def shift(
 
 def _refuse(output: Path | None, csv: Path | None, *, json: bool, force: bool) -> None:
     """Raises, before any work is done, for output that would be mixed or that would replace what is there."""
-    from icshift.cli.output import refuse
+    from icshift.cli.output import refuse_file
     from icshift.runs.writer import refuse_occupied
 
     if json and str(csv) == "-":
@@ -131,7 +131,7 @@ def _refuse(output: Path | None, csv: Path | None, *, json: bool, force: bool) -
     if output is not None:
         refuse_occupied(output, force=force)
     if csv is not None:
-        refuse(csv, force=force)
+        refuse_file(csv, force=force)
 
 
 def _replay(

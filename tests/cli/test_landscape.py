@@ -469,6 +469,10 @@ MISTAKES = {
     "a format": ((*ASKED, "-o", "slice.xlsx"), "no export format '.xlsx'"),
     "a chart's format": ((*ASKED, "--chart", "chart.jpg"), "no chart format '.jpg'; did you mean"),
     "no folder": ((*ASKED, "--chart", "none/chart.png"), "there is no directory none"),
+    "no folder, before any work": (
+        ("--data", "none.npz", "--loss", "mse", "-o", "none/slice.csv"),
+        "there is no directory none",
+    ),
     "nothing to draw": ((*ASKED, "--slice", "none", "--chart", "chart.png"), "--slice none makes nothing to write"),
     "a device": ((*ASKED, "--device", "tpu9"), "device 'tpu9' cannot be used"),
     "a model": ((*ASKED, "--model-arg", "hidden=7"), "fc1.weight: 6×5 in the file, 7×5 in the model"),

@@ -276,6 +276,11 @@ MISTAKES = {
     "existing table": ([], {"--csv": "train.npz"}, "train.npz exists and is kept"),
     "two things on stdout": ([], {"--csv": "-", "--json": "--quiet"}, "both go to stdout"),
     "table nowhere": ([], {"--csv": "nowhere/units.csv"}, "there is no directory nowhere"),
+    "table nowhere, before any work": (
+        [],
+        {"--csv": "nowhere/units.csv", "--data": "none.npz"},
+        "there is no directory nowhere",
+    ),
 }
 
 

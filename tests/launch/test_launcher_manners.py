@@ -132,8 +132,11 @@ def test_an_output_that_cannot_be_made_is_refused_before_the_script_starts(tmp_p
 def test_where_nothing_is_recorded_no_directory_is_left(tmp_path):
     script = tmp_path / "plain.py"
     script.write_text("print('no training here')\n")
-    assert icshift_run("-o", tmp_path / "runs", script).returncode == 0
-    assert not (tmp_path / "runs").exists()
+    assert icshift_run("-o", tmp_path / "new" / "runs", script).returncode == 0
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "mine").mkdir()
+    assert icshift_run("-o", tmp_path / "mine", script).returncode == 0
+    assert (tmp_path / "mine").is_dir()
 
 
 def test_options_after_the_script_are_the_scripts(tmp_path):
