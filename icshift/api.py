@@ -21,7 +21,7 @@ class Run(StoredRun):
     >>> from tempfile import TemporaryDirectory
     >>> from dataclasses import asdict
     >>> import numpy as np
-    >>> from icshift.distribution import Half, from_half
+    >>> from icshift.distribution import Sample, from_sample
     >>> from icshift.runs.format import Site, Window
     >>> from icshift.runs.writer import Recording
     >>> values, n = np.array([[-1.0, 1.0]]), np.array([2])
@@ -30,7 +30,7 @@ class Run(StoredRun):
     >>> recording = Recording(Path(folder.name) / "run", {"sites": [asdict(site)]})
     >>> for index, shift in ((1, 0.0), (2, 0.5)):
     ...     window = Window(index, f"epoch {index}", first_step=index, last_step=index, closed=True)
-    ...     recording.write_window(window, {("train", site): from_half(Half(values + shift, n))})
+    ...     recording.write_window(window, {("train", site): from_sample(Sample(values + shift, n))})
     >>> recording.finish({})
     >>> run = Run(recording.path)
     >>> run.phases, [window.name for window in run.window_list]

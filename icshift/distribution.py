@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from icshift.blocks import Blocks, no_blocks
+
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 
@@ -29,8 +31,8 @@ EXACT = 512
 QUANTILES = 128
 """Slices of the quantile function kept of a larger window."""
 
-HALF_QUANTILES = 64
-"""Slices kept of each half of a window. Only the noise floor is computed from halves."""
+SAMPLE_QUANTILES = 64
+"""Slices kept of a `Sample` that is larger."""
 
 EXAMPLES = 256
 """Of a probe, at most so many activations a unit are kept one by one, to be compared with the same in other windows."""
@@ -40,8 +42,8 @@ _ROUNDING = 1e-11
 
 
 @dataclass(frozen=True, eq=False)
-class Half:
-    """One half of a window's steps: sorted `values` [units, k] and how many sampled values they stand for [units]."""
+class Sample:
+    """Sorted `values` [units, k] of equal weight, and how many sampled values they stand for [units]."""
 
     values: Floats
     sampled: Ints
@@ -52,10 +54,10 @@ class Distribution:
     """Summary of one site in one window; every array has one entry (or row) a unit.
 
     Moments (`mean`, `std` with divisor n, `min`, `max`) are of all `count` finite activations;
-    `nonfinite` ones are counted and left out of everything else. `zero_share`, `values` and the halves
+    `nonfinite` ones are counted and left out of everything else. `zero_share`, `values` and the blocks
     are of the `sampled` ones. Units without a finite activation have NaN moments and NaN values.
-    `rank_error` is a share of 1: no quantile's rank is further off than this. `halves` are the odd
-    and the even steps, or None where sampling noise does not apply (a probe: same inputs every time).
+    `rank_error` is a share of 1: no quantile's rank is further off than this. `blocks` are of
+    its consecutive steps, or None where sampling noise does not apply (a probe: same inputs every time).
 
     `examples` [units, k] are the activations of a probe's examples, in every window of the same ones and in the same
     order, non-finite ones as they are; k is at most `EXAMPLES`. Where a site has positions, each is one position of an
@@ -64,8 +66,8 @@ class Distribution:
     Two windows of one unit, merged into one:
 
     >>> values = np.array([[-1.0, 0.0, 0.0, 3.0]])
-    >>> first = from_half(Half(values, np.array([4])))
-    >>> both = first.merge(from_half(Half(values + 4, np.array([4]))))
+    >>> first = from_sample(Sample(values, np.array([4])))
+    >>> both = first.merge(from_sample(Sample(values + 4, np.array([4]))))
     >>> both.count, both.mean, both.std
     (array([8]), array([2.5]), array([2.5]))
     >>> both.values
@@ -85,7 +87,7 @@ class Distribution:
     values: Floats
     w1_error: Floats
     rank_error: float
-    halves: tuple[Half, Half] | None = None
+    blocks: Blocks | None = None
     examples: Floats | None = None
 
     @property
@@ -116,19 +118,17 @@ class Distribution:
     def take(self, units: Ints) -> Distribution:
         """Returns the same summary of some of the units, in the order given."""
         arrays = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "values", "w1_error")
-        halves = self.halves
-        if halves is not None:
-            odd, even = (Half(half.values[units], half.sampled[units]) for half in halves)
-            halves = odd, even
+        blocks = None if self.blocks is None else self.blocks.take(units)
         examples = None if self.examples is None else self.examples[units]
-        return replace(self, halves=halves, examples=examples, **{name: getattr(self, name)[units] for name in arrays})
+        return replace(self, blocks=blocks, examples=examples, **{name: getattr(self, name)[units] for name in arrays})
 
     def merge(self, other: Distribution) -> Distribution:
         """Returns the distribution of both together, as if recorded in one; neither input changes.
 
-        Exact while both are exact and their values fit in `EXACT`; otherwise within `w1_error` of it.
-        There are halves where both have them. There are examples where one alone has them: where both have, nothing
-        says which examples of other windows the merged ones would belong to. Raises `ValueError` where units differ.
+        Exact while both are exact and their values fit in `EXACT`; otherwise within `w1_error` of it. Blocks are merged
+        as those of the same steps, and there are none where either has none. There are examples where one alone has
+        them: where both have, nothing says which examples of other windows the merged ones would belong to. Raises
+        `ValueError` where units differ.
         """
         if self.units != other.units:
             raise ValueError(f"cannot merge {self.units} units with {other.units}: not the same site")
@@ -139,12 +139,6 @@ class Distribution:
         error = share[0] * self.w1_error + share[1] * other.w1_error + reduction_error
         rank = float(np.max(share[0], initial=0.0, where=np.isfinite(share[0]))) * self.rank_error
         rank += float(np.max(share[1], initial=0.0, where=np.isfinite(share[1]))) * other.rank_error + slices
-        halves = None
-        if self.halves and other.halves:
-            halves = (
-                _merged_half(self.halves[0], other.halves[0]),
-                _merged_half(self.halves[1], other.halves[1]),
-            )
         return Distribution(
             count=count,
             nonfinite=self.nonfinite + other.nonfinite,
@@ -157,7 +151,7 @@ class Distribution:
             values=values,
             w1_error=error,
             rank_error=rank,
-            halves=halves,
+            blocks=self.blocks.merge(other.blocks) if self.blocks is not None and other.blocks is not None else None,
             examples=other.examples if self.examples is None else self.examples if other.examples is None else None,
         )
 
@@ -165,7 +159,6 @@ class Distribution:
 def empty(units: int, dtype: type[np.floating[Any]] = np.float32) -> Distribution:
     """Returns the distribution of nothing: merged with any other, it leaves that as it is."""
     nothing, undefined = np.zeros(units, np.int64), np.full(units, np.nan)
-    half = Half(np.empty((units, 0), dtype), nothing)
     return Distribution(
         count=nothing,
         nonfinite=nothing,
@@ -178,28 +171,28 @@ def empty(units: int, dtype: type[np.floating[Any]] = np.float32) -> Distributio
         values=np.empty((units, 0), dtype),
         w1_error=np.zeros(units),
         rank_error=0.0,
-        halves=(half, half),
+        blocks=no_blocks(units),
     )
 
 
-def from_half(half: Half) -> Distribution:
-    """Returns a half of a window's steps as a distribution of its own; its moments are those of its values."""
-    values = half.values.astype(float)
+def from_sample(sample: Sample) -> Distribution:
+    """Returns a sample as a distribution without blocks; its moments are those of its values."""
+    values = sample.values.astype(float)
     if values.shape[1]:
         mean, std = values.mean(1), values.std(1)
         low, high, zeros = values[:, 0], values[:, -1], (values == 0).mean(1)
     else:
         mean = std = low = high = zeros = np.full(len(values), np.nan)
     return Distribution(
-        count=half.sampled,
-        nonfinite=np.zeros_like(half.sampled),
+        count=sample.sampled,
+        nonfinite=np.zeros_like(sample.sampled),
         mean=mean,
         std=std,
         min=low,
         max=high,
         zero_share=zeros,
-        sampled=half.sampled,
-        values=half.values,
+        sampled=sample.sampled,
+        values=sample.values,
         w1_error=np.zeros(len(values)),
         rank_error=0.0,
     )
@@ -287,14 +280,7 @@ def _merged_values(a: Distribution, b: Distribution) -> tuple[Floats, Floats, fl
     return summarise(*ordered(*_pooled(a, b)), dtype)
 
 
-def _merged_half(a: Half, b: Half) -> Half:
-    if not a.values.shape[1] or not b.values.shape[1]:
-        return a if a.values.shape[1] else b
-    values = slice_means(*ordered(*_pooled(a, b)), HALF_QUANTILES)
-    return Half(values.astype(a.values.dtype), a.sampled + b.sampled)
-
-
-def _pooled(a: Distribution | Half, b: Distribution | Half) -> tuple[Floats, Floats]:
+def _pooled(a: Distribution, b: Distribution) -> tuple[Floats, Floats]:
     points_a, weights_a = weighted_values(a.values, a.sampled)
     points_b, weights_b = weighted_values(b.values, b.sampled)
     return np.concatenate([points_a, points_b], 1), np.concatenate([weights_a, weights_b], 1)

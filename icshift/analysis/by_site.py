@@ -16,14 +16,14 @@ from icshift.analysis.drift import (
     choose_sites,
     default_phase,
     floor_of,
-    moved_share,
+    movements,
     refuse_without_examples,
-    site_nulls,
 )
 from icshift.analysis.health import health
 from icshift.analysis.metrics import DEFAULT, Metric
 from icshift.analysis.metrics import metric as metric_named
-from icshift.distribution import Distribution, Floats
+from icshift.analysis.movement import Movement
+from icshift.distribution import Distribution
 from icshift.runs.format import STEP_QUANTILES, Site
 from icshift.runs.phases import normalises_by_its_own_inputs
 from icshift.runs.reader import StoredRun
@@ -41,11 +41,11 @@ def summary(
 
     `median`, `p90` and `max` of the absolute drift, its `floor` and its `error` are over the units that are not
     near-constant, in the metric's unit (a mean would follow the few wildest); `ratio` is median / floor. `moved` is the
-    share of units that moved beyond noise, NaN where the noise is not known. `location`, `scale` and `shape` are the
-    medians of the three shares of w2 squared. `trend` is a list with the median of every window. `noiseless` says that
-    both windows are of a probe, other than by running averages (which have a floor). A metric of the whole site has its
-    value as `median`, and NaN as `p90` and `max`; for a metric by example there is the number of `rows` that were
-    compared.
+    share of units that moved beyond noise, NaN where that cannot be told: `unknown` says why. `location`, `scale` and
+    `shape` are the medians of the three shares of w2 squared. `trend` is a list with the median of every window.
+    `noiseless` says that both windows are of a probe, other than by running averages (which have a floor). A metric of
+    the whole site has its value as `median`, and NaN as `p90` and `max`; for a metric by example there is the number of
+    `rows` that were compared.
 
     `n`, `mean`, `std`, `zero_share` and the quantiles are medians over the units, in the last window that the site has.
     `affine_moments` says that the site's mean and sd are set by its own weight and bias. The counts are those of
@@ -57,6 +57,8 @@ def summary(
     metric = metric_named(metric_name)
     phase = default_phase(run) if phase is None else run.phase(phase)
     compared = dict(by_site(run, reference=reference, phase=phase, sites=sites))
+    ends = {comparisons[-1].window.index for comparisons in compared.values()}
+    moved = movements(run, reference=reference, phase=phase, windows=ends)
     refuse_without_examples(metric, run, phase, (comparisons[-1] for comparisons in compared.values()))
     rows = []
     for site in choose_sites(run, sites):
@@ -65,7 +67,7 @@ def summary(
             continue
         row = _of_site(run, site, phase, recorded[-1])
         if site in compared:
-            row |= _of_drift(metric, compared[site], site_nulls(run, site, phase))
+            row |= _of_drift(metric, compared[site], moved)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -84,7 +86,7 @@ def _of_site(run: StoredRun, site: Site, phase: str, last: Distribution) -> dict
     }
 
 
-def _of_drift(metric: Metric, comparisons: list[Comparison], nulls: dict[int, Floats]) -> dict[str, object]:
+def _of_drift(metric: Metric, comparisons: list[Comparison], moved: dict[int, Movement]) -> dict[str, object]:
     last = comparisons[-1]
     steady = ~metric.near_constant(last.before, last.after)
     values = np.abs(metric.function(last.before, last.after))[steady]
@@ -104,7 +106,8 @@ def _of_drift(metric: Metric, comparisons: list[Comparison], nulls: dict[int, Fl
         "ratio": median / level if level > 0 else np.nan,
         "noiseless": last.noiseless,
         **({"rows": int(np.median(metric.n(last.before, last.after)))} if metric.by_example else {}),
-        "moved": moved_share(last, nulls),
+        "moved": moved[last.window.index].share(last.site.name),
+        "unknown": moved[last.window.index].unknown.get(last.site.name, ""),
         **_split(last, ~near_constant(last.before, last.after)),
         "trend": [_typical(metric, comparison) for comparison in comparisons],
     }

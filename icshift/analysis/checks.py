@@ -25,15 +25,14 @@ from icshift.analysis.drift import (
     choose_sites,
     default_phase,
     floor_of,
-    movement,
+    movements,
     refuse_without_examples,
-    site_nulls,
 )
-from icshift.analysis.floor import discoveries
 from icshift.analysis.health import health
 from icshift.analysis.metrics import DEFAULT, METRICS
+from icshift.analysis.movement import FALSE_ALARMS, Movement
 from icshift.analysis.over_units import quantile
-from icshift.distribution import Distribution, Floats
+from icshift.distribution import Distribution
 from icshift.errors import SelectionError
 from icshift.runs.format import Site, Window
 from icshift.runs.reader import StoredRun
@@ -85,6 +84,7 @@ class _Scope:
 
     `compared` are the comparisons of each site in order of windows. `last` is the last window that has the reference,
     None where there is none. With `all_windows`, drift is checked in every window and not in the last one alone.
+    `movements` are those of the windows that are checked, all of them together held to the level of one.
     """
 
     run: StoredRun
@@ -92,6 +92,7 @@ class _Scope:
     compared: Mapping[Site, list[Comparison]]
     last: Window | None
     all_windows: bool
+    movements: Mapping[int, Movement]
 
 
 def evaluate(
@@ -112,7 +113,11 @@ def evaluate(
     compared = dict(by_site(run, reference=reference, phase=phase))
     ends = [comparisons[-1].window for comparisons in compared.values()]
     last = max(ends, key=lambda window: window.index) if ends else None
-    scope = _Scope(run, phase, compared, last, all_windows)
+    checked = {comparison.window.index for comparisons in compared.values() for comparison in comparisons}
+    if not all_windows:
+        checked &= {last.index} if last else set()
+    moved = movements(run, reference=reference, phase=phase, windows=checked, level=FALSE_ALARMS / max(len(checked), 1))
+    scope = _Scope(run, phase, compared, last, all_windows, moved)
     return [verdict for condition in conditions for verdict in _checked(condition, scope)]
 
 
@@ -172,17 +177,14 @@ def _drifts(condition: Condition, site: Site, scope: _Scope) -> list[Measurement
     comparisons = scope.compared.get(site, [])
     current = [comparison for comparison in comparisons if comparison.window == scope.last]
     chosen = comparisons if scope.all_windows else current
-    if condition.quantity == "moved":
-        nulls = site_nulls(scope.run, site, scope.phase)
-        measured = [_moved(condition, comparison, nulls) for comparison in chosen]
-    else:
-        measured = [_drift(condition, comparison) for comparison in chosen]
+    measure = _moved if condition.quantity == "moved" else _drift
+    measured = [measure(condition, comparison, scope.movements[comparison.window.index]) for comparison in chosen]
     if not current:
         measured.append(Measurement(scope.last.name, "", gap="nothing to compare"))
     return measured
 
 
-def _drift(condition: Condition, comparison: Comparison) -> Measurement:
+def _drift(condition: Condition, comparison: Comparison, movement: Movement) -> Measurement:
     if condition.scale == "x floor":
         _refuse_noiseless(condition, comparison)
     metric, probability = METRICS[condition.quantity], OVER_UNITS[condition.over]
@@ -197,21 +199,20 @@ def _drift(condition: Condition, comparison: Comparison) -> Measurement:
     if not gap and math.isnan(value):
         gap = f"all {after.units} units are near-constant"
     elif not gap and condition.scale == "x floor":
-        gap = _without_floor(~np.isfinite(noises))
+        gap = movement.unknown.get(comparison.site.name, "") or _without_floor(~np.isfinite(noises))
+        gap = gap and f"no floor: {gap}"
     n = int(np.median(metric.n(before, after)))
     return Measurement(comparison.window.name, comparison.reference, value, level, noise, n, after.units, gap)
 
 
-def _moved(condition: Condition, comparison: Comparison, nulls: Mapping[int, Floats]) -> Measurement:
-    before, after = comparison.before, comparison.after
-    p = movement(comparison, nulls)
-    gap = _undefined(~np.isfinite(METRICS[DEFAULT].function(before, after)))
-    if not gap and not np.isfinite(p).all():
-        gap = "no sampling noise is known that would tell what moved"
-    count = discoveries(p).sum() if np.isfinite(p).any() else math.nan
-    level = _of_units(condition, count, after.units)
+def _moved(condition: Condition, comparison: Comparison, movement: Movement) -> Measurement:
+    name, units = comparison.site.name, comparison.after.units
+    gap = _undefined(~np.isfinite(METRICS[DEFAULT].function(comparison.before, comparison.after)))
+    gap = gap or movement.unknown.get(name, "")
+    count = movement.moved[name].sum() if name in movement.moved else math.nan
+    level = _of_units(condition, count, units)
     n = _activations(comparison)
-    return Measurement(comparison.window.name, comparison.reference, count, level, n=n, units=after.units, gap=gap)
+    return Measurement(comparison.window.name, comparison.reference, count, level, n=n, units=units, gap=gap)
 
 
 def _trouble(condition: Condition, site: Site, window: Window, distribution: Distribution) -> Measurement | None:
@@ -239,9 +240,7 @@ def _undefined(units: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
 
 
 def _without_floor(units: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
-    where = "" if units.all() else f" of {units.sum()} of {len(units)} units"
-    reason = "it takes two steps in a window, with two different values in the odd and in the even ones"
-    return f"no floor{where}: {reason}" if units.any() else ""
+    return f"{units.sum()} of {len(units)} units are missing in too many steps" if units.any() else ""
 
 
 def _incomparable(values: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from icshift.analysis.by_example import have_same_examples
-from icshift.analysis.floor import discoveries, floor, p_values, pooled_null, standardised_null
+from icshift.analysis.floor import floor
 from icshift.analysis.metrics import DEFAULT, METRICS, Metric
 from icshift.analysis.metrics import metric as metric_named
+from icshift.analysis.movement import FALSE_ALARMS, Flags, Movement, movement
 from icshift.distribution import Distribution, Floats
 from icshift.errors import SelectionError, unknown
 from icshift.runs.format import Site, Window, kept_units
@@ -29,8 +29,6 @@ After them come `error`, `ratio`, `near_constant` and `moved`.
 
 WHOLE_SITE = -1
 """The value of the column `unit` in rows about a site as a whole."""
-
-Flags = NDArray[np.bool_]
 
 _Place: TypeAlias = "tuple[StoredRun, str, int]"
 """A run, a phase and the number of a window."""
@@ -62,7 +60,7 @@ class Comparison:
     @property
     def noiseless(self) -> bool:
         """Whether both windows are of a probe in which nothing but the parameters changes."""
-        return self.before.halves is None and self.after.halves is None and not self.lags
+        return self.before.blocks is None and self.after.blocks is None and not self.lags
 
 
 def drift(
@@ -78,7 +76,8 @@ def drift(
     `value` is in the metric's unit. `n` is the number of sampled activations, of the window or of its reference,
     whichever has fewer. `floor` is the value that sampling noise alone would show, `ratio` is |value| / floor, and
     `error` is the bound on what sketching may have added. All three are NaN where they are not known. `moved` says
-    whether the unit moved beyond noise by the metric `DEFAULT`, whichever metric the row shows.
+    whether the unit moved beyond noise (see `movement`), whichever metric the row shows; it is NA where that cannot be
+    told. In each window all sites of the run are judged together, also where only some are asked for.
 
     `reference` is "previous", "first", a window's name or number, "phase:NAME" (same window, other phase) or "run:PATH"
     (same window and phase of another run, which is taken to have been recorded with the same probe). Raises
@@ -89,11 +88,12 @@ def drift(
     """
     chosen = [metric_named(name) for name in metrics]
     frames = []
-    for site, comparisons in by_site(run, reference=reference, phase=phase, sites=sites):
-        nulls = site_nulls(run, site, comparisons[0].phase)
+    compared = list(by_site(run, reference=reference, phase=phase, sites=sites))
+    moved = movements(run, reference=reference, phase=phase) if compared else {}
+    for _, comparisons in compared:
         for comparison in comparisons:
-            moved = discoveries(movement(comparison, nulls))
-            frames += [_frame(run, comparison, metric, moved) for metric in chosen]
+            units = moved[comparison.window.index].moved.get(comparison.site.name)
+            frames += [_frame(run, comparison, metric, units) for metric in chosen]
     if not frames:
         return pd.DataFrame(columns=[*COLUMNS, "error", "ratio", "near_constant", "moved"])
     return pd.concat(frames, ignore_index=True)
@@ -148,44 +148,51 @@ def floor_of(metric: Metric, comparison: Comparison) -> Floats:
     return np.asarray(np.max(np.abs(apart), axis=0))
 
 
-def site_nulls(run: StoredRun, site: Site, phase: str) -> dict[int, Floats]:
-    """Returns the distances that sampling noise alone shows in every window of a site, by the number of the window.
+def movements(
+    run: StoredRun,
+    *,
+    reference: str | int = "previous",
+    phase: str | None = None,
+    windows: Iterable[int] | None = None,
+    level: float = FALSE_ALARMS,
+) -> dict[int, Movement]:
+    """Returns what moved beyond noise in every window, or in some, by the number of the window.
 
-    `movement` takes them; `floor.standardised_null` describes them.
+    All sites of the run are judged together. `level` is the share of windows in which nothing moved that may show any
+    site. Raises `SelectionError` for a phase or reference that is not there.
     """
-    recorded = {window.index: run.distribution(phase, site.name, window.index) for window in run.window_list}
-    return {
-        index: standardised_null(METRICS[DEFAULT], distribution)
-        for index, distribution in recorded.items()
-        if distribution is not None
-    }
+    wanted = None if windows is None else set(windows)
+    compared: dict[int, list[Comparison]] = {}
+    for _, comparisons in by_site(run, reference=reference, phase=phase):
+        for comparison in comparisons:
+            if wanted is None or comparison.window.index in wanted:
+                compared.setdefault(comparison.window.index, []).append(comparison)
+    return {index: _moved(compared[index], level) for index in sorted(compared)}
 
 
-def movement(comparison: Comparison, nulls: Mapping[int, Floats]) -> Floats:
-    """Returns the probability [units] of drifting as much by sampling noise alone; NaN where no noise is known.
+def _moved(comparisons: Iterable[Comparison], level: float) -> Movement:
+    """Returns what moved in one window. In a probe, whose inputs are the same, nothing has to be told from noise."""
+    sampled, certain = {}, {}
+    for comparison in comparisons:
+        name, before, after = comparison.site.name, comparison.before, comparison.after
+        if before.blocks is None and after.blocks is None:
+            certain[name] = _beyond_error(comparison)
+        else:
+            sampled[name] = before.blocks, after.blocks
+    of_noise = movement(sampled, level)
+    p = {name: float(not units.any()) for name, units in certain.items()}
+    return replace(of_noise, p={**of_noise.p, **p}, moved={**of_noise.moved, **certain})
 
-    The drift is that of the metric `DEFAULT`; `nulls` are those of `site_nulls`. Two probes have no sampling noise:
-    there the probability is 0 for units that drifted beyond the sketch's error, and 1 for the rest.
-    By running averages it is 0 for units that drifted beyond these averages' lag as well.
-    """
+
+def _beyond_error(comparison: Comparison) -> Flags:
+    """Marks the units of a probe that drifted beyond the sketch's error and, by running averages, beyond their lag."""
     gauge = METRICS[DEFAULT]
     before, after = comparison.before, comparison.after
-    values = gauge.function(before, after)
-    if before.halves is None and after.halves is None:
-        assert gauge.error is not None
-        # float32 rounding of what is kept is no movement either.
-        bound = np.maximum(gauge.error(before, after), 1e-6)
-        bound = np.maximum(bound, floor_of(gauge, comparison)) if comparison.lags else bound
-        return np.where(np.isfinite(values) & np.isfinite(bound), values <= bound, np.nan)
-    own = np.concatenate([standardised_null(gauge, distribution) for distribution in (before, after)])
-    null = pooled_null(own, nulls, comparison.window.index)
-    return p_values(gauge, values, before, after, null)
-
-
-def moved_share(comparison: Comparison, nulls: Mapping[int, Floats]) -> float:
-    """Returns the share of units that moved beyond noise (see `floor.discoveries`); NaN where no noise is known."""
-    p = movement(comparison, nulls)
-    return float(discoveries(p).mean()) if np.isfinite(p).any() else np.nan
+    assert gauge.error is not None
+    # float32 rounding of what is kept is no movement either.
+    bound = np.maximum(gauge.error(before, after), 1e-6)
+    bound = np.maximum(bound, floor_of(gauge, comparison)) if comparison.lags else bound
+    return np.asarray(gauge.function(before, after) > bound)
 
 
 def refuse_without_examples(metric: Metric, run: StoredRun, phase: str, comparisons: Iterable[Comparison]) -> None:
@@ -266,9 +273,12 @@ def _of_window(run: StoredRun, phase: str, window: Window | None) -> tuple[str, 
     return ("", None) if window is None else (window.name, (run, phase, window.index))
 
 
-def _frame(run: StoredRun, comparison: Comparison, metric: Metric, moved: Flags) -> pd.DataFrame:
+def _frame(run: StoredRun, comparison: Comparison, metric: Metric, moved: Flags | None) -> pd.DataFrame:
     before, after = comparison.before, comparison.after
     whole = metric.of == "site"
+    told = [None] * before.units if moved is None else list(moved)
+    if whole:
+        told = [None if moved is None else moved.any()]
     value, noise = metric.function(before, after), floor_of(metric, comparison)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(noise > 0, np.abs(value) / noise, np.nan)
@@ -287,6 +297,6 @@ def _frame(run: StoredRun, comparison: Comparison, metric: Metric, moved: Flags)
             "error": np.full(len(value), np.nan) if metric.error is None else metric.error(before, after),
             "ratio": ratio,
             "near_constant": metric.near_constant(before, after),
-            "moved": [moved.any()] if whole else moved,
+            "moved": pd.array(told, dtype="boolean"),
         }
     )

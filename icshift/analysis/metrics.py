@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from icshift.analysis import noise_of_metrics as of_noise
 from icshift.analysis.by_example import (
     PROJECTIONS,
     cka_bias,
@@ -48,6 +49,7 @@ from icshift.analysis.distances import (
     w2_shape,
     zero_share,
 )
+from icshift.analysis.exchange import Noise
 from icshift.distribution import Distribution, Floats, Ints
 from icshift.errors import SelectionError, unknown
 
@@ -65,8 +67,10 @@ class Metric:
     reference and of the window and returns its values: one a unit [units] or, where it is `of` the site as a whole, one
     [1]. With `by_example` it compares the same examples in both windows, which takes a probe, and has no noise floor.
 
-    `noise` is the power of 1/sqrt(n) with which its sampling noise shrinks. `error` returns a bound on the error of
-    each value, None where none is known: what sketching may have added or, of metrics by example, their `error_source`.
+    `noise` is the power of 1/sqrt(n) with which its sampling noise shrinks. `of_noise` returns what it shows by draws
+    of noise [draws, units]; where it is None, `function` is applied to distributions moved by noise. `error` returns a
+    bound on the error of each value, None where none is known: what sketching may have added or, of metrics by example,
+    their `error_source`.
 
     The other fields are words for reports. `not_additive` is the reason why values along a path may not be summed,
     empty where they may. `caveat` says how to read the values; `note` returns a sentence more, from the number of rows
@@ -78,6 +82,7 @@ class Metric:
     meaning: str
     function: Callable[[Distribution, Distribution], Floats]
     noise: int = 1
+    of_noise: Callable[[Noise, Distribution, Distribution], Floats] | None = None
     error: Callable[[Distribution, Distribution], Floats] | None = None
     error_source: str = ""
     of: Literal["unit", "site"] = "unit"
@@ -106,10 +111,21 @@ class Metric:
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("w1_sd", "sd", "Wasserstein-1 over the pooled sd (floored)", w1_sd, error=w1_sd_error),
-        Metric("w1", "activation", "Wasserstein-1: mean distance the values move", w1, error=w1_error),
-        Metric("w2", "activation", "Wasserstein-2", w2),
-        Metric("w2_location", "activation", "part of w2 that is change of mean", w2_location),
+        Metric(
+            "w1_sd",
+            "sd",
+            "Wasserstein-1 over the pooled sd (floored)",
+            w1_sd,
+            of_noise=of_noise.w1_sd,
+            error=w1_sd_error,
+        ),
+        Metric(
+            "w1", "activation", "Wasserstein-1: mean distance the values move", w1, of_noise=of_noise.w1, error=w1_error
+        ),
+        Metric("w2", "activation", "Wasserstein-2", w2, of_noise=of_noise.w2),
+        Metric(
+            "w2_location", "activation", "part of w2 that is change of mean", w2_location, of_noise=of_noise.w2_location
+        ),
         Metric("w2_scale", "activation", "part of w2 that is change of sd", w2_scale),
         Metric("w2_shape", "activation", "part of w2 that is change of shape", w2_shape),
         Metric("ks", "share", "largest difference of the distribution functions", ks, error=ks_error),
@@ -123,9 +139,16 @@ METRICS: dict[str, Metric] = {
             not_additive=_SQUARED,
         ),
         Metric("energy", "sqrt(activation)", "energy distance", energy),
-        Metric("mean_shift_sd", "sd", "change of the mean over the pooled sd", mean_shift_sd, error=no_error),
+        Metric(
+            "mean_shift_sd",
+            "sd",
+            "change of the mean over the pooled sd",
+            mean_shift_sd,
+            of_noise=of_noise.mean_shift_sd,
+            error=no_error,
+        ),
         Metric("log_sd_ratio", "nats", "logarithm of the ratio of the sds", log_sd_ratio, error=no_error),
-        Metric("zero_share", "share", "change of the share of exact zeros", zero_share),
+        Metric("zero_share", "share", "change of the share of exact zeros", zero_share, of_noise=of_noise.zero_share),
         Metric("displacement", "activation", "mean distance that each example moved", displacement, by_example=True),
         Metric(
             "displacement_sd",

@@ -4,9 +4,6 @@ Each data set was dealt to up to 16 parts. These are split into halves in every 
 parts, of which no two say the same; the differences between halves show what sampling does. The noise of a data set is
 to that of its halves as 1 to 2; both data sets' variances add up, so that one may be noisier or smaller than the other.
 (Permuting the parts of both together would count the shift as noise.)
-
-A floor of `floor.py` comes from one split of a window. The units of a site see the same examples, so that this is one
-draw for all of them: enough where there are many windows, and wrong too often where there is one.
 """
 
 from __future__ import annotations
@@ -20,7 +17,7 @@ from scipy.linalg import hadamard
 from scipy.special import gammaincc
 
 from icshift.analysis.metrics import Metric
-from icshift.distribution import HALF_QUANTILES, Floats, Half, from_half
+from icshift.distribution import SAMPLE_QUANTILES, Floats, Sample, from_sample
 
 _PRIOR = 4
 """The noise of a unit is estimated from its own draws and from so many more of the size typical of its site."""
@@ -52,8 +49,8 @@ class Noise:
     def p_values(self) -> Floats:
         """Probability [units] of values as large by noise alone; NaN where that cannot be known.
 
-        Draws in units of the noise, each without its own share in it, are fitted by a gamma distribution, as in
-        `floor.p_values`, over all units of the site.
+        Draws in units of the noise, each without its own share in it, are fitted by a gamma distribution over all units
+        of the site. The noise of W1 has a lighter tail than that, so this is on the safe side.
         """
         values, unknown = np.abs(self.values), np.full(len(self.values), np.nan)
         if len(self.draws) < 2:
@@ -78,7 +75,7 @@ class Noise:
         return np.sqrt((squares + _PRIOR * prior) / (draws + _PRIOR))
 
 
-def noise(metric: Metric, reference: Sequence[Half], data: Sequence[Half], units: int) -> Noise:
+def noise(metric: Metric, reference: Sequence[Sample], data: Sequence[Sample], units: int) -> Noise:
     """Returns the noise of a metric between two data sets, given as the parts of each.
 
     Where only one has several parts, the noise of the other is taken to be the same but for its number of activations.
@@ -97,7 +94,7 @@ def noise(metric: Metric, reference: Sequence[Half], data: Sequence[Half], units
         scaled = [
             draws * np.sqrt(1 + ratio) ** metric.noise for draws, ratio in zip(own, (more, 1 / more), strict=True)
         ]
-    return Noise(metric.function(*(from_half(_joined(parts)) for parts in (reference, data))), np.concatenate(scaled))
+    return Noise(metric.function(*(from_sample(_joined(parts)) for parts in (reference, data))), np.concatenate(scaled))
 
 
 def simes(p: Floats) -> float:
@@ -106,7 +103,7 @@ def simes(p: Floats) -> float:
     return float(np.min(known * len(known) / np.arange(1, len(known) + 1))) if len(known) else np.nan
 
 
-def _draws(metric: Metric, parts: Sequence[Half]) -> Floats:
+def _draws(metric: Metric, parts: Sequence[Sample]) -> Floats:
     """Returns the differences [splits, units] between halves of the parts, scaled to the noise of the whole."""
     count = min(_MOST, 1 << len(parts).bit_length() - 1)
     if count < 2:
@@ -120,18 +117,18 @@ def _draws(metric: Metric, parts: Sequence[Half]) -> Floats:
         odd, even = (half.sampled for half in halves)
         with np.errstate(invalid="ignore", divide="ignore"):
             scale = np.sqrt(1 / (odd + even) / (1 / odd + 1 / even))
-        apart = np.abs(metric.function(from_half(halves[0]), from_half(halves[1]))) * scale**metric.noise
+        apart = np.abs(metric.function(from_sample(halves[0]), from_sample(halves[1]))) * scale**metric.noise
         # A half of one value has no spread: in units of that, any number could come out.
         draws.append(np.where((odd > 1) & (even > 1), apart, np.nan))
     return np.array(draws)
 
 
-def _groups(parts: Sequence[Half], count: int) -> list[Sequence[Half]]:
+def _groups(parts: Sequence[Sample], count: int) -> list[Sequence[Sample]]:
     edges = np.linspace(0, len(parts), count + 1).round().astype(int)
     return [parts[start:stop] for start, stop in pairwise(edges)]
 
 
-def _joined(parts: Sequence[Half]) -> Half:
+def _joined(parts: Sequence[Sample]) -> Sample:
     """Returns parts of almost equal size as one.
 
     Where parts are slice means, so is the whole: the same slice of several parts is one cluster of values, and pairs of
@@ -139,9 +136,9 @@ def _joined(parts: Sequence[Half]) -> Half:
     """
     values = np.sort(np.concatenate([part.values for part in parts], axis=1), axis=1)
     sliced = any((part.sampled > part.values.shape[1]).any() for part in parts)
-    if sliced and values.shape[1] % HALF_QUANTILES == 0:
-        values = values.reshape(len(values), HALF_QUANTILES, -1).mean(2)
-    return Half(values, np.sum([part.sampled for part in parts], axis=0))
+    if sliced and values.shape[1] % SAMPLE_QUANTILES == 0:
+        values = values.reshape(len(values), SAMPLE_QUANTILES, -1).mean(2)
+    return Sample(values, np.sum([part.sampled for part in parts], axis=0))
 
 
 def _typical(ratios: Floats) -> float:

@@ -112,7 +112,12 @@ def _with_one_sd(metric: Metric, recorded: _Recorded) -> Metric:
         return metric
     spread = np.sqrt(np.mean([distribution.std**2 for _, distribution in recorded], axis=0))
     yardstick = np.maximum(spread, least_std(spread))
-    return replace(metric, function=lambda a, b: metric.function(a, b) * effective_std(a, b) / yardstick)
+    of_noise = metric.of_noise
+    return replace(
+        metric,
+        function=lambda a, b: metric.function(a, b) * effective_std(a, b) / yardstick,
+        of_noise=of_noise and (lambda noise, a, b: of_noise(noise, a, b) * effective_std(a, b) / yardstick),
+    )
 
 
 def _row(metric: Metric, path: _Path) -> dict[str, object]:

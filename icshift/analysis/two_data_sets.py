@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from icshift.analysis import over_units
 from icshift.analysis.distances import near_constant, w1
 from icshift.analysis.drift import Comparison, by_site, choose_sites, drift
-from icshift.analysis.floor import FALSE_DISCOVERIES, discoveries
 from icshift.analysis.metrics import DEFAULT, METRICS, Metric
 from icshift.analysis.metrics import metric as metric_named
+from icshift.analysis.movement import FALSE_ALARMS, discoveries
 from icshift.analysis.noise import Noise, noise, simes
 from icshift.analysis.staleness import UNKNOWN, Distance, MeanAndVariance, from_running, staleness
-from icshift.distribution import Distribution, Floats, Half
+from icshift.distribution import Distribution, Floats, Sample
 from icshift.runs.format import Site
 from icshift.runs.phases import DATA, REFERENCE
 from icshift.runs.reader import StoredRun
@@ -58,7 +58,7 @@ SITE_COLUMNS = (
 _ROUNDING = 1e-5
 """A near-constant unit that differs by at most this share of its mean differs by rounding."""
 
-Parts = Mapping[tuple[str, str], Sequence[Half]]
+Parts = Mapping[tuple[str, str], Sequence[Sample]]
 """The activations of each part of the examples, by (phase, name of the site)."""
 
 
@@ -194,7 +194,7 @@ def shifts(run: StoredRun, parts: Parts, *, metric_name: str = "w1_sd") -> dict[
         gauge_noise = noise(gauge, *both, comparison.after.units)
         p = _p_values(gauge_noise, comparison)
         together = simes(p)
-        shifted = together <= FALSE_DISCOVERIES / len(compared)
+        shifted = together <= FALSE_ALARMS / len(compared)
         result[name] = SiteShift(
             comparison,
             metric.function(comparison.before, comparison.after),

@@ -249,7 +249,7 @@ class Observer:
             dtype=np.float64 if rows.dtype == torch.float64 else np.float32,
             random=self._random(phase, site.name),
             workspace=self._workspace,
-            halves=not is_probe(phase),
+            blocks=not is_probe(phase),
             sink=(lambda rows: self._sink(phase, site, rows)) if stepping else None,
         )
 

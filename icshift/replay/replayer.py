@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from torch import Tensor, nn
 
-from icshift.distribution import HALF_QUANTILES, Distribution, Half, ordered, slice_means, weighted_values
+from icshift.distribution import SAMPLE_QUANTILES, Distribution, Sample, ordered, slice_means, weighted_values
 from icshift.errors import ModelError
 from icshift.hooks.batch_norm import evaluating_as_trained
 from icshift.hooks.observer import SEED, Observer
@@ -33,7 +33,7 @@ class Input(nn.Module):
     """Stands for the module of the model's arguments, which no module returns."""
 
 
-Parts = dict[tuple[str, str], list[Half]]
+Parts = dict[tuple[str, str], list[Sample]]
 """By phase and name of a site, what each part of the examples showed."""
 
 
@@ -176,9 +176,9 @@ def _never(error: Exception) -> None:
     raise AssertionError("a replayer has no mask that could fail") from error
 
 
-def _reduced(part: Distribution) -> Half:
-    """Returns a part with at most `HALF_QUANTILES` values a unit, of equal weight; a part of fewer keeps its own."""
-    if part.values.shape[1] <= HALF_QUANTILES:
-        return Half(part.values, part.sampled)
-    values = slice_means(*ordered(*weighted_values(part.values, part.sampled)), HALF_QUANTILES)
-    return Half(values.astype(part.values.dtype), part.sampled)
+def _reduced(part: Distribution) -> Sample:
+    """Returns a part with at most `SAMPLE_QUANTILES` values a unit, of equal weight; a part of fewer keeps its own."""
+    if part.values.shape[1] <= SAMPLE_QUANTILES:
+        return Sample(part.values, part.sampled)
+    values = slice_means(*ordered(*weighted_values(part.values, part.sampled)), SAMPLE_QUANTILES)
+    return Sample(values.astype(part.values.dtype), part.sampled)

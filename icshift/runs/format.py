@@ -1,6 +1,6 @@
 """What a run on disk is made of: its files, sites and windows. It knows no torch.
 
-Format 2. A run is a directory:
+Format 3. A run is a directory:
 
     run.json                      format, created, finished, ranks, versions, model, settings, sites,
                                   ledger, step_stride, overhead
@@ -9,8 +9,10 @@ Format 2. A run is a directory:
                                   phase, site, unit, window, count, nonfinite, mean, std, min, max,
                                   zero_share, sampled, w1_error, rank_error,
                                   values (list: sorted, of equal weight),
-                                  odd_values, odd_sampled, even_values, even_sampled (the halves of the
-                                  steps, for the noise floor; empty and -1 where there are none),
+                                  block_slices, block_sampled, block_zeros, block_steps (lists, block after
+                                  block, of the window's consecutive blocks of steps, from which noise is
+                                  computed: 8 slice means, numbers of values, of zeros, of steps; null in a
+                                  probe, which has no sampling noise),
                                   paired_values (list: activations of a probe's examples, the same ones in
                                   every window and in their order; empty where there are none; older files
                                   have no such column).
@@ -30,6 +32,9 @@ History. The number rises where a reader of the version before would read someth
     1  Folder and key in `measured` of the smoothness along the gradient are called `landscape`.
     2  They are called `smoothness`: a reader of format 1 would say that none was measured. (Since then, too, runs of
        `icshift analyze` call the phase `probe-batch` that was `probe-train`, which a reader takes as it is.)
+    3  Noise is computed from blocks of steps. Before, there were two halves, of the odd and of the even steps, in
+       columns odd_values, odd_sampled, even_values, even_sampled: a floor from these is wrong where steps are not
+       alike, so that none is given for older runs.
 
 All these formats are read.
 """
@@ -45,7 +50,7 @@ import numpy as np
 
 from icshift.distribution import Floats, Ints
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "run.json"
 
 MANIFEST_NAME = re.compile(r"run(?:\.rank([1-9][0-9]*))?\.json")

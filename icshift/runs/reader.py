@@ -14,7 +14,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icshift.distribution import Distribution, Floats, Half
+import numpy as np
+
+from icshift.blocks import SLICES, Blocks, no_blocks
+from icshift.distribution import Distribution, Floats
 from icshift.errors import RunError, unknown
 from icshift.runs.format import (
     FORMAT,
@@ -39,7 +42,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ARRAYS = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "w1_error")
-_HALVES = ("odd", "even")
 
 
 def locate(path: Path) -> Path:
@@ -312,13 +314,12 @@ def _distributions(table: pa.Table) -> dict[tuple[str, str], Distribution]:
     for first, last in zip(starts, [*starts[1:], len(phases)], strict=True):
         rows = table.slice(first, last - first).combine_chunks()
         arrays = {name: rows[name].to_numpy() for name in _ARRAYS}
-        odd, even = (Half(_matrix(rows, f"{name}_values"), rows[f"{name}_sampled"].to_numpy()) for name in _HALVES)
         result[phases[first], sites[first]] = Distribution(
             **arrays,
             values=_matrix(rows, "values"),
             rank_error=float(rows["rank_error"][0].as_py()),
             examples=_examples(rows),
-            halves=None if (odd.sampled < 0).all() else (odd, even),
+            blocks=_blocks(rows),
         )
     return result
 
@@ -326,6 +327,22 @@ def _distributions(table: pa.Table) -> dict[tuple[str, str], Distribution]:
 def _examples(rows: pa.Table) -> Floats | None:
     examples = _matrix(rows, "paired_values") if "paired_values" in rows.column_names else None
     return None if examples is None or not examples.shape[1] else examples
+
+
+def _blocks(rows: pa.Table) -> Blocks | None:
+    """Returns the blocks of steps; None of a probe. A run of a format before 3 has none of anything else either."""
+    if "block_slices" not in rows.column_names:
+        probe = (rows["odd_sampled"].to_numpy() < 0).all()
+        return None if probe else no_blocks(len(rows))
+    if rows["block_slices"].null_count:
+        return None
+    slices, sampled, zeros, steps = (_matrix(rows, f"block_{name}") for name in ("slices", "sampled", "zeros", "steps"))
+    return Blocks(
+        slices.reshape(len(rows), -1, SLICES),
+        sampled.astype(np.int64),
+        zeros.astype(np.int64),
+        steps[0].astype(np.int64),
+    )
 
 
 def _matrix(rows: pa.Table, column: str) -> Floats:

@@ -23,8 +23,10 @@ import numpy as np
 import pandas  # noqa: F401  (pyarrow loads it at its first table; better now than in the middle of a training)
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from icshift.distribution import Distribution, Floats, Half, Ints
+from icshift.blocks import Blocks, no_blocks
+from icshift.distribution import Distribution, Ints
 from icshift.errors import RunError
 from icshift.runs.format import (
     FORMAT,
@@ -258,19 +260,29 @@ def _window_table(window: Window, phase: str, site: Site, distribution: Distribu
         "rank_error": np.full(rows, distribution.rank_error),
         "values": _lists(distribution.values),
     }
-    halves: tuple[Half | None, Half | None] = distribution.halves or (None, None)
-    for name, half in zip(("odd", "even"), halves, strict=True):
-        values = np.empty((rows, 0), distribution.values.dtype) if half is None else half.values
-        columns[f"{name}_values"] = _lists(values)
-        columns[f"{name}_sampled"] = np.full(rows, -1) if half is None else half.sampled
+    columns |= _block_columns(distribution.blocks, rows)
     none = np.empty((rows, 0), distribution.values.dtype)
     columns["paired_values"] = _lists(none if distribution.examples is None else distribution.examples)
     return pa.table(columns)
 
 
-def _lists(values: Floats) -> pa.Array:
+def _block_columns(blocks: Blocks | None, rows: int) -> dict[str, pa.Array]:
+    kept = no_blocks(rows) if blocks is None else blocks
+    absent = np.full(rows, blocks is None)
+    return {
+        "block_slices": _lists(kept.slices.reshape(rows, -1), absent),
+        "block_sampled": _lists(kept.sampled.astype(np.int32), absent),
+        "block_zeros": _lists(kept.zeros.astype(np.int32), absent),
+        "block_steps": _lists(np.broadcast_to(kept.steps.astype(np.int32), (rows, len(kept))), absent),
+    }
+
+
+def _lists(values: NDArray[Any], absent: NDArray[np.bool_] | None = None) -> pa.Array:
+    """Returns one list a row, null where `absent`."""
     rows, width = values.shape
-    return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1, dtype=np.int32) * width), pa.array(values.ravel()))
+    ends = pa.array(np.arange(rows + 1, dtype=np.int32) * width)
+    mask = None if absent is None else pa.array(absent)
+    return pa.ListArray.from_arrays(ends, pa.array(values.ravel()), mask=mask)
 
 
 class _Buffer:

@@ -15,18 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from icshift.distribution import (
-    HALF_QUANTILES,
-    Distribution,
-    Floats,
-    Half,
-    ordered,
-    slice_means,
-    summarise,
-)
+from icshift.blocks import BlockKeeper
+from icshift.distribution import Distribution, Floats, ordered, summarise
 from icshift.runs.format import StepRows
 from icshift.sketch import moments as exact
-from icshift.sketch.block import Order, measure, sort
+from icshift.sketch.block import Order, measure, slice_means, sort
 from icshift.sketch.compactor import Sketch
 from icshift.sketch.moments import Moments
 from icshift.sketch.workspace import Workspace
@@ -50,9 +43,9 @@ class _Step:
 class Accumulator:
     """Takes in activations of `units` units, forward by forward and step by step, and returns their `Distribution`.
 
-    `samples` bounds the values a unit and step that quantiles are made from (infinite: no bound). Without `halves` one
-    sketch takes in all steps, and the distribution has no halves: so for a probe, whose inputs are the same in every
-    window, which leaves no sampling noise to estimate. Finished steps go to `sink` as `StepRows`, several at a time.
+    `samples` bounds the values a unit and step that quantiles are made from (infinite: no bound). Without `blocks` the
+    distribution has none: so for a probe, whose inputs are the same in every window, which leaves no sampling noise to
+    estimate. Finished steps go to `sink` as `StepRows`, several at a time.
     """
 
     def __init__(
@@ -63,16 +56,16 @@ class Accumulator:
         random: np.random.Generator,
         workspace: Workspace,
         *,
-        halves: bool = True,
+        blocks: bool = True,
         sink: Callable[[StepRows], None] | None = None,
     ) -> None:
         self.units = units
         self._samples = samples
         self._dtype = dtype
         self._workspace = workspace
-        self._halves = halves
+        self._blocks = BlockKeeper(units, dtype) if blocks else None
         self._sink = sink
-        self._sketches = [Sketch(units, dtype, random) for _ in range(2 if halves else 1)]
+        self._sketch = Sketch(units, dtype, random)
         block_rows = int(max(min(samples, 1024), min(64 * samples, _BLOCK_VALUES // units)))
         self._rows = np.empty((block_rows, units + _PADDING), dtype)
         self.restart(random)
@@ -80,10 +73,10 @@ class Accumulator:
     def restart(self, random: np.random.Generator) -> None:
         """Begins a new window, in the memory of the one before."""
         self._random = random
-        for sketch in self._sketches:
-            sketch.restart(random)
+        self._sketch.restart(random)
+        if self._blocks is not None:
+            self._blocks.restart()
         self._window: list[Moments] = []
-        self._worked_off = 0
         self._zeros = np.zeros(self.units, np.int64)
         self._sampled = np.zeros(self.units, np.int64)
         self._steps: list[_Step] = []
@@ -137,14 +130,8 @@ class Accumulator:
         with np.errstate(invalid="ignore"):
             std = np.sqrt(np.maximum(total.squares[0], 0.0) / count)
             zero_share = self._zeros / self._sampled
-        parts = [ordered(*sketch.points()) for sketch in self._sketches]
-        whole = parts[0]
-        if self._halves:
-            whole = ordered(*(np.concatenate(both, axis=1) for both in zip(*parts, strict=True)))
-        values, reduction_error, slice_rank = summarise(*whole, self._dtype)
-        ranks = sum(sketch.ranks for sketch in self._sketches)
-        sampled = np.maximum(self._sampled, 1)
-        w1_error = sum(sketch.moved for sketch in self._sketches) / sampled + reduction_error
+        values, reduction_error, slice_rank = summarise(*ordered(*self._sketch.points()), self._dtype)
+        w1_error = self._sketch.moved / np.maximum(self._sampled, 1) + reduction_error
         # Pairs of a finite and a non-finite value have no gap to add up; no error exceeds the range of the values.
         spread = np.where(seen, total.max[0] - total.min[0], 0.0)
         w1_error = np.where(np.isfinite(w1_error), np.minimum(w1_error, spread), spread)
@@ -159,16 +146,12 @@ class Accumulator:
             sampled=self._sampled.copy(),
             values=values,
             w1_error=w1_error,
-            rank_error=min(1.0, ranks / max(int(self._sampled[seen].min(initial=1 << 62)), 1) + slice_rank),
-            halves=(self._half(*parts[0]), self._half(*parts[1])) if self._halves else None,
+            rank_error=min(
+                1.0, self._sketch.ranks / max(int(self._sampled[seen].min(initial=1 << 62)), 1) + slice_rank
+            ),
+            blocks=None if self._blocks is None else self._blocks.blocks(),
             examples=np.concatenate(self._examples).T.copy() if self._examples else None,
         )
-
-    def _half(self, points: Floats, weights: Floats) -> Half:
-        if not points.shape[1]:
-            return Half(points, np.zeros(self.units, np.int64))
-        values = slice_means(points, weights, HALF_QUANTILES)
-        return Half(values.astype(self._dtype), np.rint(weights.sum(1)).astype(np.int64))
 
     def _step_moments(self) -> Moments | None:
         """Returns the open step's moments, or None where its rows are all there is: then the block computes them."""
@@ -201,27 +184,20 @@ class Accumulator:
 
     def _work_off(self, last: int) -> None:
         """Moves the block of closed steps, rows up to `last`, into moments, step rows and sketches."""
-        n, count = self._rows_a_step, len(self._steps)
-        # Steps of one half stand together, so that a half is one stretch of every row.
-        halves = [range((half - self._worked_off) % len(self._sketches), count, len(self._sketches)) for half in (0, 1)]
-        steps = [self._steps[place] for half in halves[: len(self._sketches)] for place in half]
-        rows = self._rows[:last].reshape(count, n, -1)[:, :, : self.units]
-        values = self._workspace.take("values", (self.units, count, n), self._dtype)
-        stretches, end = [], 0
-        for _, half in zip(self._sketches, halves, strict=False):
-            stretches.append(values[:, end : end + len(half)])
-            end += len(half)
-            np.copyto(stretches[-1], rows[half.start :: half.step].transpose(2, 0, 1))
+        n, steps = self._rows_a_step, self._steps
+        rows = self._rows[:last].reshape(len(steps), n, -1)[:, :, : self.units]
+        values = self._workspace.take("values", (self.units, len(steps), n), self._dtype)
+        np.copyto(values, rows.transpose(2, 0, 1))
         order = sort(values, self._workspace)
-        for sketch, stretch in zip(self._sketches, stretches, strict=True):
-            sketch.update(stretch.reshape(self.units, -1))
+        self._sketch.update(values.reshape(self.units, -1))
+        if self._blocks is not None:
+            self._blocks.add(slice_means(values, order), order.finite, order.zeros)
         moments = prefer_exact(measure(values, order), steps)
         self._window.append(moments.total())
         if len(self._window) > _WINDOW_PARTS:
             self._window = [exact.stack(self._window).total()]
         self._zeros += order.zeros.sum(1)
         self._sampled += order.finite.sum(1)
-        self._worked_off += count
         if self._sink is not None:
             self._sink(_step_rows(steps, moments, order))
         rest = self._filled - last

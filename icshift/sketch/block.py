@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from icshift.blocks import SLICES
 from icshift.distribution import Floats, Ints
 from icshift.runs.format import STEP_QUANTILES
 from icshift.sketch.moments import Moments
@@ -105,3 +106,33 @@ def step_quantiles(values: Floats, finite: Ints | None = None) -> Floats:
             with np.errstate(invalid="ignore"):
                 result[place] = np.where(finite > 0, below + (above - below) * (positions - lows), np.nan)
     return result
+
+
+def slice_means(values: Floats, order: Order) -> Floats:
+    """Returns the means of `SLICES` equal slices of each step's finite values [units, steps, SLICES]; 0 without any.
+
+    `values` [units, steps, n] are sorted; an edge within a value gives to either side its share of it.
+    """
+    if order.clean:
+        return _slice_means(values)
+    result = np.zeros((*values.shape[:2], SLICES))
+    for count in np.unique(order.finite[order.finite > 0]):
+        here = order.finite == count
+        result[here] = _slice_means(values[here][:, :count])
+    return result
+
+
+def _slice_means(values: Floats) -> Floats:
+    n = values.shape[-1]
+    edges = np.arange(SLICES + 1) * n / SLICES
+    first = edges.astype(int)
+    share = edges - first
+    if n < SLICES:  # A slice lies in one value, or reaches into the next.
+        low, high = first[:-1], np.minimum(first[:-1] + 1, n - 1)
+        beyond = np.clip((edges[1:] - low - 1) * SLICES / n, 0.0, 1.0)
+        return values[..., low] * (1 - beyond) + values[..., high] * beyond
+    sums = np.add.reduceat(values, first[:-1], axis=-1)
+    if share.any():
+        cut = values[..., np.minimum(first, n - 1)] * share
+        sums = sums + cut[..., 1:] - cut[..., :-1]
+    return sums * (SLICES / n)

@@ -1,0 +1,136 @@
+"""Exchange of blocks: what two windows of a site would show if nothing but noise told them apart.
+
+If nothing moved, block i of one window and block i of the other may change places. Flips of a coin decide which do, and
+every pattern of flips gives one draw of what noise shows: exact whatever the distributions are and however units and
+sites depend on each other, since all of them are exchanged together. It takes blocks that do not depend on each other;
+`dependence.py` tells where they do.
+
+Blocks of single steps are joined in pairs where enough are left, so that training which goes to and fro from step to
+step, or two sources of data in turns, fall within a block. With fewer than `FEWEST` blocks there are too few patterns
+to tell anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from icshift.blocks import Blocks, Floats
+
+FEWEST = 6
+"""Blocks that it takes in each window: with 5, one pattern in 16 looks like the windows as they are."""
+
+PATTERNS = 500
+"""Patterns of flips that are tried, all that there are where there are fewer."""
+
+BALANCED = 31
+"""Patterns with as many blocks exchanged as not that are tried for a floor."""
+
+_ALIKE = 1.25
+"""Steps with up to so many times as many values give quantile functions that can be compared slice by slice."""
+
+_ROUNDING = 1e-6
+"""A slice whose differences are at most this share of its values differs by rounding."""
+
+
+@dataclass(frozen=True, eq=False)
+class Differences:
+    """How the blocks of one window differ from those of another: what an exchange gives the other sign.
+
+    `slices` [blocks, units, slices] add up over blocks to the difference of the windows' slice means, in activation
+    units; there is one slice, the mean, where steps of the windows have different numbers of values. `zeros` [blocks,
+    units] add up to the difference of the shares of zeros. `weights` [blocks] are the blocks' shares of the windows.
+    `known` [units] marks the units that were seen in at least `FEWEST` blocks of both windows.
+    """
+
+    slices: Floats
+    zeros: Floats
+    weights: Floats
+    known: np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """What noise alone does to a window against another, in so many draws.
+
+    `displacement` [draws, units, slices] is how far it moves equal slices of the quantile function, in activation
+    units, and `zeros` [draws, units] how far the share of exact zeros.
+    """
+
+    displacement: Floats
+    zeros: Floats
+
+
+def matched(a: Blocks | None, b: Blocks | None) -> tuple[Blocks, Blocks] | None:
+    """Returns equally many blocks of both windows, which can be exchanged; None where there are fewer than `FEWEST`."""
+    if a is None or b is None:
+        return None
+    count = min(_count(a), _count(b))
+    return None if count < FEWEST else (a.joined(count), b.joined(count))
+
+
+def differences(a: Blocks, b: Blocks) -> Differences:
+    """Returns the differences of equally many blocks of two windows, b less a."""
+    seen = (a.sampled > 0) & (b.sampled > 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        weights = np.where(seen, (_shares(a) + _shares(b)) / 2, 0.0)
+        zeros = np.where(seen, (b.zeros / b.sampled - a.zeros / a.sampled) * weights, 0.0)
+        apart = np.where(seen[:, :, None], b.slices - a.slices, 0.0).astype(float)
+    largest = np.fmax(np.abs(a.slices), np.abs(b.slices)).max(axis=(1, 2), initial=0.0, where=seen[:, :, None])
+    apart = np.where(np.abs(apart) > _ROUNDING * largest[:, None, None], apart, 0.0) * weights[:, :, None]
+    if not _alike(a, b):
+        apart = apart.mean(2, keepdims=True)
+    total = weights.mean(0)
+    return Differences(
+        np.ascontiguousarray(apart.transpose(1, 0, 2)), zeros.T, total, np.asarray(seen.sum(1) >= FEWEST)
+    )
+
+
+@cache
+def patterns(blocks: int) -> Floats:
+    """Returns signs [patterns, blocks], -1 for a block that changes places; the first row leaves all as they are.
+
+    All patterns that differ, where these are at most `PATTERNS`, else so many at random, the same every time. (The
+    first block never changes places: all others the other way round is the same exchange.)
+    """
+    if 2 ** (blocks - 1) <= PATTERNS:
+        places = np.arange(2 ** (blocks - 1))[:, None] >> np.arange(blocks - 1) & 1
+        return np.hstack([np.ones((len(places), 1)), 1.0 - 2.0 * places])
+    drawn = np.random.default_rng(blocks).choice([-1.0, 1.0], (PATTERNS - 1, blocks))
+    return np.vstack([np.ones(blocks), drawn])
+
+
+def noise(apart: Differences) -> Noise:
+    """Returns what noise alone does to one window against the other.
+
+    As many blocks are exchanged as not, so that a difference that all blocks have, a true shift, is in no draw.
+    """
+    weights = apart.weights
+    signs = _balanced(len(weights))
+    signs = signs - (signs @ weights)[:, None] / weights.sum()
+    kept = np.sqrt((signs**2 @ weights**2) / np.sum(weights**2))
+    signs /= kept[:, None]
+    return Noise(*(np.tensordot(signs, each, 1) for each in (apart.slices, apart.zeros)))
+
+
+@cache
+def _balanced(blocks: int) -> Floats:
+    random = np.random.default_rng([blocks, BALANCED])
+    half = np.where(np.arange(blocks) < blocks // 2, -1.0, 1.0)
+    return np.array([random.permutation(half) for _ in range(BALANCED)])
+
+
+def _count(blocks: Blocks) -> int:
+    single = blocks.steps.sum() < 2 * len(blocks)
+    return len(blocks) // 2 if single and len(blocks) >= 2 * FEWEST else len(blocks)
+
+
+def _shares(blocks: Blocks) -> Floats:
+    return np.asarray(blocks.sampled / blocks.sampled.sum(1, keepdims=True))
+
+
+def _alike(a: Blocks, b: Blocks) -> bool:
+    sizes = [float(np.median(blocks.sampled.sum(1))) / max(int(blocks.steps.sum()), 1) for blocks in (a, b)]
+    return max(sizes) <= _ALIKE * min(sizes)

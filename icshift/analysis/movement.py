@@ -1,0 +1,171 @@
+"""What moved beyond noise in one window: which sites, and which of their units.
+
+All sites that are compared in a window are judged together, under the same exchanges of blocks (`exchange.py`): a site
+is called where its statistic is beyond what the largest of all sites reaches by noise in 95 of 100 exchanges, step by
+step from the largest down (Westfall & Young 1993, step-down maximum). So at most 5 % of windows in which nothing moved
+show any site, whatever the number of sites and however they and their units depend on each other. The statistic of a
+site is the mean of its units' drifts or the largest of them, whichever stands out more: all moved a little, or one
+much.
+
+Units are told apart only within sites that are called, by Benjamini & Hochberg (1995): of the units called there, 5 %
+are expected to be wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icshift.analysis.dependence import BlockProducts, Dependence
+from icshift.analysis.exchange import FEWEST, Differences, differences, matched, patterns
+from icshift.blocks import Blocks, Floats
+
+FALSE_ALARMS = 0.05
+"""Share of windows in which nothing moved that show a site as moved all the same, at most; and the expected share of
+wrong ones among the units called within a site."""
+
+_UNITS = 512
+"""Units whose exchanges are computed at once."""
+
+_POOLED = 100
+"""Patterns that units are compared with: of all units of the site together."""
+
+Flags = NDArray[np.bool_]
+
+UNKNOWN_DEPENDENCE = Dependence(np.nan, np.nan, False, np.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class Movement:
+    """What moved beyond noise in one window, by the name of the site.
+
+    `p` is the probability that noise alone makes any site stand out as much, `moved` [units] marks the units that
+    moved; both lack the sites whose noise is not known. `unknown` says why nothing can be told of a site, `dependence`
+    how much the steps depend on each other.
+    """
+
+    p: Mapping[str, float]
+    moved: Mapping[str, Flags]
+    unknown: Mapping[str, str]
+    dependence: Dependence
+
+    def share(self, site: str) -> float:
+        """Returns the share of a site's units that moved; NaN where that is not known."""
+        return float(self.moved[site].mean()) if site in self.moved else np.nan
+
+
+@dataclass(frozen=True, eq=False)
+class _Site:
+    """What the exchanges of one site show: its statistic [patterns], and how unusual each unit is [units]."""
+
+    statistic: Floats
+    own: Floats
+
+
+def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: float = FALSE_ALARMS) -> Movement:
+    """Returns what moved between two windows of all sites, given the blocks of each by the name of the site.
+
+    `level` takes the place of `FALSE_ALARMS` at the level of sites.
+    """
+    pairs = {name: pair for name, (a, b) in windows.items() if (pair := matched(a, b)) is not None}
+    unknown = {name: _why_unknown(*pair) for name, pair in windows.items() if name not in pairs}
+    if not pairs:
+        return Movement({}, {}, unknown, UNKNOWN_DEPENDENCE)
+    dependence = _dependence([windows[name] for name in pairs])
+    if dependence.large:
+        unknown |= dict.fromkeys(pairs, "steps depend on each other")
+        return Movement({}, {}, unknown, dependence)
+    # Sites that some steps do not reach may have fewer blocks than others: each number of blocks has its own patterns,
+    # and the levels of the groups add up to that of the window.
+    p: dict[str, float] = {}
+    moved: dict[str, Flags] = {}
+    groups: dict[int, dict[str, _Site]] = {}
+    for name, pair in pairs.items():
+        groups.setdefault(len(pair[0]), {})[name] = _exchanged(differences(*pair))
+    for group in groups.values():
+        for name, probability in _stepped_down({name: site.statistic for name, site in group.items()}).items():
+            p[name] = min(1.0, probability * len(groups))
+            called = p[name] <= level
+            own = group[name].own
+            moved[name] = discoveries(own) if called else np.zeros(len(own), bool)
+    return Movement({name: p[name] for name in pairs}, {name: moved[name] for name in pairs}, unknown, dependence)
+
+
+def discoveries(p: Floats) -> Flags:
+    """Returns which units are called moved, at most `FALSE_ALARMS` of them wrongly; units of NaN never are.
+
+    The procedure is that of Benjamini & Hochberg (1995).
+    """
+    called = np.zeros(len(p), bool)
+    known = np.flatnonzero(np.isfinite(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    small = p[order] <= FALSE_ALARMS * np.arange(1, len(order) + 1) / max(len(order), 1)
+    if small.any():
+        called[order[: np.flatnonzero(small)[-1] + 1]] = True
+    return called
+
+
+def _exchanged(site: Differences) -> _Site:
+    signs = patterns(len(site.slices))
+    drifts = np.concatenate(
+        [_drifts(site.slices[:, start : start + _UNITS], signs) for start in range(0, site.slices.shape[1], _UNITS)], 1
+    )
+    active = site.known & (drifts.max(0, initial=0.0) > 0)
+    if not active.any():
+        # Nothing differs in any exchange: the least that can be.
+        return _Site(np.full(len(signs), -np.inf), np.where(site.known, 1.0, np.nan))
+    drifts = drifts[:, active]
+    drifts /= np.sqrt((drifts**2).mean(0))
+    pooled = np.sort(drifts[1:_POOLED].ravel())
+    own = np.where(site.known, 1.0, np.nan)
+    own[active] = (len(pooled) - np.searchsorted(pooled, drifts[0]) + 1) / (len(pooled) + 1)
+    return _Site(np.maximum(_standardised(drifts.mean(1)), _standardised(drifts.max(1))), own)
+
+
+def _drifts(slices: Floats, signs: Floats) -> Floats:
+    """Returns the drift [patterns, units] of every exchange: the mean over slices of their absolute differences.
+
+    Each slice is measured by how much it varies, which no exchange changes: a wild tail would hide what the middle
+    shows.
+    """
+    scale = np.sqrt((slices**2).sum(0))
+    relative = np.where(scale > 0, slices / np.where(scale > 0, scale, 1.0), 0.0)
+    exchanged = signs.astype(np.float32) @ relative.reshape(len(slices), -1).astype(np.float32)
+    return np.abs(exchanged).reshape(len(signs), *scale.shape).sum(2, dtype=float)
+
+
+def _standardised(statistic: Floats) -> Floats:
+    spread = statistic.std()
+    return (statistic - statistic.mean()) / spread if spread > 0 else np.zeros(len(statistic))
+
+
+def _stepped_down(statistics: Mapping[str, Floats]) -> dict[str, float]:
+    """Returns, for every site, the probability that any of the sites not before it reaches as much by noise."""
+    names = sorted(statistics, key=lambda name: -statistics[name][0])
+    left = np.array([statistics[name] for name in names])
+    largest = np.maximum.accumulate(left[::-1], axis=0)[::-1]
+    reached = [float(np.mean(largest[place] >= left[place][0] - 1e-9)) for place in range(len(names))]
+    return dict(zip(names, np.maximum.accumulate(reached).tolist(), strict=True))
+
+
+def _dependence(windows: list[tuple[Blocks | None, Blocks | None]]) -> Dependence:
+    """Returns the dependence of the finest blocks that both windows have at most sites."""
+    both = [(a, b) for a, b in windows if a is not None and b is not None]
+    count = int(np.median([min(len(a), len(b)) for a, b in both]))
+    products = BlockProducts(count, float(np.median([b.steps.sum() for _, b in both])) / count)
+    for a, b in both:
+        if min(len(a), len(b)) >= count:
+            products.add(differences(a.joined(count), b.joined(count)))
+    return products.dependence()
+
+
+def _why_unknown(a: Blocks | None, b: Blocks | None) -> str:
+    if a is None or b is None:
+        return "one of the windows is of a probe, the other is not"
+    fewest = min(int(blocks.steps.sum()) for blocks in (a, b))
+    if not fewest:
+        return "no blocks of steps were kept: an older version recorded them"
+    return f"a window of {fewest} step{'s' * (fewest > 1)}: it takes {FEWEST}"

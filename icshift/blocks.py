@@ -1,0 +1,165 @@
+"""`Blocks`: a window cut into consecutive stretches of steps, from which the noise of its drift is computed.
+
+If nothing moved, a block of one window and the block at the same place of another differ by the noise of their steps
+alone. Steps are kept together, not activations, so that correlated positions of one image, and all units of a site,
+which see the same examples, count as what they are. Blocks are consecutive, and matched by place: training that
+oscillates from step to step and data that come from several sources in turns fall within a block, and what every epoch
+does in the same order is the same in both windows.
+
+Of a block only sums over its steps are kept, so that blocks are joined by adding: neighbours in time, and the same
+block of several processes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Ints = NDArray[np.int64]
+
+BLOCKS = 16
+"""Blocks that are kept of a window, at most: 32,768 ways to exchange them with those of another."""
+
+SLICES = 8
+"""Equal slices of the quantile function of every step, of which a block keeps the means."""
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """What the consecutive blocks of a window showed.
+
+    `slices` [units, blocks, SLICES] are the means of equal slices of the quantile functions of a block's steps,
+    averaged over its steps by their number of values; NaN where a unit has none. `sampled` and `zeros` [units, blocks]
+    are the numbers of finite values that they stand for, and of exact zeros among these. `steps` [blocks] are the
+    numbers of steps (in phases that have no steps, of forwards).
+
+    Four blocks of two steps, joined to two of four:
+
+    >>> blocks = Blocks(np.arange(32.0).reshape(1, 4, 8), np.full((1, 4), 64), np.zeros((1, 4), int), np.full(4, 2))
+    >>> joined = blocks.joined(2)
+    >>> joined.steps, joined.sampled
+    (array([4, 4]), array([[128, 128]]))
+    >>> joined.slices[0, :, 0]
+    array([ 4., 20.])
+    """
+
+    slices: Floats
+    sampled: Ints
+    zeros: Ints
+    steps: Ints
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def joined(self, count: int) -> Blocks:
+        """Returns so many blocks, each of neighbouring ones; the same blocks where there are no more than that."""
+        if count >= len(self):
+            return self
+        starts = np.linspace(0, len(self), count + 1).round().astype(int)[:-1]
+        return self._of_sums(
+            np.add.reduceat(self._weighted(), starts, axis=1),
+            np.add.reduceat(self.sampled, starts, axis=1),
+            np.add.reduceat(self.zeros, starts, axis=1),
+            np.add.reduceat(self.steps, starts),
+        )
+
+    def take(self, units: Ints) -> Blocks:
+        """Returns the same blocks of some of the units, in the order given."""
+        return Blocks(self.slices[units], self.sampled[units], self.zeros[units], self.steps)
+
+    def merge(self, other: Blocks) -> Blocks:
+        """Returns blocks of what both hold, block by block: so for the same window recorded by two processes.
+
+        Where one has more blocks, its neighbours are joined first. One without blocks leaves the other as it is.
+        """
+        if not len(self) or not len(other):
+            return self if len(self) else other
+        count = min(len(self), len(other))
+        a, b = self.joined(count), other.joined(count)
+        return self._of_sums(
+            a._weighted() + b._weighted(), a.sampled + b.sampled, a.zeros + b.zeros, np.maximum(a.steps, b.steps)
+        )
+
+    def _weighted(self) -> Floats:
+        return np.where(self.sampled[:, :, None] > 0, self.slices * self.sampled[:, :, None].astype(float), 0.0)
+
+    def _of_sums(self, weighted: Floats, sampled: Ints, zeros: Ints, steps: Ints) -> Blocks:
+        return Blocks(_means(weighted, sampled).astype(self.slices.dtype), sampled, zeros, steps)
+
+
+def no_blocks(units: int) -> Blocks:
+    """Returns the blocks of no step at all; merged with any others, they leave these as they are."""
+    none = np.zeros((units, 0), np.int64)
+    return Blocks(np.zeros((units, 0, SLICES), np.float32), none, none, np.zeros(0, np.int64))
+
+
+class BlockKeeper:
+    """Takes in steps one after another and keeps them in up to `BLOCKS` blocks of equally many steps.
+
+    How long a window gets is not known while it is recorded: where one block too many would begin, each is joined with
+    its neighbour, and blocks are twice as long from then on. The last one may be shorter.
+
+    >>> keeper = BlockKeeper(units=1)
+    >>> for step in range(100):
+    ...     keeper.add(np.full((1, 1, SLICES), float(step)), np.array([[64]]), np.array([[0]]))
+    >>> keeper.blocks().steps
+    array([8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 4])
+    """
+
+    def __init__(self, units: int, dtype: type[np.floating[Any]] = np.float32) -> None:
+        shape = units, BLOCKS
+        self._dtype = dtype
+        self._sums = np.zeros((*shape, SLICES))
+        self._sampled = np.zeros(shape, np.int64)
+        self._zeros = np.zeros(shape, np.int64)
+        self._steps = np.zeros(BLOCKS, np.int64)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forgets everything but the memory it took."""
+        for array in (self._sums, self._sampled, self._zeros, self._steps):
+            array[:] = 0
+        self._length = 1
+
+    def add(self, slices: Floats, sampled: Ints, zeros: Ints) -> None:
+        """Takes in steps in order: slice means [units, steps, SLICES], numbers of values and zeros [units, steps].
+
+        Slice means of a unit without values are not read: they may be anything but NaN.
+        """
+        weighted = slices * sampled[:, :, None]
+        taken, count = 0, sampled.shape[1]
+        while taken < count:
+            total = int(self._steps.sum())
+            if total == self._length * BLOCKS:
+                self._join_neighbours()
+                continue
+            place = total // self._length
+            room = min(self._length - int(self._steps[place]), count - taken)
+            new = slice(taken, taken + room)
+            self._sums[:, place] += weighted[:, new].sum(1)
+            self._sampled[:, place] += sampled[:, new].sum(1)
+            self._zeros[:, place] += zeros[:, new].sum(1)
+            self._steps[place] += room
+            taken += room
+
+    def blocks(self) -> Blocks:
+        """Returns what was taken in so far."""
+        used = slice(int(np.count_nonzero(self._steps)))
+        slices = _means(self._sums[:, used], self._sampled[:, used]).astype(self._dtype)
+        return Blocks(slices, self._sampled[:, used].copy(), self._zeros[:, used].copy(), self._steps[used].copy())
+
+    def _join_neighbours(self) -> None:
+        for array, axis in ((self._sums, 1), (self._sampled, 1), (self._zeros, 1), (self._steps, 0)):
+            joined = np.add.reduceat(array, np.arange(0, BLOCKS, 2), axis=axis)
+            array[:] = 0
+            array[(slice(None),) * axis + (slice(BLOCKS // 2),)] = joined
+        self._length *= 2
+
+
+def _means(weighted: Floats, sampled: Ints) -> Floats:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return weighted / sampled[:, :, None]
