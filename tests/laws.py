@@ -7,7 +7,8 @@ from functools import reduce
 import numpy as np
 from scipy.stats import wasserstein_distance
 
-from icshift.distribution import Distribution, Half, empty
+from icshift.blocks import Blocks
+from icshift.distribution import Distribution, Sample, empty
 from tests.zoo.distributions import scale
 
 ROUNDING = {np.dtype(np.float32): 2e-6, np.dtype(np.float64): 1e-12}
@@ -18,11 +19,10 @@ def assert_identical(a, b):
     """Bit for bit, types and shapes included."""
     for field in fields(Distribution):
         first, second = getattr(a, field.name), getattr(b, field.name)
-        if field.name == "halves":
+        if field.name == "blocks":
             assert (first is None) == (second is None)
-            for one, other in zip(first or (), second or (), strict=True):
-                _assert_identical_arrays(one.values, other.values, "half")
-                _assert_identical_arrays(one.sampled, other.sampled, "half")
+            for array in fields(Blocks) if first is not None else ():
+                _assert_identical_arrays(getattr(first, array.name), getattr(second, array.name), "blocks")
         elif first is None or second is None or isinstance(first, float):
             assert first == second, field.name
         else:
@@ -128,7 +128,7 @@ def halves_stand_for(halves, odd, even):
     Among non-finite values the count of the finite ones is only about right: the sketch weighs kept neighbours.
     """
     for half, values in zip(halves, (odd, even), strict=True):
-        assert isinstance(half, Half)
+        assert isinstance(half, Sample)
         for unit, every in enumerate(values):
             raw = every[np.isfinite(every)]
             assert abs(half.sampled[unit] - len(raw)) <= (0 if len(raw) == len(every) else 0.01 * len(raw))

@@ -14,8 +14,8 @@ from icshift.sketch.workspace import Workspace
 from tests.zoo.distributions import draw
 
 
-def accumulator(units, *, samples=np.inf, dtype=np.float32, halves=True, sink=None):
-    return Accumulator(units, samples, dtype, np.random.default_rng(5), Workspace(), halves=halves, sink=sink)
+def accumulator(units, *, samples=np.inf, dtype=np.float32, blocks=True, sink=None):
+    return Accumulator(units, samples, dtype, np.random.default_rng(5), Workspace(), blocks=halves, sink=sink)
 
 
 def observe(accumulator, values, moments=None):
@@ -24,9 +24,9 @@ def observe(accumulator, values, moments=None):
     accumulator.observe(torch.from_numpy(np.array(values.T, dtype, order="C")), moments)
 
 
-def distribution(values, *, steps=8, dtype=np.float32, halves=True):
+def distribution(values, *, steps=8, dtype=np.float32, blocks=True):
     """The distribution of values [units, n], fed in `steps` steps of almost equal size."""
-    whole = accumulator(len(values), dtype=dtype, halves=halves)
+    whole = accumulator(len(values), dtype=dtype, blocks=halves)
     for number, part in enumerate(np.array_split(values, steps, axis=1)):
         if part.shape[1]:
             observe(whole, part)
@@ -36,7 +36,7 @@ def distribution(values, *, steps=8, dtype=np.float32, halves=True):
 
 def probe(values, *, dtype=np.float32):
     """The distribution of values [units, n] as of a probe, whose first rows are kept one by one."""
-    return replace(distribution(values, halves=False, dtype=dtype), examples=np.array(values[:, :EXAMPLES], dtype))
+    return replace(distribution(values, blocks=False, dtype=dtype), examples=np.array(values[:, :EXAMPLES], dtype))
 
 
 @lru_cache(maxsize=256)

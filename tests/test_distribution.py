@@ -8,11 +8,11 @@ import pytest
 from icshift.distribution import (
     EXACT,
     EXAMPLES,
-    HALF_QUANTILES,
+    SAMPLE_QUANTILES,
     QUANTILES,
-    Half,
+    Sample,
     empty,
-    from_half,
+    from_sample,
     ordered,
     reduce,
     summarise,
@@ -141,11 +141,11 @@ def test_halves_merge_odd_with_odd():
     odd = np.concatenate([first[:, :400], second[:, :800]], axis=1)
     even = np.concatenate([first[:, 400:], second[:, 800:]], axis=1) + 10
     laws.halves_stand_for(merged.halves, odd, even)
-    assert merged.halves[0].values.shape == (3, HALF_QUANTILES)
+    assert merged.halves[0].values.shape == (3, SAMPLE_QUANTILES)
 
 
 def test_probe_has_no_halves_and_no_merge_gives_it_some():
-    probe, stream = distribution(draw("normal", 300), halves=False), of_zoo("normal", 300)
+    probe, stream = distribution(draw("normal", 300), blocks=False), of_zoo("normal", 300)
     assert probe.halves is None
     assert probe.merge(stream).halves is None
     assert stream.merge(probe).halves is None
@@ -181,7 +181,7 @@ def test_take_is_indexing():
     laws.assert_identical(taken.take(np.array([1])), whole.take(np.array([0])))
     np.testing.assert_array_equal(taken.values, whole.values[[2, 0]])
     np.testing.assert_array_equal(taken.halves[1].values, whole.halves[1].values[[2, 0]])
-    assert replace(whole, halves=None).take(np.array([1])).halves is None
+    assert replace(whole, blocks=None).take(np.array([1])).halves is None
 
 
 @pytest.mark.parametrize("slices", [1, 5, 128])
@@ -248,17 +248,17 @@ def test_summarise_keeps_equal_weights_only():
 
 
 def test_half_as_a_distribution():
-    half = Half(np.array([[-1.0, 0, 0, 3], [2, 2, 2, 2]], np.float32), np.array([40, 40]))
-    whole = from_half(half)
+    half = Sample(np.array([[-1.0, 0, 0, 3], [2, 2, 2, 2]], np.float32), np.array([40, 40]))
+    whole = from_sample(half)
     assert whole.mean.tolist() == [0.5, 2]
     assert whole.std.tolist() == [1.5, 0]
     assert (whole.min.tolist(), whole.max.tolist()) == ([-1, 2], [3, 2])
     assert whole.zero_share.tolist() == [0.5, 0]
     assert whole.sampled.tolist() == whole.count.tolist() == [40, 40]
-    assert np.isnan(from_half(empty(2).halves[0]).mean).all()
+    assert np.isnan(from_sample(empty(2).halves[0]).mean).all()
 
 
 def test_quantiles_of_no_values_are_unknown():
-    empty = from_half(Half(np.empty((3, 0)), np.zeros(3, int)))
+    empty = from_sample(Sample(np.empty((3, 0)), np.zeros(3, int)))
     assert np.isnan(empty.quantile([0.1, 0.5])).all()
     assert empty.quantile([0.1, 0.5]).shape == (3, 2)

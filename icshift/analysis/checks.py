@@ -209,7 +209,7 @@ def _moved(condition: Condition, comparison: Comparison, movement: Movement) -> 
     name, units = comparison.site.name, comparison.after.units
     gap = _undefined(~np.isfinite(METRICS[DEFAULT].function(comparison.before, comparison.after)))
     gap = gap or movement.unknown.get(name, "")
-    count = movement.moved[name].sum() if name in movement.moved else math.nan
+    count = round(movement.share(name) * units) if name in movement.moved else math.nan
     level = _of_units(condition, count, units)
     n = _activations(comparison)
     return Measurement(comparison.window.name, comparison.reference, count, level, n=n, units=units, gap=gap)

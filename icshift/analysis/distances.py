@@ -96,7 +96,7 @@ def js(a: Distribution, b: Distribution) -> Floats:
 def psi(a: Distribution, b: Distribution) -> Floats:
     """Population stability index over the `PSI_BINS` quantile bins of the reference a.
 
-    The sum of (p - q) ln(p / q). Half an activation is added to every bin that either occupies, or the logarithm of
+    The sum of (p - q) ln(p / q). Sample an activation is added to every bin that either occupies, or the logarithm of
     an empty bin would decide the result.
     """
     edges = _edges([a.values], PSI_BINS)

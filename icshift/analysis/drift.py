@@ -180,8 +180,12 @@ def _moved(comparisons: Iterable[Comparison], level: float) -> Movement:
         else:
             sampled[name] = before.blocks, after.blocks
     of_noise = movement(sampled, level)
-    p = {name: float(not units.any()) for name, units in certain.items()}
-    return replace(of_noise, p={**of_noise.p, **p}, moved={**of_noise.moved, **certain})
+    return replace(
+        of_noise,
+        called=(*of_noise.called, *(name for name, units in certain.items() if units.any())),
+        p=of_noise.p | {name: float(not units.any()) for name, units in certain.items()},
+        moved=of_noise.moved | certain,
+    )
 
 
 def _beyond_error(comparison: Comparison) -> Flags:

@@ -29,7 +29,7 @@ BALANCED = 31
 """Patterns with as many blocks exchanged as not that are tried for a floor."""
 
 _ALIKE = 1.25
-"""Steps with up to so many times as many values give quantile functions that can be compared slice by slice."""
+"""Blocks with up to so many times as many values count as alike."""
 
 _ROUNDING = 1e-6
 """A slice whose differences are at most this share of its values differs by rounding."""
@@ -40,9 +40,8 @@ class Differences:
     """How the blocks of one window differ from those of another: what an exchange gives the other sign.
 
     `slices` [blocks, units, slices] add up over blocks to the difference of the windows' slice means, in activation
-    units; there is one slice, the mean, where steps of the windows have different numbers of values. `zeros` [blocks,
-    units] add up to the difference of the shares of zeros. `weights` [blocks] are the blocks' shares of the windows.
-    `known` [units] marks the units that were seen in at least `FEWEST` blocks of both windows.
+    units. `zeros` [blocks, units] add up to the difference of the shares of zeros. `weights` [blocks] are the blocks'
+    shares of the windows. `known` [units] marks the units that were seen in at least `FEWEST` blocks of both windows.
     """
 
     slices: Floats
@@ -80,8 +79,6 @@ def differences(a: Blocks, b: Blocks) -> Differences:
         apart = np.where(seen[:, :, None], b.slices - a.slices, 0.0).astype(float)
     largest = np.fmax(np.abs(a.slices), np.abs(b.slices)).max(axis=(1, 2), initial=0.0, where=seen[:, :, None])
     apart = np.where(np.abs(apart) > _ROUNDING * largest[:, None, None], apart, 0.0) * weights[:, :, None]
-    if not _alike(a, b):
-        apart = apart.mean(2, keepdims=True)
     total = weights.mean(0)
     return Differences(
         np.ascontiguousarray(apart.transpose(1, 0, 2)), zeros.T, total, np.asarray(seen.sum(1) >= FEWEST)
@@ -100,6 +97,16 @@ def patterns(blocks: int) -> Floats:
         return np.hstack([np.ones((len(places), 1)), 1.0 - 2.0 * places])
     drawn = np.random.default_rng(blocks).choice([-1.0, 1.0], (PATTERNS - 1, blocks))
     return np.vstack([np.ones(blocks), drawn])
+
+
+def alike(a: Blocks, b: Blocks) -> bool:
+    """Returns whether blocks of two windows hold about as many values.
+
+    Where they do not, their slices differ by that alone, and a skewed difference is not as likely the other way round:
+    then exchanges can compare only their means.
+    """
+    sizes = [float(np.median(blocks.sampled)) for blocks in (a, b)]
+    return max(sizes) <= _ALIKE * min(sizes)
 
 
 def noise(apart: Differences) -> Noise:
@@ -129,8 +136,3 @@ def _count(blocks: Blocks) -> int:
 
 def _shares(blocks: Blocks) -> Floats:
     return np.asarray(blocks.sampled / blocks.sampled.sum(1, keepdims=True))
-
-
-def _alike(a: Blocks, b: Blocks) -> bool:
-    sizes = [float(np.median(blocks.sampled.sum(1))) / max(int(blocks.steps.sum()), 1) for blocks in (a, b)]
-    return max(sizes) <= _ALIKE * min(sizes)

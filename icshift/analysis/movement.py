@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icshift.analysis.dependence import BlockProducts, Dependence
-from icshift.analysis.exchange import FEWEST, Differences, differences, matched, patterns
+from icshift.analysis.exchange import FEWEST, alike, differences, matched, patterns
 from icshift.blocks import Blocks, Floats
 
 FALSE_ALARMS = 0.05
@@ -42,19 +42,27 @@ UNKNOWN_DEPENDENCE = Dependence(np.nan, np.nan, False, np.nan)
 class Movement:
     """What moved beyond noise in one window, by the name of the site.
 
-    `p` is the probability that noise alone makes any site stand out as much, `moved` [units] marks the units that
+    `called` are the sites that moved, in the order in which they were compared. `p` is the probability that noise alone
+    makes any site stand out as much, `moved` [units] marks the units that
     moved; both lack the sites whose noise is not known. `unknown` says why nothing can be told of a site, `dependence`
     how much the steps depend on each other.
     """
 
-    p: Mapping[str, float]
-    moved: Mapping[str, Flags]
-    unknown: Mapping[str, str]
+    called: tuple[str, ...]
+    p: dict[str, float]
+    moved: dict[str, Flags]
+    unknown: dict[str, str]
     dependence: Dependence
 
     def share(self, site: str) -> float:
-        """Returns the share of a site's units that moved; NaN where that is not known."""
-        return float(self.moved[site].mean()) if site in self.moved else np.nan
+        """Returns the share of a site's units that moved; NaN where that is not known.
+
+        At least one unit of a site that is called moved, also where it cannot be told which.
+        """
+        if site not in self.moved:
+            return np.nan
+        units = self.moved[site]
+        return max(int(units.sum()), int(site in self.called)) / max(len(units), 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,25 +81,25 @@ def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: 
     pairs = {name: pair for name, (a, b) in windows.items() if (pair := matched(a, b)) is not None}
     unknown = {name: _why_unknown(*pair) for name, pair in windows.items() if name not in pairs}
     if not pairs:
-        return Movement({}, {}, unknown, UNKNOWN_DEPENDENCE)
+        return Movement((), {}, {}, unknown, UNKNOWN_DEPENDENCE)
     dependence = _dependence([windows[name] for name in pairs])
     if dependence.large:
         unknown |= dict.fromkeys(pairs, "steps depend on each other")
-        return Movement({}, {}, unknown, dependence)
+        return Movement((), {}, {}, unknown, dependence)
     # Sites that some steps do not reach may have fewer blocks than others: each number of blocks has its own patterns,
     # and the levels of the groups add up to that of the window.
     p: dict[str, float] = {}
     moved: dict[str, Flags] = {}
     groups: dict[int, dict[str, _Site]] = {}
     for name, pair in pairs.items():
-        groups.setdefault(len(pair[0]), {})[name] = _exchanged(differences(*pair))
+        groups.setdefault(len(pair[0]), {})[name] = _exchanged(*pair)
     for group in groups.values():
         for name, probability in _stepped_down({name: site.statistic for name, site in group.items()}).items():
             p[name] = min(1.0, probability * len(groups))
-            called = p[name] <= level
             own = group[name].own
-            moved[name] = discoveries(own) if called else np.zeros(len(own), bool)
-    return Movement({name: p[name] for name in pairs}, {name: moved[name] for name in pairs}, unknown, dependence)
+            moved[name] = discoveries(own) if p[name] <= level else np.zeros(len(own), bool)
+    called = tuple(name for name in pairs if p[name] <= level)
+    return Movement(called, p, moved, unknown, dependence)
 
 
 def discoveries(p: Floats) -> Flags:
@@ -108,11 +116,11 @@ def discoveries(p: Floats) -> Flags:
     return called
 
 
-def _exchanged(site: Differences) -> _Site:
-    signs = patterns(len(site.slices))
-    drifts = np.concatenate(
-        [_drifts(site.slices[:, start : start + _UNITS], signs) for start in range(0, site.slices.shape[1], _UNITS)], 1
-    )
+def _exchanged(a: Blocks, b: Blocks) -> _Site:
+    site, signs = differences(a, b), patterns(len(a))
+    slices = site.slices if alike(a, b) else site.slices.mean(2, keepdims=True)
+    starts = range(0, slices.shape[1], _UNITS)
+    drifts = np.concatenate([_drifts(slices[:, start : start + _UNITS], signs) for start in starts], 1)
     active = site.known & (drifts.max(0, initial=0.0) > 0)
     if not active.any():
         # Nothing differs in any exchange: the least that can be.

@@ -23,6 +23,7 @@ def report(
     from icshift.analysis.by_site import summary
     from icshift.analysis.measured import gradient_shift_summary, smoothness_summary
     from icshift.analysis.metrics import metric as metric_named
+    from icshift.analysis.outcome import outcome
     from icshift.cli.output import show
     from icshift.reports.drift import drift_report
     from icshift.reports.measured import measured_reports
@@ -32,6 +33,7 @@ def report(
     opened = StoredRun(run)
     table = summary(opened, metric_name=metric, reference=reference, phase=phase, sites=site).head(top)
     shift = gradient_shift_summary(opened, layers=site).head(top)
-    drifts = drift_report(opened, table, metric_named(metric), reference=reference)
+    said = outcome(opened, reference=reference, phase=phase)
+    drifts = drift_report(opened, table, metric_named(metric), said, reference=reference)
     measured = measured_reports(opened, shift, smoothness_summary(opened))
     show(together(drifts, *measured), json=json, quiet=quiet, no_color=no_color)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from icshift.analysis.drift import default_phase
 from icshift.analysis.metrics import DEFAULT
+from icshift.reports.outcome import correlation, verdict
 from icshift.reports.report import Report
 from icshift.reports.run import coverage
 from icshift.reports.tables import TREND, columns, listing, number, records, share, times
@@ -30,23 +31,42 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from icshift.analysis.metrics import Metric
+    from icshift.analysis.outcome import Outcome
     from icshift.runs.reader import StoredRun
 
 _WIDE = 100
 """Screens of at least so many characters get a table with more columns."""
 
 
-def drift_report(run: StoredRun, summary: pd.DataFrame, metric: Metric, *, reference: str = "previous") -> Report:
-    """Returns the report of the table that `analysis.by_site.summary` made, with notes that explain its columns."""
+def drift_report(
+    run: StoredRun,
+    summary: pd.DataFrame,
+    metric: Metric,
+    outcome: Outcome | None = None,
+    *,
+    reference: str = "previous",
+) -> Report:
+    """Returns the report of the table that `analysis.by_site.summary` made, with notes that explain its columns.
+
+    The `outcome`, of the same windows, goes before the table.
+    """
     compared = _compared(summary)
+    words = verdict(outcome, summary, metric) if outcome is not None and compared else []
+    table = (lambda width: report_table(summary, wide=width >= _WIDE)) if compared else distribution_table(summary)
     rows = [{key: row[key] for key in row if row[key] is not None} for row in records(summary)]
     return Report(
         heading=_heading(run, summary),
-        body=((lambda width: report_table(summary, wide=width >= _WIDE)) if compared else distribution_table(summary),),
-        notes=tuple(_notes(run, summary, metric)),
+        body=(*([Text(" ".join(words), style="bold")] if words else []), table),
+        notes=tuple(_notes(run, summary, metric, outcome)),
         warnings=tuple(filter(None, [coverage(run)])),
         next_step=_next_step(run, summary, metric),
-        data={"run": str(run.path), "metric": metric.name, "reference": reference, "sites": rows},
+        data={
+            "run": str(run.path),
+            "metric": metric.name,
+            "reference": reference,
+            "verdict": " ".join(words),
+            "sites": rows,
+        },
     )
 
 
@@ -147,7 +167,7 @@ def _heading(run: StoredRun, table: pd.DataFrame) -> str:
     return f"{run.path} · {run.manifest['model']} · phase {phase} · {what}{state}"
 
 
-def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric) -> list[str]:
+def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome | None) -> list[str]:
     if not _compared(table):
         return [
             "One window leaves nothing to compare: this is its distribution, medians over units. "
@@ -168,12 +188,7 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric) -> list[str]:
             "beyond it."
         )
     else:
-        notes.append(
-            f"floor: the same by sampling noise alone, n = {first['n']:,} sampled activations a unit and window. "
-            "moved: units beyond it (FDR 5 %)."
-        )
-        if table.dropna(subset=["window"])["floor"].isna().any():
-            notes.append("floor –: not known; it takes two steps a window, each with two different values of a unit.")
+        notes += _of_noise(table, outcome)
     notes += normalised_by(run, first["phase"])
     errors = table["error"].dropna()
     if len(errors) and not metric.by_example:
@@ -189,6 +204,21 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric) -> list[str]:
     stride = int(run.manifest.get("step_stride", 1))
     if stride > 1:
         notes.append(f"The step series keeps every {stride}th step; windows are of all steps.")
+    return notes
+
+
+def _of_noise(table: pd.DataFrame, outcome: Outcome | None) -> list[str]:
+    """Returns notes on the noise of a phase that shows other inputs in every window."""
+    compared = table.dropna(subset=["window"])
+    notes = [
+        f"floor: the same by sampling noise alone, n = {compared['n'].iloc[-1]:,} sampled activations a unit and window."
+        " moved: units beyond it, 5 % of them expected to be wrong; of windows in which nothing moved, at most 5 % show "
+        "any site."
+    ]
+    if outcome is not None and math.isfinite(outcome.dependence.first) and not outcome.dependence.large:
+        notes.append(f"No sign that steps depend on each other: {correlation(outcome.dependence)}.")
+    reasons = [reason for reason in dict.fromkeys(compared["unknown"]) if reason]
+    notes += [f"floor –, moved –: {reason}." for reason in reasons if outcome is None]
     return notes
 
 

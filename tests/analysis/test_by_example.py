@@ -161,7 +161,7 @@ def test_the_order_of_the_rows_counts_only_as_that_of_both(name):
 @pytest.mark.parametrize("name", BY_EXAMPLE)
 def test_nan_where_no_rows_belong_together(name):
     values, length = draw("normal", N, UNITS), UNITS if name in OF_UNITS else 1
-    one, none, other = probe(values), distribution(values, halves=False), probe(values[:, :-1])
+    one, none, other = probe(values), distribution(values, blocks=False), probe(values[:, :-1])
     for a, b in ((one, none), (none, one), (none, none), (one, other), (of_zoo("normal", N, UNITS),) * 2):
         np.testing.assert_array_equal(METRICS[name].function(a, b), np.full(length, np.nan))
         np.testing.assert_array_equal(METRICS[name].n(a, b), np.zeros(length))

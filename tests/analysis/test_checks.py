@@ -42,7 +42,7 @@ def run(tmp_path_factory):
     for window in range(3):
         found = activations(window)
         kept = {("train", name): distribution(values) for name, values in found.items()}
-        kept["probe", "fc1"] = distribution(found["fc1"] * (1 + 0.1 * window), halves=False)
+        kept["probe", "fc1"] = distribution(found["fc1"] * (1 + 0.1 * window), blocks=False)
         windows.append(kept)
     path = tmp_path_factory.mktemp("conditions") / "run"
     return icshift.open(write_run(path, windows, names=["one", "two", "three"], sites=SITES))

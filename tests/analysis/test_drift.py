@@ -195,7 +195,7 @@ def test_probes_move_beyond_the_error_alone(tmp_path):
     values = draw("normal", 300)
     moved = values.copy()
     moved[1] += 1e-4
-    windows = [{("probe", "fc.a"): distribution(one, halves=False)} for one in (values, values, moved)]
+    windows = [{("probe", "fc.a"): distribution(one, blocks=False)} for one in (values, values, moved)]
     frame = drift(StoredRun(write_run(tmp_path / "run", windows)))
     assert frame[frame["window"] == 2]["value"].tolist() == [0, 0, 0]
     assert frame[frame["window"] == 2]["moved"].tolist() == [False, False, False]
@@ -206,7 +206,7 @@ def test_probes_move_beyond_the_error_alone(tmp_path):
 
 def test_large_probe_is_not_moved_within_its_error(tmp_path):
     first, second = draw("normal", 20_000), np.random.default_rng(4).permuted(draw("normal", 20_000), axis=1)
-    windows = [{("probe", "fc.a"): distribution(one, halves=False)} for one in (first, second)]
+    windows = [{("probe", "fc.a"): distribution(one, blocks=False)} for one in (first, second)]
     frame = drift(StoredRun(write_run(tmp_path / "run", windows)))
     assert (frame["value"] > 0).all()
     assert (frame["value"] <= frame["error"]).all()

@@ -82,7 +82,7 @@ def test_floor_counts_steps_where_values_of_a_step_belong_together():
 
 
 def test_probes_have_no_floor():
-    a, b = (distribution(draw("normal", 300, seed=seed), halves=False) for seed in range(2))
+    a, b = (distribution(draw("normal", 300, seed=seed), blocks=False) for seed in range(2))
     assert floor(W1, a, b).tolist() == [0, 0, 0]
     assert null_of(a, b).size == 0
 

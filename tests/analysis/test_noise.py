@@ -7,7 +7,7 @@ from scipy.stats import wasserstein_distance
 from icshift.analysis.floor import discoveries
 from icshift.analysis.metrics import METRICS
 from icshift.analysis.noise import Noise, noise, simes
-from icshift.distribution import HALF_QUANTILES, Half, from_half, ordered, slice_means
+from icshift.distribution import SAMPLE_QUANTILES, Sample, from_sample, ordered, slice_means
 from tests.zoo.distributions import draw
 
 UNITS = 80
@@ -19,9 +19,9 @@ def parts(values, count=16):
     dealt = []
     for part in np.array_split(values, count, axis=1):
         sorted_part = np.sort(part, axis=1)
-        if part.shape[1] > HALF_QUANTILES:
-            sorted_part = slice_means(*ordered(sorted_part, np.ones(part.shape[1])), HALF_QUANTILES)
-        dealt.append(Half(sorted_part, np.full(len(values), part.shape[1])))
+        if part.shape[1] > SAMPLE_QUANTILES:
+            sorted_part = slice_means(*ordered(sorted_part, np.ones(part.shape[1])), SAMPLE_QUANTILES)
+        dealt.append(Sample(sorted_part, np.full(len(values), part.shape[1])))
     return dealt
 
 
@@ -38,7 +38,7 @@ def test_the_floor_is_what_two_samples_show(n, m, shape):
 
 
 def whole(values):
-    return from_half(Half(np.sort(values, axis=1), np.full(len(values), values.shape[1])))
+    return from_sample(Sample(np.sort(values, axis=1), np.full(len(values), values.shape[1])))
 
 
 @pytest.mark.parametrize("metric", ["w1", "ks", "psi", "mean_shift_sd", "zero_share"])
@@ -148,7 +148,7 @@ def test_any_number_of_parts_gives_noise(count):
 
 
 def test_every_unit_has_its_own_noise():
-    """Half of the units give much the same for all positions of an example, the others do not."""
+    """Sample of the units give much the same for all positions of an example, the others do not."""
     random = np.random.default_rng(6)
 
     def drawn(examples):

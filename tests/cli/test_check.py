@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
         for window in range(1, windows + 1):
             places = range(3 if window > 1 else 2)
             kept = {("train", SITES[place]): distribution(activations(window, place)) for place in places}
-            kept["probe", SITES[0]] = distribution(activations(window, 0), halves=False)
+            kept["probe", SITES[0]] = distribution(activations(window, 0), blocks=False)
             recording.write_window(
                 Window(window, f"epoch {window}", 10 * window - 10, 10 * window - 1, closed=True), kept
             )

@@ -36,7 +36,7 @@ def test_round_trip(tmp_path, name, n, dtype):
 
 
 def test_round_trip_of_a_probe(tmp_path):
-    written = distribution(draw("normal", 300), halves=False)
+    written = distribution(draw("normal", 300), blocks=False)
     found = StoredRun(write_run(tmp_path / "run", [{("probe", "a"): written}])).distribution("probe", "a", 1)
     assert found.halves is None
     laws.assert_identical(found, written)
@@ -64,7 +64,7 @@ def test_files_without_examples_are_read(tmp_path):
     pq.write_table(table.drop_columns(["paired_values"]), file)
     found = StoredRun(path).distribution("probe", "a", 1)
     assert found.examples is None
-    np.testing.assert_array_equal(found.values, distribution(draw("normal", 300), halves=False).values)
+    np.testing.assert_array_equal(found.values, distribution(draw("normal", 300), blocks=False).values)
 
 
 def test_round_trip_of_unlike_sites_in_one_window(tmp_path):
@@ -72,7 +72,7 @@ def test_round_trip_of_unlike_sites_in_one_window(tmp_path):
         ("train", "b"): of_zoo("relu", 6000, units=5),
         ("train", "a"): of_zoo("normal", 300, units=3),
         ("eval", "a"): of_zoo("with_nan", 7, units=3),
-        ("probe", "b"): distribution(draw("lognormal", 900, units=5), halves=False),
+        ("probe", "b"): distribution(draw("lognormal", 900, units=5), blocks=False),
     }
     run = StoredRun(write_run(tmp_path / "run", [written]))
     for (phase, name), one in written.items():

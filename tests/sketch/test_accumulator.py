@@ -65,7 +65,7 @@ def test_steps_of_one_and_of_several_forwards_may_alternate():
 @pytest.mark.parametrize("halves", [True, False])
 @pytest.mark.parametrize("name", ZOO)
 def test_distribution_of_uneven_steps(name, halves):
-    whole = accumulator(3, halves=halves)
+    whole = accumulator(3, blocks=halves)
     values = draw(name, 3000)
     for number, step in enumerate(np.split(values, (1, 30, 59, 700, 701, 702, 2900), axis=1)):
         for forward in np.array_split(step, 1 + number % 3, axis=1):
@@ -85,7 +85,7 @@ def test_distribution_does_not_depend_on_the_cut_into_steps(name):
 
 def test_probe_rows_come_in_order_and_match():
     forwards = np.split(draw("normal", 330), 11, axis=1)
-    rows = step_rows([[values] for values in forwards], halves=False)
+    rows = step_rows([[values] for values in forwards], blocks=False)
     assert_rows_of_steps(rows, forwards)
 
 
@@ -242,7 +242,7 @@ def test_one_step_leaves_the_other_half_empty():
 
 
 def test_examples_are_kept_in_order_until_the_window_ends():
-    one = accumulator(3, halves=False)
+    one = accumulator(3, blocks=False)
     values = draw("with_nan", 12)
     for part in np.split(values, 3, axis=1):
         rows = torch.from_numpy(part.T.astype(np.float32))

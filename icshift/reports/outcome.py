@@ -1,0 +1,83 @@
+"""The first lines of a report: what moved, since when, and what cannot be told, in sentences that hold in 95 of 100."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from icshift.reports.tables import number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from icshift.analysis.dependence import Dependence
+    from icshift.analysis.metrics import Metric
+    from icshift.analysis.outcome import Outcome
+
+_NAMED = 4
+"""Sites that are named in a sentence; of more, these and the number of the rest."""
+
+
+def verdict(outcome: Outcome, summary: pd.DataFrame, metric: Metric) -> list[str]:
+    """Returns one sentence or more for what moved, what shows no sign of it, and what cannot be told.
+
+    `summary` is the table of `analysis.by_site.summary`, of the same window.
+    """
+    compared = summary.dropna(subset=["window"])
+    noiseless = bool(compared["noiseless"].all())
+    beyond = "beyond the sketch's error" if noiseless else "beyond noise"
+    sites = len(outcome.moved) + len(outcome.still) + sum(map(len, outcome.unknown.values()))
+    sentences = []
+    if outcome.moved:
+        largest = _largest(compared[compared["site"].isin(outcome.moved)], metric)
+        sentences.append(f"Moved {beyond}: {_share(outcome.moved, sites)}{largest}.{_since(outcome)}")
+    if outcome.still and outcome.moved:
+        sentences.append(f"No evidence that {_named(outcome.still)} moved.")
+    elif outcome.still:
+        sentences.append(f"No evidence that {_of_all(outcome.still, sites)} moved {beyond}.")
+    for reason, unknown in outcome.unknown.items():
+        why = reason + (f" ({correlation(outcome.dependence)})" if outcome.dependence.large else "")
+        sentences.append(f"Whether {_of_all(unknown, sites)} moved cannot be told: {why}.")
+    if outcome.dependence.large:
+        sentences.append("Noise is larger than the floor; a probe has none.")
+    return sentences
+
+
+def correlation(dependence: Dependence) -> str:
+    """Returns in words how much blocks of steps depend on each other."""
+    steps = f"blocks of {dependence.steps:.0f} steps" if dependence.steps >= 1.5 else "steps"
+    return f"neighbouring {steps} correlate by {dependence.first:.2f}, every second by {dependence.second:.2f}"
+
+
+def _since(outcome: Outcome) -> str:
+    if outcome.always:
+        return " In every window some site moved."
+    return f" In every window since {outcome.since} some site moved."
+
+
+def _largest(moved: pd.DataFrame, metric: Metric) -> str:
+    by = "ratio" if moved["ratio"].notna().any() else "median"
+    if not moved[by].notna().any():
+        return ""
+    row = moved.sort_values(by, ascending=False).iloc[0]
+    multiple = f", {row['ratio']:.1f} times its floor" if math.isfinite(row["ratio"]) else ""
+    unit = "" if metric.unit in ("share", "0 to 1") else f" {metric.unit}"
+    name = f"{row['site']} by " if len(moved) > 1 else "by "
+    return f", {'most ' * (len(moved) > 1)}{name}{number(row['median'])}{unit}{multiple}"
+
+
+def _share(moved: Sequence[str], sites: int) -> str:
+    if len(moved) == sites:
+        return f"all {sites} sites" if sites > 1 else moved[0]
+    return f"{len(moved)} of {sites} sites ({_named(moved)})" if len(moved) > 1 else f"{moved[0]}, of {sites} sites"
+
+
+def _of_all(sites: Sequence[str], of: int) -> str:
+    return (f"any of {of} sites" if of > 1 else sites[0]) if len(sites) == of else _named(sites, "or")
+
+
+def _named(sites: Sequence[str], word: str = "and") -> str:
+    if len(sites) > _NAMED:
+        return f"{', '.join(sites[: _NAMED - 1])} and {len(sites) - _NAMED + 1} more"
+    return f" {word} ".join(filter(None, [", ".join(sites[:-1]), sites[-1]]))
