@@ -211,9 +211,9 @@ def _of_noise(table: pd.DataFrame, outcome: Outcome | None) -> list[str]:
     """Returns notes on the noise of a phase that shows other inputs in every window."""
     compared = table.dropna(subset=["window"])
     notes = [
-        f"floor: the same by sampling noise alone, n = {compared['n'].iloc[-1]:,} sampled activations a unit and window."
-        " moved: units beyond it, 5 % of them expected to be wrong; of windows in which nothing moved, at most 5 % show "
-        "any site."
+        f"floor: the same by sampling noise alone, n = {compared['n'].iloc[-1]:,} sampled activations a unit and "
+        "window. moved: units beyond it, 5 % of them expected to be wrong; of windows in which nothing moved, at most "
+        "5 % show any site."
     ]
     if outcome is not None and math.isfinite(outcome.dependence.first) and not outcome.dependence.large:
         notes.append(f"No sign that steps depend on each other: {correlation(outcome.dependence)}.")
