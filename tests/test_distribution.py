@@ -52,7 +52,7 @@ def test_many_values_become_slices_with_a_stated_error(name):
 
 def test_bound_of_a_large_window_is_small():
     kept = of_zoo("normal", 20_000)
-    assert (kept.w1_error < 0.03 * kept.std).all()
+    assert (kept.w1_error < 0.035 * kept.std).all()
     assert kept.rank_error < 0.015
 
 

@@ -122,7 +122,7 @@ METRICS: dict[str, Metric] = {
         Metric(
             "w1", "activation", "Wasserstein-1: mean distance the values move", w1, of_noise=of_noise.w1, error=w1_error
         ),
-        Metric("w2", "activation", "Wasserstein-2", w2, of_noise=of_noise.w2),
+        Metric("w2", "activation", "Wasserstein-2", w2),
         Metric(
             "w2_location", "activation", "part of w2 that is change of mean", w2_location, of_noise=of_noise.w2_location
         ),
