@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from icshift.tails import TAIL, merged
+
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 
@@ -61,6 +63,9 @@ class Distribution:
     order, non-finite ones as they are; k is at most `EXAMPLES`. Where a site has positions, each is one position of an
     example. None where there is no probe.
 
+    `tails` [units, 2 TAIL] are the lowest sampled values one by one, in order, and then the highest (see `tails.py`);
+    NaN where they are not known, as among non-finite values. None where `values` are all there is to know.
+
     Two windows of one unit, merged into one:
 
     >>> values = np.array([[-1.0, 0.0, 0.0, 3.0]])
@@ -87,6 +92,7 @@ class Distribution:
     rank_error: float
     halves: tuple[Half, Half] | None = None
     examples: Floats | None = None
+    tails: Floats | None = None
 
     @property
     def units(self) -> int:
@@ -121,7 +127,9 @@ class Distribution:
             odd, even = (Half(half.values[units], half.sampled[units]) for half in halves)
             halves = odd, even
         examples = None if self.examples is None else self.examples[units]
-        return replace(self, halves=halves, examples=examples, **{name: getattr(self, name)[units] for name in arrays})
+        tails = None if self.tails is None else self.tails[units]
+        rest = {name: getattr(self, name)[units] for name in arrays}
+        return replace(self, halves=halves, examples=examples, tails=tails, **rest)
 
     def merge(self, other: Distribution) -> Distribution:
         """Returns the distribution of both together, as if recorded in one; neither input changes.
@@ -159,6 +167,7 @@ class Distribution:
             rank_error=rank,
             halves=halves,
             examples=other.examples if self.examples is None else self.examples if other.examples is None else None,
+            tails=_merged_tails(self, other, values),
         )
 
 
@@ -285,6 +294,23 @@ def _merged_values(a: Distribution, b: Distribution) -> tuple[Floats, Floats, fl
         whole = a.values if a.values.shape[1] else b.values
         return whole.astype(dtype), np.zeros(a.units), 0.0
     return summarise(*ordered(*_pooled(a, b)), dtype)
+
+
+def _merged_tails(a: Distribution, b: Distribution, values: Floats) -> Floats | None:
+    if not a.values.shape[1] or not b.values.shape[1]:
+        return a.tails if a.values.shape[1] else b.tails
+    if not (a.sampled + b.sampled > values.shape[1]).any():
+        return None
+    return merged(_ends(a), _ends(b)).astype(values.dtype)
+
+
+def _ends(distribution: Distribution) -> tuple[Floats, Floats]:
+    """Returns the lowest and the highest values [units, k], one by one; NaN where they are not known."""
+    if distribution.tails is not None:
+        return distribution.tails[:, :TAIL], distribution.tails[:, TAIL:]
+    single = (distribution.sampled == distribution.values.shape[1]) & (distribution.w1_error == 0)
+    values = np.where(single[:, None], distribution.values, np.nan)
+    return values[:, :TAIL], values[:, -TAIL:]
 
 
 def _merged_half(a: Half, b: Half) -> Half:

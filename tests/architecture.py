@@ -13,10 +13,11 @@ ALLOWED = {
     "errors": set(),
     "notice": set(),
     "_version": set(),
-    "distribution": set(),
+    "tails": set(),
+    "distribution": {"tails"},
     "runs": {"errors", "distribution"},
     "model": {"errors", "runs"},
-    "sketch": {"distribution", "runs"},
+    "sketch": {"tails", "distribution", "runs"},
     "inputs": {"errors", "saved"},  # arrays lie in files of the same formats as weights
     "saved": {"errors", "model"},
     "gradients": {"errors", "model"},

@@ -265,6 +265,7 @@ def _window_table(window: Window, phase: str, site: Site, distribution: Distribu
         columns[f"{name}_sampled"] = np.full(rows, -1) if half is None else half.sampled
     none = np.empty((rows, 0), distribution.values.dtype)
     columns["paired_values"] = _lists(none if distribution.examples is None else distribution.examples)
+    columns["tail_values"] = _lists(none if distribution.tails is None else distribution.tails)
     return pa.table(columns)
 
 

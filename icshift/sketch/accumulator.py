@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from icshift import tails
 from icshift.distribution import (
     HALF_QUANTILES,
     Distribution,
@@ -137,7 +138,8 @@ class Accumulator:
         with np.errstate(invalid="ignore"):
             std = np.sqrt(np.maximum(total.squares[0], 0.0) / count)
             zero_share = self._zeros / self._sampled
-        parts = [ordered(*sketch.points()) for sketch in self._sketches]
+        kept = [sketch.points() for sketch in self._sketches]
+        parts = [ordered(*points) for points in kept]
         whole = parts[0]
         if self._halves:
             whole = ordered(*(np.concatenate(both, axis=1) for both in zip(*parts, strict=True)))
@@ -162,6 +164,7 @@ class Accumulator:
             rank_error=min(1.0, ranks / max(int(self._sampled[seen].min(initial=1 << 62)), 1) + slice_rank),
             halves=(self._half(*parts[0]), self._half(*parts[1])) if self._halves else None,
             examples=np.concatenate(self._examples).T.copy() if self._examples else None,
+            tails=tails.beside(values, self._sampled, _single(kept)),
         )
 
     def _half(self, points: Floats, weights: Floats) -> Half:
@@ -240,6 +243,11 @@ def prefer_exact(moments: Moments, steps: list[_Step]) -> Moments:
     if all(step.moments is None for step in steps):
         return moments
     return exact.stack([moments.group(i) if s.moments is None else s.moments for i, s in enumerate(steps)])
+
+
+def _single(kept: list[tuple[Floats, Floats]]) -> Floats:
+    """Returns the points [units, m] of sketches that stand for one value each, all of the ends among them."""
+    return np.concatenate([points[:, weights == 1] for points, weights in kept], axis=1)
 
 
 def _step_rows(steps: list[_Step], moments: Moments, order: Order) -> StepRows:
