@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from icshift.curve import curve
 from icshift.tails import TAIL, merged
 
 Floats = NDArray[np.floating[Any]]
@@ -105,13 +106,16 @@ class Distribution:
         return bool(np.all(self.w1_error == 0))
 
     def quantile(self, probabilities: Sequence[float]) -> Floats:
-        """Returns quantiles [units, probabilities], by linear interpolation between the values' mid-ranks.
+        """Returns quantiles [units, probabilities], NaN where no values are kept.
 
-        NaN where no values are kept.
+        By linear interpolation between the values' mid-ranks, of a large window on its `Curve`.
         """
         width = self.values.shape[1]
         if not width:
             return np.full((self.units, len(probabilities)), np.nan)
+        if (self.sampled > width).any():
+            found = curve(self.values, self.sampled, self.tails, self.zero_share).at(probabilities)
+            return np.where(self.sampled[:, None] > 0, found, np.nan)
         position = np.clip(np.asarray(probabilities, float) * width - 0.5, 0, max(width - 1, 0))
         low = np.floor(position).astype(int)
         high = np.minimum(low + 1, width - 1)

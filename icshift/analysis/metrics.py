@@ -30,6 +30,7 @@ from icshift.analysis.distances import (
     PSI_BINS,
     displacement_sd,
     energy,
+    energy_error,
     js,
     ks,
     ks_error,
@@ -54,6 +55,8 @@ from icshift.errors import SelectionError, unknown
 DEFAULT = "w1_sd"
 """The metric where none is named, and the one that decides which units moved, whichever metric is shown."""
 
+_TAILS = "Units are left out whose tails decide and are not known: of older runs, or with non-finite values."
+
 _SQUARED = "it grows with the square of a change, so that its sum would shrink as windows get shorter"
 
 
@@ -67,6 +70,8 @@ class Metric:
 
     `noise` is the power of 1/sqrt(n) with which its sampling noise shrinks. `error` returns a bound on the error of
     each value, None where none is known: what sketching may have added or, of metrics by example, their `error_source`.
+    `typical` is the part of this bound that sketching stays below in nine units of ten, of every distribution that was
+    tried: it is measured (`tests/analysis/test_metrics_error.py`), not proved.
 
     The other fields are words for reports. `not_additive` is the reason why values along a path may not be summed,
     empty where they may. `caveat` says how to read the values; `note` returns a sentence more, from the number of rows
@@ -80,6 +85,7 @@ class Metric:
     noise: int = 1
     error: Callable[[Distribution, Distribution], Floats] | None = None
     error_source: str = ""
+    typical: float = 1.0
     of: Literal["unit", "site"] = "unit"
     by_example: bool = False
     not_additive: str = ""
@@ -106,13 +112,13 @@ class Metric:
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("w1_sd", "sd", "Wasserstein-1 over the pooled sd (floored)", w1_sd, error=w1_sd_error),
-        Metric("w1", "activation", "Wasserstein-1: mean distance the values move", w1, error=w1_error),
-        Metric("w2", "activation", "Wasserstein-2", w2),
-        Metric("w2_location", "activation", "part of w2 that is change of mean", w2_location),
-        Metric("w2_scale", "activation", "part of w2 that is change of sd", w2_scale),
-        Metric("w2_shape", "activation", "part of w2 that is change of shape", w2_shape),
-        Metric("ks", "share", "largest difference of the distribution functions", ks, error=ks_error),
+        Metric("w1_sd", "sd", "Wasserstein-1 over the pooled sd (floored)", w1_sd, error=w1_sd_error, typical=1 / 5),
+        Metric("w1", "activation", "Wasserstein-1: mean distance the values move", w1, error=w1_error, typical=1 / 5),
+        Metric("w2", "activation", "Wasserstein-2", w2, caveat=_TAILS),
+        Metric("w2_location", "activation", "part of w2 that is change of mean", w2_location, caveat=_TAILS),
+        Metric("w2_scale", "activation", "part of w2 that is change of sd", w2_scale, caveat=_TAILS),
+        Metric("w2_shape", "activation", "part of w2 that is change of shape", w2_shape, caveat=_TAILS),
+        Metric("ks", "share", "largest difference of the distribution functions", ks, error=ks_error, typical=1 / 2),
         Metric("js", "0 to 1", f"Jensen-Shannon distance, base 2, {JS_BINS} bins of equal pooled mass", js),
         Metric(
             "psi",
@@ -122,7 +128,15 @@ METRICS: dict[str, Metric] = {
             noise=2,
             not_additive=_SQUARED,
         ),
-        Metric("energy", "sqrt(activation)", "energy distance", energy),
+        Metric(
+            "energy",
+            "sqrt(activation)",
+            "energy distance",
+            energy,
+            error=energy_error,
+            typical=1 / 30,
+            caveat=_TAILS,
+        ),
         Metric("mean_shift_sd", "sd", "change of the mean over the pooled sd", mean_shift_sd, error=no_error),
         Metric("log_sd_ratio", "nats", "logarithm of the ratio of the sds", log_sd_ratio, error=no_error),
         Metric("zero_share", "share", "change of the share of exact zeros", zero_share),
