@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from icshift.analysis import over_units
-from icshift.analysis.distances import near_constant, w2_location, w2_scale, w2_shape
+from icshift.analysis.distances import near_constant, w2_parts
 from icshift.analysis.drift import (
     Comparison,
     by_site,
@@ -115,7 +115,7 @@ def _of_drift(metric: Metric, comparisons: list[Comparison], moved: dict[int, Mo
 
 def _split(comparison: Comparison, units: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> dict[str, float]:
     """Returns the typical shares of location, scale and shape in w2 squared, which sum to 1; empty if none is known."""
-    parts = [part(comparison.before, comparison.after)[units] ** 2 for part in (w2_location, w2_scale, w2_shape)]
+    parts = [part[units] for part in w2_parts(comparison.before, comparison.after)]
     total = np.sum(parts, axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = [over_units.median(np.where(total > 0, part / total, np.nan)) for part in parts]

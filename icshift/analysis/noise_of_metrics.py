@@ -16,7 +16,7 @@ from icshift.analysis.exchange import Noise
 from icshift.blocks import SLICES, Floats
 from icshift.distribution import Distribution, Sample, from_sample
 
-_PLACES = 64 * SLICES
+_PLACES = 32 * SLICES
 """Places of the quantile function that are moved."""
 
 _PROBABILITIES = tuple(((np.arange(_PLACES) + 0.5) / _PLACES).tolist())
@@ -64,9 +64,10 @@ def resampled(
         scale = np.sqrt(1 / a.sampled + 1 / b.sampled)
         iid = [_slices(_at_ranks(middle, bridge, scale) - middle) for bridge in _bridges()]
         scale = scale * np.nan_to_num(_size(noise.displacement) / _size(np.array(iid)))
-    still = from_sample(Sample(middle, a.sampled))
+    all_of_them = np.full(a.units, _PLACES)  # of slice means, every draw would be spread out anew
+    still = from_sample(Sample(middle, all_of_them))
     moved = (np.sort(_at_ranks(middle, bridge, scale), axis=1) for bridge in _bridges())
-    return np.array([function(still, from_sample(Sample(values, b.sampled))) for values in moved])
+    return np.array([function(still, from_sample(Sample(values, all_of_them))) for values in moved])
 
 
 def _size(displacement: Floats) -> Floats:

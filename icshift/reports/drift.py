@@ -192,10 +192,12 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome
     notes += normalised_by(run, first["phase"])
     errors = table["error"].dropna()
     if len(errors) and not metric.by_example:
+        bound, ranks = errors.median(), 100 * first["rank_error"]
+        typical = f"below {metric.typical * bound:.2g} in 9 of 10 units, " if bound and metric.typical < 1 else ""
         notes.append(
-            f"Sketch error of a drift: at most {errors.median():.2g} (median bound); "
-            f"of a rank: {100 * first['rank_error']:.1f} %."
+            f"Sketch error of a drift: {typical}never above {bound:.2g} (median bound); of a rank: {ranks:.1f} %."
         )
+    notes += [metric.caveat] if metric.caveat and not metric.by_example else []
     notes.append("loc scl shp: share of W2² that is change of mean, of sd, of shape.")
     if table["near_constant"].any():
         notes.append("constant: an sd of at most 5 % of the site's median; such units are left out of drift.")

@@ -15,7 +15,9 @@ Format 3. A run is a directory:
                                   probe, which has no sampling noise),
                                   paired_values (list: activations of a probe's examples, the same ones in
                                   every window and in their order; empty where there are none; older files
-                                  have no such column).
+                                  have no such column),
+                                  tail_values (list: the 16 lowest and the 16 highest of a large window one by
+                                  one; empty where `values` are all; older files have no such column).
                                   The file's metadata, key `icshift`, holds the window as JSON.
     steps/000000.rank0.parquet    segments of the step series; a row a phase, step, site and unit:
                                   phase, site, step, unit, count, nonfinite, mean, std, min, max,

@@ -318,15 +318,17 @@ def _distributions(table: pa.Table) -> dict[tuple[str, str], Distribution]:
             **arrays,
             values=_matrix(rows, "values"),
             rank_error=float(rows["rank_error"][0].as_py()),
-            examples=_examples(rows),
+            examples=_optional(rows, "paired_values"),
+            tails=_optional(rows, "tail_values"),
             blocks=_blocks(rows),
         )
     return result
 
 
-def _examples(rows: pa.Table) -> Floats | None:
-    examples = _matrix(rows, "paired_values") if "paired_values" in rows.column_names else None
-    return None if examples is None or not examples.shape[1] else examples
+def _optional(rows: pa.Table, column: str) -> Floats | None:
+    """Returns the lists of a column, or None where they are empty or an older version wrote none."""
+    lists = _matrix(rows, column) if column in rows.column_names else None
+    return None if lists is None or not lists.shape[1] else lists
 
 
 def _blocks(rows: pa.Table) -> Blocks | None:

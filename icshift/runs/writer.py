@@ -263,6 +263,7 @@ def _window_table(window: Window, phase: str, site: Site, distribution: Distribu
     columns |= _block_columns(distribution.blocks, rows)
     none = np.empty((rows, 0), distribution.values.dtype)
     columns["paired_values"] = _lists(none if distribution.examples is None else distribution.examples)
+    columns["tail_values"] = _lists(none if distribution.tails is None else distribution.tails)
     return pa.table(columns)
 
 
