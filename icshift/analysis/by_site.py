@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -20,7 +20,7 @@ from icshift.analysis.drift import (
     refuse_without_examples,
     site_nulls,
 )
-from icshift.analysis.health import health
+from icshift.analysis.health import health, typical_std
 from icshift.analysis.metrics import DEFAULT, Metric
 from icshift.analysis.metrics import metric as metric_named
 from icshift.distribution import Distribution, Floats
@@ -49,7 +49,7 @@ def summary(
 
     `n`, `mean`, `std`, `zero_share` and the quantiles are medians over the units, in the last window that the site has.
     `affine_moments` says that the site's mean and sd are set by its own weight and bias. The counts are those of
-    `Health`. A site with nothing to compare has only these.
+    `Health`, with the reason why some are `unknown`. A site with nothing to compare has only these.
 
     Raises `SelectionError` for a metric, site, phase or reference that is not there, and for a metric by example in a
     phase without examples.
@@ -63,14 +63,15 @@ def summary(
         recorded = [d for w in run.window_list if (d := run.distribution(phase, site.name, w.index)) is not None]
         if not recorded:
             continue
-        row = _of_site(run, site, phase, recorded[-1])
+        row = _of_site(run, site, phase, recorded)
         if site in compared:
             row |= _of_drift(metric, compared[site], site_nulls(run, site, phase))
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _of_site(run: StoredRun, site: Site, phase: str, last: Distribution) -> dict[str, object]:
+def _of_site(run: StoredRun, site: Site, phase: str, recorded: Sequence[Distribution]) -> dict[str, object]:
+    *earlier, last = recorded
     return {
         "site": site.name,
         "type": site.type,
@@ -80,7 +81,7 @@ def _of_site(run: StoredRun, site: Site, phase: str, last: Distribution) -> dict
         **{name: over_units.median(getattr(last, name)) for name in ("mean", "std", "zero_share")},
         **{f"q{round(100 * p):02d}": over_units.median(last.quantile([p])[:, 0]) for p in STEP_QUANTILES},
         "affine_moments": site.batch_statistics and normalises_by_its_own_inputs(phase, run.settings),
-        **asdict(health(site, last)),
+        **asdict(health(site, last, max(map(typical_std, earlier), default=0.0))),
     }
 
 

@@ -23,6 +23,7 @@ from icshift.runs.format import (
     MANIFEST_NAME,
     PART_NAME,
     QUANTILE_COLUMNS,
+    SEEN_BY_OLDER,
     SMOOTHNESS,
     SMOOTHNESS_IN_FORMAT_1,
     STEP_QUANTILES,
@@ -279,7 +280,7 @@ def _site(entry: dict[str, Any]) -> Site:
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in entry.items() if key in known
     }
-    return Site(**values)
+    return Site(**{"unseen": SEEN_BY_OLDER, **values})
 
 
 @contextmanager
