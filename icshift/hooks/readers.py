@@ -190,7 +190,9 @@ def _activation(name: str | None, node: Any) -> str | None:
         return "ReLU" if _number(node, _LOWER_BOUND[name]) == 0 else None
     if name in _BOUNDS:
         low, high = (_number(node, bound) for bound in _BOUNDS[name])
-        return {(0, None): "ReLU", (-1, 1): "Hardtanh"}.get((low, high), "ReLU6" if low == 0 else None)
+        if low == 0:
+            return "ReLU" if high is None else "ReLU6"
+        return "Hardtanh" if (low, high) == (-1, 1) else None
     return None
 
 

@@ -232,7 +232,7 @@ def test_rows_that_a_killed_process_left_without_saying_how_they_were_measured(t
     recording.append_measured(SMOOTHNESS, [AROUND[0] | {"beta_rate": unknown, "beta_step": unknown}])
     recording.flush()
     text = " ".join(printed("report", tmp_path / "run", "--no-color").split())
-    assert "fc2 1,010 – – – –" in text
+    assert "fc2 1,010 – – – – –" in text
     assert "Counted of each layer" not in text
     assert "β·lr (reference: 2) –, at most – Medians of 1 steps" in text
     assert "nan" not in text

@@ -262,3 +262,13 @@ def test_the_look_at_the_graph_changes_no_bit_of_the_training():
             train(None)
         trained.append(list(model.parameters()))
     assert all(torch.equal(a, b) for a, b in zip(*trained, strict=True))
+
+
+def test_what_is_compiled_is_not_known_and_runs_as_before():
+    torch.manual_seed(0)
+    model, x = Functional().eval(), torch.randn(5, 1, 8, 8)
+    expected = model(x)
+    compiled = torch.compile(model, backend="eager")
+    found = watched(model, lambda _: torch.testing.assert_close(compiled(x), expected))
+    assert all("compiled" in unseen and not feeds for feeds, _, unseen in found.values())
+    torch.compiler.reset()
