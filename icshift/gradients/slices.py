@@ -263,7 +263,7 @@ def _fitted_minimum(
     level, slope, curvature = quadratic = _quadratic_through(around)
     if np.linalg.eigvalsh(curvature)[0] <= rounding * np.abs(around).max():
         return _NOWHERE, "around the lowest point the loss is no bowl"
-    offset = -np.linalg.solve(curvature, slope)
+    offset = np.asarray(-np.linalg.solve(curvature, slope), float)
     at = np.array(place) + offset
     if (at < 0).any() or (at > np.array(losses.shape) - 1).any():
         return _NOWHERE, "the quadratic around the lowest point has its minimum beyond the slice"
