@@ -38,8 +38,8 @@ class Listener:
 
     That is None for every part but the model itself, and where there is no mask.
     """
-    on_exit: Callable[[nn.Module], None]
-    """Gets the same part when its call ends, by an exception too."""
+    on_exit: Callable[[nn.Module, Any], None]
+    """Gets the same part when its call ends, by an exception too, and what it returned: None where that is not seen."""
     mask: Callable[..., Tensor] | None
     """The user's: called with the arguments of the model. It may raise."""
 
@@ -166,7 +166,7 @@ class Attachment:
         hooks, listener = ExitStack(), self._listener
         mask = listener.mask if part is self._model else None
         entered = compiled.register(lambda _="", given=None: listener.on_entry(part, given))
-        left = compiled.register(lambda: listener.on_exit(part))
+        left = compiled.register(lambda: listener.on_exit(part, None))
         problem: Any = TypeError("it gave no tensor where the model is compiled")
         without_mask = compiled.register(lambda: listener.on_entry(part, problem))
         hooks.callback(compiled.forget, without_mask)
@@ -190,7 +190,8 @@ class Attachment:
             Hook(part, enter, enter_traced, self), prepend=True, with_kwargs=mask is not None
         )
         leaves = part.register_forward_hook(
-            Hook(part, lambda *_: listener.on_exit(part), lambda *_: compiled.mark(left), self), always_call=True
+            Hook(part, lambda _, __, output: listener.on_exit(part, output), lambda *_: compiled.mark(left), self),
+            always_call=True,
         )
         hooks.callback(enters.remove)
         hooks.callback(leaves.remove)

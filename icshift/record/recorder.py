@@ -317,7 +317,8 @@ class Recorder:
             self._replay(self._probe)
         self._journal.close_window(name, self._step, self._parameters.change())
         self._observer.new_window()
-        self._watcher.stop_following()
+        if self._step:  # What comes before the first step has no gradients that would show what reads which site.
+            self._watcher.stop_following()
 
     def _replay(self, probe: Probe) -> None:
         self._observer.restart_probe(probe.forwards)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from icshift.analysis.health import unknown
 from icshift.reports.report import Report
 from icshift.reports.tables import columns, number, records, share, times
 from icshift.reports.text_charts import ribbons
@@ -40,6 +41,7 @@ def units_report(run: StoredRun, site: Site, shown: pd.DataFrame, metric: Metric
             f"drift: {metric.name} in {metric.unit}, {metric.meaning}. "
             f"{len(shown)} of {of} units, n = {int(first['n']):,} {kind} activations each; "
             f"mean, sd and percentiles of the window. {moved}≈ near-constant.",
+            *([f"Whether units are dead or saturated is not known: {cause}."] if (cause := unknown(site)) else []),
         ),
         next_step=f"Next: icshift units {run.path} --site {quote(site.name)} --unit {int(first['unit'])}",
         data={"run": str(run.path), "site": site.name, "metric": metric.name, "units": shown.to_dict(orient="records")},

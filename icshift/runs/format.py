@@ -71,6 +71,9 @@ STEP_QUANTILES = (0.05, 0.15, 0.50, 0.85, 0.95)
 QUANTILE_COLUMNS = tuple(f"q{round(100 * q):02d}" for q in STEP_QUANTILES)
 
 
+SEEN_BY_OLDER = "the version that recorded it saw modules only"
+"""`Site.unseen` where a manifest has no such key."""
+
 NO_STEP = -1
 """The number of step rows that belong to a window but to no step of it: they go into no step series."""
 
@@ -81,8 +84,9 @@ class Site:
 
     `kept` are the recorded units where a site has more than the cap, else None. `normalises` marks
     normalisation layers, `batch_statistics` those that use the batch's own mean and variance in training.
-    `feeds` are the class names of the activation modules that read this output directly, `follows` is the site
-    whose output a normalisation layer reads.
+    `feeds` are the class names of the activation functions that read this output directly, called as modules or not,
+    `others` the names of other operations that do. `unseen` says why there may be more; it is empty where all were
+    seen. `follows` is the site whose output a normalisation layer reads.
     """
 
     name: str
@@ -94,6 +98,8 @@ class Site:
     batch_statistics: bool = False
     feeds: tuple[str, ...] = ()
     follows: str | None = None
+    others: tuple[str, ...] = ()
+    unseen: str = ""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from icshift.runs.format import (
     MANIFEST_NAME,
     PART_NAME,
     QUANTILE_COLUMNS,
+    SEEN_BY_OLDER,
     SMOOTHNESS,
     SMOOTHNESS_IN_FORMAT_1,
     STEP_QUANTILES,
@@ -185,9 +186,12 @@ class StoredRun:
 
         `l2` is the norm of G - G', the change of the layer's gradient by the step of the layers before it, in units of
         the gradient; `cosine` that of the angle of G and G'; `norm` and `norm_after` are those of G and G', over
-        `parameters` entries. Empty where none was measured.
+        `parameters` entries. `relative` is `l2` over `norm`, NaN where G is zero. All depend on the batch: the fewer
+        its examples, the longer is G. Empty where none was measured.
         """
-        return self._series(GRADIENT_SHIFT, ("step", "layer", "parameters", "l2", "cosine", "norm", "norm_after"))
+        columns = ("step", "layer", "parameters", "l2", "cosine", "norm", "norm_after")
+        series = self._series(GRADIENT_SHIFT, columns)
+        return series.assign(relative=series["l2"] / series["norm"].where(series["norm"] > 0))
 
     def smoothness(self) -> pd.DataFrame:
         """The loss along the gradient: a row a measured step; columns as in `icshift.gradients.smoothness.Smoothness`.
@@ -281,7 +285,7 @@ def _site(entry: dict[str, Any]) -> Site:
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in entry.items() if key in known
     }
-    return Site(**values)
+    return Site(**{"unseen": SEEN_BY_OLDER, **values})
 
 
 @contextmanager
