@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from icshift.distribution import Distribution
-from icshift.runs.format import Site, Window
+from icshift.runs.format import Seen, Site, Window
 from icshift.runs.writer import Recording
 
 FLUSH_SECONDS = 10.0
@@ -21,18 +21,20 @@ _SNAPSHOT_SHARE = 0.02
 class Journal:
     """Keeps the number, name and first step of the open window, and writes it with `recording`.
 
-    `distributions` returns what the window holds so far, `state` the entries of the manifest that change. Every method
-    that writes raises `OSError` where the disk is full or the path is gone.
+    `distributions` returns what the window holds so far, `inputs` which examples it saw, `state` the entries of the
+    manifest that change. Every method that writes raises `OSError` where the disk is full or the path is gone.
     """
 
     def __init__(
         self,
         recording: Recording,
         distributions: Callable[[], dict[tuple[str, Site], Distribution]],
+        inputs: Callable[[], dict[str, Seen | None]],
         state: Callable[[], dict[str, Any]],
     ) -> None:
         self._recording = recording
         self._distributions = distributions
+        self._inputs = inputs
         self._state = state
         self.window = Window(index=1, name="1", first_step=0, last_step=0, closed=False)
         self._flushed = self._snapshot = time.perf_counter()
@@ -70,4 +72,4 @@ class Journal:
         self._flushed = time.perf_counter()
 
     def _up_to(self, step: int) -> Window:
-        return replace(self.window, last_step=max(step - 1, self.window.first_step))
+        return replace(self.window, last_step=max(step - 1, self.window.first_step), inputs=self._inputs())

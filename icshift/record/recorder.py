@@ -20,6 +20,7 @@ from icshift.gradients.objective import Closure
 from icshift.gradients.smoothness import STEPS
 from icshift.hooks import compiled, manifest
 from icshift.hooks.batch_norm import held_in_eval, probe_statistics
+from icshift.hooks.examples import Examples, Inputs
 from icshift.hooks.observer import SEED, Observer
 from icshift.hooks.padding import Padding
 from icshift.hooks.watcher import Keeper, Watcher
@@ -107,7 +108,8 @@ class Recorder:
         self._samples = samples
         kept = math.inf if samples == "all" else samples
         self._observer = Observer(self._sites, kept, SEED, self._keep_steps, self._rank)
-        keeper = Keeper(self._take, self._forward_ended, self._give_up)
+        keeper = Keeper(self._take, self._forward_ended, self._give_up, self._forward_began)
+        self._examples = Examples(self.model, SEED)
         self._watcher = Watcher(self.model, self._sites, self._observer, keeper, mask)
         self._gave_up = ""
         self._label: str | None = None
@@ -134,7 +136,7 @@ class Recorder:
         self._gradients = Gradients(self.model, self._optimizers, self._recording.append_measured)
         self._parameters = Parameters(self.model)
         self._process = os.getpid()
-        self._journal = Journal(self._recording, self._observer.distributions, self._state)
+        self._journal = Journal(self._recording, self._observer.distributions, self._examples.seen, self._state)
         self._started = time.perf_counter()
         self._listen()
         compiled.compile_again()
@@ -271,13 +273,20 @@ class Recorder:
 
     def _take(self, site: str, module: nn.Module, tensor: Tensor, padding: Padding | None) -> None:
         """Hand a site's tensor to the observer, under the phase that the model is in now."""
-        phase = self._label or (TRAIN if self.model.training else EVAL)
-        self._observer.observe(site, module, tensor, phase, stepping=self._stepping, padding=padding)
+        self._observer.observe(site, module, tensor, self._phase, stepping=self._stepping, padding=padding)
+
+    def _forward_began(self, part: nn.Module | None, inputs: Inputs | None) -> None:
+        if not is_probe(self._phase):  # A probe's inputs are the same in every window.
+            self._examples.take(self._phase, part, inputs, sure=self._stepping)
 
     def _forward_ended(self) -> None:
         if not self._stepping:
             with self._safely():
                 self._observer.tick(self._step, stepping=False)
+
+    @property
+    def _phase(self) -> str:
+        return self._label or (TRAIN if self.model.training else EVAL)
 
     @property
     def _stepping(self) -> bool:
@@ -317,6 +326,7 @@ class Recorder:
             self._replay(self._probe)
         self._journal.close_window(name, self._step, self._parameters.change())
         self._observer.new_window()
+        self._examples.new_window()
         self._watcher.stop_following()
 
     def _replay(self, probe: Probe) -> None:

@@ -38,8 +38,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -90,11 +92,27 @@ class Site:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """Which examples the forwards of a phase saw in a window.
+
+    `examples` is their number, `hash` a sum of hashes (16 hexadecimal digits), one an example, so that their order does
+    not matter. `rows` says what every example is made of: the names, types and shapes of its tensors. It is None where
+    equal hashes still say that examples are the same, but different ones do not say that they differ: where examples
+    came in several shapes (padded to the longest of a batch), or a row may not be an example.
+    """
+
+    examples: int
+    hash: str
+    rows: str | None
+
+
+@dataclass(frozen=True)
 class Window:
     """Consecutive steps summarised together; `closed` is False while it is still being recorded.
 
     `parameter_change` is the L2 norm of the change of all parameters since the end of the window before (of the first:
-    since the start), None where it is not known.
+    since the start), None where it is not known. `inputs` is what forwards saw, by phase: None for a phase of which it
+    is not known, and as a whole in runs that do not have it.
     """
 
     index: int
@@ -103,6 +121,19 @@ class Window:
     last_step: int
     closed: bool
     parameter_change: float | None = None
+    inputs: Mapping[str, Seen | None] | None = None
+
+    def seen(self, phase: str) -> Seen | None:
+        """Returns which examples a phase saw, None where that is not known."""
+        return None if self.inputs is None else self.inputs.get(phase)
+
+
+def window_of(entry: dict[str, Any]) -> Window:
+    """Returns the window that a file's metadata hold as JSON. Raises `TypeError` for what is none."""
+    inputs = entry.get("inputs")
+    if inputs is not None:
+        inputs = {phase: None if seen is None else Seen(**seen) for phase, seen in inputs.items()}
+    return Window(**{**entry, "inputs": inputs})
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import operator
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,9 @@ from icshift.runs.format import (
     is_run,
     kept_units,
     rank_in,
+    window_of,
 )
-from icshift.runs.merging import LEDGER_ENTRY, merged_distribution, merged_manifest
+from icshift.runs.merging import LEDGER_ENTRY, merged_distribution, merged_manifest, merged_window
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -299,9 +300,8 @@ def _read_window(files: list[Path]) -> Window:
     windows = []
     for file in files:
         with _damage(file):
-            windows.append(Window(**json.loads(pq.read_schema(file).metadata[b"icshift"])))
-    first, last = min(window.first_step for window in windows), max(window.last_step for window in windows)
-    return replace(windows[0], first_step=first, last_step=last, closed=all(window.closed for window in windows))
+            windows.append(window_of(json.loads(pq.read_schema(file).metadata[b"icshift"])))
+    return merged_window(windows)
 
 
 def _distributions(table: pa.Table) -> dict[tuple[str, str], Distribution]:
