@@ -97,15 +97,15 @@ class Examples:
         found = list(islice(_tensors(inputs), _MOST + 1))
         if not found or len(found) > _MOST:
             raise _UnknownError
-        if not len(found[0][1]):
+        if not found[0][1].shape[0]:
             return
         ordinary = not is_seen()
         with nullcontext() if ordinary else unseen():
-            length, device = len(found[0][1]), found[0][1].device
+            length, device = found[0][1].shape[0], found[0][1].device
             _refuse_strange(found, device)
             total: Any = 0
             for name, tensor in found:
-                if len(tensor) == length:
+                if tensor.shape[0] == length:
                     total = total + self._hash.rows(tensor, name)
                 else:
                     # No example has a row of it: it is taken as a whole, and its order may be that of the examples.
@@ -146,7 +146,7 @@ def _rows_are_examples(found: list[tuple[str, Tensor]], length: int) -> bool:
 
     Of tensors but the first, a square one may be a mask of positions.
     """
-    return all(len(tensor) == length and tensor.grad_fn is None for _, tensor in found) and not any(
+    return all(tensor.shape[0] == length and tensor.grad_fn is None for _, tensor in found) and not any(
         tensor.ndim == 2 and tensor.shape[1] == length for _, tensor in found[1:]
     )
 

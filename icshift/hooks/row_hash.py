@@ -40,15 +40,15 @@ class RowHash:
         tensor = tensor.detach()
         if tensor.is_complex():
             tensor = torch.view_as_real(tensor.resolve_conj())
-        contiguous = tensor.is_contiguous()
+        contiguous, count = tensor.is_contiguous(), tensor.shape[0]
         values: Any = tensor.view(_SIGNED[tensor.element_size()])  # The bits, as an integer; no copy.
         on_cpu = tensor.device.type == "cpu"
         if on_cpu:
             values = values.numpy()
         flat, places, factors = self._places(name, tuple(tensor.shape[1:]), None if on_cpu else tensor.device)
         # Without a copy of all of it where it is laid out in another order, as `channels_last`.
-        drawn = values.reshape(len(tensor), -1)[:, flat] if contiguous else values[(slice(None), *places)]
-        drawn = drawn.reshape(len(tensor), -1)
+        drawn = values.reshape(count, -1)[:, flat] if contiguous else values[(slice(None), *places)]
+        drawn = drawn.reshape(count, -1)
         if tensor.element_size() == 8:
             drawn = drawn ^ (drawn >> 32)  # Round doubles differ in their high bits alone, which would be lost.
         return np.einsum("ij,j->i", drawn, factors) if on_cpu else (drawn * factors).sum(1)

@@ -7,8 +7,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from icshift.errors import RecordingError
@@ -54,6 +56,17 @@ class Probe:
                 f"a probe needs tensors of one and the same length, at least 1; got lengths {sorted(lengths)}"
             )
         return lengths.pop()
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of every tensor in order, of 16 hexadecimal digits: other inputs have another one."""
+        digest = sha256()
+        for name, value in self._arguments().items():
+            if isinstance(value, Tensor):
+                array = value.detach().cpu().contiguous()
+                digest.update(f"{name} {array.dtype} {tuple(array.shape)}".encode())
+                digest.update(array.reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def forwards(self) -> int:

@@ -35,7 +35,7 @@ from icshift.record.journal import Journal
 from icshift.record.optimizers import as_list, listen
 from icshift.record.probe import Probe, as_trained, rehearse, send
 from icshift.runs import interrupts
-from icshift.runs.format import NO_STEP
+from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, NO_STEP, PROBE_FINGERPRINT
 from icshift.runs.phases import EVAL, PROBE, PROBE_RUNNING, PROBE_STATISTICS, PROBE_TRAIN, TRAIN, is_probe
 from icshift.runs.writer import Recording, refuse_occupied
 
@@ -128,13 +128,14 @@ class Recorder:
             "window_steps": self.window,
             "max_units": self._sites.max_units,
             "probe_examples": 0 if self._probe is None else self._probe.size,
+            PROBE_FINGERPRINT: None if self._probe is None else self._probe.fingerprint,
             PROBE_STATISTICS: probe_statistics(self.model),
             "seed": SEED,
         }
-        beginning = manifest.beginning(self.model, settings)
+        self._parameters = Parameters(self.model)
+        beginning = manifest.beginning(self.model, settings) | {INITIAL_WEIGHTS: self._parameters.fingerprint()}
         self._recording = Recording(self.path, beginning, force=self._force, rank=self._rank, ranks=self._ranks)
         self._gradients = Gradients(self.model, self._optimizers, self._recording.append_measured)
-        self._parameters = Parameters(self.model)
         self._process = os.getpid()
         self._journal = Journal(self._recording, self._observer.distributions, self._examples.seen, self._state)
         self._started = time.perf_counter()
@@ -152,7 +153,7 @@ class Recorder:
             self._gradients.settle()
             self._tick_rest()
             self._close_window(name=None, replay_probe=kind is None)
-            self._recording.finish(self._state())
+            self._recording.finish(self._state() | {FINAL_WEIGHTS: self._parameters.fingerprint()})
         self._watcher.close()
         if kind is None and not self._observer.sites:
             reasons = self._gave_up or "; ".join(dict.fromkeys(entry["reason"] for entry in self._state()["ledger"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
@@ -36,14 +36,19 @@ _WIDE = 100
 """Screens of at least so many characters get a table with more columns."""
 
 
-def drift_report(run: StoredRun, summary: pd.DataFrame, metric: Metric, *, reference: str = "previous") -> Report:
-    """Returns the report of the table that `analysis.by_site.summary` made, with notes that explain its columns."""
+def drift_report(
+    run: StoredRun, summary: pd.DataFrame, metric: Metric, *, reference: str = "previous", caveats: Sequence[str] = ()
+) -> Report:
+    """Returns the report of the table that `analysis.by_site.summary` made, with notes that explain its columns.
+
+    `caveats` are what the comparison with another run takes for granted (`analysis.ancestry.caveats`).
+    """
     compared = _compared(summary)
     rows = [{key: row[key] for key in row if row[key] is not None} for row in records(summary)]
     return Report(
         heading=_heading(run, summary),
         body=((lambda width: report_table(summary, wide=width >= _WIDE)) if compared else distribution_table(summary),),
-        notes=tuple(_notes(run, summary, metric)),
+        notes=(*caveats, *_notes(run, summary, metric)),
         warnings=tuple(filter(None, [coverage(run)])),
         next_step=_next_step(run, summary, metric),
         data={"run": str(run.path), "metric": metric.name, "reference": reference, "sites": rows},

@@ -3,7 +3,7 @@
 Format 2. A run is a directory:
 
     run.json                      format, created, finished, ranks, versions, model, settings, sites,
-                                  ledger, step_stride, overhead
+                                  ledger, step_stride, overhead, initial_weights, final_weights
     run.rank1.json                the same of process 1, and so on
     windows/000001.rank0.parquet  one file a window and process; a row a phase, site and unit:
                                   phase, site, unit, window, count, nonfinite, mean, std, min, max,
@@ -14,7 +14,8 @@ Format 2. A run is a directory:
                                   paired_values (list: activations of a probe's examples, the same ones in
                                   every window and in their order; empty where there are none; older files
                                   have no such column).
-                                  The file's metadata, key `icshift`, holds the window as JSON.
+                                  The file's metadata, key `icshift`, holds the window as JSON; `inputs`
+                                  in it is a hash of the examples of each phase, where they are known.
     steps/000000.rank0.parquet    segments of the step series; a row a phase, step, site and unit:
                                   phase, site, step, unit, count, nonfinite, mean, std, min, max,
                                   zero_share, q05, q15, q50, q85, q95
@@ -39,7 +40,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,13 @@ STEP_QUANTILES = (0.05, 0.15, 0.50, 0.85, 0.95)
 
 QUANTILE_COLUMNS = tuple(f"q{round(100 * q):02d}" for q in STEP_QUANTILES)
 
+
+INITIAL_WEIGHTS, FINAL_WEIGHTS = "initial_weights", "final_weights"
+"""Entries of the manifest: hashes of all parameters where the recording began and where it ended, null where they are
+not followed (see `model/parameters.py`). Older runs have none, and those of saved models neither."""
+
+PROBE_FINGERPRINT = "probe_fingerprint"
+"""The entry of a run's settings that is a hash of the probe's inputs."""
 
 NO_STEP = -1
 """The number of step rows that belong to a window but to no step of it: they go into no step series."""
@@ -129,7 +137,11 @@ class Window:
 
 
 def window_of(entry: dict[str, Any]) -> Window:
-    """Returns the window that a file's metadata hold as JSON. Raises `TypeError` for what is none."""
+    """Returns the window that a file's metadata hold as JSON, without what this version does not know of.
+
+    Raises `TypeError` for what is none.
+    """
+    entry = {field.name: entry[field.name] for field in fields(Window) if field.name in entry}
     inputs = entry.get("inputs")
     if inputs is not None:
         inputs = {phase: None if seen is None else Seen(**seen) for phase, seen in inputs.items()}
