@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from icshift.errors import RecordingError
 from icshift.hooks.batch_norm import averaging, evaluating_as_trained
+from icshift.model.modes import evaluating, in_training_mode
+from icshift.runs.phases import PROBE, PROBE_RUNNING, PROBE_TRAIN
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +114,17 @@ def send(model: nn.Module, probe: Probe, after: Callable[[], None] = lambda: Non
 def as_trained(model: nn.Module, probe: Probe, frozen: Collection[nn.Module] = ()) -> AbstractContextManager[None]:
     """A block within which the model normalises the probe as in training, see `evaluating_as_trained`."""
     return evaluating_as_trained(model, partial(send, model, probe), frozen)
+
+
+def replays(
+    model: nn.Module, probe: Probe, frozen: Collection[nn.Module] = ()
+) -> Iterator[tuple[str, AbstractContextManager[None]]]:
+    """Yields the phases in which the probe is sent, each with a block within which the model is in its mode."""
+    yield PROBE, as_trained(model, probe, frozen)
+    if probe.train_mode:
+        yield PROBE_TRAIN, in_training_mode(model)
+    if probe.running:
+        yield PROBE_RUNNING, evaluating(model)
 
 
 def rehearse(model: nn.Module, probe: Probe, frozen: Collection[nn.Module] = ()) -> None:

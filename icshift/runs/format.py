@@ -22,6 +22,8 @@ Format 2. A run is a directory:
     gradient_shift/, smoothness/  segments of these series, where they were measured: a row a measured step
                                   (and layer), with the columns of `Run.gradient_shift` and `Run.smoothness`;
                                   `measured` in run.json says how
+    logged/                       segments of the numbers that the training said of its own steps, where it
+                                  did: a row a number: step, window, name, value
 
 Any Parquet reader takes `windows/` and `steps/` as tables. Steps count from 0, windows from 1.
 Files that begin with a dot are being written and are ignored.
@@ -57,6 +59,9 @@ PART_NAME = re.compile(r"[0-9]+\.rank(0|[1-9][0-9]*)\.parquet")
 
 GRADIENT_SHIFT, SMOOTHNESS = "gradient_shift", "smoothness"
 """Series of measurements with gradients, and the folders that they are in."""
+
+LOGGED = "logged"
+"""The series of numbers that a training said of its steps, and the folder that it is in."""
 
 SMOOTHNESS_IN_FORMAT_1 = "landscape"
 """What `SMOOTHNESS` was called then: its folder, and its key in `measured` of the manifest."""

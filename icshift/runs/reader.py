@@ -19,6 +19,7 @@ from icshift.errors import RunError, unknown
 from icshift.runs.format import (
     FORMAT,
     GRADIENT_SHIFT,
+    LOGGED,
     MANIFEST,
     MANIFEST_NAME,
     PART_NAME,
@@ -197,15 +198,25 @@ class StoredRun:
         folder = SMOOTHNESS if self.manifest["format"] > 1 else SMOOTHNESS_IN_FORMAT_1
         return self._series(folder, ("step", "rate", "loss", "gradient_norm", *ranges, "beta_rate", "beta_step"))
 
-    def _series(self, folder: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    def logged(self) -> pd.DataFrame:
+        """What `Recorder.log` was given, or a trainer logged: a row a number, in the order in which they came.
+
+        Columns are `step`, `window` (its number), `name` and `value` (and `rank`, where several processes recorded).
+        Empty where nothing was logged.
+        """
+        return self._series(LOGGED, ("step", "window", "name", "value"), ranked=self.ranks > 1)
+
+    def _series(self, folder: str, columns: tuple[str, ...], *, ranked: bool = False) -> pd.DataFrame:
         import pandas as pd
         import pyarrow.parquet as pq
 
         frames = []
-        for _, file in _of_ranks(self.path / folder, PART_NAME, self.ranks):
+        for rank, file in _of_ranks(self.path / folder, PART_NAME, self.ranks):
             with _damage(file):
-                frames.append(pq.read_table(file, partitioning=None).to_pandas()[list(columns)])
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(columns))
+                frame = pq.read_table(file, partitioning=None).to_pandas()[list(columns)]
+            frames.append(frame.assign(rank=rank) if ranked else frame)
+        named = [*columns, *(["rank"] if ranked else [])]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=named)
 
     def _load(self, index: int) -> dict[tuple[str, str], Distribution]:
         import pyarrow.parquet as pq
