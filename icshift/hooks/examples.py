@@ -134,10 +134,13 @@ def _described(made_of: tuple[Any, ...] | None) -> str:
 
 
 def _refuse_strange(found: list[tuple[str, Tensor]], device: torch.device) -> None:
-    """Raise where a tensor is not plain or not on the first one's device, or while a CUDA graph is made of this."""
+    """Raise where a tensor is not plain or not on the first one's device, and on any CUDA stream but the usual one.
+
+    What is added up on several streams is not read in time, and a graph that is made of one must not hold our work.
+    """
     if any(not is_plain(tensor) or tensor.device != device for _, tensor in found):
         raise _UnknownError
-    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+    if device.type == "cuda" and torch.cuda.current_stream(device) != torch.cuda.default_stream(device):
         raise _UnknownError
 
 
