@@ -68,6 +68,17 @@ class Run(StoredRun):
 
         return summary(self, metric_name=metric, reference=reference, phase=phase, sites=_globs(sites))
 
+    def unordered(
+        self, other: str | Path, *, phase: str | None = None, sites: str | Iterable[str] | None = None
+    ) -> pd.DataFrame:
+        """Returns what two runs of unlike ancestry differ by, whatever the order of units.
+
+        See `icshift.analysis.unordered.unordered`.
+        """
+        from icshift.analysis.unordered import unordered
+
+        return unordered(self, StoredRun(other), phase=phase, sites=_globs(sites))
+
     def paths(
         self, metric: str = "w1_sd", *, phase: str | None = None, sites: str | Iterable[str] | None = None
     ) -> pd.DataFrame:

@@ -41,8 +41,8 @@ def summary(
 
     `median`, `p90` and `max` of the absolute drift, its `floor` and its `error` are over the units that are not
     near-constant, in the metric's unit (a mean would follow the few wildest); `ratio` is median / floor. `moved` is the
-    share of units that moved beyond noise, NaN where that cannot be told: `moved_unknown` says why. `location`, `scale` and
-    `shape` are the medians of the three shares of w2 squared. `trend` is a list with the median of every window.
+    share of units that moved beyond noise, NaN where that cannot be told: `moved_unknown` says why. `location`, `scale`
+    and `shape` are the medians of the three shares of w2 squared. `trend` is a list with the median of every window.
     `noiseless` says that both windows are of a probe, other than by running averages (which have a floor). A metric of
     the whole site has its value as `median`, and NaN as `p90` and `max`; for a metric by example there is the number of
     `rows` that were compared.

@@ -21,6 +21,7 @@ from icshift.hooks import manifest
 from icshift.hooks.attachment import Attachment, Listener
 from icshift.hooks.calls import Calls
 from icshift.hooks.coverage import Coverage
+from icshift.hooks.examples import Inputs
 from icshift.hooks.neighbours import Neighbours
 from icshift.hooks.observer import Observer
 from icshift.hooks.padding import Padding, padding
@@ -39,12 +40,15 @@ class Keeper:
 
     `take(site, module, tensor, padding)` gets every tensor that a chosen module returned, under the name of its site;
     `ended()` is called when a forward of the model ends, and after a chosen module that was called outside of any;
-    `broke(error)` gets a `RecordingError` when the mask cannot be used.
+    `broke(error)` gets a `RecordingError` when the mask cannot be used; `began(part, inputs)` gets the part of the
+    model whose call begins a forward, None for a chosen module that is called outside of any, and its arguments, None
+    where they were not seen.
     """
 
     take: Callable[[str, nn.Module, Tensor, Padding | None], None]
     ended: Callable[[], None]
     broke: Callable[[Exception], None]
+    began: Callable[[nn.Module | None, Inputs | None], None] = lambda *_: None
 
 
 class Watcher:
@@ -123,6 +127,8 @@ class Watcher:
             return  # A checkpointed part is computed again within the backward pass: it was seen already.
         with self.guard, self.stopwatch:
             self.attachment.refresh()
+            if not self._calls.inside:
+                self._keeper.began(None, None)
             site = self._calls.site(name, suffix)
             self._coverage.owners.setdefault(site, name)
             self._keeper.take(site, module, tensor, self._calls.padding)
@@ -131,11 +137,14 @@ class Watcher:
             if not self._calls.inside:
                 self._keeper.ended()
 
-    def _entered(self, part: nn.Module, mask: Any) -> None:
+    def _entered(self, part: nn.Module, mask: Any, inputs: Inputs | None) -> None:
         if _backward() != -1:
             return
         self.attachment.refresh()
         self._calls.enter(part, self._model)
+        if self._calls.beginning:
+            with self.guard, self.stopwatch:
+                self._keeper.began(part, inputs)
         if mask is not None:
             try:
                 self._calls.padding = padding(mask)

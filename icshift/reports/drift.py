@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
@@ -48,10 +48,12 @@ def drift_report(
     outcome: Outcome | None = None,
     *,
     reference: str = "previous",
+    caveats: Sequence[str] = (),
 ) -> Report:
     """Returns the report of the table that `analysis.by_site.summary` made, with notes that explain its columns.
 
-    The `outcome`, of the same windows, goes before the table.
+    The `outcome`, of the same windows, goes before the table. `caveats` are what the comparison with another run takes
+    for granted (`analysis.ancestry.caveats`).
     """
     compared = _compared(summary)
     words = verdict(outcome, summary, metric) if outcome is not None and compared else []
@@ -60,7 +62,7 @@ def drift_report(
     return Report(
         heading=_heading(run, summary),
         body=(*([Text(" ".join(words), style="bold")] if words else []), table),
-        notes=tuple(_notes(run, summary, metric, outcome)),
+        notes=(*caveats, *_notes(run, summary, metric, outcome)),
         warnings=tuple(filter(None, [coverage(run)])),
         next_step=_next_step(run, summary, metric),
         data={

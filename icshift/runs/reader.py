@@ -10,7 +10,7 @@ import operator
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from icshift.errors import RunError, unknown
 from icshift.runs.format import (
     FORMAT,
     GRADIENT_SHIFT,
+    LOGGED,
     MANIFEST,
     MANIFEST_NAME,
     PART_NAME,
@@ -35,8 +36,9 @@ from icshift.runs.format import (
     is_run,
     kept_units,
     rank_in,
+    window_of,
 )
-from icshift.runs.merging import LEDGER_ENTRY, merged_distribution, merged_manifest
+from icshift.runs.merging import LEDGER_ENTRY, merged_distribution, merged_manifest, merged_window
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -202,15 +204,25 @@ class StoredRun:
         folder = SMOOTHNESS if self.manifest["format"] > 1 else SMOOTHNESS_IN_FORMAT_1
         return self._series(folder, ("step", "rate", "loss", "gradient_norm", *ranges, "beta_rate", "beta_step"))
 
-    def _series(self, folder: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    def logged(self) -> pd.DataFrame:
+        """What `Recorder.log` was given, or a trainer logged: a row a number, in the order in which they came.
+
+        Columns are `step`, `window` (its number), `name` and `value` (and `rank`, where several processes recorded).
+        Empty where nothing was logged.
+        """
+        return self._series(LOGGED, ("step", "window", "name", "value"), ranked=self.ranks > 1)
+
+    def _series(self, folder: str, columns: tuple[str, ...], *, ranked: bool = False) -> pd.DataFrame:
         import pandas as pd
         import pyarrow.parquet as pq
 
         frames = []
-        for _, file in _of_ranks(self.path / folder, PART_NAME, self.ranks):
+        for rank, file in _of_ranks(self.path / folder, PART_NAME, self.ranks):
             with _damage(file):
-                frames.append(pq.read_table(file, partitioning=None).to_pandas()[list(columns)])
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(columns))
+                frame = pq.read_table(file, partitioning=None).to_pandas()[list(columns)]
+            frames.append(frame.assign(rank=rank) if ranked else frame)
+        named = [*columns, *(["rank"] if ranked else [])]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=named)
 
     def _load(self, index: int) -> dict[tuple[str, str], Distribution]:
         import pyarrow.parquet as pq
@@ -305,9 +317,8 @@ def _read_window(files: list[Path]) -> Window:
     windows = []
     for file in files:
         with _damage(file):
-            windows.append(Window(**json.loads(pq.read_schema(file).metadata[b"icshift"])))
-    first, last = min(window.first_step for window in windows), max(window.last_step for window in windows)
-    return replace(windows[0], first_step=first, last_step=last, closed=all(window.closed for window in windows))
+            windows.append(window_of(json.loads(pq.read_schema(file).metadata[b"icshift"])))
+    return merged_window(windows)
 
 
 def _distributions(table: pa.Table) -> dict[tuple[str, str], Distribution]:
