@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias
 
 from icshift.runs.format import Site
+
+GROUPS = ("A", "B")
+"""The names of the two groups of runs."""
 
 By: TypeAlias = Literal["role", "layer"]
 """How sites are paired. By layer: a layer with the same layer. By role: what reads them must do the same, see `align`."""
@@ -43,6 +47,19 @@ class Alignment:
         """Role and layer, or role alone where both are the same."""
         return ("role",) if self.roles == self.layers else ("role", "layer")
 
+    def names(self, group: str) -> set[str]:
+        """Returns the names of the sites of a group that are in any pair."""
+        pairs = (*self.roles, *self.layers)
+        return {pair.a.name for pair in pairs} if group == GROUPS[0] else {pair.b.name for pair in pairs}
+
+    def only(self, globs: Sequence[str]) -> Alignment:
+        """Returns the alignment of the pairs in which a site's name matches one of the globs."""
+        roles, layers = (
+            tuple(pair for pair in pairs if _matches(pair.a, globs) or _matches(pair.b, globs))
+            for pairs in (self.roles, self.layers)
+        )
+        return replace(self, roles=roles, layers=layers)
+
 
 def align(a: Sequence[Site], b: Sequence[Site]) -> Alignment:
     """Returns which sites of a are compared with which of b.
@@ -71,6 +88,10 @@ def align(a: Sequence[Site], b: Sequence[Site]) -> Alignment:
         alone_a=tuple(site for site in a if site not in [pair.a for pair in layers]),
         alone_b=tuple(site for site in b if site not in [pair.b for pair in layers]),
     )
+
+
+def _matches(site: Site, globs: Sequence[str]) -> bool:
+    return any(site.name == glob or fnmatchcase(site.name, glob) for glob in globs)
 
 
 def _matched(a: Sequence[Site], b: Sequence[Site]) -> list[SitePair]:
