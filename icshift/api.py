@@ -1,4 +1,4 @@
-"""Reading runs from Python: a run on disk, with what is computed from it as data frames."""
+"""Reading runs from Python: a run on disk, and groups of them, with what is computed from these as data frames."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from icshift.runs.reader import StoredRun
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from icshift.replicates.compare import RunComparison
 
 
 class Run(StoredRun):
@@ -80,6 +82,23 @@ class Run(StoredRun):
 def open(path: str | Path) -> Run:
     """Opens a run, or the only one in a directory, for reading. Raises `RunError` where there is none."""
     return Run(path)
+
+
+def compare(
+    a: Iterable[str | Path | StoredRun],
+    b: Iterable[str | Path | StoredRun],
+    *,
+    phases: Sequence[str] | None = None,
+    sites: str | Iterable[str] | None = None,
+) -> RunComparison:
+    """Compares two groups of runs, given as runs or as their paths; of one size, they are pairs by position.
+
+    See `icshift.replicates.compare.RunComparison` for what comes back, and `compare` there for what is refused.
+    """
+    from icshift.replicates.compare import compare
+
+    groups = ([run if isinstance(run, StoredRun) else StoredRun(run) for run in group] for group in (a, b))
+    return compare(*groups, phases=phases, sites=_globs(sites))
 
 
 def _globs(sites: str | Iterable[str] | None) -> list[str] | None:

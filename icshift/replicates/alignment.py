@@ -13,7 +13,7 @@ GROUPS = ("A", "B")
 """The names of the two groups of runs."""
 
 By: TypeAlias = Literal["role", "layer"]
-"""How sites are paired. By layer: a layer with the same layer. By role: what reads them must do the same, see `align`."""
+"""How sites are paired: a layer with the same layer, or by what the layers behind them get to see; see `align`."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Alignment:
     alone_b: tuple[Site, ...]
 
     def pairs(self, by: By) -> tuple[SitePair, ...]:
+        """Returns the pairs by role or by layer."""
         return self.roles if by == "role" else self.layers
 
     @property
@@ -69,8 +70,8 @@ def align(a: Sequence[Site], b: Sequence[Site]) -> Alignment:
     with the first. Normalisation layers are paired among themselves, in the same way.
 
     By role, a layer stands for what the layers behind it get to see. Where a normalisation without partner reads its
-    output, that is the output of the normalisation: norm1 of A, which a sigmoid reads, is compared with fc1 of B, which a
-    sigmoid reads there. All other pairs are those by layer.
+    output, that is the output of the normalisation: norm1 of A, which a sigmoid reads, is compared with fc1 of B, which
+    a sigmoid reads there. All other pairs are those by layer.
     """
     plain = _matched(*([site for site in sites if not site.normalises] for sites in (a, b)))
     norms = _matched(*([site for site in sites if site.normalises] for sites in (a, b)))

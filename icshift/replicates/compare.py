@@ -17,16 +17,21 @@ from icshift.replicates.values import values_of
 from icshift.runs.phases import PROBE, TRAIN
 from icshift.runs.reader import StoredRun
 
+FACTS = ("group", "number", "run", "steps")
+"""The columns of `RunComparison.runs` that are not what was logged."""
+
+
 @dataclass(frozen=True, eq=False)
 class RunComparison:
-    """Two groups of runs compared.
+    """Two groups of runs compared; every table is a pandas `DataFrame`.
 
-    `runs` has a row a run: its `group` (A or B), its `number` within it, from 1, its path as `run`, its number of `steps`
-    and the last value of everything that was logged. `values` has a row a run, site, phase, metric and span, as
-    `icshift.replicates.values` describes, with `group` and `number`.
+    `runs` has a row a run: its `group` (A or B), its `number` within that, from 1, its path as `run`, its number of
+    `steps`, and the last value of everything that was logged. `values` has a row a run, site, phase, metric and span,
+    as `icshift.replicates.values` describes, with `group` and `number`.
 
-    `ratios` says what all runs together say about the two methods; `icshift.replicates.ratios` describes its rows. It is
-    empty where a group has fewer than `inference.LEAST` runs: then nothing can be said.
+    `overall` has the values of every run over all sites. `ratios` has what all runs together say about the two methods;
+    it is empty where a group has fewer than `inference.LEAST` runs, of which nothing can be said. The function `ratios`
+    in `icshift.replicates.ratios` describes both.
     """
 
     design: Design
@@ -34,6 +39,7 @@ class RunComparison:
     phases: tuple[str, ...]
     runs: pd.DataFrame
     values: pd.DataFrame
+    overall: pd.DataFrame
     ratios: pd.DataFrame
 
 
@@ -46,11 +52,13 @@ def compare(
 ) -> RunComparison:
     """Returns what the runs of group `a` and those of group `b` say about the drift of the two.
 
-    `phases` are the training stream and the probe by default, as far as all runs have them. `sites` chooses pairs by name
-    or glob of either site. Raises `SelectionError` where a group has no run, a run is given twice, runs of a group have
-    different sites, or runs have different windows: a path grows with their number.
+    `phases` are the training stream and the probe by default, as far as all runs have them. `sites` chooses pairs by
+    name or glob of either site. Raises `SelectionError` where a group has no run, a run is given twice, runs of a group
+    have different sites, or runs have different windows: a path grows with their number.
     """
     groups = dict(zip(GROUPS, (a, b), strict=True))
+    if not a or not b:
+        raise SelectionError(f"group {GROUPS[0] if not a else GROUPS[1]} has no run: give at least one of each")
     _refuse_other_networks(groups)
     chosen = _phases([*a, *b], phases)
     _refuse_other_windows([*a, *b], chosen)
@@ -64,13 +72,15 @@ def compare(
         tables.append(values)
     values = pd.concat(tables, ignore_index=True)
     design = Design(len(a), len(b))
+    table, overall = ratios(design, alignment, values)
     return RunComparison(
         design=design,
         alignment=alignment,
         phases=chosen,
         runs=pd.DataFrame([_of_run(*each) for each in _numbered(groups)]),
         values=values,
-        ratios=ratios(design, alignment, values),
+        overall=overall,
+        ratios=table,
     )
 
 
@@ -87,7 +97,10 @@ def _of_run(group: str, number: int, run: StoredRun) -> dict[str, Any]:
 
 def last_logged(run: StoredRun) -> dict[str, float]:
     """Returns the last value of everything that was logged while the run was recorded; empty where nothing was."""
-    return {}
+    logged = getattr(run, "logged", None)
+    table = pd.DataFrame() if logged is None else logged()
+    names = [name for name in table.columns if name not in ("step", "window")]
+    return {str(name): float(known.iloc[-1]) for name in names if len(known := table[name].dropna())}
 
 
 def _refuse_other_networks(groups: Mapping[str, Sequence[StoredRun]]) -> None:
@@ -125,15 +138,17 @@ def _refuse_other_windows(runs: Sequence[StoredRun], phases: Sequence[str]) -> N
                 raise SelectionError(f"{run.path} has one window of phase {phase}: drift takes two")
             if of_run != windows[0]:
                 raise SelectionError(
-                    f"{run.path} has {len(of_run)} windows of phase {phase}, {runs[0].path} has {len(windows[0])}: a path "
-                    "grows with their number; compare runs that have the same windows"
+                    f"{run.path} has {len(of_run)} windows of phase {phase}, {runs[0].path} has {len(windows[0])}: a "
+                    "path grows with their number; compare runs that have the same windows"
                 )
 
 
 def _windows(run: StoredRun, phase: str) -> list[int]:
     """Returns the numbers of the windows that have anything of a phase."""
     names = [site.name for site in run.sites]
-    return [w.index for w in run.window_list if any(run.distribution(phase, name, w.index) is not None for name in names)]
+    return [
+        w.index for w in run.window_list if any(run.distribution(phase, name, w.index) is not None for name in names)
+    ]
 
 
 def _chosen(alignment: Alignment, sites: Iterable[str] | None) -> Alignment:

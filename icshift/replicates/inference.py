@@ -1,12 +1,12 @@
 """What two groups of training runs say about the ratio of a quantity: an interval and a test.
 
-The replicate is the training run: another seed gives other initial weights and another order of examples, and differs by
-many times what the units of one run tell about each other. Groups of one size are pairs, by position: run i of both has
-the same seed. All is computed on logarithms, since ratios multiply.
+The replicate is the training run: another seed has other initial weights and another order of examples, and differs by
+many times the error that the units of one run suggest. Groups of one size are pairs, by position: run i of both has the
+same seed. All is computed on logarithms, since ratios multiply.
 
-Pairs: Student's interval of the mean log ratio, and Fisher's sign-flip test. If the two methods do not differ, log ratio
-and its negative are equally likely in every pair, so that all 2^n patterns of signs are. Groups of different sizes:
-Welch's interval of the difference of means, and the permutation test, over all ways to split the runs.
+Pairs: Student's interval of the mean log ratio, and Fisher's sign-flip test. If the two methods do not differ, a log
+ratio and its negative are equally likely in every pair, so that all 2^n patterns of signs are. Groups of different
+sizes: Welch's interval of the difference of means, and the permutation test, over all ways to split the runs.
 
 Several rows of one table are tested together. One pattern is applied to all rows at once, and each row's p-value is
 adjusted by the largest statistic among the rows that are not yet decided (Westfall & Young 1993, step-down maxT): among
@@ -39,17 +39,14 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Design:
-    """Two groups of `a` and `b` runs. They are `paired` where they are of one size.
-
-    `patterns` is the number of ways to deal the runs out to the groups that are told apart (those that exchange the
-    groups' names say the same), or the number of those drawn where there are too many; then it is not `exact`.
-    """
+    """Two groups of `a` and `b` runs; they are pairs where they are of one size."""
 
     a: int
     b: int
 
     @property
     def paired(self) -> bool:
+        """Whether run i of one group belongs to run i of the other."""
         return self.a == self.b
 
     @property
@@ -59,10 +56,12 @@ class Design:
 
     @property
     def exact(self) -> bool:
+        """Whether the tests go through all patterns."""
         return self._ways <= PATTERNS
 
     @property
     def patterns(self) -> int:
+        """The number of patterns that a test compares, of two opposite ones only one, which say the same."""
         return min(self._ways, PATTERNS)
 
     @property
@@ -162,7 +161,7 @@ def _splits(design: Design) -> Floats:
 
 
 def _step_down(statistics: Floats) -> Floats:
-    """Returns p-values [rows] adjusted for all rows: from the largest statistic on, each against the rows that are left."""
+    """Returns p-values [rows] adjusted for all rows: from the largest on, each against the rows that are left."""
     order = np.argsort(-statistics[0], kind="stable")
     largest = np.maximum.accumulate(statistics[:, order[::-1]], axis=1)[:, ::-1]
     p = np.maximum.accumulate((largest >= largest[0] * (1 - _ROUNDING)).mean(0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,12 @@ COLUMNS = (
 )
 
 _KEY = ["phase", "metric", "span", "window"]
+_MEASURED = ("value", "floor")
 
 
 @dataclass(frozen=True, eq=False)
 class _Row:
-    """A row before it is tested: what it is of, one value a run of A [runs] and of B [runs], and the `noise` in them."""
+    """A row before it is tested: what it is of, the values of both groups [runs], and the `noise` in them."""
 
     by: By
     phase: str
@@ -45,24 +46,26 @@ class _Row:
         return bool((np.isfinite(values) & (values > 0)).all())
 
 
-def ratios(design: Design, alignment: Alignment, values: pd.DataFrame) -> pd.DataFrame:
-    """Returns a data frame of `COLUMNS`, with one row per pair of sites `by` role and `by` layer, and per value of `values`.
+def ratios(design: Design, alignment: Alignment, values: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns the table of ratios, and that of the values of every run over all sites.
 
-    There are the rows of pairs, in the order of A, and after them those over all pairs, without names of sites: of these
-    the value of a run is the geometric mean over the pairs, without pairs that have a value of 0, or an unknown one, in
-    any run. `sites` says of how many pairs a row is.
-
-    `a` and `b` are geometric means over the runs and `ratio` is a / b, between `low` and `high` (see `inference`). `p`
-    stands for itself. `p_adjusted` is adjusted for all pairs of the same phase, metric and window; over all pairs, for all
-    phases and metrics of both path and last window, or for all windows of a phase and metric. Intervals are one by one.
+    The first has the columns `COLUMNS` and one row per pair of sites `by` role and `by` layer, and per phase, metric,
+    span and window of `values`: the pairs in the order of A, and after them rows over all pairs, without names of
+    sites. It is empty where a group has too few runs. `a` and `b` are geometric means over the runs and `ratio` is a / b,
+    between `low` and `high`; `p` is that of the test (see `inference`), of the row by itself. `p_adjusted` is adjusted
+    for all pairs of the same phase, metric and window; over all pairs, for all phases and metrics of both path and last
+    window, or for all windows of a phase and metric. Intervals are not adjusted.
 
     `noise` is the share of measurement error in the values, floor / value: the median over runs, in the group with the
-    larger one, and over all pairs the median of theirs. Without rows where a group has too few runs.
+    larger one, and over all pairs the median of theirs.
+
+    Over all pairs, the value of a run is the geometric mean over the pairs, without those that have a value of 0 or an
+    unknown one in any run; `sites` says of how many pairs it is. These values are the second table: a row a run, in the
+    columns `group`, `number`, `by`, `phase`, `metric`, `span`, `window`, `sites` and `value`.
     """
-    if not design.enough:
-        return pd.DataFrame(columns=list(COLUMNS))
-    by_run = {name: values.pivot(index=["group", *_KEY, "site"], columns="number", values=name) for name in ("value", "floor")}
+    by_run = {name: values.pivot(index=["group", *_KEY, "site"], columns="number", values=name) for name in _MEASURED}
     found: list[dict[str, Any]] = []
+    of_runs: list[dict[str, Any]] = []
     for by in alignment.ways:
         over_all = []
         for _, where in values[_KEY].drop_duplicates().iterrows():
@@ -71,17 +74,16 @@ def ratios(design: Design, alignment: Alignment, values: pd.DataFrame) -> pd.Dat
             over_all.append(_over_all(rows))
         for family in _families(over_all):
             found += _tested(design, family)
-    return pd.DataFrame(found, columns=list(COLUMNS))
+        of_runs += [of_run for row in over_all for of_run in _of_each_run(row)]
+    return pd.DataFrame(found if design.enough else [], columns=list(COLUMNS)), pd.DataFrame(of_runs)
 
 
-def _row(
-    by: By, pair: SitePair, where: dict[str, Any], by_run: Mapping[str, pd.DataFrame], design: Design
-) -> _Row:
+def _row(by: By, pair: SitePair, where: dict[str, Any], by_run: Mapping[str, pd.DataFrame], design: Design) -> _Row:
     names = (pair.a.name, pair.b.name)
     places = [(group, *where.values(), name) for group, name in zip(GROUPS, names, strict=True)]
     values, floors = (
         [_of_runs(by_run[column], place, runs) for place, runs in zip(places, (design.a, design.b), strict=True)]
-        for column in ("value", "floor")
+        for column in _MEASURED
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         noise = max(float(np.median(floor / value)) for floor, value in zip(floors, values, strict=True))
@@ -94,13 +96,22 @@ def _of_runs(table: pd.DataFrame, place: tuple[object, ...], runs: int) -> Float
 
 
 def _over_all(rows: Sequence[_Row]) -> _Row:
-    first, known = rows[0], [row for row in rows if row.known]
-    a, b = (
-        np.exp(np.mean(np.log([getattr(row, group) for row in known]), axis=0)) if known else np.full(len(getattr(first, group)), np.nan)
-        for group in ("a", "b")
-    )
-    noise = float(np.median([row.noise for row in known])) if known else np.nan
-    return _Row(first.by, first.phase, first.metric, first.span, first.window, "", "", len(known), a, b, noise)
+    known = [row for row in rows if row.known]
+    if not known:
+        a, b = (np.full(len(values), np.nan) for values in (rows[0].a, rows[0].b))
+        return replace(rows[0], site_a="", site_b="", sites=0, a=a, b=b, noise=np.nan)
+    a, b = (np.exp(np.log([getattr(row, group) for row in known]).mean(0)) for group in ("a", "b"))
+    noise = float(np.median([row.noise for row in known]))
+    return replace(rows[0], site_a="", site_b="", sites=len(known), a=a, b=b, noise=noise)
+
+
+def _of_each_run(row: _Row) -> list[dict[str, Any]]:
+    where = {name: getattr(row, name) for name in ("by", *_KEY, "sites")}
+    return [
+        {"group": group, "number": number, **where, "value": value}
+        for group, values in zip(GROUPS, (row.a, row.b), strict=True)
+        for number, value in enumerate(values, start=1)
+    ]
 
 
 def _families(rows: Iterable[_Row]) -> list[list[_Row]]:

@@ -12,7 +12,6 @@ from icshift.analysis.drift import Comparison, by_site, floor_of
 from icshift.analysis.metrics import metric as metric_named
 from icshift.analysis.over_units import median
 from icshift.analysis.trajectory import trajectory
-from icshift.errors import SelectionError
 from icshift.runs.reader import StoredRun
 
 METRICS = ("w1_sd", "w1")
@@ -54,4 +53,6 @@ def _rows(path: Mapping[Any, Any], last: Comparison) -> list[dict[str, Any]]:
         (LAST, last.window.index, value, median(floor_of(metric, last)[steady])),
         *((WINDOW, *each) for each in zip(windows, path["trend"], path["trend_floor"], strict=True)),
     ]
-    return [same | {"span": span, "window": window, "value": value, "floor": level} for span, window, value, level in spans]
+    return [
+        same | {"span": span, "window": window, "value": value, "floor": level} for span, window, value, level in spans
+    ]

@@ -76,7 +76,7 @@ def recorded_sites(model, path):
 
 
 def test_recorded_layers_that_were_numbered_anew_are_aligned_by_order(tmp_path):
-    """In B the third module is a linear layer too, but the second of them; by name it would be compared with A's norm."""
+    """By name only the first layers would be a pair."""
     norms = [nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 5), nn.BatchNorm1d(5), nn.Tanh()]
     plain = [nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 5), nn.Tanh()]
     a = recorded_sites(nn.Sequential(*norms, nn.Linear(5, 2)), tmp_path / "a")
