@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from icshift.runs.reader import StoredRun
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from icshift.replicates.compare import RunComparison
+
+_Given: TypeAlias = "str | Path | StoredRun"
 
 
 class Run(StoredRun):
@@ -85,20 +87,24 @@ def open(path: str | Path) -> Run:
 
 
 def compare(
-    a: Iterable[str | Path | StoredRun],
-    b: Iterable[str | Path | StoredRun],
+    a: _Given | Iterable[_Given],
+    b: _Given | Iterable[_Given],
     *,
     phases: Sequence[str] | None = None,
     sites: str | Iterable[str] | None = None,
 ) -> RunComparison:
-    """Compares two groups of runs, given as runs or as their paths; of one size, they are pairs by position.
+    """Compares two groups of runs, or two runs, given as such or as paths. Groups of one size are pairs by position.
 
     See `icshift.replicates.compare.RunComparison` for what comes back, and `compare` there for what is refused.
     """
     from icshift.replicates.compare import compare
 
-    groups = ([run if isinstance(run, StoredRun) else StoredRun(run) for run in group] for group in (a, b))
-    return compare(*groups, phases=phases, sites=_globs(sites))
+    return compare(_runs(a), _runs(b), phases=phases, sites=_globs(sites))
+
+
+def _runs(given: _Given | Iterable[_Given]) -> list[StoredRun]:
+    several = [given] if isinstance(given, (str, Path, StoredRun)) else given
+    return [one if isinstance(one, StoredRun) else StoredRun(one) for one in several]
 
 
 def _globs(sites: str | Iterable[str] | None) -> list[str] | None:

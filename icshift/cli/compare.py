@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -22,7 +22,7 @@ class Table(StrEnum):
 class WithMany(TyperCommand):
     """A command whose option `--with` takes all the arguments that follow it, up to the next option."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments, with `--with` put before each of those that it takes."""
         spread: list[str] = []
         taking = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias
@@ -103,6 +103,6 @@ def _matched(a: Sequence[Site], b: Sequence[Site]) -> list[SitePair]:
     return by_name
 
 
-def _read(layer: Site, inserted: dict[str | None, Site]) -> Site:
+def _read(layer: Site, inserted: Mapping[str, Site]) -> Site:
     """Returns the site whose output the layers behind this one read: its own, or that of what normalises it."""
     return layer if layer.feeds else inserted.get(layer.name, layer)

@@ -156,6 +156,6 @@ def _chosen(alignment: Alignment, sites: Iterable[str] | None) -> Alignment:
     if not alignment.layers:
         raise SelectionError("no site of A has the type and the place of one of B: compare networks that share layers")
     for glob in sites or ():
-        if not alignment.only([glob]).roles + alignment.only([glob]).layers:
-            raise unknown("pair with a site", glob, [site.name for site in alignment.sites])
+        if not alignment.only([glob]).layers and not alignment.only([glob]).roles:
+            raise unknown("pair with a site", glob, sorted(alignment.names(GROUPS[0]) | alignment.names(GROUPS[1])))
     return alignment if sites is None else alignment.only(list(sites))

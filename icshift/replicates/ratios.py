@@ -51,7 +51,7 @@ def ratios(design: Design, alignment: Alignment, values: pd.DataFrame) -> tuple[
 
     The first has the columns `COLUMNS` and one row per pair of sites `by` role and `by` layer, and per phase, metric,
     span and window of `values`: the pairs in the order of A, and after them rows over all pairs, without names of
-    sites. It is empty where a group has too few runs. `a` and `b` are geometric means over the runs and `ratio` is a / b,
+    sites. It is empty where a group has too few runs. `a` and `b` are geometric means over the runs, `ratio` is a / b,
     between `low` and `high`; `p` is that of the test (see `inference`), of the row by itself. `p_adjusted` is adjusted
     for all pairs of the same phase, metric and window; over all pairs, for all phases and metrics of both path and last
     window, or for all windows of a phase and metric. Intervals are not adjusted.
@@ -68,8 +68,8 @@ def ratios(design: Design, alignment: Alignment, values: pd.DataFrame) -> tuple[
     of_runs: list[dict[str, Any]] = []
     for by in alignment.ways:
         over_all = []
-        for _, where in values[_KEY].drop_duplicates().iterrows():
-            rows = [_row(by, pair, where.to_dict(), by_run, design) for pair in alignment.pairs(by)]
+        for key in values[_KEY].drop_duplicates().itertuples(index=False, name=None):
+            rows = [_row(by, pair, key, by_run, design) for pair in alignment.pairs(by)]
             found += _tested(design, rows)
             over_all.append(_over_all(rows))
         for family in _families(over_all):
@@ -78,19 +78,19 @@ def ratios(design: Design, alignment: Alignment, values: pd.DataFrame) -> tuple[
     return pd.DataFrame(found if design.enough else [], columns=list(COLUMNS)), pd.DataFrame(of_runs)
 
 
-def _row(by: By, pair: SitePair, where: dict[str, Any], by_run: Mapping[str, pd.DataFrame], design: Design) -> _Row:
+def _row(by: By, pair: SitePair, key: tuple[Any, ...], by_run: Mapping[str, pd.DataFrame], design: Design) -> _Row:
     names = (pair.a.name, pair.b.name)
-    places = [(group, *where.values(), name) for group, name in zip(GROUPS, names, strict=True)]
+    places = [(group, *key, name) for group, name in zip(GROUPS, names, strict=True)]
     values, floors = (
         [_of_runs(by_run[column], place, runs) for place, runs in zip(places, (design.a, design.b), strict=True)]
         for column in _MEASURED
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         noise = max(float(np.median(floor / value)) for floor, value in zip(floors, values, strict=True))
-    return _Row(by, **where, site_a=names[0], site_b=names[1], sites=1, a=values[0], b=values[1], noise=noise)
+    return _Row(by, *key, site_a=names[0], site_b=names[1], sites=1, a=values[0], b=values[1], noise=noise)
 
 
-def _of_runs(table: pd.DataFrame, place: tuple[object, ...], runs: int) -> Floats:
+def _of_runs(table: pd.DataFrame, place: tuple[Any, ...], runs: int) -> Floats:
     """Returns the values of a row, one a run; NaN where there are none."""
     return table.loc[place].to_numpy(float)[:runs] if place in table.index else np.full(runs, np.nan)
 

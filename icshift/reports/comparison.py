@@ -40,17 +40,24 @@ _STREAM_AND_PROBE = (
 
 def comparison_report(compared: RunComparison) -> Report:
     """Returns the report of two groups of runs: what can be said about the methods, or the values of each run."""
-    enough = compared.design.enough
-    body: list[Part] = [Text(verdict(compared), style="bold"), ""]
-    body += list(_of_methods(compared)) if enough else list(_of_runs(compared))
-    body += [Text("Every run: path over all sites, w1_sd, and what it logged last", style="bold"), _run_table(compared)]
+    parts = _of_methods(compared) if compared.design.enough else _of_runs(compared)
     return Report(
         heading="\n".join(_group(compared, group) for group in GROUPS),
-        body=tuple(body),
+        body=(*_verdict(compared), *parts, *_every_run(compared)),
         notes=tuple(_notes(compared)),
-        next_step=_next_step(compared),
+        next_step=f"Next: icshift path {compared.runs['run'].iloc[0]} --phase {compared.phases[-1]}",
         data=_data(compared),
     )
+
+
+def comparison_summary(compared: RunComparison) -> Report:
+    """Returns the report in short: the verdict, what holds over all sites, and the values of every run."""
+    parts = _over_all(compared, compared.phases[:2]) if compared.design.enough else ()
+    return Report(body=(*_verdict(compared), *parts, *_every_run(compared)), notes=tuple(_notes(compared)))
+
+
+def _verdict(compared: RunComparison) -> list[Part]:
+    return [Text(verdict(compared), style="bold"), ""]
 
 
 def _group(compared: RunComparison, group: str) -> str:
@@ -60,19 +67,22 @@ def _group(compared: RunComparison, group: str) -> str:
 
 
 def _of_methods(compared: RunComparison) -> Iterator[Part]:
-    ways = compared.alignment.ways
     for phases in _side_by_side(compared.phases):
-        for by in ways:
-            how = f" by {by}" if len(ways) > 1 else ""
-            yield Text(f"A / B over all sites{how}: geometric mean, 95 % interval, p", style="bold")
-            whole = _at(compared.ratios, by=by, site_a="")
-            rows = [(f"{span} {metric}", _at(whole, metric=metric, span=span)) for span in _NAMES for metric in METRICS]
-            yield ratio_table("", rows, phases)
+        yield from _over_all(compared, phases)
         for metric, span in _SHOWN:
             yield Text(f"A / B of every site: {_NAMES[span]}, {metric}", style="bold")
             yield ratio_table("site", list(_of_sites(compared, metric, span)), phases)
     yield Text("A / B by window, over all sites: w1_sd, 95 % interval below", style="bold")
     yield _window_table(compared)
+
+
+def _over_all(compared: RunComparison, phases: Sequence[str]) -> Iterator[Part]:
+    for by in compared.alignment.ways:
+        how = f" by {by}" if len(compared.alignment.ways) > 1 else ""
+        yield Text(f"A / B over all sites{how}: geometric mean, 95 % interval, p", style="bold")
+        whole = _at(compared.ratios, by=by, site_a="")
+        rows = [(f"{span} {metric}", _at(whole, metric=metric, span=span)) for span in _NAMES for metric in METRICS]
+        yield ratio_table("", rows, phases)
 
 
 def _of_sites(compared: RunComparison, metric: str, span: str) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -96,10 +106,10 @@ def ratio_table(head: str, rows: Sequence[tuple[str, pd.DataFrame]], phases: Seq
         for name in (phase, "95 %", "p", *(["noise"] if phase in noisy else [])):
             table.add_column(name, justify="right", no_wrap=True)
     for name, of in rows:
-        cells = []
+        cells: list[str | Text] = []
         for phase in phases:
-            (found,) = records(_at(of, phase=phase)) or [None]
-            cells += (_cells(found) if found else [""] * 4)[: None if phase in noisy else 3]
+            found = records(_at(of, phase=phase))
+            cells += (_cells(found[0]) if found else [""] * 4)[: None if phase in noisy else 3]
         table.add_row(name, *cells)
     return table
 
@@ -165,7 +175,7 @@ def _value_table(compared: RunComparison, values: pd.DataFrame, *, noiseless: bo
     return table
 
 
-def _run_table(compared: RunComparison) -> Table:
+def _every_run(compared: RunComparison) -> list[Part]:
     """Returns a table with a row a run of each group: its path over all sites, and what it logged last."""
     paths = _at(compared.overall, by="role", metric="w1_sd", span=PATH)
     logged = [name for name in compared.runs.columns if name not in FACTS]
@@ -181,7 +191,8 @@ def _run_table(compared: RunComparison) -> Table:
         table.add_row(
             str(run), *(number(found[group]) if group in found else "" for found in measured for group in GROUPS)
         )
-    return table
+    title = "Every run: path over all sites, w1_sd" + (", and what it logged last" if logged else "")
+    return [Text(title, style="bold"), table]
 
 
 def _notes(compared: RunComparison) -> Iterator[str]:
@@ -240,12 +251,6 @@ def _test_in_words(compared: RunComparison) -> str:
         f"{test}; adjusted for the rows of its table and phase, over all sites for both phases (Westfall & Young). "
         f"Intervals: {'Student' if design.paired else 'Welch'}'s t of logs, one by one."
     )
-
-
-def _next_step(compared: RunComparison) -> str:
-    first = compared.runs["run"].iloc[0]
-    phase = f" --phase {compared.phases[-1]}"
-    return f"Next: icshift path {first}{phase}"
 
 
 def _data(compared: RunComparison) -> dict[str, Any]:
