@@ -45,8 +45,9 @@ class Alignment:
 
     @property
     def ways(self) -> tuple[By, ...]:
-        """Role and layer, or role alone where both are the same."""
-        return ("role",) if self.roles == self.layers else ("role", "layer")
+        """The ways that have pairs of their own: role before layer, and role alone where both are the same."""
+        ways: tuple[By, ...] = ("role",) if self.roles == self.layers else ("role", "layer")
+        return tuple(by for by in ways if self.pairs(by))
 
     def names(self, group: str) -> set[str]:
         """Returns the names of the sites of a group that are in any pair."""

@@ -79,15 +79,16 @@ def ratios(design: Design, alignment: Alignment, values: pd.DataFrame) -> tuple[
 
 
 def _row(by: By, pair: SitePair, key: tuple[Any, ...], by_run: Mapping[str, pd.DataFrame], design: Design) -> _Row:
+    phase, metric, span, window = key
     names = (pair.a.name, pair.b.name)
     places = [(group, *key, name) for group, name in zip(GROUPS, names, strict=True)]
-    values, floors = (
+    (a, b), floors = (
         [_of_runs(by_run[column], place, runs) for place, runs in zip(places, (design.a, design.b), strict=True)]
         for column in _MEASURED
     )
     with np.errstate(divide="ignore", invalid="ignore"):
-        noise = max(float(np.median(floor / value)) for floor, value in zip(floors, values, strict=True))
-    return _Row(by, *key, site_a=names[0], site_b=names[1], sites=1, a=values[0], b=values[1], noise=noise)
+        noise = max(float(np.median(floor / value)) for floor, value in zip(floors, (a, b), strict=True))
+    return _Row(by, phase, metric, span, window, *names, sites=1, a=a, b=b, noise=noise)
 
 
 def _of_runs(table: pd.DataFrame, place: tuple[Any, ...], runs: int) -> Floats:

@@ -125,7 +125,7 @@ def _cells(row: dict[str, Any]) -> list[str | Text]:
 
 def _window_table(compared: RunComparison) -> Table:
     """Returns a table with a row a phase and a column for some of the windows, evenly spaced, the last among them."""
-    whole = _at(compared.ratios, by="role", metric="w1_sd", span=WINDOW, site_a="")
+    whole = _at(compared.ratios, by=compared.alignment.ways[0], metric="w1_sd", span=WINDOW, site_a="")
     windows = sorted(whole["window"].unique())
     count = min(_WINDOWS, len(windows))
     shown = [windows[-1 - (len(windows) - 1) * place // max(count - 1, 1)] for place in range(count)][::-1]
@@ -177,7 +177,7 @@ def _value_table(compared: RunComparison, values: pd.DataFrame, *, noiseless: bo
 
 def _every_run(compared: RunComparison) -> list[Part]:
     """Returns a table with a row a run of each group: its path over all sites, and what it logged last."""
-    paths = _at(compared.overall, by="role", metric="w1_sd", span=PATH)
+    paths = _at(compared.overall, by=compared.alignment.ways[0], metric="w1_sd", span=PATH)
     logged = [name for name in compared.runs.columns if name not in FACTS]
     table = columns()
     table.add_column("run")
