@@ -83,7 +83,8 @@ def compare(
     from icshift.runs.reader import StoredRun
 
     if not others and len(runs) != 2:
-        raise typer.BadParameter(f"{len(runs)} runs are one group: give the other one, --with B1 B2 …")
+        what = "1 run is no comparison" if len(runs) == 1 else f"{len(runs)} runs are one group"
+        raise typer.BadParameter(f"{what}: give the other one, --with B1 B2 …")
     to_stdout = str(output) == "-"
     if json and to_stdout:
         raise typer.BadParameter("--json and -o - both go to stdout: give -o the path of a file")
@@ -96,7 +97,7 @@ def compare(
         chosen = table or (Table.RATIOS if compared.design.enough else Table.VALUES)
         written = compared.ratios if chosen is Table.RATIOS else compared.values
         if not len(written):
-            raise SelectionError("there are no ratios of so few runs: --table values writes the values of each")
+            raise SelectionError("there are no ratios of so few runs; --table values writes the values of each")
         write_file(output, render(written), force=force)
         if not quiet and not to_stdout:
             show(written_report(output, len(written), chosen.value), stderr=True)

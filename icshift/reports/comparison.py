@@ -128,7 +128,7 @@ def _window_table(compared: RunComparison) -> Table:
     whole = _at(compared.ratios, by=compared.alignment.ways[0], metric="w1_sd", span=WINDOW, site_a="")
     windows = sorted(whole["window"].unique())
     count = min(_WINDOWS, len(windows))
-    shown = [windows[-1 - (len(windows) - 1) * place // max(count - 1, 1)] for place in range(count)][::-1]
+    shown = [windows[round(place * (len(windows) - 1) / max(count - 1, 1))] for place in range(count)]
     table = columns()
     table.add_column("window")
     for window in shown:
