@@ -98,9 +98,6 @@ def _facts(network: Trained) -> list[tuple[str, str]]:
     listed = ", ".join(f"{accuracy:.3f}" for accuracy in network.accuracies)
     return [
         (network.run.name, f"accuracy on 397 digits {listed}"),
-        (
-            "",
-            f"{site}: a unit's median wandered over {wandered:.2f}, its sd went {first:.2f} to {last:.2f} (first seed)",
-        ),
+        ("", f"{site}, seed 1: a unit's median wandered {wandered:.2f}, its sd went {first:.2f} to {last:.2f}"),
         ("", overhead(network.run)),
     ]
