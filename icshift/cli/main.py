@@ -37,7 +37,8 @@ app = typer.Typer(
 )
 app.command(context_settings={"allow_interspersed_args": False})(run)  # What follows SCRIPT is the script's own.
 app.command(cls=WithMany)(compare)
-for command in (demo, info, report, units, path, export, check, analyze, shift, landscape, selfcheck):
+app.command(context_settings={"allow_extra_args": True})(report)  # It says itself what to do with two runs.
+for command in (demo, info, units, path, export, check, analyze, shift, landscape, selfcheck):
     app.command()(command)
 
 
