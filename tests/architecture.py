@@ -29,8 +29,9 @@ ALLOWED = {
     "launch": {"errors", "notice", "model", "hooks", "record"},
     "integrations": {"errors", "notice", "model", "record"},
     "analysis": {"errors", "blocks", "curve", "distribution", "runs"},
-    "reports": {"errors", "runs", "analysis"},
-    "api": {"runs", "analysis"},
+    "replicates": {"errors", "distribution", "runs", "analysis"},
+    "reports": {"errors", "runs", "analysis", "replicates"},
+    "api": {"runs", "analysis", "replicates"},
     "demo": {"errors", "record"},
     "selfcheck": {
         *("errors", "_version", "distribution", "model", "sketch", "hooks", "gradients", "record", "replay"),
@@ -38,7 +39,7 @@ ALLOWED = {
     },
     "cli": {
         *("errors", "_version", "runs", "model", "inputs", "saved", "replay", "launch", "analysis", "reports"),
-        *("demo", "selfcheck"),
+        *("replicates", "demo", "selfcheck"),
     },
     "__main__": {"cli"},
     "__init__": {"_version", "errors", "api", "model", "gradients", "record", "replay"},

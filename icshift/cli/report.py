@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
+import typer
+
 from icshift.cli import options
+from icshift.errors import SelectionError
 
 
 def report(
+    ctx: typer.Context,
     run: options.RunPath,
     metric: options.Metric = "w1_sd",
     reference: options.Reference = "previous",
@@ -35,6 +41,9 @@ def report(
     from icshift.reports.unordered import unordered_report
     from icshift.runs.reader import StoredRun
 
+    if ctx.args:
+        given = " ".join(quote(str(path)) for path in (run, *ctx.args))
+        raise SelectionError(f"a report is of one run; icshift compare {given} compares two")
     opened = StoredRun(run)
     chosen = phase or default_phase(opened)
     doubts = caveats(opened, reference, chosen)

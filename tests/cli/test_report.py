@@ -100,6 +100,7 @@ MISTAKES = {
     "unknown run of a reference": (["RUN", "--reference", "run:nowhere"], "no such run: nowhere"),
     "unknown option": (["RUN", "--colour"], "--colour"),
     "too few rows": (["RUN", "--top", "0"], "--top"),
+    "two runs": (["RUN", "other", "-q"], "small other compares two"),
     "no examples": (["RUN", "--metric", "cka_distance"], "phase train has none: choose --phase probe"),
 }
 
