@@ -35,6 +35,9 @@ TAIL_SHARE = 0.1
 _TIE = 1e-9
 """Shares that differ by less are the same: they are sums of rounded numbers."""
 
+_ALIVE = 0.01
+"""A unit is usual at its site from this share of the site's large standard deviations on."""
+
 TINY = 1e-12
 """A standard deviation counts as at least this, in activation units."""
 
@@ -162,9 +165,16 @@ def std_floor(a: Distribution, b: Distribution) -> float:
 
 
 def least_std(spread: Floats) -> float:
-    """Returns `STD_FLOOR` times the median of a site's standard deviations [units], and never less than `TINY`."""
+    """Returns `STD_FLOOR` times what is usual among a site's standard deviations [units], and never less than `TINY`.
+
+    Usual is the median of those that are at least `_ALIVE` of the 90th percentile: where most units of a site are dead
+    or constant, their median is a rounding error, and any number of sd came out for the others.
+    """
     known = spread[np.isfinite(spread)]
-    return max(STD_FLOOR * float(np.median(known)) if len(known) else 0.0, TINY)
+    if not len(known):
+        return TINY
+    alive = known[known >= _ALIVE * np.quantile(known, 0.9)]
+    return max(STD_FLOOR * float(np.median(alive)), TINY)
 
 
 def near_constant(a: Distribution, b: Distribution) -> NDArray[np.bool_]:

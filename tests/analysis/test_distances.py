@@ -315,3 +315,15 @@ def test_unit_that_runs_off_beyond_squares_of_float32_has_drift():
     a, b = distribution(before), distribution(after)
     assert METRICS["w1_sd"].function(a, b)[2] > 0.5
     np.testing.assert_allclose(METRICS["log_sd_ratio"].function(a, b)[2], np.log(1e25), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dead", [0, 2, 8, 9])
+def test_dead_units_do_not_make_others_run_off(dead):
+    """Of ten units some are constant but for rounding: they set no scale, and are near-constant themselves."""
+    before, after = draw("normal", 320, 10), draw("normal", 320, 10, seed=1) + 1
+    for values in (before, after):
+        values[:dead] *= 1e-7
+    a, b = distribution(before), distribution(after)
+    drift, still = METRICS["w1_sd"].function(a, b), METRICS["w1_sd"].near_constant(a, b)
+    assert still.tolist() == [True] * dead + [False] * (10 - dead)
+    assert (drift < 30).all()
