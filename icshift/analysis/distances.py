@@ -35,8 +35,8 @@ TAIL_SHARE = 0.1
 _TIE = 1e-9
 """Shares that differ by less are the same: they are sums of rounded numbers."""
 
-_ALIVE = 0.01
-"""A unit is usual at its site from this share of the site's large standard deviations on."""
+_ROUNDING = 1e-6
+"""A standard deviation of up to this share of the mean is rounding."""
 
 TINY = 1e-12
 """A standard deviation counts as at least this, in activation units."""
@@ -161,20 +161,17 @@ def pooled_std(a: Distribution, b: Distribution) -> Floats:
 
 def std_floor(a: Distribution, b: Distribution) -> float:
     """Returns the least value that the pooled sd of a unit counts as, in activation units: see `least_std`."""
-    return least_std(pooled_std(a, b))
+    return least_std(pooled_std(a, b), np.maximum(np.abs(a.mean), np.abs(b.mean)))
 
 
-def least_std(spread: Floats) -> float:
-    """Returns `STD_FLOOR` times what is usual among a site's standard deviations [units], and never less than `TINY`.
+def least_std(spread: Floats, size: Floats) -> float:
+    """Returns `STD_FLOOR` times the median of a site's standard deviations [units], and never less than `TINY`.
 
-    Usual is the median of those that are at least `_ALIVE` of the 90th percentile: where most units of a site are dead
-    or constant, their median is a rounding error, and any number of sd came out for the others.
+    Constants do not count, also where their standard deviation is the rounding of their `size` [units], the absolute
+    mean: where most units of a site are dead, any number of sd would come out for the others.
     """
-    known = spread[np.isfinite(spread)]
-    if not len(known):
-        return TINY
-    alive = known[known >= _ALIVE * np.quantile(known, 0.9)]
-    return max(STD_FLOOR * float(np.median(alive)), TINY)
+    known = spread[np.isfinite(spread) & (spread > _ROUNDING * size)]
+    return max(STD_FLOOR * float(np.median(known)) if len(known) else 0.0, TINY)
 
 
 def near_constant(a: Distribution, b: Distribution) -> NDArray[np.bool_]:

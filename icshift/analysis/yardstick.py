@@ -22,7 +22,8 @@ def with_one_sd(metric: Metric, windows: Sequence[Distribution]) -> Metric:
     if metric.unit != "sd":
         return metric
     spread = np.sqrt(np.mean([distribution.std**2 for distribution in windows], axis=0))
-    yardstick = np.maximum(spread, least_std(spread))
+    size = np.max([np.abs(distribution.mean) for distribution in windows], axis=0)
+    yardstick = np.maximum(spread, least_std(spread, size))
     of_noise = metric.of_noise
     return replace(
         metric,
