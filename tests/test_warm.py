@@ -41,6 +41,7 @@ COMMANDS = {
     "facts of a script": ["facts.py", "--option", "x y", "-m"],
     "facts of a module": ["-m", "facts", "--option", "x y", "-c"],
     "facts of a package": ["-m", "package"],
+    "facts without buffers": ["-u", "facts.py"],
     "the end": ["ending.py"],
     "a child that is forked": ["-c", "import os\nif os.fork(): os.wait()\nprint('both')"],
     "a closed output": ["-c", "import os, sys; print('out'); sys.stdout.flush(); os.close(1); print('lost')"],
@@ -51,7 +52,9 @@ import os, signal, sys
 print(__name__, __package__, globals().get("__file__"), sys.argv, os.getcwd(), __spec__ and __spec__.name)
 print(sys.path[:-1], os.environ["A"], len(os.environ), sys.modules["__main__"].__dict__.keys() == globals().keys())
 print([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)])
-print(sys.stdin.isatty(), sys.stdout.line_buffering, sys.stdout.encoding, sys.stderr.errors, sys.dont_write_bytecode)
+for stream in sys.stdin, sys.stdout, sys.stderr:
+    print(stream, stream.buffer, stream.errors, stream.newlines, stream.line_buffering, stream.write_through)
+    print(stream.isatty(), stream.seekable(), sys.dont_write_bytecode)
 print("icshift" in sys.modules, sorted(os.listdir("/proc/self/fd"))[:3], len(os.listdir("/proc/self/fd")))
 """
 
