@@ -1,5 +1,7 @@
 """One sd serves all windows of a metric in sd."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ def test_drift_and_its_floor_are_in_the_same_sd_everywhere(windows, name):
     one = with_one_sd(metric, windows)
     sd = np.sqrt(np.mean([window.std**2 for window in windows], axis=0))
     raw = {"w1_sd": METRICS["w1"].function, "mean_shift_sd": lambda a, b: b.mean - a.mean}[name]
-    for a, b in zip(windows[:-1], windows[1:], strict=True):
+    for a, b in itertools.pairwise(windows):
         np.testing.assert_allclose(one.function(a, b), raw(a, b) / sd, rtol=1e-6)
         ratio = one.function(a, b) / metric.function(a, b)
         np.testing.assert_allclose(floor(one, a, b) / floor(metric, a, b), ratio, rtol=1e-6)
