@@ -19,11 +19,13 @@ def trained(path, drifts, *, sites=PLAIN, windows=WINDOWS, phases=("probe",)):
     """A run in which every unit of a site moves by so much from window to window: drifts maps names of sites to it."""
     values = np.round(np.random.default_rng(3).normal(size=(4, 200)) * 1024) / 1024
     kinds = {"probe": probe, "train": distribution}
+    # The same values come in other steps in every window of a stream, so that its blocks have noise and its drift none.
+    steps = {"probe": [values] * windows, "train": [np.roll(values, 25 * window, axis=1) for window in range(windows)]}
     return run_of(
         path,
         [
             {
-                (phase, site.name): kinds[phase](values + drifts[site.name] * window, dtype=np.float64)
+                (phase, site.name): kinds[phase](steps[phase][window] + drifts[site.name] * window, dtype=np.float64)
                 for phase in phases
                 for site in sites
             }
