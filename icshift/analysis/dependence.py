@@ -25,9 +25,9 @@ FEWEST = 8
 LARGE = 0.05
 """Correlation of neighbouring blocks from which on they are said to depend on each other.
 
-Less does little to a floor. Of data that follow an autoregression of 0.9 a step, nearly all windows of 64 steps are told
-that would seem to have moved, and most of 32; of independent steps up to 5 in 100, in networks that do few different
-things, and none in networks that do many (`benchmarks/calibration.py`).
+Less does little to a floor. Of data that follow an autoregression of 0.9 a step, nearly all windows of 64 steps are
+told that would seem to have moved, most of 32 and half of 16; of independent steps up to 5 in 100, in networks that do
+few different things, and none in networks that do many (`benchmarks/calibration.py`).
 """
 
 _SHUFFLES = 199

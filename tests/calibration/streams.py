@@ -74,9 +74,7 @@ def sorted_out_of_step(random, lengths, batches):
     stretch = 3 * lengths[0] * batches[0] // 4
     examples = _examples(random, np.arange(total) % stretch * CLASSES // stretch)
     edges = np.cumsum([0] + [steps * n for steps, n in zip(lengths, batches, strict=True)])
-    return [
-        _in_steps(examples[edge:], steps, n) for edge, steps, n in zip(edges[:-1], lengths, batches, strict=True)
-    ]
+    return [_in_steps(examples[edge:], steps, n) for edge, steps, n in zip(edges[:-1], lengths, batches, strict=True)]
 
 
 def autoregressive(random, lengths, batches, rho=0.9):
@@ -93,7 +91,9 @@ def autoregressive(random, lengths, batches, rho=0.9):
 
 def topics(random, lengths, batches):
     """Every example has a mean of its own, which all its positions share."""
-    return [[step + 2 * random.normal(size=(len(step), 1)) for step in window] for window in fresh(random, lengths, batches)]
+    return [
+        [step + 2 * random.normal(size=(len(step), 1)) for step in window] for window in fresh(random, lengths, batches)
+    ]
 
 
 def _by_class(random, lengths, batches):

@@ -27,7 +27,10 @@ def window(activations):
 def floors_and_drifts(windows):
     """Root mean squares over pairs of windows that follow each other, and over units."""
     pairs = [(window(a), window(b)) for a, b in zip(windows[::2], windows[1::2], strict=True)]
-    return (np.sqrt(np.mean([np.square(each(W1, a, b)) for a, b in pairs])) for each in (floor, lambda m, a, b: m.function(a, b)))
+    return (
+        np.sqrt(np.mean([np.square(each(W1, a, b)) for a, b in pairs]))
+        for each in (floor, lambda m, a, b: m.function(a, b))
+    )
 
 
 @pytest.mark.parametrize("examples", [8, 64, 256])
@@ -56,7 +59,7 @@ def test_what_every_window_does_in_the_same_order_is_no_noise(stream, steps):
 
 
 def test_training_that_oscillates_has_the_floor_of_its_data():
-    """A swing of 0.5 sd from step to step that all windows share leaves no trace; one of 0.2 sd between windows does."""
+    """A swing of 0.5 sd from step to step leaves next to no trace in it, and a shift of 0.2 sd is well beyond."""
     random = random_of("oscillating", 0)
     swing = 0.5 * np.resize([1.0, -1.0], 23)[:, None, None]
     still = [random.normal(size=(23, 16, UNITS)) for _ in range(2 * WINDOWS)]

@@ -1,4 +1,4 @@
-"""One trial of a calibration: windows of a network, by hooks alone or by the real recorder, and what is said of them."""
+"""One trial of a calibration: windows of a network, recorded or by hooks alone, and what is said of them."""
 
 from dataclasses import dataclass
 from functools import partial
