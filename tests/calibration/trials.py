@@ -10,10 +10,8 @@ from torch import nn
 
 import icshift
 from icshift.analysis.movement import FALSE_ALARMS, Movement, movement
-from icshift.blocks import BlockKeeper
 from icshift.model.sites import owns_weights
-from icshift.sketch.block import slice_means, sort
-from icshift.sketch.workspace import Workspace
+from tests.blocks import blocks_of as blocks_of_steps
 from tests.calibration.streams import as_tensor
 
 
@@ -43,12 +41,7 @@ def _keep(parts, _, __, output):
 
 def as_blocks(activations, steps):
     """The blocks of activations [examples of so many steps, ..., units]."""
-    values = activations.reshape(steps, -1, activations.shape[-1]).transpose(2, 0, 1)
-    values = np.ascontiguousarray(values, np.float32)
-    order = sort(values, Workspace())
-    keeper = BlockKeeper(len(values))
-    keeper.add(slice_means(values, order), order.finite, order.zeros)
-    return keeper.blocks()
+    return blocks_of_steps(activations.reshape(steps, -1, activations.shape[-1]).transpose(2, 0, 1))
 
 
 def judged(model, windows, level=FALSE_ALARMS) -> Movement:
