@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import wasserstein_distance
 
 from icshift.blocks import Blocks
-from icshift.distribution import Distribution, Sample, empty
+from icshift.distribution import Distribution, empty
 from tests.zoo.distributions import scale
 
 ROUNDING = {np.dtype(np.float32): 2e-6, np.dtype(np.float64): 1e-12}
@@ -120,23 +120,6 @@ def split_is_whole(parts, whole):
         bound = merged.w1_error[unit] + whole.w1_error[unit]
         assert w1_of(first, second) <= bound * (1 + 1e-9) + rounding * scale(second)
         assert rank_distance(first, second) <= merged.rank_error + whole.rank_error + 1e-9
-
-
-def halves_stand_for(halves, odd, even):
-    """Each half keeps the count of its values [units, n], their mean within 2 % and their shape within 8 % of their sd.
-
-    Among non-finite values the count of the finite ones is only about right: the sketch weighs kept neighbours.
-    """
-    for half, values in zip(halves, (odd, even), strict=True):
-        assert isinstance(half, Sample)
-        for unit, every in enumerate(values):
-            raw = every[np.isfinite(every)]
-            assert abs(half.sampled[unit] - len(raw)) <= (0 if len(raw) == len(every) else 0.01 * len(raw))
-            if len(raw):
-                kept = half.values[unit].astype(float)
-                assert (np.diff(kept) >= 0).all()
-                assert abs(kept.mean() - raw.mean()) <= 0.02 * raw.std() + 1e-6 * scale(raw)
-                assert w1_of(kept, raw) <= 0.08 * raw.std() + 1e-6 * scale(raw)
 
 
 def zero_from_itself(metric, distribution):

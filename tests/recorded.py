@@ -15,7 +15,7 @@ from tests.zoo.distributions import draw
 
 
 def accumulator(units, *, samples=np.inf, dtype=np.float32, blocks=True, sink=None):
-    return Accumulator(units, samples, dtype, np.random.default_rng(5), Workspace(), blocks=halves, sink=sink)
+    return Accumulator(units, samples, dtype, np.random.default_rng(5), Workspace(), blocks=blocks, sink=sink)
 
 
 def observe(accumulator, values, moments=None):
@@ -26,7 +26,7 @@ def observe(accumulator, values, moments=None):
 
 def distribution(values, *, steps=8, dtype=np.float32, blocks=True):
     """The distribution of values [units, n], fed in `steps` steps of almost equal size."""
-    whole = accumulator(len(values), dtype=dtype, blocks=halves)
+    whole = accumulator(len(values), dtype=dtype, blocks=blocks)
     for number, part in enumerate(np.array_split(values, steps, axis=1)):
         if part.shape[1]:
             observe(whole, part)

@@ -8,7 +8,6 @@ import pytest
 from icshift.distribution import (
     EXACT,
     EXAMPLES,
-    SAMPLE_QUANTILES,
     QUANTILES,
     Sample,
     empty,
@@ -53,7 +52,7 @@ def test_many_values_become_slices_with_a_stated_error(name):
 
 def test_bound_of_a_large_window_is_small():
     kept = of_zoo("normal", 20_000)
-    assert (kept.w1_error < 0.03 * kept.std).all()
+    assert (kept.w1_error < 0.035 * kept.std).all()
     assert kept.rank_error < 0.015
 
 
@@ -126,29 +125,22 @@ def test_merge_of_other_units_raises():
         of_zoo("normal", 7, units=3).merge(of_zoo("normal", 7, units=4))
 
 
-@pytest.mark.parametrize("name", ZOO)
-@pytest.mark.parametrize("n", [640, 8000])
-def test_halves_are_every_second_step(name, n):
-    parts = np.split(draw(name, n), 8, axis=1)
-    odd, even = np.concatenate(parts[::2], axis=1), np.concatenate(parts[1::2], axis=1)
-    laws.halves_stand_for(of_zoo(name, n).halves, odd, even)
-
-
-def test_halves_merge_odd_with_odd():
+def test_blocks_of_the_same_steps_merge_block_by_block():
     first, second = draw("normal", 800), draw("shifted", 1600)
-    apart = np.arange(1600) >= 800
-    merged = distribution(first + 10 * apart[::2], steps=2).merge(distribution(second + 10 * apart, steps=2))
-    odd = np.concatenate([first[:, :400], second[:, :800]], axis=1)
-    even = np.concatenate([first[:, 400:], second[:, 800:]], axis=1) + 10
-    laws.halves_stand_for(merged.halves, odd, even)
-    assert merged.halves[0].values.shape == (3, SAMPLE_QUANTILES)
+    merged = distribution(first, steps=8).merge(distribution(second, steps=8)).blocks
+    assert merged.steps.tolist() == [1] * 8
+    assert merged.sampled[0].tolist() == [300] * 8
+    means = [
+        np.concatenate(pair, axis=1).mean(1) for pair in zip(*(np.split(v, 8, 1) for v in (first, second)), strict=True)
+    ]
+    np.testing.assert_allclose(merged.slices.mean(2).T, means, rtol=1e-5, atol=1e-6)
 
 
-def test_probe_has_no_halves_and_no_merge_gives_it_some():
+def test_probe_has_no_blocks_and_no_merge_gives_it_some():
     probe, stream = distribution(draw("normal", 300), blocks=False), of_zoo("normal", 300)
-    assert probe.halves is None
-    assert probe.merge(stream).halves is None
-    assert stream.merge(probe).halves is None
+    assert probe.blocks is None
+    assert probe.merge(stream).blocks is None
+    assert stream.merge(probe).blocks is None
 
 
 def test_examples_are_kept_where_one_side_alone_has_them():
@@ -166,7 +158,7 @@ def test_take_takes_examples_of_the_units():
     np.testing.assert_array_equal(whole.take(np.array([2, 0])).examples, whole.examples[[2, 0]])
 
 
-@pytest.mark.parametrize("n", [1, 6, 300, 6000])
+@pytest.mark.parametrize("n", [1, 6, 300])
 @pytest.mark.parametrize("name", FINITE)
 def test_quantiles_lie_on_the_line_between_mid_ranks(name, n):
     kept = of_zoo(name, n)
@@ -175,13 +167,34 @@ def test_quantiles_lie_on_the_line_between_mid_ranks(name, n):
     np.testing.assert_allclose(kept.quantile(probabilities), expected, rtol=1e-9, atol=1e-12 * scale(expected))
 
 
+@pytest.mark.parametrize("name", FINITE)
+def test_quantiles_of_a_large_window_are_off_by_its_rank_error(name):
+    kept, raw = of_zoo(name, 20_000), draw(name, 20_000)
+    probabilities = np.array([0.05, 0.3, 0.5, 0.77, 0.99, 0.9995])
+    low, high = (
+        np.quantile(raw, np.clip(probabilities + off, 0, 1), axis=1, method=method).T
+        for off, method in ((-kept.rank_error, "lower"), (kept.rank_error, "higher"))
+    )
+    found = kept.quantile(probabilities)
+    assert (found >= low).all()
+    assert (found <= high).all()
+    np.testing.assert_array_equal(kept.quantile([0, 1]), np.stack([raw.min(1), raw.max(1)], axis=1))
+
+
+@pytest.mark.parametrize("name", ["student_t3", "lognormal"])
+def test_far_quantiles_of_heavy_tails_are_as_near(name):
+    probabilities = [0.001, 0.01, 0.99, 0.999, 0.9999]
+    found, raw = of_zoo(name, 20_000).quantile(probabilities), np.quantile(draw(name, 20_000), probabilities, axis=1).T
+    np.testing.assert_allclose(found, raw, rtol=0.1)
+
+
 def test_take_is_indexing():
     whole = of_zoo("with_nan", 300)
     taken = whole.take(np.array([2, 0]))
     laws.assert_identical(taken.take(np.array([1])), whole.take(np.array([0])))
     np.testing.assert_array_equal(taken.values, whole.values[[2, 0]])
-    np.testing.assert_array_equal(taken.halves[1].values, whole.halves[1].values[[2, 0]])
-    assert replace(whole, blocks=None).take(np.array([1])).halves is None
+    np.testing.assert_array_equal(taken.blocks.slices, whole.blocks.slices[[2, 0]])
+    assert replace(whole, blocks=None).take(np.array([1])).blocks is None
 
 
 @pytest.mark.parametrize("slices", [1, 5, 128])
@@ -247,15 +260,14 @@ def test_summarise_keeps_equal_weights_only():
     np.testing.assert_allclose(values.mean(), 0.5, rtol=1e-6)
 
 
-def test_half_as_a_distribution():
-    half = Sample(np.array([[-1.0, 0, 0, 3], [2, 2, 2, 2]], np.float32), np.array([40, 40]))
-    whole = from_sample(half)
+def test_sample_as_a_distribution():
+    sample = Sample(np.array([[-1.0, 0, 0, 3], [2, 2, 2, 2]], np.float32), np.array([40, 40]))
+    whole = from_sample(sample)
     assert whole.mean.tolist() == [0.5, 2]
     assert whole.std.tolist() == [1.5, 0]
     assert (whole.min.tolist(), whole.max.tolist()) == ([-1, 2], [3, 2])
     assert whole.zero_share.tolist() == [0.5, 0]
     assert whole.sampled.tolist() == whole.count.tolist() == [40, 40]
-    assert np.isnan(from_sample(empty(2).halves[0]).mean).all()
 
 
 def test_quantiles_of_no_values_are_unknown():

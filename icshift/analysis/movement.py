@@ -35,6 +35,9 @@ _POOLED = 100
 
 Flags = NDArray[np.bool_]
 
+DEPENDENT = "steps depend on each other"
+"""Why nothing can be told of sites whose blocks are too much like their neighbours."""
+
 UNKNOWN_DEPENDENCE = Dependence(np.nan, np.nan, False, np.nan)
 
 
@@ -84,7 +87,7 @@ def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: 
         return Movement((), {}, {}, unknown, UNKNOWN_DEPENDENCE)
     dependence = _dependence([windows[name] for name in pairs])
     if dependence.large:
-        unknown |= dict.fromkeys(pairs, "steps depend on each other")
+        unknown |= dict.fromkeys(pairs, DEPENDENT)
         return Movement((), {}, {}, unknown, dependence)
     # Sites that some steps do not reach may have fewer blocks than others: each number of blocks has its own patterns,
     # and the levels of the groups add up to that of the window.

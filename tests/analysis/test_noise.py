@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import wasserstein_distance
 
-from icshift.analysis.floor import discoveries
 from icshift.analysis.metrics import METRICS
+from icshift.analysis.movement import discoveries
 from icshift.analysis.noise import Noise, noise, simes
 from icshift.distribution import SAMPLE_QUANTILES, Sample, from_sample, ordered, slice_means
 from tests.zoo.distributions import draw

@@ -106,7 +106,7 @@ def test_the_probe_shows_what_the_parameters_alone_do(tmp_path: Path) -> None:
     run = StoredRun(tmp_path / "run")
     first, second = (run.distribution("probe", "(model)", window) for window in (1, 2))
     np.testing.assert_allclose(second.values - first.values, 1.0, atol=1e-5)
-    assert first.halves is None, "the same inputs every time: there is no sampling noise to take a floor from"
+    assert first.blocks is None, "the same inputs every time: there is no sampling noise to take a floor from"
 
 
 def test_in_train_mode_a_probe_is_normalised_by_its_own_batches(tmp_path: Path) -> None:

@@ -113,12 +113,11 @@ def test_a_small_window_keeps_every_value(tmp_path: Path) -> None:
         values = by_unit([step[site.name][0] for step in oracle.steps], site)
         assert distribution.exact
         np.testing.assert_array_equal(distribution.values, np.sort(values.T).astype(np.float32))
-        odd, even = (
-            np.sort(by_unit([step[site.name][0] for step in oracle.steps[half::2]], site).T) for half in (0, 1)
-        )
-        for found, expected in zip(distribution.halves, (odd, even), strict=True):
-            np.testing.assert_allclose(found.values.mean(1), expected.mean(1), rtol=1e-4, atol=1e-5)
-            assert found.sampled.tolist() == [expected.shape[1]] * site.units
+        of_steps = [by_unit([step[site.name][0]], site) for step in oracle.steps]
+        blocks = distribution.blocks
+        assert blocks is not None
+        assert blocks.sampled.T.tolist() == [[len(step)] * site.units for step in of_steps]
+        np.testing.assert_allclose(blocks.slices.mean(2).T, [step.mean(0) for step in of_steps], rtol=1e-4, atol=1e-5)
 
 
 def test_a_large_window_is_within_its_stated_error(tmp_path: Path) -> None:

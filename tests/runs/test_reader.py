@@ -38,7 +38,7 @@ def test_round_trip(tmp_path, name, n, dtype):
 def test_round_trip_of_a_probe(tmp_path):
     written = distribution(draw("normal", 300), blocks=False)
     found = StoredRun(write_run(tmp_path / "run", [{("probe", "a"): written}])).distribution("probe", "a", 1)
-    assert found.halves is None
+    assert found.blocks is None
     laws.assert_identical(found, written)
 
 

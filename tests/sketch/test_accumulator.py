@@ -62,10 +62,10 @@ def test_steps_of_one_and_of_several_forwards_may_alternate():
     assert_rows_of_steps(step_rows(steps), values)
 
 
-@pytest.mark.parametrize("halves", [True, False])
+@pytest.mark.parametrize("blocks", [True, False])
 @pytest.mark.parametrize("name", ZOO)
-def test_distribution_of_uneven_steps(name, halves):
-    whole = accumulator(3, blocks=halves)
+def test_distribution_of_uneven_steps(name, blocks):
+    whole = accumulator(3, blocks=blocks)
     values = draw(name, 3000)
     for number, step in enumerate(np.split(values, (1, 30, 59, 700, 701, 702, 2900), axis=1)):
         for forward in np.array_split(step, 1 + number % 3, axis=1):
@@ -99,8 +99,8 @@ def test_looking_does_not_disturb():
             watched.distribution()
     seen, undisturbed = watched.distribution(), plain.distribution()
     laws.split_is_whole([seen], undisturbed)
-    for half, other in zip(seen.halves, undisturbed.halves, strict=True):
-        np.testing.assert_array_equal(half.sampled, other.sampled)
+    np.testing.assert_array_equal(seen.blocks.sampled, undisturbed.blocks.sampled)
+    np.testing.assert_allclose(seen.blocks.slices, undisturbed.blocks.slices, rtol=1e-6)
 
 
 def test_open_step_is_not_in_the_distribution_yet():
@@ -218,27 +218,49 @@ def test_same_seed_same_distribution():
     laws.assert_identical(distribution(draw("student_t3", 9000)), distribution(draw("student_t3", 9000)))
 
 
-def test_halves_hold_every_second_step():
-    kept = distribution(np.repeat(np.arange(8.0), 16)[None], steps=8)
-    assert [set(half.values[0]) for half in kept.halves] == [{0, 2, 4, 6}, {1, 3, 5, 7}]
-    assert [half.sampled.tolist() for half in kept.halves] == [[64], [64]]
+@pytest.mark.parametrize("name", ZOO)
+def test_a_block_holds_the_slice_means_of_its_steps(name):
+    steps = np.split(draw(name, 30 * 24), 24, axis=1)
+    kept = distribution(np.concatenate(steps, axis=1), steps=24).blocks
+    assert kept.steps.tolist() == [2] * 12
+    for unit in range(3):
+        for block in range(12):
+            pair = [step[unit][np.isfinite(step[unit])] for step in steps[2 * block : 2 * block + 2]]
+            sizes = [len(values) for values in pair]
+            assert kept.sampled[unit, block] == sum(sizes)
+            assert kept.zeros[unit, block] == sum((values == 0).sum() for values in pair)
+            if sum(sizes):
+                means = [quantile_slices(values) for values in pair if len(values)]
+                expected = np.average(means, axis=0, weights=[size for size in sizes if size])
+                np.testing.assert_allclose(kept.slices[unit, block], expected, rtol=2e-6, atol=2e-6 * scale(expected))
 
 
-def test_halves_go_on_alternating_after_blocks_of_odd_length():
+def quantile_slices(values, slices=8):
+    """Means of equal slices of the quantile function of values [n], by repeating each value as often as slices."""
+    return np.sort(np.repeat(values.astype(float), slices)).reshape(slices, -1).mean(1)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 9, 60])
+def test_slices_of_steps_of_any_size(n):
+    values = draw("normal", 6 * n)
+    kept = distribution(values, steps=6).blocks
+    for unit, every in enumerate(values):
+        expected = [quantile_slices(step.astype(np.float32)) for step in np.split(every, 6)]
+        np.testing.assert_allclose(kept.slices[unit], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_blocks_do_not_depend_on_looking_or_on_chunks_of_odd_length():
     one = accumulator(1)
-    for number in range(8):
-        observe(one, np.full((1, 16), float(number)))
+    for number in range(40):
+        observe(one, np.full((1, 16 + number % 2), float(number)))
         one.tick(number)
         if number in (2, 5, 6):
             one.distribution()
-    assert [set(half.values[0]) for half in one.distribution().halves] == [{0, 2, 4, 6}, {1, 3, 5, 7}]
-
-
-def test_one_step_leaves_the_other_half_empty():
-    odd, even = distribution(draw("normal", 30), steps=1).halves
-    assert odd.sampled.tolist() == [30, 30, 30]
-    assert even.sampled.tolist() == [0, 0, 0]
-    assert even.values.shape == (3, 0)
+    kept = one.distribution().blocks
+    assert kept.steps.tolist() == [4] * 10
+    np.testing.assert_allclose(
+        kept.slices[0, :, 0], [(4 * i * 33 + 2 * 16 + 4 * 17) / 66 for i in range(10)], rtol=1e-6
+    )
 
 
 def test_examples_are_kept_in_order_until_the_window_ends():
