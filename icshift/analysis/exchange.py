@@ -104,7 +104,7 @@ def alike(a: Blocks, b: Blocks) -> bool:
     Where they do not, their slices differ by that alone, and a skewed difference is not as likely the other way round:
     then exchanges can compare only their means.
     """
-    sizes = [float(np.median(blocks.sampled)) for blocks in (a, b)]
+    sizes = [float(np.median(blocks.sampled)) if blocks.sampled.size else 0.0 for blocks in (a, b)]
     return max(sizes) <= _ALIKE * min(sizes)
 
 
