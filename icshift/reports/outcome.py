@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from icshift.analysis.movement import DEPENDENT
 from icshift.reports.tables import number
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def verdict(outcome: Outcome, summary: pd.DataFrame, metric: Metric) -> list[str
     elif outcome.still:
         sentences.append(f"No evidence that {_of_all(outcome.still, sites)} moved {beyond}.")
     for reason, unknown in outcome.unknown.items():
-        why = reason + (f" ({correlation(outcome.dependence)})" if outcome.dependence.large else "")
+        why = reason + (f" ({correlation(outcome.dependence)})" if reason == DEPENDENT else "")
         sentences.append(f"Whether {_of_all(unknown, sites)} moved cannot be told: {why}.")
     if outcome.dependence.large:
         sentences.append("Noise is larger than the floor; a probe has none.")
