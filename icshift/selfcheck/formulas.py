@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from icshift.analysis.staleness import source_normalised
 from icshift.distribution import Distribution
 from icshift.gradients.hessian import hessian
 from icshift.gradients.objective import Objective
-from icshift.selfcheck.check import Check, Finding, power
+from icshift.selfcheck.check import Check, Compared, Finding, power, worst_of
 from icshift.sketch.accumulator import Accumulator
 from icshift.sketch.workspace import Workspace
 
@@ -32,19 +31,6 @@ NULL = 1.288
 sqrt(F (1 - F)), from the Brownian bridge."""
 
 SAMPLES, UNITS, NULL_UNITS = (512, 4096), 200, 40_000
-
-
-@dataclass(frozen=True)
-class Compared:
-    """A value that icshift found, and the one that a formula or another implementation expects."""
-
-    found: float
-    expected: float
-
-    @property
-    def error(self) -> float:
-        """The relative error of what was found."""
-        return abs(self.found - self.expected) / abs(self.expected)
 
 
 def two_features() -> dict[str, Compared]:
