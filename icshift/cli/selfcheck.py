@@ -32,17 +32,25 @@ def selfcheck(
     checked. Exits with 0 if all passed, 1 if one failed, 2 for a mistake. The checks are
 
     \b
-    percentiles    inputs of sigmoids move less with batch norm
-    learning       batch norm learns in fewer steps
-    noise          unsteady distributions, the same accuracy
-    deep-linear    gradient shift of a deep linear network
-    smoothness     effective beta of the same network
-    landscape      loss and gradient along the gradient
-    precise        statistics early in a training
-    adaptation     statistics of shifted data
-    conditioning   Hessian of a model with two weights
-    estimators     distances of samples, and their noise
-    gaussians      distances of normal distributions
+    percentiles     inputs of sigmoids move less with batch norm
+    learning        batch norm learns in fewer steps
+    noise           unsteady distributions, the same accuracy
+    deep-linear     gradient shift of a deep linear network
+    effective-beta  smoothness at the limit of stability
+    smoothness      loss and gradient along the gradient
+    precise         statistics early in a training
+    adaptation      statistics of shifted data
+    conditioning    Hessian of a model with two weights
+    estimators      distances of samples, and their noise
+    gaussians       distances of normal distributions
+    gradient-shift  G and G' of a linear network, by hand
+    relations       sliced W2, CKA and displacement
+    sketch          quantiles of long streams, without a bias
+    floor           noise between windows, against theory
+    still           a network that stands still
+    shift           sites and units that were shifted
+    path            path and displacement there and back
+    health          dead, saturated, constant, not finite
     """
     import time
 

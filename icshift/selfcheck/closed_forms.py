@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def three_linear_layers(seed: int) -> dict[str, Compared]:
     """
     random = np.random.default_rng([seed, 5])
     inputs, target = random.normal(size=(SAMPLES, WIDTHS[0])), random.normal(size=(SAMPLES, WIDTHS[-1]))
-    weights = [random.normal(size=(out, into)) / np.sqrt(into) for into, out in zip(WIDTHS, WIDTHS[1:], strict=False)]
+    weights = [random.normal(size=(out, into)) / np.sqrt(into) for into, out in pairwise(WIDTHS)]
     moments = inputs.T @ inputs / SAMPLES, target.T @ inputs / SAMPLES
     stepped = [weight - RATE * _by_hand(weights, i, moments) for i, weight in enumerate(weights)]
     compared = {}

@@ -7,7 +7,7 @@ that every drift is known: none, that of one site's units, and that of a path th
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -46,7 +46,7 @@ WRONG = 3
 WAY = (0.5, 0.25, -0.5)
 """Changes of all biases of fc2 from window to window, in activation units."""
 
-RATIO = (0.75, 1.35)
+RATIO = (0.9, 1.5)
 """Root mean square of drift over floor that a network that stands still may show."""
 
 TROUBLE = {
