@@ -1,4 +1,4 @@
-"""A check: a published finding, the condition under which it holds here, and what was measured."""
+"""A check: a published finding or a closed form, the condition under which it holds here, and what was measured."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """A published finding and how to reproduce it.
+    """A published finding, or what is known by a closed form, and how to reproduce it.
 
     `claim` is what the `source` found, `expected` the condition on what `find` measures, in words.
     """

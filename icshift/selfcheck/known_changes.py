@@ -269,7 +269,7 @@ CHECKS = (
     Check(
         "path",
         "Path and displacement of a way there and back are what was changed",
-        "closed form (lengths add up, 1.25 and 0.25 of it)",
+        "closed form: lengths add up",
         f"path {np.abs(WAY).sum():g}, displacement {np.sum(WAY):g}, straightness "
         f"{np.sum(WAY) / np.abs(WAY).sum():g}, to {power(ROUNDING)}",
         lambda setting: judge_path(seen(setting)),
@@ -277,7 +277,7 @@ CHECKS = (
     Check(
         "health",
         "Units in trouble are counted, and no others",
-        "closed form (parameters that make them so)",
+        "closed form: parameters that make them so",
         "; ".join(f"{site}: {', '.join(f'{n} {c}' for c, n in of_site.items())}" for site, of_site in TROUBLE.items()),
         lambda setting: judge_health(health(setting)),
     ),
