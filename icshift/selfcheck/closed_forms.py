@@ -61,8 +61,8 @@ def _by_hand(weights: list[Floats], layer: int, moments: tuple[Floats, Floats]) 
 def _measured(weights: list[Floats], inputs: Floats, target: Floats) -> list[LayerShift]:
     model = nn.Sequential(*(nn.Linear(w.shape[1], w.shape[0], bias=False, dtype=torch.float64) for w in weights))
     with torch.no_grad():
-        for module, weight in zip(model, weights, strict=True):
-            module.weight.copy_(torch.from_numpy(weight))
+        for parameter, weight in zip(model.parameters(), weights, strict=True):
+            parameter.copy_(torch.from_numpy(weight))
     x, t = torch.from_numpy(inputs), torch.from_numpy(target)
     objective = Objective(model, lambda: (model(x) - t).square().sum(1).mean() / 2)
     return gradient_shift(objective, torch.optim.SGD(model.parameters(), lr=RATE))

@@ -63,8 +63,8 @@ def measure(seed: int) -> Noise:
         floors.append(floor(metric, a, b))
         drifts.append(metric.function(a, b))
     n = STEPS * EXAMPLES
-    expected = root_mean_square() * np.sqrt(2 / n)
-    return Noise(*(float(np.sqrt(np.mean(np.square(values)))) for values in (floors, drifts)), float(expected))
+    of_floor, of_drift = (float(np.sqrt(np.mean(np.square(values)))) for values in (floors, drifts))
+    return Noise(of_floor, of_drift, root_mean_square() * float(np.sqrt(2 / n)))
 
 
 def _window(random: np.random.Generator) -> Distribution:

@@ -135,22 +135,23 @@ def _leave(_: nn.Sequential) -> None:
 
 def _shift_units(model: nn.Sequential) -> None:
     spread = model(torch.randn(500, INPUTS)).std(0)
-    model.fc3.bias += SHIFT * spread * torch.from_numpy(SHIFTED)
+    dict(model.named_parameters())["fc3.bias"].add_(SHIFT * spread * torch.from_numpy(SHIFTED))
 
 
 def _change_all(by: float) -> Callable[[nn.Sequential], None]:
     def change(model: nn.Sequential) -> None:
-        model.fc2.bias += by
+        dict(model.named_parameters())["fc2.bias"].add_(by)
 
     return change
 
 
 def break_units(model: nn.Sequential) -> None:
     """Puts units of every site in the trouble of `TROUBLE`."""
-    model.fc1.bias[:3] = -1000
-    model.norm.bias[:5] = 100
-    model.fc3.weight[:2] = 0
-    model.fc3.bias[5] = torch.nan
+    parameters = dict(model.named_parameters())
+    parameters["fc1.bias"][:3] = -1000
+    parameters["norm.bias"][:5] = 100
+    parameters["fc3.weight"][:2] = 0
+    parameters["fc3.bias"][5] = torch.nan
 
 
 def _read(run: Run, still: int) -> Seen:

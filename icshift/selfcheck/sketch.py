@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,8 +57,8 @@ class Sketched:
         return bool(abs(mean) <= max(LARGEST_T * error, NEGLIGIBLE))
 
 
-def sketched(distribution: stats.rv_frozen, setting: Setting) -> Sketched:
-    """Sketches streams of `SAMPLES` values that lie at equal steps of probability, each unit's in an order of its own.
+def sketched(distribution: Any, setting: Setting) -> Sketched:
+    """Sketches streams of a SciPy distribution, all its quantiles at equal steps, each unit's in an order of its own.
 
     So nothing is off for the sake of sampling: what is off is the sketch.
     """
