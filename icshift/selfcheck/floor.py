@@ -18,7 +18,7 @@ from icshift.sketch.workspace import Workspace
 
 Floats = NDArray[np.float64]
 
-STEPS, EXAMPLES, UNITS, PAIRS = 32, 32, 100, 4
+STEPS, EXAMPLES, UNITS, PAIRS = 32, 32, 100, 12
 
 BETWEEN = (0.8, 1.15)
 """Floor over theory: eight slices of the quantile function show some 10 % less than all of it."""
