@@ -8,18 +8,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from icshift.cli.demo import measured, train_both
+from icshift.cli.demo import measured, train_all, trainings
 from icshift.cli.output import draw
-from icshift.reports.comparison import comparison_report
-from icshift.runs.reader import StoredRun
+from icshift.demo import EPOCHS
+from icshift.reports.demo import networks_report
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / name for name in ("plain", "batch-norm")]
-        accuracies = train_both(paths, epochs=200, force=False, quiet=False, no_color=False)
+        chosen = trainings(Path(folder), seeds=5)
+        accuracies = train_all(chosen, epochs=EPOCHS, force=False, quiet=False, no_color=False)
         console = Console(record=True, width=96, file=io.StringIO(), highlight=False, force_terminal=True)
-        draw(comparison_report(measured([StoredRun(path) for path in paths], accuracies)), console)
+        draw(networks_report(*measured(chosen, accuracies)), console)
         console.save_svg(str(Path(__file__).with_name("demo.svg")), title="icshift demo")
 
 

@@ -1,15 +1,19 @@
-"""Reading runs from Python: a run on disk, with what is computed from it as data frames."""
+"""Reading runs from Python: a run on disk, and groups of them, with what is computed from these as data frames."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from icshift.runs.reader import StoredRun
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from icshift.replicates.compare import RunComparison
+
+_Given: TypeAlias = "str | Path | StoredRun"
 
 
 class Run(StoredRun):
@@ -68,6 +72,17 @@ class Run(StoredRun):
 
         return summary(self, metric_name=metric, reference=reference, phase=phase, sites=_globs(sites))
 
+    def unordered(
+        self, other: str | Path, *, phase: str | None = None, sites: str | Iterable[str] | None = None
+    ) -> pd.DataFrame:
+        """Returns what two runs of unlike ancestry differ by, whatever the order of units.
+
+        See `icshift.analysis.unordered.unordered`.
+        """
+        from icshift.analysis.unordered import unordered
+
+        return unordered(self, StoredRun(other), phase=phase, sites=_globs(sites))
+
     def paths(
         self, metric: str = "w1_sd", *, phase: str | None = None, sites: str | Iterable[str] | None = None
     ) -> pd.DataFrame:
@@ -80,6 +95,27 @@ class Run(StoredRun):
 def open(path: str | Path) -> Run:
     """Opens a run, or the only one in a directory, for reading. Raises `RunError` where there is none."""
     return Run(path)
+
+
+def compare(
+    a: _Given | Iterable[_Given],
+    b: _Given | Iterable[_Given],
+    *,
+    phases: Sequence[str] | None = None,
+    sites: str | Iterable[str] | None = None,
+) -> RunComparison:
+    """Compares two groups of runs, or two runs, given as such or as paths. Groups of one size are pairs by position.
+
+    See `icshift.replicates.compare.RunComparison` for what comes back, and `compare` there for what is refused.
+    """
+    from icshift.replicates.compare import compare
+
+    return compare(_runs(a), _runs(b), phases=phases, sites=_globs(sites))
+
+
+def _runs(given: _Given | Iterable[_Given]) -> list[StoredRun]:
+    several = [given] if isinstance(given, (str, Path, StoredRun)) else given
+    return [one if isinstance(one, StoredRun) else StoredRun(one) for one in several]
 
 
 def _globs(sites: str | Iterable[str] | None) -> list[str] | None:

@@ -23,7 +23,8 @@ from icshift.record.recorder import Recorder
 HIDDEN = 3
 WIDTH = 100
 BATCH = 60
-RATE = 0.1
+RATE = 0.5
+EPOCHS = 40
 TRAINING_EXAMPLES = 1400
 WINDOWS = 10
 CHECKPOINTS = "checkpoints"
@@ -91,23 +92,37 @@ def network(*, batch_norm: bool, seed: int = 0) -> nn.Sequential:
     return model
 
 
-def train(
-    path: Path, digits: Digits, *, batch_norm: bool, epochs: int, force: bool, after_epoch: Callable[[], None]
-) -> float:
-    """Train one network and record it at `path` in `WINDOWS` windows; returns its accuracy on the test images.
+@dataclass(frozen=True)
+class Training:
+    """One training: with batch norm or without, recorded at `path` in `WINDOWS` windows.
 
-    Saved are also the state dict at the end of every window, in `checkpoints/` beside the run under its name, and the
-    last one, as `<path>.pt`; the folder of the checkpoints must not be there yet. `after_epoch` is called after every
-    epoch. Raises `RunError` where there is a run at `path` already, unless `force` replaces it.
+    `seed` draws the initial weights and the order of the examples. Where the model is `kept`, its state dict at the end
+    of every window is saved in `checkpoints/` beside the run under its name, which must not be there yet, and the last
+    one as `<path>.pt`.
     """
-    model = network(batch_norm=batch_norm)
-    checkpoints = path.parent / CHECKPOINTS / path.name
-    checkpoints.mkdir(parents=True)
+
+    path: Path
+    batch_norm: bool
+    seed: int = 0
+    kept: bool = True
+
+
+def train(
+    training: Training, digits: Digits, *, epochs: int, force: bool = False, after_epoch: Callable[[], None]
+) -> float:
+    """Train one network and record it; returns its accuracy on the test images. `after_epoch` is called after each.
+
+    Raises `RunError` where there is a run at its path already, unless `force` replaces it.
+    """
+    model = network(batch_norm=training.batch_norm, seed=training.seed)
+    checkpoints = training.path.parent / CHECKPOINTS / training.path.name
+    if training.kept:
+        checkpoints.mkdir(parents=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
-    shuffler = torch.Generator().manual_seed(1)
+    shuffler = torch.Generator().manual_seed(training.seed + 1)
     probe = Probe(digits.train_images[:PROBE_EXAMPLES])
     accuracy = 0.0
-    with Recorder(model, path, optimizer=optimizer, probe=probe, force=force) as recorder:
+    with Recorder(model, training.path, optimizer=optimizer, probe=probe, force=force) as recorder:
         for epoch in range(1, epochs + 1):
             model.train()
             for batch in torch.randperm(TRAINING_EXAMPLES, generator=shuffler).split(BATCH):
@@ -116,12 +131,19 @@ def train(
                 loss.backward()
                 optimizer.step()
             if epoch * WINDOWS // epochs > (epoch - 1) * WINDOWS // epochs:
-                model.eval()
-                with torch.no_grad():
-                    answers = model(digits.test_images).argmax(1)
-                accuracy = float((answers == digits.test_classes).double().mean())
+                accuracy = _tested(model, digits)
                 recorder.epoch(f"epoch {epoch}")
-                torch.save({"model": model.state_dict(), "epoch": epoch}, checkpoints / f"epoch-{epoch}.pt")
+                if training.kept:
+                    torch.save({"model": model.state_dict(), "epoch": epoch}, checkpoints / f"epoch-{epoch}.pt")
             after_epoch()
-    torch.save(model.state_dict(), path.with_suffix(".pt"))
+    if training.kept:
+        torch.save(model.state_dict(), training.path.with_suffix(".pt"))
     return accuracy
+
+
+def _tested(model: nn.Module, digits: Digits) -> float:
+    """Returns the share of test images whose class the model finds; it is in eval mode afterwards."""
+    model.eval()
+    with torch.no_grad():
+        answers = model(digits.test_images).argmax(1)
+    return float((answers == digits.test_classes).double().mean())

@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icshift.blocks import Blocks, no_blocks
+from icshift.curve import curve
+from icshift.tails import TAIL, merged
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
@@ -63,6 +65,9 @@ class Distribution:
     order, non-finite ones as they are; k is at most `EXAMPLES`. Where a site has positions, each is one position of an
     example. None where there is no probe.
 
+    `tails` [units, 2 TAIL] are the lowest sampled values one by one, in order, and then the highest (see `tails.py`);
+    NaN where they are not known, as among non-finite values. None where `values` are all there is to know.
+
     Two windows of one unit, merged into one:
 
     >>> values = np.array([[-1.0, 0.0, 0.0, 3.0]])
@@ -89,6 +94,7 @@ class Distribution:
     rank_error: float
     blocks: Blocks | None = None
     examples: Floats | None = None
+    tails: Floats | None = None
 
     @property
     def units(self) -> int:
@@ -101,13 +107,16 @@ class Distribution:
         return bool(np.all(self.w1_error == 0))
 
     def quantile(self, probabilities: Sequence[float]) -> Floats:
-        """Returns quantiles [units, probabilities], by linear interpolation between the values' mid-ranks.
+        """Returns quantiles [units, probabilities], NaN where no values are kept.
 
-        NaN where no values are kept.
+        By linear interpolation between the values' mid-ranks, of a large window on its `Curve`.
         """
         width = self.values.shape[1]
         if not width:
             return np.full((self.units, len(probabilities)), np.nan)
+        if (self.sampled > width).any():
+            found = curve(self.values, self.sampled, self.tails, self.zero_share).at(probabilities)
+            return np.where(self.sampled[:, None] > 0, found, np.nan)
         position = np.clip(np.asarray(probabilities, float) * width - 0.5, 0, max(width - 1, 0))
         low = np.floor(position).astype(int)
         high = np.minimum(low + 1, width - 1)
@@ -120,7 +129,9 @@ class Distribution:
         arrays = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "values", "w1_error")
         blocks = None if self.blocks is None else self.blocks.take(units)
         examples = None if self.examples is None else self.examples[units]
-        return replace(self, blocks=blocks, examples=examples, **{name: getattr(self, name)[units] for name in arrays})
+        tails = None if self.tails is None else self.tails[units]
+        rest = {name: getattr(self, name)[units] for name in arrays}
+        return replace(self, blocks=blocks, examples=examples, tails=tails, **rest)
 
     def merge(self, other: Distribution) -> Distribution:
         """Returns the distribution of both together, as if recorded in one; neither input changes.
@@ -153,6 +164,7 @@ class Distribution:
             rank_error=rank,
             blocks=self.blocks.merge(other.blocks) if self.blocks is not None and other.blocks is not None else None,
             examples=other.examples if self.examples is None else self.examples if other.examples is None else None,
+            tails=_merged_tails(self, other, values),
         )
 
 
@@ -278,6 +290,23 @@ def _merged_values(a: Distribution, b: Distribution) -> tuple[Floats, Floats, fl
         whole = a.values if a.values.shape[1] else b.values
         return whole.astype(dtype), np.zeros(a.units), 0.0
     return summarise(*ordered(*_pooled(a, b)), dtype)
+
+
+def _merged_tails(a: Distribution, b: Distribution, values: Floats) -> Floats | None:
+    if not a.values.shape[1] or not b.values.shape[1]:
+        return a.tails if a.values.shape[1] else b.tails
+    if not (a.sampled + b.sampled > values.shape[1]).any():
+        return None
+    return merged(_ends(a), _ends(b)).astype(values.dtype)
+
+
+def _ends(distribution: Distribution) -> tuple[Floats, Floats]:
+    """Returns the lowest and the highest values [units, k], one by one; NaN where they are not known."""
+    if distribution.tails is not None:
+        return distribution.tails[:, :TAIL], distribution.tails[:, TAIL:]
+    single = (distribution.sampled == distribution.values.shape[1]) & (distribution.w1_error == 0)
+    values = np.where(single[:, None], distribution.values, np.nan)
+    return values[:, :TAIL], values[:, -TAIL:]
 
 
 def _pooled(a: Distribution, b: Distribution) -> tuple[Floats, Floats]:

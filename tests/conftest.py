@@ -1,7 +1,10 @@
 """What every test starts from and must leave behind, and small recorded runs that many tests read."""
 
 import math
+import os
 import signal
+
+os.environ["OMP_NUM_THREADS"] = "1"  # Read when torch is imported, here and by what is started: tests share the cores.
 
 import pytest
 import torch

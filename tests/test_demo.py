@@ -12,6 +12,7 @@ import torch
 from scipy.stats import wasserstein_distance
 from torch import nn
 
+import icshift
 from icshift.demo import BATCH, PROBE_EXAMPLES, RATE, TRAINING_EXAMPLES, WINDOWS, load_digits, network
 from icshift.runs.reader import StoredRun
 
@@ -23,7 +24,7 @@ RUNS = ("plain", "batch-norm")
 def demo(tmp_path_factory):
     """The folder where `icshift demo` ran, and what it printed."""
     folder = tmp_path_factory.mktemp("demo")
-    command = [sys.executable, "-m", "icshift", "demo", "--epochs", str(EPOCHS)]
+    command = [sys.executable, "-m", "icshift", "demo", "--epochs", str(EPOCHS), "--seeds", "2"]
     environment = {**os.environ, "COLUMNS": "80"}
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, env=environment, timeout=600)
     return folder / "icshift-demo", done.stdout
@@ -135,13 +136,23 @@ def test_what_it_prints(demo):
     for expected in (
         "plain",
         "batch-norm",
-        "norm3 †",
-        "test accuracy",
+        "accuracy on 397 digits",
         "spent recording",
+        "2 seeds: too few for a statement about the method.",
         "drift.csv",
-        "icshift report",
     ):
         assert expected in text
+
+
+def test_every_seed_is_a_training_of_its_own(demo):
+    folder, text = demo
+    runs = [[folder / name, folder / "seeds" / "2" / name] for name in RUNS]
+    compared = icshift.compare(*runs)
+    typed = " --with ".join(" ".join(f"icshift-demo/{path.relative_to(folder)}" for path in paths) for paths in runs)
+    assert f"Next: icshift compare {typed} " in text
+    paths = compared.overall.query("span == 'path' and phase == 'probe' and metric == 'w1' and by == 'role'")
+    assert len(paths) == 4
+    assert paths["value"].nunique() == len(paths)
 
 
 def test_percentile_ribbons_of_one_unit_of_each(demo):

@@ -52,7 +52,7 @@ def test_many_values_become_slices_with_a_stated_error(name):
 
 def test_bound_of_a_large_window_is_small():
     kept = of_zoo("normal", 20_000)
-    assert (kept.w1_error < 0.03 * kept.std).all()
+    assert (kept.w1_error < 0.035 * kept.std).all()
     assert kept.rank_error < 0.015
 
 
@@ -158,13 +158,34 @@ def test_take_takes_examples_of_the_units():
     np.testing.assert_array_equal(whole.take(np.array([2, 0])).examples, whole.examples[[2, 0]])
 
 
-@pytest.mark.parametrize("n", [1, 6, 300, 6000])
+@pytest.mark.parametrize("n", [1, 6, 300])
 @pytest.mark.parametrize("name", FINITE)
 def test_quantiles_lie_on_the_line_between_mid_ranks(name, n):
     kept = of_zoo(name, n)
     probabilities = (0.0, 0.001, 0.05, 0.5, 0.77, 1.0)
     expected = np.quantile(kept.values.astype(float), probabilities, axis=1, method="hazen").T
     np.testing.assert_allclose(kept.quantile(probabilities), expected, rtol=1e-9, atol=1e-12 * scale(expected))
+
+
+@pytest.mark.parametrize("name", FINITE)
+def test_quantiles_of_a_large_window_are_off_by_its_rank_error(name):
+    kept, raw = of_zoo(name, 20_000), draw(name, 20_000)
+    probabilities = np.array([0.05, 0.3, 0.5, 0.77, 0.99, 0.9995])
+    low, high = (
+        np.quantile(raw, np.clip(probabilities + off, 0, 1), axis=1, method=method).T
+        for off, method in ((-kept.rank_error, "lower"), (kept.rank_error, "higher"))
+    )
+    found = kept.quantile(probabilities)
+    assert (found >= low).all()
+    assert (found <= high).all()
+    np.testing.assert_array_equal(kept.quantile([0, 1]), np.stack([raw.min(1), raw.max(1)], axis=1))
+
+
+@pytest.mark.parametrize("name", ["student_t3", "lognormal"])
+def test_far_quantiles_of_heavy_tails_are_as_near(name):
+    probabilities = [0.001, 0.01, 0.99, 0.999, 0.9999]
+    found, raw = of_zoo(name, 20_000).quantile(probabilities), np.quantile(draw(name, 20_000), probabilities, axis=1).T
+    np.testing.assert_allclose(found, raw, rtol=0.1)
 
 
 def test_take_is_indexing():

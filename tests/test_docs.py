@@ -108,6 +108,7 @@ def recorded(tmp_path_factory):
                 optimizer.zero_grad()
                 closure().backward()
                 optimizer.step()
+                recorder.log(accuracy=0.5)
             recorder.epoch()
     return folder
 
@@ -125,7 +126,7 @@ def plain(kind):
     return str(getattr(kind, "value_type", kind))
 
 
-@pytest.mark.parametrize("folder", ["windows", "steps", "gradient_shift", "smoothness"])
+@pytest.mark.parametrize("folder", ["windows", "steps", "gradient_shift", "smoothness", "logged"])
 def test_columns_of_a_recorded_run_are_those_of_the_page(recorded, folder):
     files = sorted((recorded / "runs" / "a" / folder).glob("[0-9]*.parquet"))
     assert files

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
 from icshift.analysis import over_units
-from icshift.analysis.distances import near_constant, w2_location, w2_scale, w2_shape
+from icshift.analysis.distances import near_constant, w2_parts
 from icshift.analysis.drift import (
     Comparison,
     by_site,
@@ -19,7 +19,7 @@ from icshift.analysis.drift import (
     movements,
     refuse_without_examples,
 )
-from icshift.analysis.health import health
+from icshift.analysis.health import health, typical_std
 from icshift.analysis.metrics import DEFAULT, Metric
 from icshift.analysis.metrics import metric as metric_named
 from icshift.analysis.movement import Movement
@@ -41,15 +41,15 @@ def summary(
 
     `median`, `p90` and `max` of the absolute drift, its `floor` and its `error` are over the units that are not
     near-constant, in the metric's unit (a mean would follow the few wildest); `ratio` is median / floor. `moved` is the
-    share of units that moved beyond noise, NaN where that cannot be told: `unknown` says why. `location`, `scale` and
-    `shape` are the medians of the three shares of w2 squared. `trend` is a list with the median of every window.
+    share of units that moved beyond noise, NaN where that cannot be told: `moved_unknown` says why. `location`, `scale`
+    and `shape` are the medians of the three shares of w2 squared. `trend` is a list with the median of every window.
     `noiseless` says that both windows are of a probe, other than by running averages (which have a floor). A metric of
     the whole site has its value as `median`, and NaN as `p90` and `max`; for a metric by example there is the number of
     `rows` that were compared.
 
     `n`, `mean`, `std`, `zero_share` and the quantiles are medians over the units, in the last window that the site has.
     `affine_moments` says that the site's mean and sd are set by its own weight and bias. The counts are those of
-    `Health`. A site with nothing to compare has only these.
+    `Health`, with the reason why some are `unknown`. A site with nothing to compare has only these.
 
     Raises `SelectionError` for a metric, site, phase or reference that is not there, and for a metric by example in a
     phase without examples.
@@ -65,14 +65,15 @@ def summary(
         recorded = [d for w in run.window_list if (d := run.distribution(phase, site.name, w.index)) is not None]
         if not recorded:
             continue
-        row = _of_site(run, site, phase, recorded[-1])
+        row = _of_site(run, site, phase, recorded)
         if site in compared:
             row |= _of_drift(metric, compared[site], moved)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _of_site(run: StoredRun, site: Site, phase: str, last: Distribution) -> dict[str, object]:
+def _of_site(run: StoredRun, site: Site, phase: str, recorded: Sequence[Distribution]) -> dict[str, object]:
+    *earlier, last = recorded
     return {
         "site": site.name,
         "type": site.type,
@@ -82,7 +83,7 @@ def _of_site(run: StoredRun, site: Site, phase: str, last: Distribution) -> dict
         **{name: over_units.median(getattr(last, name)) for name in ("mean", "std", "zero_share")},
         **{f"q{round(100 * p):02d}": over_units.median(last.quantile([p])[:, 0]) for p in STEP_QUANTILES},
         "affine_moments": site.batch_statistics and normalises_by_its_own_inputs(phase, run.settings),
-        **asdict(health(site, last)),
+        **asdict(health(site, last, max(map(typical_std, earlier), default=0.0))),
     }
 
 
@@ -107,7 +108,7 @@ def _of_drift(metric: Metric, comparisons: list[Comparison], moved: dict[int, Mo
         "noiseless": last.noiseless,
         **({"rows": int(np.median(metric.n(last.before, last.after)))} if metric.by_example else {}),
         "moved": moved[last.window.index].share(last.site.name),
-        "unknown": moved[last.window.index].unknown.get(last.site.name, ""),
+        "moved_unknown": moved[last.window.index].unknown.get(last.site.name, ""),
         **_split(last, ~near_constant(last.before, last.after)),
         "trend": [_typical(metric, comparison) for comparison in comparisons],
     }
@@ -115,7 +116,7 @@ def _of_drift(metric: Metric, comparisons: list[Comparison], moved: dict[int, Mo
 
 def _split(comparison: Comparison, units: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> dict[str, float]:
     """Returns the typical shares of location, scale and shape in w2 squared, which sum to 1; empty if none is known."""
-    parts = [part(comparison.before, comparison.after)[units] ** 2 for part in (w2_location, w2_scale, w2_shape)]
+    parts = [part[units] for part in w2_parts(comparison.before, comparison.after)]
     total = np.sum(parts, axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = [over_units.median(np.where(total > 0, part / total, np.nan)) for part in parts]

@@ -5,8 +5,9 @@ value, without near-constant units, in the last window that has the reference. T
 percentile and the largest of the units' floors. Units in trouble are looked for in every window.
 
 What cannot be known never passes: a site with nothing to compare, units without a finite activation, windows too short
-to know their noise. Such a check is unmeasured unless what is known fails already. A check is skipped where it has no
-meaning, as dead units where no ReLU follows; a condition that is skipped everywhere is a mistake.
+to know their noise, dead units where nobody saw what reads the site. Such a check is unmeasured unless what is known
+fails already. A check is skipped where it has no meaning, as dead units where no ReLU follows; a condition that is
+skipped everywhere is a mistake.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 import numpy as np
@@ -28,7 +30,7 @@ from icshift.analysis.drift import (
     movements,
     refuse_without_examples,
 )
-from icshift.analysis.health import health
+from icshift.analysis.health import Health, health, silenced_by, typical_std
 from icshift.analysis.metrics import DEFAULT, METRICS
 from icshift.analysis.movement import FALSE_ALARMS, Movement
 from icshift.analysis.over_units import quantile
@@ -146,10 +148,16 @@ def _verdict(condition: Condition, site: Site, scope: _Scope) -> Verdict:
     if not recorded:
         return Verdict(condition, site.name, "skipped", None, f"nothing recorded in phase {scope.phase}")
     if condition.quantity in HEALTH:
-        troubles = [_trouble(condition, site, window, distribution) for window, distribution in recorded]
+        spreads = accumulate((typical_std(distribution) for _, distribution in recorded), max, initial=0.0)
+        troubles = [
+            _trouble(condition, window, distribution, health(site, distribution, usual))
+            for (window, distribution), usual in zip(recorded, spreads, strict=False)
+        ]
         measured = [trouble for trouble in troubles if trouble is not None]
         if not measured:
-            return Verdict(condition, site.name, "skipped", None, _SKIPPED[condition.quantity])
+            silent = silenced_by(site, condition.quantity)
+            reason = f"not {silent[0]} alone reads it" if silent else _SKIPPED[condition.quantity]
+            return Verdict(condition, site.name, "skipped", None, reason)
         return _judged(condition, site, measured)
     return _judged(condition, site, _drifts(condition, site, scope))
 
@@ -215,12 +223,12 @@ def _moved(condition: Condition, comparison: Comparison, movement: Movement) -> 
     return Measurement(comparison.window.name, comparison.reference, count, level, n=n, units=units, gap=gap)
 
 
-def _trouble(condition: Condition, site: Site, window: Window, distribution: Distribution) -> Measurement | None:
-    """Returns the units in trouble in one window; None where it is not known which activation function follows."""
-    counts = health(site, distribution)
+def _trouble(condition: Condition, window: Window, distribution: Distribution, counts: Health) -> Measurement | None:
+    """Returns the units in trouble in one window; None where the quantity does not apply."""
     count = getattr(counts, HEALTH[condition.quantity])
     if count is None:
-        return None
+        gap = f"not known: {counts.unknown}"
+        return Measurement(window.name, "", units=counts.units, gap=gap) if counts.unknown else None
     # A unit that never was finite is not seen to be dead, saturated or constant.
     unseen = (distribution.sampled == 0) & (condition.quantity != "nonfinite")
     count = math.nan if unseen.all() else count

@@ -10,12 +10,14 @@ bound is stated for the others. Ties are grouped: half of what a ReLU gives is o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from icshift.analysis.by_example import displacement
+from icshift.curve import GAUSS, Curve, Pieces, curve, pieces
 from icshift.distribution import Distribution, Floats
 
 STD_FLOOR = 0.05
@@ -26,6 +28,12 @@ PSI_BINS = 10
 
 JS_BINS = 20
 """Bins of `js`: each holds the same share of both windows' values together."""
+
+TAIL_SHARE = 0.1
+"""Where tails that are not known hold more of a window's variance, what depends on them is not known either."""
+
+_TIE = 1e-9
+"""Shares that differ by less are the same: they are sums of rounded numbers."""
 
 TINY = 1e-12
 """A standard deviation counts as at least this, in activation units."""
@@ -44,8 +52,7 @@ def w1_sd(a: Distribution, b: Distribution) -> Floats:
 
 def w2(a: Distribution, b: Distribution) -> Floats:
     """Wasserstein-2: root of the mean squared distance of the two quantile functions."""
-    first, second, weights = _aligned(a, b)
-    return np.sqrt((first - second) ** 2 @ weights)
+    return np.sqrt(np.sum(w2_parts(a, b), axis=0))
 
 
 def w2_location(a: Distribution, b: Distribution) -> Floats:
@@ -53,12 +60,12 @@ def w2_location(a: Distribution, b: Distribution) -> Floats:
 
     w2^2 = w2_location^2 + w2_scale^2 + w2_shape^2 exactly.
     """
-    return np.sqrt(_w2_parts(a, b)[0])
+    return np.sqrt(w2_parts(a, b)[0])
 
 
 def w2_scale(a: Distribution, b: Distribution) -> Floats:
     """The part of `w2` that the difference of the standard deviations explains."""
-    return np.sqrt(_w2_parts(a, b)[1])
+    return np.sqrt(w2_parts(a, b)[1])
 
 
 def w2_shape(a: Distribution, b: Distribution) -> Floats:
@@ -67,30 +74,41 @@ def w2_shape(a: Distribution, b: Distribution) -> Floats:
     It is the root of 2 s t (1 - corr), with both standard deviations s and t and the correlation of the two quantile
     functions.
     """
-    return np.sqrt(_w2_parts(a, b)[2])
+    return np.sqrt(w2_parts(a, b)[2])
+
+
+def w2_parts(a: Distribution, b: Distribution) -> tuple[Floats, Floats, Floats]:
+    """Returns the squares [units] of `w2_location`, `w2_scale` and `w2_shape`: all three in the time of one."""
+    (first, second), weights = _quantiles(a, b)
+    mean_a, mean_b = (first * weights).sum(1), (second * weights).sum(1)
+    first, second = first - mean_a[:, None], second - mean_b[:, None]
+    std_a, std_b = (np.sqrt((one**2 * weights).sum(1)) for one in (first, second))
+    location, scale = (mean_a - mean_b) ** 2, (std_a - std_b) ** 2
+    # What remains of centred quantile functions without their difference of scale; below 0 only by rounding.
+    centred = ((first - second) ** 2 * weights).sum(1)
+    location, scale, shape = (
+        _known(part, a, b, _lacks_tails) for part in (location, scale, np.maximum(centred - scale, 0.0))
+    )
+    return location, scale, shape
 
 
 def ks(a: Distribution, b: Distribution) -> Floats:
     """Kolmogorov-Smirnov: the largest |F - G|."""
     _, difference, last = _cdf_difference(a, b)
-    return _undefined_where_empty(np.abs(np.where(last, difference, 0.0)).max(1, initial=0.0), a, b)
+    return _known(np.abs(np.where(last, difference, 0.0)).max(1, initial=0.0), a, b)
 
 
 def energy(a: Distribution, b: Distribution) -> Floats:
     """Energy distance as SciPy has it: root of twice the integral of (F - G)^2 (Szekely & Rizzo 2013)."""
-    points, difference, _ = _cdf_difference(a, b)
-    gaps = np.diff(points, axis=1)
-    inner = np.where(np.isfinite(gaps), difference[:, :-1] ** 2 * np.where(np.isfinite(gaps), gaps, 0.0), 0.0)
-    return _undefined_where_empty(np.sqrt(2 * inner.sum(1)), a, b)
+    return _known(np.sqrt(2 * _shares(a, b).squares()), a, b, _lacks_tails)
 
 
 def js(a: Distribution, b: Distribution) -> Floats:
     """Jensen-Shannon distance to base 2 over `JS_BINS` bins of equal mass: 0 if equal, 1 if disjoint."""
-    edges = _edges([a.values, b.values], JS_BINS)
-    p, q = _binned(a.values, edges), _binned(b.values, edges)
+    p, q = _binned(_shares(a, b), _share_of(a, b), JS_BINS, _blur(a, b))
     middle = (p + q) / 2
     divergence = (_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2
-    return _undefined_where_empty(np.sqrt(np.clip(divergence / np.log(2), 0.0, 1.0)), a, b)
+    return _known(np.sqrt(np.clip(divergence / np.log(2), 0.0, 1.0)), a, b)
 
 
 def psi(a: Distribution, b: Distribution) -> Floats:
@@ -99,13 +117,12 @@ def psi(a: Distribution, b: Distribution) -> Floats:
     The sum of (p - q) ln(p / q). Sample an activation is added to every bin that either occupies, or the logarithm of
     an empty bin would decide the result.
     """
-    edges = _edges([a.values], PSI_BINS)
-    p, q = _binned(a.values, edges), _binned(b.values, edges)
+    p, q = _binned(_shares(a, b), np.ones(a.units), PSI_BINS, _blur(a, b))
     occupied = (p > 0) | (q > 0)
     bins = occupied.sum(1, keepdims=True)
     p = (p * a.sampled[:, None] + 0.5) / (a.sampled[:, None] + 0.5 * bins)
     q = (q * b.sampled[:, None] + 0.5) / (b.sampled[:, None] + 0.5 * bins)
-    return _undefined_where_empty(np.where(occupied, (p - q) * np.log(p / q), 0.0).sum(1), a, b)
+    return _known(np.where(occupied, (p - q) * np.log(p / q), 0.0).sum(1), a, b)
 
 
 def mean_shift_sd(a: Distribution, b: Distribution) -> Floats:
@@ -170,6 +187,26 @@ def ks_error(a: Distribution, b: Distribution) -> Floats:
     return np.full(a.units, min(1.0, a.rank_error + b.rank_error))
 
 
+def energy_error(a: Distribution, b: Distribution) -> Floats:
+    """Bound [units] on the error of `energy` by sketching: the energy distances from both windows to what they show.
+
+    Squared, one is twice the integral of (F - G)^2, which is at most the largest |F - G| times their W1.
+    """
+    return np.sqrt(2) * (_off(a) + _off(b))
+
+
+def _off(a: Distribution) -> Floats:
+    if _all_kept(a):
+        return np.sqrt(a.rank_error * a.w1_error)
+    shown, width = _curve(a), a.values.shape[1]
+    steps = np.tile(np.repeat(np.arange(width + 1) / width, 2)[1:-1], (a.units, 1))
+    values = np.repeat(np.nan_to_num(a.values.astype(float)), 2, axis=1)
+    found = pieces((shown.share, shown.value), (steps, values))
+    spread = (found.width * np.sqrt(((found.first - found.second) ** 2).mean(0))).sum(1)
+    # A curve is at most a slice off the values that it spreads, and a slice is part of their rank error.
+    return np.sqrt(min(1.0, 2 * a.rank_error) * (a.w1_error + spread))
+
+
 def no_error(a: Distribution, _: Distribution) -> Floats:
     """The error [units] of what is computed from moments, which are of every activation: 0."""
     return np.zeros(a.units)
@@ -190,16 +227,37 @@ def _aligned(a: Distribution, b: Distribution) -> tuple[Floats, Floats, Floats]:
     return first[:, (ends - 1) // n], second[:, (ends - 1) // m], widths
 
 
-def _w2_parts(a: Distribution, b: Distribution) -> tuple[Floats, Floats, Floats]:
-    """Returns the squares [units] of `w2_location`, `w2_scale` and `w2_shape`."""
-    first, second, weights = _aligned(a, b)
-    mean_a, mean_b = first @ weights, second @ weights
-    std_a = np.sqrt((first - mean_a[:, None]) ** 2 @ weights)
-    std_b = np.sqrt((second - mean_b[:, None]) ** 2 @ weights)
-    location, scale = (mean_a - mean_b) ** 2, (std_a - std_b) ** 2
-    # What remains of centred quantile functions without their difference of scale; below 0 only by rounding.
-    centred = (first - second - (mean_a - mean_b)[:, None]) ** 2 @ weights
-    return location, scale, np.maximum(centred - scale, 0.0)
+def _quantiles(a: Distribution, b: Distribution) -> tuple[tuple[Floats, Floats], Floats]:
+    """Returns both quantile functions at the same places [units, places], and the weights of these places.
+
+    Sums over them are integrals of squares: where both are steps, of the steps; else Gauss's two points of every piece.
+    """
+    if _all_kept(a) and _all_kept(b):
+        first, second, weights = _aligned(a, b)
+        return (first, second), weights
+    one, other = _curve(a), _curve(b)
+    found = pieces((one.share, one.value), (other.share, other.value))
+    first, second = (np.concatenate(list(at), axis=1) for at in (found.first, found.second))
+    return (first, second), np.tile(found.width / len(GAUSS), len(GAUSS))
+
+
+def _shares(a: Distribution, b: Distribution) -> Pieces:
+    """Returns both distribution functions."""
+    one, other = _curve(a), _curve(b)
+    return pieces((one.value, one.share), (other.value, other.share))
+
+
+def _curve(a: Distribution) -> Curve:
+    return curve(a.values, a.sampled, a.tails, a.zero_share)
+
+
+def _all_kept(a: Distribution) -> bool:
+    return not (a.sampled > a.values.shape[1]).any()
+
+
+def _share_of(a: Distribution, b: Distribution) -> Floats:
+    """Returns which share [units] of both windows' values together is of the first."""
+    return a.sampled / np.maximum(a.sampled + b.sampled, 1)
 
 
 def _cdf_difference(a: Distribution, b: Distribution) -> tuple[Floats, Floats, Any]:
@@ -215,22 +273,52 @@ def _cdf_difference(a: Distribution, b: Distribution) -> tuple[Floats, Floats, A
     return points, difference, last
 
 
-def _edges(values: list[Floats], bins: int) -> Floats:
-    """Returns inner edges of bins [units, bins - 1]: the values at equal steps of rank among all values together."""
-    together = np.sort(np.concatenate(values, axis=1).astype(float), axis=1)
-    places = (np.arange(1, bins) * together.shape[1]) // bins - 1
-    if together.shape[1] < bins:
-        places = np.clip(places, 0, max(together.shape[1] - 1, 0))
-    return together[:, places] if together.shape[1] else np.full((len(together), bins - 1), np.nan)
+def _blur(a: Distribution, b: Distribution) -> float:
+    """Returns how far the shares of single values can be off: half a slice; 0 where all values are kept."""
+    return max((0.5 / one.values.shape[1] for one in (a, b) if not _all_kept(one)), default=0.0)
 
 
-def _binned(values: Floats, edges: Floats) -> Floats:
-    """Returns the shares [units, bins] of values above one edge and up to the next; ties stay in one bin."""
-    below = np.stack(
-        [(values <= edge[:, None]).mean(1) if values.shape[1] else np.full(len(values), np.nan) for edge in edges.T], 1
-    )
-    zero, one = np.zeros((len(values), 1)), np.ones((len(values), 1))
-    return np.maximum(np.diff(np.concatenate([zero, below, one], axis=1), axis=1), 0.0)
+def _binned(found: Pieces, share: Floats, bins: int, blur: float) -> tuple[Floats, Floats]:
+    """Returns the shares [units, bins] of both in bins of equal mass of a mixture, in which the first has a `share`.
+
+    A bin is above one edge and up to the next; ties stay in one bin. An edge is the lowest value below or at which
+    lies its part of the mixture. A bin beside a tie that would hold less than the `blur` is none of its own.
+    """
+    first, second = (_at_ends(function) for function in (found.first, found.second))
+    # A piece without width is within a tie: what it says of the functions is not yet all.
+    counts = np.repeat(found.width > 0, 2, axis=1)
+    mixture = np.where(counts, share[:, None] * first + (1 - share)[:, None] * second, 0.0)
+    mixture = np.maximum.accumulate(mixture, axis=1)
+    reached = mixture.copy()
+    ties = mixture[:, 2::2] - mixture[:, 1:-1:2] > 2 * blur
+    reached[:, 2::2] += np.where(ties, blur, 0.0)
+    reached = np.maximum.accumulate(reached, axis=1)
+    zero, one = np.zeros((2, len(share))), np.ones((2, len(share)))
+    cuts = [zero, *(_at((first, second), mixture, reached, i / bins - _TIE) for i in range(1, bins)), one]
+    p, q = np.maximum(np.diff(np.stack(cuts, axis=2), axis=2), 0.0)
+    return p, q
+
+
+def _at_ends(inner: Floats) -> Floats:
+    """Returns a function at the start and the end of every piece in turn [units, 2 pieces], of it at `GAUSS`."""
+    slope = (inner[1] - inner[0]) / (GAUSS[1] - GAUSS[0])
+    start = inner[0] - GAUSS[0] * slope
+    return np.stack([start, start + slope], axis=2).reshape(len(slope), -1)
+
+
+def _at(functions: tuple[Floats, Floats], mixture: Floats, reached: Floats, target: float) -> Floats:
+    """Returns two functions [2, units] where their mixture has reached a share; 1 where it does so at the last value.
+
+    All are given at the starts and ends of pieces in turn.
+    """
+    place = (reached < target).sum(1)[:, None]
+    inside = np.clip(place, 1, mixture.shape[1] - 1)
+    start, end = (np.take_along_axis(mixture, at, 1) for at in (inside - 1, inside))
+    # Only an end of a piece is reached on the way; a start is reached at once, with the tie that is there.
+    way = (inside % 2 == 1) & (end > start)
+    part = np.divide(target - start, end - start, out=np.ones_like(end), where=way)
+    low, high = (np.array([np.take_along_axis(one, at, 1) for one in functions]) for at in (inside - 1, inside))
+    return np.where(place < mixture.shape[1], low + np.clip(part, 0, 1) * (high - low), 1.0)[:, :, 0]
 
 
 def _relative_entropy(p: Floats, q: Floats) -> Floats:
@@ -238,5 +326,27 @@ def _relative_entropy(p: Floats, q: Floats) -> Floats:
     return (p * np.log(ratio)).sum(1)
 
 
-def _undefined_where_empty(result: Floats, a: Distribution, b: Distribution) -> Floats:
-    return np.where((a.sampled > 0) & (b.sampled > 0), result, np.nan)
+def _empty(a: Distribution) -> NDArray[np.bool_]:
+    return a.sampled == 0
+
+
+def _lacks_tails(a: Distribution) -> NDArray[np.bool_]:
+    """Marks units [units] that are empty or whose tails are not known and hold more than `TAIL_SHARE` of the variance.
+
+    Older runs kept no tails, and among non-finite values a window has none.
+    """
+    known = np.zeros(a.units, bool) if a.tails is None else np.isfinite(a.tails).all(1)
+    kept = a.values.astype(float).var(1) if a.values.shape[1] else np.zeros(a.units)
+    rounding = (1e-6 * np.abs(a.mean)) ** 2
+    missing = (a.sampled > a.values.shape[1]) & (a.std**2 - kept > TAIL_SHARE * a.std**2 + rounding)
+    return _empty(a) | (missing & ~known)
+
+
+def _known(
+    result: Floats,
+    a: Distribution,
+    b: Distribution,
+    unknown: Callable[[Distribution], NDArray[np.bool_]] = _empty,
+) -> Floats:
+    """Returns a result [units] with NaN where it is not known because of either window."""
+    return np.where(unknown(a) | unknown(b), np.nan, result)

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
+from icshift.analysis.ancestry import PAIRED_RUN, RUN, refuse_other_inputs, refuse_strangers
 from icshift.analysis.by_example import have_same_examples
 from icshift.analysis.floor import floor
 from icshift.analysis.metrics import DEFAULT, METRICS, Metric
@@ -79,9 +80,10 @@ def drift(
     whether the unit moved beyond noise (see `movement`), whichever metric the row shows; it is NA where that cannot be
     told. In each window all sites of the run are judged together, also where only some are asked for.
 
-    `reference` is "previous", "first", a window's name or number, "phase:NAME" (same window, other phase) or "run:PATH"
-    (same window and phase of another run, which is taken to have been recorded with the same probe). Raises
-    `SelectionError` for a metric, site, phase or reference that is not there.
+    `reference` is "previous", "first", a window's name or number, "phase:NAME" (same window, other phase), "run:PATH"
+    (same window and phase of another run that shares an ancestor with this one, see `ancestry`) or "paired-run:PATH"
+    (of any other run: unit by number, as if it did). A site that is of another type there is left out. Raises
+    `SelectionError` for a metric, site, phase or reference that is not there, and for a run that shares none.
 
     A metric of the whole site has one row a window, with `unit` -1; `moved` is then true if any unit moved. Of a metric
     by example, `n` is the number of examples compared, and `value` is NaN in a phase without examples.
@@ -116,7 +118,7 @@ def by_site(
             if after is None:
                 continue
             label, place = refer(window)
-            before = None if place is None else place[0].distribution(place[1], site.name, place[2])
+            before = None if place is None else _of_same_type(site, *place)
             if place is not None and before is not None and before.units == after.units:
                 lags = lags_of(site, place, (run, phase, window.index))
                 comparisons.append(Comparison(site, phase, window, label, before, after, lags))
@@ -256,10 +258,13 @@ def _referrer(run: StoredRun, reference: str | int, phase: str) -> _Referrer:
                 f"the reference phase:{name} is the phase itself; compare it with another: {run.phases}"
             )
         return lambda window: (f"phase:{other}", (run, other, window.index))
-    if kind == "run" and name:
+    if kind in (RUN, PAIRED_RUN) and name:
         against = StoredRun(name)
         against.phase(phase)
-        return lambda window: (f"run:{name}", (against, phase, window.index))
+        if kind == RUN:
+            refuse_strangers(run, against)
+        refuse_other_inputs(run, against, phase)
+        return lambda window: (f"{kind}:{name}", (against, phase, window.index))
     if reference == "previous":
         before = dict(zip([w.index for w in recorded[1:]], recorded, strict=False))
         return lambda window: _of_window(run, phase, before.get(window.index))
@@ -269,8 +274,16 @@ def _referrer(run: StoredRun, reference: str | int, phase: str) -> _Referrer:
         known = [w.name for w in run.window_list]
         fixed = next((w for w in recorded if str(reference) in (w.name, str(w.index))), None)
         if fixed is None:
-            raise unknown("reference", reference, ["previous", "first", *known, "phase:NAME", "run:PATH"])
+            raise unknown(
+                "reference", reference, ["previous", "first", *known, "phase:NAME", "run:PATH", "paired-run:PATH"]
+            )
     return lambda window: _of_window(run, phase, None if window == fixed else fixed)
+
+
+def _of_same_type(site: Site, run: StoredRun, phase: str, window: int) -> Distribution | None:
+    """Returns what a run has of a site of this name, unless it is of another type there."""
+    there = next((known.type for known in run.sites if known.name == site.name), None)
+    return run.distribution(phase, site.name, window) if there == site.type else None
 
 
 def _of_window(run: StoredRun, phase: str, window: Window | None) -> tuple[str, _Place | None]:

@@ -79,10 +79,8 @@ def differences(a: Blocks, b: Blocks) -> Differences:
         apart = np.where(seen[:, :, None], b.slices - a.slices, 0.0).astype(float)
     largest = np.fmax(np.abs(a.slices), np.abs(b.slices)).max(axis=(1, 2), initial=0.0, where=seen[:, :, None])
     apart = np.where(np.abs(apart) > _ROUNDING * largest[:, None, None], apart, 0.0) * weights[:, :, None]
-    total = weights.mean(0)
-    return Differences(
-        np.ascontiguousarray(apart.transpose(1, 0, 2)), zeros.T, total, np.asarray(seen.sum(1) >= FEWEST)
-    )
+    by_block = np.ascontiguousarray(apart.transpose(1, 0, 2))
+    return Differences(by_block, zeros.T, weights.mean(0), seen.sum(1) >= FEWEST)
 
 
 @cache

@@ -10,7 +10,7 @@ import numpy as np
 
 from icshift.analysis.exchange import differences, matched, noise
 from icshift.analysis.metrics import Metric
-from icshift.analysis.noise_of_metrics import displaced
+from icshift.analysis.noise_of_metrics import resampled
 from icshift.blocks import Floats
 from icshift.distribution import Distribution
 
@@ -32,6 +32,8 @@ def floor(metric: Metric, a: Distribution, b: Distribution) -> Floats:
     if pair is None:
         return np.full(a.units, np.nan)
     apart = differences(*pair)
+    if not apart.known.any():
+        return np.full(a.units, np.nan)
     drawn = noise(apart)
-    draws = metric.of_noise(drawn, a, b) if metric.of_noise else displaced(metric.function, drawn, a, b)
+    draws = metric.of_noise(drawn, a, b) if metric.of_noise else resampled(metric.function, drawn, a, b)
     return np.where(apart.known, np.sqrt(np.mean(draws**2, axis=0)), np.nan)

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from icshift.runs.reader import StoredRun
@@ -16,13 +15,12 @@ def gradient_shift_summary(run: StoredRun, *, layers: Iterable[str] | None = Non
     """Returns a data frame with one row per layer in the order of the forward, without rows where nothing was measured.
 
     With `layers`, only layers whose name matches one of these globs are in it. `l2`, `relative` (l2 over the norm of G,
-    step by step) and `cosine` are medians over steps, `cosine_p10` is the 10th percentile, `last` the last relative
-    shift and `trend` a list with that of every step. `n` is the number of steps measured, `parameters` the number of
-    the layer's parameters. The first layer has none before it: its shift is 0 by definition.
+    step by step) and `cosine` are medians over steps; `relative_p10`, `relative_p90` and `cosine_p10` are percentiles,
+    which say how much steps differ. `last` is the last relative shift and `trend` a list with that of every step. `n`
+    is the number of steps measured, `parameters` the number of the layer's parameters. The first layer has none before
+    it: its shift is 0 by definition.
     """
     measured = run.gradient_shift()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        measured["relative"] = measured["l2"] / measured["norm"].where(measured["norm"] > 0)
     rows: list[dict[str, Any]] = []
     globs = list(layers or ["*"])
     for layer, of_layer in measured.groupby("layer", sort=False):
@@ -35,6 +33,8 @@ def gradient_shift_summary(run: StoredRun, *, layers: Iterable[str] | None = Non
                 "n": len(of_layer),
                 "l2": of_layer["l2"].median(),
                 "relative": of_layer["relative"].median(),
+                "relative_p10": of_layer["relative"].quantile(0.1),
+                "relative_p90": of_layer["relative"].quantile(0.9),
                 "cosine": of_layer["cosine"].median(),
                 "cosine_p10": of_layer["cosine"].quantile(0.1),
                 "last": of_layer["relative"].iloc[-1],

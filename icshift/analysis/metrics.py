@@ -31,6 +31,7 @@ from icshift.analysis.distances import (
     PSI_BINS,
     displacement_sd,
     energy,
+    energy_error,
     js,
     ks,
     ks_error,
@@ -56,6 +57,8 @@ from icshift.errors import SelectionError, unknown
 DEFAULT = "w1_sd"
 """The metric where none is named, and the one that decides which units moved, whichever metric is shown."""
 
+_TAILS = "Units are left out whose tails decide and are not known: of older runs, or with non-finite values."
+
 _SQUARED = "it grows with the square of a change, so that its sum would shrink as windows get shorter"
 
 
@@ -68,9 +71,10 @@ class Metric:
     [1]. With `by_example` it compares the same examples in both windows, which takes a probe, and has no noise floor.
 
     `noise` is the power of 1/sqrt(n) with which its sampling noise shrinks. `of_noise` returns what it shows by draws
-    of noise [draws, units]; where it is None, `function` is applied to distributions moved by noise. `error` returns a
-    bound on the error of each value, None where none is known: what sketching may have added or, of metrics by example,
-    their `error_source`.
+    of noise [draws, units]; where it is None, `function` is applied to what sampling makes of the windows. `error`
+    returns a bound on the error of each value, None where none is known: what sketching may have added or, of metrics
+    by example, their `error_source`. `typical` is the part of this bound that sketching stays below in nine units of
+    ten, of every distribution that was tried: it is measured (`tests/analysis/test_metrics_error.py`), not proved.
 
     The other fields are words for reports. `not_additive` is the reason why values along a path may not be summed,
     empty where they may. `caveat` says how to read the values; `note` returns a sentence more, from the number of rows
@@ -85,6 +89,7 @@ class Metric:
     of_noise: Callable[[Noise, Distribution, Distribution], Floats] | None = None
     error: Callable[[Distribution, Distribution], Floats] | None = None
     error_source: str = ""
+    typical: float = 1.0
     of: Literal["unit", "site"] = "unit"
     by_example: bool = False
     not_additive: str = ""
@@ -118,17 +123,29 @@ METRICS: dict[str, Metric] = {
             w1_sd,
             of_noise=of_noise.w1_sd,
             error=w1_sd_error,
+            typical=1 / 5,
         ),
         Metric(
-            "w1", "activation", "Wasserstein-1: mean distance the values move", w1, of_noise=of_noise.w1, error=w1_error
+            "w1",
+            "activation",
+            "Wasserstein-1: mean distance the values move",
+            w1,
+            of_noise=of_noise.w1,
+            error=w1_error,
+            typical=1 / 5,
         ),
-        Metric("w2", "activation", "Wasserstein-2", w2, of_noise=of_noise.w2),
+        Metric("w2", "activation", "Wasserstein-2", w2, caveat=_TAILS),
         Metric(
-            "w2_location", "activation", "part of w2 that is change of mean", w2_location, of_noise=of_noise.w2_location
+            "w2_location",
+            "activation",
+            "part of w2 that is change of mean",
+            w2_location,
+            of_noise=of_noise.w2_location,
+            caveat=_TAILS,
         ),
-        Metric("w2_scale", "activation", "part of w2 that is change of sd", w2_scale),
-        Metric("w2_shape", "activation", "part of w2 that is change of shape", w2_shape),
-        Metric("ks", "share", "largest difference of the distribution functions", ks, error=ks_error),
+        Metric("w2_scale", "activation", "part of w2 that is change of sd", w2_scale, caveat=_TAILS),
+        Metric("w2_shape", "activation", "part of w2 that is change of shape", w2_shape, caveat=_TAILS),
+        Metric("ks", "share", "largest difference of the distribution functions", ks, error=ks_error, typical=1 / 2),
         Metric("js", "0 to 1", f"Jensen-Shannon distance, base 2, {JS_BINS} bins of equal pooled mass", js),
         Metric(
             "psi",
@@ -138,7 +155,15 @@ METRICS: dict[str, Metric] = {
             noise=2,
             not_additive=_SQUARED,
         ),
-        Metric("energy", "sqrt(activation)", "energy distance", energy),
+        Metric(
+            "energy",
+            "sqrt(activation)",
+            "energy distance",
+            energy,
+            error=energy_error,
+            typical=1 / 30,
+            caveat=_TAILS,
+        ),
         Metric(
             "mean_shift_sd",
             "sd",

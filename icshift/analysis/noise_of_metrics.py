@@ -7,6 +7,7 @@ of their own are computed from the windows' mean quantile function, moved apart.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -18,6 +19,11 @@ from icshift.distribution import Distribution, Sample, from_sample
 _PLACES = 32 * SLICES
 """Places of the quantile function that are moved."""
 
+_PROBABILITIES = tuple(((np.arange(_PLACES) + 0.5) / _PLACES).tolist())
+
+_DRAWS = 31
+"""Draws of what sampling does to ranks."""
+
 
 def w1(noise: Noise, _: Distribution, __: Distribution) -> Floats:
     """Mean distance that the slices move."""
@@ -27,11 +33,6 @@ def w1(noise: Noise, _: Distribution, __: Distribution) -> Floats:
 def w1_sd(noise: Noise, a: Distribution, b: Distribution) -> Floats:
     """The same in units of `effective_std`."""
     return w1(noise, a, b) / effective_std(a, b)
-
-
-def w2(noise: Noise, _: Distribution, __: Distribution) -> Floats:
-    """Root of the mean square of the distances that the slices move."""
-    return np.asarray(np.sqrt((noise.displacement**2).mean(2)))
 
 
 def w2_location(noise: Noise, _: Distribution, __: Distribution) -> Floats:
@@ -49,18 +50,46 @@ def zero_share(noise: Noise, _: Distribution, __: Distribution) -> Floats:
     return np.abs(noise.zeros)
 
 
-def displaced(
+def resampled(
     function: Callable[[Distribution, Distribution], Floats], noise: Noise, a: Distribution, b: Distribution
 ) -> Floats:
-    """Any function of two distributions, of the windows' mean quantile function moved by noise to either side."""
-    places = ((np.arange(_PLACES) + 0.5) / _PLACES).tolist()
-    middle = (a.quantile(places) + b.quantile(places)) / 2
-    values = []
-    for draw in noise.displacement:
-        half = np.repeat(draw, _PLACES // draw.shape[1], axis=1) / 2
-        sides = [
-            from_sample(Sample(np.sort(middle + sign * half, axis=1), window.sampled))
-            for sign, window in ((-1, a), (1, b))
-        ]
-        values.append(function(sides[0], sides[1]))
-    return np.array(values)
+    """Any function of two distributions, of the windows' mean quantile function and what sampling makes of it.
+
+    Sampling moves the ranks of a sample by a Brownian bridge over the root of n (Shorack & Wellner 1986, ch. 3), so
+    that gaps, ties and tails vary as they do in truth. The number of independent values that n stands for is taken from
+    the blocks: as many as make slices of the quantile function move as far.
+    """
+    middle = (a.quantile(_PROBABILITIES) + b.quantile(_PROBABILITIES)) / 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scale = np.sqrt(1 / a.sampled + 1 / b.sampled)
+        iid = [_slices(_at_ranks(middle, bridge, scale) - middle) for bridge in _bridges()]
+        scale = scale * np.nan_to_num(_size(noise.displacement) / _size(np.array(iid)))
+    all_of_them = np.full(a.units, _PLACES)  # of slice means, every draw would be spread out anew
+    still = from_sample(Sample(middle, all_of_them))
+    moved = (np.sort(_at_ranks(middle, bridge, scale), axis=1) for bridge in _bridges())
+    return np.array([function(still, from_sample(Sample(values, all_of_them))) for values in moved])
+
+
+def _size(displacement: Floats) -> Floats:
+    """Returns the root mean square over draws of the mean distance that slices move [units]."""
+    return np.asarray(np.sqrt(np.mean(np.abs(displacement).mean(2) ** 2, axis=0)))
+
+
+def _slices(values: Floats) -> Floats:
+    return np.asarray(values.reshape(len(values), SLICES, -1).mean(2))
+
+
+def _at_ranks(middle: Floats, bridge: Floats, scale: Floats) -> Floats:
+    """Returns the quantile functions [units, places] at places moved by a bridge [places] times a scale [units]."""
+    place = np.clip((np.array(_PROBABILITIES) + bridge * scale[:, None]) * _PLACES - 0.5, 0, _PLACES - 1)
+    low = np.minimum(np.nan_to_num(place).astype(int), _PLACES - 2)
+    part = place - low
+    return np.take_along_axis(middle, low, 1) * (1 - part) + np.take_along_axis(middle, low + 1, 1) * part
+
+
+@cache
+def _bridges() -> Floats:
+    """Returns Brownian bridges [draws, places], the same every time."""
+    steps = np.random.default_rng(_PLACES).normal(size=(_DRAWS, _PLACES + 1)) / np.sqrt(_PLACES + 1)
+    walks = np.cumsum(steps, axis=1)
+    return walks[:, :-1] - np.arange(1, _PLACES + 1) / (_PLACES + 1) * walks[:, -1:]

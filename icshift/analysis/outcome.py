@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from icshift.analysis.dependence import Dependence
-from icshift.analysis.drift import by_site, movements
+from icshift.analysis.drift import Comparison, by_site, movements
+from icshift.analysis.same_examples import same_examples
 from icshift.runs.reader import StoredRun
 
 
@@ -28,6 +29,7 @@ class Outcome:
     since: str
     always: bool
     dependence: Dependence
+    same_examples: bool | None
 
 
 def outcome(run: StoredRun, *, reference: str | int = "previous", phase: str | None = None) -> Outcome | None:
@@ -35,21 +37,32 @@ def outcome(run: StoredRun, *, reference: str | int = "previous", phase: str | N
 
     Raises `SelectionError` for a phase or reference that is not there.
     """
-    compared = by_site(run, reference=reference, phase=phase)
-    windows = {comparison.window.index: comparison.window for _, each in compared for comparison in each}
-    if not windows:
+    compared = {
+        comparison.window.index: comparison
+        for _, each in by_site(run, reference=reference, phase=phase)
+        for comparison in each
+    }
+    if not compared:
         return None
-    back = sorted(windows, reverse=True)
+    back = sorted(compared, reverse=True)
     since, last = "", None
     for index in back:
         judged = movements(run, reference=reference, phase=phase, windows=[index])[index]
         last = last or judged
         if not judged.called:
             break
-        since = windows[index].name
+        since = compared[index].window.name
     assert last is not None
     unknown: dict[str, tuple[str, ...]] = {}
     for site, reason in last.unknown.items():
         unknown[reason] = (*unknown.get(reason, ()), site)
     still = tuple(site for site in last.moved if site not in last.called)
-    return Outcome(last.called, still, unknown, since, since == windows[back[-1]].name, last.dependence)
+    always = since == compared[back[-1]].window.name
+    same = _same_examples(run, compared[back[0]])
+    return Outcome(last.called, still, unknown, since, always, last.dependence, same)
+
+
+def _same_examples(run: StoredRun, comparison: Comparison) -> bool | None:
+    seen = comparison.window.seen(comparison.phase)
+    named = [window for window in run.window_list if window.name == comparison.reference]
+    return same_examples(named[0].seen(comparison.phase), seen) if len(named) == 1 else None

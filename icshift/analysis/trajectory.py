@@ -81,8 +81,9 @@ def trajectory(
     `parameter_path` is the sum of the L2 norms of the changes of all parameters from window to window (the same for all
     sites of the same windows), `per_change` the median over windows of the site's drift (the median of its units) over
     that change; both are NaN where the changes are not known. `n` is the median number of activations a unit and
-    window. `trend` is a list of the site's drifts along the path. `noiseless` is true in phases with the same inputs in
-    every window, other than by running averages.
+    window. `trend` is a list of the site's drifts along the path, `trend_floor` of their floors, `trend_windows` of the
+    numbers of their windows. `noiseless` is true in phases with the same inputs in every window, other than by running
+    averages.
 
     Raises `SelectionError` for a metric, phase or site that is not there, for a metric whose values do not add up, and
     for a phase with fewer than two windows.
@@ -150,6 +151,8 @@ def _row(metric: Metric, path: _Path) -> dict[str, object]:
         "per_change": median(np.array([d / c if c > 0 else np.nan for d, c in zip(trend, changes, strict=True)])),
         "noiseless": all(step.noiseless for step in steps),
         "trend": trend,
+        "trend_floor": [median(values) for values in noise],
+        "trend_windows": [step.window.index for step in steps],
     }
 
 

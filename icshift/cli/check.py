@@ -50,6 +50,7 @@ def check(
     icshift check RUN --fail-on 'nonfinite > 0' --fail-on 'dead > 20%'
     icshift check RUN --fail-on 'fc* w1_sd > 3x floor' --junit drift.xml
     """
+    from icshift.analysis.ancestry import caveats
     from icshift.analysis.checks import evaluate
     from icshift.analysis.conditions import parse
     from icshift.analysis.drift import default_phase
@@ -71,7 +72,8 @@ def check(
         suite = f"icshift check {run}, phase {phase}, reference {reference}"
         write_file(junit, as_junit(suite, cases(verdicts)), force=force)
     if not to_stdout:
-        report = checks_report(opened, verdicts, phase=phase, reference=reference)
+        doubts = caveats(opened, reference, phase)
+        report = checks_report(opened, verdicts, phase=phase, reference=reference, caveats=doubts)
         show(report, json=json, quiet=quiet, no_color=no_color)
     if not all_passed(verdicts):
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""`icshift demo`: batch norm and drift on real data, in under a minute."""
+"""`icshift demo`: batch norm and drift on real data, over several seeds, in about a minute."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import typer
 from icshift.cli import options
 
 if TYPE_CHECKING:
-    from icshift.reports.comparison import Trained
-    from icshift.runs.reader import StoredRun
+    from icshift.demo import Training
+    from icshift.replicates.compare import RunComparison
+    from icshift.reports.demo import Trained
 
 _NAMES = ("plain", "batch-norm")
+_MORE = "seeds"
+"""The directory of the runs of all seeds but the first."""
 
 
 def demo(
@@ -25,23 +28,25 @@ def demo(
             "-o",
             metavar="DIRECTORY",
             parser=options.directory,
-            help="Directory for the two runs and the CSV.",
+            help="Directory for the runs and the CSV.",
         ),
     ] = Path("icshift-demo"),
-    epochs: Annotated[int, typer.Option("--epochs", min=10, help="Passes over the 1,400 training digits.")] = 200,
+    epochs: Annotated[int, typer.Option("--epochs", min=10, help="Passes over the 1,400 training digits.")] = 40,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="Trainings of each network; from 5 on there are intervals.")
+    ] = 5,
     force: options.Force = False,
     quiet: options.Quiet = False,
     no_color: options.NoColor = False,
 ) -> None:
-    """Train and record two small networks, then compare them.
+    """Train and record two small networks over several seeds, then compare them.
 
     The 3x100 sigmoid network of Ioffe & Szegedy (2015) learns scikit-learn's digits with and without batch norm.
     """
     from icshift.analysis.units import drift_of_phases
     from icshift.cli.output import show, write_file
-    from icshift.reports.comparison import demo_report
+    from icshift.reports.demo import demo_report
     from icshift.reports.tabular import as_csv
-    from icshift.runs.reader import StoredRun
     from icshift.runs.writer import refuse_occupied
 
     paths = [output / name for name in _NAMES]
@@ -50,15 +55,15 @@ def demo(
         refuse_occupied(path, force=force)
     saved = [path.with_suffix(".pt") for path in paths]
     inputs = [output / f"{name}.npz" for name in ("probe", "dimmed", "train")]
-    _make_room([table, checkpoints, *saved, *inputs], force=force)
-    accuracies = train_both(paths, epochs=epochs, force=force, quiet=quiet, no_color=no_color)
-    runs = [StoredRun(path) for path in paths]
+    _make_room([table, checkpoints, output / _MORE, *saved, *inputs], force=force)
+    accuracies = train_all(trainings(output, seeds), epochs=epochs, force=force, quiet=quiet, no_color=no_color)
+    networks, compared = measured(trainings(output, seeds), accuracies)
     import pandas as pd
 
-    drifts = pd.concat([drift_of_phases(run, ("w1", "w1_sd")) for run in runs], ignore_index=True)
+    drifts = pd.concat([drift_of_phases(network.run, ("w1", "w1_sd")) for network in networks], ignore_index=True)
     write_file(table, as_csv(drifts), force=force)
-    networks = measured(runs, accuracies)
-    show(demo_report(networks, table, checkpoints, (inputs[0], inputs[2])), quiet=quiet, no_color=no_color)
+    report = demo_report(networks, compared, table, checkpoints, (inputs[0], inputs[2]))
+    show(report, quiet=quiet, no_color=no_color)
 
 
 def _make_room(made: list[Path], *, force: bool) -> None:
@@ -74,8 +79,20 @@ def _make_room(made: list[Path], *, force: bool) -> None:
             path.unlink()
 
 
-def train_both(paths: list[Path], *, epochs: int, force: bool, quiet: bool, no_color: bool) -> list[float]:
-    """Train and record the plain network and the one with batch norm; returns their test accuracies (0 to 1)."""
+def trainings(output: Path, seeds: int) -> list[Training]:
+    """Returns the trainings of the demo: of every seed the plain network and the one with batch norm."""
+    from icshift.demo import Training
+
+    folders = [output, *(output / _MORE / str(number) for number in range(2, seeds + 1))]
+    return [
+        Training(folder / name, batch_norm=name == _NAMES[1], seed=seed, kept=seed == 0)
+        for seed, folder in enumerate(folders)
+        for name in _NAMES
+    ]
+
+
+def train_all(trainings: list[Training], *, epochs: int, force: bool, quiet: bool, no_color: bool) -> list[float]:
+    """Train and record all; returns their test accuracies (0 to 1)."""
     import torch
 
     from icshift.cli.output import progress
@@ -84,34 +101,31 @@ def train_both(paths: list[Path], *, epochs: int, force: bool, quiet: bool, no_c
     # Steps this small gain nothing from a second thread, and lose much when it is busy.
     torch.set_num_threads(1)
     digits = load_digits()
-    paths[0].parent.mkdir(parents=True, exist_ok=True)
-    save_inputs(paths[0].parent, digits)
+    for training in trainings:
+        training.path.parent.mkdir(parents=True, exist_ok=True)
+    save_inputs(trainings[0].path.parent, digits)
     accuracies = []
     with progress(quiet=quiet, no_color=no_color) as bar:
-        for path in paths:
-            task = bar.add_task(f"training {path.name}", total=epochs)
+        task = bar.add_task("", total=epochs * len(trainings))
+        for training in trainings:
+            bar.update(task, description=f"training {training.path.name}, seed {training.seed + 1}")
             accuracies.append(
-                train(
-                    path,
-                    digits,
-                    batch_norm=path.name == _NAMES[1],
-                    epochs=epochs,
-                    force=force,
-                    after_epoch=lambda task=task: bar.advance(task),  # type: ignore[misc]
-                )
+                train(training, digits, epochs=epochs, force=force, after_epoch=lambda: bar.advance(task))
             )
     return accuracies
 
 
-def measured(runs: list[StoredRun], accuracies: list[float]) -> list[Trained]:
-    """Returns the two networks of the demo with what it compares of them."""
-    from icshift.analysis.by_site import summary
+def measured(trainings: list[Training], accuracies: list[float]) -> tuple[list[Trained], RunComparison]:
+    """Returns what the demo shows of the first run of each network, and the comparison of all."""
     from icshift.analysis.units import typical_unit, wandering
-    from icshift.reports.comparison import Trained
+    from icshift.replicates.compare import compare
+    from icshift.reports.demo import Trained
+    from icshift.runs.reader import StoredRun
 
+    runs = [[StoredRun(training.path) for training in trainings[start::2]] for start in range(2)]
     networks = []
-    for run, accuracy in zip(runs, accuracies, strict=True):
-        last_input = [site.name for site in run.sites if "Sigmoid" in site.feeds][-1]
-        summaries = {phase: summary(run, phase=phase) for phase in ("train", "probe")}
-        networks.append(Trained(run, accuracy, summaries, typical_unit(run, last_input), wandering(run, last_input)))
-    return networks
+    for start, (first, *_) in enumerate(runs):
+        last_input = [site.name for site in first.sites if "Sigmoid" in site.feeds][-1]
+        typical, wandered = typical_unit(first, last_input), wandering(first, last_input)
+        networks.append(Trained(first, accuracies[start::2], typical, wandered))
+    return networks, compare(*runs)

@@ -49,8 +49,11 @@ def export(
 
     Of drift a row a unit, window and metric, in every phase. The suffix tells the format.
     """
+    from icshift.analysis.ancestry import caveats, strangers
+    from icshift.analysis.drift import default_phase
     from icshift.analysis.metrics import METRICS
     from icshift.analysis.units import drift_of_phases, without_values
+    from icshift.analysis.unordered import unordered_of_phases
     from icshift.cli.output import refuse_file, show, write_file
     from icshift.reports.tabular import as_csv, by_suffix, written_report
     from icshift.runs.reader import StoredRun
@@ -60,13 +63,17 @@ def export(
     opened = StoredRun(run)
     missing: list[str] = []
     if table is Table.DRIFT:
-        metrics = list(METRICS) if metric == ["all"] else metric or ["w1", "w1_sd"]
-        written = drift_of_phases(opened, metrics, reference=reference, sites=site, phases=phase)
-        missing = without_values(written)
+        if (other := strangers(opened, reference)) is not None:
+            written = unordered_of_phases(opened, other, metric or [], sites=site, phases=phase)
+        else:
+            metrics = list(METRICS) if metric == ["all"] else metric or ["w1", "w1_sd"]
+            written = drift_of_phases(opened, metrics, reference=reference, sites=site, phases=phase)
+            missing = without_values(written)
     else:
         if metric or site or phase:
             raise SelectionError(f"--metric, --site and --phase choose among drifts: {table.value} has none of them")
         written = opened.gradient_shift() if table is Table.GRADIENT_SHIFT else opened.smoothness()
     write_file(output, render(written), force=force)
     if not quiet and str(output) != "-":
-        show(written_report(output, len(written), table.value, missing), stderr=True)
+        doubts = caveats(opened, reference, (phase or [default_phase(opened)])[0]) if table is Table.DRIFT else []
+        show(written_report(output, len(written), table.value, missing, doubts), stderr=True)

@@ -14,6 +14,7 @@ import typer
 from icshift._version import __version__
 from icshift.cli.analyze import analyze
 from icshift.cli.check import check
+from icshift.cli.compare import WithMany, compare
 from icshift.cli.demo import demo
 from icshift.cli.export import export
 from icshift.cli.info import info
@@ -35,7 +36,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command(context_settings={"allow_interspersed_args": False})(run)  # What follows SCRIPT is the script's own.
-for command in (demo, info, report, units, path, export, check, analyze, shift, landscape, selfcheck):
+app.command(cls=WithMany)(compare)
+app.command(context_settings={"allow_extra_args": True})(report)  # It says itself what to do with two runs.
+for command in (demo, info, units, path, export, check, analyze, shift, landscape, selfcheck):
     app.command()(command)
 
 

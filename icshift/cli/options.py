@@ -56,7 +56,8 @@ Reference = Annotated[
     str,
     typer.Option(
         "--reference",
-        help="Compare with: previous, first, a window's name, phase:NAME (same window) or run:PATH (same window).",
+        help="Compare with: previous, first, a window's name, phase:NAME, run:PATH (the same window there) or "
+        "paired-run:PATH (units by number, whatever the weights began as).",
     ),
 ]
 Phase = Annotated[

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
+import typer
+
 from icshift.cli import options
+from icshift.errors import SelectionError
 
 
 def report(
+    ctx: typer.Context,
     run: options.RunPath,
     metric: options.Metric = "w1_sd",
     reference: options.Reference = "previous",
@@ -20,20 +26,35 @@ def report(
 
     A row a site in model order, with the noise floor of its drift, the trend over windows and the health of its units.
     """
+    from icshift.analysis.ancestry import caveats, strangers
     from icshift.analysis.by_site import summary
+    from icshift.analysis.drift import default_phase
     from icshift.analysis.measured import gradient_shift_summary, smoothness_summary
+    from icshift.analysis.metrics import DEFAULT
     from icshift.analysis.metrics import metric as metric_named
     from icshift.analysis.outcome import outcome
+    from icshift.analysis.unordered import measures, unordered
     from icshift.cli.output import show
     from icshift.reports.drift import drift_report
     from icshift.reports.measured import measured_reports
     from icshift.reports.report import together
+    from icshift.reports.unordered import unordered_report
     from icshift.runs.reader import StoredRun
 
+    if ctx.args:
+        given = " ".join(quote(str(path)) for path in (run, *ctx.args))
+        raise SelectionError(f"a report is of one run; icshift compare {given} compares two")
     opened = StoredRun(run)
+    chosen = phase or default_phase(opened)
+    doubts = caveats(opened, reference, chosen)
+    if (other := strangers(opened, reference)) is not None:
+        measures([] if metric == DEFAULT else [metric])
+        shown = unordered_report(opened, unordered(opened, other, phase=chosen, sites=site), doubts)
+        show(shown, json=json, quiet=quiet, no_color=no_color)
+        return
     table = summary(opened, metric_name=metric, reference=reference, phase=phase, sites=site).head(top)
     shift = gradient_shift_summary(opened, layers=site).head(top)
     said = outcome(opened, reference=reference, phase=phase)
-    drifts = drift_report(opened, table, metric_named(metric), said, reference=reference)
+    drifts = drift_report(opened, table, metric_named(metric), said, reference=reference, caveats=doubts)
     measured = measured_reports(opened, shift, smoothness_summary(opened))
     show(together(drifts, *measured), json=json, quiet=quiet, no_color=no_color)

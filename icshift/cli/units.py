@@ -27,6 +27,8 @@ def units(
 
     Or, with --unit, one unit's 15th, 50th and 85th percentiles over steps.
     """
+    from icshift.analysis.ancestry import caveats
+    from icshift.analysis.drift import default_phase
     from icshift.analysis.metrics import metric as metric_named
     from icshift.analysis.units import most_drifting, unit_series
     from icshift.cli.output import show
@@ -37,7 +39,8 @@ def units(
     chosen = opened.site(site)
     if unit is None:
         table = most_drifting(opened, chosen, metric, reference, phase)
-        report = units_report(opened, chosen, table.head(top), metric_named(metric), of=len(table))
+        doubts = caveats(opened, reference, phase or default_phase(opened))
+        report = units_report(opened, chosen, table.head(top), metric_named(metric), of=len(table), caveats=doubts)
     else:
         report = unit_report(opened, chosen, unit, unit_series(opened, chosen, unit, phase))
     show(report, json=json, quiet=quiet, no_color=no_color)

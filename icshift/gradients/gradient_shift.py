@@ -30,11 +30,12 @@ class LayerShift:
 
     `parameters`: how many numbers G has. `l2`: ‖G − G'‖₂, 0 where nothing shifts; `cosine` of the angle between G and
     G', 1 where nothing shifts, NaN where either is zero; `norm` and `norm_after`: ‖G‖₂ and ‖G'‖₂. Lengths are in units
-    of the gradient (loss over parameter), so that they compare between layers only after division by `norm`. Where
-    gradients are not finite, `cosine` is NaN, and the others are infinite or NaN.
+    of the gradient (loss over parameter), so that they compare between layers only after division by `norm`, as
+    `relative` does. Both depend on the batch: of fewer examples, G has more noise and is longer, and the step that it
+    makes is another. Where gradients are not finite, `cosine` is NaN, and the others are infinite or NaN.
 
     >>> shift = LayerShift("fc2", parameters=4, l2=1.5, cosine=0.8, norm=3.0, norm_after=2.0)
-    >>> shift.l2 / shift.norm
+    >>> shift.relative
     0.5
     """
 
@@ -44,6 +45,11 @@ class LayerShift:
     cosine: float
     norm: float
     norm_after: float
+
+    @property
+    def relative(self) -> float:
+        """‖G − G'‖₂ / ‖G‖₂, without a unit; NaN where G is zero."""
+        return self.l2 / self.norm if self.norm > 0 else math.nan
 
 
 class Step:

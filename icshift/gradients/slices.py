@@ -21,14 +21,22 @@ _PARALLEL = 1e-8
 """Two directions span no plane where the squared sine of their angle is below this."""
 
 
+_FITS = 0.02
+"""Losses that deviate by more than this share of their range from a quadratic are not taken for one."""
+
+_NOWHERE = (float("nan"), float("nan"), float("nan"))
+
+
 @dataclass(frozen=True, eq=False)
 class Slice:
     """The loss around a model, in the plane of two directions d1 and d2 through its parameters.
 
     `losses` [i, j] are those at parameters + first[i]·d1 + second[j]·d2; NaN and infinity are kept as they are.
-    `lengths` are the norms of d1 and d2, `cosine` is that of their angle. `minimum` is the lowest point of the grid
+    `lengths` are the norms of d1 and d2, `cosine` is that of their angle. `lowest` is the lowest point of the grid
     (first, second, loss; the nearest to the centre of equal ones); `at_edge` says that it lies on the border, so that
-    the loss may fall further outside.
+    the loss may fall further outside. `minimum` (first, second, loss) is that of the quadratic through the 3 x 3 points
+    around it, least squares, and lies between points of the grid; NaN where there is none, for the reason in
+    `minimum_gap`, which is empty otherwise.
 
     The rest is of the loss's second derivatives at the centre, exact and in distances between parameters, whatever the
     lengths and the angle of the directions: `curvatures` are the two eigenvalues in the plane, `elongation` is the axis
@@ -42,6 +50,8 @@ class Slice:
     lengths: tuple[float, float]
     cosine: float
     minimum: tuple[float, float, float]
+    minimum_gap: str
+    lowest: tuple[float, float, float]
     at_edge: bool
     curvatures: tuple[float, float]
     elongation: float
@@ -106,7 +116,10 @@ def loss_slice(
     metric = _metric(plane)
     curvatures, elongation, quadratic_minimum = _quadratic(objective, parameters, plane, metric)
     losses = _losses(objective, parameters, plane, first, second, after)
-    minimum, at_edge = _lowest(first, second, losses)
+    place = _lowest(first, second, losses)
+    lowest, at_edge = _at(first, second, losses, place)
+    eps = max(torch.finfo(parameter.dtype).eps for parameter in parameters)
+    minimum, minimum_gap = _fitted_minimum(first, second, losses, place, 10 * eps)
     lengths = float(np.sqrt(metric[0, 0])), float(np.sqrt(metric[1, 1]))
     return Slice(
         first=first,
@@ -115,6 +128,8 @@ def loss_slice(
         lengths=lengths,
         cosine=float(metric[0, 1] / (lengths[0] * lengths[1])),
         minimum=minimum,
+        minimum_gap=minimum_gap,
+        lowest=lowest,
         at_edge=at_edge,
         curvatures=curvatures,
         elongation=elongation,
@@ -215,11 +230,84 @@ def _losses(
     return losses
 
 
-def _lowest(first: Floats, second: Floats, losses: Floats) -> tuple[tuple[float, float, float], bool]:
-    """Returns the lowest point (first, second, loss), and whether it lies on the border; NaN where every loss is."""
+def _lowest(first: Floats, second: Floats, losses: Floats) -> tuple[int, int] | None:
+    """Returns the indices of the lowest point, of equal ones the nearest to the centre; None if every loss is NaN."""
     if np.isnan(losses).all():
-        return (float("nan"), float("nan"), float("nan")), False
+        return None
     distance = np.hypot(first[:, None] / first[-1], second / second[-1])
     i, j = np.unravel_index(np.where(losses == np.nanmin(losses), distance, np.inf).argmin(), losses.shape)
+    return int(i), int(j)
+
+
+def _at(
+    first: Floats, second: Floats, losses: Floats, place: tuple[int, int] | None
+) -> tuple[tuple[float, float, float], bool]:
+    """Returns the point at these indices (first, second, loss), and whether it lies on the border; NaN for None."""
+    if place is None:
+        return _NOWHERE, False
+    i, j = place
     at_edge = i in (0, len(first) - 1) or j in (0, len(second) - 1)
-    return (float(first[i]), float(second[j]), float(losses[i, j])), bool(at_edge)
+    return (float(first[i]), float(second[j]), float(losses[i, j])), at_edge
+
+
+def _fitted_minimum(
+    first: Floats, second: Floats, losses: Floats, place: tuple[int, int] | None, rounding: float
+) -> tuple[tuple[float, float, float], str]:
+    """Returns the minimum (first, second, loss) of the quadratic around the lowest point, or NaN and why there is none.
+
+    Curvature of at most `rounding`, as a share of the losses, is none.
+    """
+    around, gap = _around(losses, place)
+    if place is None or around is None:
+        return _NOWHERE, gap
+    level, slope, curvature = quadratic = _quadratic_through(around)
+    if np.linalg.eigvalsh(curvature)[0] <= rounding * np.abs(around).max():
+        return _NOWHERE, "around the lowest point the loss is no bowl"
+    offset = np.asarray(-np.linalg.solve(curvature, slope), float)
+    at = np.array(place) + offset
+    if (at < 0).any() or (at > np.array(losses.shape) - 1).any():
+        return _NOWHERE, "the quadratic around the lowest point has its minimum beyond the slice"
+    if not _holds(losses, place, offset, quadratic):
+        return _NOWHERE, "the loss around the lowest point is no quadratic: it takes more points"
+    a, b = (float(np.interp(i, np.arange(len(axis)), axis)) for i, axis in zip(at, (first, second), strict=True))
+    return (a, b, float(level + slope @ offset / 2)), ""
+
+
+def _around(losses: Floats, place: tuple[int, int] | None) -> tuple[Floats | None, str]:
+    """Returns the losses [3, 3] around a point, or None and why they are not there."""
+    if place is None:
+        return None, "no loss of the slice is a number"
+    i, j = place
+    around = losses[max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2]
+    if around.shape != (3, 3):
+        return None, "the lowest point lies on the edge: the loss may fall further outside"
+    return (around, "") if np.isfinite(around).all() else (None, "losses beside the lowest point are not finite")
+
+
+def _quadratic_through(around: Floats) -> tuple[float, Floats, Floats]:
+    """Returns value, gradient [2] and Hessian [2, 2] at the centre of the quadratic nearest to losses [3, 3].
+
+    Distances are steps of the grid.
+    """
+    x, y = (axis.ravel() for axis in np.meshgrid([-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0], indexing="ij"))
+    terms = np.stack([np.ones(9), x, y, x * x / 2, x * y, y * y / 2], axis=1)
+    # Less their least: rounding of the fit is a share of what is fitted.
+    level, a, b, aa, ab, bb = np.linalg.lstsq(terms, around.ravel() - around.min(), rcond=None)[0]
+    return float(level + around.min()), np.array([a, b]), np.array([[aa, ab], [ab, bb]])
+
+
+def _holds(losses: Floats, place: tuple[int, int], offset: Floats, quadratic: tuple[float, Floats, Floats]) -> bool:
+    """Whether the losses around the lowest point and from there to the minimum are the quadratic's, see `_FITS`.
+
+    In a valley aslant to the grid, its minimum may be several steps from the lowest point.
+    """
+    level, slope, curvature = quadratic
+    end = np.array(place) + np.round(offset).astype(int)
+    spans = [
+        np.arange(max(min(a, b) - 1, 0), min(max(a, b) + 2, size))
+        for a, b, size in zip(place, end, losses.shape, strict=True)
+    ]
+    steps = np.stack(np.meshgrid(*spans, indexing="ij"), axis=-1) - np.array(place)
+    expected = level + steps @ slope + np.einsum("...i,ij,...j->...", steps, curvature, steps) / 2
+    found = losses[np.ix_(*spans)]
+    return bool(np.abs(found - expected).max() <= _FITS * np.ptp(found))

@@ -16,6 +16,7 @@ from torch.fx import _symbolic_trace
 from torch.nn.modules import module as registrations
 
 from icshift.hooks import compiled
+from icshift.hooks.examples import Inputs
 from icshift.hooks.hook import Hook
 from icshift.model.layout import tensors
 from icshift.model.names import callable_parts, modules
@@ -33,13 +34,15 @@ class Listener:
     """Gets the name of a chosen module and its output, if that holds no tensor."""
     on_failure: Callable[[str, Exception], None]
     """Gets the name of a chosen module and what looking through its output raised."""
-    on_entry: Callable[[nn.Module, Any], None]
-    """Gets a part of the model whose call begins a forward (see `callable_parts`), and what `mask` returned or raised.
+    on_entry: Callable[[nn.Module, Any, Inputs | None], None]
+    """Gets a part of the model whose call begins a forward (see `callable_parts`), what `mask` returned or raised, and
+    the arguments of the call.
 
-    That is None for every part but the model itself, and where there is no mask.
+    The former is None for every part but the model itself, and where there is no mask; the latter are None where the
+    model is compiled.
     """
-    on_exit: Callable[[nn.Module], None]
-    """Gets the same part when its call ends, by an exception too."""
+    on_exit: Callable[[nn.Module, Any], None]
+    """Gets the same part when its call ends, by an exception too, and what it returned: None where that is not seen."""
     mask: Callable[..., Tensor] | None
     """The user's: called with the arguments of the model. It may raise."""
 
@@ -165,32 +168,31 @@ class Attachment:
     def _follow(self, part: nn.Module) -> ExitStack:
         hooks, listener = ExitStack(), self._listener
         mask = listener.mask if part is self._model else None
-        entered = compiled.register(lambda _="", given=None: listener.on_entry(part, given))
-        left = compiled.register(lambda: listener.on_exit(part))
+        entered = compiled.register(lambda _="", given=None: listener.on_entry(part, given, None))
+        left = compiled.register(lambda: listener.on_exit(part, None))
         problem: Any = TypeError("it gave no tensor where the model is compiled")
-        without_mask = compiled.register(lambda: listener.on_entry(part, problem))
+        without_mask = compiled.register(lambda: listener.on_entry(part, problem, None))
         hooks.callback(compiled.forget, without_mask)
         hooks.callback(compiled.forget, entered)
         hooks.callback(compiled.forget, left)
 
-        def enter(_: nn.Module, args: Any, kwargs: dict[str, Any] | None = None) -> None:
+        def enter(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
             # What symbolic tracing passes are no tensors.
-            made = None if mask is None or _symbolic_trace._is_fx_tracing_flag else _made(mask, args, kwargs or {})
-            listener.on_entry(part, made)
+            made = None if mask is None or _symbolic_trace._is_fx_tracing_flag else _made(mask, args, kwargs)
+            listener.on_entry(part, made, (args, kwargs))
 
-        def enter_traced(_: nn.Module, args: Any, kwargs: dict[str, Any] | None = None) -> None:
-            made = None if mask is None else _made(mask, args, kwargs or {})
+        def enter_traced(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+            made = None if mask is None else _made(mask, args, kwargs)
             if isinstance(made, Tensor):
                 compiled.see(made, entered, "")
             else:
                 compiled.mark(entered if mask is None else without_mask)
 
         # Prepended before every other hook, and called even if the forward raises.
-        enters = part.register_forward_pre_hook(
-            Hook(part, enter, enter_traced, self), prepend=True, with_kwargs=mask is not None
-        )
+        enters = part.register_forward_pre_hook(Hook(part, enter, enter_traced, self), prepend=True, with_kwargs=True)
         leaves = part.register_forward_hook(
-            Hook(part, lambda *_: listener.on_exit(part), lambda *_: compiled.mark(left), self), always_call=True
+            Hook(part, lambda _, __, output: listener.on_exit(part, output), lambda *_: compiled.mark(left), self),
+            always_call=True,
         )
         hooks.callback(enters.remove)
         hooks.callback(leaves.remove)

@@ -32,6 +32,11 @@ class Calls(threading.local):
         """Whether a forward is going on."""
         return bool(self._open)
 
+    @property
+    def beginning(self) -> bool:
+        """Whether the module that was entered last is the outermost one."""
+        return len(self._open) == 1
+
     def enter(self, module: nn.Module, root: nn.Module) -> None:
         """Note that a module is called: within the forward that goes on, or as the beginning of one.
 

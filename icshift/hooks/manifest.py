@@ -12,7 +12,7 @@ from torch import nn
 
 from icshift._version import __version__
 from icshift.hooks.coverage import Coverage
-from icshift.hooks.neighbours import Neighbours
+from icshift.hooks.neighbours import NOT_CALLED, Neighbours
 from icshift.hooks.observer import Observer
 from icshift.model.sites import type_name
 from icshift.runs.format import Site
@@ -56,6 +56,9 @@ def _site_table(
             replace(
                 site,
                 feeds=tuple(neighbours.feeds.get(name, ())),
+                others=neighbours.others.get(name, ()),
+                # The inputs of a model, which no module returned, are no site that could be dead.
+                unseen=neighbours.unseen.get(name, NOT_CALLED) if name in owners else "",
                 follows=followed.get(id(watched.get(owners.get(name, name)))),
             )
         )

@@ -33,3 +33,8 @@ class Stopwatch:
         self._depth -= 1
         if not self._depth:
             self.seconds += time.perf_counter() - self._started
+
+    def overhead(self, started: float) -> dict[str, float]:
+        """Returns the entries of a manifest: its seconds, and those since `started`, a value of `time.perf_counter`."""
+        wall = time.perf_counter() - started
+        return {"recording_seconds": round(self.seconds, 6), "wall_seconds": round(wall, 6)}

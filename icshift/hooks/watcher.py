@@ -1,8 +1,8 @@
 """Hooks on a model that listen within a block, and what they learn: what a recorder and a replayer have in common.
 
 A watcher puts the hooks on, gives every tensor that a chosen module returned the name of its site, and hands it to its
-keeper. Beside that it learns which module reads which site's output (in the first forward) and what became of every
-module. What icshift itself runs through the model is heard only where `hearing` says so.
+keeper. Beside that it learns what reads which site's output (in the first forward with gradients) and what became of
+every module. What icshift itself runs through the model is heard only where `hearing` says so.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from icshift.hooks import manifest
 from icshift.hooks.attachment import Attachment, Listener
 from icshift.hooks.calls import Calls
 from icshift.hooks.coverage import Coverage
+from icshift.hooks.examples import Inputs
 from icshift.hooks.neighbours import Neighbours
 from icshift.hooks.observer import Observer
 from icshift.hooks.padding import Padding, padding
@@ -39,12 +40,15 @@ class Keeper:
 
     `take(site, module, tensor, padding)` gets every tensor that a chosen module returned, under the name of its site;
     `ended()` is called when a forward of the model ends, and after a chosen module that was called outside of any;
-    `broke(error)` gets a `RecordingError` when the mask cannot be used.
+    `broke(error)` gets a `RecordingError` when the mask cannot be used; `began(part, inputs)` gets the part of the
+    model whose call begins a forward, None for a chosen module that is called outside of any, and its arguments, None
+    where they were not seen.
     """
 
     take: Callable[[str, nn.Module, Tensor, Padding | None], None]
     ended: Callable[[], None]
     broke: Callable[[Exception], None]
+    began: Callable[[nn.Module | None, Inputs | None], None] = lambda *_: None
 
 
 class Watcher:
@@ -82,9 +86,9 @@ class Watcher:
     def listening(self) -> Iterator[None]:
         """A block within which the hooks are on the model. Compiled models keep theirs afterwards: they do nothing."""
         with ExitStack() as off:
-            if not self._observer.sites:
+            self._follows |= not self._observer.sites
+            if self._follows:
                 self._neighbours.listen()
-                self._follows = True
             off.callback(self.stop)
             self.attachment.attach()
             yield
@@ -108,7 +112,7 @@ class Watcher:
         self._coverage.note_gradients(self.attachment.watched)
 
     def stop_following(self) -> None:
-        """Learn no more about which module reads which site's output."""
+        """Learn no more about what reads which site's output."""
         if self._follows:
             self._follows = False
             self._neighbours.rest()
@@ -123,28 +127,34 @@ class Watcher:
             return  # A checkpointed part is computed again within the backward pass: it was seen already.
         with self.guard, self.stopwatch:
             self.attachment.refresh()
+            if not self._calls.inside:
+                self._keeper.began(None, None)
             site = self._calls.site(name, suffix)
             self._coverage.owners.setdefault(site, name)
             self._keeper.take(site, module, tensor, self._calls.padding)
             if self._follows:
-                self._neighbours.note_output(site, tensor)
+                self._neighbours.note_output(site, tensor, within_forward=self._calls.inside)
             if not self._calls.inside:
                 self._keeper.ended()
 
-    def _entered(self, part: nn.Module, mask: Any) -> None:
+    def _entered(self, part: nn.Module, mask: Any, inputs: Inputs | None) -> None:
         if _backward() != -1:
             return
         self.attachment.refresh()
         self._calls.enter(part, self._model)
+        if self._calls.beginning:
+            with self.guard, self.stopwatch:
+                self._keeper.began(part, inputs)
         if mask is not None:
             try:
                 self._calls.padding = padding(mask)
             except Exception as error:  # noqa: BLE001  It must not reach the training.
                 self._keeper.broke(RecordingError(f"the mask cannot be used: {error}"))
 
-    def _left(self, part: nn.Module) -> None:
+    def _left(self, part: nn.Module, output: Any) -> None:
         if _backward() != -1 or not self._calls.leave(part):
             return
-        with self.guard:
-            self.stop_following()
+        with self.guard, self.stopwatch:
+            if self._follows and self._neighbours.forward_ended(output, of_model=part is self._model):
+                self.stop_following()
             self._keeper.ended()

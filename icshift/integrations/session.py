@@ -10,6 +10,7 @@ from typing import Any
 from icshift.errors import RecordingError
 from icshift.model.names import unwrapped
 from icshift.notice import notice
+from icshift.record.logged import is_number
 from icshift.record.recorder import Recorder
 
 CUT_SHORT = RecordingError("the trainer did not say that the training ended")
@@ -63,6 +64,12 @@ class Session:
         """Ends the window, unless the option `window` gives its number of steps; does nothing before `start`."""
         if self._recorder is not None and not self._options.get("window"):
             self._recorder.epoch()
+
+    def log(self, values: Mapping[str, Any]) -> None:
+        """Keeps those of a trainer's values that are numbers; does nothing before `start` and after `end`."""
+        if self._recorder is not None:
+            numbers = {str(name): value for name, value in values.items() if is_number(value)}
+            self._recorder.log(**numbers)
 
     def end(self, error: BaseException | None = None) -> None:
         """Finishes the recording, with the exception that ended the training if one did. A second call does nothing."""

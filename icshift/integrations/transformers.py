@@ -30,7 +30,8 @@ class RecorderCallback(TrainerCallback):
         trainer.train()  # then: icshift report runs/a
 
     Takes the options of `icshift.Recorder`; with `window` steps decide on windows, not epochs. An epoch's evaluation
-    is in its window, one before the first step (`eval_on_start`) and those outside `train()` are not recorded.
+    is in its window, one before the first step (`eval_on_start`) and those outside `train()` are not recorded. What the
+    trainer logs, as `loss` and `eval_loss`, is kept too: `icshift.open(path).logged()`.
 
     Transformers calls no callback after an exception. Where training may raise and the process goes on, call `close()`;
     dropping the callback or leaving the process does the same. Without, another `train()` of the same model goes on
@@ -59,7 +60,8 @@ class RecorderCallback(TrainerCallback):
             self._session.start(kwargs["model"])
 
     def on_log(self, *_: Any, logs: Mapping[str, float] | None = None, **__: Any) -> None:
-        """Ends with the closing log of the training, after which the best parameters may be loaded."""
+        """Keeps what is logged, and ends with the closing log, after which the best parameters may be loaded."""
+        self._session.log(logs or {})
         if "train_runtime" in (logs or {}):
             self._session.end()
 

@@ -1,8 +1,10 @@
-"""How far the parameters of a model go between two moments, as the length of the vector of all changes."""
+"""The parameters of a model: how far they go between two moments, as the length of the vector of all changes, and a
+hash by which the same ones are known again."""
 
 from __future__ import annotations
 
 import math
+from hashlib import blake2b
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +48,27 @@ class Parameters:
         total = float(torch.stack(norms).norm())
         return total if math.isfinite(total) else None
 
+    def fingerprint(self) -> str | None:
+        """A hash of names, types, shapes and bytes of all parameters as they are now: 32 hexadecimal digits.
+
+        None where they are not followed or lazy. One parameter at a time is copied to the host, which takes about a
+        second a gigabyte.
+        """
+        if any(is_lazy(parameter) for parameter in self._model.parameters()):
+            return None
+        digest = blake2b(digest_size=16)
+        places = self._places()
+        for (module, own), parameter in places.items():
+            values = parameter.detach()
+            digest.update(f"{module} {own} {values.dtype} {tuple(values.shape)}".encode())
+            digest.update(_bytes(values))
+        return digest.hexdigest() if places else None
+
     def _copy(self) -> dict[tuple[str, str], Tensor]:
+        return {place: parameter.detach().to("cpu", copy=True) for place, parameter in self._places().items()}
+
+    def _places(self) -> dict[tuple[str, str], nn.Parameter]:
+        """All parameters by module and name; none where the model is not followed."""
         # By names without wrappers: parts may be compiled in the meantime. Tied parameters count once.
         places: dict[nn.Parameter, tuple[str, str]] = {}
         for name, module in modules(self._model).items():
@@ -55,7 +77,7 @@ class Parameters:
                     places.setdefault(parameter, (name, own))
         if not all(map(_is_here, places)) or sum(parameter.numel() for parameter in places) > MOST:
             return {}
-        return {place: parameter.detach().to("cpu", copy=True) for parameter, place in places.items()}
+        return {place: parameter for parameter, place in places.items()}
 
 
 def _has_numbers(parameter: nn.Parameter) -> bool:
@@ -65,6 +87,11 @@ def _has_numbers(parameter: nn.Parameter) -> bool:
 def _is_here(parameter: nn.Parameter) -> bool:
     # A tensor that is split is of a class of its own: to look into it would wait for the other processes.
     return type(parameter.detach()) is Tensor and not parameter.is_meta
+
+
+def _bytes(values: Tensor) -> memoryview:
+    values = torch.view_as_real(values.resolve_conj()) if values.is_complex() else values
+    return values.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:

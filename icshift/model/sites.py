@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
@@ -153,3 +153,9 @@ def _matches(selector: Any, name: str, module: nn.Module) -> bool:
     if callable(selector):
         return bool(selector(name, module))
     raise RecordingError(f"sites must be chosen by glob, module type or callable, not by {selector!r}")
+
+
+def as_sites(sites: Selector | Iterable[Selector] | Sites | None) -> Sites:
+    """Returns what somebody chose as `Sites`: one selector or several, None for the default."""
+    several = isinstance(sites, Iterable) and not isinstance(sites, (str, type))
+    return sites if isinstance(sites, Sites) else Sites(tuple(sites) if several else sites)  # type: ignore[arg-type]

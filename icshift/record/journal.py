@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from icshift.distribution import Distribution
-from icshift.runs.format import Site, Window
+from icshift.runs.format import LOGGED, Seen, Site, Window
 from icshift.runs.writer import Recording
 
 FLUSH_SECONDS = 10.0
@@ -18,21 +18,34 @@ _SNAPSHOT_SHARE = 0.02
 """The open window is written with them, unless that takes more than this share of the time since the last time."""
 
 
+@dataclass(frozen=True)
+class Open:
+    """Functions that return what is known of the open window so far.
+
+    `distributions` by phase and site; `inputs`: which examples each phase saw; `logged`: rows of the series `LOGGED`
+    that came since the last call.
+    """
+
+    distributions: Callable[[], dict[tuple[str, Site], Distribution]]
+    inputs: Callable[[], dict[str, Seen | None]]
+    logged: Callable[[], list[dict[str, Any]]]
+
+
 class Journal:
     """Keeps the number, name and first step of the open window, and writes it with `recording`.
 
-    `distributions` returns what the window holds so far, `state` the entries of the manifest that change. Every method
-    that writes raises `OSError` where the disk is full or the path is gone.
+    `seen` is what that window holds, `state` returns the entries of the manifest that change. Every method that writes
+    raises `OSError` where the disk is full or the path is gone.
     """
 
     def __init__(
         self,
         recording: Recording,
-        distributions: Callable[[], dict[tuple[str, Site], Distribution]],
+        seen: Open,
         state: Callable[[], dict[str, Any]],
     ) -> None:
         self._recording = recording
-        self._distributions = distributions
+        self._seen = seen
         self._state = state
         self.window = Window(index=1, name="1", first_step=0, last_step=0, closed=False)
         self._flushed = self._snapshot = time.perf_counter()
@@ -46,7 +59,7 @@ class Journal:
         closed = replace(
             self._up_to(step), name=name or str(self.window.index), closed=True, parameter_change=parameter_change
         )
-        self._recording.write_window(closed, self._distributions())
+        self._recording.write_window(closed, self._seen.distributions())
         following = self.window.index + 1
         self.window = Window(following, str(following), step, step, closed=False)
         self._snapshot = time.perf_counter()
@@ -58,16 +71,18 @@ class Journal:
         if now - self._flushed < FLUSH_SECONDS:
             return
         if self._snapshot_cost <= _SNAPSHOT_SHARE * (now - self._snapshot):
-            self._recording.write_window(self._up_to(step), self._distributions())
+            self._recording.write_window(self._up_to(step), self._seen.distributions())
             self._snapshot = time.perf_counter()
             self._snapshot_cost = self._snapshot - now
         self.flush()
 
     def flush(self) -> None:
-        """Write the step rows that wait, and the manifest."""
+        """Write the rows of all series that wait, and the manifest."""
+        if rows := self._seen.logged():
+            self._recording.append_measured(LOGGED, rows)
         self._recording.flush()
         self._recording.update(self._state())
         self._flushed = time.perf_counter()
 
     def _up_to(self, step: int) -> Window:
-        return replace(self.window, last_step=max(step - 1, self.window.first_step))
+        return replace(self.window, last_step=max(step - 1, self.window.first_step), inputs=self._seen.inputs())

@@ -7,12 +7,16 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from icshift.errors import RecordingError
 from icshift.hooks.batch_norm import averaging, evaluating_as_trained
+from icshift.model.modes import evaluating, in_training_mode
+from icshift.runs.phases import PROBE, PROBE_RUNNING, PROBE_TRAIN
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +58,17 @@ class Probe:
                 f"a probe needs tensors of one and the same length, at least 1; got lengths {sorted(lengths)}"
             )
         return lengths.pop()
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of every tensor in order, of 16 hexadecimal digits: other inputs have another one."""
+        digest = sha256()
+        for name, value in self._arguments().items():
+            if isinstance(value, Tensor):
+                array = value.detach().cpu().contiguous()
+                digest.update(f"{name} {array.dtype} {tuple(array.shape)}".encode())
+                digest.update(array.reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def forwards(self) -> int:
@@ -99,6 +114,17 @@ def send(model: nn.Module, probe: Probe, after: Callable[[], None] = lambda: Non
 def as_trained(model: nn.Module, probe: Probe, frozen: Collection[nn.Module] = ()) -> AbstractContextManager[None]:
     """A block within which the model normalises the probe as in training, see `evaluating_as_trained`."""
     return evaluating_as_trained(model, partial(send, model, probe), frozen)
+
+
+def replays(
+    model: nn.Module, probe: Probe, frozen: Collection[nn.Module] = ()
+) -> Iterator[tuple[str, AbstractContextManager[None]]]:
+    """Yields the phases in which the probe is sent, each with a block within which the model is in its mode."""
+    yield PROBE, as_trained(model, probe, frozen)
+    if probe.train_mode:
+        yield PROBE_TRAIN, in_training_mode(model)
+    if probe.running:
+        yield PROBE_RUNNING, evaluating(model)
 
 
 def rehearse(model: nn.Module, probe: Probe, frozen: Collection[nn.Module] = ()) -> None:

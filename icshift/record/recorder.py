@@ -20,22 +20,23 @@ from icshift.gradients.objective import Closure
 from icshift.gradients.smoothness import STEPS
 from icshift.hooks import compiled, manifest
 from icshift.hooks.batch_norm import held_in_eval, probe_statistics
+from icshift.hooks.examples import Examples, Inputs
 from icshift.hooks.observer import SEED, Observer
 from icshift.hooks.padding import Padding
 from icshift.hooks.watcher import Keeper, Watcher
-from icshift.model.modes import evaluating, in_training_mode
 from icshift.model.names import unwrapped
 from icshift.model.parameters import Parameters
 from icshift.model.processes import refuse_waiting, this_process
-from icshift.model.sites import Selector, Sites
+from icshift.model.sites import Selector, Sites, as_sites
 from icshift.notice import notice
 from icshift.record.gradients import Gradients, is_due
-from icshift.record.journal import Journal
+from icshift.record.journal import Journal, Open
+from icshift.record.logged import Logged
 from icshift.record.optimizers import as_list, listen
-from icshift.record.probe import Probe, as_trained, rehearse, send
+from icshift.record.probe import Probe, rehearse, replays, send
 from icshift.runs import interrupts
-from icshift.runs.format import NO_STEP
-from icshift.runs.phases import EVAL, PROBE, PROBE_RUNNING, PROBE_STATISTICS, PROBE_TRAIN, TRAIN, is_probe
+from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, NO_STEP, PROBE_FINGERPRINT
+from icshift.runs.phases import EVAL, PROBE, PROBE_RUNNING, PROBE_STATISTICS, TRAIN, is_probe
 from icshift.runs.writer import Recording, refuse_occupied
 
 
@@ -95,7 +96,7 @@ class Recorder:
         refuse_occupied(self.path, force=force, rank=self._rank, ranks=self._ranks)
         self._force = force
         self._optimizers = as_list(optimizer)
-        self._sites = _as_sites(sites)
+        self._sites = as_sites(sites)
         self.window = window
         """Steps that end a window, or None: only `epoch` ends one. It may be changed while recording."""
         self._probe = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
@@ -107,7 +108,9 @@ class Recorder:
         self._samples = samples
         kept = math.inf if samples == "all" else samples
         self._observer = Observer(self._sites, kept, SEED, self._keep_steps, self._rank)
-        keeper = Keeper(self._take, self._forward_ended, self._give_up)
+        keeper = Keeper(self._take, self._forward_ended, self._give_up, self._forward_began)
+        self._examples = Examples(self.model, SEED)
+        self._logged = Logged()
         self._watcher = Watcher(self.model, self._sites, self._observer, keeper, mask)
         self._gave_up = ""
         self._label: str | None = None
@@ -126,15 +129,17 @@ class Recorder:
             "window_steps": self.window,
             "max_units": self._sites.max_units,
             "probe_examples": 0 if self._probe is None else self._probe.size,
+            PROBE_FINGERPRINT: None if self._probe is None else self._probe.fingerprint,
             PROBE_STATISTICS: probe_statistics(self.model),
             "seed": SEED,
         }
-        beginning = manifest.beginning(self.model, settings)
+        self._parameters = Parameters(self.model)
+        beginning = manifest.beginning(self.model, settings) | {INITIAL_WEIGHTS: self._parameters.fingerprint()}
         self._recording = Recording(self.path, beginning, force=self._force, rank=self._rank, ranks=self._ranks)
         self._gradients = Gradients(self.model, self._optimizers, self._recording.append_measured)
-        self._parameters = Parameters(self.model)
         self._process = os.getpid()
-        self._journal = Journal(self._recording, self._observer.distributions, self._state)
+        seen = Open(self._observer.distributions, self._examples.seen, self._logged.taken)
+        self._journal = Journal(self._recording, seen, self._state)
         self._started = time.perf_counter()
         self._listen()
         compiled.compile_again()
@@ -150,7 +155,9 @@ class Recorder:
             self._gradients.settle()
             self._tick_rest()
             self._close_window(name=None, replay_probe=kind is None)
-            self._recording.finish(self._state())
+            self._journal.flush()
+            self._logged.close(f"the recording of {self.path} has ended")
+            self._recording.finish(self._state() | {FINAL_WEIGHTS: self._parameters.fingerprint()})
         self._watcher.close()
         if kind is None and not self._observer.sites:
             reasons = self._gave_up or "; ".join(dict.fromkeys(entry["reason"] for entry in self._state()["ledger"]))
@@ -173,6 +180,20 @@ class Recorder:
                 self._gradients.stepped(after_forward=self._observer.step_begun)
                 self._tick()
                 self._clocked = True
+
+    def log(self, **values: Any) -> None:
+        """Keep numbers of the training's own, as `log(loss=loss, accuracy=0.9)`, at the step that they are of.
+
+        That is the step under way or, once it ended, the last one. Values are floats or tensors of one number, on any
+        device, and may be NaN; nothing waits for a GPU. Read them with `icshift.open(path).logged()`.
+
+        Raises `RecordingError` before the `with` block, and at once for what is no number. After it they are not kept.
+        """
+        if self._resources is None:
+            raise RecordingError("numbers are logged while recording: call this within the recorder's with block")
+        step, window = max(self._step - (not self._observer.step_begun), 0), self._journal.window
+        with self._watcher.guard:
+            self._logged.note(values, step, window.index - (step < window.first_step))
 
     def gradient_shift(
         self,
@@ -271,13 +292,20 @@ class Recorder:
 
     def _take(self, site: str, module: nn.Module, tensor: Tensor, padding: Padding | None) -> None:
         """Hand a site's tensor to the observer, under the phase that the model is in now."""
-        phase = self._label or (TRAIN if self.model.training else EVAL)
-        self._observer.observe(site, module, tensor, phase, stepping=self._stepping, padding=padding)
+        self._observer.observe(site, module, tensor, self._phase, stepping=self._stepping, padding=padding)
+
+    def _forward_began(self, part: nn.Module | None, inputs: Inputs | None) -> None:
+        if not is_probe(self._phase):  # A probe's inputs are the same in every window.
+            self._examples.take(self._phase, part, inputs, sure=self._stepping)
 
     def _forward_ended(self) -> None:
         if not self._stepping:
             with self._safely():
                 self._observer.tick(self._step, stepping=False)
+
+    @property
+    def _phase(self) -> str:
+        return self._label or (TRAIN if self.model.training else EVAL)
 
     @property
     def _stepping(self) -> bool:
@@ -317,7 +345,9 @@ class Recorder:
             self._replay(self._probe)
         self._journal.close_window(name, self._step, self._parameters.change())
         self._observer.new_window()
-        self._watcher.stop_following()
+        self._examples.new_window()
+        if self._step:  # What comes before the first step has no gradients that would show what reads which site.
+            self._watcher.stop_following()
 
     def _replay(self, probe: Probe) -> None:
         self._observer.restart_probe(probe.forwards)
@@ -334,17 +364,11 @@ class Recorder:
             self._label = before
 
     def _send(self, probe: Probe) -> None:
-        self._label = PROBE
-        with as_trained(self.model, probe, self._frozen), self._watcher.hearing():
-            send(self.model, probe)
-        if probe.train_mode:
-            self._label = PROBE_TRAIN
-            with in_training_mode(self.model), self._watcher.hearing():
-                send(self.model, probe)
-        if probe.running:
-            self._label = PROBE_RUNNING
-            self._observer.restart_probe(probe.forwards)  # The same places as in `probe`, to compare with.
-            with evaluating(self.model), self._watcher.hearing():
+        for phase, mode in replays(self.model, probe, self._frozen):
+            self._label = phase
+            if phase == PROBE_RUNNING:
+                self._observer.restart_probe(probe.forwards)  # The same places as in `probe`, to compare with.
+            with mode, self._watcher.hearing():
                 send(self.model, probe)
 
     def _keep_steps(self, *rows: Any) -> None:
@@ -362,6 +386,7 @@ class Recorder:
     def _give_up(self, error: Exception) -> None:
         # The optimizer's hooks stay: this may run in one of them, and none can go while they are being called.
         self._gave_up = str(error) or type(error).__name__
+        self._logged.close()
         self._watcher.stop()
         self._observer.new_window()
         notice(f"icshift stopped recording to {self.path}: {error}", stacklevel=5)
@@ -371,13 +396,5 @@ class Recorder:
             **self._watcher.state(),
             "steps": self._step,
             "measured": self._gradients.settings,
-            "overhead": {
-                "recording_seconds": round(self._watcher.stopwatch.seconds, 6),
-                "wall_seconds": round(time.perf_counter() - self._started, 6),
-            },
+            "overhead": self._watcher.stopwatch.overhead(self._started),
         }
-
-
-def _as_sites(sites: Any) -> Sites:
-    several = isinstance(sites, Iterable) and not isinstance(sites, (str, type))
-    return sites if isinstance(sites, Sites) else Sites(tuple(sites) if several else sites)

@@ -150,6 +150,7 @@ class CheckpointRun:
 
     def _replay(self, replayer: Replayer, index: int) -> None:
         self._snapshots[index - 1].put(self._model)
+        replayer.look(self._data)
         replayer.replay_as_trained(self._data, PROBE)
         if self._how.batch_statistics:
             replayer.replay(self._data, PROBE_BATCH, "batch")

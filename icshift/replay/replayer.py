@@ -16,6 +16,7 @@ from icshift.errors import ModelError
 from icshift.hooks.batch_norm import evaluating_as_trained
 from icshift.hooks.observer import SEED, Observer
 from icshift.hooks.padding import Padding
+from icshift.hooks.readers import graph_alone
 from icshift.hooks.watcher import Keeper, Watcher
 from icshift.inputs.batches import Batch, forward
 from icshift.inputs.data import Data
@@ -62,6 +63,7 @@ class Replayer:
         self._observer = Observer(sites, samples, SEED, lambda *_: None)
         self._part = Observer(sites, samples, SEED, lambda *_: None)
         self._dealing = False
+        self._looking = False
         keeper = Keeper(self._take, self._tick, _never)
         self._watcher = Watcher(model, sites, self._observer, keeper)
 
@@ -72,6 +74,23 @@ class Replayer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._watcher.close()
+
+    def look(self, data: Data) -> None:
+        """Send the first batch through with gradients, whose graph says what reads which site; nothing else is kept.
+
+        Where the model does not take it, the replay says so; where it gives no gradients, the sites do. To be called
+        before the first replay: later it does nothing.
+        """
+        if self._observer.sites:
+            return
+        self._looking = True
+        try:
+            with evaluating(self.model), self._listening(), graph_alone(self.model):
+                forward(self.model, data.batches[0], data.source)
+        except Exception:  # noqa: BLE001  Said elsewhere, as above.
+            pass
+        finally:
+            self._looking = False
 
     def replay(self, data: Data, phase: str, normalised_by: NormalisedBy = "running") -> None:
         """Send the data through the model in eval mode, and keep what is seen under this phase.
@@ -142,6 +161,7 @@ class Replayer:
     def _send(self, batch: Batch, source: str, phase: str) -> None:
         self._phase = phase
         forward(self.model, batch, source)
+        self._watcher.stop_following()
         if self._inputs:
             # Only now: what the model does not take is no input of it.
             positional, keyword = batch
@@ -158,7 +178,8 @@ class Replayer:
             yield
 
     def _take(self, site: str, module: nn.Module, tensor: Tensor, _: Padding | None) -> None:
-        self._observe(site, module, tensor)
+        if not self._looking:
+            self._observe(site, module, tensor)
 
     def _observe(self, site: str, module: nn.Module, tensor: Tensor) -> None:
         self._observer.observe(site, module, tensor, self._phase, stepping=False)
@@ -167,6 +188,8 @@ class Replayer:
             self._part.observe(site, module, tensor, PROBE, stepping=False)
 
     def _tick(self) -> None:
+        if self._looking:
+            return
         self._observer.tick(0, stepping=False)
         if self._dealing:
             self._part.tick(0, stepping=False)

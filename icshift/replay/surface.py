@@ -256,7 +256,6 @@ def normalised_by(model: nn.Module, *, running: bool) -> dict[str, str | None]:
 
 
 def _slice_as_dict(around: Slice, asked: Asked) -> dict[str, Any]:
-    alpha, beta, lowest = around.minimum
     return {
         "plane": asked.plane,
         "seed": asked.seed if asked.plane == "random" else None,
@@ -268,8 +267,13 @@ def _slice_as_dict(around: Slice, asked: Asked) -> dict[str, Any]:
         "curvatures": around.curvatures,
         "elongation": around.elongation,
         "quadratic_minimum": around.quadratic_minimum,
-        "minimum": {"alpha": alpha, "beta": beta, "loss": lowest, "on_edge": around.at_edge},
+        "minimum": _point(around.minimum) | {"gap": around.minimum_gap},
+        "lowest": _point(around.lowest) | {"on_edge": around.at_edge},
     }
+
+
+def _point(place: tuple[float, float, float]) -> dict[str, Any]:
+    return dict(zip(("alpha", "beta", "loss"), place, strict=True))
 
 
 @dataclass(frozen=True, eq=False)

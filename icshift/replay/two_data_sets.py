@@ -89,6 +89,7 @@ class TwoDataSets:
         parts: Parts = {}
         given: dict[str, dict[str, list[Statistics]]] = {}
         with Replayer(self._model, self._sites, self._samples, inputs=True) as replayer:
+            replayer.look(self._data[REFERENCE])
             for phase, data in self._data.items():
                 with InputStatistics(self._model) as inputs:
 

@@ -39,14 +39,20 @@ _OUTCOMES: dict[str, Literal["passed", "failure", "error", "skipped"]] = {
 }
 
 
-def checks_report(run: StoredRun, verdicts: Sequence[Verdict], *, phase: str, reference: str) -> Report:
-    """Returns the report of a check: what failed, what could not be measured, what is well, and how many of each."""
+def checks_report(
+    run: StoredRun, verdicts: Sequence[Verdict], *, phase: str, reference: str, caveats: Sequence[str] = ()
+) -> Report:
+    """Returns the report of a check: what failed, what could not be measured, what is well, and how many of each.
+
+    `caveats` are what the comparison with another run takes for granted (`analysis.ancestry.caveats`).
+    """
     state = "" if run.finished else " · unfinished"
     passed = all_passed(verdicts)
     return Report(
         heading=f"{run.path} · {run.manifest['model']} · phase {phase} · reference {reference}{state}",
         # Modules that were not recorded come after the outcome, since there is none for them.
         body=(Report(body=tuple(_labelled(*line) for line in _lines(verdicts)), verdict=_count(verdicts)),),
+        notes=tuple(caveats),
         warnings=tuple(filter(None, [coverage(run)])),
         next_step="" if passed else _next_step(run, verdicts, phase),
         data={

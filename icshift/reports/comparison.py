@@ -1,138 +1,284 @@
-"""Two runs side by side, as `icshift demo` shows them: readable at 80 columns."""
+"""Two groups of runs compared, for the terminal: a verdict in words, then tables that are readable at 80 columns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
-from rich.columns import Columns
-from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from icshift.reports.drift import site_label
+from icshift.replicates.alignment import GROUPS
+from icshift.replicates.compare import FACTS
+from icshift.replicates.inference import LEAST
+from icshift.replicates.values import LAST, METRICS, PATH, WINDOW
+from icshift.reports.comparison_verdict import NOISY, p_value, ratio, verdict
 from icshift.reports.report import Part, Report
-from icshift.reports.run import overhead
-from icshift.reports.tables import TREND, columns, facts, number, records, share
-from icshift.reports.text_charts import sparkline
-from icshift.reports.units import ribbon
+from icshift.reports.tables import columns, counted, number, records, share
+from icshift.runs.phases import PROBE, TRAIN
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from icshift.runs.reader import StoredRun
+    from icshift.replicates.compare import RunComparison
 
-_PHASES = {
-    "train": "stream: training batches as they came; floor is the drift of sampling noise alone",
-    "probe": "probe: the same 512 images in every window, batch norm by their statistics: no sampling noise",
-}
+_SHOWN = (("w1_sd", PATH), ("w1_sd", LAST))
+"""Metrics and spans of which the table of sites has rows; the others are shown over all sites, and in JSON."""
 
+_WINDOWS = 6
+"""Windows that the table of windows has columns for."""
 
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """A network of the demo: its `run`, its `accuracy` on the test digits (0 to 1), and what was measured in it.
+_NAMES = {PATH: "path", LAST: "last window"}
 
-    `summaries` are tables of `analysis.by_site.summary`, by phase. `typical` is the series of steps of a typical unit
-    of the site that feeds the last hidden sigmoid, `wandering` what `analysis.units.wandering` returns for that site.
-    """
-
-    run: StoredRun
-    accuracy: float
-    summaries: Mapping[str, pd.DataFrame]
-    typical: pd.DataFrame
-    wandering: tuple[float, float, float]
+_STREAM_AND_PROBE = (
+    "train and probe may differ: every window of the stream has examples and sampling noise of its own and spans the "
+    "steps in it, a probe shows what the parameters at its end do to one set of inputs."
+)
 
 
-def comparison_report(networks: Sequence[Trained]) -> Report:
-    """Returns the comparison: tables of drift by site, percentiles of one unit of each network, and facts in words."""
-    before, last = (window.name for window in networks[0].run.window_list[-2:])
-    names = [network.run.name for network in networks]
-    body: list[Part] = []
-    for phase, meaning in _PHASES.items():
-        body += [
-            Text(f"Drift, {last} against {before}: w1_sd in sd, median over units", style="bold"),
-            Text(meaning, style="dim"),
-            comparison_table(names, [network.summaries[phase] for network in networks]),
-        ]
-    body += [
-        Text(
-            "† Mean and sd are set by the layer's own weight and bias there: only a change of shape is news.",
-            style="dim",
-        ),
-        "",
-        Text(
-            "A typical input of the last hidden sigmoids: 15th, 50th, 85th percentile of every step's batch",
-            style="bold",
-        ),
-        lambda width: Columns([_ribbon(network, (width - 4) // 2) for network in networks], padding=(0, 2)),
-        "",
-        facts([fact for network in networks for fact in _facts(network)]),
-    ]
+def comparison_report(compared: RunComparison) -> Report:
+    """Returns the report of two groups of runs: what can be said about the methods, or the values of each run."""
+    parts = _of_methods(compared) if compared.design.enough else _of_runs(compared)
     return Report(
-        body=tuple(body),
-        notes=("One data set and one seed: this is what was measured here, not whether it is why batch norm works.",),
+        heading="\n".join(_group(compared, group) for group in GROUPS),
+        body=(*_verdict(compared), *parts, *_every_run(compared)),
+        notes=tuple(_notes(compared)),
+        next_step=f"Next: icshift path {compared.runs['run'].iloc[0]} --phase {compared.phases[-1]}",
+        data=_data(compared),
     )
 
 
-def demo_report(networks: Sequence[Trained], table: Path, saved: Path, inputs: tuple[Path, Path]) -> Report:
-    """Returns the comparison, followed by the paths of everything that the demo made.
-
-    `table` is the CSV file of drifts, `saved` the directory of saved models; `inputs` are the files of inputs without
-    and with targets.
-    """
-    runs = [network.run.path for network in networks]
-    return Report(
-        body=(
-            comparison_report(networks),
-            "",
-            f"Runs {runs[0]} and {runs[1]}, drift of every unit in {table}",
-            f"Saved models in {saved}, inputs for these in {inputs[0]}, with targets in {inputs[1]}",
-        ),
-        next_step=f"Next: icshift report {runs[0]}",
-    )
+def comparison_summary(compared: RunComparison) -> Report:
+    """Returns the report in short: the verdict, what holds over all sites, and the values of every run."""
+    parts = _over_all(compared, compared.phases[:2]) if compared.design.enough else ()
+    return Report(body=(*_verdict(compared), *parts, *_every_run(compared)), notes=tuple(_notes(compared)))
 
 
-def comparison_table(names: Sequence[str], summaries: Sequence[pd.DataFrame]) -> Table:
-    """Returns a table with one row per site and a group of columns per run; cells of sites that a run lacks are blank.
+def _verdict(compared: RunComparison) -> list[Part]:
+    return [Text(verdict(compared), style="bold"), ""]
 
-    Probes have no sampling noise: their columns show the 90th percentile in place of the floor and the share moved.
-    """
-    by_site = [{row["site"]: row for row in records(summary)} for summary in summaries]
-    noiseless = all(row["noiseless"] for rows in by_site for row in rows.values())
+
+def _group(compared: RunComparison, group: str) -> str:
+    paths = compared.runs[compared.runs["group"] == group]["run"].tolist()
+    rest = "" if len(paths) == 1 else f" and {len(paths) - 1} more, to {paths[-1]}"
+    return f"{group}: {counted(len(paths), 'run')}, {paths[0]}{rest}"
+
+
+def _of_methods(compared: RunComparison) -> Iterator[Part]:
+    for phases in _side_by_side(compared.phases):
+        yield from _over_all(compared, phases)
+        for metric, span in _SHOWN:
+            yield Text(f"A / B of every site: {_NAMES[span]}, {metric}", style="bold")
+            yield ratio_table("site", list(_of_sites(compared, metric, span)), phases)
+    yield Text("A / B by window, over all sites: w1_sd, 95 % interval below", style="bold")
+    yield _window_table(compared)
+
+
+def _over_all(compared: RunComparison, phases: Sequence[str]) -> Iterator[Part]:
+    for by in compared.alignment.ways:
+        how = f" by {by}" if len(compared.alignment.ways) > 1 else ""
+        yield Text(f"A / B over all sites{how}: geometric mean, 95 % interval, p", style="bold")
+        whole = _at(compared.ratios, by=by, site_a="")
+        rows = [(f"{span} {metric}", _at(whole, metric=metric, span=span)) for span in _NAMES for metric in METRICS]
+        yield ratio_table("", rows, phases)
+
+
+def _of_sites(compared: RunComparison, metric: str, span: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yields name and rows of every pair by role, and then of those by layer that are not among them."""
+    roles = compared.alignment.roles
+    for by in compared.alignment.ways:
+        of_span = _at(compared.ratios, by=by, metric=metric, span=span)
+        pairs = [pair for pair in compared.alignment.pairs(by) if by == "role" or pair not in roles]
+        if by == "layer":
+            yield "by layer:", of_span.iloc[:0]
+        for pair in pairs:
+            yield pair.name, _at(of_span, site_a=pair.a.name, site_b=pair.b.name)
+
+
+def ratio_table(head: str, rows: Sequence[tuple[str, pd.DataFrame]], phases: Sequence[str]) -> Table:
+    """Returns a table with one row for each name and its rows of `RunComparison.ratios`, the phases side by side."""
+    noisy = [phase for phase in phases if any((_at(of, phase=phase)["noise"] != 0).any() for _, of in rows)]
     table = columns()
-    table.add_column("site", no_wrap=True)
-    for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
-        for column in ("p90",) if noiseless else ("floor", "moved"):
-            table.add_column(column, justify="right", no_wrap=True)
-        table.add_column("trend", no_wrap=True)
-    longest = max(by_site, key=len)
-    for site in [*longest, *(site for rows in by_site for site in rows if site not in longest)]:
-        cells = []
-        for rows in by_site:
-            row = rows.get(site)
-            if row is None:
-                cells += [""] * (3 if noiseless else 4)
-                continue
-            middle = [number(row["p90"])] if noiseless else [number(row["floor"]), share(row["moved"])]
-            cells += [number(row["median"]), *middle, sparkline(row["trend"], TREND)]
-        table.add_row(next(site_label(rows[site]) for rows in by_site if site in rows), *cells)
+    table.add_column(head, overflow="fold", min_width=8)
+    for phase in phases:
+        for name in (phase, "95 %", "p", *(["noise"] if phase in noisy else [])):
+            table.add_column(name, justify="right", no_wrap=True)
+    for name, of in rows:
+        cells: list[str | Text] = []
+        for phase in phases:
+            found = records(_at(of, phase=phase))
+            cells += (_cells(found[0]) if found else [""] * 4)[: None if phase in noisy else 3]
+        table.add_row(name, *cells)
     return table
 
 
-def _ribbon(network: Trained, width: int) -> Group:
-    series = network.typical
-    unit, n = series["unit"].iloc[0], series["count"].max()
-    title = f"{network.run.name} · {series['site'].iloc[0]} unit {unit}, n ≤ {n} a step"
-    return Group(title, ribbon(series, width=width - 9, height=11))
+def _cells(row: dict[str, Any]) -> list[str | Text]:
+    if not math.isfinite(row["ratio"]):
+        return ["–", "–", "–", share(row["noise"])]
+    noise = Text(share(row["noise"]), style="" if row["noise"] < NOISY else "yellow")
+    apart = row["low"] > 1 or row["high"] < 1
+    value = Text(ratio(row["ratio"]), style="bold" if apart and row["noise"] < NOISY else "")
+    return [value, f"{ratio(row['low'])} to {ratio(row['high'])}", p_value(row["p_adjusted"]), noise]
 
 
-def _facts(network: Trained) -> list[tuple[str, str]]:
-    site, (wandered, first, last) = network.typical["site"].iloc[0], network.wandering
-    return [
-        (network.run.name, f"test accuracy {network.accuracy:.3f} on 397 digits"),
-        ("", f"{site}: a unit's median wandered over {wandered:.2f}, its sd went {first:.2f} to {last:.2f}"),
-        ("", overhead(network.run)),
-    ]
+def _window_table(compared: RunComparison) -> Table:
+    """Returns a table with a row a phase and a column for some of the windows, evenly spaced, the last among them."""
+    whole = _at(compared.ratios, by=compared.alignment.ways[0], metric="w1_sd", span=WINDOW, site_a="")
+    windows = sorted(whole["window"].unique())
+    count = min(_WINDOWS, len(windows))
+    shown = [windows[round(place * (len(windows) - 1) / max(count - 1, 1))] for place in range(count)]
+    table = columns()
+    table.add_column("window")
+    for window in shown:
+        table.add_column(str(window), justify="right", no_wrap=True)
+    for phase in compared.phases:
+        rows = {row["window"]: row for row in records(_at(whole, phase=phase))}
+        cells = [_two_lines(rows[window]) if window in rows else "–" for window in shown]
+        table.add_row(phase, *cells)
+    return table
+
+
+def _two_lines(row: dict[str, Any]) -> str:
+    if not math.isfinite(row["ratio"]):
+        return "–"
+    return f"{ratio(row['ratio'])}{'~' * (not row['noise'] < NOISY)}\n{ratio(row['low'])}–{ratio(row['high'])}"
+
+
+def _of_runs(compared: RunComparison) -> Iterator[Part]:
+    """Yields a table a phase with the values of every run by site, each with its error of measurement."""
+    for phase in compared.phases:
+        here = _at(compared.values, phase=phase, metric="w1_sd")
+        noiseless = bool((here["floor"] == 0).all())
+        yield Text(f"{phase}: w1_sd of every run{'' if noiseless else ', with its floor'}", style="bold")
+        yield _value_table(compared, here, noiseless=noiseless)
+
+
+def _value_table(compared: RunComparison, values: pd.DataFrame, *, noiseless: bool) -> Table:
+    shown = ["value"] if noiseless else ["value", "floor"]
+    runs = range(1, max(compared.design.a, compared.design.b) + 1)
+    table = columns()
+    table.add_column("site", overflow="fold", min_width=8)
+    table.add_column("run", no_wrap=True)
+    for group in GROUPS:
+        for span in _NAMES:
+            for name in (f"{group} {span}", "floor")[: len(shown)]:
+                table.add_column(name, justify="right", no_wrap=True)
+    pairs = dict.fromkeys((*compared.alignment.roles, *compared.alignment.layers))
+    for pair, run in product(pairs, runs):
+        cells: list[str] = []
+        for (group, site), span in product(zip(GROUPS, (pair.a, pair.b), strict=True), _NAMES):
+            rows = records(_at(values, group=group, number=run, site=site.name, span=span))
+            cells += [number(rows[0][name]) for name in shown] if rows else [""] * len(shown)
+        table.add_row(pair.name if run == 1 else "", str(run), *cells)
+    return table
+
+
+def _every_run(compared: RunComparison) -> list[Part]:
+    """Returns a table with a row a run of each group: its path over all sites, and what it logged last."""
+    paths = _at(compared.overall, by=compared.alignment.ways[0], metric="w1_sd", span=PATH)
+    logged = [name for name in compared.runs.columns if name not in FACTS]
+    table = columns()
+    table.add_column("run")
+    for name in [*compared.phases, *logged]:
+        for group in GROUPS:
+            table.add_column(f"{group} {name}", justify="right")
+    for run in range(1, max(compared.design.a, compared.design.b) + 1):
+        measured = [_at(paths, number=run, phase=phase).set_index("group")["value"] for phase in compared.phases]
+        last = _at(compared.runs, number=run).set_index("group")
+        measured += [last[name] for name in logged]
+        table.add_row(
+            str(run), *(number(found[group]) if group in found else "" for found in measured for group in GROUPS)
+        )
+    title = "Every run: path over all sites, w1_sd" + (", and what it logged last" if logged else "")
+    return [Text(title, style="bold"), table]
+
+
+def _notes(compared: RunComparison) -> Iterator[str]:
+    design, alignment = compared.design, compared.alignment
+    yield (
+        "path: the sum over all windows, last: the last window against the one before. Of a site the median over "
+        "units. w1_sd: in sd; of a path one yardstick a unit, its sd over all windows. w1: in units of activations."
+    )
+    if design.enough:
+        yield _test_in_words(compared)
+    else:
+        yield (
+            f"From {LEAST} runs of each on there are intervals and a test. The replicate is the training run: units of "
+            "one network say nothing about another seed."
+        )
+    if compared.values["floor"].ne(0).any():
+        yield "floor: the same by sampling noise alone, the error of measurement of a value; a probe has none."
+    if design.enough and compared.values["floor"].ne(0).any():
+        yield (
+            f"noise: floor / value, in the group where it is larger. From {share(NOISY)} on (~) a ratio is of noise as "
+            "much as of drift: no statement."
+        )
+    if {TRAIN, PROBE} <= set(compared.phases):
+        yield _STREAM_AND_PROBE
+    if len(alignment.ways) > 1:
+        yield (
+            "By role, what the next layer gets is compared: the norm's output where there is one, else the layer's. By "
+            "layer, a layer's output with that of the same layer."
+        )
+    if any(pair.a.batch_statistics != pair.b.batch_statistics for pair in alignment.roles):
+        yield (
+            "Batch norm takes change of mean and sd out of its output but for its own weight and bias: of a ratio with "
+            "one of these, that part is by construction."
+        )
+    for group, alone in zip(GROUPS, (alignment.alone_a, alignment.alone_b), strict=True):
+        if alone:
+            yield f"Without a partner by layer, in {group}: {', '.join(site.name for site in alone)}."
+    if compared.runs["steps"].nunique() > 1:
+        yield "Runs have different numbers of steps: drift from window to window grows with these."
+
+
+def _test_in_words(compared: RunComparison) -> str:
+    design = compared.design
+    which = "all" if design.exact else f"{design.patterns:,} drawn at random of all"
+    if design.paired:
+        test = (
+            f"{design.a} pairs by position (same seed). p: sign-flip test of the log ratios, two-sided, {which} "
+            f"2^{design.a} patterns"
+        )
+    else:
+        test = (
+            f"{design.a} and {design.b} runs, not paired. p: permutation test of the logs, two-sided, {which} ways to "
+            "deal them out"
+        )
+    return (
+        f"{test}; adjusted for the rows of its table and phase, over all sites for both phases (Westfall & Young). "
+        f"Intervals: {'Student' if design.paired else 'Welch'}'s t of logs, one by one."
+    )
+
+
+def _data(compared: RunComparison) -> dict[str, Any]:
+    design, alignment = compared.design, compared.alignment
+    return {
+        "verdict": verdict(compared),
+        "phases": list(compared.phases),
+        "test": {
+            "a": design.a,
+            "b": design.b,
+            "paired": design.paired,
+            "enough": design.enough,
+            "patterns": design.patterns,
+            "exact": design.exact,
+        },
+        "alone": {"A": [site.name for site in alignment.alone_a], "B": [site.name for site in alignment.alone_b]},
+        "runs": records(compared.runs),
+        "ratios": records(compared.ratios),
+        "overall": records(compared.overall),
+        "values": records(compared.values),
+    }
+
+
+def _at(frame: pd.DataFrame, **where: object) -> pd.DataFrame:
+    for column, value in where.items():
+        frame = frame[frame[column] == value]
+    return frame
+
+
+def _side_by_side(phases: Sequence[str]) -> list[Sequence[str]]:
+    return [phases[start : start + 2] for start in range(0, len(phases), 2)]

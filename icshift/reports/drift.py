@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from icshift.analysis.outcome import Outcome
     from icshift.runs.reader import StoredRun
 
+_ALWAYS = ("dead", "saturated")
+"""What is null in JSON where it is not known, or does not apply."""
+
 _WIDE = 100
 """Screens of at least so many characters get a table with more columns."""
 
@@ -45,19 +48,21 @@ def drift_report(
     outcome: Outcome | None = None,
     *,
     reference: str = "previous",
+    caveats: Sequence[str] = (),
 ) -> Report:
     """Returns the report of the table that `analysis.by_site.summary` made, with notes that explain its columns.
 
-    The `outcome`, of the same windows, goes before the table.
+    The `outcome`, of the same windows, goes before the table. `caveats` are what the comparison with another run takes
+    for granted (`analysis.ancestry.caveats`).
     """
     compared = _compared(summary)
     words = verdict(outcome, summary, metric) if outcome is not None and compared else []
     table = (lambda width: report_table(summary, wide=width >= _WIDE)) if compared else distribution_table(summary)
-    rows = [{key: row[key] for key in row if row[key] is not None} for row in records(summary)]
+    rows = [{key: row[key] for key in row if row[key] is not None or key in _ALWAYS} for row in records(summary)]
     return Report(
         heading=_heading(run, summary),
         body=(*([Text(" ".join(words), style="bold")] if words else []), table),
-        notes=tuple(_notes(run, summary, metric, outcome)),
+        notes=(*caveats, *_notes(run, summary, metric, outcome)),
         warnings=tuple(filter(None, [coverage(run)])),
         next_step=_next_step(run, summary, metric),
         data={
@@ -147,7 +152,19 @@ def _health(row: dict[str, Any]) -> Text:
         count = row[name]
         if count is not None and count == count and count > 0:  # noqa: PLR0124  (a NaN is a count that is not known)
             troubles.append(f"{int(count)} {name.removeprefix('near_')}")
-    return Text("\n".join(troubles), style="yellow") if troubles else Text("ok", style="green")
+    if troubles:
+        return Text("\n".join(troubles), style="yellow")
+    return Text("–") if row["unknown"] else Text("ok", style="green")
+
+
+def unknown_in_words(causes: Mapping[str, str], what: str) -> list[str]:
+    """Returns a note for each cause, by the name of a site, why something (`what`) is not known there."""
+    notes = []
+    for cause in dict.fromkeys(filter(None, causes.values())):
+        sites = [site for site, given in causes.items() if given == cause]
+        more = f" and {len(sites) - 3} more" if len(sites) > 3 else ""
+        notes.append(f"{what} at {', '.join(sites[:3])}{more}: {cause}.")
+    return notes
 
 
 def _compared(summary: pd.DataFrame) -> bool:
@@ -168,10 +185,13 @@ def _heading(run: StoredRun, table: pd.DataFrame) -> str:
 
 
 def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome | None) -> list[str]:
+    unknown = dict(zip(table["site"], table["unknown"], strict=True)) if len(table) else {}
+    health = unknown_in_words(unknown, "health –: dead or saturated units are not known")
     if not _compared(table):
         return [
             "One window leaves nothing to compare: this is its distribution, medians over units. "
-            "Drift needs two windows of a phase."
+            "Drift needs two windows of a phase.",
+            *health,
         ]
     first = table.dropna(subset=["window"]).iloc[-1]
     over = "of the site as a whole" if metric.of == "site" else "median over units"
@@ -192,13 +212,19 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome
     notes += normalised_by(run, first["phase"])
     errors = table["error"].dropna()
     if len(errors) and not metric.by_example:
+        bound, ranks = errors.median(), 100 * first["rank_error"]
+        typical = f"below {metric.typical * bound:.2g} in 9 of 10 units, " if bound and metric.typical < 1 else ""
         notes.append(
-            f"Sketch error of a drift: at most {errors.median():.2g} (median bound); "
-            f"of a rank: {100 * first['rank_error']:.1f} %."
+            f"Sketch error of a drift: {typical}never above {bound:.2g} (median bound); of a rank: {ranks:.1f} %."
         )
+    notes += [metric.caveat] if metric.caveat and not metric.by_example else []
     notes.append("loc scl shp: share of W2² that is change of mean, of sd, of shape.")
     if table["near_constant"].any():
-        notes.append("constant: an sd of at most 5 % of the site's median; such units are left out of drift.")
+        notes.append(
+            "constant: an sd of at most 5 % of the site's median, in this window or an earlier one, or rounding of the "
+            "mean. Units below 5 % in both windows are left out of drift."
+        )
+    notes += health
     if table["affine_moments"].any():
         notes.append("† Mean and sd here are set by the layer's own weight and bias: only shape is news.")
     stride = int(run.manifest.get("step_stride", 1))
@@ -217,7 +243,7 @@ def _of_noise(table: pd.DataFrame, outcome: Outcome | None) -> list[str]:
     ]
     if outcome is not None and math.isfinite(outcome.dependence.first) and not outcome.dependence.large:
         notes.append(f"No sign that steps depend on each other: {correlation(outcome.dependence)}.")
-    reasons = [reason for reason in dict.fromkeys(compared["unknown"]) if reason]
+    reasons = [reason for reason in dict.fromkeys(compared["moved_unknown"]) if reason]
     notes += [f"floor –, moved –: {reason}." for reason in reasons if outcome is None]
     return notes
 

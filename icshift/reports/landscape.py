@@ -79,9 +79,9 @@ def contours(
 def _panel(model: Model, grid: Grid, models: Sequence[Model]) -> Panel:
     """Returns the panel of one model; that of the first shows where the others lie in its plane."""
     marks = [Mark(MODEL, 0.0, 0.0, model["model"])]
-    lowest = model["slice"]["minimum"]
+    called, lowest = _lowest(model["slice"])
     if math.isfinite(lowest["loss"]):
-        marks.append(Mark(MINIMUM, lowest["alpha"], lowest["beta"], f"minimum {lowest['loss']:.3g}"))
+        marks.append(Mark(MINIMUM, lowest["alpha"], lowest["beta"], f"{called} {lowest['loss']:.3g}"))
     if model is models[0]:
         marks += [Mark(OTHER, *_place(other), other["model"]) for other in models[1:]]
     first, second, losses = grid
@@ -144,8 +144,7 @@ def facts_table(model: Model) -> Table:
     else:
         rows += [("λ₁·lr", _stability(model)), *_along(model["along_gradient"])]
     if model["slice"] is not None:
-        rows += [("contours", _elongation(model["slice"])), ("minimum", _minimum(model["slice"]))]
-        rows += _quadratic(model["slice"])
+        rows += [("contours", _elongation(model["slice"])), *_minimum(model["slice"]), *_quadratic(model["slice"])]
     return facts(rows)
 
 
@@ -182,9 +181,9 @@ def moved_table(models: Sequence[Model]) -> Table:
             inside = [_pair(*displacement["place"]), _short(displacement["off_plane"])] if sliced else []
             cells = [_short(displacement["distance"]), *inside, f"{displacement['cosine']:.2f}"]
         if sliced:
-            lowest = model["slice"]["minimum"]
-            edge = " edge" if lowest["on_edge"] else ""
-            cells += [_short(lowest["loss"]), f"{_pair(lowest['alpha'], lowest['beta'])}{edge}"]
+            called, lowest = _lowest(model["slice"])
+            which = "" if called == "minimum" else " edge" if lowest["on_edge"] else " grid"
+            cells += [_short(lowest["loss"]), f"{_pair(lowest['alpha'], lowest['beta'])}{which}"]
         table.add_row(model["model"], *cells)
     return table
 
@@ -267,12 +266,20 @@ def _elongation(around: Around) -> str:
     return f"{_number(around['elongation'])} times as long as wide at the model, by the curvature"
 
 
-def _minimum(around: Around) -> str:
-    lowest = around["minimum"]
-    if not math.isfinite(lowest["loss"]):
-        return "– no loss of the slice is finite"
-    where = f"of the grid: {_number(lowest['loss'])} at α {lowest['alpha']:.3g}, β {lowest['beta']:.3g}"
-    return f"{where}{', on its edge: the loss may fall further outside' if lowest['on_edge'] else ''}"
+def _lowest(around: Around) -> tuple[str, dict[str, Any]]:
+    """Returns the minimum of a slice or, where it has none, the lowest point of its grid, and which of them it is."""
+    known = math.isfinite(around["minimum"]["loss"])
+    return ("minimum", around["minimum"]) if known else ("lowest point", around["lowest"])
+
+
+def _minimum(around: Around) -> list[tuple[str, str]]:
+    minimum, lowest = around["minimum"], around["lowest"]
+    fitted = f"– {minimum['gap']}" if minimum["gap"] else f"{_where(minimum)}, of the quadratic around the lowest point"
+    return [("minimum", fitted), ("", f"lowest point of the grid: {_where(lowest)}")]
+
+
+def _where(point: Mapping[str, float]) -> str:
+    return f"{_number(point['loss'])} at α {_number(point['alpha'], '.3g')}, β {_number(point['beta'], '.3g')}"
 
 
 def _quadratic(around: Around) -> list[tuple[str, str]]:
@@ -298,6 +305,9 @@ def _explained(models: Sequence[Model]) -> list[str]:
         known = max(model["smallest_error"] for model in models)
         lines.append(f"{first['parameters']:,} parameters; every smallest eigenvalue within ±{known:.1g}.")
         lines.append("cos: of the top eigenvectors, without sign; distance: of trainable parameters.")
+        lines += ["minimum: of a quadratic around the lowest point; grid, edge: that point itself."] * (
+            first["slice"] is not None
+        )
         lines += ["axes: length over width of the contours in that plane."] * (first["slice"] is not None)
     return lines
 

@@ -39,8 +39,9 @@ def _gradient_shift_report(shift: pd.DataFrame, counted: str) -> Report:
         heading="Gradient shift (Santurkar et al. 2018, Def. 2.1)",
         body=(gradient_shift_table(shift),),
         notes=(
-            f"Medians of {shift['n'].max()} steps. G: a layer's gradient; G′: what the step of the layers before it "
-            "makes of it (nothing, of the first); relative and trend: ‖G−G′‖ over ‖G‖."
+            f"Medians of n = {_steps(shift)} measured steps. G: a layer's gradient; G′: what the step of the layers "
+            "before it makes of it (nothing, of the first). relative and trend: ‖G−G′‖ over ‖G‖; 10–90 %: what these "
+            "steps differ by. All depend on the batch: compare runs of one batch size only."
             + (f" Counted of each layer: {counted} parameters." if counted else ""),
             "Drift is another definition of the shift; the two may disagree.",
         ),
@@ -61,11 +62,12 @@ def gradient_shift_table(summary: pd.DataFrame) -> Table:
     """Returns a table with one row per layer, in the order of the forward."""
     table = columns()
     table.add_column("layer", overflow="fold", min_width=6)
-    for name in ("params", "‖G−G′‖", "relative", "cos", "cos p10"):
+    for name in ("params", "‖G−G′‖", "relative", "10–90 %", "cos", "cos p10"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("trend", no_wrap=True, min_width=_TREND)
     for row in summary.to_dict(orient="records"):
-        cells = [number(row["l2"]), number(row["relative"]), _cosine(row["cosine"]), _cosine(row["cosine_p10"])]
+        cells = [number(row["l2"]), number(row["relative"]), _interval(row["relative_p10"], row["relative_p90"])]
+        cells += [_cosine(row["cosine"]), _cosine(row["cosine_p10"])]
         table.add_row(str(row["layer"]), f"{row['parameters']:,}", *cells, sparkline(row["trend"], _TREND))
     return table
 
@@ -79,6 +81,15 @@ def smoothness_lines(around: dict[str, Any]) -> list[str]:
         f"change of the gradient     {changes}",
         f"β·lr (reference: 2)        {number(around['beta_rate'])}, at most {number(around['beta_rate_max'])}{where}",
     ]
+
+
+def _steps(shift: pd.DataFrame) -> str:
+    fewest, most = shift["n"].min(), shift["n"].max()
+    return f"{most}" if fewest == most else f"{fewest} to {most}"
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{low:.2g}–{high:.2g}" if math.isfinite(low) and math.isfinite(high) else "–"
 
 
 def _cosine(value: float) -> str:

@@ -41,6 +41,10 @@ def verdict(outcome: Outcome, summary: pd.DataFrame, metric: Metric) -> list[str
         sentences.append(f"Whether {_of_all(unknown, sites)} moved cannot be told: {why}.")
     if outcome.dependence.large:
         sentences.append("Noise is larger than the floor; a probe has none.")
+    elif outcome.same_examples and outcome.still and not noiseless:
+        sentences.append(
+            "Both windows saw the same examples: noise is less than the floor, small movements are missed."
+        )
     return sentences
 
 

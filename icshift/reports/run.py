@@ -33,7 +33,8 @@ def _sites(run: StoredRun) -> Table:
     rows = []
     for site in run.sites:
         kept = f"{site.units}" if site.kept is None else f"{site.units}, {len(site.kept)} recorded"
-        rows.append([site.name, site.type, kept, str(site.axis), ", ".join(site.feeds) or "–", site.follows or "–"])
+        read_by = ", ".join((*site.feeds, *site.others)) or "–"
+        rows.append([site.name, site.type, kept, str(site.axis), read_by, site.follows or "–"])
     return listing(["site", "type", "units", "axis", "feeds", "follows"], rows)
 
 

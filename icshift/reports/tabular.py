@@ -45,10 +45,10 @@ def by_suffix(suffix: str) -> Callable[[pd.DataFrame], bytes]:
     return FORMATS[suffix.lower()]
 
 
-def written_report(path: Path, rows: int, table: str, missing: Sequence[str] = ()) -> Report:
+def written_report(path: Path, rows: int, table: str, missing: Sequence[str] = (), notes: Sequence[str] = ()) -> Report:
     """Returns the report on a written file: the number of its rows, or why it has none.
 
-    `table` names what was written, `missing` the metrics without values.
+    `table` names what was written, `missing` the metrics without values; `notes` say how to read it.
     """
     nothing = (
         "one window leaves nothing to compare"
@@ -58,7 +58,7 @@ def written_report(path: Path, rows: int, table: str, missing: Sequence[str] = (
     line = f"{path}: {rows:,} rows" if rows else f"{path}: no rows: {nothing}"
     if missing:
         line += f"; {', '.join(missing)} without values: they compare the same examples, which takes a probe"
-    return Report(body=(Text(line, style="dim", no_wrap=True),))
+    return Report(body=(Text(line, style="dim", no_wrap=True),), notes=tuple(notes))
 
 
 def to_json(value: Any) -> str:

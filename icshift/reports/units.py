@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
+from icshift.analysis.health import unknown
 from icshift.reports.report import Report
 from icshift.reports.tables import columns, number, records, share, times
 from icshift.reports.text_charts import ribbons
@@ -24,8 +26,13 @@ _NAME = 8
 """Metrics with a longer name than this are headed `drift` in the table."""
 
 
-def units_report(run: StoredRun, site: Site, shown: pd.DataFrame, metric: Metric, *, of: int) -> Report:
-    """Returns the report of the units `shown`, from `analysis.units.most_drifting`; `of` is how many the site has."""
+def units_report(
+    run: StoredRun, site: Site, shown: pd.DataFrame, metric: Metric, *, of: int, caveats: Sequence[str] = ()
+) -> Report:
+    """Returns the report of the units `shown`, from `analysis.units.most_drifting`; `of` is how many the site has.
+
+    `caveats` are what the comparison with another run takes for granted (`analysis.ancestry.caveats`).
+    """
     first = shown.iloc[0]
     kind = "paired" if metric.by_example else "sampled"
     moved = "* moved beyond noise (FDR 5 %), " if shown["floor"].notna().any() else ""
@@ -40,6 +47,8 @@ def units_report(run: StoredRun, site: Site, shown: pd.DataFrame, metric: Metric
             f"drift: {metric.name} in {metric.unit}, {metric.meaning}. "
             f"{len(shown)} of {of} units, n = {int(first['n']):,} {kind} activations each; "
             f"mean, sd and percentiles of the window. {moved}≈ near-constant.",
+            *([f"Whether units are dead or saturated is not known: {cause}."] if (cause := unknown(site)) else []),
+            *caveats,
         ),
         next_step=f"Next: icshift units {run.path} --site {quote(site.name)} --unit {int(first['unit'])}",
         data={"run": str(run.path), "site": site.name, "metric": metric.name, "units": shown.to_dict(orient="records")},

@@ -3,7 +3,7 @@
 Format 3. A run is a directory:
 
     run.json                      format, created, finished, ranks, versions, model, settings, sites,
-                                  ledger, step_stride, overhead
+                                  ledger, step_stride, overhead, initial_weights, final_weights
     run.rank1.json                the same of process 1, and so on
     windows/000001.rank0.parquet  one file a window and process; a row a phase, site and unit:
                                   phase, site, unit, window, count, nonfinite, mean, std, min, max,
@@ -15,14 +15,19 @@ Format 3. A run is a directory:
                                   probe, which has no sampling noise),
                                   paired_values (list: activations of a probe's examples, the same ones in
                                   every window and in their order; empty where there are none; older files
-                                  have no such column).
-                                  The file's metadata, key `icshift`, holds the window as JSON.
+                                  have no such column),
+                                  tail_values (list: the 16 lowest and the 16 highest of a large window one by
+                                  one; empty where `values` are all; older files have no such column).
+                                  The file's metadata, key `icshift`, holds the window as JSON; `inputs`
+                                  in it is a hash of the examples of each phase, where they are known.
     steps/000000.rank0.parquet    segments of the step series; a row a phase, step, site and unit:
                                   phase, site, step, unit, count, nonfinite, mean, std, min, max,
                                   zero_share, q05, q15, q50, q85, q95
     gradient_shift/, smoothness/  segments of these series, where they were measured: a row a measured step
                                   (and layer), with the columns of `Run.gradient_shift` and `Run.smoothness`;
                                   `measured` in run.json says how
+    logged/                       segments of the numbers that the training said of its own steps, where it
+                                  did: a row a number: step, window, name, value
 
 Any Parquet reader takes `windows/` and `steps/` as tables. Steps count from 0, windows from 1.
 Files that begin with a dot are being written and are ignored.
@@ -43,8 +48,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +67,9 @@ PART_NAME = re.compile(r"[0-9]+\.rank(0|[1-9][0-9]*)\.parquet")
 GRADIENT_SHIFT, SMOOTHNESS = "gradient_shift", "smoothness"
 """Series of measurements with gradients, and the folders that they are in."""
 
+LOGGED = "logged"
+"""The series of numbers that a training said of its steps, and the folder that it is in."""
+
 SMOOTHNESS_IN_FORMAT_1 = "landscape"
 """What `SMOOTHNESS` was called then: its folder, and its key in `measured` of the manifest."""
 
@@ -68,6 +78,16 @@ STEP_QUANTILES = (0.05, 0.15, 0.50, 0.85, 0.95)
 
 QUANTILE_COLUMNS = tuple(f"q{round(100 * q):02d}" for q in STEP_QUANTILES)
 
+
+SEEN_BY_OLDER = "the version that recorded it saw modules only"
+"""`Site.unseen` where a manifest has no such key."""
+
+INITIAL_WEIGHTS, FINAL_WEIGHTS = "initial_weights", "final_weights"
+"""Entries of the manifest: hashes of all parameters where the recording began and where it ended, null where they are
+not followed (see `model/parameters.py`). Older runs have none, and those of saved models neither."""
+
+PROBE_FINGERPRINT = "probe_fingerprint"
+"""The entry of a run's settings that is a hash of the probe's inputs."""
 
 NO_STEP = -1
 """The number of step rows that belong to a window but to no step of it: they go into no step series."""
@@ -79,8 +99,9 @@ class Site:
 
     `kept` are the recorded units where a site has more than the cap, else None. `normalises` marks
     normalisation layers, `batch_statistics` those that use the batch's own mean and variance in training.
-    `feeds` are the class names of the activation modules that read this output directly, `follows` is the site
-    whose output a normalisation layer reads.
+    `feeds` are the class names of the activation functions that read this output directly, called as modules or not,
+    `others` the names of other operations that do. `unseen` says why there may be more; it is empty where all were
+    seen. `follows` is the site whose output a normalisation layer reads.
     """
 
     name: str
@@ -92,6 +113,23 @@ class Site:
     batch_statistics: bool = False
     feeds: tuple[str, ...] = ()
     follows: str | None = None
+    others: tuple[str, ...] = ()
+    unseen: str = ""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Which examples the forwards of a phase saw in a window.
+
+    `examples` is their number, `hash` a sum of hashes (16 hexadecimal digits), one an example, so that their order does
+    not matter. `rows` says what every example is made of: the names, types and shapes of its tensors. It is None where
+    equal hashes still say that examples are the same, but different ones do not say that they differ: where examples
+    came in several shapes (padded to the longest of a batch), or a row may not be an example.
+    """
+
+    examples: int
+    hash: str
+    rows: str | None
 
 
 @dataclass(frozen=True)
@@ -99,7 +137,8 @@ class Window:
     """Consecutive steps summarised together; `closed` is False while it is still being recorded.
 
     `parameter_change` is the L2 norm of the change of all parameters since the end of the window before (of the first:
-    since the start), None where it is not known.
+    since the start), None where it is not known. `inputs` is what forwards saw, by phase: None for a phase of which it
+    is not known, and as a whole in runs that do not have it.
     """
 
     index: int
@@ -108,6 +147,23 @@ class Window:
     last_step: int
     closed: bool
     parameter_change: float | None = None
+    inputs: Mapping[str, Seen | None] | None = None
+
+    def seen(self, phase: str) -> Seen | None:
+        """Returns which examples a phase saw, None where that is not known."""
+        return None if self.inputs is None else self.inputs.get(phase)
+
+
+def window_of(entry: dict[str, Any]) -> Window:
+    """Returns the window that a file's metadata hold as JSON, without what this version does not know of.
+
+    Raises `TypeError` for what is none.
+    """
+    entry = {field.name: entry[field.name] for field in fields(Window) if field.name in entry}
+    inputs = entry.get("inputs")
+    if inputs is not None:
+        inputs = {phase: None if seen is None else Seen(**seen) for phase, seen in inputs.items()}
+    return Window(**{**entry, "inputs": inputs})
 
 
 @dataclass(frozen=True, eq=False)

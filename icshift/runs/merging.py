@@ -9,6 +9,8 @@ files, and they are merged here, when read; nothing is exchanged while recording
                    tells them from samples.
     sites          rank 0's, then those that it lacks, by rank (pipeline parallel). What a window holds of
                    a site that no manifest names is left out: its writer was killed between the two.
+    windows        from the first step of any to the last; the examples that they saw are all those of all
+                   ranks, and not known where one rank does not know its own.
     finished       where every rank says so; a rank without a manifest has not finished.
     ledger         rank 0's; then, with their `rank`, entries of modules that it lacks, and those neither
                    observed nor excluded that differ from all before them.
@@ -18,12 +20,13 @@ files, and they are merged here, when read; nothing is exchanged while recording
 from __future__ import annotations
 
 import operator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from icshift.distribution import Distribution
 from icshift.errors import RunError
-from icshift.runs.format import Site, kept_units
+from icshift.runs.format import Seen, Site, Window, kept_units
 
 _AS_MEANT = ("observed", "excluded")
 """States of modules that were recorded, or left out because somebody wanted it."""
@@ -51,6 +54,32 @@ def merged_manifest(manifests: dict[int, dict[str, Any]]) -> dict[str, Any]:
         "finished": everyone and all(manifest["finished"] for manifest in manifests.values()),
         "step_stride": max(manifest["step_stride"] for manifest in manifests.values()),
     }
+
+
+def merged_window(parts: list[Window]) -> Window:
+    """Returns one window of what each process wrote of it: from the first step to the last, closed where all are."""
+    first, last = min(part.first_step for part in parts), max(part.last_step for part in parts)
+    closed = all(part.closed for part in parts)
+    return replace(parts[0], first_step=first, last_step=last, closed=closed, inputs=_inputs(parts))
+
+
+def _inputs(parts: list[Window]) -> dict[str, Seen | None] | None:
+    """Returns the examples that all processes saw together, None where one of them does not know its own."""
+    known = [part.inputs for part in parts if part.inputs is not None]
+    if len(known) < len(parts):
+        return None
+    # Of a phase that a process does not name it saw nothing, as where the first one evaluates alone.
+    phases = dict.fromkeys(phase for inputs in known for phase in inputs)
+    return {phase: _together([inputs[phase] for inputs in known if phase in inputs]) for phase in phases}
+
+
+def _together(parts: list[Seen | None]) -> Seen | None:
+    seen = [part for part in parts if part is not None]
+    if len(seen) < len(parts):
+        return None
+    total = sum(int(part.hash, 16) for part in seen) % (1 << 64)
+    rows = {part.rows for part in seen}
+    return Seen(sum(part.examples for part in seen), f"{total:016x}", rows.pop() if len(rows) == 1 else None)
 
 
 def merged_distribution(site: Site, parts: dict[Path, Distribution]) -> Distribution:

@@ -10,7 +10,7 @@ import operator
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +22,12 @@ from icshift.errors import RunError, unknown
 from icshift.runs.format import (
     FORMAT,
     GRADIENT_SHIFT,
+    LOGGED,
     MANIFEST,
     MANIFEST_NAME,
     PART_NAME,
     QUANTILE_COLUMNS,
+    SEEN_BY_OLDER,
     SMOOTHNESS,
     SMOOTHNESS_IN_FORMAT_1,
     STEP_QUANTILES,
@@ -34,8 +36,9 @@ from icshift.runs.format import (
     is_run,
     kept_units,
     rank_in,
+    window_of,
 )
-from icshift.runs.merging import LEDGER_ENTRY, merged_distribution, merged_manifest
+from icshift.runs.merging import LEDGER_ENTRY, merged_distribution, merged_manifest, merged_window
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,9 +188,12 @@ class StoredRun:
 
         `l2` is the norm of G - G', the change of the layer's gradient by the step of the layers before it, in units of
         the gradient; `cosine` that of the angle of G and G'; `norm` and `norm_after` are those of G and G', over
-        `parameters` entries. Empty where none was measured.
+        `parameters` entries. `relative` is `l2` over `norm`, NaN where G is zero. All depend on the batch: the fewer
+        its examples, the longer is G. Empty where none was measured.
         """
-        return self._series(GRADIENT_SHIFT, ("step", "layer", "parameters", "l2", "cosine", "norm", "norm_after"))
+        columns = ("step", "layer", "parameters", "l2", "cosine", "norm", "norm_after")
+        series = self._series(GRADIENT_SHIFT, columns)
+        return series.assign(relative=series["l2"] / series["norm"].where(series["norm"] > 0))
 
     def smoothness(self) -> pd.DataFrame:
         """The loss along the gradient: a row a measured step; columns as in `icshift.gradients.smoothness.Smoothness`.
@@ -198,15 +204,25 @@ class StoredRun:
         folder = SMOOTHNESS if self.manifest["format"] > 1 else SMOOTHNESS_IN_FORMAT_1
         return self._series(folder, ("step", "rate", "loss", "gradient_norm", *ranges, "beta_rate", "beta_step"))
 
-    def _series(self, folder: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    def logged(self) -> pd.DataFrame:
+        """What `Recorder.log` was given, or a trainer logged: a row a number, in the order in which they came.
+
+        Columns are `step`, `window` (its number), `name` and `value` (and `rank`, where several processes recorded).
+        Empty where nothing was logged.
+        """
+        return self._series(LOGGED, ("step", "window", "name", "value"), ranked=self.ranks > 1)
+
+    def _series(self, folder: str, columns: tuple[str, ...], *, ranked: bool = False) -> pd.DataFrame:
         import pandas as pd
         import pyarrow.parquet as pq
 
         frames = []
-        for _, file in _of_ranks(self.path / folder, PART_NAME, self.ranks):
+        for rank, file in _of_ranks(self.path / folder, PART_NAME, self.ranks):
             with _damage(file):
-                frames.append(pq.read_table(file, partitioning=None).to_pandas()[list(columns)])
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(columns))
+                frame = pq.read_table(file, partitioning=None).to_pandas()[list(columns)]
+            frames.append(frame.assign(rank=rank) if ranked else frame)
+        named = [*columns, *(["rank"] if ranked else [])]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=named)
 
     def _load(self, index: int) -> dict[tuple[str, str], Distribution]:
         import pyarrow.parquet as pq
@@ -281,7 +297,7 @@ def _site(entry: dict[str, Any]) -> Site:
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in entry.items() if key in known
     }
-    return Site(**values)
+    return Site(**{"unseen": SEEN_BY_OLDER, **values})
 
 
 @contextmanager
@@ -301,9 +317,8 @@ def _read_window(files: list[Path]) -> Window:
     windows = []
     for file in files:
         with _damage(file):
-            windows.append(Window(**json.loads(pq.read_schema(file).metadata[b"icshift"])))
-    first, last = min(window.first_step for window in windows), max(window.last_step for window in windows)
-    return replace(windows[0], first_step=first, last_step=last, closed=all(window.closed for window in windows))
+            windows.append(window_of(json.loads(pq.read_schema(file).metadata[b"icshift"])))
+    return merged_window(windows)
 
 
 def _distributions(table: pa.Table) -> dict[tuple[str, str], Distribution]:
@@ -318,15 +333,17 @@ def _distributions(table: pa.Table) -> dict[tuple[str, str], Distribution]:
             **arrays,
             values=_matrix(rows, "values"),
             rank_error=float(rows["rank_error"][0].as_py()),
-            examples=_examples(rows),
+            examples=_optional(rows, "paired_values"),
+            tails=_optional(rows, "tail_values"),
             blocks=_blocks(rows),
         )
     return result
 
 
-def _examples(rows: pa.Table) -> Floats | None:
-    examples = _matrix(rows, "paired_values") if "paired_values" in rows.column_names else None
-    return None if examples is None or not examples.shape[1] else examples
+def _optional(rows: pa.Table, column: str) -> Floats | None:
+    """Returns the lists of a column, or None where they are empty or an older version wrote none."""
+    lists = _matrix(rows, column) if column in rows.column_names else None
+    return None if lists is None or not lists.shape[1] else lists
 
 
 def _blocks(rows: pa.Table) -> Blocks | None:

@@ -31,6 +31,7 @@ from icshift.errors import RunError
 from icshift.runs.format import (
     FORMAT,
     GRADIENT_SHIFT,
+    LOGGED,
     MANIFEST,
     MANIFEST_NAME,
     NO_STEP,
@@ -53,7 +54,7 @@ _BUFFERED_VALUES = 1 << 20
 """Values a site and phase that wait for the next flush: 4 MiB of float32."""
 
 _ASIDE = re.compile(r"\.(.+)\.[0-9]+")
-_FOLDERS = ("windows", "steps", GRADIENT_SHIFT, SMOOTHNESS, SMOOTHNESS_IN_FORMAT_1)
+_FOLDERS = ("windows", "steps", GRADIENT_SHIFT, SMOOTHNESS, SMOOTHNESS_IN_FORMAT_1, LOGGED)
 _FLOATS = ("mean", "std", "min", "max", "zero_share")
 
 
@@ -132,7 +133,7 @@ class Recording:
                 self.flush()
 
     def append_measured(self, kind: str, rows: list[dict[str, Any]]) -> None:
-        """Keep rows of the series `GRADIENT_SHIFT` or `SMOOTHNESS` for the next `flush`; these are never thinned."""
+        """Keep rows of a series (`GRADIENT_SHIFT`, `SMOOTHNESS`, `LOGGED`) for the next `flush`; they stay all."""
         self._measured.setdefault(kind, []).extend(rows)
 
     def flush(self) -> None:
@@ -263,6 +264,7 @@ def _window_table(window: Window, phase: str, site: Site, distribution: Distribu
     columns |= _block_columns(distribution.blocks, rows)
     none = np.empty((rows, 0), distribution.values.dtype)
     columns["paired_values"] = _lists(none if distribution.examples is None else distribution.examples)
+    columns["tail_values"] = _lists(none if distribution.tails is None else distribution.tails)
     return pa.table(columns)
 
 

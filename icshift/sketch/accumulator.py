@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from icshift import tails
 from icshift.blocks import BlockKeeper
 from icshift.distribution import Distribution, Floats, ordered, summarise
 from icshift.runs.format import StepRows
@@ -130,7 +131,8 @@ class Accumulator:
         with np.errstate(invalid="ignore"):
             std = np.sqrt(np.maximum(total.squares[0], 0.0) / count)
             zero_share = self._zeros / self._sampled
-        values, reduction_error, slice_rank = summarise(*ordered(*self._sketch.points()), self._dtype)
+        points, weights = self._sketch.points()
+        values, reduction_error, slice_rank = summarise(*ordered(points, weights), self._dtype)
         w1_error = self._sketch.moved / np.maximum(self._sampled, 1) + reduction_error
         # Pairs of a finite and a non-finite value have no gap to add up; no error exceeds the range of the values.
         spread = np.where(seen, total.max[0] - total.min[0], 0.0)
@@ -151,6 +153,7 @@ class Accumulator:
             ),
             blocks=None if self._blocks is None else self._blocks.blocks(),
             examples=np.concatenate(self._examples).T.copy() if self._examples else None,
+            tails=tails.beside(values, self._sampled, points[:, weights == 1]),
         )
 
     def _step_moments(self) -> Moments | None:

@@ -4,6 +4,7 @@ This is the sketch of Karnin, Lang & Liberty (2016), "Optimal quantile approxima
 A full level is sorted, one value of every four neighbours is kept and goes up a level with four times the weight. (The
 paper keeps one of two. One of four, taken from the middle, has the same error for half the sorting.) And the `TAIL`
 values at either end of a full level stay where they are: far out, neighbours lie far apart and dropping one costs most.
+So the `TAIL` lowest and highest of all values that were seen are there, each with the weight 1.
 
 All units of a site see equally many values, so levels fill at the same moment for all of them and one
 sort of `[units, K]` rows serves every unit (one sketch object a unit is about 230 times slower). It is shift- and
@@ -26,12 +27,10 @@ from typing import Any
 import numpy as np
 
 from icshift.distribution import Floats
+from icshift.tails import TAIL
 
 K = 512
 """Values a level holds. NumPy sorts rows of up to 512 float32 values in 1.2 ns a value, longer ones in 8."""
-
-TAIL = 16
-"""Values at either end of a full level that stay in it."""
 
 _GROUP = 4
 """Neighbours of which one goes up a level."""

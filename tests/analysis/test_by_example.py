@@ -332,7 +332,7 @@ def test_a_whole_site_has_one_row_in_the_drift_table(run):
     assert whole["moved"].tolist() == [True, False, False, False]
     assert not whole["near_constant"].any()
     assert table["unit"].dtype.kind == "i"
-    assert table["moved"].dtype == bool
+    assert table["moved"].dtype == "boolean"
 
 
 def test_a_phase_without_examples_has_nan_in_the_drift_table(run):

@@ -232,7 +232,7 @@ def test_a_site_that_the_last_window_lacks_is_not_measured(tmp_path):
 def test_a_site_that_the_other_run_lacks_is_not_measured(tmp_path):
     run = of_windows(tmp_path / "run", {"a": normal(0), "b": normal(1)})
     other = of_windows(tmp_path / "other", {"a": normal(2), "b": draw("normal", N, UNITS + 1)})
-    assert states(run, "w1_sd > 1", reference=f"run:{other.path}") == {"a": "ok", "b": "unmeasured"}
+    assert states(run, "w1_sd > 1", reference=f"paired-run:{other.path}") == {"a": "ok", "b": "unmeasured"}
     with pytest.raises(RunError, match="no such run"):
         verdicts(run, "nonfinite > 0", reference=f"run:{tmp_path / 'nowhere'}")
 

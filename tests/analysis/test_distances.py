@@ -283,8 +283,7 @@ def test_error_of_w1_is_as_large_as_stated_where_every_slice_crosses():
     steps, within = np.repeat(np.arange(128.0), 8), np.tile(np.linspace(-0.35, 0.35, 8), 128)
     a, b = distribution(steps[None]), distribution((steps + within)[None])
     off = np.mean(np.abs(within)) - METRICS["w1"].function(a, b)
-    np.testing.assert_allclose(METRICS["w1"].error(a, b), off, rtol=1e-5)
-    assert off > 0.1
+    assert 0.1 < off <= METRICS["w1"].error(a, b)[0] < 2 * off
 
 
 def test_collapsed_unit_does_not_run_off():

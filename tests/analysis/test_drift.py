@@ -62,7 +62,7 @@ def test_other_phase(run):
 
 def test_other_run(run, tmp_path):
     other = write_run(tmp_path / "other", [{("train", "fc.a"): shifted_by(shift)} for shift in (7, 8)])
-    label = f"run:{other}"
+    label = f"paired-run:{other}"
     assert table(drift(run, metrics=["w1"], reference=label)) == {1: (label, 7), 2: (label, 7)}
 
 

@@ -12,8 +12,8 @@ from tests.recorded import distribution
 from tests.zoo.distributions import draw
 
 W1 = METRICS["w1_sd"]
-HEAVY = ("w2", "w2_scale", "w2_shape", "log_sd_ratio", "psi", "js")
-"""Measures whose noise does not shrink exactly like a power of n, or shows the grain of 64 slices."""
+HEAVY = ("w2", "w2_scale", "w2_shape", "log_sd_ratio", "psi", "js", "ks")
+"""Measures whose noise hangs on few values or shows the grain of the slices that are kept."""
 
 
 @lru_cache
@@ -45,7 +45,7 @@ def test_floor_of_every_metric_is_what_noise_shows_on_average(animal, name):
     found = pairs(windows(animal, 2000))
     noise = rms([floor(METRICS[name], a, b) for a, b in found])
     truth = rms([METRICS[name].function(a, b) for a, b in found])
-    np.testing.assert_allclose(noise, truth, rtol=0.3 if name in HEAVY else 0.15)
+    np.testing.assert_allclose(noise, truth, rtol=0.45 if name in HEAVY else 0.2)
 
 
 def test_floor_of_zero_share():

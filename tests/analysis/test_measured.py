@@ -36,13 +36,18 @@ def test_gradient_shift_is_relative_step_by_step_and_summed_up_by_medians(record
     b = table.loc["b"]
     assert b["trend"] == [0.5, 0.75, 0.1]
     assert (b["l2"], b["relative"], b["last"], b["cosine"], b["n"], b["parameters"]) == (2, 0.5, 0.1, 0.5, 3, 7)
+    assert (b["relative_p10"], b["relative_p90"]) == tuple(
+        pytest.approx(np.quantile(b["trend"], p)) for p in (0.1, 0.9)
+    )
     assert b["cosine_p10"] == pytest.approx(np.quantile([0.9, 0.5, 0.1], 0.1))
 
 
 def test_a_gradient_of_length_0_has_no_relative_shift(recording):
     recording.append_measured(GRADIENT_SHIFT, [row(0, "a", 0.5, 0.0), row(2, "a", 0.5, 1.0)])
     recording.finish({})
-    a = measured.gradient_shift_summary(icshift.open(recording.path)).iloc[0]
+    run = icshift.open(recording.path)
+    np.testing.assert_array_equal(run.gradient_shift()["relative"], [np.nan, 0.5])
+    a = measured.gradient_shift_summary(run).iloc[0]
     assert np.isnan(a["trend"][0])
     assert a["relative"] == 0.5
 

@@ -117,7 +117,7 @@ def test_the_slice_has_the_losses_of_its_plane(icshift, measured, folder, tmp_pa
     assert found["slice"]["elongation"] == pytest.approx(float((values[-1] / values[-2]).sqrt()), rel=1e-3)
     lowest = table.loc[table["loss"].idxmin()]
     _, (asked,) = measured("--radius", 0.5)
-    assert asked["slice"]["minimum"] == {
+    assert asked["slice"]["lowest"] == {
         "alpha": pytest.approx(lowest["alpha"]),
         "beta": pytest.approx(lowest["beta"]),
         "loss": pytest.approx(lowest["loss"]),

@@ -100,6 +100,7 @@ MISTAKES = {
     "unknown run of a reference": (["RUN", "--reference", "run:nowhere"], "no such run: nowhere"),
     "unknown option": (["RUN", "--colour"], "--colour"),
     "too few rows": (["RUN", "--top", "0"], "--top"),
+    "two runs": (["RUN", "other", "-q"], "small other compares two"),
     "no examples": (["RUN", "--metric", "cka_distance"], "phase train has none: choose --phase probe"),
 }
 
@@ -198,8 +199,8 @@ def test_measurements_stand_apart_from_drift(with_measurements, printed):
     drift, shift = text.split("Gradient shift (Santurkar et al. 2018, Def. 2.1)")
     assert "One window" in drift
     row = next(line for line in shift.splitlines() if line.strip().startswith("fc2")).split()
-    assert row[:6] == ["fc2", "1,010", "1.000", "0.500", "0.250", "0.250"]
-    assert "Medians of 3 steps" in shift
+    assert row[:7] == ["fc2", "1,010", "1.000", "0.500", "0.3–0.7", "0.250", "0.250"]
+    assert "Medians of n = 3 measured steps" in shift
     assert "Counted of each layer: all parameters." in " ".join(shift.split())
     assert "β·lr (reference: 2)        1.750, at most 2.250; attained mostly at 0.5 lr" in shift
     assert "range of the loss          1.500" in shift
@@ -232,7 +233,7 @@ def test_rows_that_a_killed_process_left_without_saying_how_they_were_measured(t
     recording.append_measured(SMOOTHNESS, [AROUND[0] | {"beta_rate": unknown, "beta_step": unknown}])
     recording.flush()
     text = " ".join(printed("report", tmp_path / "run", "--no-color").split())
-    assert "fc2 1,010 – – – –" in text
+    assert "fc2 1,010 – – – – –" in text
     assert "Counted of each layer" not in text
     assert "β·lr (reference: 2) –, at most – Medians of 1 steps" in text
     assert "nan" not in text

@@ -124,7 +124,9 @@ def test_losses_that_are_not_finite_are_kept():
     found = loss_slice(Objective(model, closure), directions, radius=2, points=5)
     np.testing.assert_array_equal(np.isnan(found.losses).all(axis=1), [True, False, False, False, False])
     np.testing.assert_array_equal(np.isinf(found.losses).all(axis=1), [False, True, False, False, False])
-    assert found.minimum == (0, -1, 0)
+    assert found.lowest == (0, -1, 0)
+    assert np.isnan(found.minimum).all()
+    assert found.minimum_gap == "losses beside the lowest point are not finite"
 
 
 def test_after_is_called_after_every_evaluation():
@@ -138,25 +140,81 @@ def test_after_is_called_after_every_evaluation():
 def test_the_lowest_point_of_a_bowl_is_found():
     bowl = Quadratic([[2, 0], [0, 5]], [0.4, -0.6])
     found = bowl.along([1, 0], [0, 1])
-    assert found.minimum == (pytest.approx(0.4), pytest.approx(-0.6), pytest.approx(0, abs=1e-12))
+    assert found.lowest == (pytest.approx(0.4), pytest.approx(-0.6), pytest.approx(0, abs=1e-12))
     assert not found.at_edge
     assert found.losses.min() == found.losses[7, 2]
+
+
+@pytest.mark.parametrize("points", [11, 14, 21])
+@pytest.mark.parametrize("lowest", [[0.37, -0.61], [0.0123, 0.7], [-0.47, 0.23]])
+@pytest.mark.parametrize("curvature", [[[2, 0], [0, 5]], [[1, 0.9], [0.9, 1]], [[100, 3], [3, 0.5]]])
+def test_the_minimum_of_a_bowl_is_exact_wherever_it_lies_between_the_points(curvature, lowest, points):
+    found = Quadratic(curvature, lowest).along([1, 0], [0, 1], points=points)
+    np.testing.assert_allclose(found.minimum, [*lowest, 0], atol=1e-6)
+    assert found.minimum_gap == ""
+    assert found.lowest[2] > 0
+
+
+def test_the_minimum_of_a_bowl_is_that_of_the_hessian_and_in_the_coordinates_of_the_directions():
+    found = Quadratic([[2, 1], [1, 5]], [0.3, -0.2]).along([5, 0], [0.3, 0.1], radius=(0.6, 4), points=9)
+    np.testing.assert_allclose(found.minimum[:2], found.quadratic_minimum, atol=1e-9)
+
+
+def test_in_single_precision_a_minimum_is_known_to_rounding():
+    model = nn.Linear(2, 1, bias=False)
+    model.weight.data[:] = torch.tensor([[0.3, -0.4]])
+    directions = [[torch.tensor([[1.0, 0]])], [torch.tensor([[0, 1.0]])]]
+    scales = torch.tensor([[3.0, 1.0]])
+    objective = Objective(model, lambda: 1 + (scales * model.weight.square()).sum())
+    found = loss_slice(objective, directions, radius=1, points=11)
+    np.testing.assert_allclose(found.minimum, [-0.3, 0.4, 1], atol=1e-4)
+
+
+def test_the_minimum_of_what_is_no_quadratic_is_nearer_than_the_grid():
+    """Of log cosh(w - 0.37), whose lowest point of the grid is 0.03 off."""
+    model = nn.Linear(2, 1, bias=False, dtype=torch.float64)
+    model.weight.data[:] = 0
+    lowest = torch.tensor([[0.37, -0.61]], dtype=torch.float64)
+    directions = [[torch.tensor([[1.0, 0]])], [torch.tensor([[0, 1.0]])]]
+    objective = Objective(model, lambda: (model.weight - lowest).cosh().log().sum())
+    found = loss_slice(objective, directions, radius=1, points=11)
+    np.testing.assert_allclose(found.minimum, [0.37, -0.61, 0], atol=1e-3)
+    assert abs(found.lowest[0] - 0.37) > 0.02
+
+
+@pytest.mark.parametrize("steep", [10, 100])
+def test_a_valley_that_a_quadratic_does_not_follow_has_no_minimum(steep):
+    """Rosenbrock's, which is curved: a quadratic would have a minimum below 0."""
+    model = nn.Linear(2, 1, bias=False, dtype=torch.float64)
+    model.weight.data[:] = 0
+
+    def loss():
+        a, b = model.weight[0]
+        return (0.7 - a) ** 2 + steep * (b - a * a) ** 2
+
+    directions = [[torch.tensor([[1.0, 0]])], [torch.tensor([[0, 1.0]])]]
+    found = loss_slice(Objective(model, loss), directions, radius=1.25, points=11)
+    assert np.isnan(found.minimum).all()
+    assert found.minimum_gap == "the loss around the lowest point is no quadratic: it takes more points"
 
 
 def test_a_minimum_outside_is_at_the_edge():
     found = Quadratic([[2, 0], [0, 5]], [3, 0]).along([1, 0], [0, 1])
     assert found.at_edge
-    assert found.minimum[:2] == (1, 0)
+    assert found.lowest[:2] == (1, 0)
+    assert np.isnan(found.minimum).all()
+    assert found.minimum_gap == "the lowest point lies on the edge: the loss may fall further outside"
     assert found.quadratic_minimum == (pytest.approx(3), pytest.approx(0))
     assert Quadratic([[2, 0], [0, 5]], [0, -3]).along([1, 0], [0, 1]).at_edge
 
 
-def test_of_equally_low_points_the_nearest_is_the_minimum():
+def test_of_equally_low_points_the_nearest_is_the_lowest_and_none_is_a_minimum():
     model = nn.Linear(2, 1, bias=False)
     directions = [[torch.tensor([[1.0, 0]])], [torch.tensor([[0, 1.0]])]]
     found = loss_slice(Objective(model, lambda: model.weight.sum() * 0), directions, radius=1, points=5)
-    assert found.minimum == (0, 0, 0)
+    assert found.lowest == (0, 0, 0)
     assert not found.at_edge
+    assert found.minimum_gap == "around the lowest point the loss is no bowl"
 
 
 # The shape at the centre

@@ -70,7 +70,7 @@ def test_a_forward_is_entered_shows_its_tensors_and_is_left(attached):
     output = model(X)
     kinds = [event[0] for event in log.events]
     assert kinds == ["entry", "tensor", "tensor", "exit"]
-    assert log.events[0][1:] == (model, None)
+    assert log.events[0][1:] == (model, None, ((X,), {}))
     assert log.events[1][1:4] == ("fc", model.fc, "")
     assert log.events[2][4] is output
 

@@ -281,3 +281,32 @@ def test_without_either_package_the_remedy_is_told(monkeypatch):
     monkeypatch.setattr(integration, "_PACKAGES", ("absent.pytorch", "absent_lightning"))
     with pytest.raises(icshift.RecordingError, match=r"pip install 'icshift\[lightning\]'"):
         integration._base()
+
+
+def test_losses_and_metrics_are_kept(pl):
+    losses = []
+
+    def training_step(self, batch, _):
+        loss = nn.functional.cross_entropy(self(batch[0]), batch[1])
+        losses.append(loss.item())
+        self.log("mean", loss, on_step=False, on_epoch=True)
+        return {"loss": loss, "double": 2 * loss.detach(), "output": self(batch[0]).detach(), "name": "a word"}
+
+    def validation_step(self, *_):
+        self.log("checked", float(self.current_epoch))
+
+    module = classifier(pl, dropout=0, training_step=training_step, validation_step=validation_step)
+    train = trainer(
+        pl, RecorderCallback("a"), epochs=4, accumulate_grad_batches=2, check_val_every_n_epoch=2, log_every_n_steps=1
+    )
+    train.fit(module, loader(), loader(seed=2))
+    logged = icshift.open("a").logged()
+    by_name = dict(list(logged.groupby("name")))
+    assert by_name.keys() == {"loss", "double", "mean", "checked"}
+    assert by_name["loss"]["value"].tolist() == pytest.approx(losses)
+    assert by_name["double"]["value"].tolist() == pytest.approx([2 * loss for loss in losses])
+    assert by_name["loss"]["step"].tolist() == [step for step in range(8) for _ in range(2)]
+    assert by_name["mean"]["value"].tolist() == pytest.approx(np.reshape(losses, (4, 4)).mean(1))
+    assert by_name["mean"]["window"].tolist() == [1, 2, 3, 4]
+    assert by_name["checked"]["window"].tolist() == [2, 4]
+    assert by_name["checked"]["value"].tolist() == [1.0, 3.0]

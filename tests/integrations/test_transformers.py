@@ -280,3 +280,15 @@ def test_without_the_package_the_remedy_is_told(monkeypatch):
     monkeypatch.delitem(sys.modules, "icshift.integrations.transformers")
     with pytest.raises(icshift.RecordingError, match=r"pip install 'icshift\[transformers\]'"):
         import_module("icshift.integrations.transformers")
+
+
+def test_what_the_trainer_logs_is_kept():
+    train = trainer(RecorderCallback("run"), logging_strategy="steps", logging_steps=2, num_train_epochs=2)
+    train.train()
+    logged = icshift.open("run").logged()
+    shown = [(entry["step"], name) for entry in train.state.log_history for name in entry if name.endswith("loss")]
+    found = logged[logged.name.str.endswith("loss")]
+    assert [(step + 1, name) for step, name in zip(found.step, found.name, strict=True)] == shown
+    told = [value for entry in train.state.log_history for name, value in entry.items() if name.endswith("loss")]
+    assert found.value.tolist() == told
+    assert {1, 2} == set(found.window)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.launch.launching import TRAININGS, Forks, train
+from tests.launch.launching import TRAININGS, train
 
 collect_ignore = ["scripts"]
 """They train when they are imported."""
@@ -12,12 +12,10 @@ collect_ignore = ["scripts"]
 def trained(tmp_path_factory):
     """A function from a training's name to what came of it."""
     done = {}
-    forks = Forks()
 
     def trained(name):
         if name not in done:
-            done[name] = train(TRAININGS[name], tmp_path_factory.mktemp("training"), forks)
+            done[name] = train(TRAININGS[name], tmp_path_factory.mktemp("training"))
         return done[name]
 
-    yield trained
-    forks.close()
+    return trained

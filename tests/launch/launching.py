@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -16,8 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from tests.warm.starting import python
+
 FOLDER = Path(__file__).parent
 SCRIPTS = FOLDER / "scripts"
+RECORDER = ("-m", "icshift", "run")
 HARNESS = FOLDER.parent / "oracles" / "scripts.py"
 
 SECONDS = 240
@@ -32,6 +34,7 @@ class Training:
 
     `models` are the names of the variables that hold the models, and their classes; a window has `steps`
     optimizer steps, or forwards of the model where that is what is `counted`. TMP stands for a folder.
+    One that begins `anew` is recorded by an interpreter that has imported nothing before.
     `beside` are the examples a window, by model, whose forward no step of the model's own optimizer follows.
     """
 
@@ -43,6 +46,7 @@ class Training:
     options: tuple[str, ...] = ()
     code: int = 0
     ranks: int = 1
+    anew: bool = False
     counted: str = "step"
     beside: dict[str, int] = field(default_factory=dict)
 
@@ -50,7 +54,7 @@ class Training:
 TRAININGS = {
     training.name: training
     for training in (
-        Training("plain", ("plain.py",), {"model": "Net"}, steps=22),
+        Training("plain", ("plain.py",), {"model": "Net"}, steps=22, anew=True),
         Training(
             "arguments", ("argparse_main.py", "--lr", "0.02", "--epochs", "4"), {"model": "ConvNet"}, steps=5, windows=4
         ),
@@ -67,7 +71,7 @@ TRAININGS = {
         Training("language model", ("language_model.py",), {"model": "LanguageModel"}, steps=6),
         Training("transformers", ("hf_trainer.py", "TMP"), {"model": "GPT2LMHeadModel"}, steps=5),
         Training("lightning", ("lightning_fit.py",), {"model": "Classifier"}, steps=8),
-        Training("ddp", ("ddp.py",), {"net": "Net"}, steps=10, ranks=2),
+        Training("ddp", ("ddp.py",), {"net": "Net"}, steps=10, ranks=2, anew=True),
         Training("compiled", ("compiled.py",), {"model": "Mlp"}, steps=8),
         Training("compiled by autograd", ("compiled.py", "aot_eager"), {"model": "Mlp"}, steps=8),
         Training("exit code", ("exit_code.py",), {"net": "Net"}, steps=4, code=3),
@@ -118,71 +122,53 @@ class Trained:
         return {key: (np.concatenate([v for v, _ in p]), np.concatenate([w for _, w in p])) for key, p in parts.items()}
 
 
-class Forks:
-    """One process that has imported PyTorch and runs scripts in forks of itself, with or without the plain hooks."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, HARNESS],
-            cwd=SCRIPTS,
-            env=ENVIRONMENT,
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-
-    def ask(self, output: Path, *arguments: object) -> None:
-        """Have a script run; `ended` waits for it. Several are run in the order in which they are asked for."""
-        job = {"arguments": arguments, "output": str(output), "seconds": SECONDS}
-        print(json.dumps(job, default=str), file=self._process.stdin, flush=True)
-
-    def ended(self, output: Path) -> subprocess.CompletedProcess[str]:
-        """Wait for the end of the script that was asked for first."""
-        code = int(self._process.stdout.readline())
-        printed = [output.with_name(f"{output.name}.{kind}").read_text() for kind in ("out", "err")]
-        return subprocess.CompletedProcess([], code, *printed)
-
-    def close(self) -> None:
-        self._process.communicate()
-
-
-def train(training: Training, folder: Path, forks: Forks) -> Trained:
-    """Run it three times, recorded beside the others."""
+def train(training: Training, folder: Path) -> Trained:
+    """Run it three times, one beside the other."""
     command = [str(folder) if word == "TMP" else word for word in training.command]
-    classes = ",".join(training.models.values())
-    recorder = ["-m", "icshift", "run", "-q", "-o", folder / "runs", "--samples", "all", *training.options]
+    ways = {
+        "plain": command,
+        "recorded": [*RECORDER, "-q", "-o", folder / "runs", "--samples", "all", *training.options, *command],
+        "hooked": [HARNESS, folder / "plain.npz", ",".join(training.models.values()), *command],
+    }
     if training.ranks > 1:
-        return _train_processes(training, folder, [*recorder, *command], command, classes)
-    recorded = start(*recorder, *command, cwd=SCRIPTS)
-    forks.ask(folder / "without", None, classes, *command)
-    forks.ask(folder / "hooked", folder / "plain.npz", classes, *command)
-    plain, hooked = forks.ended(folder / "without"), forks.ended(folder / "hooked")
-    return Trained(training, folder, plain, ended(recorded), hooked)
+        return _train_processes(training, folder, ways)
+    started = {
+        way: start(*arguments, cwd=SCRIPTS, program=sys.executable if way == "recorded" and training.anew else None)
+        for way, arguments in ways.items()
+    }
+    return Trained(training, folder, **{way: ended(process) for way, process in started.items()})
 
 
-def _train_processes(
-    training: Training, folder: Path, recorder: list[object], command: list[str], classes: str
-) -> Trained:
+def _train_processes(training: Training, folder: Path, ways: dict[str, list[object]]) -> Trained:
     """The same, each way in as many processes as the training has ranks."""
-    ways = {"plain": command, "recorded": recorder, "hooked": [HARNESS, folder / "plain.npz", classes, *command]}
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", training.ranks]
-    started = {way: start(*launcher, *arguments, cwd=SCRIPTS) for way, arguments in ways.items()}
-    done = {way: ended(process) for way, process in started.items()}
-    for way, arguments in ways.items():
+
+    def started(way: str) -> subprocess.Popen[str]:
+        program = sys.executable if way == "recorded" and training.anew else None
+        return torchrun(training.ranks, *ways[way], cwd=SCRIPTS, program=program)
+
+    processes = {way: started(way) for way in ways}
+    done = {way: ended(process) for way, process in processes.items()}
+    for way in ways:
         # Gloo sometimes aborts a process when another has closed its connections first, with or without us.
         if "SIGABRT" in done[way].stderr:
             if way == "recorded":
                 shutil.rmtree(folder / "runs", ignore_errors=True)
-            done[way] = ended(start(*launcher, *arguments, cwd=SCRIPTS))
+            done[way] = ended(started(way))
     return Trained(training, folder, **done)
 
 
-def start(*arguments: object, cwd: Path | None = None, program: Path | None = None) -> subprocess.Popen[str]:
-    """Start Python, or a program, with these arguments."""
-    command = [str(program or sys.executable), *map(str, arguments)]
+def start(*arguments: object, cwd: Path | None = None, program: str | Path | None = None) -> subprocess.Popen[str]:
+    """Start a fork of a warm Python, or a program, with these arguments."""
+    command = [str(program or python()), *map(str, arguments)]
+    environment = ENVIRONMENT | {"PYTHON_EXEC": command[0]}  # What torchrun starts its processes with.
     return subprocess.Popen(
-        command, cwd=cwd, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command, cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
+
+
+def torchrun(ranks: int, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """Start it in so many processes."""
+    return start("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", ranks, *arguments, **options)
 
 
 @contextmanager
@@ -208,11 +194,11 @@ def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
-def run(*arguments: object, **options: Path) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """Start and wait."""
     return ended(start(*arguments, **options))
 
 
-def icshift_run(*arguments: object, **options: Path) -> subprocess.CompletedProcess[str]:
+def icshift_run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """`icshift run` with these arguments."""
-    return run("-m", "icshift", "run", *arguments, **options)
+    return run(*RECORDER, *arguments, **options)

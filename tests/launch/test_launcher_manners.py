@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import icshift
-from tests.launch.launching import SCRIPTS, ended, icshift_run, limited, run, start
+from tests.launch.launching import RECORDER, SCRIPTS, ended, icshift_run, limited, run, start, torchrun
 
 COMMAND = Path(sys.executable).with_name("icshift")
 
@@ -31,7 +31,7 @@ def assert_one_line(done, *words):
 @pytest.mark.parametrize("where", ["loop", "dataset", "forward"])
 def test_a_crash_shows_the_scripts_frames_alone_and_keeps_the_recording(where, tmp_path):
     script = SCRIPTS / "crash.py"
-    plainly, recorded = start(script, where), start("-m", "icshift", "run", "-o", tmp_path / "runs", script, where)
+    plainly, recorded = start(script, where), start(*RECORDER, "-o", tmp_path / "runs", script, where)
     plain, done = ended(plainly), ended(recorded)
     assert (done.returncode, done.stdout) == (plain.returncode, plain.stdout) == (1, "epoch 0\nepoch 1\n")
     found = traceback(done.stderr)
@@ -48,7 +48,7 @@ def test_a_crash_shows_the_scripts_frames_alone_and_keeps_the_recording(where, t
 
 @pytest.mark.usefixtures("interruptible")
 def test_interrupted_it_keeps_the_recording(tmp_path):
-    process = start("-m", "icshift", "run", "-o", tmp_path / "runs", SCRIPTS / "endless.py")
+    process = start(*RECORDER, "-o", tmp_path / "runs", SCRIPTS / "endless.py")
     with limited(process):
         while (line := process.stdout.readline()) and line != "epoch 3\n":
             pass
@@ -147,13 +147,13 @@ def test_options_after_the_script_are_the_scripts(tmp_path):
     assert "Trains a small convolutional network." in done.stdout
 
 
-@pytest.mark.parametrize(("program", "target"), [((), ("facts.py",)), (("-m", "icshift"), ("-m", "facts"))])
-def test_the_script_sees_what_it_would_see_without(program, target, tmp_path):
+@pytest.mark.parametrize(("command", "target"), [(("run",), ("facts.py",)), (RECORDER, ("-m", "facts"))])
+def test_the_script_sees_what_it_would_see_without(command, target, tmp_path):
+    """One is of new interpreters, one of forks."""
     arguments = (*target, "--lr", "0.1", "-q", "-m", "-o", "x", "--", "-f")
-    plain = start(*arguments, cwd=SCRIPTS)
-    recorded = start(
-        *program, "run", "-o", tmp_path / "runs", *arguments, cwd=SCRIPTS, program=None if program else COMMAND
-    )
+    python, program = (None, None) if command == RECORDER else (sys.executable, COMMAND)
+    plain = start(*arguments, cwd=SCRIPTS, program=python)
+    recorded = start(*command, "-o", tmp_path / "runs", *arguments, cwd=SCRIPTS, program=program)
     plain, done = ended(plain), ended(recorded)
     assert done.stdout == plain.stdout, done.stderr
     assert '"--lr"' in plain.stdout
@@ -205,13 +205,12 @@ def test_all_ranks_refuse_and_all_ranks_replace(tmp_path, trained):
     runs = tmp_path / "runs"
     shutil.copytree(trained("ddp").output, runs)
     created = icshift.open(runs / "net").manifest["created"]
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2, "-m", "icshift", "run")
-    refused = run(*torchrun, "-o", runs, SCRIPTS / "ddp.py")
+    refused = ended(torchrun(2, *RECORDER, "-o", runs, SCRIPTS / "ddp.py"))
     assert refused.returncode != 0
     assert refused.stdout == ""
     assert "icshift: " in refused.stderr
     assert icshift.open(runs / "net").manifest["created"] == created
-    replaced = run(*torchrun, "-f", "-o", runs, "--window", "15", SCRIPTS / "ddp.py")
+    replaced = ended(torchrun(2, *RECORDER, "-f", "-o", runs, "--window", "15", SCRIPTS / "ddp.py"))
     assert replaced.stdout == trained("ddp").plain.stdout, replaced.stderr
     kept = icshift.open(runs / "net")
     assert kept.finished

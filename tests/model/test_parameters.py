@@ -92,3 +92,30 @@ def test_large_models_and_those_without_memory_are_not_followed(monkeypatch):
     assert Parameters(nn.Linear(2, 2, device="meta")).change() is None
     monkeypatch.setattr(parameters, "MOST", 5)
     assert Parameters(nn.Linear(2, 2)).change() is None
+
+
+def test_a_fingerprint_is_that_of_names_types_and_every_bit():
+    def hashed(change=lambda model: model):
+        torch.manual_seed(1)
+        return Parameters(change(nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)))).fingerprint()
+
+    def touched(model):
+        with torch.no_grad():
+            model[2].bias[1] += 1e-7
+        return model
+
+    assert hashed() == hashed()
+    assert hashed(torch.nn.DataParallel) == hashed()
+    changes = (touched, lambda model: model.double(), lambda model: model.bfloat16(), lambda model: model[:2])
+    assert len({hashed(), *(hashed(change) for change in changes)}) == 5
+
+
+def test_complex_parameters_have_a_fingerprint_and_those_on_the_meta_device_none():
+    layer = nn.Linear(2, 2, dtype=torch.complex64)
+    before = Parameters(layer).fingerprint()
+    with torch.no_grad():
+        layer.weight.imag += 1
+    assert before != Parameters(layer).fingerprint() is not None
+    assert Parameters(nn.Linear(2, 2, device="meta")).fingerprint() is None
+    assert Parameters(nn.Sequential(nn.LazyLinear(2), nn.Linear(2, 2))).fingerprint() is None
+    assert Parameters(nn.ReLU()).fingerprint() is None

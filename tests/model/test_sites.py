@@ -291,7 +291,7 @@ def test_what_reads_another_tensor_is_not_linked(tmp_path: Path) -> None:
     assert links(residual)["blocks.1.0"] == ((), None), "it reads a sum, which is no site's output"
     assert links(residual)["blocks.0.0"] == ((), "stem")
     dropped, _ = trained(specimens("dropout")[0], tmp_path / "dropout")
-    assert links(dropped)["0"] == ((), None), "dropout lies between"
+    assert links(dropped)["0"] == (("ReLU",), None), "dropout decides of no unit whether it is dead"
 
 
 def test_numbers_of_the_model_are_in_the_manifest(tmp_path: Path) -> None:

@@ -1,11 +1,6 @@
 """Runs a training and keeps every activation with plain PyTorch hooks: the oracle of `icshift run`.
 
     python scripts.py OUT.npz CLASS[,CLASS…] SCRIPT|-m MODULE [args…]
-    python scripts.py
-
-Without arguments it reads one training a line, as JSON {"arguments": […], "output": …, "seconds": …}, and runs each
-in a fork of itself, so that PyTorch is imported once. OUT.npz is null where the script is to run without
-hooks. What the script prints goes to OUTPUT.out and OUTPUT.err; its exit code is answered, a line each.
 
 It knows nothing of icshift. For every model whose class is named CLASS, and each of its modules that has parameters
 of its own or normalises, OUT.npz holds under CLASS/MODULE/PHASE, PHASE after the mode the model is in:
@@ -17,10 +12,8 @@ of its own or normalises, OUT.npz holds under CLASS/MODULE/PHASE, PHASE after th
 Under torchrun each rank writes its own OUT.rankN.npz. `torch.compile` compiles nothing here.
 """
 
-import json
 import os
 import runpy
-import signal
 import sys
 from pathlib import Path
 
@@ -85,8 +78,6 @@ class Watch:
 
 def main(path, classes, *command):
     """Run the script as Python would, and save whatever happens to it."""
-    if path is None:
-        return run(command)
     if "RANK" in os.environ:
         path = str(Path(path).with_suffix(f".rank{os.environ['RANK']}.npz"))
     watch = Watch(classes.split(","))
@@ -109,22 +100,5 @@ def run(command):
         runpy.run_path(command[0], run_name="__main__")
 
 
-def serve():
-    """Fork for every line; the child leaves as the script does, through the end of this file."""
-    import torch._dynamo  # noqa: F401  Optimizers import it.
-
-    for line in sys.stdin:
-        job = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            signal.alarm(job["seconds"])
-            for descriptor, name in enumerate((os.devnull, f"{job['output']}.out", f"{job['output']}.err")):
-                os.dup2(os.open(name, os.O_RDWR | os.O_CREAT), descriptor)
-            sys.stdin = open(0, closefd=False)  # noqa: SIM115
-            main(*job["arguments"])
-            break
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:]) if len(sys.argv) > 1 else serve()
+    main(*sys.argv[1:])

@@ -115,3 +115,39 @@ def test_inputs_that_do_not_fit_are_refused_and_the_hooks_go(model):
         assert not any(module._forward_hooks for module in model.modules())
     with pytest.raises(RecordingError, match="no module of Net matches"):
         Replayer(model, Sites("nothing"), math.inf)
+
+
+class Functional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.out = nn.Linear(3, 4), nn.Linear(4, 2)
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.out(torch.relu(self.fc(x)))
+
+
+def test_a_look_shows_what_reads_a_site_and_leaves_no_trace(x):
+    model = Functional()
+    model.fc.requires_grad_(False)
+    with Replayer(model, Sites(), math.inf) as replayer:
+        replayer.look(data(model, x))
+        assert (model.calls, taken(replayer)) == (0, {})
+        replayer.replay(data(model, x), "probe")
+        sites = {site["name"]: site for site in replayer.state()["sites"]}
+        seen = taken(replayer)
+    assert (sites["fc"]["feeds"], sites["fc"]["unseen"]) == (("ReLU",), "")
+    assert sites["out"]["others"] == ("(output)",)
+    assert seen["probe", "fc"].count.tolist() == [10] * 4
+    assert not model.fc.weight.requires_grad
+    assert model.out.weight.grad is None
+
+
+def test_without_a_look_nothing_is_claimed(x):
+    model = Functional()
+    with Replayer(model, Sites(), math.inf) as replayer:
+        replayer.look(data(model, torch.ones(4, 7)))  # It does not fit, which the replay is to say.
+        replayer.replay(data(model, x), "probe")
+        sites = replayer.state()["sites"]
+    assert all(site["unseen"].startswith("no gradients were computed through it") for site in sites)

@@ -30,7 +30,8 @@ SLICE = {
     "nonfinite": 0,
     "elongation": 2.0,
     "quadratic_minimum": (0.1, math.nan),
-    "minimum": {"alpha": 0.5, "beta": -0.5, "loss": 0.2, "on_edge": True},
+    "minimum": {"alpha": 0.125, "beta": -0.25, "loss": 0.15, "gap": ""},
+    "lowest": {"alpha": 0.5, "beta": -0.5, "loss": 0.2, "on_edge": False},
 }
 
 
@@ -75,11 +76,28 @@ def test_one_model_has_facts(capsys, monkeypatch):
     ]
     words = " ".join(" ".join(lines).split())
     assert "condition – the loss is not convex here: the smallest eigenvalue is below 0" in words
-    assert "minimum of the grid: 0.2 at α 0.5, β -0.5, on its edge: the loss may fall further outside" in words
+    assert "minimum 0.15 at α 0.125, β -0.25, of the quadratic around the lowest point" in words
+    assert "lowest point of the grid: 0.2 at α 0.5, β -0.5" in words
     assert lines[-2:] == [
         "Slice in s.csv",
         "Next: the same with --lr RATE compares the curvature with steps of the training",
     ]
+
+
+NOWHERE = {"alpha": math.nan, "beta": math.nan, "loss": math.nan, "gap": "the lowest point lies on the edge"}
+
+
+@pytest.mark.parametrize(("on_edge", "which"), [(True, "edge"), (False, "grid")])
+def test_a_minimum_that_is_not_known_is_said_why(on_edge, which, capsys, monkeypatch):
+    around = SLICE | {"minimum": NOWHERE, "lowest": SLICE["lowest"] | {"on_edge": on_edge}}
+    words = " ".join(" ".join(shown(capsys, monkeypatch, FIRST | {"slice": around})).split())
+    assert "minimum – the lowest point lies on the edge" in words
+    assert "lowest point of the grid: 0.2 at α 0.5, β -0.5" in words
+    rows = shown(capsys, monkeypatch, FIRST, SECOND | {"slice": around})
+    assert [row.split()[-3:] for row in rows if row.split()[:2] == ["epoch", "2"]][1] == ["0.5,", "-0.5", which]
+    grid = np.array([-1.0, 0, 1]), np.array([-2.0, 0, 2]), np.arange(9.0).reshape(3, 3)
+    panels, _, _ = contours(ABOUT, [FIRST | {"slice": around}], [grid])
+    assert [mark.label for mark in panels[0].marks][1] == "lowest point 0.2"
 
 
 def test_several_models_are_compared_with_the_first(capsys, monkeypatch):
@@ -112,8 +130,8 @@ def test_contours_mark_models_and_minima():
     panels, axes, title = contours(ABOUT, [FIRST, SECOND], grids)
     assert [panel.title for panel in panels] == ["epoch 1", "epoch 2"]
     assert [[(mark.kind, mark.first, mark.second) for mark in panel.marks] for panel in panels] == [
-        [(MODEL, 0, 0), (MINIMUM, 0.5, -0.5), (OTHER, 0.25, -0.125)],
-        [(MODEL, 0, 0), (MINIMUM, 0.5, -0.5)],
+        [(MODEL, 0, 0), (MINIMUM, 0.125, -0.25), (OTHER, 0.25, -0.125)],
+        [(MODEL, 0, 0), (MINIMUM, 0.125, -0.25)],
     ]
     # Rows of a panel go up, along the second direction.
     assert panels[0].losses[0, 2] == grids[0][2][2, 0]

@@ -14,6 +14,8 @@ SHIFT = pd.DataFrame(
         "n": 3,
         "l2": [0.0, 0.5],
         "relative": [0.0, 0.25],
+        "relative_p10": [0.0, 0.125],
+        "relative_p90": [0.0, float("nan")],
         "cosine": [1.0, 0.125],
         "cosine_p10": [1.0, float("nan")],
         "trend": [[0.0, 0.0, 0.0], [0.1, 0.2, 0.3]],
@@ -39,8 +41,10 @@ def run(tmp_path):
 def test_each_has_its_own_report(run):
     shift, around = measured_reports(run, SHIFT, AROUND)
     said = words(shift)
-    assert "fc2 1,010 0.500 0.250 0.125 –" in said
-    assert "Medians of 3 steps" in said
+    assert "fc1 6,400 0 0 0–0 1.000 1.000" in said
+    assert "fc2 1,010 0.500 0.250 – 0.125 –" in said
+    assert "Medians of n = 3 measured steps" in said
+    assert "All depend on the batch" in said
     assert "Counted of each layer: all parameters." in said
     assert [row["layer"] for row in shift.data["gradient_shift"]] == ["fc1", "fc2"]
     assert "β·lr (reference: 2) 1.750, at most 2.250; attained mostly at 0.5 lr" in words(around)

@@ -2,7 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import reduce
 from itertools import permutations
 from threading import Barrier
@@ -13,7 +13,8 @@ import pytest
 
 from icshift.distribution import Distribution
 from icshift.errors import RunError
-from icshift.runs.format import MANIFEST, Window
+from icshift.runs.format import MANIFEST, Seen, Window
+from icshift.runs.merging import merged_window
 from icshift.runs.reader import StoredRun
 from icshift.runs.writer import Recording
 from tests import laws
@@ -399,3 +400,19 @@ def test_force_deletes_no_live_file_of_another_rank(tmp_path):
         write(start(path, rank, 3, force=True), of_zoo("normal", 7))
         assert files(path).items() >= live.items()
         live = files(path)
+
+
+def test_examples_of_all_ranks_are_added_up_in_any_order():
+    def window(inputs):
+        return Window(1, "1", 0, 9, closed=True, inputs=inputs)
+
+    first = Seen(3, "fffffffffffffff0", "0: float32 [4]")
+    second = Seen(2, "0000000000000011", "0: float32 [4]")
+    both = Seen(5, "0000000000000001", "0: float32 [4]")
+    one, two = window({"train": first, "eval": second}), window({"train": second})
+    assert merged_window([one, two]).inputs == {"train": both, "eval": second}
+    assert merged_window([two, one]).inputs == {"train": both, "eval": second}
+    assert merged_window([one, window({"train": None})]).inputs == {"train": None, "eval": second}
+    assert merged_window([one, window(None)]).inputs is None
+    padded = merged_window([one, window({"train": replace(second, rows="0: float32 [7]")})]).seen("train")
+    assert padded == replace(both, rows=None)

@@ -1,6 +1,6 @@
 """Broken instruments: each is found out by a check, which the sound one passes."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,8 +164,7 @@ def test_health_that_always_says_ok(monkeypatch, troubled):
     right = by_site.health
 
     def ok(*about):
-        told = right(*about)
-        return replace(told, **{one.name: 0 for one in fields(told) if one.name != "units"})
+        return replace(right(*about), dead=0, saturated=0, near_constant=0, nonfinite=0, unknown="")
 
     monkeypatch.setattr(by_site, "health", ok)
     assert not health(troubled)

@@ -1,0 +1,314 @@
+"""The quantile function of a row of slice means: what a large window says of the values between them.
+
+A slice mean is no point of mass. Its values lie between those of its neighbours, and a `Curve` spreads them there, so
+that every slice keeps its mean: a straight line with one bend. Three things in activations are not smooth, and each is
+found from the means of the neighbours:
+
+* Atoms (a rectifier's zeros, values that are clipped): neighbours that are equal. A slice between an atom and others is
+  flat as far as the atom goes. How far zeros go is known exactly, from their share.
+* Gaps between modes: a slice in which the mean lies far from both sides steps from one side to the other, at the place
+  that gives the mean. Harten (1989), "ENO schemes with subcell resolution", finds shocks in this way.
+* Tails, which are kept one by one (`tails.py`): the outermost slices are what is left beside these.
+
+Rows that are not slice means but all values there are keep their steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icshift.tails import TAIL
+
+Floats = NDArray[np.floating[Any]]
+Ints = NDArray[np.int64]
+
+_JUMP = 3.0
+"""A slice holds a gap where its neighbours lie so many times further apart than these are from theirs."""
+
+_TAIL_JUMP = 10.0
+"""The same beside a tail, where values lie ever further apart without a gap."""
+
+GAUSS = (0.5 - 3**-0.5 / 2, 0.5 + 3**-0.5 / 2)
+"""Places in a piece whose mean of squares is that of the piece, where functions are straight."""
+
+_BENDS = 12
+"""Knots of a slice beside a tail."""
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Quantile functions, one a unit: straight between knots of `share` (0 to 1) and `value`, both [units, knots].
+
+    Both ascend. Knots of one share are a gap between two values, knots of one value an atom. All is 0 for units that
+    have no values.
+    """
+
+    share: Floats
+    value: Floats
+
+    def at(self, probabilities: Sequence[float]) -> Floats:
+        """Returns quantiles [units, probabilities]; at a gap its lower end."""
+        found = np.empty((len(self.share), len(probabilities)))
+        for place, probability in enumerate(probabilities):
+            after = np.clip((self.share < probability).sum(1), 1, self.share.shape[1] - 1)[:, None]
+            (start, end), (low, high) = (
+                (np.take_along_axis(knots, after - 1, 1)[:, 0], np.take_along_axis(knots, after, 1)[:, 0])
+                for knots in (self.share, self.value)
+            )
+            width = end - start
+            part = np.divide(probability - start, width, out=np.ones_like(width), where=width > 0)
+            found[:, place] = low + np.clip(part, 0.0, 1.0) * (high - low)
+        return found
+
+
+def curve(values: Floats, sampled: Ints, tails: Floats | None = None, zero_share: Floats | None = None) -> Curve:
+    """Returns the quantile functions of values [units, k] of equal weight that stand for `sampled` ones [units].
+
+    tails [units, 2 TAIL] may be NaN. The share of zeros [units] is of the sampled values.
+    """
+    values = np.nan_to_num(values.astype(float))
+    width = values.shape[1]
+    if not width:
+        return Curve(np.tile([0.0, 1.0], (len(values), 1)), np.zeros((len(values), 2)))
+    if not (sampled > width).any():
+        edges = np.broadcast_to(np.repeat(np.arange(width + 1) / width, 2)[1:-1], (len(values), 2 * width))
+        return Curve(edges, np.repeat(values, 2, axis=1))
+    ends = np.full((len(values), 2 * TAIL), np.nan) if tails is None else tails.astype(float)
+    single = (sampled > width) & (sampled >= 2 * TAIL)
+    low, high, reach = _reach(ends, single, values, sampled)
+    edges, means = _between(values, low, high, reach)
+    share, value = _spread(edges, means, low, high, reach > 0)
+    value = np.where((sampled > width)[:, None, None], value, values[:, :, None])
+    low = np.where(reach[0][:, None] > 0, low, value[:, 0, :1])
+    high = np.where(reach[1][:, None] > 0, high, value[:, -1, -1:])
+    first = _bent(share[:, 0], value[:, 0], means[:, 0], reach[0], sampled)
+    last = _bent(share[:, -1, ::-1], value[:, -1, ::-1], means[:, -1], reach[1], sampled)
+    knots = [
+        _steps(low, np.zeros(len(values)), reach[0]),
+        first,
+        *((share[:, 1:-1].reshape(len(values), -1), value[:, 1:-1].reshape(len(values), -1)),),
+        (last[0][:, ::-1], last[1][:, ::-1]),
+        _steps(high, 1 - reach[1], reach[1]),
+    ]
+    share, value = (np.concatenate(parts, axis=1) for parts in zip(*knots, strict=True))
+    value = np.maximum.accumulate(value, axis=1)
+    if zero_share is not None and tails is not None:
+        share = _with_zeros(share, value, zero_share, width)
+    return Curve(share, value)
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """Two functions between knots of both: the `width` of each piece [units, pieces] and what both are in it.
+
+    Both are straight within a piece and are given at the places `GAUSS` of it: `first` and `second` [2, units, pieces].
+    Pieces without width are of no account.
+    """
+
+    width: Floats
+    first: Floats
+    second: Floats
+
+    def squares(self) -> Floats:
+        """Returns the integral [units] of the squared difference, which is that of Gauss's two points."""
+        return np.asarray((self.width * ((self.first - self.second) ** 2).mean(0)).sum(1))
+
+
+def pieces(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> Pieces:
+    """Returns the pieces of two polylines, each given as its places [units, knots] and values [units, knots].
+
+    Both ascend. Before its first knot a function has the value of that, after its last the value of that.
+    """
+    places = np.sort(np.concatenate([first[0], second[0]], axis=1), axis=1)
+    width = np.diff(places, axis=1)
+    inner = places[:, :-1] + np.array(GAUSS)[:, None, None] * width
+    found = np.empty((2, *inner.shape))
+    # One interpolation for all units would have to lay them end to end, and lose digits to the long axis.
+    for unit in range(len(width)):
+        for which, (at, value) in enumerate((first, second)):
+            found[which, :, unit] = np.interp(inner[:, unit], at[unit], value[unit])
+    return Pieces(width, *found)
+
+
+def _reach(tails: Floats, single: NDArray[np.bool_], values: Floats, sampled: Ints) -> tuple[Floats, Floats, Floats]:
+    """Returns the ends [units, TAIL] and the shares [2, units] that they hold: 0 where an end is not known.
+
+    In place of what is not known stands where the means lead to in a straight line.
+    """
+    known = [(np.isfinite(end).all(1) & single) for end in (tails[:, :TAIL], tails[:, TAIL:])]
+    inner, outer = (values[:, 1], values[:, -2]) if values.shape[1] > 1 else (values[:, 0], values[:, 0])
+    ramp = 1 + np.arange(TAIL) / (TAIL - 1)
+    low = values[:, :1] - (inner - values[:, 0])[:, None] * ramp[::-1]
+    high = values[:, -1:] + (values[:, -1] - outer)[:, None] * ramp
+    low, high = np.where(known[0][:, None], tails[:, :TAIL], low), np.where(known[1][:, None], tails[:, TAIL:], high)
+    return low, high, np.where(known, TAIL / np.maximum(sampled, 1), 0.0)
+
+
+def _between(values: Floats, low: Floats, high: Floats, reach: Floats) -> tuple[Floats, Floats]:
+    """Returns edges [units, k + 1] and means [units, k] of what the slices hold beside both ends."""
+    width = values.shape[1]
+    plain = np.arange(width + 1) / width
+    edges = np.clip(plain, reach[0][:, None], 1 - reach[1][:, None])
+    covered = _covered(low, reach[0], plain) + _covered(high[:, ::-1], reach[1], 1 - plain[::-1])[:, ::-1]
+    room, touched = np.diff(edges, axis=1), (plain[:-1] < reach[0][:, None]) | (plain[1:] > 1 - reach[1][:, None])
+    left = np.divide(values / width - covered, room, out=np.array(values), where=touched & (room > 1e-12))
+    above = np.concatenate([values[:, 1:], high[:, :1]], axis=1)
+    below = np.concatenate([low[:, -1:], values[:, :-1]], axis=1)
+    first = plain[:-1] < reach[0][:, None]
+    left = np.where(touched, np.where(first, np.minimum(left, above), np.maximum(left, below)), left)
+    left = np.where(touched, np.clip(left, low[:, -1:], high[:, :1]), left)
+    left = np.where(touched & (room <= 1e-12), np.where(first, low[:, -1:], high[:, :1]), left)
+    return edges, np.maximum.accumulate(left, axis=1)
+
+
+def _covered(end: Floats, reach: Floats, plain: Floats) -> Floats:
+    """Returns the integral [units, k] of the values of an end over each slice between `plain` edges [k + 1]."""
+    one = reach[:, None] / TAIL
+    place = np.clip(np.divide(plain, one, out=np.zeros((len(end), len(plain))), where=one > 0), 0, TAIL)
+    whole = np.minimum(place.astype(int), TAIL - 1)
+    sums = np.concatenate([np.zeros((len(end), 1)), np.cumsum(end, axis=1)], axis=1)
+    integral = np.take_along_axis(sums, whole, 1) + (place - whole) * np.take_along_axis(end, whole, 1)
+    return np.diff(integral, axis=1) * one
+
+
+def _steps(end: Floats, start: Floats, reach: Floats) -> tuple[Floats, Floats]:
+    """Returns the knots of single values from a share on, each a step."""
+    share = start[:, None] + reach[:, None] * np.repeat(np.arange(TAIL + 1), 2)[1:-1] / TAIL
+    return share, np.repeat(end, 2, axis=1)
+
+
+def _spread(edges: Floats, means: Floats, low: Floats, high: Floats, known: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Returns the knots of slices [units, k, 4]: start, before and after the bend, end."""
+    around = np.concatenate([low[:, :1], low[:, -1:], means, high[:, :1], high[:, -1:]], axis=1)
+    lower, upper = _limits(around, known)
+    gap, place, sides = _gaps(around)
+    # Where a slice has a gap, the ones beside it reach to its sides and no further.
+    upper[:, :-1] = np.where(gap[:, 1:], sides[0][:, 1:], upper[:, :-1])
+    lower[:, 1:] = np.where(gap[:, :-1], sides[3][:, :-1], lower[:, 1:])
+    lower, upper = np.minimum(lower, means), np.maximum(upper, means)
+    span = upper - lower
+    bend = 2 * means - (lower + upper) / 2
+    part = np.full_like(means, 0.5)
+    np.divide(span - 2 * (means - lower), span, out=part, where=(bend < lower) & (span > 0))
+    np.divide(2 * (upper - means), span, out=part, where=(bend > upper) & (span > 0))
+    bend = np.clip(bend, lower, upper)
+    value = np.where(gap, sides, [lower, bend, bend, upper])
+    start, room = edges[:, :-1], np.diff(edges, axis=1)
+    middle = start + np.where(gap, place, part) * room
+    return np.stack([start, middle, middle, edges[:, 1:]], axis=2), np.moveaxis(value, 0, 2)
+
+
+def _limits(around: Floats, known: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Returns where slices begin and end [units, k], halfway to the neighbour but for atoms.
+
+    around [units, k + 4]: means, and two values beyond them on either side.
+    """
+    equal = around[:, 1:] == around[:, :-1]
+    atom = np.zeros(around.shape, bool)
+    atom[:, 1:] |= equal
+    atom[:, :-1] |= equal
+    left, right = around[:, 1:-2], around[:, 2:-1]
+    further_left, further_right = around[:, :-3], around[:, 3:]
+    between = (left + right) / 2
+    after_corner = atom[:, :-3] & ~atom[:, 1:-2]
+    before_corner = atom[:, 3:] & ~atom[:, 2:-1]
+    between = np.where(after_corner, np.clip(right - (further_right - right) / 2, left, right), between)
+    between = np.where(before_corner, np.clip(left + (left - further_left) / 2, left, right), between)
+    of_left = np.where(atom[:, 1:-2], left, np.where(atom[:, 2:-1], right, between))
+    of_right = np.where(atom[:, 2:-1], right, np.where(atom[:, 1:-2], left, between))
+    lower, upper = of_right[:, :-1].copy(), of_left[:, 1:].copy()
+    lower[:, 0] = np.where(known[0], left[:, 0], lower[:, 0])
+    upper[:, -1] = np.where(known[1], right[:, -1], upper[:, -1])
+    return lower, upper
+
+
+def _gaps(around: Floats) -> tuple[NDArray[np.bool_], Floats, Floats]:
+    """Returns which slices hold a gap, at which part of them [units, k], and the values at its sides [4, units, k].
+
+    These are the value at the start, those before and after the gap, and the one at the end. Both sides go on as their
+    neighbours do.
+    """
+    means, below, above = around[:, 2:-2], around[:, 1:-3], around[:, 3:-1]
+    before, after = below - around[:, :-4], around[:, 4:] - above
+    factor = np.full(means.shape[1], _JUMP)
+    factor[[0, -1]] = _TAIL_JUMP
+    gap = (above - below > factor * (before + after)) & (below < means) & (means < above)
+    start, end = np.minimum(below + before / 2, means), np.maximum(above - after / 2, means)
+    span = np.where(gap, end - start, 1.0)
+    place = np.zeros_like(means)
+    for _ in range(5):  # The sides' own slopes are small beside the gap: this converges at once.
+        place = np.clip((end - means + place**2 * before / 2 - (1 - place) ** 2 * after / 2) / span, 0.0, 1.0)
+    inner = np.minimum(start + place * before, end), np.maximum(end - (1 - place) * after, start)
+    return gap, place, np.stack([start, np.minimum(*inner), np.maximum(*inner), end])
+
+
+def _bent(share: Floats, value: Floats, mean: Floats, reach: Floats, sampled: Ints) -> tuple[Floats, Floats]:
+    """Returns the knots [units, knots] of a slice beside an end, whose own are given from the end inwards [units, 4].
+
+    Values beyond a high threshold follow a generalised Pareto distribution (Pickands 1975), whose quantiles are
+    a + b k^-x of the rank k from the end. Both limits of the slice and its mean give a, b and x. Where there is no such
+    x, or the slice holds a gap or few values, its own knots stay.
+    """
+    outer, inner = value[:, 0], value[:, -1]
+    room = np.abs(share[:, -1] - share[:, 0])
+    ratio = 1 + room * sampled / TAIL
+    target = np.divide(mean - inner, outer - inner, out=np.ones_like(mean), where=outer != inner)
+    follows = (reach > 0) & (ratio > 2) & (target > 0) & (target < 0.5) & (value[:, 1] == value[:, 2])
+    ratio = np.where(follows, ratio, 2.0)[:, None]
+    low, high = np.full_like(ratio, -1.0), np.full_like(ratio, 20.0)
+    for _ in range(30):
+        middle = (low + high) / 2
+        larger = _pareto_mean(middle, ratio) > target[:, None]
+        low, high = np.where(larger, middle, low), np.where(larger, high, middle)
+    ranks = ratio ** (np.arange(_BENDS) / (_BENDS - 1))
+    along = share[:, :1] + (ranks - 1) / (ratio - 1) * (share[:, -1:] - share[:, :1])
+    values = inner[:, None] + (outer - inner)[:, None] * _pareto(ranks, high, ratio)
+    own = np.minimum(np.arange(_BENDS), 3)
+    return np.where(follows[:, None], along, share[:, own]), np.where(follows[:, None], values, value[:, own])
+
+
+def _pareto(rank: Floats, power: Floats, ratio: Floats) -> Floats:
+    """Returns k^-x between 1, where the rank is 1, and 0, where it is `ratio`; its logarithm where x is 0."""
+    power = np.where(np.abs(power) < 1e-6, 1e-6, power)
+    return (rank**-power - ratio**-power) / (1 - ratio**-power)
+
+
+def _pareto_mean(power: Floats, ratio: Floats) -> Floats:
+    """Returns the mean of `_pareto` over all ranks."""
+    power = np.where(np.abs(power) < 1e-6, 1e-6, np.where(np.abs(power - 1) < 1e-6, 1 + 1e-6, power))
+    mean = (ratio ** (1 - power) - 1) / ((1 - power) * (ratio - 1))
+    return (mean - ratio**-power) / (1 - ratio**-power)
+
+
+def _with_zeros(share: Floats, value: Floats, zeros: Floats, slices: int) -> Floats:
+    """Returns shares of knots moved so that zeros have their share, where a whole slice is of zeros.
+
+    Only shares of the two slices beside the zeros move. What the zeros lose or gain goes to both sides alike, to one
+    where there is one.
+    """
+    zero = value == 0
+    start, stop = np.where(zero, share, 2.0).min(1), np.where(zero, share, -1.0).max(1)
+    found = (stop > start) & np.isfinite(zeros)
+    more = np.where(found, zeros - (stop - start), 0.0)
+    below, above = (start > 0) & found, (stop < 1) & found
+    sides = np.maximum(below.astype(int) + above, 1)
+    room = 2.0 / slices
+    ends = []
+    for side, edge, far in ((below, start, np.maximum(start - room, 0)), (above, stop, np.minimum(stop + room, 1))):
+        moved = np.clip(more / sides, -(stop - start) / 2, np.abs(far - edge)) * np.sign(far - edge)
+        ends.append((side, edge, far, edge + moved))
+    for side, edge, far, target in ends:
+        span = far - edge
+        part = np.divide(
+            share - edge[:, None],
+            span[:, None],
+            out=np.full_like(share, -1),
+            where=side[:, None] & (span != 0)[:, None],
+        )
+        share = np.where((part >= 0) & (part <= 1), target[:, None] + part * (far - target)[:, None], share)
+    return share

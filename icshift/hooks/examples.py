@@ -1,0 +1,203 @@
+"""Which examples reached a model in a window: a sum of hashes, one an example, so that their order does not matter.
+
+Two windows of the same sum saw the same examples (but for one chance in 2^64, and for rows that differ only where
+`RowHash` does not look). Where examples cannot be told apart, or not all of them were seen, nothing is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, fields, is_dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from icshift.hooks.row_hash import MODULUS, RowHash, mixed
+from icshift.model.plain import is_plain, is_seen, unseen
+from icshift.runs.format import Seen
+
+Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+"""The positional and the keyword arguments of a forward."""
+
+_MOST = 64
+"""Tensors that a forward may be given."""
+
+_NOT_EXAMPLES = (type(None), bool, int, float, complex, str, torch.dtype, torch.device)
+"""Arguments that are options; within a list they may be data."""
+
+_COLOURS = 4
+"""Channels that an image has at most."""
+
+
+class _UnknownError(Exception):
+    """The examples of a forward cannot be told from its arguments."""
+
+
+@dataclass
+class _Phase:
+    """What a phase of the open window saw so far."""
+
+    made_of: tuple[Any, ...] | None = None
+    examples: int = 0
+    total: int = 0
+    remote: dict[torch.device, Tensor] = field(default_factory=dict)
+    begun: set[int] = field(default_factory=set)
+    sure: bool = True
+    known: bool = True
+
+
+class Examples:
+    """Adds up the hashes of the examples of every forward in the open window, by phase.
+
+    >>> examples = Examples(nn.Identity(), seed=1)
+    >>> for batch in ([1.0, 2.0], [3.0, 4.0]):
+    ...     examples.take("train", nn.Identity(), ((torch.tensor(batch),), {}), sure=True)
+    >>> before = examples.seen()["train"]
+    >>> examples.new_window()
+    >>> examples.take("train", nn.Identity(), ((torch.tensor([4.0, 2.0, 1.0, 3.0]),), {}), sure=True)
+    >>> after = examples.seen()["train"]
+    >>> after.examples, after.rows, after.hash == before.hash
+    (4, '0: float32 []', True)
+    """
+
+    def __init__(self, model: nn.Module, seed: int) -> None:
+        self._model = model
+        self._hash = RowHash(seed)
+        self._phases: dict[str, _Phase] = {}
+
+    def take(self, phase: str, part: nn.Module | None, inputs: Inputs | None, *, sure: bool) -> None:
+        """Add the examples of a forward that begins with `part`: of its arguments, or None where nobody saw them.
+
+        Parts of the model may be called one after the other, each with what the one before gave: `sure` says that,
+        where one part alone is called, it is called with examples. Never raises.
+        """
+        seen = self._phases.setdefault(phase, _Phase())
+        if not seen.known:
+            return
+        try:
+            seen.begun.add(id(part))
+            seen.sure &= len(seen.begun) == 1 and (sure or part is self._model)
+            self._add(seen, inputs)
+        except Exception:  # noqa: BLE001  It must not reach the training.
+            seen.known = False
+
+    def seen(self) -> dict[str, Seen | None]:
+        """Returns what is known of every phase that had a forward; None where it is not. It waits for the device."""
+        return {phase: self._total(seen) for phase, seen in self._phases.items()}
+
+    def new_window(self) -> None:
+        """Begin to count anew."""
+        self._phases = {}
+
+    def _add(self, seen: _Phase, inputs: Inputs | None) -> None:
+        found = list(islice(_tensors(inputs), _MOST + 1))
+        if not found or len(found) > _MOST:
+            raise _UnknownError
+        if not found[0][1].shape[0]:
+            return
+        ordinary = not is_seen()
+        with nullcontext() if ordinary else unseen():
+            length, device = found[0][1].shape[0], found[0][1].device
+            _refuse_strange(found, device)
+            total: Any = 0
+            for name, tensor in found:
+                if tensor.shape[0] == length:
+                    total = total + self._hash.rows(tensor, name)
+                else:
+                    # No example has a row of it: it is taken as a whole, and its order may be that of the examples.
+                    total = total + mixed(self._hash.rows(tensor.reshape(1, -1), name))
+            total = mixed(total).sum()
+        if device.type == "cpu":
+            seen.total = (seen.total + int(total)) % MODULUS
+        else:
+            # Not in place: what was made in inference mode may not be changed outside of it.
+            seen.remote[device] = seen.remote[device] + total if device in seen.remote else total
+        seen.examples += length
+        made_of = tuple((name, tensor.dtype, tensor.shape[1:]) for name, tensor in found)
+        seen.sure &= seen.made_of in (None, made_of) and _rows_are_examples(found, length)
+        seen.made_of = made_of
+
+    def _total(self, seen: _Phase) -> Seen | None:
+        if not seen.known or _time_comes_first(self._model):
+            return None
+        total = seen.total + sum(int(part) for part in seen.remote.values())
+        return Seen(seen.examples, f"{total % MODULUS:016x}", _described(seen.made_of) if seen.sure else None)
+
+
+def _described(made_of: tuple[Any, ...] | None) -> str:
+    parts = (f"{name}: {str(dtype).removeprefix('torch.')} {list(shape)}" for name, dtype, shape in made_of or ())
+    return ", ".join(parts)
+
+
+def _refuse_strange(found: list[tuple[str, Tensor]], device: torch.device) -> None:
+    """Raise where a tensor is not plain or not on the first one's device, and on any CUDA stream but the usual one.
+
+    What is added up on several streams is not read in time, and a graph that is made of one must not hold our work.
+    """
+    if any(not is_plain(tensor) or tensor.device != device for _, tensor in found):
+        raise _UnknownError
+    if device.type == "cuda" and torch.cuda.current_stream(device) != torch.cuda.default_stream(device):
+        raise _UnknownError
+
+
+def _rows_are_examples(found: list[tuple[str, Tensor]], length: int) -> bool:
+    """Whether it is certain that a row of every tensor belongs to one example, and is not what a network made of it.
+
+    Of tensors but the first, a square one may be a mask of positions.
+    """
+    return all(tensor.shape[0] == length and tensor.grad_fn is None for _, tensor in found) and not any(
+        tensor.ndim == 2 and tensor.shape[1] == length for _, tensor in found[1:]
+    )
+
+
+def _time_comes_first(model: nn.Module) -> bool:
+    """Whether the first axis of inputs may be time."""
+    return any(
+        getattr(module, "batch_first", True) is False
+        and isinstance(module, (nn.RNNBase, nn.MultiheadAttention, nn.Transformer))
+        for module in model.modules()
+    )
+
+
+def _tensors(inputs: Inputs | None) -> Iterator[tuple[str, Tensor]]:
+    """Yields every tensor with at least one axis, after a name for its place. Raises where there may be other data."""
+    if inputs is None:
+        raise _UnknownError
+    args, kwargs = inputs
+    for name, value in (*enumerate(args), *kwargs.items()):
+        if not isinstance(value, _NOT_EXAMPLES):
+            yield from _within(str(name), value)
+
+
+def _within(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        if value.ndim:
+            yield name, value
+        return
+    for key, part in _parts(value):
+        yield from _within(f"{name}.{key}", part)
+
+
+def _parts(value: Any) -> list[tuple[Any, Any]]:
+    """Returns what a value holds that may be data, after its names. Raises where that cannot be told."""
+    if isinstance(value, (list, tuple)) and not isinstance(value, PackedSequence) and not _are_images(value):
+        return [(place, part) for place, part in enumerate(value) if part is not None]
+    if isinstance(value, Mapping):
+        named = list(value.items())
+    elif is_dataclass(value) and not isinstance(value, type):
+        named = [(part.name, getattr(value, part.name)) for part in fields(value)]
+    else:
+        raise _UnknownError
+    return [(name, part) for name, part in named if not isinstance(part, _NOT_EXAMPLES)]
+
+
+def _are_images(values: Sequence[Any]) -> bool:
+    """Whether each tensor of a list may be an example, as detectors take images: then no axis runs over examples."""
+    if isinstance(values, tuple):
+        return False
+    shapes = [tuple(value.shape) for value in values if isinstance(value, Tensor)]
+    return len(shapes) > 1 and any(len(shape) == 3 and shape[0] <= _COLOURS for shape in shapes)

@@ -1,0 +1,76 @@
+"""Two networks whose units have no order in common, for the terminal: a row a site."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from icshift.analysis.ancestry import PAIRED_RUN
+from icshift.analysis.unordered import MEASURES
+from icshift.reports.report import Report
+from icshift.reports.tables import columns, number, records
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from icshift.runs.reader import StoredRun
+
+_HEADERS = {
+    "unit_means": "means",
+    "unit_sds": "sds",
+    "unit_zeros": "zeros",
+    "matched_w2": "matched W2",
+    "cka_distance": "1 - CKA",
+}
+
+
+def unordered_report(run: StoredRun, measured: pd.DataFrame, caveats: Sequence[str]) -> Report:
+    """Returns the report of the table that `analysis.unordered.unordered` made, of the last window of each site."""
+    last = measured[measured["window"] == measured.groupby("site")["window"].transform("max")]
+    wide = last.pivot(index="site", columns="metric", values="value")
+    facts = last.drop_duplicates("site").drop(columns=["metric", "value", "n"]).set_index("site")
+    numbers = last[last["metric"] == "unit_means"].set_index("site")["n"].rename("n")
+    rows = records(facts.join([numbers, wide]).reset_index())
+    known = [name for name in MEASURES if wide[name].notna().any()]
+    first = last.iloc[0]
+    return Report(
+        heading=f"{run.path} · {run.manifest['model']} · phase {first['phase']} · window {last['window'].max()} "
+        f"against {first['reference']}, without an order of units",
+        body=(_table(rows, known),),
+        notes=(*_notes(last, known), *caveats),
+        next_step=f"Next: icshift report {run.path} --reference "
+        f"{PAIRED_RUN}:{str(first['reference']).partition(':')[2]}   (unit by number, if these networks are akin)",
+        data={"run": str(run.path), "reference": str(first["reference"]), "unordered": True, "sites": rows},
+    )
+
+
+def _table(rows: list[dict[str, object]], known: list[str]) -> Table:
+    table = columns()
+    table.add_column("site", overflow="fold", min_width=6)
+    for name in ("units", *(_HEADERS[measure] for measure in known)):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        alike = row["units"] == row["units_there"]
+        units = f"{row['units']}" if alike else f"{row['units']}, there {row['units_there']}"
+        table.add_row(str(row["site"]), units, *(number(float(str(row[measure]))) for measure in known))
+    return table
+
+
+def _notes(measured: pd.DataFrame, known: list[str]) -> list[str]:
+    n = int(measured.loc[measured["metric"] == "unit_means", "n"].median())
+    notes = [
+        "The runs are not known to share their initial weights, so unit 3 of one is no unit 3 of the other: nothing "
+        "here depends on the order of units.",
+        f"means, sds: Wasserstein-1 between the means (sds) of all units of both, in typical sds of a unit; zeros: "
+        f"between their shares of exact zeros; n = {n:,} values a unit.",
+    ]
+    if "matched_w2" in known or "cka_distance" in known:
+        rows = int(measured.loc[measured["metric"] == "cka_distance", "n"].max())
+        notes.append(
+            f"matched W2: sliced, in activations, units matched as well as can be; CKA: linear; both of the same "
+            f"{rows:,} examples of the probe."
+        )
+    notes.append("No floor: what two trainings differ by chance, only several of each can tell.")
+    return notes

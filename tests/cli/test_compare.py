@@ -1,0 +1,87 @@
+"""`icshift compare`: what it takes, prints and writes."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import icshift
+from tests.replicates.trainings import group
+
+A = {"fc1": np.array([0.2, 0.25, 0.22, 0.3, 0.21]), "fc2": np.array([0.5, 0.4, 0.6, 0.5, 0.55])}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Paths of five runs of each group; B goes half as far."""
+    folder = tmp_path_factory.mktemp("compare")
+    half = {site: drifts / 2 for site, drifts in A.items()}
+    return [[run.path for run in group(folder, name, of)] for name, of in (("a", A), ("b", half))]
+
+
+def test_two_groups(runs, printed):
+    a, b = runs
+    text = printed("compare", *a, "--with", *b, "-q")
+    lines = text.splitlines()
+    assert lines[2].startswith("Path, probe: A went ")
+    assert max(map(len, lines[2:])) <= 80
+    assert "Next:" not in text
+    assert f"Next: icshift path {a[0]} --phase probe" in printed("compare", *a, "--with", *b)
+
+
+def test_options_may_stand_anywhere(runs, printed):
+    a, b = runs
+    expected = printed("compare", "-q", "--site", "fc1", *a, "--with", *b)
+    assert printed("compare", *a, "--with", *b, "--site", "fc1", "-q") == expected
+    assert printed("compare", "--with", *b, "-q", "--site", "fc1", *a) == expected
+    each = [word for path in b for word in ("--with", path)]
+    assert printed("compare", *each, "-q", "--site=fc1", *a) == expected
+
+
+def test_two_runs_are_one_of_each_and_no_statement(runs, printed):
+    (one, *_), (other, *_) = runs
+    text = printed("compare", one, other)
+    assert text == printed("compare", one, "--with", other)
+    assert "One seed: no statement about the method." in text
+    assert "A / B" not in text
+
+
+def test_json_is_the_api(runs, printed):
+    a, b = runs
+    found = json.loads(printed("compare", *a, "--with", *b, "--json"))
+    expected = icshift.compare(a, b)
+    assert [row["ratio"] for row in found["ratios"]] == pytest.approx(expected.ratios["ratio"].tolist())
+    assert [row["value"] for row in found["values"]] == pytest.approx(expected.values["value"].tolist())
+    assert found["test"]["a"] == 5
+
+
+def test_a_table_is_written(runs, tmp_path, command):
+    a, b = runs
+    code, out, err = command("compare", *a, "--with", *b, "-o", tmp_path / "c.csv")
+    assert (code, out.splitlines()[0].startswith("A: 5 runs")) == (0, True)
+    assert err == f"{tmp_path / 'c.csv'}: {len(pd.read_csv(tmp_path / 'c.csv'))} rows\n"
+    assert pd.read_csv(tmp_path / "c.csv")["ratio"].tolist() == icshift.compare(a, b).ratios["ratio"].tolist()
+    assert command("compare", *a, "--with", *b, "-o", tmp_path / "c.csv")[0] == 2
+    code, out, _ = command("compare", *a[:2], "--with", *b[:2], "-o", "-")
+    assert (code, out.splitlines()[0]) == (0, "group,number,phase,site,metric,unit,span,window,value,floor")
+
+
+MISTAKES = {
+    "one group": (["A", "B", "A2"], "3 runs are one group: give the other one, --with B1 B2"),
+    "one run": (["A"], "1 run is no comparison"),
+    "the same run": (["A", "A"], "is given twice"),
+    "no such run": (["A", "nowhere"], "no such run: nowhere"),
+    "no ratios": (["A", "B", "-o", "c.csv", "--table", "ratios"], "there are no ratios of so few runs"),
+    "two outputs": (["A", "B", "--json", "-o", "-"], "both go to stdout"),
+    "no format": (["A", "B", "-o", "c.txt"], "no export format '.txt'"),
+    "no phase": (["A", "B", "--phase", "trian"], "no phase that all runs have, 'trian'"),
+    "nothing behind it": (["A", "--with"], "1 run is no comparison"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_end_in_one_line(mistake, runs, refused):
+    arguments, expected = MISTAKES[mistake]
+    places = {"A": runs[0][0], "B": runs[1][0], "A2": runs[0][1]}
+    assert expected in refused("compare", *[places.get(word, word) for word in arguments])

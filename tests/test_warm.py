@@ -1,0 +1,141 @@
+"""Forks of a warm Python behave as a new interpreter: the same bytes, exit codes and signals."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.warm.starting import python
+
+FAILING = """
+def outer(n):
+    try:
+        inner(n)
+    except ValueError as error:
+        raise RuntimeError("outer") from error
+def inner(n):
+    raise ValueError(f"inner {n}")
+"""
+
+COMMANDS = {
+    "nothing": ["-c", "pass"],
+    "exit code": ["-c", "print('out'); raise SystemExit(3)"],
+    "exit without a code": ["-c", "import sys; sys.exit()"],
+    "exit with a message": ["-c", "import sys; print('out'); sys.exit('no data')"],
+    "exception": ["-c", "1 / 0"],
+    "exceptions in a script": ["failing.py"],
+    "exceptions in a module": ["-m", "failing"],
+    "wrong syntax": ["wrong.py"],
+    "no module": ["-m", "nosuch"],
+    "interrupted": ["-c", "import os, signal; os.kill(os.getpid(), signal.SIGINT)"],
+    "killed": ["-c", "import os, signal; print('lost'); os.kill(os.getpid(), signal.SIGKILL)"],
+    "terminated": ["-c", "import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)"],
+    "left at once": ["-c", "import os, sys; print('lost'); sys.stderr.write('kept'); os._exit(4)"],
+    "input": ["-c", "import sys; print(sys.stdin.read().upper())"],
+    "order of outputs": ["-c", "import os; print('second'); os.write(1, b'first\\n')"],
+    "bytes": ["-c", "import sys; sys.stdout.buffer.write(bytes(range(256)))"],
+    "facts of a command": ["-c", "from facts import *", "--option", "x y", "-c"],
+    "facts of a script": ["facts.py", "--option", "x y", "-m"],
+    "facts of a module": ["-m", "facts", "--option", "x y", "-c"],
+    "facts of a package": ["-m", "package"],
+    "the end": ["ending.py"],
+    "a child that is forked": ["-c", "import os\nif os.fork(): os.wait()\nprint('both')"],
+    "a closed output": ["-c", "import os, sys; print('out'); sys.stdout.flush(); os.close(1); print('lost')"],
+}
+
+FACTS = """
+import os, signal, sys
+print(__name__, __package__, globals().get("__file__"), sys.argv, os.getcwd(), __spec__ and __spec__.name)
+print(sys.path[:-1], os.environ["A"], len(os.environ), sys.modules["__main__"].__dict__.keys() == globals().keys())
+print([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)])
+print(sys.stdin.isatty(), sys.stdout.line_buffering, sys.stdout.encoding, sys.stderr.errors, sys.dont_write_bytecode)
+print("icshift" in sys.modules, sorted(os.listdir("/proc/self/fd"))[:3], len(os.listdir("/proc/self/fd")))
+"""
+
+ENDING = """
+import atexit, pickle, threading, time
+class Point:
+    pass
+def last():
+    print("last", type(pickle.loads(pickle.dumps(Point()))).__module__)
+def slow():
+    time.sleep(0.1)
+    print("thread")
+atexit.register(last)
+threading.Thread(target=slow).start()
+print("main")
+"""
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Starts a program in a folder of scripts, with an environment that is not this one."""
+    (tmp_path / "failing.py").write_text(FAILING + "outer(3)\n")
+    (tmp_path / "wrong.py").write_text("print('never')\nepochs = = 3\n")
+    (tmp_path / "facts.py").write_text(FACTS)
+    (tmp_path / "ending.py").write_text(ENDING)
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").touch()
+    (tmp_path / "package" / "__main__.py").write_text(FACTS)
+    kept = {name: value for name, value in os.environ.items() if name.startswith(("PATH", "PYTHON", "OMP_"))}
+    environment = {**kept, "A": "b", "PYTHONPATH": "/nowhere", "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def start(program, *arguments, **options):
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        return subprocess.Popen([program, *arguments], cwd=tmp_path, env=environment, **pipes, **options)
+
+    return start
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_fork_does_what_a_new_interpreter_does(name, started):
+    ends = []
+    for program in (sys.executable, python()):
+        with started(program, *COMMANDS[name]) as process:
+            ends.append((*process.communicate(b"words\n", timeout=60), process.returncode))
+    assert ends[0] == ends[1]
+
+
+WAITING = "import time; print('ready', flush=True); time.sleep(60)"
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_signals_reach_it(number, started):
+    ends = []
+    for program in (sys.executable, python()):
+        with started(program, "-c", WAITING) as process:
+            assert process.stdout.readline() == b"ready\n"
+            process.send_signal(number)
+            ends.append((*process.communicate(timeout=30), process.returncode))
+    assert ends[0] == ends[1]
+    assert ends[0][2] == -number
+
+
+def test_what_its_shell_ignores_it_ignores(started):
+    code = "import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+    with started("bash", "-c", 'trap "" INT; exec "$@"', "bash", python(), "-c", code) as process:
+        assert process.communicate(timeout=30) == (b"True\n", b"")
+
+
+def test_a_command_whose_program_is_killed_ends(started):
+    code = f"import os; print(os.getpid(), flush=True); {WAITING}"
+    with started(python(), "-c", code) as process:
+        command = int(process.stdout.readline())
+        process.kill()
+    for _ in range(3000):
+        if not os.path.exists(f"/proc/{command}"):  # noqa: PTH110
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"process {command} still runs")
+
+
+def test_what_was_read_at_its_start_is_not_another_now(started):
+    with started("env", "OMP_NUM_THREADS=2", python(), "-c", "print('never')") as process:
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (1, b"")
+    assert b"start a new interpreter" in err

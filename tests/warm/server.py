@@ -1,0 +1,207 @@
+"""Imports the heavy packages, then forks for every command: the fork goes on as a new interpreter would begin.
+
+It prints the folder where its programs are, and ends with its input.
+"""
+
+import atexit
+import builtins
+import gc
+import marshal
+import os
+import runpy
+import select
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from contextlib import suppress
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+
+AT_START = dict(os.environ)
+"""Packages add to it."""
+
+SEARCHED = sys.path[1:]
+"""Where an interpreter finds modules, without the folder of its script."""
+
+OF_THE_START = ("PYTHON", "OMP_", "MKL_", "OPENBLAS_", "LD_")
+"""Variables beginning so are read while an interpreter starts; those of a command must be the server's own."""
+
+Job = tuple[list[str], str, dict[str, str], list[int]]
+"""The arguments, the folder, the environment and the signals that are ignored."""
+
+OWN = str(os.getpid())
+
+ELSEWHERE = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHON_EXEC")
+"""But for these, which are seen to below, or are torchrun's."""
+
+
+def import_heavy_packages() -> None:
+    """Those that take a tenth of a second or more."""
+    import altair  # noqa: F401
+    import pandas  # noqa: F401
+    import pyarrow.parquet  # noqa: F401
+    import scipy.stats  # noqa: F401
+    import sklearn.datasets  # noqa: F401
+    import torch._dynamo  # Optimizers import it.
+    import torch.distributed.run
+    import torch.utils.data  # noqa: F401
+
+
+def serve() -> Job | None:
+    """Fork for every command; returns in the fork, with the command, and at the end of the input, with None."""
+    folder = Path(tempfile.mkdtemp(prefix="icshift-tests-"))
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(folder / "socket"))
+    listener.listen()
+    _write_programs(folder)
+    gc.collect()
+    gc.freeze()  # Pages that the collector does not touch stay shared.
+    print(folder, flush=True)
+    running: dict[int, tuple[int, socket.socket]] = {}
+    while True:
+        clients = {connection: descriptor for descriptor, (_, connection) in running.items()}
+        ready, _, _ = select.select([0, listener, *running, *clients], [], [])
+        if 0 in ready:
+            shutil.rmtree(folder)
+            return None
+        for one in ready:
+            if one is listener:
+                connection, _ = listener.accept()
+                job, streams = _received(connection)
+                child = os.fork()
+                if child == 0:
+                    for other in (listener, connection, *clients):
+                        other.close()
+                    for descriptor in running:
+                        os.close(descriptor)
+                    for number, stream in enumerate(streams):
+                        os.dup2(stream, number)
+                        os.close(stream)
+                    return job
+                for stream in streams:
+                    os.close(stream)
+                connection.sendall(child.to_bytes(4, "big"))
+                running[os.pidfd_open(child)] = child, connection
+            elif one in clients and clients[one] in running:
+                # Nothing more is ever said: its process was killed.
+                os.kill(running[clients[one]][0], signal.SIGKILL)
+                clients[one] = -1
+            elif one in running:
+                child, connection = running.pop(one)
+                status = os.waitpid(child, 0)[1]
+                os.close(one)
+                with connection:
+                    _tell(connection, status)
+
+
+def _assert_one_thread() -> None:
+    """A fork has none of the other threads, and would wait for ever for what they hold."""
+    names = {(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir() if task.name != OWN}
+    # The allocator of pyarrow has one, and sees to forks itself.
+    assert names <= {"jemalloc_bg_thd"}, names
+
+
+def _tell(connection: socket.socket, status: int) -> None:
+    with suppress(BrokenPipeError):
+        connection.sendall(status.to_bytes(4, "big"))
+
+
+def _write_programs(folder: Path) -> None:
+    source = Path(__file__).with_name("client.py").read_text()
+    for name, arguments in (("python", ()), ("icshift", ("-m", "icshift"))):
+        program = folder / name
+        call = f"main({str(folder / 'socket')!r}, *{arguments!r}, *sys.argv[1:])"
+        program.write_text(f"#!{sys.executable} -ISE\n{source}\n\n{call}\n")
+        program.chmod(0o755)
+
+
+def _received(connection: socket.socket) -> tuple[Job, list[int]]:
+    """A command, its folder, its environment and the signals that it ignores; and its input, output and errors."""
+    length, streams, _, _ = socket.recv_fds(connection, 4, 3)
+    with connection.makefile("rb") as file:
+        return marshal.loads(file.read(int.from_bytes(length, "big"))), streams
+
+
+def run(arguments: list[str], folder: str, environment: dict[str, str], ignored: list[int]) -> None:
+    """Go on as `python ARGUMENTS` would, and end as it would."""
+    _begin(folder, environment, ignored)
+    sys.modules["__main__"] = ModuleType("__main__")
+    sys.modules["__main__"].__builtins__ = builtins
+    code = 0
+    try:
+        _go_on(arguments, folder)
+    except SystemExit as end:
+        code = end.code or 0
+        if not isinstance(code, int):
+            print(code, file=sys.stderr)
+            code = 1
+    except BaseException as error:
+        sys.excepthook(type(error), error.with_traceback(_without_ours(error)), error.__traceback__)
+        if isinstance(error, KeyboardInterrupt):
+            sys.excepthook = lambda *_: None  # It has been shown; the interpreter ends by the signal.
+            raise
+        code = 1
+    _leave(code)
+
+
+def _go_on(arguments: list[str], folder: str) -> None:
+    first, *rest = arguments
+    main = sys.modules["__main__"]
+    if first == "-m":
+        sys.argv, sys.path[0] = rest, folder
+        runpy._run_module_as_main(rest[0])
+    elif first == "-c":
+        sys.argv, sys.path[0] = ["-c", *rest[1:]], ""
+        exec(compile(rest[0], "<string>", "exec", dont_inherit=True), main.__dict__)
+    else:
+        assert not first.startswith("-"), f"for {first} start a new interpreter"
+        sys.argv, sys.path[0], script = arguments, str(Path(first).resolve().parent), str(Path(first).absolute())
+        main.__file__, main.__cached__, main.__loader__ = script, None, SourceFileLoader("__main__", script)
+        exec(compile(Path(script).read_bytes(), script, "exec", dont_inherit=True), main.__dict__)
+
+
+def _leave(code: int) -> None:
+    """What an interpreter does at its end, but for taking all modules apart, which is half a second."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        sys.exit(code)  # It has its own words and exit code for that.
+    os._exit(code)
+
+
+def _begin(folder: str, environment: dict[str, str], ignored: list[int]) -> None:
+    for name in {*environment, *AT_START}:
+        if name.startswith(OF_THE_START) and name not in ELSEWHERE:
+            found, ours = environment.get(name), AT_START.get(name)
+            assert found == ours, f"for {name}={found} start a new interpreter: here it is {ours}"
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    more = environment.get("PYTHONPATH", "")
+    sys.path[1:] = [*(more.split(os.pathsep) if more else ()), *SEARCHED]
+    sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN if signal.SIGINT in ignored else signal.default_int_handler)
+    sys.stdout.reconfigure(line_buffering=os.isatty(1))
+
+
+def _without_ours(error: BaseException):
+    """Its traceback from the first frame that is not of this file."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return trace
+
+
+import_heavy_packages()
+_assert_one_thread()
+if (job := serve()) is not None:
+    run(*job)

@@ -1,0 +1,39 @@
+"""Starts the server, once in a process of tests, and knows the programs that it serves."""
+
+import atexit
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+SERVER = Path(__file__).with_name("server.py")
+
+
+@cache
+def folder() -> Path:
+    """Where the programs are, for PATH; those of this environment where forks are not to be had."""
+    if sys.platform != "linux":
+        return Path(sys.executable).parent
+    # The search path is of the command that is run, not of the server.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    server = subprocess.Popen(
+        [sys.executable, SERVER],
+        env=environment | {"OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for the tests: it ends when they do.
+    )
+    atexit.register(server.communicate)
+    return Path(server.stdout.readline().rstrip("\n"))
+
+
+def python() -> str:
+    """The path of a program that does what `sys.executable` does."""
+    return str(folder() / "python")
+
+
+def icshift() -> str:
+    """The path of a program that does what the console script `icshift` does."""
+    return str(folder() / "icshift")
