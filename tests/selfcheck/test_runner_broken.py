@@ -11,7 +11,7 @@ from icshift.gradients import hessian
 from icshift.gradients.gradient_shift import Step
 from icshift.gradients.objective import with_parameters
 from icshift.model.modes import evaluating
-from icshift.record import recorder
+from icshift.record import probe
 from icshift.selfcheck import closed_forms, formulas, known_changes, sketch
 from icshift.selfcheck import floor as floor_check
 from icshift.selfcheck.check import Setting
@@ -204,7 +204,7 @@ def test_w1_with_one_value_dropped(monkeypatch):
 
 
 def test_a_probe_by_running_averages(monkeypatch, tmp_path):
-    monkeypatch.setattr(recorder, "as_trained", lambda model, *_: evaluating(model))
+    monkeypatch.setattr(probe, "as_trained", lambda model, *_: evaluating(model))
     changes = [*[known_changes._leave] * 2, known_changes._shift_units, *map(known_changes._change_all, (1, 1, 1))]
     broken = known_changes._recorded(tmp_path / "run", changes, seed=0)
     assert known_changes._read(broken, 2).probe > 0
