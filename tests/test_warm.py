@@ -44,6 +44,7 @@ COMMANDS = {
     "facts without buffers": ["-u", "facts.py"],
     "the end": ["ending.py"],
     "a child that is forked": ["-c", "import os\nif os.fork(): os.wait()\nprint('both')"],
+    "a child that is spawned": ["spawning.py"],
     "a closed output": ["-c", "import os, sys; print('out'); sys.stdout.flush(); os.close(1); print('lost')"],
 }
 
@@ -72,6 +73,17 @@ threading.Thread(target=slow).start()
 print("main")
 """
 
+SPAWNING = """
+import multiprocessing, os
+def work(n):
+    print(n, __name__, __file__, os.getcwd())
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(target=work, args=(3,))
+    process.start()
+    process.join()
+    print(process.exitcode)
+"""
+
 
 @pytest.fixture
 def started(tmp_path):
@@ -80,6 +92,7 @@ def started(tmp_path):
     (tmp_path / "wrong.py").write_text("print('never')\nepochs = = 3\n")
     (tmp_path / "facts.py").write_text(FACTS)
     (tmp_path / "ending.py").write_text(ENDING)
+    (tmp_path / "spawning.py").write_text(SPAWNING)
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "__init__.py").touch()
     (tmp_path / "package" / "__main__.py").write_text(FACTS)
