@@ -22,9 +22,9 @@ from icshift.analysis.drift import (
 from icshift.analysis.health import health, typical_std
 from icshift.analysis.metrics import DEFAULT, Metric
 from icshift.analysis.metrics import metric as metric_named
-from icshift.analysis.movement import Movement
 from icshift.analysis.yardstick import with_one_sd
 from icshift.distribution import Distribution
+from icshift.noise.movement import Movement
 from icshift.runs.format import STEP_QUANTILES, Site
 from icshift.runs.phases import normalises_by_its_own_inputs
 from icshift.runs.reader import StoredRun

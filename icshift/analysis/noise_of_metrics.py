@@ -12,9 +12,9 @@ from functools import cache
 import numpy as np
 
 from icshift.analysis.distances import effective_std
-from icshift.analysis.exchange import Noise
 from icshift.blocks import SLICES, Floats
 from icshift.distribution import Distribution, Sample, from_sample
+from icshift.noise.exchange import Noise
 
 _PLACES = 64 * SLICES
 """Places of the quantile function that are moved."""

@@ -15,7 +15,9 @@ def run_of(path, *means, steps=16, sites=("fc1", "fc2"), **options):
     lengths = np.broadcast_to(steps, len(means)).tolist()
     windows = [
         {
-            ("train", name): distribution(draw("normal", 16 * length, 30, 10 * index + place + 100) + mean, steps=length)
+            ("train", name): distribution(
+                draw("normal", 16 * length, 30, 10 * index + place + 100) + mean, steps=length
+            )
             for place, (name, mean) in enumerate(zip(sites, window, strict=True))
         }
         for index, (window, length) in enumerate(zip(means, lengths, strict=True))
