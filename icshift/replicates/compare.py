@@ -100,10 +100,7 @@ def last_logged(run: StoredRun) -> dict[str, float]:
 
     Its names begin with `LOGGED`. Empty where nothing was logged.
     """
-    logged = getattr(run, "logged", None)
-    if logged is None:
-        return {}
-    table = logged()
+    table = run.logged()
     last = table[table["window"] == table.groupby("name")["window"].transform("max")]
     means = last.groupby("name", sort=False)["value"].mean()
     return {f"{LOGGED}{name}": float(value) for name, value in means.items()}
