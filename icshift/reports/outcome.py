@@ -6,14 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from icshift.noise.movement import DEPENDENT
 from icshift.reports.tables import number
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from icshift.analysis.dependence import Dependence
     from icshift.analysis.metrics import Metric
     from icshift.analysis.outcome import Outcome
+    from icshift.noise.dependence import Dependence
 
 _NAMED = 4
 """Sites that are named in a sentence; of more, these and the number of the rest."""
@@ -37,7 +38,7 @@ def verdict(outcome: Outcome, summary: pd.DataFrame, metric: Metric) -> list[str
     elif outcome.still:
         sentences.append(f"No evidence that {_of_all(outcome.still, sites)} moved {beyond}.")
     for reason, unknown in outcome.unknown.items():
-        why = reason + (f" ({correlation(outcome.dependence)})" if outcome.dependence.large else "")
+        why = reason + (f" ({correlation(outcome.dependence)})" if reason == DEPENDENT else "")
         sentences.append(f"Whether {_of_all(unknown, sites)} moved cannot be told: {why}.")
     if outcome.dependence.large:
         sentences.append("Noise is larger than the floor; a probe has none.")

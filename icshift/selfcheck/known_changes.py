@@ -20,9 +20,9 @@ from scipy import stats
 from torch import nn
 
 from icshift.analysis.drift import movements
-from icshift.analysis.movement import FALSE_ALARMS, Movement
 from icshift.api import Run
 from icshift.api import open as open_run
+from icshift.noise.movement import FALSE_ALARMS, Movement
 from icshift.record.probe import Probe
 from icshift.record.recorder import Recorder
 from icshift.selfcheck.check import Check, Compared, Finding, Setting, figure, power, worst_of

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from icshift.analysis.movement import UNKNOWN_DEPENDENCE, Movement
+from icshift.noise.movement import UNKNOWN_DEPENDENCE, Movement
 from icshift.selfcheck import known_changes
 from icshift.selfcheck.known_changes import SHIFTED, UNITS, Seen
 

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from icshift.analysis.dependence import BlockProducts, Dependence
-from icshift.analysis.exchange import FEWEST, alike, differences, matched, patterns
 from icshift.blocks import Blocks, Floats
+from icshift.noise.dependence import BlockProducts, Dependence
+from icshift.noise.exchange import FEWEST, alike, differences, matched, patterns
 
 FALSE_ALARMS = 0.05
 """Share of windows in which nothing moved that show a site as moved all the same, at most; and the expected share of
@@ -34,6 +34,9 @@ _POOLED = 100
 """Patterns that units are compared with: of all units of the site together."""
 
 Flags = NDArray[np.bool_]
+
+DEPENDENT = "steps depend on each other"
+"""Why nothing can be told of sites whose blocks are too much like their neighbours."""
 
 UNKNOWN_DEPENDENCE = Dependence(np.nan, np.nan, False, np.nan)
 
@@ -84,7 +87,7 @@ def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: 
         return Movement((), {}, {}, unknown, UNKNOWN_DEPENDENCE)
     dependence = _dependence([windows[name] for name in pairs])
     if dependence.large:
-        unknown |= dict.fromkeys(pairs, "steps depend on each other")
+        unknown |= dict.fromkeys(pairs, DEPENDENT)
         return Movement((), {}, {}, unknown, dependence)
     # Sites that some steps do not reach may have fewer blocks than others: each number of blocks has its own patterns,
     # and the levels of the groups add up to that of the window.
@@ -119,7 +122,7 @@ def discoveries(p: Floats) -> Flags:
 def _exchanged(a: Blocks, b: Blocks) -> _Site:
     site, signs = differences(a, b), patterns(len(a))
     slices = site.slices if alike(a, b) else site.slices.mean(2, keepdims=True)
-    starts = range(0, slices.shape[1], _UNITS)
+    starts = range(0, max(slices.shape[1], 1), _UNITS)
     drifts = np.concatenate([_drifts(slices[:, start : start + _UNITS], signs) for start in starts], 1)
     active = site.known & (drifts.max(0, initial=0.0) > 0)
     if not active.any():

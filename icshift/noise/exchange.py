@@ -80,7 +80,8 @@ def differences(a: Blocks, b: Blocks) -> Differences:
     largest = np.fmax(np.abs(a.slices), np.abs(b.slices)).max(axis=(1, 2), initial=0.0, where=seen[:, :, None])
     apart = np.where(np.abs(apart) > _ROUNDING * largest[:, None, None], apart, 0.0) * weights[:, :, None]
     by_block = np.ascontiguousarray(apart.transpose(1, 0, 2))
-    return Differences(by_block, zeros.T, weights.mean(0), seen.sum(1) >= FEWEST)
+    total = weights.sum(0) / max(len(weights), 1)
+    return Differences(by_block, zeros.T, total, seen.sum(1) >= FEWEST)
 
 
 @cache
@@ -103,7 +104,7 @@ def alike(a: Blocks, b: Blocks) -> bool:
     Where they do not, their slices differ by that alone, and a skewed difference is not as likely the other way round:
     then exchanges can compare only their means.
     """
-    sizes = [float(np.median(blocks.sampled)) for blocks in (a, b)]
+    sizes = [float(np.median(blocks.sampled)) if blocks.sampled.size else 0.0 for blocks in (a, b)]
     return max(sizes) <= _ALIKE * min(sizes)
 
 

@@ -1,0 +1,51 @@
+"""A frozen network shows nothing that moved in 95 of 100 reports, whatever its data, or says that it cannot be told."""
+
+from functools import cache
+
+import pytest
+
+from tests.calibration.cases import DEPENDENT, FROZEN
+from tests.calibration.networks import NETWORKS
+from tests.calibration.trials import Tally, at_most
+
+TRIALS = 10
+"""Trials of every case with every network."""
+
+FEWEST_KNOWN = 0.85
+"""Share of trials with steps that do not depend on each other in which something is said, at least."""
+
+
+@cache
+def tally(case, kind):
+    found = Tally()
+    for trial in range(TRIALS):
+        found.add(case.trial(kind, trial))
+    return found
+
+
+def together(tallies):
+    return Tally(*(sum(getattr(tally, name) for tally in tallies) for name in ("trials", "called", "unknown")))
+
+
+@pytest.mark.parametrize("case", [*FROZEN, *DEPENDENT], ids=lambda case: case.name)
+def test_whatever_the_data(case):
+    found = together([tally(case, kind) for kind in NETWORKS])
+    assert found.called <= at_most(0.05, found.trials)
+    if case in FROZEN:
+        assert found.unknown <= (1 - FEWEST_KNOWN) * found.trials
+    else:
+        assert found.unknown > 0.5 * found.trials
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_whatever_the_network(kind):
+    found = together([tally(case, kind) for case in FROZEN])
+    assert found.called <= at_most(0.05, found.trials)
+    assert found.unknown <= (1 - FEWEST_KNOWN) * found.trials
+
+
+def test_all_together():
+    found = together([tally(case, kind) for case in FROZEN for kind in NETWORKS])
+    assert found.trials >= 500
+    assert found.called <= at_most(0.05, found.trials)
+    assert found.unknown <= 0.06 * found.trials
