@@ -44,7 +44,7 @@ def test_effective_beta():
         return deep_linear.judge_smoothness((descent(loss=1.0, l2=1.0, cosine=1.0, beta=beta),)).passed
 
     assert judged(1.97)
-    assert not any(map(judged, (0.003, 1.8, 2.2, 2e7, NAN)))
+    assert not any(map(judged, (0.003, 1.8, 2.4, 2e7, NAN)))
     assert not deep_linear.judge_smoothness(()).passed
 
 

@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from icshift.analysis import by_site, drift, floor, movement, trajectory
+from icshift.analysis import by_site, drift, floor, trajectory
 from icshift.analysis.metrics import METRICS
 from icshift.gradients import hessian
 from icshift.gradients.gradient_shift import Step
 from icshift.gradients.objective import with_parameters
 from icshift.model.modes import evaluating
+from icshift.noise import movement
 from icshift.record import probe
 from icshift.selfcheck import closed_forms, formulas, known_changes, sketch
 from icshift.selfcheck import floor as floor_check
