@@ -132,6 +132,7 @@ def train(
                 optimizer.step()
             if epoch * WINDOWS // epochs > (epoch - 1) * WINDOWS // epochs:
                 accuracy = _tested(model, digits)
+                recorder.log(accuracy=accuracy)
                 recorder.epoch(f"epoch {epoch}")
                 if training.kept:
                     torch.save({"model": model.state_dict(), "epoch": epoch}, checkpoints / f"epoch-{epoch}.pt")

@@ -28,14 +28,15 @@ ALLOWED = {
     "replay": {"errors", "distribution", "runs", "model", "sketch", "hooks", "inputs", "saved", "gradients"},
     "launch": {"errors", "notice", "model", "hooks", "record"},
     "integrations": {"errors", "notice", "model", "record"},
-    "analysis": {"errors", "blocks", "curve", "distribution", "runs"},
+    "noise": {"blocks"},
+    "analysis": {"errors", "blocks", "curve", "distribution", "runs", "noise"},
     "replicates": {"errors", "distribution", "runs", "analysis"},
-    "reports": {"errors", "runs", "analysis", "replicates"},
+    "reports": {"errors", "runs", "noise", "analysis", "replicates"},
     "api": {"runs", "analysis", "replicates"},
     "demo": {"errors", "record"},
     "selfcheck": {
         *("errors", "_version", "distribution", "model", "sketch", "hooks", "gradients", "record", "replay"),
-        *("analysis", "api", "demo"),
+        *("noise", "analysis", "api", "demo"),
     },
     "cli": {
         *("errors", "_version", "runs", "model", "inputs", "saved", "replay", "launch", "analysis", "reports"),

@@ -41,8 +41,10 @@ COMMANDS = {
     "facts of a script": ["facts.py", "--option", "x y", "-m"],
     "facts of a module": ["-m", "facts", "--option", "x y", "-c"],
     "facts of a package": ["-m", "package"],
+    "facts without buffers": ["-u", "facts.py"],
     "the end": ["ending.py"],
     "a child that is forked": ["-c", "import os\nif os.fork(): os.wait()\nprint('both')"],
+    "a child that is spawned": ["spawning.py"],
     "a closed output": ["-c", "import os, sys; print('out'); sys.stdout.flush(); os.close(1); print('lost')"],
 }
 
@@ -51,7 +53,9 @@ import os, signal, sys
 print(__name__, __package__, globals().get("__file__"), sys.argv, os.getcwd(), __spec__ and __spec__.name)
 print(sys.path[:-1], os.environ["A"], len(os.environ), sys.modules["__main__"].__dict__.keys() == globals().keys())
 print([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)])
-print(sys.stdin.isatty(), sys.stdout.line_buffering, sys.stdout.encoding, sys.stderr.errors, sys.dont_write_bytecode)
+for stream in sys.stdin, sys.stdout, sys.stderr:
+    print(stream, stream.buffer, stream.errors, stream.newlines, stream.line_buffering, stream.write_through)
+    print(stream.isatty(), stream.seekable(), sys.dont_write_bytecode)
 print("icshift" in sys.modules, sorted(os.listdir("/proc/self/fd"))[:3], len(os.listdir("/proc/self/fd")))
 """
 
@@ -69,6 +73,17 @@ threading.Thread(target=slow).start()
 print("main")
 """
 
+SPAWNING = """
+import multiprocessing, os
+def work(n):
+    print(n, __name__, __file__, os.getcwd())
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(target=work, args=(3,))
+    process.start()
+    process.join()
+    print(process.exitcode)
+"""
+
 
 @pytest.fixture
 def started(tmp_path):
@@ -77,6 +92,7 @@ def started(tmp_path):
     (tmp_path / "wrong.py").write_text("print('never')\nepochs = = 3\n")
     (tmp_path / "facts.py").write_text(FACTS)
     (tmp_path / "ending.py").write_text(ENDING)
+    (tmp_path / "spawning.py").write_text(SPAWNING)
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "__init__.py").touch()
     (tmp_path / "package" / "__main__.py").write_text(FACTS)

@@ -22,8 +22,9 @@ from icshift.analysis.drift import (
 from icshift.analysis.health import health, typical_std
 from icshift.analysis.metrics import DEFAULT, Metric
 from icshift.analysis.metrics import metric as metric_named
-from icshift.analysis.movement import Movement
+from icshift.analysis.yardstick import with_one_sd
 from icshift.distribution import Distribution
+from icshift.noise.movement import Movement
 from icshift.runs.format import STEP_QUANTILES, Site
 from icshift.runs.phases import normalises_by_its_own_inputs
 from icshift.runs.reader import StoredRun
@@ -42,10 +43,10 @@ def summary(
     `median`, `p90` and `max` of the absolute drift, its `floor` and its `error` are over the units that are not
     near-constant, in the metric's unit (a mean would follow the few wildest); `ratio` is median / floor. `moved` is the
     share of units that moved beyond noise, NaN where that cannot be told: `moved_unknown` says why. `location`, `scale`
-    and `shape` are the medians of the three shares of w2 squared. `trend` is a list with the median of every window.
-    `noiseless` says that both windows are of a probe, other than by running averages (which have a floor). A metric of
-    the whole site has its value as `median`, and NaN as `p90` and `max`; for a metric by example there is the number of
-    `rows` that were compared.
+    and `shape` are the medians of the three shares of w2 squared. `trend` is a list with the median of every window, in
+    units of sd by one sd for all of them. `noiseless` says that both windows are of a probe, other than by running
+    averages (which have a floor). A metric of the whole site has its value as `median`, and NaN as `p90` and `max`; for
+    a metric by example there is the number of `rows` that were compared.
 
     `n`, `mean`, `std`, `zero_share` and the quantiles are medians over the units, in the last window that the site has.
     `affine_moments` says that the site's mean and sd are set by its own weight and bias. The counts are those of
@@ -89,6 +90,7 @@ def _of_site(run: StoredRun, site: Site, phase: str, recorded: Sequence[Distribu
 
 def _of_drift(metric: Metric, comparisons: list[Comparison], moved: dict[int, Movement]) -> dict[str, object]:
     last = comparisons[-1]
+    one_sd = with_one_sd(metric, [comparisons[0].before, *(comparison.after for comparison in comparisons)])
     steady = ~metric.near_constant(last.before, last.after)
     values = np.abs(metric.function(last.before, last.after))[steady]
     noise = floor_of(metric, last)[steady]
@@ -110,7 +112,7 @@ def _of_drift(metric: Metric, comparisons: list[Comparison], moved: dict[int, Mo
         "moved": moved[last.window.index].share(last.site.name),
         "moved_unknown": moved[last.window.index].unknown.get(last.site.name, ""),
         **_split(last, ~near_constant(last.before, last.after)),
-        "trend": [_typical(metric, comparison) for comparison in comparisons],
+        "trend": [_typical(one_sd, comparison) for comparison in comparisons],
     }
 
 

@@ -32,10 +32,10 @@ from icshift.analysis.drift import (
 )
 from icshift.analysis.health import Health, health, silenced_by, typical_std
 from icshift.analysis.metrics import DEFAULT, METRICS
-from icshift.analysis.movement import FALSE_ALARMS, Movement
 from icshift.analysis.over_units import quantile
 from icshift.distribution import Distribution
 from icshift.errors import SelectionError
+from icshift.noise.movement import FALSE_ALARMS, Movement
 from icshift.runs.format import Site, Window
 from icshift.runs.reader import StoredRun
 

@@ -35,6 +35,9 @@ TAIL_SHARE = 0.1
 _TIE = 1e-9
 """Shares that differ by less are the same: they are sums of rounded numbers."""
 
+_ROUNDING = 1e-6
+"""A standard deviation of up to this share of the mean is rounding."""
+
 TINY = 1e-12
 """A standard deviation counts as at least this, in activation units."""
 
@@ -158,12 +161,16 @@ def pooled_std(a: Distribution, b: Distribution) -> Floats:
 
 def std_floor(a: Distribution, b: Distribution) -> float:
     """Returns the least value that the pooled sd of a unit counts as, in activation units: see `least_std`."""
-    return least_std(pooled_std(a, b))
+    return least_std(pooled_std(a, b), np.maximum(np.abs(a.mean), np.abs(b.mean)))
 
 
-def least_std(spread: Floats) -> float:
-    """Returns `STD_FLOOR` times the median of a site's standard deviations [units], and never less than `TINY`."""
-    known = spread[np.isfinite(spread)]
+def least_std(spread: Floats, size: Floats) -> float:
+    """Returns `STD_FLOOR` times the median of a site's standard deviations [units], and never less than `TINY`.
+
+    Constants do not count, also where their standard deviation is the rounding of their `size` [units], the absolute
+    mean: where most units of a site are dead, any number of sd would come out for the others.
+    """
+    known = spread[np.isfinite(spread) & (spread > _ROUNDING * size)]
     return max(STD_FLOOR * float(np.median(known)) if len(known) else 0.0, TINY)
 
 

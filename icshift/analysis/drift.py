@@ -15,9 +15,9 @@ from icshift.analysis.by_example import have_same_examples
 from icshift.analysis.floor import floor
 from icshift.analysis.metrics import DEFAULT, METRICS, Metric
 from icshift.analysis.metrics import metric as metric_named
-from icshift.analysis.movement import FALSE_ALARMS, Flags, Movement, movement
 from icshift.distribution import Distribution, Floats
 from icshift.errors import SelectionError, unknown
+from icshift.noise.movement import FALSE_ALARMS, Flags, Movement, movement
 from icshift.runs.format import Site, Window, kept_units
 from icshift.runs.phases import PROBE, PROBE_RUNNING
 from icshift.runs.reader import StoredRun

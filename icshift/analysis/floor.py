@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from icshift.analysis.exchange import differences, matched, noise
 from icshift.analysis.metrics import Metric
 from icshift.analysis.noise_of_metrics import resampled
 from icshift.blocks import Floats
 from icshift.distribution import Distribution
+from icshift.noise.exchange import differences, matched, noise
 
 
 def floor(metric: Metric, a: Distribution, b: Distribution) -> Floats:

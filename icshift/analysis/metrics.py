@@ -50,9 +50,9 @@ from icshift.analysis.distances import (
     w2_shape,
     zero_share,
 )
-from icshift.analysis.exchange import Noise
 from icshift.distribution import Distribution, Floats, Ints
 from icshift.errors import SelectionError, unknown
+from icshift.noise.exchange import Noise
 
 DEFAULT = "w1_sd"
 """The metric where none is named, and the one that decides which units moved, whichever metric is shown."""

@@ -12,16 +12,16 @@ from functools import cache
 import numpy as np
 
 from icshift.analysis.distances import effective_std
-from icshift.analysis.exchange import Noise
 from icshift.blocks import SLICES, Floats
 from icshift.distribution import Distribution, Sample, from_sample
+from icshift.noise.exchange import Noise
 
-_PLACES = 32 * SLICES
+_PLACES = 64 * SLICES
 """Places of the quantile function that are moved."""
 
 _PROBABILITIES = tuple(((np.arange(_PLACES) + 0.5) / _PLACES).tolist())
 
-_DRAWS = 31
+_DRAWS = 9
 """Draws of what sampling does to ranks."""
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from icshift.analysis.dependence import Dependence
 from icshift.analysis.drift import Comparison, by_site, movements
 from icshift.analysis.same_examples import same_examples
+from icshift.noise.dependence import Dependence
 from icshift.runs.reader import StoredRun
 
 

@@ -5,23 +5,19 @@ Sampling noise adds to every part of the path, so a path under noise grows with 
 moves: it has to be compared with its floor, and only between runs with windows of the same length. The paths of
 a probe have no such noise.
 
-Metrics in units of sd measure every part of a path, and the displacement, in one sd: that of the unit over all windows
-of the path. The sd of each pair of windows, which drift has, would be another yardstick for every part: a spread that
-grows would look like going to and fro, and one that collapses like a long way (34,040 sd for 1 activation unit, in a
-network of small initial weights).
+Metrics in units of sd measure every part of a path, and the displacement, in one sd (see `yardstick.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 
-from icshift.analysis.distances import effective_std, least_std
 from icshift.analysis.drift import (
     Comparison,
     choose_sites,
@@ -33,6 +29,7 @@ from icshift.analysis.drift import (
 from icshift.analysis.metrics import DEFAULT, Metric
 from icshift.analysis.metrics import metric as metric_named
 from icshift.analysis.over_units import median
+from icshift.analysis.yardstick import with_one_sd
 from icshift.distribution import Distribution
 from icshift.errors import SelectionError
 from icshift.runs.format import Site, Window
@@ -107,23 +104,9 @@ def _recorded(run: StoredRun, phase: str, site: Site) -> _Recorded:
     return [(window, distribution) for window, distribution in recorded if distribution.units == recorded[-1][1].units]
 
 
-def _with_one_sd(metric: Metric, recorded: _Recorded) -> Metric:
-    """Returns the metric with one sd for all pairs of windows where its unit is sd, other metrics as they are."""
-    if metric.unit != "sd":
-        return metric
-    spread = np.sqrt(np.mean([distribution.std**2 for _, distribution in recorded], axis=0))
-    yardstick = np.maximum(spread, least_std(spread))
-    of_noise = metric.of_noise
-    return replace(
-        metric,
-        function=lambda a, b: metric.function(a, b) * effective_std(a, b) / yardstick,
-        of_noise=of_noise and (lambda noise, a, b: of_noise(noise, a, b) * effective_std(a, b) / yardstick),
-    )
-
-
 def _row(metric: Metric, path: _Path) -> dict[str, object]:
     site, recorded = path.site, path.recorded
-    metric = _with_one_sd(metric, recorded)
+    metric = with_one_sd(metric, [distribution for _, distribution in recorded])
     steps, whole = path.steps, path.whole
     still = np.any([metric.near_constant(step.before, step.after) for step in (*steps, whole)], axis=0)
     drifts = np.array([np.abs(metric.function(step.before, step.after)) for step in steps])[:, ~still]

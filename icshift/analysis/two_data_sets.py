@@ -28,10 +28,10 @@ from icshift.analysis.distances import near_constant, w1
 from icshift.analysis.drift import Comparison, by_site, choose_sites, drift
 from icshift.analysis.metrics import DEFAULT, METRICS, Metric
 from icshift.analysis.metrics import metric as metric_named
-from icshift.analysis.movement import FALSE_ALARMS, discoveries
-from icshift.analysis.noise import Noise, noise, simes
+from icshift.analysis.noise_of_parts import Noise, noise, simes
 from icshift.analysis.staleness import UNKNOWN, Distance, MeanAndVariance, from_running, staleness
 from icshift.distribution import Distribution, Floats, Sample
+from icshift.noise.movement import FALSE_ALARMS, discoveries
 from icshift.runs.format import Site
 from icshift.runs.phases import DATA, REFERENCE
 from icshift.runs.reader import StoredRun

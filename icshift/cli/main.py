@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,10 +36,12 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command(context_settings={"allow_interspersed_args": False})(run)  # What follows SCRIPT is the script's own.
-app.command(cls=WithMany)(compare)
-app.command(context_settings={"allow_extra_args": True})(report)  # It says itself what to do with two runs.
-for command in (demo, info, units, path, export, check, analyze, shift, landscape, selfcheck):
-    app.command()(command)
+_SPECIAL: dict[Any, dict[str, Any]] = {
+    report: {"context_settings": {"allow_extra_args": True}},  # It says itself what to do with two runs.
+    compare: {"cls": WithMany},
+}
+for command in (demo, info, report, units, path, compare, export, check, analyze, shift, landscape, selfcheck):
+    app.command(**_SPECIAL.get(command, {}))(command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -17,8 +17,8 @@ from icshift.replicates.values import values_of
 from icshift.runs.phases import PROBE, TRAIN
 from icshift.runs.reader import StoredRun
 
-FACTS = ("group", "number", "run", "steps")
-"""The columns of `RunComparison.runs` that are not what was logged."""
+LOGGED = "logged_"
+"""What the columns of `RunComparison.runs` begin with that hold what was logged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +26,8 @@ class RunComparison:
     """Two groups of runs compared; every table is a pandas `DataFrame`.
 
     `runs` has a row a run: its `group` (A or B), its `number` within that, from 1, its path as `run`, its number of
-    `steps`, and the last value of everything that was logged. `values` has a row a run, site, phase, metric and span,
-    as `icshift.replicates.values` describes, with `group` and `number`.
+    `steps` and, as `logged_NAME`, everything that was logged (see `last_logged`). `values` has a row a run, site,
+    phase, metric and span, as `icshift.replicates.values` describes, with `group` and `number`.
 
     `overall` has the values of every run over all sites. `ratios` has what all runs together say about the two methods;
     it is empty where a group has fewer than `inference.LEAST` runs, of which nothing can be said. The function `ratios`
@@ -96,11 +96,14 @@ def _of_run(group: str, number: int, run: StoredRun) -> dict[str, Any]:
 
 
 def last_logged(run: StoredRun) -> dict[str, float]:
-    """Returns the last value of everything that was logged while the run was recorded; empty where nothing was."""
-    logged = getattr(run, "logged", None)
-    table = pd.DataFrame() if logged is None else logged()
-    names = [name for name in table.columns if name not in ("step", "window")]
-    return {str(name): float(known.iloc[-1]) for name in names if len(known := table[name].dropna())}
+    """Returns what was logged while the run was recorded, each the mean over the last window that has it.
+
+    Its names begin with `LOGGED`. Empty where nothing was logged.
+    """
+    table = run.logged()
+    last = table[table["window"] == table.groupby("name")["window"].transform("max")]
+    means = last.groupby("name", sort=False)["value"].mean()
+    return {f"{LOGGED}{name}": float(value) for name, value in means.items()}
 
 
 def _refuse_other_networks(groups: Mapping[str, Sequence[StoredRun]]) -> None:

@@ -87,7 +87,7 @@ def _row(by: By, pair: SitePair, key: tuple[Any, ...], by_run: Mapping[str, pd.D
         for column in _MEASURED
     )
     with np.errstate(divide="ignore", invalid="ignore"):
-        noise = max(float(np.median(floor / value)) for floor, value in zip(floors, (a, b), strict=True))
+        noise = float(np.max([np.median(floor / value) for floor, value in zip(floors, (a, b), strict=True)]))
     return _Row(by, phase, metric, span, window, *names, sites=1, a=a, b=b, noise=noise)
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from icshift.replicates.alignment import GROUPS
-from icshift.replicates.compare import FACTS
+from icshift.replicates.compare import LOGGED
 from icshift.replicates.inference import LEAST
 from icshift.replicates.values import LAST, METRICS, PATH, WINDOW
 from icshift.reports.comparison_verdict import NOISY, p_value, ratio, verdict
@@ -99,7 +99,7 @@ def _of_sites(compared: RunComparison, metric: str, span: str) -> Iterator[tuple
 
 def ratio_table(head: str, rows: Sequence[tuple[str, pd.DataFrame]], phases: Sequence[str]) -> Table:
     """Returns a table with one row for each name and its rows of `RunComparison.ratios`, the phases side by side."""
-    noisy = [phase for phase in phases if any((_at(of, phase=phase)["noise"] != 0).any() for _, of in rows)]
+    noisy = [phase for phase in phases if any(_is_noisy(_at(of, phase=phase)) for _, of in rows)]
     table = columns()
     table.add_column(head, overflow="fold", min_width=8)
     for phase in phases:
@@ -112,6 +112,11 @@ def ratio_table(head: str, rows: Sequence[tuple[str, pd.DataFrame]], phases: Seq
             cells += (_cells(found[0]) if found else [""] * 4)[: None if phase in noisy else 3]
         table.add_row(name, *cells)
     return table
+
+
+def _is_noisy(rows: pd.DataFrame) -> bool:
+    """Whether values have noise, or noise that is not known."""
+    return bool(((rows["noise"] > 0) | (rows["noise"].isna() & rows["ratio"].notna())).any())
 
 
 def _cells(row: dict[str, Any]) -> list[str | Text]:
@@ -178,12 +183,12 @@ def _value_table(compared: RunComparison, values: pd.DataFrame, *, noiseless: bo
 def _every_run(compared: RunComparison) -> list[Part]:
     """Returns a table with a row a run of each group: its path over all sites, and what it logged last."""
     paths = _at(compared.overall, by=compared.alignment.ways[0], metric="w1_sd", span=PATH)
-    logged = [name for name in compared.runs.columns if name not in FACTS]
+    logged = [name for name in compared.runs.columns if name.startswith(LOGGED)]
     table = columns()
     table.add_column("run")
     for name in [*compared.phases, *logged]:
         for group in GROUPS:
-            table.add_column(f"{group} {name}", justify="right")
+            table.add_column(f"{group} {name.removeprefix(LOGGED)}", justify="right")
     for run in range(1, max(compared.design.a, compared.design.b) + 1):
         measured = [_at(paths, number=run, phase=phase).set_index("group")["value"] for phase in compared.phases]
         last = _at(compared.runs, number=run).set_index("group")
@@ -191,7 +196,9 @@ def _every_run(compared: RunComparison) -> list[Part]:
         table.add_row(
             str(run), *(number(found[group]) if group in found else "" for found in measured for group in GROUPS)
         )
-    title = "Every run: path over all sites, w1_sd" + (", and what it logged last" if logged else "")
+    title = "Every run: path over all sites, w1_sd" + (
+        ", and means of what it logged in its last window" if logged else ""
+    )
     return [Text(title, style="bold"), table]
 
 

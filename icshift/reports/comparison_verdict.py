@@ -51,7 +51,7 @@ def _of_span(compared: RunComparison, name: str, span: str, by: str) -> str:
 def _said(row: dict[str, Any], least_p: float) -> str:
     if not math.isfinite(row["ratio"]):
         return "not known, no site has a value above 0 in all runs"
-    measured = f"{ratio(row['ratio'])} times as far as B ({ratio(row['low'])} to {ratio(row['high'])})"
+    measured = f"{ratio(row['ratio'])} times as far as B (95 % {ratio(row['low'])} to {ratio(row['high'])})"
     if not row["noise"] < NOISY:
         return "mostly sampling noise, no statement" if row["noise"] >= NOISY else "its sampling noise is not known"
     apart = row["low"] > 1 or row["high"] < 1

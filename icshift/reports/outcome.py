@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from icshift.analysis.movement import DEPENDENT
+from icshift.noise.movement import DEPENDENT
 from icshift.reports.tables import number
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from icshift.analysis.dependence import Dependence
     from icshift.analysis.metrics import Metric
     from icshift.analysis.outcome import Outcome
+    from icshift.noise.dependence import Dependence
 
 _NAMED = 4
 """Sites that are named in a sentence; of more, these and the number of the rest."""

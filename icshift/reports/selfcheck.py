@@ -1,4 +1,4 @@
-"""Published findings, each with what was measured here, for the terminal: readable at 80 columns."""
+"""Checks of the instrument, each with what was measured here, for the terminal: readable at 80 columns."""
 
 from __future__ import annotations
 

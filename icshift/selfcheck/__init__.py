@@ -1,1 +1,1 @@
-"""What the literature found, reproduced on this machine, so that the instrument itself is checked."""
+"""What the literature found, and what is known by closed forms, reproduced here to check the instrument itself."""

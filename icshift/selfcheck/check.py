@@ -1,10 +1,12 @@
-"""A check: a published finding, the condition under which it holds here, and what was measured."""
+"""A check: a published finding or a closed form, the condition under which it holds here, and what was measured."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -13,6 +15,26 @@ class Setting:
 
     seed: int = 0
     quick: bool = False
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A value that icshift found, and the one that a formula or another implementation expects."""
+
+    found: float
+    expected: float
+
+    @property
+    def error(self) -> float:
+        """The error of what was found, relative to what was expected; absolute where that is 0."""
+        return abs(self.found - self.expected) / (abs(self.expected) or 1.0)
+
+
+def worst_of(compared: Mapping[str, Compared]) -> tuple[str, float]:
+    """The name and the error of the value that is furthest off; what is not a number is infinitely far off."""
+    errors = {name: float(np.nan_to_num(one.error, nan=np.inf)) for name, one in compared.items()}
+    name = max(errors, key=lambda name: errors[name])
+    return name, errors[name]
 
 
 @dataclass(frozen=True)
@@ -30,7 +52,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """A published finding and how to reproduce it.
+    """A published finding, or what is known by a closed form, and how to reproduce it.
 
     `claim` is what the `source` found, `expected` the condition on what `find` measures, in words.
     """

@@ -10,7 +10,17 @@ import torch
 
 from icshift._version import __version__
 from icshift.errors import unknown
-from icshift.selfcheck import deep_linear, formulas, landscape, sigmoid, statistics
+from icshift.selfcheck import (
+    closed_forms,
+    deep_linear,
+    floor,
+    formulas,
+    known_changes,
+    sigmoid,
+    sketch,
+    smoothness,
+    statistics,
+)
 from icshift.selfcheck.check import Check, Result, Setting
 
 _LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn")
@@ -20,9 +30,13 @@ CHECKS: dict[str, Check] = {
     for check in (
         *sigmoid.CHECKS,
         *deep_linear.CHECKS,
-        *landscape.CHECKS,
+        *smoothness.CHECKS,
         *statistics.CHECKS,
         *formulas.CHECKS,
+        *closed_forms.CHECKS,
+        *sketch.CHECKS,
+        *floor.CHECKS,
+        *known_changes.CHECKS,
     )
 }
 

@@ -1,10 +1,14 @@
 """One row a site: every number of a report against the drift table and the distributions that it sums up."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 import icshift
 from icshift.analysis.by_site import summary
+from icshift.analysis.metrics import METRICS
+from icshift.analysis.yardstick import with_one_sd
 from icshift.errors import SelectionError
 from tests.recorded import distribution, probe, site, write_run
 from tests.zoo.distributions import draw
@@ -42,8 +46,10 @@ def test_drift_is_over_the_units_of_the_last_window(name, reference, run):
         assert row["floor"] == pytest.approx(units["floor"].median())
         assert row["ratio"] == pytest.approx(values.median() / units["floor"].median())
         assert row["moved"] == pytest.approx(units["moved"].mean())
-        trend = drift[drift["site"] == place].groupby("window")["value"].apply(lambda window: window.abs().median())
-        assert row["trend"] == pytest.approx(trend.tolist())
+        windows = [run.distribution("train", place, window.index) for window in run.window_list]
+        one_sd = with_one_sd(METRICS[name], windows)
+        pairs = {"previous": pairwise(windows), "first": ((windows[0], after) for after in windows[1:])}[reference]
+        assert row["trend"] == pytest.approx([np.median(np.abs(one_sd.function(*pair))) for pair in pairs])
         assert (row["window"], row["reference"]) == ("three", {"previous": "two", "first": "one"}[reference])
         assert not row["noiseless"]
 

@@ -315,3 +315,18 @@ def test_unit_that_runs_off_beyond_squares_of_float32_has_drift():
     a, b = distribution(before), distribution(after)
     assert METRICS["w1_sd"].function(a, b)[2] > 0.5
     np.testing.assert_allclose(METRICS["log_sd_ratio"].function(a, b)[2], np.log(1e25), rtol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3])
+@pytest.mark.parametrize("dead", [0, 2, 8])
+def test_dead_units_do_not_make_others_run_off(dead, value):
+    """Of ten units some are constant but for rounding: they set no scale, and are near-constant themselves."""
+    before, after = (draw("normal", 320, 10, seed=seed) + seed for seed in (0, 1))
+    for values in (before, after):
+        values[:dead] = value + 1e-8 * value * values[:dead]
+    before[9] = 0.0  # a unit that comes to life by little
+    after[9] *= 1e-3
+    a, b = distribution(before), distribution(after)
+    drift, still = METRICS["w1_sd"].function(a, b), METRICS["w1_sd"].near_constant(a, b)
+    assert still.tolist() == [True] * dead + [False] * (9 - dead) + [True]
+    assert (drift[~still] < 30).all()

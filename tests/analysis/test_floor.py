@@ -45,7 +45,7 @@ def test_floor_of_every_metric_is_what_noise_shows_on_average(animal, name):
     found = pairs(windows(animal, 2000))
     noise = rms([floor(METRICS[name], a, b) for a, b in found])
     truth = rms([METRICS[name].function(a, b) for a, b in found])
-    np.testing.assert_allclose(noise, truth, rtol=0.45 if name in HEAVY else 0.2)
+    np.testing.assert_allclose(noise, truth, rtol=0.6 if name in HEAVY else 0.2)
 
 
 def test_floor_of_zero_share():

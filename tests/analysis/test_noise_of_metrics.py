@@ -5,10 +5,10 @@ import pytest
 
 from icshift.analysis import noise_of_metrics
 from icshift.analysis.distances import effective_std
-from icshift.analysis.exchange import Noise, differences, matched, noise
 from icshift.analysis.floor import floor
 from icshift.analysis.metrics import METRICS
 from icshift.blocks import SLICES
+from icshift.noise.exchange import Noise, differences, matched, noise
 from tests.recorded import distribution
 from tests.zoo.distributions import draw
 

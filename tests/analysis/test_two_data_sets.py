@@ -19,7 +19,7 @@ from icshift.analysis.two_data_sets import (
 from icshift.errors import SelectionError
 from icshift.runs.format import Site
 from icshift.runs.phases import DATA, REFERENCE
-from tests.analysis.test_noise import parts
+from tests.analysis.test_noise_of_parts import parts
 from tests.recorded import distribution, site, write_run
 
 UNITS = 10

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icshift.analysis.movement import movement
+from icshift.noise.movement import movement
 from tests.calibration.trials import as_blocks, random_of
 
 UNITS, INPUTS = 40, 10

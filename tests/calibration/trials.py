@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import icshift
-from icshift.analysis.movement import FALSE_ALARMS, Movement, movement
 from icshift.model.sites import owns_weights
+from icshift.noise.movement import FALSE_ALARMS, Movement, movement
 from tests.blocks import blocks_of as blocks_of_steps
 from tests.calibration.streams import as_tensor
 

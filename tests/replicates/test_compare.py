@@ -1,12 +1,16 @@
 """Which groups of runs are compared, and which are refused."""
 
+import pandas as pd
 import pytest
 
 import icshift
 from icshift.errors import SelectionError
 from icshift.replicates.compare import compare, last_logged
+from icshift.reports.comparison import comparison_report
 from icshift.runs.format import Site
-from tests.replicates.trainings import NORMED, PLAIN, group, trained
+from icshift.runs.reader import StoredRun
+from tests.replicates.trainings import NORMED, group, trained
+from tests.reports.shown import words
 
 ONE = {"fc1": [0.2], "fc2": [0.5]}
 
@@ -73,5 +77,22 @@ def test_paths_of_different_windows_are_refused(tmp_path):
         compare(group(tmp_path, "c", ONE, windows=1), a)
 
 
-def test_what_was_not_logged_is_not_there(tmp_path):
-    assert last_logged(trained(tmp_path / "run", {"fc1": 0.2, "fc2": 0.5}, sites=PLAIN)) == {}
+class Logging(StoredRun):
+    """A run whose training logged numbers of its own."""
+
+    def logged(self):
+        rows = [(0, 1, "loss", 9.0), (1, 2, "loss", 3.0), (2, 2, "loss", 1.0), (2, 1, "steps", 7.0)]
+        return pd.DataFrame(rows, columns=["step", "window", "name", "value"])
+
+
+def test_what_was_logged_is_the_mean_of_its_last_window(tmp_path):
+    path = trained(tmp_path / "run", {"fc1": 0.2, "fc2": 0.5}).path
+    assert last_logged(Logging(path)) == {"logged_loss": 2.0, "logged_steps": 7.0}
+    found = compare([Logging(path)], group(tmp_path, "b", ONE))
+    assert found.runs["logged_loss"].tolist()[0] == 2.0
+    shown = words(comparison_report(found))
+    assert "A loss B loss A steps B steps" in shown
+
+
+def test_of_a_run_that_logged_nothing_there_is_nothing(tmp_path):
+    assert last_logged(trained(tmp_path / "run", {"fc1": 0.2, "fc2": 0.5})) == {}

@@ -5,7 +5,7 @@ import pytest
 
 from icshift.replicates.compare import compare
 from icshift.replicates.inference import Design, evidence
-from icshift.replicates.ratios import COLUMNS
+from icshift.replicates.ratios import COLUMNS, ratios
 from tests.replicates.trainings import NORMED, PLAIN, group
 
 A = {"fc1": np.array([0.2, 0.25, 0.22, 0.3, 0.21]), "fc2": np.array([0.5, 0.4, 0.6, 0.5, 0.55])}
@@ -101,3 +101,14 @@ def test_groups_of_two_sizes(tmp_path):
     expected = evidence(Design(5, 6), A["fc1"][None], other["fc1"][None])
     assert found.iloc[0]["low"] == pytest.approx(expected.low[0])
     assert found.iloc[0]["p"] == expected.p[0]
+
+
+def test_noise_that_is_not_known_is_unknown(tmp_path):
+    """Of one value a half there is none; it must not count as less than what is known of the other group."""
+    drifts = {"fc1": np.full(5, 0.5), "fc2": np.full(5, 0.5)}
+    found = compare(*(group(tmp_path, name, drifts, phases=("train",)) for name in "ab"))
+    values = found.values.copy()
+    values.loc[(values["group"] == "A") & (values["number"] == 2), "floor"] = np.nan
+    table, _ = ratios(found.design, found.alignment, values)
+    assert table["noise"].isna().all()
+    assert found.ratios["noise"].notna().all()

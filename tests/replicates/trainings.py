@@ -1,4 +1,4 @@
-"""Runs of which it is known how far every site went: every window is one sample of values, moved."""
+"""Runs of which it is known how far every site went: every window is a sample of values, moved."""
 
 import numpy as np
 
@@ -16,21 +16,27 @@ NORMED = [
 
 
 def trained(path, drifts, *, sites=PLAIN, windows=WINDOWS, phases=("probe",)):
-    """A run in which every unit of a site moves by so much from window to window: drifts maps names of sites to it."""
-    values = np.round(np.random.default_rng(3).normal(size=(4, 200)) * 1024) / 1024
-    kinds = {"probe": probe, "train": distribution}
+    """A run in which every unit of a site moves by so much from window to window: drifts maps names of sites to it.
+
+    A probe has the same sample in every window; the stream a new one, so that it goes farther, by sampling noise.
+    """
     return run_of(
         path,
         [
             {
-                (phase, site.name): kinds[phase](values + drifts[site.name] * window, dtype=np.float64)
-                for phase in phases
+                (phase, site.name): kind(sample(seed) + drifts[site.name] * window, dtype=np.float64)
+                for phase, kind, seed in (("probe", probe, 3), ("train", distribution, [4, window]))
                 for site in sites
+                if phase in phases
             }
             for window in range(windows)
         ],
         sites=sites,
     )
+
+
+def sample(seed):
+    return np.round(np.random.default_rng(seed).normal(size=(4, 200)) * 1024) / 1024
 
 
 def group(folder, name, drifts, **options):

@@ -20,7 +20,7 @@ def said(folder, a, b, **options):
 
 def test_a_clear_difference(tmp_path):
     path, last, beyond = said(tmp_path, [0.4, 0.5, 0.44, 0.6, 0.42, 0.5], [0.2, 0.24, 0.23, 0.3, 0.2, 0.26])
-    assert path.startswith("Path, probe: A went 2.00 times as far as B (1.92 to 2.09)")
+    assert path.startswith("Path, probe: A went 2.00 times as far as B (95 % 1.92 to 2.09)")
     assert last.startswith("Last window, probe: A went 2.0")
     assert beyond == "This is of these networks on these data; it is not whether a method trains better."
 

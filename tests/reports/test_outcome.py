@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from icshift.analysis.dependence import Dependence
 from icshift.analysis.metrics import METRICS
-from icshift.analysis.movement import DEPENDENT
 from icshift.analysis.outcome import Outcome
+from icshift.noise.dependence import Dependence
+from icshift.noise.movement import DEPENDENT
 from icshift.reports.outcome import correlation, verdict
 
 NONE = Dependence(0.01, -0.02, False, 2.0)

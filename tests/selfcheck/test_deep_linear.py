@@ -11,8 +11,8 @@ from icshift.selfcheck import deep_linear
 NAN = float("nan")
 
 
-def descent(*, loss, l2, cosine, beta=2.0):
-    shift = LayerShift("fc17", 100, l2, cosine, 1.0, 1.0)
+def descent(*, loss, l2, cosine, norm=1e4, beta=2.0):
+    shift = LayerShift("fc17", 100, l2, cosine, norm, 1.0)
     around = Smoothness(1e-7, loss, 1.0, 0.0, 1.0, 0.0, 1.0, beta, 1.0, ())
     return deep_linear.Descent(loss, (shift,) * 4, (around,) * 4)
 
@@ -25,13 +25,21 @@ def test_gradient_shift():
     assert not judge(normalised, plain).passed
     assert not judge(plain, plain).passed
     assert not judge(plain, (descent(loss=6e4, l2=2e4, cosine=-0.2),)).passed
-    assert not judge(plain, (descent(loss=2e4, l2=800, cosine=-0.2),)).passed
-    assert not judge(plain, (descent(loss=2e4, l2=2e4, cosine=0.7),)).passed
+    assert not judge(plain, (descent(loss=2e4, l2=290, cosine=-0.2),)).passed
+    assert not judge(plain, (descent(loss=2e4, l2=2e4, cosine=0.75),)).passed
     assert not judge((descent(loss=5e4, l2=30, cosine=0.7),), normalised).passed
     assert not judge(plain, (descent(loss=2e4, l2=2e4, cosine=NAN),)).passed
+    assert not judge(plain, (descent(loss=2e4, l2=2e4, norm=3e6, cosine=-0.2),)).passed
+    assert not judge(plain, (descent(loss=NAN, l2=2e4, cosine=-0.2),)).passed
 
 
-def test_smoothness():
+def test_one_network_that_learns_no_faster_does_not_decide():
+    plain = (descent(loss=5e4, l2=30, cosine=0.999),) * 4
+    normalised = tuple(descent(loss=loss, l2=2e4, cosine=-0.2) for loss in (9e5, 2e4, 3e4, 4e4))
+    assert deep_linear.judge_gradient_shift(plain, normalised).passed
+
+
+def test_effective_beta():
     def judged(beta):
         return deep_linear.judge_smoothness((descent(loss=1.0, l2=1.0, cosine=1.0, beta=beta),)).passed
 
@@ -40,8 +48,9 @@ def test_smoothness():
     assert not deep_linear.judge_smoothness(()).passed
 
 
-def test_a_descent_is_gradient_descent_and_measures_layer_17():
+def test_a_descent_is_gradient_descent_and_measures_layer_17(monkeypatch):
     """The loss without measurements is bit for bit that with them."""
+    monkeypatch.setattr(deep_linear, "PLATEAU", 30)
     found = deep_linear.descend(batch_norm=True, seed=3, steps=60)
     assert len(found.shifts) == 3
     assert {shift.layer for shift in found.shifts} == {"fc17"}

@@ -6,8 +6,7 @@ import pytest
 
 from icshift.analysis import metrics
 from icshift.selfcheck import formulas
-from icshift.selfcheck.check import Setting
-from icshift.selfcheck.formulas import Compared
+from icshift.selfcheck.check import Compared, Setting
 from icshift.selfcheck.runner import checks_named, run
 
 NAN = float("nan")

@@ -6,7 +6,9 @@ It prints the folder where its programs are, and ends with its input.
 import atexit
 import builtins
 import gc
+import io
 import marshal
+import multiprocessing.process
 import os
 import runpy
 import select
@@ -35,7 +37,7 @@ Job = tuple[list[str], str, dict[str, str], list[int]]
 
 OWN = str(os.getpid())
 
-ELSEWHERE = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHON_EXEC")
+ELSEWHERE = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHON_EXEC", "PYTHONUNBUFFERED")
 """But for these, which are seen to below, or are torchrun's."""
 
 
@@ -47,7 +49,7 @@ def import_heavy_packages() -> None:
     import scipy.stats  # noqa: F401
     import sklearn.datasets  # noqa: F401
     import torch._dynamo  # Optimizers import it.
-    import torch.distributed.run
+    import torch.distributed.elastic.multiprocessing
     import torch.utils.data  # noqa: F401
 
 
@@ -128,6 +130,8 @@ def _received(connection: socket.socket) -> tuple[Job, list[int]]:
 
 def run(arguments: list[str], folder: str, environment: dict[str, str], ignored: list[int]) -> None:
     """Go on as `python ARGUMENTS` would, and end as it would."""
+    if arguments[0] == "-u":
+        arguments, environment = arguments[1:], environment | {"PYTHONUNBUFFERED": "1"}
     _begin(folder, environment, ignored)
     sys.modules["__main__"] = ModuleType("__main__")
     sys.modules["__main__"].__builtins__ = builtins
@@ -182,6 +186,7 @@ def _begin(folder: str, environment: dict[str, str], ignored: list[int]) -> None
             found, ours = environment.get(name), AT_START.get(name)
             assert found == ours, f"for {name}={found} start a new interpreter: here it is {ours}"
     os.chdir(folder)
+    multiprocessing.process.ORIGINAL_DIR = folder  # Processes that are spawned look for the script from there.
     os.environ.clear()
     os.environ.update(environment)
     more = environment.get("PYTHONPATH", "")
@@ -190,7 +195,27 @@ def _begin(folder: str, environment: dict[str, str], ignored: list[int]) -> None
     for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN if signal.SIGINT in ignored else signal.default_int_handler)
-    sys.stdout.reconfigure(line_buffering=os.isatty(1))
+    unbuffered = bool(environment.get("PYTHONUNBUFFERED"))
+    sys.stdin = sys.__stdin__ = _stream(0, sys.stdin, unbuffered=unbuffered)
+    sys.stdout = sys.__stdout__ = _stream(1, sys.stdout, unbuffered=unbuffered)
+    sys.stderr = sys.__stderr__ = _stream(2, sys.stderr, unbuffered=unbuffered)
+
+
+def _stream(number: int, like: io.TextIOWrapper, *, unbuffered: bool) -> io.TextIOWrapper:
+    """What an interpreter makes of a descriptor: it asks whether that is a terminal, and whether one can seek in it."""
+    raw = io.FileIO(number, "wb" if number else "rb", closefd=False)
+    raw.name = like.name
+    buffered = io.BufferedReader(raw) if not number else raw if unbuffered else io.BufferedWriter(raw)
+    stream = io.TextIOWrapper(
+        buffered,
+        like.encoding,
+        like.errors,
+        newline="\n" if number else None,
+        line_buffering=not unbuffered and (number == 2 or raw.isatty()),
+        write_through=unbuffered,
+    )
+    stream.mode = "w" if number else "r"
+    return stream
 
 
 def _without_ours(error: BaseException):

@@ -116,7 +116,7 @@ def _find(setting: Setting) -> Finding:
 
 CHECKS = (
     Check(
-        "landscape",
+        "smoothness",
         "Along the gradient, loss and gradient vary less with batch norm",
         "Santurkar et al. 2018, Fig. 4a,b",
         f"0.5 to 4 rates along the gradient, plain / BN: loss range at least {FLATTER:g}, largest change of the "

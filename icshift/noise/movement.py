@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from icshift.analysis.dependence import BlockProducts, Dependence
-from icshift.analysis.exchange import FEWEST, alike, differences, matched, patterns
 from icshift.blocks import Blocks, Floats
+from icshift.noise.dependence import BlockProducts, Dependence
+from icshift.noise.exchange import FEWEST, alike, differences, matched, patterns
 
 FALSE_ALARMS = 0.05
 """Share of windows in which nothing moved that show a site as moved all the same, at most; and the expected share of

@@ -16,8 +16,8 @@ from functools import cache
 
 import numpy as np
 
-from icshift.analysis.exchange import Differences
 from icshift.blocks import Floats, Ints
+from icshift.noise.exchange import Differences
 
 FEWEST = 8
 """Blocks with which dependence can be told at all."""

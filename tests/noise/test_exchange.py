@@ -5,7 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from icshift.analysis.exchange import (
+from icshift.blocks import SLICES, Blocks, no_blocks
+from icshift.noise.exchange import (
     BALANCED,
     FEWEST,
     PATTERNS,
@@ -15,7 +16,6 @@ from icshift.analysis.exchange import (
     noise,
     patterns,
 )
-from icshift.blocks import SLICES, Blocks, no_blocks
 from tests.blocks import blocks_of, normal_blocks
 
 

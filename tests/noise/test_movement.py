@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
-from icshift.analysis.exchange import differences, patterns
-from icshift.analysis.movement import FALSE_ALARMS, discoveries, movement
 from icshift.blocks import SLICES, Blocks, no_blocks
+from icshift.noise.exchange import differences, patterns
+from icshift.noise.movement import FALSE_ALARMS, discoveries, movement
 from tests.blocks import blocks_of, normal_blocks
 
 

@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import wasserstein_distance
 
 from icshift.analysis.metrics import METRICS
-from icshift.analysis.movement import discoveries
-from icshift.analysis.noise import Noise, noise, simes
+from icshift.analysis.noise_of_parts import Noise, noise, simes
 from icshift.distribution import SAMPLE_QUANTILES, Sample, from_sample, ordered, slice_means
+from icshift.noise.movement import discoveries
 from tests.zoo.distributions import draw
 
 UNITS = 80

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control
 
-from icshift.analysis.movement import FALSE_ALARMS, discoveries
+from icshift.noise.movement import FALSE_ALARMS, discoveries
 
 
 @pytest.mark.parametrize("seed", range(20))

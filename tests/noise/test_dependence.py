@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from icshift.analysis.dependence import FEWEST, LARGE, BlockProducts
-from icshift.analysis.exchange import differences
+from icshift.noise.dependence import FEWEST, LARGE, BlockProducts
+from icshift.noise.exchange import differences
 from tests.blocks import blocks_of, normal_blocks
 
 UNITS = 30
