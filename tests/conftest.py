@@ -15,6 +15,8 @@ from torch.optim import optimizer as optimizers
 from icshift.record import journal
 from icshift.record.recorder import Recorder
 
+collect_ignore = ["warm/server.py"]  # a program, which cannot be imported where there are threads
+
 GLOBAL_HOOKS = (
     optimizers._global_optimizer_post_hooks,
     optimizers._global_optimizer_pre_hooks,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from icshift.noise.movement import DEPENDENT
+from icshift.noise.movement import DEPENDENT, FAR
 from icshift.reports.tables import number
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def verdict(outcome: Outcome, summary: pd.DataFrame, metric: Metric) -> list[str
         why = reason + (f" ({correlation(outcome.dependence)})" if reason == DEPENDENT else "")
         sentences.append(f"Whether {_of_all(unknown, sites)} moved cannot be told: {why}.")
     if outcome.dependence.large:
-        sentences.append("Noise is larger than the floor; a probe has none.")
+        sentences.append(f"Noise is larger than the floor, so that a site has to drift {FAR:.0f} times as far.")
     elif outcome.same_examples and outcome.still and not noiseless:
         sentences.append(
             "Both windows saw the same examples: noise is less than the floor, small movements are missed."

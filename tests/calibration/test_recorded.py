@@ -77,7 +77,7 @@ def test_steps_that_depend_on_each_other_are_told_and_pass_no_check(case, tmp_pa
     assert list(result.unknown) == ["steps depend on each other"]
     words = said(path, capsys)
     assert "Whether any of 4 sites moved cannot be told: steps depend on each other (neighbouring" in words
-    assert "Noise is larger than the floor; a probe has none." in words
+    assert "Noise is larger than the floor, so that a site has to drift 6 times as far." in words
     assert check(path, MOVED) == check(path, BEYOND_FLOOR) == 1
 
 

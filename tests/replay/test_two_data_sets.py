@@ -9,7 +9,7 @@ from scipy.stats import ks_2samp, wasserstein_distance
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from icshift.analysis.floor import discoveries
+from icshift.noise.movement import discoveries
 from icshift.analysis.staleness import Distance
 from icshift.analysis.two_data_sets import LayerDistances
 from icshift.inputs.data import Reading

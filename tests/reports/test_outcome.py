@@ -91,7 +91,7 @@ def test_steps_that_depend_on_each_other():
         "Whether a or b moved cannot be told: steps depend on each other "
         "(neighbouring blocks of 2 steps correlate by 0.41, every second by 0.20).",
         f"Whether c moved cannot be told: {older}.",
-        "Noise is larger than the floor; a probe has none.",
+        "Noise is larger than the floor, so that a site has to drift 6 times as far.",
     ]
 
 
