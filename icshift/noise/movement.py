@@ -39,7 +39,7 @@ DEPENDENT = "steps depend on each other"
 """Why nothing can be told of sites whose blocks are too much like their neighbours."""
 
 FAR = 6.0
-"""A site of which half of the units drifted so many times their floor moved also where steps depend on each other.
+"""Where steps depend on each other, a site moved if half of its units drifted so many times their floor.
 
 Of data that follow an autoregression of 0.9 a step, 16 to 64 steps a window, frozen networks went farther in 1 to 3 % of
 reports (`benchmarks/calibration.py`). Data that wander without end can go any distance: then the stream has moved.

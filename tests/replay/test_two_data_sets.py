@@ -9,10 +9,10 @@ from scipy.stats import ks_2samp, wasserstein_distance
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from icshift.noise.movement import discoveries
 from icshift.analysis.staleness import Distance
 from icshift.analysis.two_data_sets import LayerDistances
 from icshift.inputs.data import Reading
+from icshift.noise.movement import discoveries
 from icshift.replay.batch_norm import adapt_batch_norm
 from icshift.runs.reader import StoredRun
 from tests.measured import PHASES, Measured
