@@ -41,8 +41,8 @@ DEPENDENT = "steps depend on each other"
 FAR = 6.0
 """Where steps depend on each other, a site moved if half of its units drifted so many times their floor.
 
-Of data that follow an autoregression of 0.9 a step, 16 to 64 steps a window, frozen networks went farther in 1 to 3 % of
-reports (`benchmarks/calibration.py`). Data that wander without end can go any distance: then the stream has moved.
+Of data that follow an autoregression of 0.9 a step, 16 to 64 steps a window, frozen networks went farther in 1 to 3 %
+of reports (`benchmarks/calibration.py`). Data that wander without end can go any distance: then the stream has moved.
 """
 
 UNKNOWN_DEPENDENCE = Dependence(np.nan, np.nan, False, np.nan)
