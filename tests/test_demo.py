@@ -3,7 +3,6 @@
 import copy
 import os
 import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from torch import nn
 import icshift
 from icshift.demo import BATCH, PROBE_EXAMPLES, RATE, TRAINING_EXAMPLES, WINDOWS, load_digits, network
 from icshift.runs.reader import StoredRun
+from tests.warm import starting as warm
 
 EPOCHS = 30
 RUNS = ("plain", "batch-norm")
@@ -24,7 +24,7 @@ RUNS = ("plain", "batch-norm")
 def demo(tmp_path_factory):
     """The folder where `icshift demo` ran, and what it printed."""
     folder = tmp_path_factory.mktemp("demo")
-    command = [sys.executable, "-m", "icshift", "demo", "--epochs", str(EPOCHS), "--seeds", "2"]
+    command = [warm.icshift(), "demo", "--epochs", str(EPOCHS), "--seeds", "2"]
     environment = {**os.environ, "COLUMNS": "80"}
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, env=environment, timeout=600)
     return folder / "icshift-demo", done.stdout
@@ -163,7 +163,7 @@ def test_percentile_ribbons_of_one_unit_of_each(demo):
 
 def test_a_second_run_is_refused_without_force(demo):
     folder, _ = demo
-    command = [sys.executable, "-m", "icshift", "demo", "--epochs", "10"]
+    command = [warm.icshift(), "demo", "--epochs", "10"]
     done = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from icshift.cli.main import _run
+from tests.warm.starting import python
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 WITHOUT_PICTURE = ("train", "train_against_eval")
@@ -46,7 +47,7 @@ def test_runs(example, tmp_path, capfd):
     (tmp_path / "runs").mkdir()
     environment = {**os.environ, "TMPDIR": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, str(example)],
+        [python(), str(example)],
         cwd=tmp_path / "here", env=environment, capture_output=True, text=True, check=False, timeout=600)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

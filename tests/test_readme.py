@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import icshift
 from icshift.analysis.drift import COLUMNS
+from tests.warm import starting as warm
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -33,13 +33,13 @@ RUNNING, SAVED, READING, CHECKING = (block.replace("\\\n", "").splitlines() for 
 def folder(tmp_path_factory):
     """Where the demo has run, as the README's first command runs it."""
     folder = tmp_path_factory.mktemp("readme")
-    command = [sys.executable, "-m", "icshift", "demo", "--force", "--epochs", "20", "--seeds", "2"]
+    command = [warm.icshift(), "demo", "--force", "--epochs", "20", "--seeds", "2"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=600)
     return folder
 
 
 def bash(line, folder):
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{warm.folder()}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path}
     return subprocess.run(
         ["bash", "-c", line], cwd=folder, capture_output=True, text=True, env=environment, check=False, timeout=600
@@ -132,9 +132,7 @@ def test_what_runs_long_is_run_elsewhere():
 
 def test_every_command_is_shown():
     shown = {line.split()[1] for line in (*RUNNING, *SAVED, *READING, *CHECKING)} | {"demo"}
-    listed = subprocess.run(
-        [sys.executable, "-m", "icshift", "--help"], capture_output=True, text=True, check=True, timeout=600
-    )
+    listed = subprocess.run([warm.icshift(), "--help"], capture_output=True, text=True, check=True, timeout=600)
     assert shown == set(re.findall(r"^  (\w+) {2,}", listed.stdout.split("Commands:")[1], re.M))
 
 

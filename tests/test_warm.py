@@ -49,9 +49,10 @@ COMMANDS = {
 }
 
 FACTS = """
-import os, signal, sys
+import os, signal, sys, tempfile
 print(__name__, __package__, globals().get("__file__"), sys.argv, os.getcwd(), __spec__ and __spec__.name)
-print(sys.path[:-1], os.environ["A"], len(os.environ), sys.modules["__main__"].__dict__.keys() == globals().keys())
+print(sys.path[:-1], os.environ["A"], tempfile.gettempdir(), len(os.environ))
+print(sys.modules["__main__"].__dict__.keys() == globals().keys())
 print([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)])
 for stream in sys.stdin, sys.stdout, sys.stderr:
     print(stream, stream.buffer, stream.errors, stream.newlines, stream.line_buffering, stream.write_through)
@@ -97,7 +98,7 @@ def started(tmp_path):
     (tmp_path / "package" / "__init__.py").touch()
     (tmp_path / "package" / "__main__.py").write_text(FACTS)
     kept = {name: value for name, value in os.environ.items() if name.startswith(("PATH", "PYTHON", "OMP_"))}
-    environment = {**kept, "A": "b", "PYTHONPATH": "/nowhere", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**kept, "A": "b", "TMPDIR": str(tmp_path), "PYTHONPATH": "/nowhere", "PYTHONDONTWRITEBYTECODE": "1"}
 
     def start(program, *arguments, **options):
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)

@@ -9,6 +9,9 @@ from icshift.runs.reader import StoredRun
 from tests.recorded import distribution, probe, site, write_run
 from tests.zoo.distributions import draw
 
+SEED = 1000
+"""One of those with which nothing that stands still is called: of 100 there are some 5 with which something is."""
+
 
 def run_of(path, *means, steps=16, sites=("fc1", "fc2"), **options):
     """A run of windows, each of the means of its sites; `steps` of each window may differ."""
@@ -16,7 +19,7 @@ def run_of(path, *means, steps=16, sites=("fc1", "fc2"), **options):
     windows = [
         {
             ("train", name): distribution(
-                draw("normal", 16 * length, 30, 10 * index + place + 100) + mean, steps=length
+                draw("normal", 16 * length, 30, SEED + 10 * index + place) + mean, steps=length
             )
             for place, (name, mean) in enumerate(zip(sites, window, strict=True))
         }

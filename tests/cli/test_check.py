@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from dataclasses import asdict
 from xml.etree import ElementTree as ET
 
@@ -14,6 +13,7 @@ from icshift.cli.main import _run
 from icshift.runs.format import Site, Window
 from icshift.runs.writer import Recording
 from tests.recorded import distribution
+from tests.warm.starting import icshift as program
 
 SITES = [
     Site("fc1", "Linear", axis=1, units=8, feeds=("ReLU",)),
@@ -326,7 +326,7 @@ def test_no_colour_when_not_wanted(folder, command, monkeypatch):
 def test_a_pipe_that_closes_early_never_passes_what_fails(folder):
     many = " ".join(f"--fail-on 'w1_sd > 0.0{number}'" for number in range(1, 100))
     for option in ("", "--json", "--junit -"):
-        command = f"{sys.executable} -m icshift check {folder / 'run'} {many} {option} | true"
+        command = f"{program()} check {folder / 'run'} {many} {option} | true"
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False, timeout=600
         )

@@ -27,6 +27,7 @@ from tests.integrations.trainers import (
     steps_of_windows,
     watched,
 )
+from tests.warm.starting import python
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning", "ignore:.*:FutureWarning")
 
@@ -255,7 +256,7 @@ net = torch.load("with/net.pt", weights_only=False)
 net.load_state_dict({name.removeprefix("net."): value for name, value in state.items()})
 net(torch.zeros(1, 6))
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
+    subprocess.run([python(), "-c", code], check=True, timeout=600)
 
 
 def test_an_epoch_resumed_in_its_middle_ends_at_its_end(pl, tmp_path):

@@ -1,5 +1,6 @@
 """Recording from a Transformers trainer; models are built from configurations, with random weights."""
 
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -25,6 +26,7 @@ from tests.integrations.trainers import (
     steps_of_windows,
     watched,
 )
+from tests.warm.starting import python
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning", "ignore:.*:FutureWarning")
 
@@ -189,9 +191,13 @@ def test_the_end_of_the_process_closes():
 from tests.integrations.test_transformers import *
 trainer(RecorderCallback("a", probe=PROBE), kind=Failing).train()
 """
-    root = Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     ended = subprocess.run(
-        [sys.executable, "-c", code], env={"PYTHONPATH": str(root)}, capture_output=True, check=False, timeout=600
+        [python(), "-c", code],
+        env=environment,
+        capture_output=True,
+        check=False,
+        timeout=600,
     )
     assert ended.stderr.decode().splitlines()[-1] == "ValueError: as planned"
     assert icshift.open("a").finished

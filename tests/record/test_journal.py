@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from icshift.errors import RecordingError, RunError
 from icshift.record import journal as module
 from icshift.record.recorder import Recorder
 from icshift.runs.reader import StoredRun
+from tests.warm.starting import python
 
 
 def record(path: Path, rows: int = 5, **options: bool) -> StoredRun:
@@ -170,7 +170,7 @@ def test_a_killed_process_leaves_a_readable_unfinished_run(death: str, code: int
     script = tmp_path / "train.py"
     script.write_text(textwrap.dedent(KILLED).format(death=death))
     done = subprocess.run(
-        [sys.executable, script, tmp_path / "run"], check=False, capture_output=True, text=True, timeout=600
+        [python(), script, tmp_path / "run"], check=False, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == code, done.stderr
     run = StoredRun(tmp_path / "run")

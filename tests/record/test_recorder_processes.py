@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from icshift.runs.reader import StoredRun
 from tests.laws import w1_of
 from tests.oracles.hooks import Witness, leaves, ledger, values
 from tests.record.scripts.network import ROWS, STEPS, batches, network, train
+from tests.warm.starting import python
 
 SCRIPTS = Path(__file__).parent / "scripts"
 RANKS = 2
@@ -31,10 +31,10 @@ SITES = [
 
 def launch(script, folder):
     """Run it in as many processes as there are ranks; gives what they wrote to stderr."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(RANKS)]
+    command = [python(), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(RANKS)]
     ended = subprocess.run(
         [*command, SCRIPTS / script, folder],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHON_EXEC": python()},
         capture_output=True,
         text=True,
         timeout=SECONDS,

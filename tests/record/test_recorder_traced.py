@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from icshift.record.recorder import Recorder
 from icshift.runs.reader import StoredRun
+from tests.warm.starting import python
 from tests.zoo.models import Specimen, specimens
 
 TRACED = specimens("bn_mlp", "conv2d", "residual", "attention", "relu_twice", "shared_linear", "list_output")
@@ -154,6 +154,6 @@ def test_what_was_saved_and_exported_while_recording_runs_where_there_is_no_icsh
         torch.save(model, tmp_path / "model.pt")
         for strict, name in ((True, "strict"), (False, "non-strict")):
             torch.export.save(torch.export.export(model, (inputs,), strict=strict), tmp_path / f"{name}.pt2")
-    command = [sys.executable, "-c", WITHOUT_ICSHIFT, str(tmp_path)]
+    command = [python(), "-c", WITHOUT_ICSHIFT, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr

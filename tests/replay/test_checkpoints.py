@@ -5,7 +5,6 @@ import json
 import os
 import pty
 import subprocess
-import sys
 from contextlib import suppress
 from itertools import pairwise
 
@@ -22,6 +21,7 @@ from tests.launch.launching import limited
 from tests.oracles.scipys import assert_scipys, raw
 from tests.replay import network
 from tests.replay.conftest import SPEC
+from tests.warm.starting import icshift
 
 AXES = {"conv": 1, "norm": 1, "fc1": 1, "fc2": 1}
 METRICS = ("w1", "w1_sd")
@@ -274,7 +274,7 @@ def test_a_model_of_hugging_face(analyzed, tmp_path):
 
 
 def test_a_progress_bar_on_a_terminal(saved, data, tmp_path):
-    command = [sys.executable, "-m", "icshift", "analyze", saved, "--model", SPEC + "Digits", "--data", data]
+    command = [icshift(), "analyze", saved, "--model", SPEC + "Digits", "--data", data]
     ours, theirs = pty.openpty()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm"}
     arguments = list(map(str, [*command, "-o", tmp_path / "run"]))

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 
 import pandas as pd
 import pytest
@@ -11,6 +10,7 @@ from icshift.analysis.drift import drift
 from icshift.runs.reader import StoredRun
 from tests.replay import network
 from tests.replay.conftest import SPEC
+from tests.warm.starting import python
 
 
 def table(run):
@@ -37,9 +37,9 @@ def as_rank(monkeypatch, analyze, saved):
 
 def test_torchrun(saved, data, alone, tmp_path):
     path = tmp_path / "together"
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    launcher = [python(), "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
     command = ["analyze", saved, "--model", SPEC + "Digits", "--data", data, "-o", path, "--batch-size", "100"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80", "PYTHON_EXEC": python()}
     done = subprocess.run(
         list(map(str, [*launcher, "-m", "icshift", *command])),
         capture_output=True,

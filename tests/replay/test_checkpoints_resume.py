@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -16,6 +15,7 @@ from icshift.runs.reader import StoredRun
 from tests.launch.launching import limited
 from tests.replay import network
 from tests.replay.conftest import SPEC
+from tests.warm.starting import icshift
 
 OPTIONS = ["--train-mode", "--running"]
 
@@ -199,9 +199,7 @@ def test_ctrl_c(saved, data, tmp_path, analyzed):
     """A real one, while a forward is under way."""
     path = tmp_path / "run"
     command = [
-        sys.executable,
-        "-m",
-        "icshift",
+        icshift(),
         "analyze",
         saved,
         "--model",

@@ -3,13 +3,13 @@
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from icshift.runs import interrupts
 from icshift.runs.interrupts import Guard
+from tests.warm.starting import python
 
 SCRIPT = """
 import os, signal, sys
@@ -32,7 +32,7 @@ print("trained to the end")
 
 
 def test_under_nohup_a_recording_leaves_ctrl_c_ignored(tmp_path):
-    command = ["bash", "-c", 'trap "" INT; exec "$@"', "bash", sys.executable, "-c", SCRIPT, str(tmp_path / "run")]
+    command = ["bash", "-c", 'trap "" INT; exec "$@"', "bash", python(), "-c", SCRIPT, str(tmp_path / "run")]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=600)
     assert (done.returncode, done.stdout) == (0, "trained to the end\n"), done.stderr

@@ -186,6 +186,7 @@ def _begin(folder: str, environment: dict[str, str], ignored: list[int]) -> None
             found, ours = environment.get(name), AT_START.get(name)
             assert found == ours, f"for {name}={found} start a new interpreter: here it is {ours}"
     os.chdir(folder)
+    tempfile.tempdir = None
     multiprocessing.process.ORIGINAL_DIR = folder  # Processes that are spawned look for the script from there.
     os.environ.clear()
     os.environ.update(environment)
