@@ -44,8 +44,15 @@ def test_effective_beta():
         return deep_linear.judge_smoothness((descent(loss=1.0, l2=1.0, cosine=1.0, beta=beta),)).passed
 
     assert judged(1.97)
-    assert not any(map(judged, (0.003, 1.8, 2.4, 2e7, NAN)))
+    assert not any(map(judged, (0.003, 1.75, 2.45, 2e7, NAN)))
     assert not deep_linear.judge_smoothness(()).passed
+
+
+def test_networks_on_their_way_to_the_plateau_do_not_count():
+    on_its_way, there = (descent(loss=1.0, l2=1.0, cosine=1.0, beta=beta) for beta in (0.01, 2.0))
+    assert deep_linear.judge_smoothness((on_its_way, there)).passed
+    assert not deep_linear.judge_smoothness((on_its_way, on_its_way, there)).passed
+    assert not deep_linear.judge_smoothness((on_its_way,)).passed
 
 
 def test_a_descent_is_gradient_descent_and_measures_layer_17(monkeypatch):
