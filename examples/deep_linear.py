@@ -16,8 +16,10 @@ of 1e-6 the paper's own curves of both networks overlap, and with non-linearitie
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from pathlib import Path
+from statistics import fmean
 
 import altair as alt
 import pandas as pd
@@ -43,7 +45,7 @@ def network(*, batch_norm: bool) -> nn.Sequential:
     return model
 
 
-def train(path: Path, *, batch_norm: bool) -> list[float]:
+def train(path: Path, steps: int, *, batch_norm: bool) -> list[float]:
     """Train, record the gradient shift of two layers at every 25th step, and return the loss at every step."""
     torch.manual_seed(0)
     inputs, matrix = torch.randn(SAMPLES, WIDTH), torch.randn(WIDTH, WIDTH)
@@ -55,7 +57,7 @@ def train(path: Path, *, batch_norm: bool) -> list[float]:
 
     losses = []
     with icshift.Recorder(model, path, optimizer=optimizer, sites=MEASURED) as recorder:
-        for _ in range(STEPS):
+        for _ in range(steps):
             recorder.gradient_shift(loss_now, every=EVERY, layers=MEASURED)
             optimizer.zero_grad()
             loss = loss_now()
@@ -72,18 +74,18 @@ def summary(shifts: pd.DataFrame, losses: dict[str, list[float]]) -> pd.DataFram
         {"median ||G||": groups["norm"].median(), "median ||G - G'||": groups["l2"].median()}
         | {"mean cosine": groups["cosine"].mean(), "n": groups.size()}
     ).reset_index()
-    last = {name: sum(series[-100:]) / 100 for name, series in losses.items()}
+    last = {name: fmean(series[-100:]) for name, series in losses.items()}
     table["first loss"] = table["network"].map({name: series[0] for name, series in losses.items()})
     table["last loss"] = table["network"].map(last)
     return table
 
 
-def picture(shifts: pd.DataFrame) -> alt.VConcatChart:
+def picture(shifts: pd.DataFrame, steps: int) -> alt.VConcatChart:
     """A column a layer: the length of the shift above, on a logarithmic axis, and the cosine below."""
     names = list(shifts["network"].unique())
     colour = alt.Color("network:N", title=None, sort=names, scale=alt.Scale(range=["#c0392b", "#1f6fb4"]))
     width = alt.StrokeWidth("network:N", sort=names, scale=alt.Scale(range=[4, 1.5]), legend=None)
-    step = alt.X("step:Q", title="step of training", scale=alt.Scale(domain=[0, STEPS]))
+    step = alt.X("step:Q", title="step of training", scale=alt.Scale(domain=[0, steps]))
     powers = alt.Axis(values=[1, 10, 100, 1000, 1e4, 1e5], format="~e")
     length = alt.Y("l2:Q", title="||G − G'||", scale=alt.Scale(type="log", domain=[1, 1e5]), axis=powers)
     cosine = alt.Y("cosine:Q", title="cosine of G and G'", scale=alt.Scale(domain=[-1, 1]))
@@ -102,21 +104,24 @@ def picture(shifts: pd.DataFrame) -> alt.VConcatChart:
 
 def main() -> None:
     """Run the experiment; print its table, save its picture and say what to look at next."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=STEPS, help="of each training")
+    steps = parser.parse_args().steps
     torch.set_num_threads(1)
     folder, frames, losses = Path(tempfile.mkdtemp()), [], {}
     for name in ("plain", "batch norm"):
         path = folder / name.replace(" ", "-")
-        losses[name] = train(path, batch_norm=name == "batch norm")
+        losses[name] = train(path, steps, batch_norm=name == "batch norm")
         frames.append(icshift.open(path).gradient_shift().assign(network=name))
     shifts = pd.concat(frames, ignore_index=True)
-    print(f"Gradient shift of two layers over {STEPS:,} steps, one training each, measured at n steps; loss: squared")
+    print(f"Gradient shift of two layers over {steps:,} steps, one training each, measured at n steps; loss: squared")
     print(f"error summed over {SAMPLES:,} samples, the last one a mean of 100 steps.")
     table = summary(shifts, losses)
     wide = {"median ||G||": 0, "median ||G - G'||": 0, "first loss": 0, "last loss": 0, "mean cosine": 3}
     for column, digits in wide.items():
         table[column] = table[column].map(f"{{:,.{digits}f}}".format)
     print(table.to_string(index=False))
-    picture(shifts).save("deep_linear.svg")
+    picture(shifts, steps).save("deep_linear.svg")
     print("Picture: deep_linear.svg")
     print("Next: icshift selfcheck --quick --only deep-linear --only smoothness")
 

@@ -16,6 +16,7 @@ norm GAN gave noise and the plain one digits.
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def network(inputs: int, outputs: int, activation: nn.Module, normalised: tuple[
     return model
 
 
-def train(folder: Path, images: Tensor, *, batch_norm: bool) -> tuple[pd.Series, Tensor]:
+def train(folder: Path, images: Tensor, steps: int, *, batch_norm: bool) -> tuple[pd.Series, Tensor]:
     """Record both networks in `folder`; return their mean losses in the last window, and 512 generated images."""
     torch.manual_seed(0)
     g = network(NOISE, 64, nn.ReLU(), (1, 2, 3) if batch_norm else ())
@@ -57,7 +58,7 @@ def train(folder: Path, images: Tensor, *, batch_norm: bool) -> tuple[pd.Series,
         icshift.Recorder(g, folder / "generator", optimizer=optimizer_g, window=WINDOW),
         icshift.Recorder(d, folder / "discriminator", optimizer=optimizer_d, window=WINDOW) as recorder,
     ):
-        for _ in range(STEPS):
+        for _ in range(steps):
             real = images[torch.randint(len(images), (BATCH,))]
             fake = g(torch.randn(BATCH, NOISE)).sigmoid()
             optimizer_d.zero_grad()
@@ -129,15 +130,18 @@ def strip(images: Tensor, title: str) -> alt.Chart:
 
 def main() -> None:
     """Run the experiment; print its table, save its picture and say what to look at next."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=STEPS, help="of each training")
+    steps = parser.parse_args().steps
     folder = Path(tempfile.mkdtemp())
     images = torch.tensor(load_digits().data, dtype=torch.float32) / 16
     tables, frames, strips, ends = {}, [], [], {}
     for name in ("plain", "batch norm"):
         path = folder / name.replace(" ", "-")
-        losses, generated = train(path, images, batch_norm=name == "batch norm")
+        losses, generated = train(path, images, steps, batch_norm=name == "batch norm")
         tables[name], ends[name] = by_site(path), {**losses, "pixels' sd": generated.std(0).mean().item()}
         frames.append(drift(path).assign(gan=name))
-        strips.append(strip(generated[:16], f"Generated after {STEPS:,} steps, {name}"))
+        strips.append(strip(generated[:16], f"Generated after {steps:,} steps, {name}"))
     rows = pd.concat(frames)
     print(f"drift: each window of {WINDOW} steps of {BATCH} images against the one before, median over the windows")
     print(

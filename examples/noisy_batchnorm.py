@@ -15,8 +15,10 @@ out. The plain network's drift at first is in sd of units that are almost consta
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from pathlib import Path
+from statistics import fmean
 
 import altair as alt
 import pandas as pd
@@ -26,7 +28,7 @@ from torch import nn
 import icshift
 from icshift.demo import BATCH, WIDTH, Digits, load_digits, network
 
-RATE, STEPS, WINDOW, LATE = 0.5, 1500, 50, 750
+RATE, STEPS, WINDOW = 0.5, 1500, 50
 POWERS = alt.Axis(values=[0.01, 0.1, 1, 10, 100])
 SITES = {"plain": "fc3", "batch norm": "norm3", "noisy batch norm": "noise3"}
 """Whose output is the input of the last hidden sigmoids."""
@@ -51,7 +53,7 @@ def accuracy(model: nn.Module, digits: Digits) -> float:
     return right.double().mean().item()
 
 
-def train(path: Path, name: str, digits: Digits) -> list[float]:
+def train(path: Path, name: str, digits: Digits, steps: int) -> list[float]:
     """Record the site's 100 units; returns the accuracy on the test images at the end of every window.
 
     What is read below is the probe: the same 512 images every 50 steps, in training mode, so that noise is on.
@@ -62,7 +64,7 @@ def train(path: Path, name: str, digits: Digits) -> list[float]:
     probe = icshift.Probe(digits.train_images[:512], batch_size=512, train_mode=True)
     accuracies = []
     with icshift.Recorder(model, path, optimizer=optimizer, sites=SITES[name], probe=probe) as recorder:
-        for step in range(1, STEPS + 1):
+        for step in range(1, steps + 1):
             batch = torch.randint(len(digits.train_images), (BATCH,), generator=random)
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(digits.train_images[batch]), digits.train_classes[batch]).backward()
@@ -87,14 +89,13 @@ def series(path: Path, name: str, accuracies: list[float]) -> pd.DataFrame:
 def row(path: Path, name: str, accuracies: list[float]) -> dict[str, object]:
     """The last accuracies, and sums and changes over the second half of the training, medians of 100 units."""
     run = icshift.open(path)
-    late = run.drift(["w1_sd", "mean_shift_sd", "log_sd_ratio"], phase="probe-train").query(
-        f"window > {LATE // WINDOW}"
-    )
+    drift = run.drift(["w1_sd", "mean_shift_sd", "log_sd_ratio"], phase="probe-train")
+    late = drift.query(f"window > {len(accuracies) // 2}")
     size = late.assign(value=late["value"].abs()).groupby(["metric", "unit"])["value"]
     each = size.mean().groupby("metric").median()
     return {
         "network": name,
-        "accuracy": sum(accuracies[-5:]) / 5,
+        "accuracy": fmean(accuracies[-5:]),
         "path": size.sum()["w1_sd"].median(),
         "drift": each["w1_sd"],
         "change of mean": each["mean_shift_sd"],
@@ -102,11 +103,11 @@ def row(path: Path, name: str, accuracies: list[float]) -> dict[str, object]:
     }
 
 
-def picture(rows: pd.DataFrame) -> alt.HConcatChart:
+def picture(rows: pd.DataFrame, steps: int) -> alt.HConcatChart:
     """Accuracy on the left, drift on the right."""
     colours = alt.Scale(range=["#c0392b", "#1f6fb4", "#e08a00"])
     colour = alt.Color("network:N", title=None, sort=list(SITES), scale=colours)
-    step = alt.X("step:Q", title="step of training", scale=alt.Scale(domain=[0, STEPS]))
+    step = alt.X("step:Q", title="step of training", scale=alt.Scale(domain=[0, steps]))
     base = alt.Chart(rows).mark_line(strokeWidth=1.5).properties(width=290, height=220)
     drift = alt.Y("drift:Q", title=f"drift in {WINDOW} steps, sd", scale=alt.Scale(type="log"), axis=POWERS)
     left = base.encode(step, alt.Y("accuracy:Q", title="accuracy on test images"), colour)
@@ -118,19 +119,22 @@ def picture(rows: pd.DataFrame) -> alt.HConcatChart:
 
 def main() -> None:
     """Run the experiment; print its table, save its picture and say what to look at next."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=STEPS, help="of each training")
+    steps = parser.parse_args().steps
     torch.set_num_threads(1)
     digits, folder = load_digits(), Path(tempfile.mkdtemp())
     table, frames = [], []
     for name in SITES:
         path = folder / name.replace(" ", "-")
-        accuracies = train(path, name, digits)
+        accuracies = train(path, name, digits, steps)
         table.append(row(path, name, accuracies))
         frames.append(series(path, name, accuracies))
-    print(f"Inputs of the last hidden sigmoids, one training of {STEPS:,} steps each, n = 512 images, {WIDTH} units:")
-    print(f"drift in {WINDOW} steps, changes of mean and log sd (means from step {LATE:,} on); path: the drifts' sum.")
+    print(f"Inputs of the last hidden sigmoids, one training of {steps:,} steps each, n = 512 images, {WIDTH} units:")
+    print(f"drift in {WINDOW} steps, changes of mean and log sd (means of the second half); path: the drifts' sum.")
     print(f"In sd of the unit (log sd: nats), medians over units. Accuracy on {len(digits.test_images)} test images.")
     print(pd.DataFrame(table).round(3).to_string(index=False))
-    picture(pd.concat(frames)).save("noisy_batchnorm.svg")
+    picture(pd.concat(frames), steps).save("noisy_batchnorm.svg")
     print("Picture: noisy_batchnorm.svg")
     print(f"Next: icshift report {folder / 'noisy-batch-norm'} --phase probe-train")
 

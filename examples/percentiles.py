@@ -14,6 +14,7 @@ network learns better *because* its percentiles travel less: noisy_batchnorm.py 
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from pathlib import Path
 
@@ -30,8 +31,8 @@ SITES = {"plain": "fc3", "batch norm": "norm3"}
 """Whose output is the input of the last sigmoids."""
 
 
-def train(path: Path, digits: Digits, *, batch_norm: bool) -> float:
-    """Record the site's 100 units for 1,500 steps; returns the accuracy on the test images.
+def train(path: Path, digits: Digits, steps: int, *, batch_norm: bool) -> float:
+    """Record the site's 100 units; returns the accuracy on the test images.
 
     What is read below is the probe: the same 512 images every 50 steps, normalised as in training, by their own batch.
     """
@@ -41,7 +42,7 @@ def train(path: Path, digits: Digits, *, batch_norm: bool) -> float:
     probe = icshift.Probe(digits.train_images[:512], batch_size=512, train_mode=True)
     site = SITES["batch norm" if batch_norm else "plain"]
     with icshift.Recorder(model, path, optimizer=optimizer, sites=site, probe=probe, window=WINDOW):
-        for _ in range(STEPS):
+        for _ in range(steps):
             batch = torch.randint(len(digits.train_images), (BATCH,), generator=random)
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(digits.train_images[batch]), digits.train_classes[batch]).backward()
@@ -73,11 +74,11 @@ def of_typical_unit(path: Path) -> pd.DataFrame:
     return icshift.open(path).windows().query(f"phase == 'probe-train' and unit == {typical}")
 
 
-def picture(paths: dict[str, Path]) -> alt.Chart:
+def picture(paths: dict[str, Path], steps: int) -> alt.Chart:
     """A panel a network: the median of its typical unit, and a ribbon from the 15th to the 85th percentile."""
     rows = pd.concat([of_typical_unit(path).assign(network=network) for network, path in paths.items()])
     rows = rows.assign(step=rows["last_step"] + 1)[["network", "step", "q15", "q50", "q85"]]
-    step = alt.X("step:Q", title="step of training", scale=alt.Scale(domain=[0, STEPS]))
+    step = alt.X("step:Q", title="step of training", scale=alt.Scale(domain=[0, steps]))
     base = alt.Chart(rows)
     ribbon = base.mark_area(opacity=0.3).encode(step, alt.Y("q15:Q", title="input of the sigmoid"), alt.Y2("q85:Q"))
     median = base.mark_line().encode(step, alt.Y("q50:Q"))
@@ -88,20 +89,23 @@ def picture(paths: dict[str, Path]) -> alt.Chart:
 
 def main() -> None:
     """Run the experiment; print its table, save its picture and say what to look at next."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=STEPS, help="of each training")
+    steps = parser.parse_args().steps
     digits, folder = load_digits(), Path(tempfile.mkdtemp())
     paths = {"plain": folder / "plain", "batch norm": folder / "batch-norm"}
     rows = []
     for name, path in paths.items():
-        accuracy = train(path, digits, batch_norm=name == "batch norm")
+        accuracy = train(path, digits, steps, batch_norm=name == "batch norm")
         rows.append({"network": name, "accuracy": accuracy, **by_unit(path).median()})
-    print(f"Inputs of the last hidden layer's sigmoids over {STEPS:,} steps, one training each, median of 100 units:")
+    print(f"Inputs of the last hidden layer's sigmoids over {steps:,} steps, one training each, median of 100 units:")
     print(
         "range of the median, path (Wasserstein-1 from window to window, summed), sd in the first and last window, in"
     )
     print("units of the activation; path in the unit's own sd, which is small at first without batch norm. A window is")
     print(f"{WINDOW} steps; n = 512 fixed images; accuracy on {len(digits.test_images)} test images.")
     print(pd.DataFrame(rows).round(3).to_string(index=False))
-    picture(paths).save("percentiles.svg")
+    picture(paths, steps).save("percentiles.svg")
     print("Picture: percentiles.svg")
     print(f"Next: icshift units {paths['plain']} --site fc3 --phase probe-train")
 

@@ -14,6 +14,7 @@ It does not show what LayerNorm is good for, as nothing is compared with a trans
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def sequences(n: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
     return tokens, targets
 
 
-def train(path: Path) -> float:
+def train(path: Path, steps: int) -> float:
     """Record every kind of site; return the share of digits that are predicted right in new sequences."""
     torch.manual_seed(0)
     random = torch.Generator().manual_seed(1)
@@ -103,7 +104,7 @@ def train(path: Path) -> float:
     tokens, targets = sequences(5000, random)
     options = {"sites": KINDS.values(), "probe": probe, "window": WINDOW, "mask": lambda tokens: tokens == PAD}
     with icshift.Recorder(model, path, optimizer=optimizer, **options):
-        for _ in range(STEPS):
+        for _ in range(steps):
             batch = torch.randint(len(tokens), (BATCH,), generator=random)
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(tokens[batch]).flatten(0, 1), targets[batch].flatten()).backward()
@@ -166,10 +167,13 @@ def picture(rows: pd.DataFrame) -> alt.Chart:
 
 def main() -> None:
     """Run the experiment; print its table, save its picture and say what to look at next."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=STEPS, help="of the training")
+    steps = parser.parse_args().steps
     path = Path(tempfile.mkdtemp()) / "run"
-    share = train(path)
+    share = train(path, steps)
     rows = drift(path)
-    print(f"{100 * share:.1f} % of the digits of 1,000 new sequences are right after {STEPS} steps.")
+    print(f"{100 * share:.1f} % of the digits of 1,000 new sequences are right after {steps} steps.")
     print("Drift of 256 fixed sequences, w1_sd in sd: median over units and sites, against the window before")
     print(
         f"({WINDOW} steps): in the first two windows, the last two, and summed (path, median over sites). Then units in"

@@ -15,10 +15,13 @@ import numpy as np
 import pytest
 
 from icshift.cli.main import _run
+from icshift.selfcheck.runner import checks_named
 from tests.warm.starting import python
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 WITHOUT_PICTURE = ("train", "train_against_eval")
+STEPS = {"deep_linear": 50, "gan": 200, "percentiles": 150, "noisy_batchnorm": 200, "transformer": 60}
+"""Of those that train long. What they find is in tests/cli/test_selfcheck.py, or takes as long as they do."""
 SVG = "{http://www.w3.org/2000/svg}"
 NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?(e[+-]?\d+)?")
 
@@ -47,7 +50,7 @@ def test_runs(example, tmp_path, capfd):
     (tmp_path / "runs").mkdir()
     environment = {**os.environ, "TMPDIR": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [python(), str(example)],
+        [python(), str(example), *(["--steps", str(STEPS[example.stem])] if example.stem in STEPS else [])],
         cwd=tmp_path / "here", env=environment, capture_output=True, text=True, check=False, timeout=600)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -61,7 +64,13 @@ def test_runs(example, tmp_path, capfd):
         assert left[0] in done.stdout
         assert_picture(tmp_path / "here" / left[0])
     for command in re.findall("^Next: icshift (.*)", done.stdout, re.M):
-        assert _run(shlex.split(command)) == 0, capfd.readouterr().err
+        words = shlex.split(command)
+        if words[:2] == ["selfcheck", "--quick"]:
+            # tests/cli/test_selfcheck.py runs all quick checks, and some of them alone.
+            assert checks_named(words[3::2])
+            assert set(words[2::2]) == {"--only"}
+        else:
+            assert _run(words) == 0, capfd.readouterr().err
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
