@@ -100,15 +100,18 @@ def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: 
     groups: dict[int, dict[str, _Site]] = {}
     for name, pair in pairs.items():
         groups.setdefault(len(pair[0]), {})[name] = _exchanged(*pair)
-    for group in groups.values():
+    for count, group in groups.items():
+        if len(groups) / len(patterns(count)) > level:
+            unknown |= dict.fromkeys(group, f"{count} blocks of steps are too few to tell at a level of {level:.2g}")
+            continue
         for name, probability in _stepped_down({name: site.statistic for name, site in group.items()}).items():
             p[name] = min(1.0, probability * len(groups))
             own = group[name].own
             moved[name] = discoveries(own) if p[name] <= level else np.zeros(len(own), bool)
     if dependence.large:
-        far = {name: _times_floor(*pair) >= FAR for name, pair in pairs.items()}
-        told = [name for name in pairs if p[name] <= level and far[name].mean() >= 0.5]
-        unknown |= {name: DEPENDENT for name in pairs if name not in told}
+        far = {name: _times_floor(*pairs[name]) >= FAR for name in p}
+        told = [name for name in p if p[name] <= level and far[name].mean() >= 0.5]
+        unknown |= {name: DEPENDENT for name in p if name not in told}
         p, moved = {name: p[name] for name in told}, {name: moved[name] & far[name] for name in told}
     called = tuple(name for name in pairs if p.get(name, 1.0) <= level)
     return Movement(called, p, moved, unknown, dependence)

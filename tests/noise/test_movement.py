@@ -282,3 +282,12 @@ def test_no_site_at_all():
     assert found.called == ()
     assert found.p == found.moved == found.unknown == {}
     assert np.isnan(found.dependence.first)
+
+
+def test_blocks_too_few_for_the_level_are_not_said_to_stand_still():
+    """Six blocks have 32 patterns: no p below 0.031, whatever moved."""
+    windows = {"a": (normal_blocks(6), normal_blocks(6, seed=1, shift=9))}
+    assert movement(windows).called == ("a",)
+    strict = movement(windows, level=0.05 / 10)
+    assert (strict.called, strict.moved) == ((), {})
+    assert strict.unknown == {"a": "6 blocks of steps are too few to tell at a level of 0.005"}
