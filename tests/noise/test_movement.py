@@ -171,8 +171,12 @@ def test_a_level_of_its_own_is_kept():
     p = movement(windows).p["site0"]
     assert p == 1 / 32
     assert movement(windows, level=p).called == ("site0",)
-    assert movement(windows, level=0.03).called == ()
-    assert not movement(windows, level=0.03).moved["site0"].any()
+    less = pairs([0.2], steps=8, seed=3)
+    p = movement(less).p["site0"]
+    assert 1 / 128 < p < 0.5
+    assert movement(less, level=p).called == ("site0",)
+    assert movement(less, level=p - 1 / 128).called == ()
+    assert not movement(less, level=p - 1 / 128).moved["site0"].any()
 
 
 def test_sites_with_fewer_blocks_have_patterns_of_their_own():
