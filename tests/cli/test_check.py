@@ -73,9 +73,9 @@ def test_what_fails_comes_first(check):
     assert (code, err) == (1, "")
     assert out == (
         "run · Net · phase train · reference previous\n"
-        "FAILED        fc1: w1_sd 0.589 sd > 0.4 (floor 0.110, n = 300, window epoch 3)\n"
+        "FAILED        fc1: w1_sd 0.589 sd > 0.4 (floor 0.090, n = 300, window epoch 3)\n"
         "FAILED        fc1: dead 1 of 8 units > 0 (n = 300, window epoch 1)\n"
-        "FAILED        fc1: w1_sd 0.589 sd = 5.33x floor > 5x floor (floor 0.110, n = 300, window epoch 3)\n"
+        "FAILED        fc1: w1_sd 0.589 sd = 5.33x floor > 5x floor (floor 0.090, n = 300, window epoch 3)\n"
         "FAILED        late: w1_sd 0.552 sd = 5.04x floor > 5x floor (floor 0.109, n = 300, window epoch 3)\n"
         "FAILED        fc2[0]: moved 0 of 8 units < 1 (n = 300, window epoch 3)\n"
         "ok            fc* w1_sd > 0.4: fc2[0] with 0.078 sd (floor 0.082, n = 300, window epoch 3)\n"
@@ -92,7 +92,7 @@ def test_all_well(check):
     code, out, err = check("fc1 w1_sd > 9", "fc1 ks > 99%")
     assert (code, err) == (0, "")
     assert out.splitlines()[1:] == [
-        "ok            fc1 w1_sd > 9: fc1 with 0.589 sd (floor 0.110, n = 300, window epoch 3)",
+        "ok            fc1 w1_sd > 9: fc1 with 0.589 sd (floor 0.090, n = 300, window epoch 3)",
         "ok            fc1 ks > 99%: fc1 with 24.8% (floor 0.072, n = 300, window epoch 3)",
         "2 checks ok",
     ]
