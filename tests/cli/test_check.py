@@ -75,12 +75,12 @@ def test_what_fails_comes_first(check):
         "run · Net · phase train · reference previous\n"
         "FAILED        fc1: w1_sd 0.589 sd > 0.4 (floor 0.090, n = 300, window epoch 3)\n"
         "FAILED        fc1: dead 1 of 8 units > 0 (n = 300, window epoch 1)\n"
-        "FAILED        fc1: w1_sd 0.589 sd = 5.33x floor > 5x floor (floor 0.090, n = 300, window epoch 3)\n"
-        "FAILED        late: w1_sd 0.552 sd = 5.04x floor > 5x floor (floor 0.109, n = 300, window epoch 3)\n"
+        "FAILED        fc1: w1_sd 0.589 sd = 6.53x floor > 5x floor (floor 0.090, n = 300, window epoch 3)\n"
+        "FAILED        late: w1_sd 0.552 sd = 5.66x floor > 5x floor (floor 0.098, n = 300, window epoch 3)\n"
         "FAILED        fc2[0]: moved 0 of 8 units < 1 (n = 300, window epoch 3)\n"
-        "ok            fc* w1_sd > 0.4: fc2[0] with 0.078 sd (floor 0.082, n = 300, window epoch 3)\n"
+        "ok            fc* w1_sd > 0.4: fc2[0] with 0.078 sd (floor 0.095, n = 300, window epoch 3)\n"
         "ok            nonfinite > 20%: 3 sites, nearest fc2[0] with 1 of 8 units = 12.5% (n = 300, window epoch 1)\n"
-        "ok            w1_sd > 5x floor: fc2[0] with 0.078 sd = 0.953x floor (floor 0.082, n = 300, window epoch 3)\n"
+        "ok            w1_sd > 5x floor: fc2[0] with 0.078 sd = 0.829x floor (floor 0.095, n = 300, window epoch 3)\n"
         "ok            moved < 1: 2 sites, nearest fc1 with 8 of 8 units (n = 300, window epoch 3)\n"
         "skipped       dead > 0: fc2[0], late: no ReLU reads it\n"
         "5 of 12 checks failed, 2 skipped\n"
@@ -93,7 +93,7 @@ def test_all_well(check):
     assert (code, err) == (0, "")
     assert out.splitlines()[1:] == [
         "ok            fc1 w1_sd > 9: fc1 with 0.589 sd (floor 0.090, n = 300, window epoch 3)",
-        "ok            fc1 ks > 99%: fc1 with 24.8% (floor 0.072, n = 300, window epoch 3)",
+        "ok            fc1 ks > 99%: fc1 with 24.8% (floor 0.061, n = 300, window epoch 3)",
         "2 checks ok",
     ]
 
