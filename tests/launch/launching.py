@@ -34,7 +34,8 @@ class Training:
 
     `models` are the names of the variables that hold the models, and their classes; a window has `steps`
     optimizer steps, or forwards of the model where that is what is `counted`. TMP stands for a folder.
-    One that begins `anew` is recorded by an interpreter that has imported nothing before.
+    One that begins `anew` is recorded by an interpreter that has imported nothing before; all others are forks of one
+    that has imported PyTorch, and these `packages`.
     `beside` are the examples a window, by model, whose forward no step of the model's own optimizer follows.
     """
 
@@ -47,6 +48,7 @@ class Training:
     code: int = 0
     ranks: int = 1
     anew: bool = False
+    packages: tuple[str, ...] = ()
     counted: str = "step"
     beside: dict[str, int] = field(default_factory=dict)
 
@@ -69,8 +71,14 @@ TRAININGS = {
             beside={"discriminator": 40},
         ),
         Training("language model", ("language_model.py",), {"model": "LanguageModel"}, steps=6),
-        Training("transformers", ("hf_trainer.py", "TMP"), {"model": "GPT2LMHeadModel"}, steps=5),
-        Training("lightning", ("lightning_fit.py",), {"model": "Classifier"}, steps=8),
+        Training(
+            "transformers",
+            ("hf_trainer.py", "TMP"),
+            {"model": "GPT2LMHeadModel"},
+            steps=5,
+            packages=("transformers.trainer", "transformers.models.gpt2.modeling_gpt2"),
+        ),
+        Training("lightning", ("lightning_fit.py",), {"model": "Classifier"}, steps=8, packages=("lightning",)),
         Training("ddp", ("ddp.py",), {"net": "Net"}, steps=10, ranks=2, anew=True),
         Training("compiled", ("compiled.py",), {"model": "Mlp"}, steps=8),
         Training("compiled by autograd", ("compiled.py", "aot_eager"), {"model": "Mlp"}, steps=8),
@@ -132,19 +140,19 @@ def train(training: Training, folder: Path) -> Trained:
     }
     if training.ranks > 1:
         return _train_processes(training, folder, ways)
-    started = {
-        way: start(*arguments, cwd=SCRIPTS, program=sys.executable if way == "recorded" and training.anew else None)
-        for way, arguments in ways.items()
-    }
+    started = {way: start(*arguments, cwd=SCRIPTS, program=_program(training, way)) for way, arguments in ways.items()}
     return Trained(training, folder, **{way: ended(process) for way, process in started.items()})
+
+
+def _program(training: Training, way: str) -> str:
+    return sys.executable if way == "recorded" and training.anew else python(*training.packages)
 
 
 def _train_processes(training: Training, folder: Path, ways: dict[str, list[object]]) -> Trained:
     """The same, each way in as many processes as the training has ranks."""
 
     def started(way: str) -> subprocess.Popen[str]:
-        program = sys.executable if way == "recorded" and training.anew else None
-        return torchrun(training.ranks, *ways[way], cwd=SCRIPTS, program=program)
+        return torchrun(training.ranks, *ways[way], cwd=SCRIPTS, program=_program(training, way))
 
     processes = {way: started(way) for way in ways}
     done = {way: ended(process) for way, process in processes.items()}

@@ -69,14 +69,22 @@ def test_no_step_seen_is_said(tmp_path):
     assert "--forwards" in done.stderr
 
 
-def test_an_existing_run_is_refused_before_the_script_starts(tmp_path, trained):
-    shutil.copytree(trained("no loader").output, tmp_path / "runs")
+@pytest.fixture(scope="module")
+def existing(tmp_path_factory):
+    """A folder with a run of four windows, of `no_loader.py`."""
+    folder = tmp_path_factory.mktemp("existing") / "runs"
+    icshift_run("-q", "-o", folder, "--window", "50", SCRIPTS / "no_loader.py")
+    return folder
+
+
+def test_an_existing_run_is_refused_before_the_script_starts(tmp_path, existing):
+    shutil.copytree(existing, tmp_path / "runs")
     assert_one_line(icshift_run("-o", tmp_path / "runs", SCRIPTS / "no_loader.py"), str(tmp_path / "runs"), "-f")
     assert len(icshift.open(tmp_path / "runs" / "net").window_list) == 4
 
 
-def test_force_replaces_runs(tmp_path, trained):
-    shutil.copytree(trained("no loader").output, tmp_path / "runs")
+def test_force_replaces_runs(tmp_path, existing):
+    shutil.copytree(existing, tmp_path / "runs")
     done = icshift_run("-f", "-o", tmp_path / "runs", "--window", "100", SCRIPTS / "no_loader.py")
     assert done.returncode == 0, done.stderr
     kept = icshift.open(tmp_path / "runs" / "net")
@@ -189,9 +197,9 @@ def test_the_output_is_where_it_was_asked_for_wherever_the_script_goes(tmp_path)
     assert icshift.open(tmp_path / "runs" / "net").finished
 
 
-def test_a_forked_child_tells_nothing(tmp_path, trained):
+def test_a_forked_child_tells_nothing(tmp_path):
     done = icshift_run("-o", tmp_path / "runs", SCRIPTS / "forking.py")
-    assert done.stdout == trained("forks").plain.stdout
+    assert done.stdout == run(SCRIPTS / "forking.py").stdout
     assert done.stderr.count("Recorded in") == 1, done.stderr
     assert "Traceback" not in done.stderr
 
@@ -201,17 +209,18 @@ def test_quiet_says_nothing(tmp_path):
     assert icshift_run("-q", "-o", tmp_path / "runs", script).stderr == run(script).stderr == ""
 
 
-def test_all_ranks_refuse_and_all_ranks_replace(tmp_path, trained):
+def test_all_ranks_refuse_and_all_ranks_replace(tmp_path):
     runs = tmp_path / "runs"
-    shutil.copytree(trained("ddp").output, runs)
+    first = ended(torchrun(2, *RECORDER, "-q", "-o", runs, SCRIPTS / "ddp.py"))
     created = icshift.open(runs / "net").manifest["created"]
     refused = ended(torchrun(2, *RECORDER, "-o", runs, SCRIPTS / "ddp.py"))
     assert refused.returncode != 0
+    assert first.stdout
     assert refused.stdout == ""
     assert "icshift: " in refused.stderr
     assert icshift.open(runs / "net").manifest["created"] == created
     replaced = ended(torchrun(2, *RECORDER, "-f", "-o", runs, "--window", "15", SCRIPTS / "ddp.py"))
-    assert replaced.stdout == trained("ddp").plain.stdout, replaced.stderr
+    assert replaced.stdout == first.stdout, replaced.stderr
     kept = icshift.open(runs / "net")
     assert kept.finished
     counts = kept.windows().query("phase == 'train'").groupby("window")["count"].unique()

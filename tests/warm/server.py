@@ -1,6 +1,8 @@
 """Imports the heavy packages, then forks for every command: the fork goes on as a new interpreter would begin.
 
-It prints the folder where its programs are, and ends with its input.
+    python server.py [PACKAGE…]
+
+imports these too. It prints the folder where its programs are, and ends with its input.
 """
 
 import atexit
@@ -19,6 +21,7 @@ import sys
 import tempfile
 import threading
 from contextlib import suppress
+from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -42,7 +45,7 @@ ELSEWHERE = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHON_EXEC", "PYTHONUNBU
 
 
 def import_heavy_packages() -> None:
-    """Those that take a tenth of a second or more."""
+    """Those that many commands need, and that take a tenth of a second or more."""
     import altair  # noqa: F401
     import pandas  # noqa: F401
     import pyarrow.parquet  # noqa: F401
@@ -227,7 +230,10 @@ def _without_ours(error: BaseException):
     return trace
 
 
-import_heavy_packages()
-_assert_one_thread()
-if (job := serve()) is not None:
-    run(*job)
+if __name__ == "__main__":
+    import_heavy_packages()
+    for package in sys.argv[1:]:
+        import_module(package)
+    _assert_one_thread()
+    if (job := serve()) is not None:
+        run(*job)

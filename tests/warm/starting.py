@@ -11,14 +11,17 @@ SERVER = Path(__file__).with_name("server.py")
 
 
 @cache
-def folder() -> Path:
-    """Where the programs are, for PATH; those of this environment where forks are not to be had."""
+def folder(*packages: str) -> Path:
+    """Where the programs are, for PATH; those of this environment where forks are not to be had.
+
+    With packages it is another server, a fork of the first that has imported these too.
+    """
     if sys.platform != "linux":
         return Path(sys.executable).parent
     # The search path is of the command that is run, not of the server.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     server = subprocess.Popen(
-        [sys.executable, SERVER],
+        [python() if packages else sys.executable, SERVER, *packages],
         env=environment | {"OMP_NUM_THREADS": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -29,9 +32,9 @@ def folder() -> Path:
     return Path(server.stdout.readline().rstrip("\n"))
 
 
-def python() -> str:
+def python(*packages: str) -> str:
     """The path of a program that does what `sys.executable` does."""
-    return str(folder() / "python")
+    return str(folder(*packages) / "python")
 
 
 def icshift() -> str:
