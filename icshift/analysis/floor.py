@@ -14,6 +14,9 @@ from icshift.blocks import Floats
 from icshift.distribution import Distribution
 from icshift.noise.exchange import differences, matched, noise
 
+_ROUNDING = 1e-5
+"""Noise of up to this share of a drift is rounding."""
+
 
 def floor(metric: Metric, a: Distribution, b: Distribution) -> Floats:
     """Returns what `metric` between a and b would show by sampling noise alone [units]; NaN where that is not known.
@@ -35,5 +38,13 @@ def floor(metric: Metric, a: Distribution, b: Distribution) -> Floats:
     if not apart.known.any():
         return np.full(a.units, np.nan)
     drawn = noise(apart)
-    draws = metric.of_noise(drawn, a, b) if metric.of_noise else resampled(metric.function, drawn, a, b)
-    return np.where(apart.known, np.sqrt(np.mean(draws**2, axis=0)), np.nan)
+    if not metric.of_noise:
+        return np.where(apart.known, _rms(resampled(metric.function, drawn, a, b)), np.nan)
+    level = _rms(metric.of_noise(drawn, a, b))
+    # Windows over the same examples in the same order have no noise: what is left is rounding of their difference.
+    rounding = _ROUNDING * np.abs(metric.function(a, b))
+    return np.where(apart.known, np.where(level > rounding, level, 0.0), np.nan)
+
+
+def _rms(draws: Floats) -> Floats:
+    return np.asarray(np.sqrt(np.mean(draws**2, axis=0)))

@@ -61,8 +61,25 @@ _PART_OF = frozenset(
 )
 """Nodes that hand on some of the values, or multiples of them: what reads these does not read the site's output."""
 
-_UNDECIDED = frozenset(("Maximum", "Minimum", "Where", "MaskedFill", "Clamp", "ClampMin", "ClampMax"))
-"""Nodes that may be a rectifier or not, as their other argument says: a tensor, whose values are not looked at."""
+_UNDECIDED = frozenset(
+    (
+        *(
+            "Maximum",
+            "Minimum",
+            "Where",
+            "MaskedFill",
+            "Clamp",
+            "ClampMin",
+            "ClampMax",
+            "Mul",
+            "IndexPut",
+            "Abs",
+            "Sign",
+        ),
+        *("Fmax", "Fmin", "Amax", "Amin", "Max", "Min", "MaskedScatter", "Div", "Pow"),
+    )
+)
+"""Nodes that may be a rectifier, or part of one, or not, as their other argument says: it is not looked at."""
 
 _SILENCE = frozenset(("ReLU", "ReLU6", "Sigmoid", "Tanh", "Hardsigmoid", "Hardtanh"))
 """Activation functions that may let nothing through: one that reads a part of an output leaves open which units."""
@@ -184,6 +201,8 @@ def place_of(tensor: Tensor) -> Place | None:
 
 def _activation(name: str | None, node: Any) -> str | None:
     """Returns the module class of the activation function that a node computes, or None if it is none."""
+    if name == "LeakyRelu" and _number(node, "_saved_negative_slope") == 0:
+        return "ReLU"
     if name in _ACTIVATIONS:
         return _ACTIVATIONS[name]
     if name in _LOWER_BOUND:

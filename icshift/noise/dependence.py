@@ -19,8 +19,9 @@ import numpy as np
 from icshift.blocks import Floats, Ints
 from icshift.noise.exchange import Differences
 
-FEWEST = 8
-"""Blocks with which dependence can be told at all."""
+FEWEST = 12
+"""Blocks with which dependence can be told at all; with fewer the correlation of any series is small once its line is
+taken out."""
 
 LARGE = 0.05
 """Correlation of neighbouring blocks from which on they are said to depend on each other.

@@ -99,7 +99,11 @@ def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: 
     moved: dict[str, Flags] = {}
     groups: dict[int, dict[str, _Site]] = {}
     for name, pair in pairs.items():
-        groups.setdefault(len(pair[0]), {})[name] = _exchanged(*pair)
+        site = _exchanged(*pair)
+        if len(site.own) and np.isnan(site.own).all():
+            unknown[name] = f"no unit is finite in {FEWEST} blocks of both windows"
+        else:
+            groups.setdefault(len(pair[0]), {})[name] = site
     for count, group in groups.items():
         if len(groups) / len(patterns(count)) > level:
             unknown |= dict.fromkeys(group, f"{count} blocks of steps are too few to tell at a level of {level:.2g}")

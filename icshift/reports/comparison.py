@@ -123,8 +123,10 @@ def _cells(row: dict[str, Any]) -> list[str | Text]:
     if not math.isfinite(row["ratio"]):
         return ["–", "–", "–", share(row["noise"])]
     noise = Text(share(row["noise"]), style="" if row["noise"] < NOISY else "yellow")
+    if not row["noise"] < NOISY:  # A ratio of noise has an interval and a p, which say nothing of the methods.
+        return [ratio(row["ratio"]), "–", "–", noise]
     apart = row["low"] > 1 or row["high"] < 1
-    value = Text(ratio(row["ratio"]), style="bold" if apart and row["noise"] < NOISY else "")
+    value = Text(ratio(row["ratio"]), style="bold" if apart else "")
     return [value, f"{ratio(row['low'])} to {ratio(row['high'])}", p_value(row["p_adjusted"]), noise]
 
 

@@ -222,7 +222,7 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome
     if table["near_constant"].any():
         notes.append(
             "constant: an sd of at most 5 % of the site's median, in this window or an earlier one, or rounding of the "
-            "mean. Units below 5 % in both windows are left out of drift."
+            "mean. Units below 5 % in both windows are left out of drift, not of what moved."
         )
     notes += health
     if table["affine_moments"].any():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from icshift.noise.movement import DEPENDENT, FAR
-from icshift.reports.tables import number
+from icshift.reports.tables import number, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,10 +29,11 @@ def verdict(outcome: Outcome, summary: pd.DataFrame, metric: Metric) -> list[str
     noiseless = bool(compared["noiseless"].all())
     beyond = "beyond the sketch's error" if noiseless else "beyond noise"
     sites = len(outcome.moved) + len(outcome.still) + sum(map(len, outcome.unknown.values()))
+    last = str(compared["window"].iloc[-1])
     sentences = []
     if outcome.moved:
         largest = _largest(compared[compared["site"].isin(outcome.moved)], metric)
-        sentences.append(f"Moved {beyond}: {_share(outcome.moved, sites)}{largest}.{_since(outcome)}")
+        sentences.append(f"Moved {beyond}: {_share(outcome.moved, sites)}{largest}.{_since(outcome, last)}")
     if outcome.still and outcome.moved:
         sentences.append(f"No evidence that {_named(outcome.still)} moved.")
     elif outcome.still:
@@ -42,7 +43,11 @@ def verdict(outcome: Outcome, summary: pd.DataFrame, metric: Metric) -> list[str
         sentences.append(f"Whether {_of_all(unknown, sites)} moved cannot be told: {why}.")
     if outcome.dependence.large:
         sentences.append(f"Noise is larger than the floor, so that a site has to drift {FAR:.0f} times as far.")
-    elif outcome.same_examples and outcome.still and not noiseless:
+    elif math.isnan(outcome.dependence.first) and outcome.moved and not noiseless:
+        sentences.append(
+            "Too few steps to tell whether they depend on each other: in slowly changing data this may be noise."
+        )
+    if outcome.same_examples and outcome.still and not noiseless:
         sentences.append(
             "Both windows saw the same examples: noise is less than the floor, small movements are missed."
         )
@@ -55,10 +60,10 @@ def correlation(dependence: Dependence) -> str:
     return f"neighbouring {steps} correlate by {dependence.first:.2f}, every second by {dependence.second:.2f}"
 
 
-def _since(outcome: Outcome) -> str:
-    if outcome.always:
-        return " In every window some site moved."
-    return f" In every window since {outcome.since} some site moved."
+def _since(outcome: Outcome, last: str) -> str:
+    if outcome.since == last:
+        return ""
+    return f" In every window{'' if outcome.always else f' since {outcome.since}'} some site moved."
 
 
 def _largest(moved: pd.DataFrame, metric: Metric) -> str:
@@ -66,10 +71,11 @@ def _largest(moved: pd.DataFrame, metric: Metric) -> str:
     if not moved[by].notna().any():
         return ""
     row = moved.sort_values(by, ascending=False).iloc[0]
-    multiple = f", {row['ratio']:.1f} times its floor" if math.isfinite(row["ratio"]) else ""
+    multiple = f" or {row['ratio']:.1f} times its floor" if math.isfinite(row["ratio"]) else ""
     unit = "" if metric.unit in ("share", "0 to 1") else f" {metric.unit}"
-    name = f"{row['site']} by " if len(moved) > 1 else "by "
-    return f", {'most ' * (len(moved) > 1)}{name}{number(row['median'])}{unit}{multiple}"
+    name = f"most {row['site']}: " if len(moved) > 1 else ""
+    units = f"{share(row['moved'])} of its units, " if metric.of == "unit" and math.isfinite(row["moved"]) else ""
+    return f"; {name}{units}{'median ' * (metric.of == 'unit')}{number(row['median'])}{unit}{multiple}"
 
 
 def _share(moved: Sequence[str], sites: int) -> str:
