@@ -75,9 +75,9 @@ def health(site: Site, distribution: Distribution, usual: float = 0.0) -> Health
 def unknown(site: Site) -> str:
     """Returns why it is not known whether units of a site are dead or saturated; empty where that is known.
 
-    One reader that is known never to be silent settles it, whatever else may read the site.
+    One activation function that is known settles it, whatever else may read the site.
     """
-    return "" if _known_readers(site) or site.others or site.type in _RECTIFIERS else site.unseen
+    return "" if _known_readers(site) or site.type in _RECTIFIERS else site.unseen
 
 
 def silenced_by(site: Site, quantity: str) -> list[str]:

@@ -7,7 +7,6 @@ Two windows of the same sum saw the same examples (but for one chance in 2^64, a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, is_dataclass
 from itertools import islice
 from typing import Any
@@ -94,32 +93,36 @@ class Examples:
         self._phases = {}
 
     def _add(self, seen: _Phase, inputs: Inputs | None) -> None:
-        found = list(islice(_tensors(inputs), _MOST + 1))
-        if not found or len(found) > _MOST:
-            raise _UnknownError
-        if not found[0][1].shape[0]:
-            return
-        ordinary = not is_seen()
-        with nullcontext() if ordinary else unseen():
+        # A tensor of the user's own kind, or a mode, must not notice that it is looked at.
+        with unseen() if is_seen() else torch._C.DisableTorchFunction():
+            found = list(islice(_tensors(inputs), _MOST + 1))
+            if not found or len(found) > _MOST:
+                raise _UnknownError
             length, device = found[0][1].shape[0], found[0][1].device
+            if not length:
+                return
             _refuse_strange(found, device)
-            total: Any = 0
-            for name, tensor in found:
-                if tensor.shape[0] == length:
-                    total = total + self._hash.rows(tensor, name)
-                else:
-                    # No example has a row of it: it is taken as a whole, and its order may be that of the examples.
-                    total = total + mixed(self._hash.rows(tensor.reshape(1, -1), name))
-            total = mixed(total).sum()
+            total = self._sum(found, length)
+            made_of = tuple((name, tensor.dtype, tensor.shape[1:]) for name, tensor in found)
+            seen.sure &= seen.made_of in (None, made_of) and _rows_are_examples(found, length)
         if device.type == "cpu":
             seen.total = (seen.total + int(total)) % MODULUS
         else:
             # Not in place: what was made in inference mode may not be changed outside of it.
             seen.remote[device] = seen.remote[device] + total if device in seen.remote else total
         seen.examples += length
-        made_of = tuple((name, tensor.dtype, tensor.shape[1:]) for name, tensor in found)
-        seen.sure &= seen.made_of in (None, made_of) and _rows_are_examples(found, length)
         seen.made_of = made_of
+
+    def _sum(self, found: list[tuple[str, Tensor]], length: int) -> Any:
+        """Returns the sum of the hashes of so many examples, modulo 2^64."""
+        total: Any = 0
+        for name, tensor in found:
+            if tensor.shape[0] == length:
+                total = total + self._hash.rows(tensor, name)
+            else:
+                # No example has a row of it: it is taken as a whole, and its order may be that of the examples.
+                total = total + mixed(self._hash.rows(tensor.reshape(1, -1), name))
+        return mixed(total).sum()
 
     def _total(self, seen: _Phase) -> Seen | None:
         if not seen.known or _time_comes_first(self._model):

@@ -61,25 +61,13 @@ _PART_OF = frozenset(
 )
 """Nodes that hand on some of the values, or multiples of them: what reads these does not read the site's output."""
 
-_UNDECIDED = frozenset(
-    (
-        *(
-            "Maximum",
-            "Minimum",
-            "Where",
-            "MaskedFill",
-            "Clamp",
-            "ClampMin",
-            "ClampMax",
-            "Mul",
-            "IndexPut",
-            "Abs",
-            "Sign",
-        ),
-        *("Fmax", "Fmin", "Amax", "Amin", "Max", "Min", "MaskedScatter", "Div", "Pow"),
-    )
+_UNDECIDED = frozenset(("Maximum", "Minimum", "Where", "MaskedFill", "Clamp", "ClampMin", "ClampMax"))
+"""Nodes that may be a rectifier or not, as their other argument says: a tensor, whose values are not looked at."""
+
+_PART_OF_RECTIFIERS = frozenset(
+    ("mul", "div", "pow", "abs", "sign", "index_put", "masked_scatter", "fmax", "fmin", "amax", "amin", "max", "min")
 )
-"""Nodes that may be a rectifier, or part of one, or not, as their other argument says: it is not looked at."""
+"""Operations that gates, norms and much else are made of, and rectifiers that are written by hand, as x * (x > 0)."""
 
 _SILENCE = frozenset(("ReLU", "ReLU6", "Sigmoid", "Tanh", "Hardsigmoid", "Hardtanh"))
 """Activation functions that may let nothing through: one that reads a part of an output leaves open which units."""
@@ -145,6 +133,9 @@ class Graph:
             others |= parts
         elif open_parts:
             unseen = f"{' and '.join(open_parts)} read{'s' * (len(open_parts) == 1)} a part or a multiple of it"
+        by_hand = [name for name in others if name in _PART_OF_RECTIFIERS]
+        if by_hand and not unseen:
+            unseen = f"{by_hand[0]} reads it, and may be part of a rectifier"
         return Readers(tuple(activations), tuple(others), unseen)
 
     def _reading(self, place: Place) -> list[Any]:

@@ -38,7 +38,7 @@ def test_a_run_says_what_a_trial_without_one_says(kind, tmp_path):
     assert set(trial.p) == set(recorded.p)
     assert len(trial.p) >= 2
     assert recorded.p == pytest.approx(trial.p)
-    assert recorded.dependence.first == pytest.approx(trial.dependence.first, abs=1e-3)
+    assert recorded.dependence.first == pytest.approx(trial.dependence.first, abs=1e-3, nan_ok=True)
     for name, moved in trial.moved.items():
         np.testing.assert_array_equal(recorded.moved[name], moved)
 
@@ -165,7 +165,7 @@ def test_all_windows_together_are_held_to_the_level_of_one(tmp_path):
     """A frozen network of ten windows fails `moved > 0` with --all-windows in at most 5 of 100 runs."""
     failed = trials = 0
     for trial in range(15):
-        case = Case("ten windows", streams.fresh, (16,) * 10, (8,) * 10)
+        case = Case("ten windows", streams.fresh, (20,) * 10, (8,) * 10)
         path = tmp_path / str(trial)
         run = record(path, tiny(trial), case.windows("MLP", trial))
         known = {index: result for index, result in movements(run).items() if not result.unknown}

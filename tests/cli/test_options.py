@@ -30,7 +30,8 @@ def shared():
     for name, command in COMMANDS.items():
         hints = get_type_hints(command, include_extras=True)
         for parameter in inspect.signature(command).parameters:
-            found.setdefault(parameter, {})[name] = get_args(hints[parameter])[1]
+            if len(told := get_args(hints[parameter])) > 1:  # The others are none of the user's.
+                found.setdefault(parameter, {})[name] = told[1]
     return found
 
 

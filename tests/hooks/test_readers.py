@@ -42,9 +42,12 @@ ACTIVATIONS = {
     "Softplus": [functional.softplus],
 }
 
+PART = "mul reads it, and may be part of a rectifier"
 OTHERS = {
+    "rectifier by a mask": (lambda y: y * (y > 0), Readers((), ("mul",), PART)),
+    "leaky without a leak": (lambda y: functional.leaky_relu(y, 0.0), Readers(("ReLU",))),
     "residual": (lambda y: functional.relu(y) + y, Readers(("ReLU",), ("add",))),
-    "swish written out": (lambda y: y * torch.sigmoid(y), Readers(("Sigmoid",), ("mul",))),
+    "swish written out": (lambda y: y * torch.sigmoid(y), Readers(("Sigmoid",), ("mul",), PART)),
     "both signs": (lambda y: torch.cat([functional.relu(y), functional.relu(-y)]), Readers(("ReLU",), ("neg",))),
     "two functions": (lambda y: functional.gelu(y) + functional.relu(y), Readers(("ReLU", "GELU"))),
     "a norm": (lambda y: functional.layer_norm(y, [6]), Readers((), ("native_layer_norm",))),

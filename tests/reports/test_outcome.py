@@ -22,7 +22,13 @@ def said(found, metric="w1_sd", noiseless=False, **columns):
     """The sentences on a table of these sites, of which each has a larger drift and ratio than the one before."""
     names = [*found.moved, *found.still, *(site for sites in found.unknown.values() for site in sites)]
     size = np.arange(1, len(names) + 1)
-    values = {"window": "2", "median": 0.1 * size, "ratio": np.nan if noiseless else 2.0 * size, "noiseless": noiseless}
+    values = {
+        "window": "2",
+        "median": 0.1 * size,
+        "ratio": np.nan if noiseless else 2.0 * size,
+        "noiseless": noiseless,
+        "moved": 0.5,
+    }
     return verdict(found, pd.DataFrame({"site": names} | values | columns), METRICS[metric])
 
 
@@ -33,23 +39,24 @@ def test_nothing_moved():
 
 def test_some_moved():
     assert said(outcome(moved=["a", "b"], still=["c"], since="epoch 3")) == [
-        "Moved beyond noise: 2 of 3 sites (a and b), most b by 0.200 sd, 4.0 times its floor. "
+        "Moved beyond noise: 2 of 3 sites (a and b); most b: 50% of its units, median 0.200 sd or 4.0 times its floor. "
         "In every window since epoch 3 some site moved.",
         "No evidence that c moved.",
     ]
 
 
 def test_all_moved_always():
-    assert said(outcome(moved=["a", "b"], since="2", always=True)) == [
-        "Moved beyond noise: all 2 sites, most b by 0.200 sd, 4.0 times its floor. In every window some site moved."
+    assert said(outcome(moved=["a", "b"], since="1", always=True)) == [
+        "Moved beyond noise: all 2 sites; most b: 50% of its units, median 0.200 sd or 4.0 times its floor. "
+        "In every window some site moved."
     ]
 
 
 def test_one_of_one_and_one_of_two():
     (first,) = said(outcome(moved=["a"], since="2"))
-    assert first.startswith("Moved beyond noise: a, by 0.100 sd, 2.0 times its floor.")
+    assert first.startswith("Moved beyond noise: a; 50% of its units, median 0.100 sd or 2.0 times its floor.")
     first, second = said(outcome(moved=["a"], still=["b"], since="2"))
-    assert first.startswith("Moved beyond noise: a, of 2 sites, by 0.100 sd")
+    assert first.startswith("Moved beyond noise: a, of 2 sites; 50% of its units, median 0.100 sd")
     assert second == "No evidence that b moved."
 
 
@@ -61,19 +68,19 @@ def test_many_sites_are_not_all_named():
 
 def test_a_probe_has_no_noise():
     first, second = said(outcome(moved=["a"], still=["b"], since="2"), noiseless=True)
-    assert first.startswith("Moved beyond the sketch's error: a, of 2 sites, by 0.100 sd. In every")
+    assert first.startswith("Moved beyond the sketch's error: a, of 2 sites; 50% of its units, median 0.100 sd.")
     assert "floor" not in first
     assert second == "No evidence that b moved."
 
 
 @pytest.mark.parametrize(("metric", "unit"), [("w1_sd", " sd"), ("w2", " activation"), ("ks", ""), ("js", "")])
 def test_the_drift_has_its_unit(metric, unit):
-    assert f"by 0.100{unit}, 2.0 times" in said(outcome(moved=["a"], since="2"), metric)[0]
+    assert f"median 0.100{unit} or 2.0 times" in said(outcome(moved=["a"], since="2"), metric)[0]
 
 
 def test_a_drift_that_is_not_known_is_not_shown():
     (first,) = said(outcome(moved=["a"], since="2"), median=np.nan, ratio=np.nan)
-    assert first == "Moved beyond noise: a. In every window since 2 some site moved."
+    assert first == "Moved beyond noise: a."
 
 
 def test_what_cannot_be_told():
@@ -99,6 +106,18 @@ def test_the_same_examples_in_both_windows():
     sentence = "Both windows saw the same examples: noise is less than the floor, small movements are missed."
     assert sentence in said(outcome(still=["a"], same_examples=True))
     assert sentence not in said(outcome(moved=["a"], since="2", same_examples=True))
+
+
+def test_too_few_steps_to_tell_dependence():
+    few = Dependence(np.nan, np.nan, False, 1.0)
+    sentence = "Too few steps to tell whether they depend on each other: in slowly changing data this may be noise."
+    assert sentence in said(outcome(moved=["a"], since="2", dependence=few))
+    assert sentence not in said(outcome(still=["a"], dependence=few))
+    assert sentence not in said(outcome(moved=["a"], since="2", dependence=few), noiseless=True)
+
+
+def test_the_same_examples_where_there_is_no_noise():
+    sentence = "Both windows saw the same examples: noise is less than the floor, small movements are missed."
     assert sentence not in said(outcome(still=["a"], same_examples=True), noiseless=True)
     assert sentence not in said(outcome(still=["a"], same_examples=None))
 

@@ -259,7 +259,7 @@ def test_blocks_do_not_depend_on_looking_or_on_chunks_of_odd_length():
     kept = one.distribution().blocks
     assert kept.steps.tolist() == [4] * 10
     np.testing.assert_allclose(
-        kept.slices[0, :, 0], [(4 * i * 33 + 2 * 16 + 4 * 17) / 66 for i in range(10)], rtol=1e-6
+        kept.slices[0, :, 0], [4.0 * block + (17 * (1 + 3) + 16 * 2) / 66 for block in range(10)], rtol=1e-6
     )
 
 
