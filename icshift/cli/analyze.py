@@ -142,9 +142,11 @@ def _report(output: Path, *, json: bool, quiet: bool, no_color: bool) -> None:
     """The report of the run, as `icshift report` gives it."""
     from icshift.analysis.by_site import summary
     from icshift.analysis.metrics import DEFAULT, METRICS
+    from icshift.analysis.outcome import outcome
     from icshift.cli.output import show
     from icshift.reports.drift import drift_report
     from icshift.runs.reader import StoredRun
 
     run = StoredRun(output)
-    show(drift_report(run, summary(run).head(_ROWS), METRICS[DEFAULT]), json=json, quiet=quiet, no_color=no_color)
+    report = drift_report(run, summary(run).head(_ROWS), METRICS[DEFAULT], outcome(run))
+    show(report, json=json, quiet=quiet, no_color=no_color)

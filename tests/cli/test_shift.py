@@ -154,7 +154,7 @@ def test_the_run_is_for_all_other_commands(icshift, tmp_path, capsys):
     for site in json.loads(out)["sites"]:
         assert report[site["site"]]["median"] == pytest.approx(site["median"])
         assert report[site["site"]]["floor"] == pytest.approx(site["floor"], rel=0.5)
-        assert report[site["site"]]["moved"] == pytest.approx(site["moved"], abs=0.1)
+        assert report[site["site"]]["moved"] == pytest.approx(site["moved"], abs=0.2)  # of other parts
     assert _run(["units", str(run), "--site", "(input)", *asked]) == 0
     assert _run(["info", str(run)]) == 0
     assert _run(["export", str(run), "-o", str(tmp_path / "x.csv"), "--reference", "phase:reference"]) == 0
