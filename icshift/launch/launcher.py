@@ -165,9 +165,10 @@ class Launcher:
                 continue
             if model is module:
                 # This call's own hooks were collected before these were there.
-                for hook in list(model._forward_pre_hooks.values()):
+                for place, hook in list(model._forward_pre_hooks.items()):
                     if isinstance(hook, Hook):
-                        hook(model, arguments)
+                        # PyTorch tells a hook of all modules no keyword arguments: in this one forward they are missed.
+                        hook(model, arguments, *([{}] if place in model._forward_pre_hooks_with_kwargs else []))
             handle = model.register_forward_hook(Hook(model, self._forward_ended(recorder)))
             self._hooks.callback(handle.remove)
 
