@@ -25,12 +25,11 @@ COMMANDS = {
     "exit code": ["-c", "print('out'); raise SystemExit(3)"],
     "exit without a code": ["-c", "import sys; sys.exit()"],
     "exit with a message": ["-c", "import sys; print('out'); sys.exit('no data')"],
-    "exception": ["-c", "1 / 0"],
     "exceptions in a script": ["failing.py"],
     "exceptions in a module": ["-m", "failing"],
     "wrong syntax": ["wrong.py"],
     "no module": ["-m", "nosuch"],
-    "interrupted": ["-c", "import os, signal; os.kill(os.getpid(), signal.SIGINT)"],
+    "interrupted": ["interrupted.py"],
     "killed": ["-c", "import os, signal; print('lost'); os.kill(os.getpid(), signal.SIGKILL)"],
     "terminated": ["-c", "import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)"],
     "left at once": ["-c", "import os, sys; print('lost'); sys.stderr.write('kept'); os._exit(4)"],
@@ -74,6 +73,12 @@ threading.Thread(target=slow).start()
 print("main")
 """
 
+WAITING = """
+import os, time
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
 SPAWNING = """
 import multiprocessing, os
 def work(n):
@@ -91,6 +96,8 @@ def started(tmp_path):
     """Starts a program in a folder of scripts, with an environment that is not this one."""
     (tmp_path / "failing.py").write_text(FAILING + "outer(3)\n")
     (tmp_path / "wrong.py").write_text("print('never')\nepochs = = 3\n")
+    (tmp_path / "interrupted.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    (tmp_path / "waiting.py").write_text(WAITING)
     (tmp_path / "facts.py").write_text(FACTS)
     (tmp_path / "ending.py").write_text(ENDING)
     (tmp_path / "spawning.py").write_text(SPAWNING)
@@ -117,16 +124,13 @@ def test_a_fork_does_what_a_new_interpreter_does(name, started):
     assert ends[0] == ends[1]
 
 
-WAITING = "import time; print('ready', flush=True); time.sleep(60)"
-
-
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_signals_reach_it(number, started):
     ends = []
     for program in (sys.executable, python()):
-        with started(program, "-c", WAITING) as process:
-            assert process.stdout.readline() == b"ready\n"
+        with started(program, "waiting.py") as process:
+            assert process.stdout.readline()
             process.send_signal(number)
             ends.append((*process.communicate(timeout=30), process.returncode))
     assert ends[0] == ends[1]
@@ -140,8 +144,7 @@ def test_what_its_shell_ignores_it_ignores(started):
 
 
 def test_a_command_whose_program_is_killed_ends(started):
-    code = f"import os; print(os.getpid(), flush=True); {WAITING}"
-    with started(python(), "-c", code) as process:
+    with started(python(), "waiting.py") as process:
         command = int(process.stdout.readline())
         process.kill()
     for _ in range(3000):

@@ -20,6 +20,7 @@ import socket
 import sys
 import tempfile
 import threading
+import warnings
 from contextlib import suppress
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
@@ -77,7 +78,9 @@ def serve() -> Job | None:
             if one is listener:
                 connection, _ = listener.accept()
                 job, streams = _received(connection)
-                child = os.fork()
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", DeprecationWarning)  # Of the thread of `_assert_one_thread`.
+                    child = os.fork()
                 if child == 0:
                     for other in (listener, connection, *clients):
                         other.close()
