@@ -117,7 +117,7 @@ def js(a: Distribution, b: Distribution) -> Floats:
 def psi(a: Distribution, b: Distribution) -> Floats:
     """Population stability index over the `PSI_BINS` quantile bins of the reference a.
 
-    The sum of (p - q) ln(p / q). Sample an activation is added to every bin that either occupies, or the logarithm of
+    The sum of (p - q) ln(p / q). Half an activation is added to every bin that either occupies, or the logarithm of
     an empty bin would decide the result.
     """
     p, q = _binned(_shares(a, b), np.ones(a.units), PSI_BINS, _blur(a, b))

@@ -45,7 +45,7 @@ Of data that follow an autoregression of 0.9 a step, 16 to 64 steps a window, fr
 of reports (`benchmarks/calibration.py`). Data that wander without end can go any distance: then the stream has moved.
 """
 
-UNKNOWN_DEPENDENCE = Dependence(np.nan, np.nan, False, np.nan)
+UNKNOWN_DEPENDENCE = Dependence(np.nan, np.nan, False, np.nan, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +53,8 @@ class Movement:
     """What moved beyond noise in one window, by the name of the site.
 
     `called` are the sites that moved, in the order in which they were compared. `p` is the probability that noise alone
-    makes any site stand out as much, `moved` [units] marks the units that
-    moved; both lack the sites whose noise is not known. `unknown` says why nothing can be told of a site, `dependence`
-    how much the steps depend on each other.
+    makes any site stand out as much, `moved` [units] marks the units that moved; both lack the sites of which nothing
+    can be told: `unknown` says why. `dependence` says how much the steps depend on each other.
     """
 
     called: tuple[str, ...]

@@ -241,8 +241,9 @@ def _of_noise(table: pd.DataFrame, outcome: Outcome | None) -> list[str]:
         "window. moved: units beyond it, 5 % of them expected to be wrong; of windows in which nothing moved, at most "
         "5 % show any site."
     ]
-    if outcome is not None and math.isfinite(outcome.dependence.first) and not outcome.dependence.large:
-        notes.append(f"No sign that steps depend on each other: {correlation(outcome.dependence)}.")
+    dependence = None if outcome is None else outcome.dependence
+    if dependence and dependence.clear and math.isfinite(dependence.first) and not dependence.large:
+        notes.append(f"No sign that steps depend on each other: {correlation(dependence)}.")
     reasons = [reason for reason in dict.fromkeys(compared["moved_unknown"]) if reason]
     notes += [f"floor –, moved –: {reason}." for reason in reasons if outcome is None]
     return notes

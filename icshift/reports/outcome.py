@@ -32,7 +32,7 @@ def verdict(outcome: Outcome, summary: pd.DataFrame, metric: Metric) -> list[str
     last = str(compared["window"].iloc[-1])
     sentences = []
     if outcome.moved:
-        largest = _largest(compared[compared["site"].isin(outcome.moved)], metric)
+        largest = _largest(compared[compared["site"].isin(outcome.moved)], metric, len(outcome.moved))
         sentences.append(f"Moved {beyond}: {_share(outcome.moved, sites)}{largest}.{_since(outcome, last)}")
     if outcome.still and outcome.moved:
         sentences.append(f"No evidence that {_named(outcome.still)} moved.")
@@ -43,9 +43,10 @@ def verdict(outcome: Outcome, summary: pd.DataFrame, metric: Metric) -> list[str
         sentences.append(f"Whether {_of_all(unknown, sites)} moved cannot be told: {why}.")
     if outcome.dependence.large:
         sentences.append(f"Noise is larger than the floor, so that a site has to drift {FAR:.0f} times as far.")
-    elif math.isnan(outcome.dependence.first) and outcome.moved and not noiseless:
+    elif not outcome.dependence.clear and outcome.moved and not noiseless:
         sentences.append(
-            "Too few steps to tell whether they depend on each other: in slowly changing data this may be noise."
+            f"{outcome.dependence.blocks} blocks of steps hardly tell whether steps depend on each other: in slowly "
+            "changing data this may be noise."
         )
     if outcome.same_examples and outcome.still and not noiseless:
         sentences.append(
@@ -66,14 +67,14 @@ def _since(outcome: Outcome, last: str) -> str:
     return f" In every window{'' if outcome.always else f' since {outcome.since}'} some site moved."
 
 
-def _largest(moved: pd.DataFrame, metric: Metric) -> str:
+def _largest(moved: pd.DataFrame, metric: Metric, of: int) -> str:
     by = "ratio" if moved["ratio"].notna().any() else "median"
     if not moved[by].notna().any():
         return ""
     row = moved.sort_values(by, ascending=False).iloc[0]
     multiple = f" or {row['ratio']:.1f} times its floor" if math.isfinite(row["ratio"]) else ""
     unit = "" if metric.unit in ("share", "0 to 1") else f" {metric.unit}"
-    name = f"most {row['site']}: " if len(moved) > 1 else ""
+    name = f"{'most ' * (len(moved) == of)}{row['site']}: " if of > 1 else ""
     units = f"{share(row['moved'])} of its units, " if metric.of == "unit" and math.isfinite(row["moved"]) else ""
     return f"; {name}{units}{'median ' * (metric.of == 'unit')}{number(row['median'])}{unit}{multiple}"
 

@@ -18,7 +18,7 @@ def of(values, *, kind="Linear", **readers):
 @pytest.mark.parametrize(("flat", "saturated"), [(18, 0), (19, 1), (20, 1)])
 @pytest.mark.parametrize(("name", "limit"), [("Sigmoid", 4.357), ("Tanh", 2.179), ("Hardsigmoid", 3.0)])
 def test_a_unit_is_saturated_from_95_percent_on(name, limit, flat, saturated):
-    """Sample of them at either end; what lies on the limit is not flat."""
+    """Half of them at either end; what lies on the limit is not flat."""
     values = np.full(20, np.float32(limit) * 0.999)
     values[:flat] = limit * 1.01
     values[: flat // 2] *= -1

@@ -148,7 +148,7 @@ def test_any_number_of_parts_gives_noise(count):
 
 
 def test_every_unit_has_its_own_noise():
-    """Sample of the units give much the same for all positions of an example, the others do not."""
+    """Half of the units give much the same for all positions of an example, the others do not."""
     random = np.random.default_rng(6)
 
     def drawn(examples):

@@ -30,7 +30,7 @@ def held_out():
 
 @pytest.fixture(scope="module")
 def dimmed(tmp_path_factory):
-    """Sample the contrast: 400 images of the training, in full, against the test images."""
+    """Half the contrast: 400 images of the training, in full, against the test images."""
     return Measured(tmp_path_factory.mktemp("dimmed") / "run", trained(), training()[:400], 0.5 * held_out())
 
 

@@ -10,8 +10,8 @@ from icshift.noise.dependence import Dependence
 from icshift.noise.movement import DEPENDENT
 from icshift.reports.outcome import correlation, verdict
 
-NONE = Dependence(0.01, -0.02, False, 2.0)
-LARGE = Dependence(0.41, 0.2, True, 2.0)
+NONE = Dependence(0.01, -0.02, False, 2.0, 16)
+LARGE = Dependence(0.41, 0.2, True, 2.0, 16)
 
 
 def outcome(moved=(), still=(), unknown=None, since="", always=False, dependence=NONE, same_examples=False):
@@ -109,8 +109,10 @@ def test_the_same_examples_in_both_windows():
 
 
 def test_too_few_steps_to_tell_dependence():
-    few = Dependence(np.nan, np.nan, False, 1.0)
-    sentence = "Too few steps to tell whether they depend on each other: in slowly changing data this may be noise."
+    few = Dependence(0.02, 0.01, False, 1.0, 8)
+    sentence = (
+        "8 blocks of steps hardly tell whether steps depend on each other: in slowly changing data this may be noise."
+    )
     assert sentence in said(outcome(moved=["a"], since="2", dependence=few))
     assert sentence not in said(outcome(still=["a"], dependence=few))
     assert sentence not in said(outcome(moved=["a"], since="2", dependence=few), noiseless=True)
@@ -124,6 +126,13 @@ def test_the_same_examples_where_there_is_no_noise():
 
 def test_correlations_name_what_they_are_of():
     assert correlation(LARGE) == "neighbouring blocks of 2 steps correlate by 0.41, every second by 0.20"
-    assert correlation(Dependence(0.3, -0.1, True, 1.0)) == (
+    assert correlation(Dependence(0.3, -0.1, True, 1.0, 16)) == (
         "neighbouring steps correlate by 0.30, every second by -0.10"
     )
+
+
+def test_the_largest_is_named_as_such_only_where_all_are_in_the_table():
+    """A report of some sites says what moved of all of them, and how far it is at those that it shows."""
+    found = outcome(moved=["a", "b"], since="1", always=True)
+    table = pd.DataFrame({"site": ["a"], "window": "2", "median": 0.1, "ratio": 2.0, "noiseless": False, "moved": 0.5})
+    assert "all 2 sites; a: 50% of its units" in verdict(found, table, METRICS["w1_sd"])[0]
