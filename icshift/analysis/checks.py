@@ -35,7 +35,7 @@ from icshift.analysis.metrics import DEFAULT, METRICS
 from icshift.analysis.over_units import quantile
 from icshift.distribution import Distribution
 from icshift.errors import SelectionError
-from icshift.noise.movement import FALSE_ALARMS, Movement
+from icshift.noise.movement import DEPENDENT, FALSE_ALARMS, Movement
 from icshift.runs.format import Site, Window
 from icshift.runs.reader import StoredRun
 
@@ -207,8 +207,7 @@ def _drift(condition: Condition, comparison: Comparison, movement: Movement) -> 
     if not gap and math.isnan(value):
         gap = f"all {after.units} units are near-constant"
     elif not gap and condition.scale == "x floor":
-        gap = movement.unknown.get(comparison.site.name, "") or _without_floor(~np.isfinite(noises))
-        gap = gap and f"no floor: {gap}"
+        gap = _without_floor(~np.isfinite(noises), movement.unknown.get(comparison.site.name, ""))
     n = int(np.median(metric.n(before, after)))
     return Measurement(comparison.window.name, comparison.reference, value, level, noise, n, after.units, gap)
 
@@ -247,8 +246,11 @@ def _undefined(units: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
     return f"{units.sum()} of {len(units)} units had no finite activation" if units.any() else ""
 
 
-def _without_floor(units: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
-    return f"{units.sum()} of {len(units)} units are missing in too many steps" if units.any() else ""
+def _without_floor(units: np.ndarray[tuple[int], np.dtype[np.bool_]], unknown: str) -> str:
+    """Returns why there is no floor of some units, or none that holds; `unknown` says why nothing is told to move."""
+    if unknown == DEPENDENT or (unknown and units.all()):
+        return f"no floor: {unknown}"
+    return f"no floor: {units.sum()} of {len(units)} units are missing in too many steps" if units.any() else ""
 
 
 def _incomparable(values: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:

@@ -347,3 +347,11 @@ def test_percentages_are_of_recorded_units(tmp_path):
     run = icshift.open(write_run(tmp_path / "run", [{("train", "fc1"): distribution(values)}], sites=[capped]))
     measured = verdicts(run, "dead > 30%")["fc1"].measurement
     assert (measured.value, measured.units, measured.level) == (1, 3, 1 / 3)
+
+
+def test_a_level_that_few_blocks_cannot_reach_takes_no_floor_away(tmp_path):
+    """Six steps a window give a floor; with all of many windows they cannot say what moved at 5 % together."""
+    run = of_windows(tmp_path / "run", *({"a": normal(seed)} for seed in range(5)), steps=6)
+    assert states(run, "moved > 0", all_windows=True) == {"a": "unmeasured"}
+    assert states(run, "w1_sd > 9x floor", all_windows=True) == {"a": "ok"}
+    assert states(run, "moved > 0") == {"a": "ok"}
