@@ -152,7 +152,9 @@ def watched(model, around=lambda call: call()):
     watcher = Watcher(model, Sites(), observer, Keeper(take, lambda: observer.tick(0, stepping=False), print))
     with watcher.listening():
         around(lambda: model(torch.randn(5, 1, 8, 8)))
-    return {site["name"]: (site["feeds"], site["others"], site["unseen"]) for site in watcher.state()["sites"]}
+    sites = watcher.state()["sites"]
+    watcher.close()
+    return {site["name"]: (site["feeds"], site["others"], site["unseen"]) for site in sites}
 
 
 class Logged(TorchFunctionMode):
