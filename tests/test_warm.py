@@ -75,8 +75,7 @@ print("main")
 
 WAITING = """
 import os, time
-print(os.getpid(), flush=True)
-time.sleep(60)
+print(os.getpid(), flush=True), time.sleep(60)  # one line: the signal may come in between
 """
 
 SPAWNING = """

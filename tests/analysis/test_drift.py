@@ -136,7 +136,9 @@ def test_sites_with_brackets_are_found_by_their_name(tmp_path):
     assert [one.name for one in choose_sites(run, ["lstm[0]"])] == ["lstm[0]"]
 
 
-def test_columns_say_what_the_metrics_say(run):
+def test_columns_say_what_the_metrics_say(tmp_path):
+    draws = [shifted_by(shift, seed) for seed, shift in enumerate((0, 1, 4))]
+    run = StoredRun(write_run(tmp_path / "run", [{("train", "fc.a"): one} for one in draws]))
     frame = drift(run, metrics=["w1", "psi"], sites=["fc.a"])
     assert tuple(frame.columns) == (*COLUMNS, *MORE)
     assert len(frame) == 2 * 2 * 3
@@ -147,6 +149,7 @@ def test_columns_say_what_the_metrics_say(run):
         value, noise = one.function(before, after), floor(one, before, after)
         np.testing.assert_array_equal(rows["value"], value)
         np.testing.assert_array_equal(rows["floor"], noise)
+        assert (noise > 0).all()
         np.testing.assert_allclose(rows["ratio"], value / noise)
         np.testing.assert_array_equal(rows["error"], [np.nan] * 3 if one.error is None else one.error(before, after))
         assert rows["unit"].tolist() == [0, 1, 2]
