@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 from weakref import WeakSet
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as registrations
 
