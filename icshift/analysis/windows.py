@@ -13,6 +13,7 @@ from icshift.analysis.drift import Comparison, by_site, default_phase, floor_of,
 from icshift.analysis.metrics import DEFAULT, Metric
 from icshift.analysis.metrics import metric as metric_named
 from icshift.errors import SelectionError
+from icshift.noise.movement import FALSE_ALARMS
 from icshift.runs.reader import StoredRun
 
 LAST, WORST, ALL = "last", "worst", "all"
@@ -29,6 +30,11 @@ class AsOf:
 
     run: StoredRun
     searched: int = 1
+
+    @property
+    def level(self) -> float:
+        """The share of windows in which nothing moved that may show a site, for all that were searched together."""
+        return FALSE_ALARMS / self.searched
 
 
 def as_of(

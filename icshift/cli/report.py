@@ -38,7 +38,6 @@ def report(
     from icshift.analysis.unordered import measures, unordered
     from icshift.analysis.windows import ALL, LAST, as_of, by_window
     from icshift.cli.output import show
-    from icshift.noise.movement import FALSE_ALARMS
     from icshift.reports.drift import drift_report
     from icshift.reports.measured import measured_reports
     from icshift.reports.report import together
@@ -63,8 +62,7 @@ def report(
         shown = windows_report(opened, drifts, metric_named(metric), chosen, top=top, caveats=doubts)
     else:
         of = as_of(opened, window, metric_name=metric, reference=reference, phase=phase, sites=site)
-        level = FALSE_ALARMS / of.searched
-        sites = summary(of.run, metric_name=metric, reference=reference, phase=phase, sites=site, level=level)
+        sites = summary(of.run, metric_name=metric, reference=reference, phase=phase, sites=site, level=of.level)
         table = furthest(sites, top, "ratio", "median")
         layers = gradient_shift_summary(opened, layers=site)
         shift = furthest(layers, top, "relative")
@@ -74,7 +72,7 @@ def report(
             *not_shown(len(table), len(sites), "sites", "those that drifted furthest"),
             *not_shown(len(shift), len(layers), "layers", "those with the largest gradient shift"),
         ]
-        said = outcome(of.run, reference=reference, phase=phase, level=level)
+        said = outcome(of.run, reference=reference, phase=phase, level=of.level)
         drifts = drift_report(of.run, table, metric_named(metric), said, reference=reference, caveats=doubts)
         shown = together(drifts, *measured_reports(opened, shift, smoothness_summary(opened)))
     show(shown, json=json, quiet=quiet, no_color=no_color)

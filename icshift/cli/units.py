@@ -34,7 +34,6 @@ def units(
     from icshift.analysis.units import most_drifting, unit_series
     from icshift.analysis.windows import as_of
     from icshift.cli.output import show
-    from icshift.noise.movement import FALSE_ALARMS
     from icshift.reports.tables import searched
     from icshift.reports.units import unit_report, units_report
     from icshift.runs.reader import StoredRun
@@ -43,7 +42,7 @@ def units(
     chosen = opened.site(site)
     if unit is None:
         seen = as_of(opened, window, metric_name=metric, reference=reference, phase=phase, sites=[site])
-        table = most_drifting(seen.run, chosen, metric, reference, phase, FALSE_ALARMS / seen.searched)
+        table = most_drifting(seen.run, chosen, metric, reference, phase, seen.level)
         doubts = [*searched(seen.searched), *caveats(seen.run, reference, phase or default_phase(opened))]
         report = units_report(seen.run, chosen, table.head(top), metric_named(metric), of=len(table), caveats=doubts)
     else:

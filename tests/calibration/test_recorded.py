@@ -178,7 +178,7 @@ def test_all_windows_together_are_held_to_the_level_of_one(tmp_path):
         failed += any(p <= level for result in known.values() for p in result.p.values())
         worst = as_of(run, "worst")
         assert worst.searched == 9
-        said = outcome(worst.run, level=0.05 / worst.searched)
+        said = outcome(worst.run, level=worst.level)
         last = worst.run.window_list[-1].index
         assert bool(said.moved) == (last in known and any(p <= level for p in known[last].p.values()))
         if len(known) == 9:
