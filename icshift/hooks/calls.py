@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any
@@ -98,6 +98,12 @@ def computed_again() -> bool:
         for frame in _frames(_APPLY)
         for argument in frame.f_locals.get("args", ())
     )
+
+
+def outermost_called(parts: Container[nn.Module]) -> nn.Module | None:
+    """The outermost of these modules that this thread is in a call of, None where it is in none."""
+    called = [module for module in _being_called() if module in parts]
+    return called[-1] if called else None
 
 
 def _being_called() -> Iterator[Any]:

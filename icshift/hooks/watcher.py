@@ -7,7 +7,7 @@ every module. What icshift itself runs through the model is heard only where `he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from icshift.errors import RecordingError
 from icshift.hooks import manifest
 from icshift.hooks.attachment import Attachment, Listener
-from icshift.hooks.calls import Call, Calls, computed_again
+from icshift.hooks.calls import Call, Calls, computed_again, outermost_called
 from icshift.hooks.coverage import Coverage
 from icshift.hooks.neighbours import Neighbours
 from icshift.hooks.observer import Observer
@@ -105,9 +105,9 @@ class Watcher:
         self.attachment.close()
         self._observer.close()
 
-    def notice_bypassed(self) -> None:
-        """Note which chosen modules have gradients although they were never called, while these gradients exist."""
-        self._coverage.note_gradients(self.attachment.watched)
+    def notice_bypassed(self, trained: Iterable[str]) -> None:
+        """Note which chosen modules have gradients although none of these sites is theirs, while these exist."""
+        self._coverage.note_gradients(self.attachment.watched, trained)
 
     def stop_following(self) -> None:
         """Learn no more about what reads which site's output."""
@@ -126,7 +126,7 @@ class Watcher:
         with self.guard, self.stopwatch:
             self.attachment.refresh()
             if not self._calls.inside:
-                self._calls.forward = self._keeper.began(_told(Call(module, None, gradients)))
+                self._calls.forward = self._keeper.began(_told(Call(self._outermost(module), None, gradients)))
             site = self._calls.site(name, suffix)
             self._coverage.owners.setdefault(site, name)
             self._keeper.take(site, module, tensor, self._calls.forward, self._calls.padding)
@@ -134,6 +134,16 @@ class Watcher:
                 self._neighbours.note_output(site, tensor, within_forward=self._calls.inside)
             if not self._calls.inside:
                 self._keeper.ended(self._calls.forward)
+
+    def _outermost(self, module: nn.Module) -> nn.Module:
+        """The part of the model whose call this module is called in, outside of any forward that was entered.
+
+        From its next call on that part begins forwards too: hooks on all parts of all parts would cost too much.
+        """
+        part = outermost_called(self.attachment.modules) or module
+        if part is not module:
+            self.attachment.follow(part)
+        return part
 
     def _entered(self, call: Call, mask: Any) -> None:
         if _backward() != -1:
