@@ -34,10 +34,12 @@ class Call:
 class Calls(threading.local):
     """The calls of modules in the forward that this thread is in; every thread has its own.
 
-    A forward lasts from the call of the outermost module that `enter` gets until `leave` gets the same one.
+    A forward lasts from the call of the outermost module that `enter` gets until `leave` gets the same one. The calls
+    of a module are told apart up to the `most`-th in a forward; that one and all that follow have one name.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 16) -> None:
+        self._most = most
         self._open: list[nn.Module] = []
         self._calls: dict[str, int] = {}
         self.padding: Padding | None = None
@@ -78,13 +80,16 @@ class Calls(threading.local):
     def site(self, name: str, suffix: str) -> str:
         """Returns a site's name: that of a module, and from its second call in a forward on the call's number ("fc#2").
 
-        `suffix` says which part of the output it is ("" or as "[0]"). Outside of forwards calls are not counted.
+        Those from the `most`-th on are one site ("fc#16+"). `suffix` says which part of the output it is ("" or as
+        "[0]"). Outside of forwards calls are not counted.
         """
         if not self._open:
             return name + suffix
         key = name + suffix
         calls = self._calls[key] = self._calls.get(key, 0) + 1
-        return key if calls == 1 else f"{name}#{calls}{suffix}"
+        if self._most == 1 or calls == 1:
+            return key
+        return f"{name}#{self._most}+{suffix}" if calls >= self._most else f"{name}#{calls}{suffix}"
 
 
 def computed_again() -> bool:

@@ -73,7 +73,7 @@ class Watcher:
         self._model = model
         self._observer = observer
         self._keeper = keeper
-        self._calls = Calls()
+        self._calls = Calls(sites.max_calls)
         self._coverage = Coverage()
         self._neighbours = Neighbours(model)
         self._follows = False

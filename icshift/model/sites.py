@@ -38,7 +38,8 @@ class Sites:
     `select` is a glob over module names ("layers.*.attn"), "all" for every leaf module, a module type, a callable
     (name, module) -> bool, or several of these; None for the default. `axis` overrides the unit axis, counted from 0 or
     from the end, of the sites whose name matches a glob. Of a site with more than `max_units` units a fixed random
-    subset is kept.
+    subset is kept. Each call of a module in a forward is a site of its own ("cell#2"); those from the `max_calls`-th on
+    are one site together ("cell#16+").
 
     >>> network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> list(choose_sites(network, Sites())), list(choose_sites(network, Sites(nn.ReLU)))
@@ -48,6 +49,7 @@ class Sites:
     select: Selector | Sequence[Selector] | None = None
     axis: Mapping[str, int] = field(default_factory=dict)
     max_units: int = 1024
+    max_calls: int = 16
 
 
 def choose_sites(model: nn.Module, sites: Sites, *, least: int = 1) -> dict[str, nn.Module]:
@@ -90,7 +92,7 @@ def describe(name: str, module: nn.Module, plain: Tensor, leading: int, sites: S
     axis is not there.
     """
     ndim = plain.ndim - leading
-    called = re.sub(r"#\d+", "", name)  # The second call of a module has its units where the first has them.
+    called = re.sub(r"#\d+\+?", "", name)  # The second call of a module has its units where the first has them.
     axis = next((a for glob, a in sites.axis.items() if fnmatchcase(name, glob) or fnmatchcase(called, glob)), None)
     if axis is None:
         axis = unit_axis(module, ndim)
