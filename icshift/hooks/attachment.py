@@ -17,6 +17,7 @@ from torch.nn.modules import module as registrations
 
 from icshift.errors import RecordingError
 from icshift.hooks import compiled
+from icshift.hooks.arguments import fitted
 from icshift.hooks.calls import Call
 from icshift.hooks.hook import Hook
 from icshift.model.layout import tensors
@@ -42,7 +43,7 @@ class Listener:
     on_exit: Callable[[nn.Module, Any], None]
     """Gets the same part when its call ends, by an exception too, and what it returned: None where that is not seen."""
     mask: Callable[..., Tensor] | None
-    """The user's: called with the arguments of the model. It may raise."""
+    """The user's: called with the arguments of the model, see `fitted`. It may raise."""
 
 
 class Attachment:
@@ -184,7 +185,7 @@ class Attachment:
 
     def _follow(self, part: nn.Module) -> ExitStack:
         hooks, listener = ExitStack(), self._listener
-        mask = listener.mask if part is self._model else None
+        mask = fitted(listener.mask, part) if listener.mask is not None and part is self._model else None
         entered = compiled.register(lambda on, _="", given=None: listener.on_entry(Call(part, None, on), given))
         left = compiled.register(lambda _: listener.on_exit(part, None))
         problem: Any = TypeError("it gave no tensor where the model is compiled")
@@ -253,10 +254,10 @@ def _keep(hooked: dict[Any, ExitStack], wanted: Iterable[Any]) -> None:
         hooked.pop(place).close()
 
 
-def _made(mask: Callable[..., Tensor], args: Any, kwargs: dict[str, Any]) -> Any:
+def _made(mask: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     """What the user's mask returns for these arguments of the model, or the exception that it raises."""
     try:
-        return mask(*args, **kwargs)
+        return mask(args, kwargs)
     except Exception as error:  # noqa: BLE001  Raised where the mask is read: see `padding`.
         return error
 

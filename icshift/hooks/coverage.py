@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -95,6 +96,12 @@ class Coverage:
             entries.append(_entry(name, type_name(module), state, reason))
         there = {entry["module"] for entry in entries}
         return entries + [_entry(name, "–", "observed", "until it left the model") for name in sorted(recorded - there)]
+
+
+def why_nothing(ledger: Sequence[Mapping[str, str]]) -> str:
+    """Returns the one reason for which most of the modules that were to be recorded were not, of a ledger's entries."""
+    counted = Counter(entry["reason"] for entry in ledger if entry["state"] != "excluded")
+    return counted.most_common(1)[0][0] if counted else "the model has no module to record"
 
 
 def _entry(module: str, kind: str, state: str, reason: str) -> dict[str, str]:

@@ -53,9 +53,9 @@ class Watcher:
     """The hooks of one recorder or replayer on one model; it hears forwards within `listening` alone.
 
     `observer` keeps the distributions: the watcher tells it of outputs that cannot be looked through, and takes from it
-    what `state` returns. `mask` is called with the arguments of the model and returns a boolean tensor, true where
-    positions are padding. `guard` lets one thread at a time do its work and holds Ctrl-C back meanwhile; `stopwatch`
-    measures how many seconds that work takes.
+    what `state` returns. `mask` is called with the arguments of the model (see `fitted`) and returns a boolean tensor,
+    true where positions are padding. `guard` lets one thread at a time do its work and holds Ctrl-C back meanwhile;
+    `stopwatch` measures how many seconds that work takes.
 
     Raises `RecordingError` if no module of the model matches `sites`.
     """

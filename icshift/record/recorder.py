@@ -21,6 +21,7 @@ from icshift.gradients.smoothness import STEPS
 from icshift.hooks import compiled, manifest
 from icshift.hooks.batch_norm import held_in_eval, probe_statistics
 from icshift.hooks.calls import Call
+from icshift.hooks.coverage import why_nothing
 from icshift.hooks.examples import Examples
 from icshift.hooks.observer import SEED, Observer
 from icshift.hooks.padding import Padding
@@ -85,7 +86,7 @@ class Recorder:
         optimizer: Optimizer | Iterable[Optimizer] | None = None,
         sites: Selector | Iterable[Selector] | Sites | None = None,
         window: int | None = None,
-        probe: Probe | Tensor | tuple[Any, ...] | Mapping[str, Any] | None = None,
+        probe: Probe | Tensor | list[Tensor] | tuple[Any, ...] | Mapping[str, Any] | None = None,
         samples: int | Literal["all"] = 64,
         mask: Callable[..., Tensor] | None = None,
         force: bool = False,
@@ -164,8 +165,8 @@ class Recorder:
             self._recording.finish(self._state() | {FINAL_WEIGHTS: self._parameters.fingerprint()})
         self._watcher.close()
         if kind is None and not self._observer.sites:
-            reasons = self._gave_up or "; ".join(dict.fromkeys(entry["reason"] for entry in self._state()["ledger"]))
-            raise RecordingError(f"nothing was recorded in {self.path}: {reasons}")
+            reason = self._gave_up or why_nothing(self._state()["ledger"])
+            raise RecordingError(f"nothing was recorded in {self.path}: {reason}")
 
     @property
     def steps(self) -> int:
