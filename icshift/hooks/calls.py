@@ -16,7 +16,7 @@ from icshift.hooks.examples import Inputs
 from icshift.hooks.padding import Padding
 
 _CALL = nn.Module._call_impl.__code__
-_APPLY = Function.apply.__func__.__code__  # type: ignore[attr-defined]
+_APPLY: CodeType | None = getattr(getattr(Function.apply, "__func__", None), "__code__", None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +116,7 @@ def _being_called() -> Iterator[Any]:
     return (frame.f_locals.get("self") for frame in _frames(_CALL))
 
 
-def _frames(code: CodeType) -> Iterator[FrameType]:
+def _frames(code: CodeType | None) -> Iterator[FrameType]:
     """Yields the frames of this thread that run this code, innermost first."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:

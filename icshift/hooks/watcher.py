@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from icshift.errors import RecordingError
@@ -26,11 +25,9 @@ from icshift.hooks.observer import Observer
 from icshift.hooks.padding import Padding, padding
 from icshift.hooks.stopwatch import Stopwatch
 from icshift.model.sites import Sites, choose_sites
+from icshift.model.torch_private import in_backward
 from icshift.model.unheard import heard_by
 from icshift.runs.interrupts import Guard
-
-_backward: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
-"""The backward pass that this thread is in, or -1."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +118,7 @@ class Watcher:
 
     def _saw(self, name: str, module: nn.Module, gradients: bool, suffix: str, tensor: Tensor) -> None:
         """A module returned this tensor: name its site and hand it to the keeper."""
-        if _backward() != -1:
+        if in_backward():
             return  # A checkpointed part is computed again within the backward pass: it was seen already.
         with self.guard, self.stopwatch:
             self.attachment.refresh()
@@ -146,7 +143,7 @@ class Watcher:
         return part
 
     def _entered(self, call: Call, mask: Any) -> None:
-        if _backward() != -1:
+        if in_backward():
             return
         self.attachment.refresh()
         self._calls.enter(call.part, self._model)
@@ -160,7 +157,7 @@ class Watcher:
                 self._keeper.broke(RecordingError(f"the mask cannot be used: {error}"))
 
     def _left(self, part: nn.Module, output: Any) -> None:
-        if _backward() != -1 or not self._calls.leave(part):
+        if in_backward() or not self._calls.leave(part):
             return
         with self.guard, self.stopwatch:
             if self._follows and self._neighbours.forward_ended(output, of_model=part is self._model):
