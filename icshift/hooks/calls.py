@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Iterator
-from types import FrameType
-from typing import Any
 
 from torch import nn
 
 from icshift.hooks.padding import Padding
-
-_CALL = nn.Module._call_impl.__code__
+from icshift.model.torch_private import being_called
 
 
 class Calls(threading.local):
@@ -44,7 +39,7 @@ class Calls(threading.local):
         """
         if self._open and (module is root or module in self._open):
             # Either a module is called within its own forward, or that forward was never left: the stack knows.
-            callers = list(_being_called())[1:]
+            callers = list(being_called())[1:]
             self._open = [called for called in self._open if called in callers]
         if not self._open:
             self._calls.clear()
@@ -67,12 +62,3 @@ class Calls(threading.local):
         key = name + suffix
         calls = self._calls[key] = self._calls.get(key, 0) + 1
         return key if calls == 1 else f"{name}#{calls}{suffix}"
-
-
-def _being_called() -> Iterator[Any]:
-    """Yields the modules that this thread is in calls of, innermost first."""
-    frame: FrameType | None = sys._getframe()
-    while frame is not None:
-        if frame.f_code is _CALL:
-            yield frame.f_locals.get("self")
-        frame = frame.f_back

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from icshift.errors import RecordingError
 from icshift.hooks.hook import Hook
 from icshift.model import torch_private
-from icshift.model.torch_private import _NOT_IN_TRANSFORMS, _NOT_WHERE_SEEN, NAMES, loader_iterator
+from icshift.model.torch_private import _NOT_IN_TRANSFORMS, _NOT_WHERE_SEEN, _PUBLIC_LAYERS, NAMES, loader_iterator
 from icshift.record.recorder import Recorder
 from icshift.runs.reader import StoredRun
 
@@ -94,7 +94,7 @@ def unrecorded(request):
     return request.param, next(training)
 
 
-@pytest.mark.parametrize("path", NAMES)
+@pytest.mark.parametrize("path", [path for path in NAMES if NAMES[path] is not _PUBLIC_LAYERS])
 def test_a_training_goes_on_without(path, unrecorded, tmp_path, capfd):
     way, expected = unrecorded
     lost = way in {_NOT_WHERE_SEEN: (under_a_mode, mapped), _NOT_IN_TRANSFORMS: (mapped,)}.get(NAMES[path], ())
@@ -142,6 +142,24 @@ def test_a_symbolic_trace_is_known_by_its_proxies(monkeypatch):
     torch.fx.symbolic_trace(Model())
     assert torch_private.is_symbolic((), {"x": [proxies[0]]})
     assert not torch_private.is_symbolic((torch.zeros(1), 3), {"x": [None]})
+
+
+def kinds(module):
+    """Which of the kinds of layers a module is one of."""
+    layers = ("AVERAGING", "BATCH_NORM", "INSTANCE_NORM", "CONVOLUTION", "DROPOUT", "MAX_POOLING")
+    return [kind for kind in layers if isinstance(module, getattr(torch_private, kind))]
+
+
+@pytest.mark.parametrize("path", [path for path in NAMES if NAMES[path] is _PUBLIC_LAYERS])
+def test_layers_are_known_by_their_public_classes_without(path):
+    def all_kinds():
+        return {layer: kinds(layer.__new__(layer)) for layer in layers}
+
+    layers = [layer for layer in vars(nn).values() if isinstance(layer, type) and issubclass(layer, nn.Module)]
+    expected = all_kinds()
+    assert {kind for found in expected.values() for kind in found} >= {"CONVOLUTION", "DROPOUT", "INSTANCE_NORM"}
+    with without(path):
+        assert all_kinds() == expected
 
 
 @pytest.mark.parametrize("name", [path for path in NAMES if "eval_frame" in path])
