@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from icshift.hooks.examples import Inputs
 from icshift.hooks.padding import Padding
-from icshift.model.torch_private import being_called
+from icshift.model.torch_private import being_called, given_to_functions
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """The call that begins a forward: of a model, or of a part that is called on its own."""
+
+    part: nn.Module
+    """The outermost module of the model that is being called."""
+    inputs: Inputs | None
+    """Its arguments, None where they were not seen."""
+    gradients: bool
+    """Whether gradients are computed through it."""
 
 
 class Calls(threading.local):
@@ -21,6 +36,8 @@ class Calls(threading.local):
         self._calls: dict[str, int] = {}
         self.padding: Padding | None = None
         """Which positions of this forward's batch are padding; set by whoever knows the mask."""
+        self.forward: Any = None
+        """What the keeper calls this forward; set by whoever asks the keeper."""
 
     @property
     def inside(self) -> bool:
@@ -43,7 +60,7 @@ class Calls(threading.local):
             self._open = [called for called in self._open if called in callers]
         if not self._open:
             self._calls.clear()
-            self.padding = None
+            self.padding = self.forward = None
         self._open.append(module)
 
     def leave(self, module: nn.Module) -> bool:
@@ -62,3 +79,12 @@ class Calls(threading.local):
         key = name + suffix
         calls = self._calls[key] = self._calls.get(key, 0) + 1
         return key if calls == 1 else f"{name}#{calls}{suffix}"
+
+
+def computed_again() -> bool:
+    """Whether gradients are computed through what runs now although they are off: by a function of its own kind.
+
+    Reentrant checkpointing runs its forward without gradients, and again, with them, in the backward pass. So do the
+    layers of reversible networks.
+    """
+    return any(isinstance(argument, Tensor) and argument.requires_grad for argument in given_to_functions())

@@ -174,6 +174,7 @@ def in_backward() -> bool:
 
 _same_version = _find("torch.autograd.grad_mode._unsafe_preserve_version_counter", lambda _: nullcontext())
 _call = getattr(_find("torch.nn.Module._call_impl"), "__code__", None)
+_apply = getattr(getattr(torch.autograd.Function.apply, "__func__", None), "__code__", None)
 
 
 def written_unnoticed(parameter: nn.Parameter) -> AbstractContextManager[Any]:
@@ -184,10 +185,24 @@ def written_unnoticed(parameter: nn.Parameter) -> AbstractContextManager[Any]:
 
 def being_called() -> Iterator[Any]:
     """Yields the modules that this thread is in calls of, innermost first."""
-    frame: FrameType | None = sys._getframe()
+    return (frame.f_locals.get("self") for frame in _frames(_call))
+
+
+def given_to_functions() -> Iterator[Any]:
+    """Yields the arguments of each `torch.autograd.Function` that this thread is in the `apply` of.
+
+    Where `apply` is no longer Python there are none, and forwards of reentrant checkpoints, which run without gradients,
+    count as what is not trained on.
+    """
+    return (argument for frame in _frames(_apply) for argument in frame.f_locals.get("args", ()))
+
+
+def _frames(code: CodeType | None) -> Iterator[FrameType]:
+    """Yields the frames of this thread that run this code, innermost first."""
+    frame: FrameType | None = sys._getframe() if code is not None else None
     while frame is not None:
-        if frame.f_code is _call:
-            yield frame.f_locals.get("self")
+        if frame.f_code is code:
+            yield frame
         frame = frame.f_back
 
 

@@ -16,7 +16,14 @@ from torch.utils.data import DataLoader, TensorDataset
 from icshift.errors import RecordingError
 from icshift.hooks.hook import Hook
 from icshift.model import torch_private
-from icshift.model.torch_private import _NOT_IN_TRANSFORMS, _NOT_WHERE_SEEN, _PUBLIC_LAYERS, NAMES, loader_iterator
+from icshift.model.torch_private import (
+    _NOT_IN_TRANSFORMS,
+    _NOT_WHERE_SEEN,
+    _PUBLIC_LAYERS,
+    NAMES,
+    given_to_functions,
+    loader_iterator,
+)
 from icshift.record.recorder import Recorder
 from icshift.runs.reader import StoredRun
 
@@ -189,6 +196,25 @@ def test_a_compiler_without_the_setting_keeps_its_settings(monkeypatch):
     settings = torch_private.compiler_settings()
     settings.skip_nnmodule_hook_guards = False
     assert settings is not torch._dynamo.config
+
+
+def test_arguments_of_functions_are_found_where_apply_is_python(monkeypatch):
+    class Noting(torch.autograd.Function):
+        @staticmethod
+        def forward(_, x):
+            noted.append(list(given_to_functions()))
+            return x.clone()
+
+        @staticmethod
+        def backward(_, gradient):
+            return gradient
+
+    noted, x = [], torch.zeros(1, requires_grad=True)
+    Noting.apply(x)
+    monkeypatch.setattr(torch_private, "_apply", None)
+    Noting.apply(x)
+    assert noted[0][0] is x
+    assert noted[1:] == [[]]
 
 
 def test_the_iterator_of_loaders_is_found_and_draws_no_random_number():
