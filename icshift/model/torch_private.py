@@ -191,7 +191,7 @@ def being_called() -> Iterator[Any]:
 def given_to_functions() -> Iterator[Any]:
     """Yields the arguments of each `torch.autograd.Function` that this thread is in the `apply` of.
 
-    Where `apply` is no longer Python there are none, and forwards of reentrant checkpoints, which run without gradients,
+    Where `apply` is no longer Python there are none, and reentrant checkpoints, whose forwards run without gradients,
     count as what is not trained on.
     """
     return (argument for frame in _frames(_apply) for argument in frame.f_locals.get("args", ()))
