@@ -39,7 +39,7 @@ def seen(
     """Returns the entries about what was seen so far: the sites, and what became of every module."""
     return {
         "sites": _site_table(observer.sites, coverage.owners, watched, neighbours),
-        "ledger": coverage.ledger(model, watched, observer.sites, observer.failed, observer.other),
+        "ledger": coverage.ledger(model, watched, observer),
     }
 
 

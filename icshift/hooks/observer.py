@@ -53,6 +53,8 @@ class Observer:
     def __init__(self, sites: Sites, samples: float, seed: int, sink: Sink, rank: int = 0) -> None:
         self.sites: dict[str, Site] = {}
         """Those seen so far, by name, in the order in which they came."""
+        self.filled: set[str] = set()
+        """Those of them that got a row at least once."""
         self.failed: dict[str, str] = {}
         """Sites that could not be taken in, with the reason: they are left alone from then on."""
         self.other: dict[str, str] = {}
@@ -207,6 +209,7 @@ class Observer:
         activations = by_unit(plain, axis) if kept is None else kept
         if not len(activations):
             return
+        self.filled.add(name)
         sampler = self._sampler if stepping else self._sampler_of(phase)
         drawn = sampler.rows(activations)
         table = None

@@ -7,7 +7,12 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 import icshift
+from icshift.analysis.by_site import summary
+from icshift.analysis.metrics import METRICS
 from icshift.record.recorder import Recorder
+from icshift.reports.drift import drift_report
+from icshift.reports.run import run_report
+from tests.reports.shown import words
 
 
 class Task(nn.Module):
@@ -198,8 +203,9 @@ def test_trained_without_being_called_is_said_and_the_steps_are_counted(tmp_path
     run = icshift.open(tmp_path / "run")
     assert run.manifest["steps"] == recorder.steps == 20
     assert run.manifest["unheard_steps"] == 20
+    assert "20 (20 of them after no forward with gradients)" in words(run_report(run))
     states = {entry["module"]: (entry["state"], entry["reason"]) for entry in run.manifest["ledger"]}
-    assert {state for state, _ in states.values()} == {"bypassed"}
+    assert {state for state, _ in states.values()} == {"bypassed in training"}
 
 
 def test_an_evolution_strategy_is_recorded_and_its_steps_are_counted(tmp_path):
@@ -213,6 +219,10 @@ def test_an_evolution_strategy_is_recorded_and_its_steps_are_counted(tmp_path):
         recorder.epoch()
     assert rows(tmp_path, "0") == {(1, "no-grad"): 4 * 3 * 32}
     assert (recorder.steps, recorder.windows) == (4, 1)
+    run = icshift.open(tmp_path / "run")
+    report = drift_report(run, summary(run), METRICS["w1_sd"])
+    assert "phase no-grad" in report.heading
+    assert 'There were no others: where a training needs no gradients, recorder.phase("train")' in report.notes[-1]
 
 
 def test_gradients_of_ones_own_making_step_an_optimizer(tmp_path):
