@@ -23,7 +23,7 @@ from icshift.analysis.metrics import DEFAULT, Metric
 from icshift.analysis.metrics import metric as metric_named
 from icshift.analysis.yardstick import with_one_sd
 from icshift.distribution import Distribution
-from icshift.noise.movement import Movement
+from icshift.noise.movement import FALSE_ALARMS, Movement
 from icshift.runs.format import STEP_QUANTILES, Site
 from icshift.runs.phases import normalises_by_its_own_inputs
 from icshift.runs.reader import StoredRun
@@ -37,6 +37,7 @@ def summary(
     reference: str | int = "previous",
     phase: str | None = None,
     sites: Iterable[str] | None = None,
+    level: float = FALSE_ALARMS,
 ) -> pd.DataFrame:
     """Returns a data frame with one row per site in model order, about the last window that has the reference.
 
@@ -47,6 +48,8 @@ def summary(
     units of sd by one sd for all of them. `noiseless` says that both windows are of a probe, other than by running
     averages (which have a floor). A metric of the whole site has its value as `median`, and NaN as `p90` and `max`; for
     a metric by example there is the number of `rows` that were compared.
+
+    `level` is the share of windows in which nothing moved that may show a site.
 
     `activations` (their number), `n` (that of the sampled ones), `mean`, `std`, `zero_share` and the quantiles are
     medians over the units, in the phase's last window. `affine_moments` says that the site's mean and sd are set by its
@@ -61,7 +64,7 @@ def summary(
     phase = default_phase(run) if phase is None else run.phase(phase)
     compared = dict(by_site(run, reference=reference, phase=phase, sites=sites))
     ends = {comparisons[-1].window.index for comparisons in compared.values()}
-    moved = movements(run, reference=reference, phase=phase, windows=ends)
+    moved = movements(run, reference=reference, phase=phase, windows=ends, level=level)
     refuse_without_examples(metric, run, phase, (comparisons[-1] for comparisons in compared.values()))
     latest = _latest(run, phase)
     rows = []

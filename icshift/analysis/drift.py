@@ -71,6 +71,7 @@ def drift(
     reference: str | int = "previous",
     phase: str | None = None,
     sites: Iterable[str] | None = None,
+    level: float = FALSE_ALARMS,
 ) -> pd.DataFrame:
     """Returns a data frame with one row per unit, window and metric: the columns `COLUMNS` and those that follow them.
 
@@ -79,7 +80,8 @@ def drift(
     `error` is the bound on what sketching may have added. All three are NaN where they are not known. `moved` says
     whether the unit moved beyond noise (see `movement`), whichever metric the row shows; it is NA where that cannot be
     told. `activations` are all of the unit in the window, sampled or not. In each window all sites of the run are
-    judged together, also where only some are asked for.
+    judged together, also where only some are asked for; `level` is the share of windows in which nothing moved that may
+    show any.
 
     `reference` is "previous", "first", a window's name or number, "phase:NAME" (same window, other phase), "run:PATH"
     (same window and phase of another run that shares an ancestor with this one, see `ancestry`) or "paired-run:PATH"
@@ -92,7 +94,7 @@ def drift(
     chosen = [metric_named(name) for name in metrics]
     frames = []
     compared = list(by_site(run, reference=reference, phase=phase, sites=sites))
-    moved = movements(run, reference=reference, phase=phase) if compared else {}
+    moved = movements(run, reference=reference, phase=phase, level=level) if compared else {}
     for _, comparisons in compared:
         for comparison in comparisons:
             units = moved[comparison.window.index].moved.get(comparison.site.name)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from dataclasses import dataclass
-from types import CodeType, FrameType
 from typing import Any
 
 from torch import Tensor, nn
-from torch.autograd import Function
 
 from icshift.hooks.examples import Inputs
 from icshift.hooks.padding import Padding
-
-_CALL = nn.Module._call_impl.__code__
-_APPLY: CodeType | None = getattr(getattr(Function.apply, "__func__", None), "__code__", None)
+from icshift.model.torch_private import being_called, given_to_functions
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +59,7 @@ class Calls(threading.local):
         """
         if self._open and (module is root or module in self._open):
             # Either a module is called within its own forward, or that forward was never left: the stack knows.
-            callers = list(_being_called())[1:]
+            callers = list(being_called())[1:]
             self._open = [called for called in self._open if called in callers]
         if not self._open:
             self._calls.clear()
@@ -98,28 +93,10 @@ def computed_again() -> bool:
     Reentrant checkpointing runs its forward without gradients, and again, with them, in the backward pass. So do the
     layers of reversible networks.
     """
-    return any(
-        isinstance(argument, Tensor) and argument.requires_grad
-        for frame in _frames(_APPLY)
-        for argument in frame.f_locals.get("args", ())
-    )
+    return any(isinstance(argument, Tensor) and argument.requires_grad for argument in given_to_functions())
 
 
 def outermost_called(parts: Container[nn.Module]) -> nn.Module | None:
     """The outermost of these modules that this thread is in a call of, None where it is in none."""
-    called = [module for module in _being_called() if module in parts]
+    called = [module for module in being_called() if module in parts]
     return called[-1] if called else None
-
-
-def _being_called() -> Iterator[Any]:
-    """Yields the modules that this thread is in calls of, innermost first."""
-    return (frame.f_locals.get("self") for frame in _frames(_CALL))
-
-
-def _frames(code: CodeType | None) -> Iterator[FrameType]:
-    """Yields the frames of this thread that run this code, innermost first."""
-    frame: FrameType | None = sys._getframe()
-    while frame is not None:
-        if frame.f_code is code:
-            yield frame
-        frame = frame.f_back

@@ -155,6 +155,17 @@ class Observer:
             if (accumulator := self._open.get((phase, name))) is not None and accumulator.ticks
         }
 
+    def forget(self, site: str) -> None:
+        """Forget all that is known of a site."""
+        self._open = {key: accumulator for key, accumulator in self._open.items() if key[1] != site}
+        for ticking in self._ticking.values():
+            for accumulator in ticking.keys() - set(self._open.values()):
+                del ticking[accumulator]
+        for table in (self.sites, self.failed, self.other, self._units):
+            table.pop(site, None)
+        self._axes = {key: axis for key, axis in self._axes.items() if key[0] != site}
+        self.filled.discard(site)
+
     def new_window(self) -> None:
         """Forget what the open window holds; the memory that it took is used again."""
         for (phase, name), accumulator in self._open.items():

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from icshift.errors import RecordingError
 from icshift.model.layout import unit_axis
 from icshift.model.names import modules, takes_hooks, unwrapped
+from icshift.model.torch_private import AVERAGING, CONVOLUTION
 from icshift.runs.format import Site
 
 _CARRY_WEIGHTS = (
     nn.Linear,
     nn.Bilinear,
-    nn.modules.conv._ConvNd,
+    CONVOLUTION,
     nn.Embedding,
     nn.EmbeddingBag,
     nn.RNNBase,
@@ -81,7 +82,7 @@ def choose_sites(model: nn.Module, sites: Sites, *, least: int = 1) -> dict[str,
 
 def normalises(module: nn.Module) -> bool:
     """Whether a module is a normalisation layer, by type or, for those of other packages, by name."""
-    known = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
+    known = (AVERAGING, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
     return isinstance(module, known) or type(module).__name__.endswith(("Norm", "Norm1d", "Norm2d", "Norm3d"))
 
 
@@ -114,7 +115,7 @@ def describe(name: str, module: nn.Module, plain: Tensor, leading: int, sites: S
         units=units,
         kept=kept,
         normalises=normalises(module),
-        batch_statistics=isinstance(module, nn.modules.batchnorm._NormBase),
+        batch_statistics=isinstance(module, AVERAGING),
     )
 
 

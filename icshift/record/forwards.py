@@ -70,6 +70,13 @@ class Forwards:
         if forward.stepping or forward.phase == NO_GRAD:
             self.sites.add(site)
 
+    def trained_sites(self, *, heard: bool) -> set[str] | None:
+        """The sites whose modules were called for a step; none where the last one followed no forward that was `heard`.
+
+        None where that cannot be told: without gradients of forwards, a training may make some of its own.
+        """
+        return self.sites if heard else None if self.acted else set()
+
     def next_step(self) -> None:
         """Forwards that begin from now on belong to another step."""
         self.trained = self.acted = False

@@ -127,6 +127,7 @@ class Recorder:
         if self._resources is not None:
             raise RecordingError("this recorder is recording already, or has been: make a new one")
         self._note_frozen()
+        self._watcher.leave_copies_out(lambda parameter: parameter.requires_grad)
         if self._probe is not None and not self._rank:
             rehearse(self.model, self._probe, self._frozen)
         settings = {
@@ -317,8 +318,7 @@ class Recorder:
         if not self._clock.ends(heard=heard):
             return
         if step == first or not heard:
-            if heard or not self._forwards.acted:  # Else its gradients may be of its own making.
-                self._watcher.notice_bypassed(self._forwards.sites if heard else ())
+            self._watcher.look_at_gradients(self._forwards.trained_sites(heard=heard), first=step == 0)
             self._note_frozen()
         self._observer.tick(step, stepping=True)
         self._forwards.next_step()

@@ -338,4 +338,5 @@ def _next_step(run: StoredRun, table: pd.DataFrame, metric: Metric) -> str:
     phase = table["phase"].iloc[0]
     chosen = "" if phase == default_phase(run) else f" --phase {quote(str(phase))}"
     chosen += "" if metric.name == DEFAULT or metric.of == "site" else f" --metric {metric.name}"
+    chosen += "" if run.whole else f" --window {quote(run.window_list[-1].name)}"
     return f"Next: icshift units {run.path} --site {quote(worst)}{chosen}   ({metric.hint})"

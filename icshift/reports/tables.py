@@ -85,6 +85,16 @@ def not_shown(shown: int, of: int, what: str, which: str) -> list[str]:
     return [] if shown == of else [f"{shown:,} of {of:,} {what} are shown, {which}: --top {of} shows all."]
 
 
+def searched(windows: int) -> list[str]:
+    """Returns a note on a window that was looked for among several, none where it is the only one.
+
+    >>> searched(12)
+    ['The worst of 12 windows: what is said to have moved is held to an error of 5 % in all of them together.']
+    """
+    together = "what is said to have moved is held to an error of 5 % in all of them together"
+    return [] if windows == 1 else [f"The worst of {windows} windows: {together}."]
+
+
 def ordinal(number: int) -> str:
     """Returns a number as a place in an order: `2nd`, `13th`.
 

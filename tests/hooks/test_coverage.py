@@ -27,6 +27,7 @@ STATES = {
     "not a tensor",
     "bypassed",
     "bypassed in training",
+    "in a copy",
     "never called",
     "excluded",
 }
