@@ -71,8 +71,8 @@ class Coverage:
 
         `attachment` knows the chosen modules and those left out, `observer` knows the sites that were recorded, those
         given up, and those that held no activations. States: observed, always 0 rows, failed, not a tensor, bypassed,
-        bypassed in training (other calls were recorded), never called, in a copy, excluded. Modules without weights that only hold
-        others are left out.
+        bypassed in training (other calls were recorded), never called, in a copy, excluded. Modules without weights
+        that only hold others are left out.
         """
         watched, copies = attachment.watched, attachment.left_out
         recorded = {self.owners.get(site, site) for site in observer.sites}

@@ -24,6 +24,7 @@ from icshift.hooks.neighbours import Neighbours
 from icshift.hooks.observer import Observer
 from icshift.hooks.padding import Padding, padding
 from icshift.hooks.stopwatch import Stopwatch
+from icshift.hooks.unmasked import Unmasked
 from icshift.model.copies import copies, is_within
 from icshift.model.names import modules
 from icshift.model.parameters import has_gradients
@@ -78,6 +79,7 @@ class Watcher:
         self._coverage = Coverage()
         self._neighbours = Neighbours(model)
         self._follows = False
+        self._unmasked = Unmasked(model) if mask is None else None
         listener = Listener(self._saw, self._coverage.note_no_tensor, observer.fail, self._entered, self._left, mask)
         self.attachment = Attachment(model, partial(choose_sites, sites=sites), listener)
 
@@ -139,7 +141,8 @@ class Watcher:
 
     def state(self) -> dict[str, Any]:
         """Entries of a manifest: the sites seen so far, and what became of every module."""
-        return manifest.seen(self._model, self._observer, self._coverage, self.attachment, self._neighbours)
+        seen = manifest.seen(self._model, self._observer, self._coverage, self.attachment, self._neighbours)
+        return seen | {"unmasked": {} if self._unmasked is None else self._unmasked.found()}
 
     def _saw(self, name: str, module: nn.Module, gradients: bool, suffix: str, tensor: Tensor) -> None:
         """A module returned this tensor: name its site and hand it to the keeper."""
@@ -175,6 +178,8 @@ class Watcher:
         if self._calls.beginning:
             with self.guard, self.stopwatch:
                 self._calls.forward = self._keeper.began(_told(call))
+                if self._unmasked is not None and call.part is self._model and call.inputs is not None:
+                    self._unmasked.note(call.inputs)
         if mask is not None:
             try:
                 self._calls.padding = padding(mask)

@@ -14,7 +14,7 @@ from icshift.analysis.drift import default_phase
 from icshift.analysis.metrics import DEFAULT
 from icshift.reports.outcome import correlation, verdict
 from icshift.reports.report import Report
-from icshift.reports.run import coverage
+from icshift.reports.run import coverage, unmasked
 from icshift.reports.tables import TREND, columns, compact, listing, number, ordinal, records, share, times
 from icshift.reports.text_charts import sparkline
 from icshift.runs.phases import (
@@ -65,7 +65,7 @@ def drift_report(
         heading=_heading(run, summary),
         body=(*([Text(" ".join(words), style="bold")] if words else []), table),
         notes=(*caveats, *_notes(run, summary, metric, outcome)),
-        warnings=tuple(filter(None, [coverage(run)])),
+        warnings=tuple(filter(None, [coverage(run), *unmasked(run)])),
         next_step=_next_step(run, summary, metric),
         data={
             "run": str(run.path),

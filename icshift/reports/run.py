@@ -27,7 +27,7 @@ def run_report(run: StoredRun) -> Report:
     return Report(
         body=(facts(_facts(run)), _sites(run)),
         warnings=tuple(map(_missed_in_words, _missed(run))),
-        notes=tuple(filter(None, [pooled(run)])),
+        notes=tuple(filter(None, [pooled(run), *unmasked(run)])),
         data={**run.manifest, "path": str(run.path), "phases": run.phases, "windows": windows},
     )
 
@@ -84,6 +84,15 @@ def coverage(run: StoredRun, path: Path | None = None) -> str:
     return f"{what}: {listed} (`icshift info {path or run.path}` says which and why)"
 
 
+def unmasked(run: StoredRun) -> list[str]:
+    """Returns in words what arguments told the model of padding that was counted all the same; none where none did."""
+    return [
+        f"{name} hides {seen['hidden'] / seen['positions']:.0%} of {seen['positions']:,} positions, which are counted: "
+        f"Recorder(mask=lambda {name}: {name}{'' if seen['hiding'] else ' == 0'}) leaves them out"
+        for name, seen in run.manifest.get("unmasked", {}).items()
+    ]
+
+
 def pooled(run: StoredRun) -> str:
     """Returns in words which sites hold many calls of their module in a forward; empty where none does."""
     names = [site.name for site in run.sites if re.search(r"#\d+\+", site.name)]
@@ -133,7 +142,7 @@ def recorded_report(target: Path, runs: Sequence[StoredRun], automatic: int | No
     elif any(len(run.window_list) < 2 for run in runs):
         hints = [Text("One window leaves nothing to compare: choose shorter ones with --window.", no_wrap=True)]
     missed = [f"{run.name}: {warning}" for run in runs if (warning := coverage(run, target / run.name))]
-    missed += [f"{run.name}: {note}" for run in runs if (note := pooled(run))]
+    missed += [f"{run.name}: {note}" for run in runs for note in (pooled(run), *unmasked(run)) if note]
     return Report(
         heading=f"Recorded in {target}",
         body=(
