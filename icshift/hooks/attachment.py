@@ -141,7 +141,7 @@ class Attachment:
         if self.attached:
             self._put_on(self.watched)
 
-    def follow(self, part: nn.Module) -> None:
+    def begin_with(self, part: nn.Module) -> None:
         """Take calls of this part for forwards too, from the next one on."""
         if takes_hooks(part) and part not in self._following:
             self._deeper[part] = None

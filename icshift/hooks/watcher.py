@@ -167,7 +167,7 @@ class Watcher:
         """
         part = outermost_called(self.attachment.modules) or module
         if part is not module:
-            self.attachment.follow(part)
+            self.attachment.begin_with(part)
         return part
 
     def _entered(self, call: Call, mask: Any) -> None:
