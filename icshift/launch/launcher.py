@@ -19,10 +19,11 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
-from icshift.errors import IcshiftError
+from icshift.errors import IcshiftError, RecordingError
 from icshift.hooks.hook import Hook
 from icshift.launch.discovery import holders, name_of, trained_by
 from icshift.launch.passes import Passes
+from icshift.launch.twins import called_through_another
 from icshift.model.processes import this_process
 from icshift.model.unheard import hears
 from icshift.notice import notice
@@ -186,9 +187,12 @@ class Launcher:
 
     def _close(self) -> None:
         self._hooks.close()
+        twins = called_through_another(self.recorders)
         for name, recorder in list(self.recorders.items()):
             try:
                 recorder.__exit__(None, None, None)
+                if name in twins:
+                    raise RecordingError(f"{name} has the layers of {twins[name]}, which alone was called")
             except IcshiftError as reason:
                 self.problems.append(str(reason))
                 del self.recorders[name]

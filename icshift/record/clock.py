@@ -54,7 +54,8 @@ class Clock:
             self._gradients = self._now(_FEW)
             return True
         now = self._now(None)
-        new = any(self._is_new(name, now) for name in (now if self._all else now.keys() & self._gradients.keys()))
+        known = [name for name in now if name in self._gradients]
+        new = any(self._is_new(name, now) for name in known) or (len(now) > len(known) and (self._all or not known))
         self.steps += new
         self.unheard += new
         self._all, self._gradients = True, now
@@ -66,7 +67,5 @@ class Clock:
         return {owner: (ref(gradient), times_written(gradient)) for owner, gradient in islice(gradients, most)}
 
     def _is_new(self, name: int, now: dict[int, tuple[ref[Tensor], int]]) -> bool:
-        if name not in self._gradients:
-            return True
         (gradient, written), (before, written_before) = now[name], self._gradients[name]
         return gradient() is not before() or written != written_before

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -27,7 +27,7 @@ def run_report(run: StoredRun) -> Report:
     return Report(
         body=(facts(_facts(run)), _sites(run)),
         warnings=tuple(map(_missed_in_words, _missed(run))),
-        notes=tuple(filter(None, [pooled(run)])),
+        notes=tuple(filter(None, [pooled(run), *unmasked(run)])),
         data={**run.manifest, "path": str(run.path), "phases": run.phases, "windows": windows},
     )
 
@@ -51,7 +51,7 @@ def _facts(run: StoredRun) -> list[tuple[str, str]]:
         ("run", f"{run.path}{'' if run.finished else '  (unfinished: still recording, or the process was killed)'}"),
         ("model", f"{manifest['model']}, {manifest['parameters']:,} parameters"),
         ("recorded", f"{manifest['created']} · icshift {manifest['icshift']} · torch {manifest['torch']}"),
-        ("steps", f"{manifest['steps']:,}" + (f", series of every {stride}th" if stride > 1 else "")),
+        ("steps", _steps(manifest) + (f", series of every {stride}th" if stride > 1 else "")),
         ("windows", span),
         ("phases", ", ".join(run.phases) or "none"),
         *([("processes", f"{run.ranks}")] if run.ranks > 1 else []),
@@ -65,6 +65,12 @@ def _facts(run: StoredRun) -> list[tuple[str, str]]:
     ]
 
 
+def _steps(manifest: dict[str, Any]) -> str:
+    """Returns in words how many steps there were, and how many of them followed no forward that could be heard."""
+    unheard = manifest.get("unheard_steps", 0)
+    return f"{manifest['steps']:,}" + (f" ({unheard:,} of them after no forward with gradients)" if unheard else "")
+
+
 def coverage(run: StoredRun, path: Path | None = None) -> str:
     """Returns a warning with the number of modules that should have been watched and were not, by state; empty if none.
 
@@ -74,7 +80,17 @@ def coverage(run: StoredRun, path: Path | None = None) -> str:
     if not states:
         return ""
     listed = ", ".join(f"{count} {state}" for state, count in states.items())
-    return f"Modules not recorded: {listed} (`icshift info {path or run.path}` says which and why)"
+    what = "Modules not recorded" + (", or not in training" if "bypassed in training" in states else "")
+    return f"{what}: {listed} (`icshift info {path or run.path}` says which and why)"
+
+
+def unmasked(run: StoredRun) -> list[str]:
+    """Returns in words what arguments told the model of padding that was counted all the same; none where none did."""
+    return [
+        f"{name} hides {seen['hidden'] / seen['positions']:.0%} of {seen['positions']:,} positions, which are counted: "
+        f"Recorder(mask=lambda {name}: {name}{'' if seen['hiding'] else ' == 0'}) leaves them out"
+        for name, seen in run.manifest.get("unmasked", {}).items()
+    ]
 
 
 def pooled(run: StoredRun) -> str:
@@ -126,7 +142,7 @@ def recorded_report(target: Path, runs: Sequence[StoredRun], automatic: int | No
     elif any(len(run.window_list) < 2 for run in runs):
         hints = [Text("One window leaves nothing to compare: choose shorter ones with --window.", no_wrap=True)]
     missed = [f"{run.name}: {warning}" for run in runs if (warning := coverage(run, target / run.name))]
-    missed += [f"{run.name}: {note}" for run in runs if (note := pooled(run))]
+    missed += [f"{run.name}: {note}" for run in runs for note in (pooled(run), *unmasked(run)) if note]
     return Report(
         heading=f"Recorded in {target}",
         body=(
