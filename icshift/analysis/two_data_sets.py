@@ -11,9 +11,9 @@ follows from measured numbers alone:
     running statistics stale they are at least `STALE` sd, and twice the noise, from precise ones of the reference
 
 A site is called shifted where its units together differ so that noise alone would do so (in any site of the run) in one
-of 20 runs: Simes' test over units, Bonferroni's over sites. Ratios compare the drifts of two sites where both are above
-noise, most units of either having moved. They name no cause: a layer that shifts its data by itself cannot be told from
-one that passes on a shift of its input.
+of 20 runs: Simes' test over units, Bonferroni's over sites. Ratios compare the drifts of two sites, and divide only by
+one that is above noise, most units of the site having moved. They name no cause: a layer that shifts its data by itself
+cannot be told from one that passes on a shift of its input.
 """
 
 from __future__ import annotations
@@ -142,10 +142,7 @@ class SiteShift:
 
     @property
     def is_typical(self) -> bool:
-        """Whether the median is one of units that moved, and above its floor: else it is noise, and no ratio of it is.
-
-        At least half of the steady units moved beyond noise.
-        """
+        """Whether the median is above its floor and at least half of the steady units moved; else it may be noise."""
         steady = self.steady
         floor = over_units.median(self.noise.floor[steady])
         return bool(steady.any() and self.moved[steady].mean() >= 0.5 and self.median > np.nan_to_num(floor))
@@ -242,8 +239,8 @@ def site_table(
 
     `relative` is the median divided by that of the most shifted input, `change` the median divided by that of the site
     `before`, which is the previous one in the order of the calls, or of a normalisation layer the one that it reads;
-    NaN where the median of either site is not above noise (`SiteShift.is_typical`). `verdict` is made of the phrases
-    that the module describes. A site that one data set did not reach has only its name, its type and a verdict.
+    NaN where the site is not shifted, where the other median is noise (`SiteShift.is_typical`), and where the own one is
+    and would seem larger. `verdict` is made of the module's phrases. Of a site not reached, name and type are known.
     """
     metric = metric_named(metric_name)
     unit = "" if metric.unit in ("share", "0 to 1") else f" {metric.unit}"
@@ -386,9 +383,11 @@ def _figure(value: float) -> str:
 
 
 def _ratio(site_shifts: Mapping[str, SiteShift], medians: Mapping[str, float], name: str, other: str | None) -> float:
-    if other is None or not (site_shifts[name].is_typical and site_shifts[other].is_typical):
+    if other is None or not (site_shifts[name].shifted and site_shifts[other].is_typical):
         return np.nan
-    return medians[name] / medians[other]
+    ratio = medians[name] / medians[other]
+    # Noise in the dividend makes it larger: what it is at most is still known.
+    return ratio if ratio < 1 or site_shifts[name].is_typical else np.nan
 
 
 def _is_input(site: Site) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from torch import Tensor, nn
 
@@ -119,7 +119,7 @@ def is_average(name: str) -> bool:
     return bool(_AVERAGE.search(name))
 
 
-def is_state(value: Any) -> bool:
+def is_state(value: Any) -> TypeGuard[Mapping[str, Any]]:
     """Whether something maps names to tensors, and to nothing else but the extra state of modules."""
     return (
         isinstance(value, Mapping)
@@ -165,8 +165,8 @@ def _named(parts: Mapping[Path, Part], unread: Mapping[Path, Unread], key: str) 
     if held:
         return inner[min(held, key=_rank)]
     if list(known) == [""]:
-        raise ModelError(f"has no state dict under {key!r}: it is one itself; leave --key out")
-    raise ModelError(f"has no state dict under {key!r}; it has {first_few(known) if known else 'none'}")
+        raise NoStateDictError(f"has no state dict under {key!r}: it is one itself; leave --key out")
+    raise NoStateDictError(f"has no state dict under {key!r}; it has {first_few(known) if known else 'none'}")
 
 
 def _below(part: Part, prefix: str) -> dict[str, Tensor]:

@@ -127,21 +127,23 @@ def _without_copies(reads: Sequence[_Read]) -> tuple[list[_Read], list[str]]:
     weights counts only what one directory holds.
     """
     kept: list[_Read] = []
-    copies: list[str] = []
-    rivals: list[str] = []
+    copies: dict[str, SavedModel] = {}
+    rivals: dict[str, SavedModel] = {}
     for read in sorted(reads, key=_likeness_to_a_copy):
         for first in kept:
             moment = same_moment(read.saved, first.saved)
             if read.content == first.content and moment is not False:
-                copies.append(f"{read.saved.path.name} of {first.saved.path.name}")
+                copies[f"{read.saved.path.name} of {first.saved.path.name}"] = first.saved
                 break
             if moment and read.saved.step is not None and _lie_together(read.saved, first.saved):
-                rivals.append(f"{read.saved.path.name} as {first.saved.path.name}")
+                rivals[f"{read.saved.path.name} as {first.saved.path.name}"] = first.saved
                 break
         else:
             kept.append(read)
-    notes = [f"one window for a model and its copy with the same weights: {_few(copies)}"] if copies else []
-    notes += [f"left aside, since of the same step with other weights: {_few(rivals)}"] if rivals else []
+    order = [read.saved for read in reads]
+    same, other = (sorted(named, key=lambda name: order.index(named[name])) for named in (copies, rivals))
+    notes = [f"one window for a model and its copy with the same weights: {_few(same)}"] if same else []
+    notes += [f"left aside, since of the same step with other weights: {_few(other)}"] if other else []
     return [read for read in reads if read in kept], notes
 
 
@@ -171,7 +173,7 @@ def _of_parts(named: Sequence[tuple[str, _Read]], wanted: Wanted) -> list[str]:
     if not others or wanted.key is not None:
         return []
     used = ", ".join(dict.fromkeys(read.key for _, read in named))
-    return [f"of each file {used} is taken; {first_few(others)} is left aside, which --key takes"]
+    return [f"taken: {used}; left aside: {first_few(others)}, which --key takes"]
 
 
 def _of_fit(named: Sequence[tuple[str, _Read]]) -> list[str]:

@@ -174,7 +174,7 @@ def test_the_files_of_timm(tmp_path):
         " last.pth.tar of checkpoint-10.pth.tar"
     )
     for key, more in (
-        (None, ["of each file state_dict is taken; state_dict_ema is left aside, which --key takes"]),
+        (None, ["taken: state_dict; left aside: state_dict_ema, which --key takes"]),
         ("state_dict_ema", []),
     ):
         told = trajectory(find([tmp_path]), zoo.Digits(), Wanted(key=key))

@@ -41,7 +41,7 @@ def save(tmp_path):
 def test_a_copy_shares_the_window_of_what_it_is_a_copy_of(save):
     labels, notes = save(e1=state(1), e2=state(2), e10=state(3), last=state(3), best=state(2))
     assert labels == ["e1.pt", "e2.pt", "e10.pt"]
-    assert notes == ["one window for a model and its copy with the same weights: last.pt of e10.pt, best.pt of e2.pt"]
+    assert notes == ["one window for a model and its copy with the same weights: best.pt of e2.pt, last.pt of e10.pt"]
 
 
 def test_copies_are_known_whatever_their_prefix(save):
@@ -113,7 +113,7 @@ def test_state_dicts_beside_the_one_that_is_taken_are_named(save):
     files = {f"e{epoch}": {"state_dict": state(epoch), "state_dict_ema": state(9 - epoch)} for epoch in range(3)}
     labels, notes = save(**files)
     assert labels == ["e0.pt", "e1.pt", "e2.pt"]
-    assert notes == ["of each file state_dict is taken; state_dict_ema is left aside, which --key takes"]
+    assert notes == ["taken: state_dict; left aside: state_dict_ema, which --key takes"]
     assert save(Wanted(key="state_dict_ema"), **files) == (labels, [])
 
 
