@@ -206,6 +206,14 @@ def _frames(code: CodeType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
+def times_written(tensor: Tensor) -> int:
+    """How often a tensor was written to in place; 0 always where that is not counted, as in inference mode.
+
+    Where torch counts it no longer, a gradient that is added to is not told from one that stayed.
+    """
+    return 0 if tensor.is_inference() else getattr(tensor, "_version", 0)
+
+
 # The compiler
 
 _strategies = _find("torch._C._dynamo.eval_frame.set_code_exec_strategy")

@@ -7,6 +7,8 @@ from weakref import ref
 
 from torch import Tensor, nn
 
+from icshift.model.torch_private import times_written
+
 _FEW = 8
 """Gradients that are remembered of a step after a forward: there are few reasons to ask for them."""
 
@@ -69,13 +71,10 @@ class Clock:
         return new
 
     def _now(self, most: int | None) -> dict[int, tuple[ref[Tensor], int]]:
-        owners = (parameter for parameter in self._model.parameters() if parameter.grad is not None)
-        return {id(owner): (ref(owner.grad), _written(owner.grad)) for owner in islice(owners, most)}
+        owned = ((id(owner), owner.grad) for owner in self._model.parameters())
+        gradients = ((owner, gradient) for owner, gradient in owned if gradient is not None)
+        return {owner: (ref(gradient), times_written(gradient)) for owner, gradient in islice(gradients, most)}
 
     def _is_new(self, name: int, now: dict[int, tuple[ref[Tensor], int]]) -> bool:
         (gradient, written), (before, written_before) = now[name], self._gradients[name]
         return gradient() is not before() or written != written_before
-
-
-def _written(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version
