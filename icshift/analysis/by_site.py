@@ -13,7 +13,6 @@ from icshift.analysis.distances import near_constant, w2_parts
 from icshift.analysis.drift import (
     Comparison,
     by_site,
-    choose_sites,
     default_phase,
     floor_of,
     movements,
@@ -28,6 +27,7 @@ from icshift.noise.movement import Movement
 from icshift.runs.format import STEP_QUANTILES, Site
 from icshift.runs.phases import normalises_by_its_own_inputs
 from icshift.runs.reader import StoredRun
+from icshift.runs.selection import choose
 
 
 def summary(
@@ -62,7 +62,7 @@ def summary(
     moved = movements(run, reference=reference, phase=phase, windows=ends)
     refuse_without_examples(metric, run, phase, (comparisons[-1] for comparisons in compared.values()))
     rows = []
-    for site in choose_sites(run, sites):
+    for site in choose(run.sites, sites):
         recorded = [d for w in run.window_list if (d := run.distribution(phase, site.name, w.index)) is not None]
         if not recorded:
             continue

@@ -29,6 +29,7 @@ def report(
     from icshift.analysis.ancestry import caveats, strangers
     from icshift.analysis.by_site import summary
     from icshift.analysis.drift import default_phase
+    from icshift.analysis.furthest import furthest
     from icshift.analysis.measured import gradient_shift_summary, smoothness_summary
     from icshift.analysis.metrics import DEFAULT
     from icshift.analysis.metrics import metric as metric_named
@@ -38,6 +39,7 @@ def report(
     from icshift.reports.drift import drift_report
     from icshift.reports.measured import measured_reports
     from icshift.reports.report import together
+    from icshift.reports.tables import not_shown
     from icshift.reports.unordered import unordered_report
     from icshift.runs.reader import StoredRun
 
@@ -52,8 +54,12 @@ def report(
         shown = unordered_report(opened, unordered(opened, other, phase=chosen, sites=site), doubts)
         show(shown, json=json, quiet=quiet, no_color=no_color)
         return
-    table = summary(opened, metric_name=metric, reference=reference, phase=phase, sites=site).head(top)
-    shift = gradient_shift_summary(opened, layers=site).head(top)
+    sites = summary(opened, metric_name=metric, reference=reference, phase=phase, sites=site)
+    table = furthest(sites, top, "ratio", "median")
+    layers = gradient_shift_summary(opened, layers=site)
+    shift = furthest(layers, top, "relative")
+    doubts += not_shown(len(table), len(sites), "sites", "those that drifted furthest")
+    doubts += not_shown(len(shift), len(layers), "layers", "those with the largest gradient shift")
     said = outcome(opened, reference=reference, phase=phase)
     drifts = drift_report(opened, table, metric_named(metric), said, reference=reference, caveats=doubts)
     measured = measured_reports(opened, shift, smoothness_summary(opened))

@@ -15,8 +15,9 @@ from icshift.record.recorder import Recorder
 from icshift.runs.format import GRADIENT_SHIFT, SMOOTHNESS, Site, Window
 from icshift.runs.writer import Recording
 from tests.cli.measurements import AROUND, SHIFT
-from tests.recorded import of_zoo, probe
+from tests.recorded import distribution, of_zoo, probe, site
 from tests.reports.shown import run_of
+from tests.zoo.distributions import draw
 
 PHASES = ["probe", "probe-train", "probe-batch", "probe-precise"]
 
@@ -39,6 +40,20 @@ def test_report_json_is_the_api(with_batch_norm, printed):
     expected = icshift.open(with_batch_norm).report("ks", reference="first")
     assert [row["site"] for row in found["sites"]] == expected["site"].tolist()
     assert [row["median"] for row in found["sites"]] == pytest.approx(expected["median"].tolist())
+
+
+def test_what_is_not_shown_is_said_and_is_never_the_worst(tmp_path, printed):
+    """The site that drifts most is the last of three, in model order; it is shown first of all."""
+    windows = [{("train", name): distribution(draw("normal", 300, seed=seed) + by * seed)
+                for name, by in (("a", 0), ("b", 0.2), ("c", 3))} for seed in (0, 1)]  # fmt: skip
+    run = run_of(tmp_path / "run", windows, sites=[site(name) for name in "abc"]).path
+    text = printed("report", run, "--top", "1")
+    assert "1 of 3 sites are shown, those that drifted furthest: --top 3 shows all." in " ".join(text.split())
+    assert f"Next: icshift units {run} --site c" in text
+    found = json.loads(printed("report", run, "--top", "2", "--json"))
+    assert [row["site"] for row in found["sites"]] == ["b", "c"]
+    assert "2 of 3 sites" in found["caveats"][0]
+    assert json.loads(printed("report", run, "--json"))["caveats"] == []
 
 
 def test_report_of_one_window_shows_its_distribution(one_window, printed):
