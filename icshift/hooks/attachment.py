@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from weakref import WeakSet
@@ -42,6 +42,8 @@ class Listener:
     """Gets the same part when its call ends, by an exception too, and what it returned: None where that is not seen."""
     mask: Callable[..., Tensor] | None
     """The user's: called with the arguments of the model. It may raise."""
+    watch: AbstractContextManager[None] = field(default_factory=nullcontext)
+    """Within its blocks are the calls of hooks."""
 
 
 class Attachment:
@@ -64,6 +66,7 @@ class Attachment:
             self._while_attached(listener.on_entry),
             self._while_attached(listener.on_exit),
             listener.mask,
+            listener.watch,
         )
         self._watching: dict[tuple[str, nn.Module], ExitStack] = {}
         self._following: dict[nn.Module, ExitStack] = {}
@@ -160,7 +163,7 @@ class Attachment:
             for suffix, tensor in tensors(module, output):
                 compiled.see(tensor, key, suffix)
 
-        hooks.callback(module.register_forward_hook(Hook(module, act, act_traced, self)).remove)
+        hooks.callback(module.register_forward_hook(Hook(module, act, act_traced, self, self._listener.watch)).remove)
         return hooks
 
     def _follow(self, part: nn.Module) -> ExitStack:
@@ -187,9 +190,14 @@ class Attachment:
                 compiled.mark(entered if mask is None else without_mask)
 
         # Prepended before every other hook, and called even if the forward raises.
-        enters = part.register_forward_pre_hook(Hook(part, enter, enter_traced, self), prepend=True, with_kwargs=True)
+        enters = part.register_forward_pre_hook(Hook(part, enter, enter_traced, self, listener.watch), prepend=True, with_kwargs=True)
         leaves = part.register_forward_hook(
-            Hook(part, lambda _, __, output: listener.on_exit(part, output), lambda *_: compiled.mark(left), self),
+            Hook(
+                part,
+                lambda _, __, output: listener.on_exit(part, output),
+                lambda *_: compiled.mark(left),
+                *(self, listener.watch),
+            ),
             always_call=True,
         )
         hooks.callback(enters.remove)

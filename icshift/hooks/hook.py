@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -12,9 +12,13 @@ from torch import nn
 _PROXY = torch._C._TorchDispatchModeKey.PROXY
 """The mode in which `make_fx` and its like run a model to write down what it does."""
 
+_UNTIMED: AbstractContextManager[None] = nullcontext()
+
 
 class Hook:
     """A hook for one module: calls `act` with what PyTorch passes to it, and does nothing for any other module.
+
+    What `act` does is within a block of `watch`.
 
     While `torch.compile` traces the module, `traced` is called instead, and becomes part of the graph; if that is None,
     nothing is. It does nothing while a model is exported, or traced by `torch.jit` or `make_fx`.
@@ -30,12 +34,14 @@ class Hook:
         act: Callable[..., None],
         traced: Callable[..., None] | None = None,
         of: object = None,
+        watch: AbstractContextManager[None] = _UNTIMED,
     ) -> None:
         self.of = of
         """The attachment that put it on, by which it is found again on a module that took over the hooks of another."""
         self._module = module
         self._act = act
         self._traced = traced
+        self._watch = watch
 
     def __call__(self, module: nn.Module, *seen: Any) -> None:
         """What PyTorch calls, with the module, its arguments and, after a forward, its output. Returns None always."""
@@ -46,7 +52,8 @@ class Hook:
             if self._traced is not None and not torch.compiler.is_exporting():
                 self._traced(module, *seen)
         elif not torch._C._is_tracing() and torch._C._get_dispatch_mode(_PROXY) is None:
-            self._act(module, *seen)
+            with self._watch:
+                self._act(module, *seen)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return getattr, (nullcontext(), "__exit__")
