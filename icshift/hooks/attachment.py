@@ -12,7 +12,6 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
-from torch.fx import _symbolic_trace
 from torch.nn.modules import module as registrations
 
 from icshift.hooks import compiled
@@ -20,6 +19,7 @@ from icshift.hooks.calls import Call
 from icshift.hooks.hook import Hook
 from icshift.model.layout import tensors
 from icshift.model.names import callable_parts, modules
+from icshift.model.torch_private import compiled_before, is_symbolic, no_subclass_sees
 from icshift.model.unheard import hears
 from icshift.notice import notice
 
@@ -100,7 +100,7 @@ class Attachment:
         self.attached = False
         _attached.discard(self)
         self._global.close()
-        if not compiled.compiled_before():
+        if not compiled_before():
             self._take_off()
 
     def close(self) -> None:
@@ -126,6 +126,13 @@ class Attachment:
         self._put_on(chosen)
         return True
 
+    def follow(self, model: nn.Module) -> None:
+        """Hook another model, and the one before no longer."""
+        self._take_off()
+        self._model = model
+        self._stale = True
+        self.refresh()
+
     def _put_on(self, chosen: dict[str, nn.Module]) -> None:
         """Hook exactly these modules, and the parts whose calls are forwards."""
         parts = callable_parts(self._model)
@@ -148,7 +155,7 @@ class Attachment:
         def act(_: nn.Module, __: Any, output: Any) -> None:
             try:
                 # A subclass of Tensor must not notice that it is looked at.
-                with torch._C.DisableTorchFunction():
+                with no_subclass_sees():
                     seen = list(tensors(module, output))
             except Exception as error:  # noqa: BLE001  It must not reach the training.
                 self._listener.on_failure(name, error)
@@ -179,7 +186,7 @@ class Attachment:
 
         def enter(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
             # What symbolic tracing passes are no tensors.
-            made = None if mask is None or _symbolic_trace._is_fx_tracing_flag else _made(mask, args, kwargs)
+            made = None if mask is None or is_symbolic(args, kwargs) else _made(mask, args, kwargs)
             listener.on_entry(Call(part, (args, kwargs), torch.is_grad_enabled()), made)
 
         def enter_traced(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from icshift.errors import RecordingError
@@ -26,11 +25,9 @@ from icshift.hooks.observer import Observer
 from icshift.hooks.padding import Padding, padding
 from icshift.hooks.stopwatch import Stopwatch
 from icshift.model.sites import Sites, choose_sites
+from icshift.model.torch_private import in_backward
 from icshift.model.unheard import heard_by
 from icshift.runs.interrupts import Guard
-
-_backward: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
-"""The backward pass that this thread is in, or -1."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +92,12 @@ class Watcher:
         """A block within which this watcher, and no other, hears what icshift runs through the model."""
         return heard_by(self.attachment)
 
+    def follow(self, model: nn.Module) -> None:
+        """Listen to another model of the same modules from now on, in place of the one before."""
+        self._neighbours.follow(model)
+        self._model = model
+        self.attachment.follow(model)
+
     def stop(self) -> None:
         """Take the hooks off before the block of `listening` ends: something failed, and nothing more is recorded."""
         self._neighbours.close()
@@ -121,7 +124,7 @@ class Watcher:
 
     def _saw(self, name: str, module: nn.Module, gradients: bool, suffix: str, tensor: Tensor) -> None:
         """A module returned this tensor: name its site and hand it to the keeper."""
-        if _backward() != -1:
+        if in_backward():
             return  # A checkpointed part is computed again within the backward pass: it was seen already.
         with self.guard, self.stopwatch:
             self.attachment.refresh()
@@ -136,7 +139,7 @@ class Watcher:
                 self._keeper.ended(self._calls.forward)
 
     def _entered(self, call: Call, mask: Any) -> None:
-        if _backward() != -1:
+        if in_backward():
             return
         self.attachment.refresh()
         self._calls.enter(call.part, self._model)
@@ -150,7 +153,7 @@ class Watcher:
                 self._keeper.broke(RecordingError(f"the mask cannot be used: {error}"))
 
     def _left(self, part: nn.Module, output: Any) -> None:
-        if _backward() != -1 or not self._calls.leave(part):
+        if in_backward() or not self._calls.leave(part):
             return
         with self.guard, self.stopwatch:
             if self._follows and self._neighbours.forward_ended(output, of_model=part is self._model):

@@ -28,6 +28,7 @@ from icshift.launch.discovery import Models
 from icshift.launch.naming import name_of
 from icshift.launch.passes import Passes
 from icshift.launch.place import Place
+from icshift.model.processes import this_process
 from icshift.model.unheard import hears
 from icshift.record.recorder import Recorder
 
@@ -97,6 +98,8 @@ class Launcher:
         """Whether windows have `AUTOMATIC_WINDOW` steps, because no DataLoader told of epochs."""
         self._place = place
         self._recorded: set[nn.Module] = set()
+        self._shared: set[str] = set()
+        """Names of the runs to which other processes of a distributed training write too."""
         self._settled: dict[int, weakref.ref[nn.Module]] = {}
         self._looked: WeakKeyDictionary[Optimizer, int] = WeakKeyDictionary()
         """How many groups of parameters an optimizer had when the models that it trains were looked for."""
@@ -127,7 +130,7 @@ class Launcher:
         try:
             with self.costs.counting(self.recorders.values()):
                 if not self._place.is_here:
-                    self._begin(self._place.of_child(self.close))
+                    self._begin(self._place.in_fork(self.close))
                 yield
         except Exception as error:  # noqa: BLE001
             self._problem(f"{what} is not recorded: {type(error).__name__}: {error}")
@@ -168,13 +171,17 @@ class Launcher:
                 sites=options.sites,
                 window=options.window,
                 samples=options.samples,
-                force=options.force,
+                # What was there is gone already: a child must not take away what others record.
+                force=options.force and not self._place.child,
             )
             recorder.__enter__()
+            self._copies.begin(name, model)
         except IcshiftError as error:
             self._problem(f"{name} ({type(model).__name__}) is not recorded: {error}")
             return None
         self.recorders[name] = recorder
+        if this_process()[1] > 1:
+            self._shared.add(name)
         return recorder
 
     def _stepped(self, optimizer: Optimizer, *_: Any) -> None:
@@ -232,18 +239,17 @@ class Launcher:
 
     def close(self) -> None:
         """End every recording of this process; a run without anything is deleted, and a problem."""
-        if not self._place.is_here:
-            return  # A fork that recorded nothing.
+        if not self._place.is_here or self._place.left:
+            return  # Nothing was recorded in this fork, or all is closed.
         with self.costs.counting(self.recorders.values()):
             self._hooks.close()
             for name, recorder in list(self.recorders.items()):
-                alone = recorder.alone
                 try:
                     recorder.__exit__(None, None, None)
                 except IcshiftError as reason:
                     self._problem(str(reason))
                     del self.recorders[name]
-                    if alone:
+                    if name not in self._shared:
                         shutil.rmtree(recorder.path, ignore_errors=True)
             self._place.leave()
 
