@@ -60,24 +60,35 @@ def run(
     The script runs unchanged, with the arguments that follow it. Every model that a PyTorch optimizer trains is
     recorded under its own name in the output directory. The exit code is the script's.
     """
+    import time
+
+    from icshift.launch import children
     from icshift.launch import script as scripts
 
+    # What the interpreter did until now it did for icshift, but for its own start.
+    started = time.perf_counter() - time.process_time()
+    children.disarm()
     target = output or Path("icshift-runs") / (script.rsplit(".", 1)[-1] if module else Path(script).stem)
     body = scripts.prepare(script, arguments or [], module=module)
     first = os.environ.get("RANK", "0") == "0"
     made = _make_room(target, force=force) if first else []
     # The script may go to another directory, and may fork.
-    path, process = target.absolute(), os.getpid()
+    process = os.getpid()
+    how = {
+        **{"path": str(target.absolute()), "sites": sites, "window": window},
+        **{"samples": samples, "force": force, "forwards": forwards},
+    }
     launchers: list[Launcher] = []
     with ExitStack() as recording:
+        recording.enter_context(children.followed(how))
 
         def record() -> None:
-            from icshift.launch.launcher import Launcher, Settings
+            from icshift.launch.launcher import Launcher, settings
 
-            settings = Settings(path, tuple(sites) if sites else None, window, samples, force, forwards)
-            launchers.append(Launcher(settings))
+            launchers.append(Launcher(settings(how)))
             recording.enter_context(launchers[0].recording())
 
+        before = time.perf_counter()
         scripts.when_imported("torch", record)
         code = scripts.run(body)
     if first and os.getpid() == process:

@@ -197,7 +197,9 @@ class Attachment:
                 compiled.mark(entered if mask is None else without_mask)
 
         # Prepended before every other hook, and called even if the forward raises.
-        enters = part.register_forward_pre_hook(Hook(part, enter, enter_traced, self, listener.watch), prepend=True, with_kwargs=True)
+        enters = part.register_forward_pre_hook(
+            Hook(part, enter, enter_traced, self, listener.watch), prepend=True, with_kwargs=True
+        )
         leaves = part.register_forward_hook(
             Hook(
                 part,

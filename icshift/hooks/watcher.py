@@ -74,7 +74,9 @@ class Watcher:
         self._coverage = Coverage()
         self._neighbours = Neighbours(model)
         self._follows = False
-        listener = Listener(self._saw, self._coverage.note_no_tensor, observer.fail, self._entered, self._left, mask, self.stopwatch)
+        listener = Listener(
+            self._saw, self._coverage.note_no_tensor, observer.fail, self._entered, self._left, mask, self.stopwatch
+        )
         self.attachment = Attachment(model, partial(choose_sites, sites=sites), listener)
 
     @contextmanager

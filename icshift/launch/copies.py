@@ -59,7 +59,9 @@ class Copies:
             self.runs[name] = _Run(self.models.met)
 
     def _is_copy(self, model: nn.Module) -> bool:
-        return any(other is not model and alike(other, model) and _equal(other, model) for other in self.models.modules())
+        return any(
+            other is not model and alike(other, model) and _equal(other, model) for other in self.models.modules()
+        )
 
 
 def alike(one: nn.Module, other: nn.Module) -> bool:

@@ -6,7 +6,9 @@ step when that optimizer steps, an epoch when a DataLoader begins anew (`passes`
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -103,7 +105,7 @@ class Launcher:
         self._settled: dict[int, weakref.ref[nn.Module]] = {}
         self._looked: WeakKeyDictionary[Optimizer, int] = WeakKeyDictionary()
         """How many groups of parameters an optimizer had when the models that it trains were looked for."""
-        self._copies = Copies(self.models)
+        self.copies = Copies(self.models)
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -155,7 +157,9 @@ class Launcher:
         if model in self._recorded:
             return None
         self._recorded.add(model)
-        if (name := self._copies.follow(model, self.recorders)) is not None:
+        if (name := self.copies.follow(model, self.recorders)) is not None:
+            # Those before are let go of.
+            self._recorded = {recorder.model for recorder in self.recorders.values()}
             return self.recorders[name]
         if len(self.recorders) == _MODELS:
             self._problem(f"only the first {_MODELS} models are recorded")
@@ -175,7 +179,7 @@ class Launcher:
                 force=options.force and not self._place.child,
             )
             recorder.__enter__()
-            self._copies.begin(name, model)
+            self.copies.begin(name, model)
         except IcshiftError as error:
             self._problem(f"{name} ({type(model).__name__}) is not recorded: {error}")
             return None
@@ -252,6 +256,19 @@ class Launcher:
                     if name not in self._shared:
                         shutil.rmtree(recorder.path, ignore_errors=True)
             self._place.leave()
+        if self._place.child and this_process()[0] == 0:
+            # Whoever started this process reports what is there, and does not know what is not.
+            for problem in self.missing():
+                print(f"icshift: process {os.getpid()}: {problem}", file=sys.stderr)
+
+    def missing(self) -> list[str]:
+        """One line for each reason why less was recorded than there was to record; empty where all was."""
+        if self.steps and not self.recorders and not self.problems:
+            return [
+                f"{self.steps:,} optimizer steps were seen, but no module holds the parameters that they changed: "
+                "nothing was recorded"
+            ]
+        return self.problems
 
 
 @contextmanager
