@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from icshift.model.torch_private import is_replica, is_written_down, leave_as_written
+from icshift.notice import notice
 
 _UNTIMED: AbstractContextManager[None] = nullcontext()
 
@@ -17,7 +18,8 @@ _UNTIMED: AbstractContextManager[None] = nullcontext()
 class Hook:
     """A hook for one module: calls `act` with what PyTorch passes to it, and does nothing for any other module.
 
-    What `act` does is within a block of `watch`.
+    What `act` does is within a block of `watch`. What it raises never reaches the training: it is said once, and
+    `act` is not called again.
 
     While `torch.compile` traces the module, `traced` is called instead, and becomes part of the graph; if that is None,
     nothing is. It does nothing while a model is exported, or traced by `torch.jit` or `make_fx`.
@@ -50,12 +52,21 @@ class Hook:
         if torch.compiler.is_compiling():
             if self._traced is not None and not torch.compiler.is_exporting():
                 self._traced(module, *seen)
-        elif not is_written_down():
-            with self._watch:
-                self._act(module, *seen)
+            return
+        try:
+            if not is_written_down():
+                with self._watch:
+                    self._act(module, *seen)
+        except Exception as error:  # noqa: BLE001  Whatever is wrong in here, the training goes on.
+            self._act = _nothing
+            notice(f"icshift's hook on {type(module).__name__} failed, and does nothing from now on: {error!r}")
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return getattr, (nullcontext(), "__exit__")
+
+
+def _nothing(*_: Any) -> None:
+    pass
 
 
 # Of hooks that are called between graphs (those of the outermost module, and after a graph break) the compiler would

@@ -19,9 +19,9 @@ from icshift.hooks.readers import Graph, Place, Readers, place_of
 from icshift.model.layout import tensors
 from icshift.model.names import modules, takes_hooks
 from icshift.model.sites import is_leaf, normalises
-from icshift.model.torch_private import compiled_before, no_subclass_sees
+from icshift.model.torch_private import DROPOUT, MAX_POOLING, compiled_before, no_subclass_sees
 
-_PASS_ON = (nn.modules.dropout._DropoutNd, nn.modules.pooling._MaxPoolNd, nn.Identity, nn.Flatten)
+_PASS_ON = (DROPOUT, MAX_POOLING, nn.Identity, nn.Flatten)
 """What reads these modules' outputs reads that of the site before: a unit is dead behind them where it is before."""
 
 NOT_CALLED = "no forward of the model that computes gradients called it"

@@ -21,6 +21,9 @@ from icshift.launch.script import when_imported
 VARIABLE = "ICSHIFT_RUN"
 """Holds the parent's Python and what a child is to do: two lines to know the Python by, and the settings as JSON."""
 
+CHILD = "process-"
+"""With a number, the folder of a process that another has started."""
+
 _STARTUP = Path(__file__).with_name("startup")
 
 _disarmed = False
@@ -75,14 +78,10 @@ def _await_optimizer(settings: str) -> None:
 def _record(told: dict[str, Any]) -> None:
     """Begin to record, until the process ends; whatever is wrong with that, the process goes on."""
     try:
-        from icshift.launch.launcher import Launcher, Settings
+        from icshift.launch.launcher import Launcher, settings
         from icshift.launch.place import at_end
 
-        sites = told["sites"]
-        settings = Settings(
-            Path(told["path"]), tuple(sites) if sites else None, told["window"], told["samples"], child=True
-        )
-        launcher, recording = Launcher(settings), ExitStack()
+        launcher, recording = Launcher(settings(told, child=True)), ExitStack()
         recording.enter_context(launcher.recording())
         at_end(recording.close)
     except Exception as error:  # noqa: BLE001

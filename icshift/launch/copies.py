@@ -58,6 +58,10 @@ class Copies:
         if self._is_copy(model):
             self.runs[name] = _Run(self.models.met)
 
+    def counts(self) -> dict[str, int]:
+        """How many copies each run holds that holds several."""
+        return {name: run.copies for name, run in self.runs.items() if run.copies > 1}
+
     def _is_copy(self, model: nn.Module) -> bool:
         return any(
             other is not model and alike(other, model) and _equal(other, model) for other in self.models.modules()

@@ -37,6 +37,10 @@ class Costs:
             self._seconds += time.perf_counter() - started - (_of(recorders) - theirs)
             self._counting = False
 
+    def add(self, seconds: float) -> None:
+        """Count seconds that passed before, or elsewhere."""
+        self._seconds += seconds
+
     def whole(self, recorders: Iterable[Recorder]) -> float:
         """The seconds of all blocks, and those of the recorders."""
         return self._seconds + _of(recorders)

@@ -22,7 +22,8 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
-from icshift.errors import IcshiftError
+from icshift.errors import IcshiftError, RecordingError
+from icshift.hooks.compiled import compiled_before
 from icshift.hooks.hook import Hook
 from icshift.launch.copies import Copies
 from icshift.launch.costs import Costs
@@ -30,6 +31,7 @@ from icshift.launch.discovery import Models
 from icshift.launch.naming import name_of
 from icshift.launch.passes import Passes
 from icshift.launch.place import Place
+from icshift.launch.twins import called_through_another
 from icshift.model.processes import this_process
 from icshift.model.unheard import hears
 from icshift.record.recorder import Recorder
@@ -56,6 +58,12 @@ class Settings:
     force: bool = False
     forwards: bool = False
     child: bool = False
+
+
+def settings(told: dict[str, Any], *, child: bool = False) -> Settings:
+    """Returns the settings that `icshift run` tells itself and its children in plain types."""
+    sites = told["sites"]
+    return Settings(**{**told, "path": Path(told["path"]), "sites": tuple(sites) if sites else None, "child": child})
 
 
 class Launcher:
@@ -102,6 +110,7 @@ class Launcher:
         self._recorded: set[nn.Module] = set()
         self._shared: set[str] = set()
         """Names of the runs to which other processes of a distributed training write too."""
+        self._rank = 0
         self._settled: dict[int, weakref.ref[nn.Module]] = {}
         self._looked: WeakKeyDictionary[Optimizer, int] = WeakKeyDictionary()
         """How many groups of parameters an optimizer had when the models that it trains were looked for."""
@@ -184,7 +193,8 @@ class Launcher:
             self._problem(f"{name} ({type(model).__name__}) is not recorded: {error}")
             return None
         self.recorders[name] = recorder
-        if this_process()[1] > 1:
+        self._rank, ranks = this_process()
+        if ranks > 1:
             self._shared.add(name)
         return recorder
 
@@ -247,19 +257,27 @@ class Launcher:
             return  # Nothing was recorded in this fork, or all is closed.
         with self.costs.counting(self.recorders.values()):
             self._hooks.close()
+            twins = called_through_another(self.recorders)
             for name, recorder in list(self.recorders.items()):
                 try:
                     recorder.__exit__(None, None, None)
+                    if name in twins:
+                        raise RecordingError(f"{name} has the layers of {twins[name]}, which alone was called")
                 except IcshiftError as reason:
                     self._problem(str(reason))
                     del self.recorders[name]
                     if name not in self._shared:
                         shutil.rmtree(recorder.path, ignore_errors=True)
             self._place.leave()
-        if self._place.child and this_process()[0] == 0:
+        if self._place.child and not self._rank:
             # Whoever started this process reports what is there, and does not know what is not.
             for problem in self.missing():
                 print(f"icshift: process {os.getpid()}: {problem}", file=sys.stderr)
+
+    @property
+    def cost(self) -> tuple[float, bool]:
+        """The seconds that recording took, and whether that is all: what is compiled with hooks may be slower."""
+        return self.costs.whole(self.recorders.values()), not compiled_before()
 
     def missing(self) -> list[str]:
         """One line for each reason why less was recorded than there was to record; empty where all was."""

@@ -10,10 +10,8 @@ from itertools import count
 from multiprocessing import parent_process, util
 from pathlib import Path
 
+from icshift.launch.children import CHILD
 from icshift.model.processes import this_process
-
-CHILD = "process-"
-"""With a number, the folder of a process that another has started."""
 
 
 class Place:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import reduce
 from importlib import import_module
-from types import CodeType, SimpleNamespace
-from typing import Any
+from types import CodeType, FrameType, SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, fx, nn
@@ -29,6 +29,7 @@ _SLOWER = "every tensor is taken for one that a mode could see: recording takes 
 _NOT_WHERE_SEEN = "what runs under a mode or within a function transform is not recorded, which its sites say"
 _NOT_IN_TRANSFORMS = "what runs within `vmap` and its like is not recorded, which its sites say"
 _WRITTEN_DOWN = "a forward that `make_fx` writes down is recorded as any other"
+_PUBLIC_LAYERS = "layers of this kind are known by their public classes: one that is derived beside these is not"
 _SMALL_GRAPHS = "hooks between compiled graphs are compiled too, a graph each, and soon no more"
 
 NAMES = {
@@ -51,6 +52,15 @@ NAMES = {
     "torch._compile._disable_dynamo": "the compiler is loaded for every recording, which starts later",
     "torch.fx._symbolic_trace.is_fx_symbolic_tracing": "the next one is asked",  # since torch 2.10
     "torch.fx._symbolic_trace.is_fx_tracing": "a symbolic trace is known by the proxies that it passes to the model",
+    "torch.autograd.grad_mode._unsafe_preserve_version_counter": "a forward of the training's that waits for its "
+    "backward when a gradient shift is measured cannot have it any more",
+    "torch.nn.Module._call_impl": "a model that is recorded from within its own forward is met at its next call",
+    "torch.nn.modules.batchnorm._NormBase": _PUBLIC_LAYERS,
+    "torch.nn.modules.batchnorm._BatchNorm": _PUBLIC_LAYERS,
+    "torch.nn.modules.instancenorm._InstanceNorm": _PUBLIC_LAYERS,
+    "torch.nn.modules.conv._ConvNd": _PUBLIC_LAYERS,
+    "torch.nn.modules.dropout._DropoutNd": _PUBLIC_LAYERS,
+    "torch.nn.modules.pooling._MaxPoolNd": _PUBLIC_LAYERS,
 }
 """What the absence of each name costs. Names of objects, and of what is loaded late, are with their functions."""
 
@@ -162,6 +172,48 @@ def in_backward() -> bool:
     return bool(_backward() != -1)
 
 
+_same_version = _find("torch.autograd.grad_mode._unsafe_preserve_version_counter", lambda _: nullcontext())
+_call = getattr(_find("torch.nn.Module._call_impl"), "__code__", None)
+_apply = getattr(getattr(torch.autograd.Function.apply, "__func__", None), "__code__", None)
+
+
+def written_unnoticed(parameter: nn.Parameter) -> AbstractContextManager[Any]:
+    """A block within which writing to a parameter does not end the backward passes that wait for it."""
+    block: AbstractContextManager[Any] = _same_version(parameter)
+    return block
+
+
+def being_called() -> Iterator[Any]:
+    """Yields the modules that this thread is in calls of, innermost first."""
+    return (frame.f_locals.get("self") for frame in _frames(_call))
+
+
+def given_to_functions() -> Iterator[Any]:
+    """Yields the arguments of each `torch.autograd.Function` that this thread is in the `apply` of.
+
+    Where `apply` is no longer Python there are none, and reentrant checkpoints, whose forwards run without gradients,
+    count as what is not trained on.
+    """
+    return (argument for frame in _frames(_apply) for argument in frame.f_locals.get("args", ()))
+
+
+def _frames(code: CodeType | None) -> Iterator[FrameType]:
+    """Yields the frames of this thread that run this code, innermost first."""
+    frame: FrameType | None = sys._getframe() if code is not None else None
+    while frame is not None:
+        if frame.f_code is code:
+            yield frame
+        frame = frame.f_back
+
+
+def times_written(tensor: Tensor) -> int:
+    """How often a tensor was written to in place; 0 always where that is not counted, as in inference mode.
+
+    Where torch counts it no longer, a gradient that is added to is not told from one that stayed.
+    """
+    return 0 if tensor.is_inference() else getattr(tensor, "_version", 0)
+
+
 # The compiler
 
 _strategies = _find("torch._C._dynamo.eval_frame.set_code_exec_strategy")
@@ -210,7 +262,39 @@ def compiler_settings() -> Any:
     return settings if hasattr(settings, "skip_nnmodule_hook_guards") else absent
 
 
-# Optimizers, loaders, replicas
+# Kinds of layers
+
+
+def _either(path: str, *public: type[nn.Module]) -> Any:
+    """The class that layers of a kind are derived from, or its public subclasses: for `isinstance`."""
+    return _find(path, public)
+
+
+_lazy_batch = (nn.LazyBatchNorm1d, nn.LazyBatchNorm2d, nn.LazyBatchNorm3d)
+_batch = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, *_lazy_batch)
+_lazy_instance = (nn.LazyInstanceNorm1d, nn.LazyInstanceNorm2d, nn.LazyInstanceNorm3d)
+_instance = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, *_lazy_instance)
+_plain_convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+AVERAGING: Any = _either("torch.nn.modules.batchnorm._NormBase", *_batch, *_instance)
+"""Batch and instance normalisation, which may keep running averages."""
+if TYPE_CHECKING:
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    BATCH_NORM: TypeAlias = _BatchNorm
+else:
+    BATCH_NORM = _either("torch.nn.modules.batchnorm._BatchNorm", *_batch)
+INSTANCE_NORM: Any = _either("torch.nn.modules.instancenorm._InstanceNorm", *_instance)
+CONVOLUTION: Any = _either("torch.nn.modules.conv._ConvNd", *_plain_convolutions, *_transposed)
+DROPOUT: Any = _either(
+    "torch.nn.modules.dropout._DropoutNd",
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout),
+)
+MAX_POOLING: Any = _either("torch.nn.modules.pooling._MaxPoolNd", nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+
+
+# Optimizers, loaders, modules
 
 
 def takes_step_hooks(optimizer: Optimizer) -> bool:

@@ -5,6 +5,7 @@ What several processes of a distributed training wrote is merged here, when read
 
 from __future__ import annotations
 
+import copy
 import json
 import operator
 import re
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -120,6 +121,17 @@ class StoredRun:
             if str(label) in (window.name, str(window.index)):
                 return window
         raise unknown("window", label, [window.name for window in self.window_list])
+
+    def until(self, window: Window) -> Self:
+        """Returns the run as if it had ended with this window; its step series stays whole."""
+        earlier = copy.copy(self)
+        earlier.window_list = [known for known in self.window_list if known.index <= window.index]
+        return earlier
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is not cut short by `until`."""
+        return len(self.window_list) == len(self._files)
 
     def distribution(self, phase: str, site: str, window: int) -> Distribution | None:
         """Returns what was recorded of a site in a phase and window, or None where nothing was."""

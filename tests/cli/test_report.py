@@ -84,6 +84,20 @@ def test_references_to_another_phase_and_run(two_windows, with_batch_norm, print
     assert {row["site"] for row in found["sites"]} == {"fc1", "fc2"}
 
 
+def test_any_window_and_the_worst(with_batch_norm, printed):
+    """A report of an earlier window is that of the run which ended there, and so is what it says to type next."""
+    for asked in ("2", "worst"):
+        found = json.loads(printed("report", with_batch_norm, "--window", asked, "--json"))
+        assert {row["window"] for row in found["sites"]} == {"2"}
+        assert bool(found["caveats"]) == (asked == "worst")
+    text = printed("report", with_batch_norm, "--window", "2")
+    assert "window 2 against 1" in text
+    (following,) = re.findall("Next: icshift (units .* --window 2)", text)
+    assert "window 2 against 1" in printed(*shlex.split(following))
+    every = json.loads(printed("report", with_batch_norm, "--window", "all", "--json"))["windows"]
+    assert {row["name"] for row in every} == {"2", "3", "4"}
+
+
 def test_no_colour_when_not_wanted(two_windows, printed, monkeypatch):
     monkeypatch.delenv("NO_COLOR")
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -96,6 +110,7 @@ def test_no_colour_when_not_wanted(two_windows, printed, monkeypatch):
     [
         ("report", (), 80),
         ("report_wide", ("--reference", "first"), 120),
+        ("report_all_windows", ("--window", "all"), 80),
         ("report_json", ("--json", "--site", "norm1"), 80),
     ],
 )
@@ -110,6 +125,8 @@ MISTAKES = {
     "unknown site": (["RUN", "--site", "fc11"], "no site 'fc11'; did you mean fc1"),
     "unknown metric": (["RUN", "--metric", "w1sd"], "no metric 'w1sd'; did you mean w1_sd"),
     "unknown reference": (["RUN", "--reference", "previos"], "did you mean previous"),
+    "unknown window": (["RUN", "--window", "9"], "no window '9'; known: 1, 2"),
+    "nothing before a window": (["RUN", "--window", "1"], "window 1 has nothing to compare it with"),
     "unknown phase": (["RUN", "--phase", "trian"], "no phase 'trian'; did you mean train"),
     "unknown phase of a reference": (["RUN", "--reference", "phase:evl"], "did you mean eval"),
     "unknown run of a reference": (["RUN", "--reference", "run:nowhere"], "no such run: nowhere"),

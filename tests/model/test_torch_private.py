@@ -16,7 +16,14 @@ from torch.utils.data import DataLoader, TensorDataset
 from icshift.errors import RecordingError
 from icshift.hooks.hook import Hook
 from icshift.model import torch_private
-from icshift.model.torch_private import _NOT_IN_TRANSFORMS, _NOT_WHERE_SEEN, NAMES, loader_iterator
+from icshift.model.torch_private import (
+    _NOT_IN_TRANSFORMS,
+    _NOT_WHERE_SEEN,
+    _PUBLIC_LAYERS,
+    NAMES,
+    given_to_functions,
+    loader_iterator,
+)
 from icshift.record.recorder import Recorder
 from icshift.runs.reader import StoredRun
 
@@ -94,7 +101,7 @@ def unrecorded(request):
     return request.param, next(training)
 
 
-@pytest.mark.parametrize("path", NAMES)
+@pytest.mark.parametrize("path", [path for path in NAMES if NAMES[path] is not _PUBLIC_LAYERS])
 def test_a_training_goes_on_without(path, unrecorded, tmp_path, capfd):
     way, expected = unrecorded
     lost = way in {_NOT_WHERE_SEEN: (under_a_mode, mapped), _NOT_IN_TRANSFORMS: (mapped,)}.get(NAMES[path], ())
@@ -144,6 +151,24 @@ def test_a_symbolic_trace_is_known_by_its_proxies(monkeypatch):
     assert not torch_private.is_symbolic((torch.zeros(1), 3), {"x": [None]})
 
 
+def kinds(module):
+    """Which of the kinds of layers a module is one of."""
+    layers = ("AVERAGING", "BATCH_NORM", "INSTANCE_NORM", "CONVOLUTION", "DROPOUT", "MAX_POOLING")
+    return [kind for kind in layers if isinstance(module, getattr(torch_private, kind))]
+
+
+@pytest.mark.parametrize("path", [path for path in NAMES if NAMES[path] is _PUBLIC_LAYERS])
+def test_layers_are_known_by_their_public_classes_without(path):
+    def all_kinds():
+        return {layer: kinds(layer.__new__(layer)) for layer in layers}
+
+    layers = [layer for layer in vars(nn).values() if isinstance(layer, type) and issubclass(layer, nn.Module)]
+    expected = all_kinds()
+    assert {kind for found in expected.values() for kind in found} >= {"CONVOLUTION", "DROPOUT", "INSTANCE_NORM"}
+    with without(path):
+        assert all_kinds() == expected
+
+
 @pytest.mark.parametrize("name", [path for path in NAMES if "eval_frame" in path])
 def test_hooks_are_left_to_the_compiler_without(name):
     with without(name):
@@ -171,6 +196,25 @@ def test_a_compiler_without_the_setting_keeps_its_settings(monkeypatch):
     settings = torch_private.compiler_settings()
     settings.skip_nnmodule_hook_guards = False
     assert settings is not torch._dynamo.config
+
+
+def test_arguments_of_functions_are_found_where_apply_is_python(monkeypatch):
+    class Noting(torch.autograd.Function):
+        @staticmethod
+        def forward(_, x):
+            noted.append(list(given_to_functions()))
+            return x.clone()
+
+        @staticmethod
+        def backward(_, gradient):
+            return gradient
+
+    noted, x = [], torch.zeros(1, requires_grad=True)
+    Noting.apply(x)
+    monkeypatch.setattr(torch_private, "_apply", None)
+    Noting.apply(x)
+    assert noted[0][0] is x
+    assert noted[1:] == [[]]
 
 
 def test_the_iterator_of_loaders_is_found_and_draws_no_random_number():
