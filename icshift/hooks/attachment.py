@@ -16,7 +16,7 @@ from torch.fx import _symbolic_trace
 from torch.nn.modules import module as registrations
 
 from icshift.hooks import compiled
-from icshift.hooks.examples import Inputs
+from icshift.hooks.calls import Call
 from icshift.hooks.hook import Hook
 from icshift.model.layout import tensors
 from icshift.model.names import callable_parts, modules
@@ -28,19 +28,16 @@ from icshift.notice import notice
 class Listener:
     """Functions that the hooks call within the user's forwards. None of the first five may raise."""
 
-    on_tensor: Callable[[str, nn.Module, str, Tensor], None]
-    """Gets the name of a chosen module, the module, the tensor's place in the output ("" or as "[0]"), the tensor."""
+    on_tensor: Callable[[str, nn.Module, bool, str, Tensor], None]
+    """Gets the name of a chosen module, the module, whether gradients are on, the tensor's place in the output ("" or
+    as "[0]"), the tensor."""
     on_no_tensor: Callable[[str, Any], None]
     """Gets the name of a chosen module and its output, if that holds no tensor."""
     on_failure: Callable[[str, Exception], None]
     """Gets the name of a chosen module and what looking through its output raised."""
-    on_entry: Callable[[nn.Module, Any, Inputs | None], None]
-    """Gets a part of the model whose call begins a forward (see `callable_parts`), what `mask` returned or raised, and
-    the arguments of the call.
-
-    The former is None for every part but the model itself, and where there is no mask; the latter are None where the
-    model is compiled.
-    """
+    on_entry: Callable[[Call, Any], None]
+    """Gets the call of a part of the model that begins a forward (see `callable_parts`), and what `mask` returned or
+    raised: None for every part but the model itself, and where there is no mask."""
     on_exit: Callable[[nn.Module, Any], None]
     """Gets the same part when its call ends, by an exception too, and what it returned: None where that is not seen."""
     mask: Callable[..., Tensor] | None
@@ -153,8 +150,9 @@ class Attachment:
             except Exception as error:  # noqa: BLE001  It must not reach the training.
                 self._listener.on_failure(name, error)
                 return
+            gradients = torch.is_grad_enabled()
             for suffix, tensor in seen:
-                on_tensor(suffix, tensor)
+                on_tensor(gradients, suffix, tensor)
             if not seen:
                 on_no_tensor(name, output)
 
@@ -168,10 +166,10 @@ class Attachment:
     def _follow(self, part: nn.Module) -> ExitStack:
         hooks, listener = ExitStack(), self._listener
         mask = listener.mask if part is self._model else None
-        entered = compiled.register(lambda _="", given=None: listener.on_entry(part, given, None))
-        left = compiled.register(lambda: listener.on_exit(part, None))
+        entered = compiled.register(lambda on, _="", given=None: listener.on_entry(Call(part, None, on), given))
+        left = compiled.register(lambda _: listener.on_exit(part, None))
         problem: Any = TypeError("it gave no tensor where the model is compiled")
-        without_mask = compiled.register(lambda: listener.on_entry(part, problem, None))
+        without_mask = compiled.register(lambda on: listener.on_entry(Call(part, None, on), problem))
         hooks.callback(compiled.forget, without_mask)
         hooks.callback(compiled.forget, entered)
         hooks.callback(compiled.forget, left)
@@ -179,7 +177,7 @@ class Attachment:
         def enter(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
             # What symbolic tracing passes are no tensors.
             made = None if mask is None or _symbolic_trace._is_fx_tracing_flag else _made(mask, args, kwargs)
-            listener.on_entry(part, made, (args, kwargs))
+            listener.on_entry(Call(part, (args, kwargs), torch.is_grad_enabled()), made)
 
         def enter_traced(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
             made = None if mask is None else _made(mask, args, kwargs)

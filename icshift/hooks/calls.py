@@ -5,14 +5,30 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from types import FrameType
+from dataclasses import dataclass
+from types import CodeType, FrameType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.autograd import Function
 
+from icshift.hooks.examples import Inputs
 from icshift.hooks.padding import Padding
 
 _CALL = nn.Module._call_impl.__code__
+_APPLY = Function.apply.__func__.__code__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """The call that begins a forward: of a model, or of a part that is called on its own."""
+
+    part: nn.Module
+    """The outermost module of the model that is being called."""
+    inputs: Inputs | None
+    """Its arguments, None where they were not seen."""
+    gradients: bool
+    """Whether gradients are computed through it."""
 
 
 class Calls(threading.local):
@@ -26,6 +42,8 @@ class Calls(threading.local):
         self._calls: dict[str, int] = {}
         self.padding: Padding | None = None
         """Which positions of this forward's batch are padding; set by whoever knows the mask."""
+        self.forward: Any = None
+        """What the keeper calls this forward; set by whoever asks the keeper."""
 
     @property
     def inside(self) -> bool:
@@ -48,7 +66,7 @@ class Calls(threading.local):
             self._open = [called for called in self._open if called in callers]
         if not self._open:
             self._calls.clear()
-            self.padding = None
+            self.padding = self.forward = None
         self._open.append(module)
 
     def leave(self, module: nn.Module) -> bool:
@@ -69,10 +87,28 @@ class Calls(threading.local):
         return key if calls == 1 else f"{name}#{calls}{suffix}"
 
 
+def computed_again() -> bool:
+    """Whether gradients are computed through what runs now although they are off: by a function of its own kind.
+
+    Reentrant checkpointing runs its forward without gradients, and again, with them, in the backward pass. So do the
+    layers of reversible networks.
+    """
+    return any(
+        isinstance(argument, Tensor) and argument.requires_grad
+        for frame in _frames(_APPLY)
+        for argument in frame.f_locals.get("args", ())
+    )
+
+
 def _being_called() -> Iterator[Any]:
     """Yields the modules that this thread is in calls of, innermost first."""
+    return (frame.f_locals.get("self") for frame in _frames(_CALL))
+
+
+def _frames(code: CodeType) -> Iterator[FrameType]:
+    """Yields the frames of this thread that run this code, innermost first."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
-        if frame.f_code is _CALL:
-            yield frame.f_locals.get("self")
+        if frame.f_code is code:
+            yield frame
         frame = frame.f_back

@@ -20,7 +20,8 @@ from icshift.gradients.objective import Closure
 from icshift.gradients.smoothness import STEPS
 from icshift.hooks import compiled, manifest
 from icshift.hooks.batch_norm import held_in_eval, probe_statistics
-from icshift.hooks.examples import Examples, Inputs
+from icshift.hooks.calls import Call
+from icshift.hooks.examples import Examples
 from icshift.hooks.observer import SEED, Observer
 from icshift.hooks.padding import Padding
 from icshift.hooks.watcher import Keeper, Watcher
@@ -29,6 +30,7 @@ from icshift.model.parameters import Parameters
 from icshift.model.processes import refuse_waiting, this_process
 from icshift.model.sites import Selector, Sites, as_sites
 from icshift.notice import notice
+from icshift.record.forwards import Forward, Forwards
 from icshift.record.gradients import Gradients, is_due
 from icshift.record.journal import Journal, Open
 from icshift.record.logged import Logged
@@ -36,7 +38,7 @@ from icshift.record.optimizers import as_list, listen
 from icshift.record.probe import Probe, rehearse, replays, send
 from icshift.runs import interrupts
 from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, NO_STEP, PROBE_FINGERPRINT
-from icshift.runs.phases import EVAL, PROBE, PROBE_RUNNING, PROBE_STATISTICS, TRAIN, is_probe
+from icshift.runs.phases import PROBE, PROBE_RUNNING, PROBE_STATISTICS, is_probe
 from icshift.runs.writer import Recording, refuse_occupied
 
 
@@ -44,9 +46,10 @@ class Recorder:
     """Records the activation distribution of every unit of a model, at every step, while it trains.
 
     A *step* ends with an optimizer's step that follows at least one forward, or with `step()`. `optimizer` names the
-    optimizers (one or several) to listen to; without it, any that holds a parameter of the model. A *window* ends
-    with `epoch()`, and after `window` steps if that is given. Forwards are recorded under the phase `train` or
-    `eval`, after the mode the model is in. `sites` chooses the modules (see `Sites`), `samples` bounds the values a
+    optimizers (one or several) to listen to; without it, any that holds a parameter of the model. A *window* ends with
+    `epoch()`, and after `window` steps if that is given. Forwards are recorded under the phase `train` or `eval`, after
+    the mode that the outermost module called is in; under `no-grad`, and as part of no step, those in training mode
+    through which no gradients are computed. `sites` chooses the modules (see `Sites`), `samples` bounds the values a
     unit and step that quantiles are made from ("all": no bound; moments always read every activation). `probe` is a
     fixed set of inputs (see `Probe`) replayed at the end of every window. `mask` is called with the model's arguments
     and returns a boolean tensor [batch, time] (or [batch]) that is true at positions to leave out, as padding: in every
@@ -108,12 +111,12 @@ class Recorder:
         self._samples = samples
         kept = math.inf if samples == "all" else samples
         self._observer = Observer(self._sites, kept, SEED, self._keep_steps, self._rank)
+        self._forwards = Forwards(self.model)
         keeper = Keeper(self._take, self._forward_ended, self._give_up, self._forward_began)
         self._examples = Examples(self.model, SEED)
         self._logged = Logged()
         self._watcher = Watcher(self.model, self._sites, self._observer, keeper, mask)
         self._gave_up = ""
-        self._label: str | None = None
         self._step = 0
         self._clocked = False
         self._resources: ExitStack | None = None
@@ -259,11 +262,8 @@ class Recorder:
             raise RecordingError(
                 f"the phase {label!r} is the recorder's own: choose a name that does not begin with {PROBE!r}"
             )
-        before, self._label = self._label, label
-        try:
+        with self._forwards.labelled(label):
             yield
-        finally:
-            self._label = before
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -290,27 +290,20 @@ class Recorder:
             stack.enter_context(listen(self._optimizers, self._watcher.attachment, self.step))
             self._resources = stack.pop_all()
 
-    def _take(self, site: str, module: nn.Module, tensor: Tensor, padding: Padding | None) -> None:
-        """Hand a site's tensor to the observer, under the phase that the model is in now."""
-        self._observer.observe(site, module, tensor, self._phase, stepping=self._stepping, padding=padding)
+    def _forward_began(self, call: Call) -> Forward:
+        forward = self._forwards.begun(call)
+        if not is_probe(forward.phase):  # A probe's inputs are the same in every window.
+            self._examples.take(forward.phase, call.part, call.inputs, sure=forward.stepping)
+        return forward
 
-    def _forward_began(self, part: nn.Module | None, inputs: Inputs | None) -> None:
-        if not is_probe(self._phase):  # A probe's inputs are the same in every window.
-            self._examples.take(self._phase, part, inputs, sure=self._stepping)
+    def _take(self, site: str, module: nn.Module, tensor: Tensor, forward: Forward, padding: Padding | None) -> None:
+        """Hand a site's tensor to the observer, under the phase of the forward that it is of."""
+        self._observer.observe(site, module, tensor, forward.phase, stepping=forward.stepping, padding=padding)
 
-    def _forward_ended(self) -> None:
-        if not self._stepping:
+    def _forward_ended(self, forward: Forward) -> None:
+        if not forward.stepping:
             with self._safely():
                 self._observer.tick(self._step, stepping=False)
-
-    @property
-    def _phase(self) -> str:
-        return self._label or (TRAIN if self.model.training else EVAL)
-
-    @property
-    def _stepping(self) -> bool:
-        """Whether forwards belong to a step: in training mode they do, in eval mode and in probes they do not."""
-        return self.model.training and (self._label is None or not is_probe(self._label))
 
     def _tick(self) -> None:
         self._watcher.attachment.refresh()
@@ -351,7 +344,6 @@ class Recorder:
 
     def _replay(self, probe: Probe) -> None:
         self._observer.restart_probe(probe.forwards)
-        before = self._label
         try:
             with ExitStack() as stack:
                 if not self._watcher.attachment.attached:  # The window ends in a pause: its probe belongs to it.
@@ -360,15 +352,12 @@ class Recorder:
         except Exception as error:  # noqa: BLE001  The training goes on, without the probe.
             self._probe = None
             notice(f"icshift stopped replaying the probe: {error}")
-        finally:
-            self._label = before
 
     def _send(self, probe: Probe) -> None:
         for phase, mode in replays(self.model, probe, self._frozen):
-            self._label = phase
             if phase == PROBE_RUNNING:
                 self._observer.restart_probe(probe.forwards)  # The same places as in `probe`, to compare with.
-            with mode, self._watcher.hearing():
+            with mode, self._watcher.hearing(), self._forwards.labelled(phase):
                 send(self.model, probe)
 
     def _keep_steps(self, *rows: Any) -> None:
