@@ -129,8 +129,6 @@ def _report(target: Path, launcher: Launcher | None, *, quiet: bool, no_color: b
     warn(unrecorded(launcher.problems, stepped=stepped, models=models), no_color=no_color)
     if quiet or not models:
         return
-    from icshift.launch.launcher import AUTOMATIC_WINDOW
-
     runs = [StoredRun(recorder.path) for recorder in launcher.recorders.values()]
-    report = recorded_report(target, runs, AUTOMATIC_WINDOW if launcher.automatic else None)
+    report = recorded_report(target, runs)
     show(report, no_color=no_color, stderr=True)

@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import PackedSequence
 from icshift.hooks.row_hash import MODULUS, RowHash, mixed
 from icshift.model.plain import is_plain, is_seen, unseen
 from icshift.runs.format import Seen
+from icshift.runs.merging import merged_inputs
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 """The positional and the keyword arguments of a forward."""
@@ -66,7 +67,7 @@ class Examples:
     def __init__(self, model: nn.Module, seed: int) -> None:
         self._model = model
         self._hash = RowHash(seed)
-        self._phases: dict[str, _Phase] = {}
+        self.new_window()
 
     def take(self, phase: str, part: nn.Module | None, inputs: Inputs | None, *, sure: bool) -> None:
         """Add the examples of a forward that begins with `part`: of its arguments, or None where nobody saw them.
@@ -74,7 +75,7 @@ class Examples:
         Parts of the model may be called one after the other, each with what the one before gave: `sure` says that,
         where one part alone is called, it is called with examples. Never raises.
         """
-        seen = self._phases.setdefault(phase, _Phase())
+        seen = self._phases.setdefault(phase, _Phase(begun=self._begun.setdefault(phase, set())))
         if not seen.known:
             return
         try:
@@ -86,10 +87,21 @@ class Examples:
 
     def seen(self) -> dict[str, Seen | None]:
         """Returns what is known of every phase that had a forward; None where it is not. It waits for the device."""
+        return merged_inputs([self._before, self.part()]) or {}
+
+    def part(self) -> dict[str, Seen | None]:
+        """Returns the same of the open part of the open window."""
         return {phase: self._total(seen) for phase, seen in self._phases.items()}
+
+    def next_part(self) -> None:
+        """Begin the next part of the open window."""
+        self._before = self.seen()
+        self._phases: dict[str, _Phase] = {}
 
     def new_window(self) -> None:
         """Begin to count anew."""
+        self._before: dict[str, Seen | None] = {}
+        self._begun: dict[str, set[int]] = {}
         self._phases = {}
 
     def _add(self, seen: _Phase, inputs: Inputs | None) -> None:

@@ -28,9 +28,6 @@ from icshift.model.unheard import hears
 from icshift.notice import notice
 from icshift.record.recorder import Recorder
 
-AUTOMATIC_WINDOW = 100
-"""Steps a window where no DataLoader tells of epochs."""
-
 _MODELS = 16
 """Models that are recorded at most: a search over many would keep every one of them in memory."""
 
@@ -73,15 +70,13 @@ class Launcher:
         """What is not recorded, and why: one line each."""
         self.steps = 0
         """Optimizer steps seen."""
-        self.automatic = False
-        """Whether windows have `AUTOMATIC_WINDOW` steps, because no DataLoader told of epochs."""
         self.forwards = settings.forwards
         self._settings = settings
         self._recorded: set[nn.Module] = set()
         self._without: WeakSet[Optimizer] = WeakSet()
         self._hooks = ExitStack()
         self._passes = Passes(
-            self._end_windows,
+            self._epoch_begins,
             lambda: self.steps,
             lambda: any(recorder.model.training for recorder in self.recorders.values()),
         )
@@ -95,8 +90,7 @@ class Launcher:
             else:
                 listening.enter_context(_constructions(self._made))
                 listening.callback(register_optimizer_step_post_hook(self._stepped).remove)
-            if self._settings.window is None:
-                listening.enter_context(self._passes.listening())
+            listening.enter_context(self._passes.listening())
             listening.callback(self._close)
             yield
 
@@ -147,11 +141,6 @@ class Launcher:
 
     def _count(self) -> None:
         self.steps += 1
-        if self._settings.window is None:
-            # A window ends with a step: the recorder's own count, which comes after this, must end it.
-            for recorder in self.recorders.values():
-                recorder.window = None if self._passes.seen else AUTOMATIC_WINDOW
-                self.automatic |= not self._passes.seen and recorder.steps >= AUTOMATIC_WINDOW
 
     def _called(self, module: nn.Module, arguments: Any) -> None:
         if not module.training or module in self._recorded or not hears(self):
@@ -180,9 +169,10 @@ class Launcher:
 
         return ended
 
-    def _end_windows(self) -> None:
-        for recorder in self.recorders.values():
-            recorder.epoch()
+    def _epoch_begins(self) -> None:
+        if self._settings.window is None:
+            for recorder in self.recorders.values():
+                recorder.epoch_begins()
 
     def _close(self) -> None:
         self._hooks.close()

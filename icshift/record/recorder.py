@@ -19,14 +19,14 @@ from icshift.gradients.layers import Counted
 from icshift.gradients.objective import Closure
 from icshift.gradients.smoothness import STEPS
 from icshift.hooks import compiled, manifest
-from icshift.hooks.batch_norm import held_in_eval, probe_statistics
+from icshift.hooks.batch_norm import probe_statistics
 from icshift.hooks.calls import Call
 from icshift.hooks.examples import Examples
 from icshift.hooks.observer import SEED, Observer
 from icshift.hooks.padding import Padding
 from icshift.hooks.watcher import Keeper, Watcher
 from icshift.model.names import unwrapped
-from icshift.model.parameters import Parameters
+from icshift.model.parameters import Parameters, Stretches
 from icshift.model.processes import refuse_waiting, this_process
 from icshift.model.sites import Selector, Sites, as_sites
 from icshift.notice import notice
@@ -35,10 +35,11 @@ from icshift.record.gradients import Gradients, is_due
 from icshift.record.journal import Journal, Open
 from icshift.record.logged import Logged
 from icshift.record.optimizers import as_list, listen
-from icshift.record.probe import Probe, rehearse, replays, send
+from icshift.record.probe import Probe
+from icshift.record.replays import Replays
 from icshift.runs import interrupts
 from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, NO_STEP, PROBE_FINGERPRINT
-from icshift.runs.phases import PROBE, PROBE_RUNNING, PROBE_STATISTICS, is_probe
+from icshift.runs.phases import PROBE, PROBE_STATISTICS, is_probe
 from icshift.runs.writer import Recording, refuse_occupied
 
 
@@ -102,12 +103,12 @@ class Recorder:
         self._sites = as_sites(sites)
         self.window = window
         """Steps that end a window, or None: only `epoch` ends one. It may be changed while recording."""
-        self._probe = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
-        if self._probe is not None:
-            self._probe.size  # noqa: B018  (raises early, before the training starts)
+        given = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
+        if given is not None:
+            given.size  # noqa: B018  (raises early, before the training starts)
             if self._ranks > 1:
-                refuse_waiting(self.model, training=self._probe.train_mode)
-        self._frozen: frozenset[nn.Module] = frozenset()
+                refuse_waiting(self.model, training=given.train_mode)
+        self._probe = given
         self._samples = samples
         kept = math.inf if samples == "all" else samples
         self._observer = Observer(self._sites, kept, SEED, self._keep_steps, self._rank)
@@ -116,17 +117,21 @@ class Recorder:
         self._examples = Examples(self.model, SEED)
         self._logged = Logged()
         self._watcher = Watcher(self.model, self._sites, self._observer, keeper, mask)
+        self._replays = Replays(
+            self.model, None if self._rank else given, self._observer, self._watcher, self._forwards
+        )
         self._gave_up = ""
         self._step = 0
+        self._epoch_over = False
+        self._stretches: Stretches | None = None
         self._clocked = False
         self._resources: ExitStack | None = None
 
     def __enter__(self) -> Self:
         if self._resources is not None:
             raise RecordingError("this recorder is recording already, or has been: make a new one")
-        self._note_frozen()
-        if self._probe is not None and not self._rank:
-            rehearse(self.model, self._probe, self._frozen)
+        self._replays.note_frozen()
+        self._replays.rehearse()
         settings = {
             "samples": self._samples,
             "window_steps": self.window,
@@ -141,8 +146,10 @@ class Recorder:
         self._recording = Recording(self.path, beginning, force=self._force, rank=self._rank, ranks=self._ranks)
         self._gradients = Gradients(self.model, self._optimizers, self._recording.append_measured)
         self._process = os.getpid()
-        seen = Open(self._observer.distributions, self._examples.seen, self._logged.taken)
+        observer, examples = self._observer, self._examples
+        seen = Open(observer.distributions, examples.seen, observer.part, examples.part, self._logged.taken)
         self._journal = Journal(self._recording, seen, self._state)
+        self._begin_window()
         self._started = time.perf_counter()
         self._listen()
         compiled.compile_again()
@@ -157,7 +164,7 @@ class Recorder:
         with self._watcher.guard, self._resources, self._safely():
             self._gradients.settle()
             self._tick_rest()
-            self._close_window(name=None, replay_probe=kind is None)
+            self._close_last(replay_probe=kind is None)
             self._journal.flush()
             self._logged.close(f"the recording of {self.path} has ended")
             self._recording.finish(self._state() | {FINAL_WEIGHTS: self._parameters.fingerprint()})
@@ -173,8 +180,8 @@ class Recorder:
 
     @property
     def windows(self) -> int:
-        """How many windows have ended."""
-        return self._journal.window.index - 1 if self._resources else 0
+        """How many windows have ended. Those that nobody set an end to are joined two and two as they become many."""
+        return self._journal.ended if self._resources else 0
 
     def step(self) -> None:
         """End a step, where no optimizer of PyTorch does."""
@@ -195,8 +202,9 @@ class Recorder:
         if self._resources is None:
             raise RecordingError("numbers are logged while recording: call this within the recorder's with block")
         step, window = max(self._step - (not self._observer.step_begun), 0), self._journal.window
+        number = None if self._journal.provisional else window.index - (step < window.first_step)
         with self._watcher.guard:
-            self._logged.note(values, step, window.index - (step < window.first_step))
+            self._logged.note(values, step, number)
 
     def gradient_shift(
         self,
@@ -250,7 +258,18 @@ class Recorder:
         if os.getpid() == self._process:
             with self._safely():
                 self._tick_rest()
-                self._close_window(name, replay_probe=True)
+                self._replays.replay()
+                self._close_window(name)
+
+    def epoch_begins(self) -> None:
+        """Replay the probe, and end the window as soon as the training goes on: with its next forward.
+
+        What comes before that, as an evaluation, belongs to the window. One in which no step ended goes on.
+        """
+        if os.getpid() == self._process and self._step > self._journal.window.first_step:
+            with self._safely():
+                self._replays.replay()
+                self._epoch_over = True
 
     @contextmanager
     def phase(self, label: str) -> Iterator[None]:
@@ -292,6 +311,9 @@ class Recorder:
 
     def _forward_began(self, call: Call) -> Forward:
         forward = self._forwards.begun(call)
+        if forward.stepping:
+            with self._safely():
+                self._training_goes_on()
         if not is_probe(forward.phase):  # A probe's inputs are the same in every window.
             self._examples.take(forward.phase, call.part, call.inputs, sure=forward.stepping)
         return forward
@@ -305,24 +327,31 @@ class Recorder:
             with self._safely():
                 self._observer.tick(self._step, stepping=False)
 
+    def _training_goes_on(self) -> None:
+        """End what is over: an evaluation that follows the last step of a window belongs to it, a forward does not."""
+        if self._epoch_over or self._window_over():
+            self._tick_rest()
+            self._close_window(name=None, undone="undone" if self._epoch_over else None)
+        elif self._journal.provisional is not None and self._journal.provisional.over(self._step):
+            self._tick_rest()
+            self._close_provisional()
+
+    def _window_over(self) -> bool:
+        return bool(self.window) and self._step - self._journal.window.first_step >= (self.window or 0)
+
     def _tick(self) -> None:
         self._watcher.attachment.refresh()
         if not self._observer.step_begun:
             return
-        if self._step == (first := self._journal.window.first_step):
+        if self._step == self._journal.window.first_step:
             self._watcher.notice_bypassed()
-            self._note_frozen()
+            self._replays.note_frozen()
         self._observer.tick(self._step, stepping=True)
         self._step += 1
-        if self.window and self._step - first >= self.window:
-            self._close_window(name=None, replay_probe=True)
-        else:
-            self._journal.flush_if_due(self._step)
-
-    def _note_frozen(self) -> None:
-        """Note which layers the training keeps in eval mode: they normalise by running averages in a probe too."""
-        if self.model.training:
-            self._frozen = held_in_eval(self.model)
+        provisional = self._journal.provisional
+        if self._window_over() or (provisional is not None and provisional.probed(self._step)):
+            self._replays.replay()
+        self._journal.flush_if_due(self._step)
 
     def _tick_rest(self) -> None:
         """Add to the window forwards that no step followed, as a discriminator's for its generator's sake."""
@@ -331,34 +360,43 @@ class Recorder:
         elif self._observer.step_begun:
             self._observer.tick(NO_STEP, stepping=True)
 
-    def _close_window(self, name: str | None, *, replay_probe: bool) -> None:
+    def _close_window(self, name: str | None, undone: str | None = None) -> None:
+        """End the window; it is of the kind `undone`, if given, where the parameters were put back to where it began."""
         if not self._observer.holding:
             return
-        if replay_probe and self._probe is not None and not self._rank:
-            self._replay(self._probe)
-        self._journal.close_window(name, self._step, self._parameters.change())
+        change, kind = self._parameters.change(), None
+        if change == 0.0 and self._stretches is not None and self._stretches.moved:
+            kind = undone
+        self._journal.close_window(name, self._step, change, kind=kind)
         self._observer.new_window()
         self._examples.new_window()
+        self._epoch_over, self._stretches = False, None
+        self._begin_window(provisional=kind is not None)
         if self._step:  # What comes before the first step has no gradients that would show what reads which site.
             self._watcher.stop_following()
 
-    def _replay(self, probe: Probe) -> None:
-        self._observer.restart_probe(probe.forwards)
-        try:
-            with ExitStack() as stack:
-                if not self._watcher.attachment.attached:  # The window ends in a pause: its probe belongs to it.
-                    stack.enter_context(self._watcher.listening())
-                self._send(probe)
-        except Exception as error:  # noqa: BLE001  The training goes on, without the probe.
-            self._probe = None
-            notice(f"icshift stopped replaying the probe: {error}")
+    def _begin_window(self, *, provisional: bool = True) -> None:
+        self._replays.new_window()
+        if provisional and self.window is None:
+            self._stretches = Stretches(self._parameters)
+            self._journal.provide(self._stretches)
 
-    def _send(self, probe: Probe) -> None:
-        for phase, mode in replays(self.model, probe, self._frozen):
-            if phase == PROBE_RUNNING:
-                self._observer.restart_probe(probe.forwards)  # The same places as in `probe`, to compare with.
-            with mode, self._watcher.hearing(), self._forwards.labelled(phase):
-                send(self.model, probe)
+    def _close_provisional(self) -> None:
+        """End the open one of the provisional windows."""
+        self._journal.close_provisional(self._step)
+        self._observer.next_part()
+        self._examples.next_part()
+        self._replays.new_window()
+
+    def _close_last(self, *, replay_probe: bool) -> None:
+        """End the last window. Provisional ones stay where there are several."""
+        if replay_probe and self._observer.holding:
+            self._replays.replay()
+        provisional = self._journal.provisional
+        if provisional is None or not provisional.windows or self._window_over():
+            self._close_window(name=None)
+        elif self._observer.holding_part:
+            self._journal.close_provisional(self._step)
 
     def _keep_steps(self, *rows: Any) -> None:
         self._recording.append_steps(*rows)

@@ -115,9 +115,21 @@ class Recording:
         if not tables:
             return
         table = pa.concat_tables(tables, promote_options="permissive")
-        table = table.replace_schema_metadata({b"icshift": json.dumps(asdict(window)).encode()})
-        path = self.path / "windows" / f"{window.index:06d}.rank{self._rank}.parquet"
-        _write_aside(path, lambda aside: pq.write_table(table, aside, compression="lz4"))
+        described = asdict(window)
+        if not window.provisional:
+            del described["provisional"]  # As ever, and as all windows that older versions wrote.
+        table = table.replace_schema_metadata({b"icshift": json.dumps(described).encode()})
+        _write_aside(self.window_file(window.index), lambda aside: pq.write_table(table, aside, compression="lz4"))
+
+    def window_file(self, index: int) -> Path:
+        """Where this process writes the window of this number."""
+        return self.path / "windows" / f"{index:06d}.rank{self._rank}.parquet"
+
+    def delete_windows(self, first: int) -> None:
+        """Deletes this process's windows from this number on, where there are any."""
+        for file in sorted((self.path / "windows").glob(f"[0-9]*.rank{self._rank}.parquet")):
+            if int(file.name.split(".")[0]) >= first:
+                file.unlink(missing_ok=True)
 
     def append_steps(self, phase: str, site: Site, rows: StepRows) -> None:
         """Keeps the steps that are on the stride, for the next `flush` to write; `rows` may be overwritten then."""

@@ -24,9 +24,7 @@ class Summary:
     Without `blocks` there are none: so for a probe, whose inputs are the same in every window.
     """
 
-    def __init__(
-        self, units: int, dtype: type[np.floating[Any]], random: np.random.Generator, *, blocks: bool
-    ) -> None:
+    def __init__(self, units: int, dtype: type[np.floating[Any]], random: np.random.Generator, *, blocks: bool) -> None:
         self.units = units
         self._dtype = dtype
         self._blocks = BlockKeeper(units, dtype) if blocks else None
