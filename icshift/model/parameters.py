@@ -22,8 +22,8 @@ MOST = 1 << 28
 MOST_PARTS = 20
 """Parts of a training that are followed at a time."""
 
-MOST_COPIED = 1 << 22
-"""Parameters of a model of which several copies are kept: up to six, of 16 MiB each."""
+MOST_COPIED = 1 << 20
+"""Parameters of a model of which several copies are kept: up to six, of 4 MiB each."""
 
 
 class Parameters:

@@ -1,8 +1,8 @@
 """Windows of a recording of which nobody says how long they are, so that there is always something to compare.
 
-They begin with one step. Whenever there are `MOST_PARTS`, every two neighbours are joined and those to come are twice as long:
-a run of any length ends with 10 to 20 windows of equally many steps, the last of which may have fewer. With the first
-sign of an epoch they are given up for the one window that they are together.
+They begin with one step. Whenever there are `MOST_PARTS`, every two neighbours are joined and those to come are twice
+as long: a run of any length ends with 10 to 20 windows of equally many steps, the last of which may have fewer. With the
+first sign of an epoch they are given up for the one window that they are together.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from icshift.runs.provisional import joined_distributions, joined_windows
 from icshift.runs.window_file import read_distributions
 from icshift.runs.writer import Recording
 
-_WAITING_UNITS = 1 << 17
-"""Units of all windows that wait in memory, about 1.3 kB each, beyond which they are written at once."""
+_HELD_UNITS = 1 << 16
+"""Units of all windows together, about 1.3 kB each, up to which they stay in memory: beyond, they are written as they
+end and read again to be joined."""
 
 _PROBED = 8
 """Steps between two replays of a probe at least: shorter windows do not all have one until they are joined."""
@@ -41,9 +42,10 @@ class Provisional:
         self._first = first
         self._stretches = stretches
         self._sites: dict[str, Site] = {}
-        self._waiting: dict[int, dict[tuple[str, str], Distribution]] = {}
-        self._written = first.index
-        """The number after the last window of which there is a file."""
+        self._held: dict[int, dict[tuple[str, str], Distribution]] = {}
+        self._unwritten: set[int] = set()
+        self._files = first.index
+        """The number after the last window of which there may be a file."""
 
     def open(self, step: int) -> Window:
         """Returns the open window as far as it goes, `step` steps having ended."""
@@ -61,62 +63,60 @@ class Provisional:
 
     def close(self, window: Window, distributions: Distributions) -> None:
         """End the open window with what it holds; `write` writes it. A window without a step joins the one before."""
-        kept = self._named(distributions)
         if window.last_step < window.first_step:
-            before = self.windows[-1]
-            held = self._held(before.index)
-            self.windows[-1] = joined_windows(before, window)
-            self._waiting[before.index] = joined_distributions(held, kept)
-            return
-        self.windows.append(replace(window, closed=True, parameter_change=self._stretches.ended()))
-        self._waiting[window.index] = kept
+            before = self.windows.pop()
+            kept = joined_distributions(self._of(before.index), self._named(distributions))
+            ended, change = joined_windows(before, window), before.parameter_change
+        else:
+            kept, ended, change = self._named(distributions), window, self._stretches.ended()
+        self._keep(replace(ended, closed=True, parameter_change=change), kept)
         if len(self.windows) == MOST_PARTS:
             self._join()
-        if sum(part.units for held in self._waiting.values() for part in held.values()) > _WAITING_UNITS:
+        if sum(part.units for held in self._held.values() for part in held.values()) > _HELD_UNITS:
             self.write()
+            self._held.clear()
 
     def write(self) -> None:
-        """Write the windows that wait."""
-        for index in sorted(self._waiting):
-            self._recording.write_window(self.windows[index - self._first.index], self._sited(self._waiting.pop(index)))
-            self._written = max(self._written, index + 1)
+        """Write the windows that are not written yet, or not as they are now.
+
+        After they were joined, each file is replaced by that of windows in whose place it is, in order: whenever the
+        process is killed, the files that the new ones do not hold are still there.
+        """
+        for index in sorted(self._unwritten):
+            self._recording.write_window(self.windows[index - self._first.index], self._sited(self._held[index]))
+        self._unwritten.clear()
+        following = self._first.index + len(self.windows)
+        if self._files > following:
+            self._recording.delete_windows(following)
+        self._files = following
 
     def write_open(self, window: Window, distributions: Distributions) -> None:
         """Write what the open window holds so far."""
         self.write()
         self._recording.write_window(window, distributions)
-        self._written = max(self._written, window.index + 1)
+        self._files = window.index + 1
 
     def _join(self) -> None:
-        """Join every two neighbours.
-
-        Where there are files, each is replaced by that of the two windows in whose place it is, in order: whenever the
-        process is killed, the files that a new one does not hold are still there.
-        """
-        old, written = self.windows, self._written > self._first.index
-        changes = self._stretches.joined()
+        """Join every two neighbours."""
+        ended, changes = self.windows, self._stretches.joined()
         self.windows = []
-        for place in range(len(old) // 2):
-            first, following = old[2 * place : 2 * place + 2]
-            index = self._first.index + place
-            both = replace(joined_windows(first, following), index=index, name=str(index))
-            distributions = joined_distributions(self._held(first.index), self._held(following.index))
-            self._waiting.pop(first.index, None)
-            self._waiting.pop(following.index, None)
-            self.windows.append(replace(both, parameter_change=changes[place]))
-            if written:
-                self._recording.write_window(self.windows[-1], self._sited(distributions))
-            else:
-                self._waiting[index] = distributions
+        self._unwritten.clear()
+        for pair, change in zip(zip(ended[::2], ended[1::2], strict=True), changes, strict=True):
+            index = self._first.index + len(self.windows)
+            kept = joined_distributions(*(self._of(window.index) for window in pair))
+            for window in pair:
+                self._held.pop(window.index, None)
+            both = replace(joined_windows(*pair), index=index, name=str(index), parameter_change=change)
+            self._keep(both, kept)
         self.length *= 2
-        if written:
-            self._written = self._first.index + len(self.windows)
-            self._recording.delete_windows(self._written)
 
-    def _held(self, index: int) -> dict[tuple[str, str], Distribution]:
-        if index in self._waiting:
-            return self._waiting[index]
-        return read_distributions(self._recording.window_file(index))
+    def _keep(self, window: Window, distributions: dict[tuple[str, str], Distribution]) -> None:
+        self.windows.append(window)
+        self._held[window.index] = distributions
+        self._unwritten.add(window.index)
+
+    def _of(self, index: int) -> dict[tuple[str, str], Distribution]:
+        return self._held[index] if index in self._held else read_distributions(self._recording.window_file(index))
 
     def _named(self, distributions: Distributions) -> dict[tuple[str, str], Distribution]:
         self._sites |= {site.name: site for _, site in distributions}

@@ -26,7 +26,7 @@ from icshift.hooks.observer import SEED, Observer
 from icshift.hooks.padding import Padding
 from icshift.hooks.watcher import Keeper, Watcher
 from icshift.model.names import unwrapped
-from icshift.model.parameters import Parameters, Stretches
+from icshift.model.parameters import Parameters
 from icshift.model.processes import refuse_waiting, this_process
 from icshift.model.sites import Selector, Sites, as_sites
 from icshift.notice import notice
@@ -37,6 +37,7 @@ from icshift.record.logged import Logged
 from icshift.record.optimizers import as_list, listen
 from icshift.record.probe import Probe
 from icshift.record.replays import Replays
+from icshift.record.windows import Seen, Windows
 from icshift.runs import interrupts
 from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, NO_STEP, PROBE_FINGERPRINT
 from icshift.runs.phases import PROBE, PROBE_STATISTICS, is_probe
@@ -122,8 +123,6 @@ class Recorder:
         )
         self._gave_up = ""
         self._step = 0
-        self._epoch_over = False
-        self._stretches: Stretches | None = None
         self._clocked = False
         self._resources: ExitStack | None = None
 
@@ -149,7 +148,7 @@ class Recorder:
         observer, examples = self._observer, self._examples
         seen = Open(observer.distributions, examples.seen, observer.part, examples.part, self._logged.taken)
         self._journal = Journal(self._recording, seen, self._state)
-        self._begin_window()
+        self._windows = Windows(self._journal, Seen(observer, examples, self._replays), self._parameters, self.window)
         self._started = time.perf_counter()
         self._listen()
         compiled.compile_again()
@@ -164,7 +163,8 @@ class Recorder:
         with self._watcher.guard, self._resources, self._safely():
             self._gradients.settle()
             self._tick_rest()
-            self._close_last(replay_probe=kind is None)
+            self._windows.close_last(self._step, replay_probe=kind is None)
+            self._rest()
             self._journal.flush()
             self._logged.close(f"the recording of {self.path} has ended")
             self._recording.finish(self._state() | {FINAL_WEIGHTS: self._parameters.fingerprint()})
@@ -259,17 +259,17 @@ class Recorder:
             with self._safely():
                 self._tick_rest()
                 self._replays.replay()
-                self._close_window(name)
+                self._windows.close(self._step, name)
+                self._rest()
 
     def epoch_begins(self) -> None:
         """Replay the probe, and end the window as soon as the training goes on: with its next forward.
 
         What comes before that, as an evaluation, belongs to the window. One in which no step ended goes on.
         """
-        if os.getpid() == self._process and self._step > self._journal.window.first_step:
+        if os.getpid() == self._process:
             with self._safely():
-                self._replays.replay()
-                self._epoch_over = True
+                self._windows.epoch_begins(self._step)
 
     @contextmanager
     def phase(self, label: str) -> Iterator[None]:
@@ -311,9 +311,11 @@ class Recorder:
 
     def _forward_began(self, call: Call) -> Forward:
         forward = self._forwards.begun(call)
-        if forward.stepping:
+        if forward.stepping and self._windows.ends(self._step, self.window):
             with self._safely():
-                self._training_goes_on()
+                self._tick_rest()
+                self._windows.go_on(self._step, self.window)
+                self._rest()
         if not is_probe(forward.phase):  # A probe's inputs are the same in every window.
             self._examples.take(forward.phase, call.part, call.inputs, sure=forward.stepping)
         return forward
@@ -327,18 +329,6 @@ class Recorder:
             with self._safely():
                 self._observer.tick(self._step, stepping=False)
 
-    def _training_goes_on(self) -> None:
-        """End what is over: an evaluation that follows the last step of a window belongs to it, a forward does not."""
-        if self._epoch_over or self._window_over():
-            self._tick_rest()
-            self._close_window(name=None, undone="undone" if self._epoch_over else None)
-        elif self._journal.provisional is not None and self._journal.provisional.over(self._step):
-            self._tick_rest()
-            self._close_provisional()
-
-    def _window_over(self) -> bool:
-        return bool(self.window) and self._step - self._journal.window.first_step >= (self.window or 0)
-
     def _tick(self) -> None:
         self._watcher.attachment.refresh()
         if not self._observer.step_begun:
@@ -348,9 +338,7 @@ class Recorder:
             self._replays.note_frozen()
         self._observer.tick(self._step, stepping=True)
         self._step += 1
-        provisional = self._journal.provisional
-        if self._window_over() or (provisional is not None and provisional.probed(self._step)):
-            self._replays.replay()
+        self._windows.stepped(self._step, self.window)
         self._journal.flush_if_due(self._step)
 
     def _tick_rest(self) -> None:
@@ -360,43 +348,9 @@ class Recorder:
         elif self._observer.step_begun:
             self._observer.tick(NO_STEP, stepping=True)
 
-    def _close_window(self, name: str | None, undone: str | None = None) -> None:
-        """End the window; it is of the kind `undone`, if given, where the parameters were put back to where it began."""
-        if not self._observer.holding:
-            return
-        change, kind = self._parameters.change(), None
-        if change == 0.0 and self._stretches is not None and self._stretches.moved:
-            kind = undone
-        self._journal.close_window(name, self._step, change, kind=kind)
-        self._observer.new_window()
-        self._examples.new_window()
-        self._epoch_over, self._stretches = False, None
-        self._begin_window(provisional=kind is not None)
+    def _rest(self) -> None:
         if self._step:  # What comes before the first step has no gradients that would show what reads which site.
             self._watcher.stop_following()
-
-    def _begin_window(self, *, provisional: bool = True) -> None:
-        self._replays.new_window()
-        if provisional and self.window is None:
-            self._stretches = Stretches(self._parameters)
-            self._journal.provide(self._stretches)
-
-    def _close_provisional(self) -> None:
-        """End the open one of the provisional windows."""
-        self._journal.close_provisional(self._step)
-        self._observer.next_part()
-        self._examples.next_part()
-        self._replays.new_window()
-
-    def _close_last(self, *, replay_probe: bool) -> None:
-        """End the last window. Provisional ones stay where there are several."""
-        if replay_probe and self._observer.holding:
-            self._replays.replay()
-        provisional = self._journal.provisional
-        if provisional is None or not provisional.windows or self._window_over():
-            self._close_window(name=None)
-        elif self._observer.holding_part:
-            self._journal.close_provisional(self._step)
 
     def _keep_steps(self, *rows: Any) -> None:
         self._recording.append_steps(*rows)

@@ -119,7 +119,7 @@ class Recording:
         if not window.provisional:
             del described["provisional"]  # As ever, and as all windows that older versions wrote.
         table = table.replace_schema_metadata({b"icshift": json.dumps(described).encode()})
-        _write_aside(self.window_file(window.index), lambda aside: pq.write_table(table, aside, compression="lz4"))
+        _write_aside(self.window_file(window.index), lambda aside: _write_rows(table, aside))
 
     def window_file(self, index: int) -> Path:
         """Where this process writes the window of this number."""
@@ -191,12 +191,7 @@ class Recording:
 
     def _write_segment(self, path: Path, table: pa.Table) -> None:
         self._segments[path] = table.num_rows
-        _write_aside(
-            path,
-            lambda aside: pq.write_table(
-                table, aside, compression="lz4", use_dictionary=["phase", "site"], write_statistics=False
-            ),
-        )
+        _write_aside(path, lambda aside: _write_rows(table, aside))
 
 
 def refuse_occupied(path: Path, *, force: bool, rank: int = 0, ranks: int = 1) -> None:
@@ -252,6 +247,11 @@ def _write_aside(path: Path, write: Any) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}")  # as _ASIDE
     write(aside)
     aside.replace(path)
+
+
+def _write_rows(table: pa.Table, aside: Path) -> None:
+    # A dictionary of numbers that are all different takes five times as long and a fifth more room.
+    pq.write_table(table, aside, compression="lz4", use_dictionary=["phase", "site"], write_statistics=False)
 
 
 def _repeated(value: str, rows: int) -> pa.Array:
