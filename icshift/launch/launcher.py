@@ -27,6 +27,7 @@ from icshift.model.processes import this_process
 from icshift.model.unheard import hears
 from icshift.notice import notice
 from icshift.record.recorder import Recorder
+from icshift.record.windows import AUTO
 
 _MODELS = 16
 """Models that are recorded at most: a search over many would keep every one of them in memory."""
@@ -118,7 +119,7 @@ class Launcher:
                 # With forwards as steps, no optimizer's.
                 optimizer=[] if options.forwards else None,
                 sites=options.sites,
-                window=options.window,
+                window=options.window or AUTO,
                 samples=options.samples,
                 force=options.force,
             )

@@ -37,7 +37,7 @@ from icshift.record.logged import Logged
 from icshift.record.optimizers import as_list, listen
 from icshift.record.probe import Probe
 from icshift.record.replays import Replays
-from icshift.record.windows import Seen, Windows
+from icshift.record.windows import AUTO, Seen, Windows
 from icshift.runs import interrupts
 from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, NO_STEP, PROBE_FINGERPRINT
 from icshift.runs.phases import PROBE, PROBE_STATISTICS, is_probe
@@ -49,7 +49,8 @@ class Recorder:
 
     A *step* ends with an optimizer's step that follows at least one forward, or with `step()`. `optimizer` names the
     optimizers (one or several) to listen to; without it, any that holds a parameter of the model. A *window* ends with
-    `epoch()`, and after `window` steps if that is given. Forwards are recorded under the phase `train` or `eval`, after
+    `epoch()`, and after `window` steps if that is given; "auto" leaves 10 to 20 windows of equally many steps, whatever
+    their number, unless `epoch()` is called. Forwards are recorded under the phase `train` or `eval`, after
     the mode that the outermost module called is in; under `no-grad`, and as part of no step, those in training mode
     through which no gradients are computed. `sites` chooses the modules (see `Sites`), `samples` bounds the values a
     unit and step that quantiles are made from ("all": no bound; moments always read every activation). `probe` is a
@@ -85,7 +86,7 @@ class Recorder:
         *,
         optimizer: Optimizer | Iterable[Optimizer] | None = None,
         sites: Selector | Iterable[Selector] | Sites | None = None,
-        window: int | None = None,
+        window: int | Literal["auto"] | None = None,
         probe: Probe | Tensor | tuple[Any, ...] | Mapping[str, Any] | None = None,
         samples: int | Literal["all"] = 64,
         mask: Callable[..., Tensor] | None = None,
@@ -93,8 +94,8 @@ class Recorder:
     ) -> None:
         if samples != "all" and (not isinstance(samples, int) or samples < 2):
             raise RecordingError(f'samples must be "all" or at least 2 values a unit and step, got {samples!r}')
-        if window is not None and window < 1:
-            raise RecordingError(f"window must be at least 1 step, got {window}")
+        if window not in (None, AUTO) and (not isinstance(window, int) or window < 1):
+            raise RecordingError(f'window must be at least 1 step, or "auto", got {window!r}')
         self.model = unwrapped(model)
         self.path = Path(path)
         self._rank, self._ranks = this_process()
@@ -103,7 +104,7 @@ class Recorder:
         self._optimizers = as_list(optimizer)
         self._sites = as_sites(sites)
         self.window = window
-        """Steps that end a window, or None: only `epoch` ends one. It may be changed while recording."""
+        """Steps that end a window, "auto", or None: only `epoch` ends one. A number may be changed while recording."""
         given = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
         if given is not None:
             given.size  # noqa: B018  (raises early, before the training starts)
@@ -133,7 +134,7 @@ class Recorder:
         self._replays.rehearse()
         settings = {
             "samples": self._samples,
-            "window_steps": self.window,
+            "window_steps": None if self.window == AUTO else self.window,
             "max_units": self._sites.max_units,
             "probe_examples": 0 if self._probe is None else self._probe.size,
             PROBE_FINGERPRINT: None if self._probe is None else self._probe.fingerprint,

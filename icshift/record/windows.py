@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from icshift.hooks.examples import Examples
 from icshift.hooks.observer import Observer
@@ -12,6 +13,13 @@ from icshift.record.replays import Replays
 
 UNDONE = "undone"
 """The kind of a window at whose end the parameters were put back to where it began, as after a search for a rate."""
+
+
+AUTO: Literal["auto"] = "auto"
+"""The length of windows of which nobody says how long they are: see `provisional.py`."""
+
+Length: TypeAlias = "int | Literal['auto'] | None"
+"""Steps a window, or None where only the training says when one ends."""
 
 
 @dataclass(frozen=True)
@@ -24,26 +32,26 @@ class Seen:
 
 
 class Windows:
-    """Ends the open window, which `journal` writes. Steps are how many have ended; `length` is that of windows, or None.
+    """Ends the open window, which `journal` writes. Steps are how many have ended; `length` is that of windows.
 
     A window that has its number of steps is over, but ends with the next forward in training: what follows its last
     step, as an evaluation, belongs to it.
     """
 
-    def __init__(self, journal: Journal, seen: Seen, parameters: Parameters, length: int | None) -> None:
+    def __init__(self, journal: Journal, seen: Seen, parameters: Parameters, length: Length) -> None:
         self._journal = journal
         self._seen = seen
         self._parameters = parameters
         self._stretches: Stretches | None = None
         self._epoch_over = False
-        if length is None:
+        if length == AUTO:
             self._provide()
 
-    def over(self, step: int, length: int | None) -> bool:
+    def over(self, step: int, length: Length) -> bool:
         """Whether the open window has its number of steps."""
-        return length is not None and step - self._journal.window.first_step >= length
+        return isinstance(length, int) and step - self._journal.window.first_step >= length
 
-    def stepped(self, step: int, length: int | None) -> None:
+    def stepped(self, step: int, length: Length) -> None:
         """Replay the probe where the step was the last one of a window."""
         provisional = self._journal.provisional
         if self.over(step, length) or (provisional is not None and provisional.probed(step)):
@@ -55,12 +63,12 @@ class Windows:
             self._seen.replays.replay()
             self._epoch_over = True
 
-    def ends(self, step: int, length: int | None) -> bool:
+    def ends(self, step: int, length: Length) -> bool:
         """Whether a window, or a provisional one, ends where the training goes on now."""
         provisional = self._journal.provisional
         return self._epoch_over or self.over(step, length) or (provisional is not None and provisional.over(step))
 
-    def go_on(self, step: int, length: int | None) -> None:
+    def go_on(self, step: int, length: Length) -> None:
         """The training goes on: end what `ends`."""
         if self._epoch_over or self.over(step, length):
             self.close(step, None)
