@@ -7,16 +7,16 @@ they change `TOKEN`: without that a compiler would drop them as dead code, and c
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from importlib import import_module
 from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from icshift.model.torch_private import compiled_before, compiler_settings
 
 TOKEN = torch.zeros(0, device="cpu")
 
@@ -60,7 +60,7 @@ def graphs_tied_to_hooks() -> Iterator[None]:
     By default the compiler uses a graph that was made without hooks for modules with any number of them. Then a model
     would run on the graph of another of its class, or on its own from a pause, and nothing of it would be recorded.
     """
-    config: Any = import_module("torch._dynamo.config")
+    config = compiler_settings()
     _settings_before.append(config.skip_nnmodule_hook_guards)
     config.skip_nnmodule_hook_guards = False
     try:
@@ -70,12 +70,6 @@ def graphs_tied_to_hooks() -> Iterator[None]:
         # Of several recordings, the last one restores what was before the first, in whatever order they end.
         if not _settings_before:
             config.skip_nnmodule_hook_guards = before
-
-
-def compiled_before() -> bool:
-    """Whether `torch.compile` has compiled anything in this process: its graphs do not call hooks that come later."""
-    dynamo = sys.modules.get("torch._dynamo.convert_frame")
-    return dynamo is not None and dynamo.FRAME_COUNTER > 0
 
 
 def compile_again() -> None:

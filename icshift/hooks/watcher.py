@@ -7,30 +7,27 @@ every module. What icshift itself runs through the model is heard only where `he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from icshift.errors import RecordingError
 from icshift.hooks import manifest
 from icshift.hooks.attachment import Attachment, Listener
-from icshift.hooks.calls import Call, Calls, computed_again
+from icshift.hooks.calls import Call, Calls, computed_again, outermost_called
 from icshift.hooks.coverage import Coverage
 from icshift.hooks.neighbours import Neighbours
 from icshift.hooks.observer import Observer
 from icshift.hooks.padding import Padding, padding
 from icshift.hooks.stopwatch import Stopwatch
 from icshift.model.sites import Sites, choose_sites
+from icshift.model.torch_private import in_backward
 from icshift.model.unheard import heard_by
 from icshift.runs.interrupts import Guard
-
-_backward: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
-"""The backward pass that this thread is in, or -1."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +50,9 @@ class Watcher:
     """The hooks of one recorder or replayer on one model; it hears forwards within `listening` alone.
 
     `observer` keeps the distributions: the watcher tells it of outputs that cannot be looked through, and takes from it
-    what `state` returns. `mask` is called with the arguments of the model and returns a boolean tensor, true where
-    positions are padding. `guard` lets one thread at a time do its work and holds Ctrl-C back meanwhile; `stopwatch`
-    measures how many seconds that work takes.
+    what `state` returns. `mask` is called with the arguments of the model (see `fitted`) and returns a boolean tensor,
+    true where positions are padding. `guard` lets one thread at a time do its work and holds Ctrl-C back meanwhile;
+    `stopwatch` measures how many seconds that work takes.
 
     Raises `RecordingError` if no module of the model matches `sites`.
     """
@@ -73,7 +70,7 @@ class Watcher:
         self._model = model
         self._observer = observer
         self._keeper = keeper
-        self._calls = Calls()
+        self._calls = Calls(sites.max_calls)
         self._coverage = Coverage()
         self._neighbours = Neighbours(model)
         self._follows = False
@@ -105,9 +102,9 @@ class Watcher:
         self.attachment.close()
         self._observer.close()
 
-    def notice_bypassed(self) -> None:
-        """Note which chosen modules have gradients although they were never called, while these gradients exist."""
-        self._coverage.note_gradients(self.attachment.watched)
+    def notice_bypassed(self, trained: Iterable[str]) -> None:
+        """Note which chosen modules have gradients although none of these sites is theirs, while these exist."""
+        self._coverage.note_gradients(self.attachment.watched, trained)
 
     def stop_following(self) -> None:
         """Learn no more about what reads which site's output."""
@@ -121,12 +118,12 @@ class Watcher:
 
     def _saw(self, name: str, module: nn.Module, gradients: bool, suffix: str, tensor: Tensor) -> None:
         """A module returned this tensor: name its site and hand it to the keeper."""
-        if _backward() != -1:
+        if in_backward():
             return  # A checkpointed part is computed again within the backward pass: it was seen already.
         with self.guard, self.stopwatch:
             self.attachment.refresh()
             if not self._calls.inside:
-                self._calls.forward = self._keeper.began(_told(Call(module, None, gradients)))
+                self._calls.forward = self._keeper.began(_told(Call(self._outermost(module), None, gradients)))
             site = self._calls.site(name, suffix)
             self._coverage.owners.setdefault(site, name)
             self._keeper.take(site, module, tensor, self._calls.forward, self._calls.padding)
@@ -135,8 +132,18 @@ class Watcher:
             if not self._calls.inside:
                 self._keeper.ended(self._calls.forward)
 
+    def _outermost(self, module: nn.Module) -> nn.Module:
+        """The part of the model whose call this module is called in, outside of any forward that was entered.
+
+        From its next call on that part begins forwards too: hooks on all parts of all parts would cost too much.
+        """
+        part = outermost_called(self.attachment.modules) or module
+        if part is not module:
+            self.attachment.follow(part)
+        return part
+
     def _entered(self, call: Call, mask: Any) -> None:
-        if _backward() != -1:
+        if in_backward():
             return
         self.attachment.refresh()
         self._calls.enter(call.part, self._model)
@@ -150,7 +157,7 @@ class Watcher:
                 self._keeper.broke(RecordingError(f"the mask cannot be used: {error}"))
 
     def _left(self, part: nn.Module, output: Any) -> None:
-        if _backward() != -1 or not self._calls.leave(part):
+        if in_backward() or not self._calls.leave(part):
             return
         with self.guard, self.stopwatch:
             if self._follows and self._neighbours.forward_ended(output, of_model=part is self._model):

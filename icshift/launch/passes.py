@@ -10,9 +10,8 @@ from functools import wraps
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from torch.utils.data.dataloader import _BaseDataLoaderIter
-
 from icshift.launch.sources import Source, Sources
+from icshift.model.torch_private import loader_iterator
 from icshift.model.unheard import hears
 from icshift.notice import notice
 
@@ -38,10 +37,10 @@ class _Pass:
 class Passes:
     """Calls `act` when a new pass begins after one over the training data, of which there may be several in a row.
 
-    A pass is one over training data where steps come between its batches; evaluations have none, whatever grad mode and
-    mode of the model they are in. The end of a pass alone does not count: some trainers ask for the batch after the last
-    before they train on the last, some never ask for it. Nor does a pass of a single batch, which is how some draw from
-    a loader without end. `steps` returns the number of optimizer steps so far, `training` whether any model is in
+    A pass is one over training data where steps come between its batches; evaluations have none, whatever grad mode
+    and mode of the model they are in. The end of a pass alone does not count: some trainers ask for the batch after the
+    last before they train on the last, some never ask for it. Nor does a pass of a single batch, which is how some draw
+    from a loader without end. `steps` returns the number of optimizer steps so far, `training` whether any model is in
     training mode.
     """
 
@@ -61,7 +60,9 @@ class Passes:
 
         It is their iterators that are followed: some trainers make them without asking the loader.
         """
-        make, again, following = (getattr(_BaseDataLoaderIter, name) for name in ("__init__", "_reset", "__next__"))
+        iterators = loader_iterator()
+        make, following = iterators.__init__, iterators.__next__
+        again = getattr(iterators, "_reset", _nothing)
 
         @wraps(make)
         def make_and_tell(iterator: Any, loader: Any, *arguments: Any, **options: Any) -> None:
@@ -69,7 +70,7 @@ class Passes:
             self._safely(self._begins, iterator, loader)
 
         @wraps(again)
-        def again_and_tell(iterator: Any, loader: Any, first_iter: bool = False, **options: Any) -> None:  # noqa: FBT001, FBT002
+        def again_and_tell(iterator: Any, loader: Any, first_iter: bool = False, **options: Any) -> None:
             # Workers that persist give one iterator again and again.
             again(iterator, loader, first_iter, **options)
             if not first_iter:
@@ -91,8 +92,8 @@ class Passes:
                 ("_reset", again, again_and_tell),
                 ("__next__", following, following_and_tell),
             ):
-                stack.callback(setattr, _BaseDataLoaderIter, name, plain)
-                setattr(_BaseDataLoaderIter, name, telling)
+                stack.callback(setattr, iterators, name, plain)
+                setattr(iterators, name, telling)
             yield
 
     def training_source(self) -> Source | None:
@@ -153,6 +154,10 @@ class Passes:
         steps = self._steps()
         followed.trained |= followed.drawn > 0 and steps > followed.reached
         followed.reached = steps
+
+
+def _nothing(*_: Any) -> None:
+    """What a torch does that does not begin an iterator anew."""
 
 
 def _persists(iterator: Any) -> bool:

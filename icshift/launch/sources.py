@@ -70,7 +70,7 @@ class Sources:
 
 
 def _identity(loader: Any) -> list[Callable[[], Any]]:
-    """References to the data set and to what tells the examples that are drawn; none where nothing can be referred to."""
+    """References to the data set and to what tells the examples drawn from it; none where there can be none."""
     dataset, sampler = getattr(loader, "dataset", None), _sampler(loader)
     chosen = getattr(sampler, "indices", None)
     parts = [dataset] if chosen is None else [dataset, sampler]

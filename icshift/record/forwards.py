@@ -40,6 +40,11 @@ class Forwards:
     def __init__(self, model: nn.Module) -> None:
         self.evaluation = EVAL
         """The phase of forwards in eval mode: another where it is known that their batches are from elsewhere."""
+        self.sites: set[str] = set()
+        """Those that were heard in training mode."""
+        self.trained = self.acted = False
+        """Whether there was a forward, since `next_step`, that a step is computed from; one of the phase `no-grad`."""
+        self._computed = False
         self._model = model
         self._label: str | None = None
 
@@ -54,6 +59,27 @@ class Forwards:
 
     def begun(self, call: Call) -> Forward:
         """Returns the forward that begins with this call."""
+        forward = self._named(call)
+        self.trained |= forward.stepping
+        self.acted |= forward.phase == NO_GRAD
+        self._computed |= forward.stepping and call.gradients
+        return forward
+
+    def took(self, site: str, forward: Forward) -> None:
+        """Note that a site was heard in this forward."""
+        if forward.stepping or forward.phase == NO_GRAD:
+            self.sites.add(site)
+
+    def next_step(self) -> None:
+        """Forwards that begin from now on belong to another step."""
+        self.trained = self.acted = False
+
+    @property
+    def trains_without_gradients(self) -> bool:
+        """Whether there were forwards in training mode since `next_step`, and never any with gradients."""
+        return self.acted and not self._computed
+
+    def _named(self, call: Call) -> Forward:
         training = self._training(call.part)
         if self._label is not None:
             return Forward(self._label, training and not is_probe(self._label))

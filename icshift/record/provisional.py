@@ -1,8 +1,9 @@
 """Windows of a recording of which nobody says how long they are, so that there is always something to compare.
 
 They begin with one step. Whenever there are `MOST_PARTS`, every two neighbours are joined and those to come are twice
-as long: a run of any length ends with 10 to 20 windows of equally many steps, the last of which may have fewer. With the
-first sign of an epoch they are given up for the one window that they are together.
+as long: a run of any length ends with 10 to 20 windows of equally many steps, the last of which may have fewer. With
+the first sign of an epoch they are given up for the one window that they are together.
+
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from icshift.gradients.smoothness import STEPS
 from icshift.hooks import compiled, manifest
 from icshift.hooks.batch_norm import probe_statistics
 from icshift.hooks.calls import Call
+from icshift.hooks.coverage import why_nothing
 from icshift.hooks.examples import Examples
 from icshift.hooks.observer import SEED, Observer
 from icshift.hooks.padding import Padding
@@ -30,6 +31,7 @@ from icshift.model.parameters import Parameters
 from icshift.model.processes import refuse_waiting, this_process
 from icshift.model.sites import Selector, Sites, as_sites
 from icshift.notice import notice
+from icshift.record.clock import Clock
 from icshift.record.forwards import Forward, Forwards
 from icshift.record.gradients import Gradients, is_due
 from icshift.record.journal import Journal, Open
@@ -40,7 +42,7 @@ from icshift.record.replays import Replays
 from icshift.record.windows import AUTO, Seen, Windows
 from icshift.runs import interrupts
 from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, NO_STEP, PROBE_FINGERPRINT
-from icshift.runs.phases import PROBE, PROBE_STATISTICS, is_probe
+from icshift.runs.phases import NO_GRAD, PROBE, PROBE_STATISTICS, is_probe
 from icshift.runs.writer import Recording, refuse_occupied
 
 
@@ -87,7 +89,7 @@ class Recorder:
         optimizer: Optimizer | Iterable[Optimizer] | None = None,
         sites: Selector | Iterable[Selector] | Sites | None = None,
         window: int | Literal["auto"] | None = None,
-        probe: Probe | Tensor | tuple[Any, ...] | Mapping[str, Any] | None = None,
+        probe: Probe | Tensor | list[Tensor] | tuple[Any, ...] | Mapping[str, Any] | None = None,
         samples: int | Literal["all"] = 64,
         mask: Callable[..., Tensor] | None = None,
         force: bool = False,
@@ -123,7 +125,7 @@ class Recorder:
             self.model, None if self._rank else given, self._observer, self._watcher, self._forwards
         )
         self._gave_up = ""
-        self._step = 0
+        self._clock = Clock(self.model)
         self._clocked = False
         self._resources: ExitStack | None = None
 
@@ -164,20 +166,20 @@ class Recorder:
         with self._watcher.guard, self._resources, self._safely():
             self._gradients.settle()
             self._tick_rest()
-            self._windows.close_last(self._step, replay_probe=kind is None)
+            self._windows.close_last(self.steps, replay_probe=kind is None)
             self._rest()
             self._journal.flush()
             self._logged.close(f"the recording of {self.path} has ended")
             self._recording.finish(self._state() | {FINAL_WEIGHTS: self._parameters.fingerprint()})
         self._watcher.close()
         if kind is None and not self._observer.sites:
-            reasons = self._gave_up or "; ".join(dict.fromkeys(entry["reason"] for entry in self._state()["ledger"]))
-            raise RecordingError(f"nothing was recorded in {self.path}: {reasons}")
+            reason = self._gave_up or why_nothing(self._state()["ledger"])
+            raise RecordingError(f"nothing was recorded in {self.path}: {reason}")
 
     @property
     def steps(self) -> int:
         """How many steps have ended."""
-        return self._step
+        return self._clock.steps
 
     @property
     def windows(self) -> int:
@@ -186,11 +188,7 @@ class Recorder:
 
     def step(self) -> None:
         """End a step, where no optimizer of PyTorch does."""
-        if os.getpid() == self._process:
-            with self._safely():
-                self._gradients.stepped(after_forward=self._observer.step_begun)
-                self._tick()
-                self._clocked = True
+        self._stepped(by_word=True)
 
     def log(self, **values: Any) -> None:
         """Keep numbers of the training's own, as `log(loss=loss, accuracy=0.9)`, at the step that they are of.
@@ -202,7 +200,7 @@ class Recorder:
         """
         if self._resources is None:
             raise RecordingError("numbers are logged while recording: call this within the recorder's with block")
-        step, window = max(self._step - (not self._observer.step_begun), 0), self._journal.window
+        step, window = max(self.steps - (not self._observer.step_begun), 0), self._journal.window
         number = None if self._journal.provisional else window.index - (step < window.first_step)
         with self._watcher.guard:
             self._logged.note(values, step, number)
@@ -229,7 +227,7 @@ class Recorder:
         with self._measuring(every) as due:
             self._gradients.settle()
             if due:
-                self._gradients.before_step(self._step, closure, layers, counted, every)
+                self._gradients.before_step(self.steps, closure, layers, counted, every)
 
     def smoothness(
         self, closure: Closure, *, every: int = 1, rate: float | None = None, steps: Sequence[float] = STEPS
@@ -241,7 +239,7 @@ class Recorder:
         """
         with self._measuring(every) as due:
             if due:
-                self._gradients.look_around(self._step, closure, rate, steps, every)
+                self._gradients.look_around(self.steps, closure, rate, steps, every)
 
     @contextmanager
     def _measuring(self, every: int) -> Iterator[bool]:
@@ -249,7 +247,7 @@ class Recorder:
             raise RecordingError("gradients are measured while recording: call this within the recorder's with block")
         with self._watcher.guard, self._watcher.stopwatch:
             listening = self._watcher.attachment.attached and os.getpid() == self._process
-            yield is_due(self._step, every, self._ranks) and listening
+            yield is_due(self.steps, every, self._ranks) and listening
 
     def epoch(self, name: str | None = None) -> None:
         """Replay the probe and end a window, which is named after its number unless `name` is given.
@@ -260,7 +258,7 @@ class Recorder:
             with self._safely():
                 self._tick_rest()
                 self._replays.replay()
-                self._windows.close(self._step, name)
+                self._windows.close(self.steps, name)
                 self._rest()
 
     def epoch_begins(self) -> None:
@@ -270,7 +268,7 @@ class Recorder:
         """
         if os.getpid() == self._process:
             with self._safely():
-                self._windows.epoch_begins(self._step)
+                self._windows.epoch_begins(self.steps)
 
     @contextmanager
     def phase(self, label: str) -> Iterator[None]:
@@ -307,50 +305,69 @@ class Recorder:
             interrupts.install()
             stack.callback(interrupts.restore)
             stack.enter_context(self._watcher.listening())
-            stack.enter_context(listen(self._optimizers, self._watcher.attachment, self.step))
+            stack.enter_context(listen(self._optimizers, self._watcher.attachment, self._stepped))
             self._resources = stack.pop_all()
 
     def _forward_began(self, call: Call) -> Forward:
         forward = self._forwards.begun(call)
-        if forward.stepping and self._windows.ends(self._step, self.window):
-            with self._safely():
-                self._tick_rest()
-                self._windows.go_on(self._step, self.window)
-                self._rest()
+        if forward.stepping or (forward.phase == NO_GRAD and self._forwards.trains_without_gradients):
+            self._training_goes_on()
         if not is_probe(forward.phase):  # A probe's inputs are the same in every window.
             self._examples.take(forward.phase, call.part, call.inputs, sure=forward.stepping)
         return forward
 
+    def _training_goes_on(self) -> None:
+        """End the window that is over, if one is, before anything is taken in that follows it."""
+        if self._windows.ends(self.steps, self.window):
+            with self._safely():
+                if self._observer.step_begun:
+                    self._observer.tick(NO_STEP, stepping=True)
+                self._windows.go_on(self.steps, self.window)
+                self._rest()
+
     def _take(self, site: str, module: nn.Module, tensor: Tensor, forward: Forward, padding: Padding | None) -> None:
         """Hand a site's tensor to the observer, under the phase of the forward that it is of."""
+        self._forwards.took(site, forward)
         self._observer.observe(site, module, tensor, forward.phase, stepping=forward.stepping, padding=padding)
 
     def _forward_ended(self, forward: Forward) -> None:
         if not forward.stepping:
             with self._safely():
-                self._observer.tick(self._step, stepping=False)
+                self._observer.tick(self.steps, stepping=False)
 
-    def _tick(self) -> None:
+    def _stepped(self, *, by_word: bool = False) -> None:
+        if os.getpid() == self._process:
+            with self._safely():
+                self._gradients.stepped(after_forward=self._observer.step_begun)
+                self._tick(heard=self._forwards.trained or (by_word and self._forwards.trains_without_gradients))
+                self._clocked = True
+
+    def _tick(self, *, heard: bool) -> None:
         self._watcher.attachment.refresh()
-        if not self._observer.step_begun:
+        if not heard:
+            self._training_goes_on()
+        step, first = self.steps, self._journal.window.first_step
+        if not self._clock.ends(heard=heard):
             return
-        if self._step == self._journal.window.first_step:
-            self._watcher.notice_bypassed()
+        if step == first or not heard:
+            if heard or not self._forwards.acted:  # Else its gradients may be of its own making.
+                self._watcher.notice_bypassed(self._forwards.sites if heard else ())
             self._replays.note_frozen()
-        self._observer.tick(self._step, stepping=True)
-        self._step += 1
-        self._windows.stepped(self._step, self.window)
-        self._journal.flush_if_due(self._step)
+        self._observer.tick(step, stepping=True)
+        self._forwards.next_step()
+        self._windows.stepped(self.steps, self.window)
+        self._journal.flush_if_due(self.steps)
 
     def _tick_rest(self) -> None:
         """Add to the window forwards that no step followed, as a discriminator's for its generator's sake."""
         if not self._clocked:
-            self._tick()
+            if self._forwards.trained:
+                self._tick(heard=True)
         elif self._observer.step_begun:
             self._observer.tick(NO_STEP, stepping=True)
 
     def _rest(self) -> None:
-        if self._step:  # What comes before the first step has no gradients that would show what reads which site.
+        if self.steps:  # What comes before the first step has no gradients that would show what reads which site.
             self._watcher.stop_following()
 
     def _keep_steps(self, *rows: Any) -> None:
@@ -376,7 +393,8 @@ class Recorder:
     def _state(self) -> dict[str, Any]:
         return {
             **self._watcher.state(),
-            "steps": self._step,
+            "steps": self.steps,
+            "unheard_steps": self._clock.unheard,
             "measured": self._gradients.settings,
             "overhead": self._watcher.stopwatch.overhead(self._started),
         }

@@ -40,6 +40,7 @@ def damage(file: Path) -> Iterator[None]:
 
 
 def read_window(file: Path) -> Window:
+    """Returns which window a file holds. Raises `RunError` where it is damaged."""
     import pyarrow.parquet as pq
 
     with damage(file):

@@ -1,4 +1,4 @@
-"""What is kept of a stretch of steps while it is recorded: moments, sketches and blocks, and how stretches are joined."""
+"""What is kept of steps while they are recorded: moments, sketches and blocks, and how two stretches are joined."""
 
 from __future__ import annotations
 

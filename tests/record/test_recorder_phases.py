@@ -131,3 +131,99 @@ def test_a_frozen_network_is_evaluated_when_its_model_is(tmp_path):
         recorder.epoch()
     assert rows(tmp_path, "features.0") == {(1, "train"): 18, (1, "eval"): 10}
     assert rows(tmp_path, "head.0") == {(1, "train"): 18, (1, "eval"): 10}
+
+
+class Agent(nn.Module):
+    """Its networks are parts of a part, which is called by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.nets = nn.ModuleDict({"policy": nn.Sequential(network(), nn.Linear(2, 2))})
+
+
+def test_a_part_of_a_part_may_be_what_is_called(tmp_path):
+    agent = Agent()
+    net = agent.nets["policy"][0]
+    recorder, optimizer = recording(agent, tmp_path)
+    with recorder:
+        for _ in range(2):
+            net.train()
+            for x in torch.randn(4, 32, 8):
+                step(net(x).square().mean(), optimizer)
+            net.eval()
+            for x in torch.randn(3, 10, 8):
+                net(x)
+            recorder.epoch()
+    assert rows(tmp_path, "nets.policy.0.1") == {
+        (window, phase): count for window in (1, 2) for phase, count in (("train", 128), ("eval", 30))
+    }
+    # What was called is known, so that the examples of a window are, from the second call on.
+    assert icshift.open(tmp_path / "run").window_list[1].seen("eval") is not None
+    assert not any(module._forward_pre_hooks for module in agent.modules())
+
+
+class ForwardForward(nn.Module):
+    """Each layer learns by itself, through its `forward`; only predictions call it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(8, 16), nn.Linear(16, 4)])
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x).relu()
+        return x
+
+
+@pytest.mark.parametrize("predicting", ["while it trains", "in eval mode", "in the end"])
+def test_trained_without_being_called_is_said_and_the_steps_are_counted(tmp_path, predicting):
+    model = ForwardForward()
+    recorder, optimizer = recording(model, tmp_path)
+    with recorder:
+        for _ in range(20):
+            x = torch.randn(32, 8)
+            loss = sum(
+                layer.forward(x).square().mean() + (x := layer.forward(x).relu().detach()).sum() * 0
+                for layer in model.layers
+            )
+            step(loss, optimizer)
+            if predicting == "in eval mode":
+                model.eval()(torch.randn(5, 8))
+                model.train()
+            if predicting == "while it trains":
+                with torch.no_grad():
+                    model(torch.randn(5, 8))
+        if predicting == "in the end":
+            model(torch.randn(5, 8))
+    run = icshift.open(tmp_path / "run")
+    assert run.manifest["steps"] == recorder.steps == 20
+    assert run.manifest["unheard_steps"] == 20
+    states = {entry["module"]: (entry["state"], entry["reason"]) for entry in run.manifest["ledger"]}
+    assert {state for state, _ in states.values()} == {"bypassed"}
+
+
+def test_an_evolution_strategy_is_recorded_and_its_steps_are_counted(tmp_path):
+    model = network()
+    recorder = Recorder(model, tmp_path / "run")
+    with recorder, torch.no_grad():
+        for _ in range(4):
+            for _ in range(3):
+                model(torch.randn(32, 8))
+            recorder.step()
+        recorder.epoch()
+    assert rows(tmp_path, "0") == {(1, "no-grad"): 4 * 3 * 32}
+    assert (recorder.steps, recorder.windows) == (4, 1)
+
+
+def test_gradients_of_ones_own_making_step_an_optimizer(tmp_path):
+    model = network()
+    recorder, optimizer = recording(model, tmp_path)
+    with recorder, torch.no_grad():
+        for _ in range(4):
+            model(torch.randn(32, 8))
+            for parameter in model.parameters():
+                parameter.grad = torch.randn_like(parameter)
+            optimizer.step()
+    assert rows(tmp_path, "0") == {(1, "no-grad"): 4 * 32}
+    assert recorder.steps == 4
+    assert {entry["state"] for entry in icshift.open(tmp_path / "run").manifest["ledger"]} == {"observed", "excluded"}
