@@ -22,6 +22,7 @@ from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 from icshift.errors import IcshiftError
 from icshift.hooks.hook import Hook
 from icshift.launch.discovery import holders, name_of, trained_by
+from icshift.launch.evaluations import Evaluations
 from icshift.launch.passes import Passes
 from icshift.model.processes import this_process
 from icshift.model.unheard import hears
@@ -127,6 +128,7 @@ class Launcher:
         except IcshiftError as error:
             self.problems.append(f"{name} ({type(model).__name__}) is not recorded: {error}")
             return None
+        recorder.forwards.evaluation = Evaluations(self._passes.evaluated_source, self._passes.trains_on).phase
         self.recorders[name] = recorder
         return recorder
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
+
+from torch import Tensor
 
 from icshift.launch.sources import Source, Sources
 from icshift.model.torch_private import loader_iterator
@@ -21,8 +23,8 @@ class _Pass:
     """An iteration of a DataLoader over a source.
 
     `began` and `reached` are how many steps there were when it began and when a batch was last drawn from it, `drawn`
-    is the number of batches, `trained` whether a step came between two of them. `evaluates` says that no model was in
-    training mode when it began.
+    is the number of batches, `trained` whether a step came between two of them, `rows` the length of the latest one.
+    `evaluates` says that no model was in training mode when it began.
     """
 
     source: Source
@@ -30,6 +32,7 @@ class _Pass:
     reached: int
     evaluates: bool
     drawn: int = 0
+    rows: int | None = None
     trained: bool = False
     ended: bool = False
 
@@ -51,6 +54,7 @@ class Passes:
         self._sources = Sources()
         self._passes: WeakKeyDictionary[Any, _Pass] = WeakKeyDictionary()
         self._latest: WeakKeyDictionary[Source, _Pass] = WeakKeyDictionary()
+        self._trained_on: WeakSet[Source] = WeakSet()
         self._drawing: Callable[[], Any] = lambda: None
         self._ended = False
 
@@ -83,7 +87,7 @@ class Passes:
             except StopIteration:
                 self._safely(self._ends, iterator)
                 raise
-            self._safely(self._draws, iterator)
+            self._safely(self._draws, iterator, batch)
             return batch
 
         with ExitStack() as stack:
@@ -96,27 +100,24 @@ class Passes:
                 setattr(iterators, name, telling)
             yield
 
-    def training_source(self) -> Source | None:
-        """Returns what the latest batch was drawn from, None where that pass is over and its iterator gone."""
-        followed = self._under_way()
-        return None if followed is None else followed.source
+    def trains_on(self, source: Source) -> bool:
+        """Whether a pass over this source had steps in it."""
+        return source in self._trained_on
 
-    def evaluated_source(self) -> Source | None:
-        """Returns what is being evaluated on: the source of the latest batch, if its pass is no part of a training.
+    def evaluated_source(self, inputs: Any) -> Source | None:
+        """Returns what is being evaluated on, the source of the latest batch, where a forward begins with `inputs`.
 
-        None where there were steps in it, or a model was in training mode when it began: what is evaluated within a
-        pass of the training comes from somewhere else.
+        None where there were steps in that pass: what is evaluated then comes from somewhere else. So it does where a
+        model was in training mode when the pass began and the inputs have not as many rows as the batch.
         """
-        followed = self._under_way()
-        if followed is None or not followed.evaluates or self._steps() > followed.began:
-            return None
-        return followed.source
-
-    def _under_way(self) -> _Pass | None:
         iterator = self._drawing()
         followed = None if iterator is None else self._passes.get(iterator)
+        if followed is None or self._steps() > followed.began:
+            return None
+        if not followed.evaluates and (followed.rows is None or _rows(inputs) != followed.rows):
+            return None
         # The last batch may be used after the end was asked for; but workers that persist keep their iterator for good.
-        return None if followed is None or (followed.ended and _persists(iterator)) else followed
+        return None if followed.ended and _persists(iterator) else followed.source
 
     def _safely(self, note: Callable[..., None], *arguments: Any) -> None:
         if not hears(self):
@@ -136,11 +137,12 @@ class Passes:
             self._ended = False
             self._act()
 
-    def _draws(self, iterator: Any) -> None:
+    def _draws(self, iterator: Any, batch: Any) -> None:
         followed = self._passes.get(iterator)
         if followed is not None:
             self._note_steps(followed)
             followed.drawn += 1
+            followed.rows = _rows(batch)
             self._drawing = weakref.ref(iterator)
 
     def _ends(self, iterator: Any) -> None:
@@ -152,12 +154,24 @@ class Passes:
 
     def _note_steps(self, followed: _Pass) -> None:
         steps = self._steps()
-        followed.trained |= followed.drawn > 0 and steps > followed.reached
+        if followed.drawn > 0 and steps > followed.reached:
+            followed.trained = True
+            self._trained_on.add(followed.source)
         followed.reached = steps
 
 
 def _nothing(*_: Any) -> None:
     """What a torch does that does not begin an iterator anew."""
+
+
+def _rows(values: Any) -> int | None:
+    """The length of the first tensor in a batch, or in the arguments of a forward; None where there is none."""
+    if isinstance(values, Tensor):
+        return values.shape[0] if values.ndim else None
+    if isinstance(values, Mapping):
+        values = list(values.values())
+    found = (_rows(value) for value in values) if isinstance(values, (list, tuple)) else ()
+    return next((rows for rows in found if rows is not None), None)
 
 
 def _persists(iterator: Any) -> bool:

@@ -116,14 +116,12 @@ class Recorder:
         self._samples = samples
         kept = math.inf if samples == "all" else samples
         self._observer = Observer(self._sites, kept, SEED, self._keep_steps, self._rank)
-        self._forwards = Forwards(self.model)
+        self.forwards = Forwards(self.model)
         keeper = Keeper(self._take, self._forward_ended, self._give_up, self._forward_began)
         self._examples = Examples(self.model, SEED)
         self._logged = Logged()
         self._watcher = Watcher(self.model, self._sites, self._observer, keeper, mask)
-        self._replays = Replays(
-            self.model, None if self._rank else given, self._observer, self._watcher, self._forwards
-        )
+        self._replays = Replays(self.model, None if self._rank else given, self._observer, self._watcher, self.forwards)
         self._gave_up = ""
         self._clock = Clock(self.model)
         self._clocked = False
@@ -280,7 +278,7 @@ class Recorder:
             raise RecordingError(
                 f"the phase {label!r} is the recorder's own: choose a name that does not begin with {PROBE!r}"
             )
-        with self._forwards.labelled(label):
+        with self.forwards.labelled(label):
             yield
 
     @contextmanager
@@ -309,8 +307,8 @@ class Recorder:
             self._resources = stack.pop_all()
 
     def _forward_began(self, call: Call) -> Forward:
-        forward = self._forwards.begun(call)
-        if forward.stepping or (forward.phase == NO_GRAD and self._forwards.trains_without_gradients):
+        forward = self.forwards.begun(call)
+        if forward.stepping or (forward.phase == NO_GRAD and self.forwards.trains_without_gradients):
             self._training_goes_on()
         if not is_probe(forward.phase):  # A probe's inputs are the same in every window.
             self._examples.take(forward.phase, call.part, call.inputs, sure=forward.stepping)
@@ -327,7 +325,7 @@ class Recorder:
 
     def _take(self, site: str, module: nn.Module, tensor: Tensor, forward: Forward, padding: Padding | None) -> None:
         """Hand a site's tensor to the observer, under the phase of the forward that it is of."""
-        self._forwards.took(site, forward)
+        self.forwards.took(site, forward)
         self._observer.observe(site, module, tensor, forward.phase, stepping=forward.stepping, padding=padding)
 
     def _forward_ended(self, forward: Forward) -> None:
@@ -339,7 +337,7 @@ class Recorder:
         if os.getpid() == self._process:
             with self._safely():
                 self._gradients.stepped(after_forward=self._observer.step_begun)
-                self._tick(heard=self._forwards.trained or (by_word and self._forwards.trains_without_gradients))
+                self._tick(heard=self.forwards.trained or (by_word and self.forwards.trains_without_gradients))
                 self._clocked = True
 
     def _tick(self, *, heard: bool) -> None:
@@ -350,18 +348,18 @@ class Recorder:
         if not self._clock.ends(heard=heard):
             return
         if step == first or not heard:
-            if heard or not self._forwards.acted:  # Else its gradients may be of its own making.
-                self._watcher.notice_bypassed(self._forwards.sites if heard else ())
+            if heard or not self.forwards.acted:  # Else its gradients may be of its own making.
+                self._watcher.notice_bypassed(self.forwards.sites if heard else ())
             self._replays.note_frozen()
         self._observer.tick(step, stepping=True)
-        self._forwards.next_step()
+        self.forwards.next_step()
         self._windows.stepped(self.steps, self.window)
         self._journal.flush_if_due(self.steps)
 
     def _tick_rest(self) -> None:
         """Add to the window forwards that no step followed, as a discriminator's for its generator's sake."""
         if not self._clocked:
-            if self._forwards.trained:
+            if self.forwards.trained:
                 self._tick(heard=True)
         elif self._observer.step_begun:
             self._observer.tick(NO_STEP, stepping=True)

@@ -194,35 +194,46 @@ def test_afterwards_iterators_are_what_they_were():
 def evaluated(training, batches):
     """The sources that an evaluation of batches was found to draw from, one each."""
     training.training, found = False, []
-    for _ in batches:
-        found.append(training.passes.evaluated_source())
+    for batch in batches:
+        found.append(training.passes.evaluated_source((batch, {})))
     training.training = True
     return found
 
 
 def test_what_is_evaluated_is_told_by_its_data(training):
     train, test = loader(), loader(6)
-    for batch in train:
-        del batch
-        trained = training.passes.training_source()
-        training.step()
+    training.over(train)
     (first,), (second,) = set(evaluated(training, train)), set(evaluated(training, test))
-    assert first is trained
-    assert second not in (None, trained)
+    assert None not in (first, second)
+    assert [training.passes.trains_on(source) for source in (first, second)] == [True, False]
     assert set(evaluated(training, DataLoader(test.dataset, batch_size=3))) == {second}
 
 
 def test_what_is_evaluated_without_a_loader_has_no_source(training):
-    train = loader()
+    train, apart = loader(), ((torch.zeros(100),), {})
     training.over(train)
     training.training = False
-    assert training.passes.evaluated_source() is None
+    assert training.passes.evaluated_source(apart) is None
     training.training = True
-    for _ in train:
+    for batch in train:
         training.training = False
-        assert training.passes.evaluated_source() is None
+        assert training.passes.evaluated_source(apart) is None
         training.training = True
         training.step()
+        training.training = False
+        assert training.passes.evaluated_source((batch, {})) is None
+        training.training = True
+
+
+def test_the_mode_may_change_after_the_first_batch_was_drawn(training):
+    """So ignite does."""
+    train, found = loader(), []
+    training.over(train)
+    for batch in train:
+        training.training = False
+        found.append(training.passes.evaluated_source((batch, {})))
+    assert None not in found
+    assert len(set(found)) == 1
 
 
 def test_parts_of_one_data_set_are_sources_of_their_own(training):
