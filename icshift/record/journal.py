@@ -71,6 +71,18 @@ class Journal:
         assert self.provisional is not None
         ended = replace(self.provisional.open(step), inputs=self._seen.part_inputs())
         self.provisional.close(ended, self._seen.part())
+        self._relieve()
+
+    def join_provisional(self) -> None:
+        """Join provisional windows where there are many."""
+        if self.provisional is not None:
+            self.provisional.join()
+            self._relieve()
+
+    def _relieve(self) -> None:
+        if self.provisional is not None and self.provisional.large:
+            self.flush()
+            self.provisional.forget()
 
     def close_window(
         self, name: str | None, step: int, parameter_change: float | None, *, kind: str | None = None

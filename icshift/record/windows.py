@@ -107,6 +107,7 @@ class Windows:
 
     def _close_provisional(self, step: int) -> None:
         self._journal.close_provisional(step)
+        self._journal.join_provisional()
         self._seen.observer.next_part()
         self._seen.examples.next_part()
         self._seen.replays.new_window()
