@@ -12,7 +12,7 @@ from icshift.record.journal import Journal
 from icshift.record.replays import Replays
 
 UNDONE = "undone"
-"""The kind of a window at whose end the parameters were put back to where it began, as after a search for a rate."""
+"""The kind of a window at whose end the parameters were put back to where they began, as after a search for a rate."""
 
 
 AUTO: Literal["auto"] = "auto"
@@ -43,7 +43,7 @@ class Windows:
         self._seen = seen
         self._parameters = parameters
         self._stretches: Stretches | None = None
-        self._epoch_over = False
+        self._epoch_over = self._moved = False
         if length == AUTO:
             self._provide()
 
@@ -78,20 +78,22 @@ class Windows:
     def close(self, step: int, name: str | None) -> None:
         """End the open window, unless it holds nothing.
 
-        Where an epoch began and all parameters are back where they were, it is `UNDONE`, and the next one is as the
-        first: nobody knows its length.
+        Where an epoch begins and all parameters are what they were at the start, it is `UNDONE` with all before it, and
+        the next one is as the first: nobody knows its length.
         """
         seen = self._seen
         if not seen.observer.holding:
             return
         change = self._parameters.change()
-        undone = self._epoch_over and change == 0.0 and self._stretches is not None and self._stretches.moved
+        self._moved |= bool(change) or (self._stretches is not None and self._stretches.moved)
+        undone = self._epoch_over and self._moved and self._parameters.back()
         self._journal.close_window(name, step, change, kind=UNDONE if undone else None)
         seen.observer.new_window()
         seen.examples.new_window()
         seen.replays.new_window()
         self._epoch_over, self._stretches = False, None
         if undone:
+            self._moved = False
             self._provide()
 
     def close_last(self, step: int, *, replay_probe: bool) -> None:

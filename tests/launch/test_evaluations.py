@@ -5,7 +5,7 @@ import textwrap
 import pytest
 
 import icshift
-from tests.launch.launching import run as icshift_run
+from tests.launch.launching import icshift_run
 
 DATA = """
 import torch
@@ -62,6 +62,47 @@ def evaluate(_):
     evaluator.run(test)
 trainer.run(train, max_epochs=3)
 """
+
+FASTAI = """
+from torch.utils.data.dataloader import _SingleProcessDataLoaderIter
+class Loader:
+    '''As fastai's: it makes torch's iterators itself.'''
+    def __init__(self, loader): self.loader = loader
+    def __iter__(self): yield from _SingleProcessDataLoaderIter(self.loader)
+def fit(batches):
+    model.train()
+    for x, y in batches:
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+before = {name: value.clone() for name, value in model.state_dict().items()}
+fit(Loader(train))
+fit(x for x, _ in zip(Loader(train), range(2)))
+model.load_state_dict(before)
+for epoch in range(3):
+    fit(Loader(train))
+    model.eval()
+    with torch.no_grad():
+        for x, _ in Loader(test):
+            model(x)
+"""
+
+
+def test_a_search_for_a_rate_is_no_epoch(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(DATA + FASTAI)
+    done = icshift_run("-q", "-o", tmp_path / "runs", script)
+    assert done.returncode == 0, done.stderr
+    run = icshift.open(tmp_path / "runs" / "model")
+    assert [(window.name, window.first_step, window.last_step) for window in run.window_list] == [
+        ("undone-1", 0, 5),
+        ("3", 6, 9),
+        ("4", 10, 13),
+        ("5", 14, 17),
+    ]
+    counts = [run.distribution(phase, "0", 3).count[0] for phase in ("train", "eval")]
+    assert counts == [64, 32]
+    assert len(run.drift(phase="train")) == 2 * 18
 
 
 @pytest.mark.parametrize("loop", [PLAIN, ACCELERATE, IGNITE], ids=["plain", "accelerate", "ignite"])

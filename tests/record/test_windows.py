@@ -1,5 +1,6 @@
 """When windows end, and what belongs to them."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -52,7 +53,8 @@ def test_a_window_without_a_step_says_so(tmp_path):
     assert counts(tmp_path / "run") == [(0, -1, 0, 7)]
 
 
-def test_what_was_put_back_is_a_window_of_its_own_kind(tmp_path):
+@pytest.mark.parametrize("passes", [1, 3])
+def test_what_was_put_back_is_a_window_of_its_own_kind(passes, tmp_path):
     """As a search for a learning rate does before a training."""
     model = nn.Linear(4, 3)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -65,10 +67,16 @@ def test_what_was_put_back_is_a_window_of_its_own_kind(tmp_path):
 
     with Recorder(model, tmp_path / "run", window="auto", optimizer=optimizer) as recorder:
         before = {name: value.clone() for name, value in model.state_dict().items()}
-        steps(recorder)
+        for _ in range(passes):
+            steps(recorder)
         model.load_state_dict(before)
         for _ in range(2):
             steps(recorder)
     run = StoredRun(tmp_path / "run")
-    assert [window.name for window in run.window_list] == ["undone-1", "2", "3"]
-    assert counts(tmp_path / "run", ("undone-train", "train")) == [(0, 4, 25, 0), (5, 9, 0, 25), (10, 14, 0, 25)]
+    undone, done = 5 * passes, str(passes + 1)
+    assert [window.name for window in run.window_list] == ["undone-1", done, str(passes + 2)]
+    assert counts(tmp_path / "run", ("undone-train", "train")) == [
+        (0, undone - 1, 5 * undone, 0),
+        (undone, undone + 4, 0, 25),
+        (undone + 5, undone + 9, 0, 25),
+    ]
