@@ -143,6 +143,12 @@ class Stretches:
         self._marks = [self._begun] * MOST_PARTS.bit_length()
         self._changes: list[list[float | None]] = [[] for _ in self._marks]
 
+    def follow(self, parameters: Parameters) -> None:
+        """Go on with those of another model: all stretches under way count from now."""
+        self._parameters = parameters
+        self._begun = parameters.copy() if self._follows else {}
+        self._marks = [self._begun for _ in self._marks]
+
     def ended(self) -> float | None:
         """A part has ended: returns how far the parameters went over it, None where they are not followed."""
         self.moved = self.moved or self._parameters.moved()

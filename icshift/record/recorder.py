@@ -107,12 +107,11 @@ class Recorder:
         self._sites = as_sites(sites)
         self.window = window
         """Steps that end a window, "auto", or None: only `epoch` ends one. A number may be changed while recording."""
-        given = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
+        self._probe = given = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
         if given is not None:
             given.size  # noqa: B018  (raises early, before the training starts)
             if self._ranks > 1:
                 refuse_waiting(self.model, training=given.train_mode)
-        self._probe = given
         self._samples = samples
         kept = math.inf if samples == "all" else samples
         self._observer = Observer(self._sites, kept, SEED, self._keep_steps, self._rank)
@@ -131,6 +130,7 @@ class Recorder:
         if self._resources is not None:
             raise RecordingError("this recorder is recording already, or has been: make a new one")
         self._replays.note_frozen()
+        self._watcher.leave_copies_out(lambda parameter: parameter.requires_grad)
         self._replays.rehearse()
         settings = {
             "samples": self._samples,
@@ -178,6 +178,11 @@ class Recorder:
     def steps(self) -> int:
         """How many steps have ended."""
         return self._clock.steps
+
+    @property
+    def seconds(self) -> float:
+        """How many seconds recording has taken so far."""
+        return self._watcher.stopwatch.whole
 
     @property
     def windows(self) -> int:
@@ -260,10 +265,7 @@ class Recorder:
                 self._rest()
 
     def epoch_begins(self) -> None:
-        """Replay the probe, and end the window as soon as the training goes on: with its next forward.
-
-        What comes before that, as an evaluation, belongs to the window. One in which no step ended goes on.
-        """
+        """Replay the probe, and end the window with the next forward in training, unless no step ended in it."""
         if os.getpid() == self._process:
             with self._safely():
                 self._windows.epoch_begins(self.steps)
@@ -347,9 +349,8 @@ class Recorder:
         step, first = self.steps, self._journal.window.first_step
         if not self._clock.ends(heard=heard):
             return
-        if step == first or not heard:
-            if heard or not self.forwards.acted:  # Else its gradients may be of its own making.
-                self._watcher.notice_bypassed(self.forwards.sites if heard else ())
+        if step == first or self._clock.changed:
+            self._watcher.look_at_gradients(self.forwards.trained_sites(heard=heard), first=step == 0)
             self._replays.note_frozen()
         self._observer.tick(step, stepping=True)
         self.forwards.next_step()

@@ -47,6 +47,12 @@ class Windows:
         if length == AUTO:
             self._provide()
 
+    def follow(self, parameters: Parameters) -> None:
+        """Go on with the parameters of another model: their change counts from now."""
+        self._parameters = parameters
+        if self._stretches is not None:
+            self._stretches.follow(parameters)
+
     def over(self, step: int, length: Length) -> bool:
         """Whether the open window has its number of steps."""
         return isinstance(length, int) and step - self._journal.window.first_step >= length
