@@ -101,11 +101,11 @@ class Examples:
     def next_part(self) -> None:
         """Begin the next part of the open window."""
         self._before = self.seen()
-        self._phases: dict[str, _Phase] = {}
+        self._phases = {}
 
     def new_window(self) -> None:
         """Begin to count anew."""
-        self._before: dict[str, Seen | None] = {}
+        self._before = {}
         self._begun: dict[str, set[int]] = {}
         self._phases = {}
 

@@ -260,8 +260,7 @@ class Recorder:
         if os.getpid() == self._process:
             with self._safely():
                 self._tick_rest()
-                self._replays.replay()
-                self._windows.close(self.steps, name)
+                self._windows.epoch(self.steps, name)
                 self._rest()
 
     def epoch_begins(self) -> None:

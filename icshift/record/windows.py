@@ -63,6 +63,12 @@ class Windows:
         if self.over(step, length) or (provisional is not None and provisional.probed(step)):
             self._seen.replays.replay()
 
+    def epoch(self, step: int, name: str | None) -> None:
+        """Replay the probe and end the open window, unless it holds nothing."""
+        if self._seen.observer.holding:
+            self._seen.replays.replay()
+            self.close(step, name)
+
     def epoch_begins(self, step: int) -> None:
         """The open window is over, and the probe is replayed, unless no step of it ended."""
         if step > self._journal.window.first_step:
