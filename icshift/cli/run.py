@@ -43,7 +43,7 @@ def run(
         typer.Option(
             "--window",
             min=1,
-            help="Steps a window; by default a pass over the training DataLoader.",
+            help="Steps a window; by default a pass over the training DataLoader, else 10 to 20 windows in all.",
             show_default=False,
         ),
     ] = None,

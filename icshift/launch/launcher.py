@@ -1,7 +1,7 @@
 """Recording a training script that does not import icshift: its models, steps and epochs are found out.
 
 A model is noticed when an optimizer is made for it (or, with `--forwards`, at its first forward in training mode), a
-step when that optimizer steps, an epoch when a DataLoader begins anew (`passes`).
+step when that optimizer steps, an epoch when the training goes on after a DataLoader began anew (`passes`).
 """
 
 from __future__ import annotations

@@ -18,4 +18,6 @@ def follow(recorder: Recorder, model: nn.Module) -> None:
         recorder._watcher.follow(model)
         recorder._examples.follow(model)
         recorder.forwards.follow(model)
+        recorder._replays.follow(model)
         recorder._parameters = Parameters(model)
+        recorder._windows.follow(recorder._parameters)

@@ -107,12 +107,11 @@ class Recorder:
         self._sites = as_sites(sites)
         self.window = window
         """Steps that end a window, "auto", or None: only `epoch` ends one. A number may be changed while recording."""
-        given = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
+        self._probe = given = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
         if given is not None:
             given.size  # noqa: B018  (raises early, before the training starts)
             if self._ranks > 1:
                 refuse_waiting(self.model, training=given.train_mode)
-        self._probe = given
         self._samples = samples
         kept = math.inf if samples == "all" else samples
         self._observer = Observer(self._sites, kept, SEED, self._keep_steps, self._rank)
@@ -261,15 +260,11 @@ class Recorder:
         if os.getpid() == self._process:
             with self._safely():
                 self._tick_rest()
-                self._replays.replay()
-                self._windows.close(self.steps, name)
+                self._windows.epoch(self.steps, name)
                 self._rest()
 
     def epoch_begins(self) -> None:
-        """Replay the probe, and end the window as soon as the training goes on: with its next forward.
-
-        What comes before that, as an evaluation, belongs to the window. One in which no step ended goes on.
-        """
+        """Replay the probe, and end the window with the next forward in training, unless no step ended in it."""
         if os.getpid() == self._process:
             with self._safely():
                 self._windows.epoch_begins(self.steps)

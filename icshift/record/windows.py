@@ -12,7 +12,7 @@ from icshift.record.journal import Journal
 from icshift.record.replays import Replays
 
 UNDONE = "undone"
-"""The kind of a window at whose end the parameters were put back to where it began, as after a search for a rate."""
+"""The kind of a window at whose end the parameters were put back to where they began, as after a search for a rate."""
 
 
 AUTO: Literal["auto"] = "auto"
@@ -43,9 +43,15 @@ class Windows:
         self._seen = seen
         self._parameters = parameters
         self._stretches: Stretches | None = None
-        self._epoch_over = False
+        self._epoch_over = self._moved = False
         if length == AUTO:
             self._provide()
+
+    def follow(self, parameters: Parameters) -> None:
+        """Go on with the parameters of another model: their change counts from now."""
+        self._parameters = parameters
+        if self._stretches is not None:
+            self._stretches.follow(parameters)
 
     def over(self, step: int, length: Length) -> bool:
         """Whether the open window has its number of steps."""
@@ -56,6 +62,12 @@ class Windows:
         provisional = self._journal.provisional
         if self.over(step, length) or (provisional is not None and provisional.probed(step)):
             self._seen.replays.replay()
+
+    def epoch(self, step: int, name: str | None) -> None:
+        """Replay the probe and end the open window, unless it holds nothing."""
+        if self._seen.observer.holding:
+            self._seen.replays.replay()
+            self.close(step, name)
 
     def epoch_begins(self, step: int) -> None:
         """The open window is over, and the probe is replayed, unless no step of it ended."""
@@ -78,20 +90,22 @@ class Windows:
     def close(self, step: int, name: str | None) -> None:
         """End the open window, unless it holds nothing.
 
-        Where an epoch began and all parameters are back where they were, it is `UNDONE`, and the next one is as the
-        first: nobody knows its length.
+        Where an epoch begins and all parameters are what they were at the start, it is `UNDONE` with all before it, and
+        the next one is as the first: nobody knows its length.
         """
         seen = self._seen
         if not seen.observer.holding:
             return
         change = self._parameters.change()
-        undone = self._epoch_over and change == 0.0 and self._stretches is not None and self._stretches.moved
+        self._moved |= bool(change) or (self._stretches is not None and self._stretches.moved)
+        undone = self._epoch_over and self._moved and self._parameters.back()
         self._journal.close_window(name, step, change, kind=UNDONE if undone else None)
         seen.observer.new_window()
         seen.examples.new_window()
         seen.replays.new_window()
         self._epoch_over, self._stretches = False, None
         if undone:
+            self._moved = False
             self._provide()
 
     def close_last(self, step: int, *, replay_probe: bool) -> None:
@@ -107,6 +121,7 @@ class Windows:
 
     def _close_provisional(self, step: int) -> None:
         self._journal.close_provisional(step)
+        self._journal.join_provisional()
         self._seen.observer.next_part()
         self._seen.examples.next_part()
         self._seen.replays.new_window()

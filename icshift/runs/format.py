@@ -29,6 +29,8 @@ Format 3. A run is a directory:
     logged/                       segments of the numbers that the training said of its own steps, where it
                                   did: a row a number: step, window, name, value
 
+While it is recorded a run may hold provisional windows of which another one has the steps (see `provisional.py`).
+
 Any Parquet reader takes `windows/` and `steps/` as tables. Steps count from 0, windows from 1.
 Files that begin with a dot are being written and are ignored.
 
