@@ -1,10 +1,13 @@
 """Processes that train one model at a time, each with an optimizer of its own."""
 
-import torch, torch.multiprocessing as mp, sys
+import sys
+
+import torch
+import torch.multiprocessing as mp
 from torch import nn
 
 
-def train(rank, model):
+def train(_, model):
     opt = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(20):
         opt.zero_grad()

@@ -1,6 +1,10 @@
 """Ranks that a script starts itself."""
 
-import torch, torch.multiprocessing as mp, torch.distributed as dist, os
+import os
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from torch import nn
 
 
