@@ -322,7 +322,7 @@ class Recorder:
         step, first = self.steps, self._journal.window.first_step
         if not self._clock.ends(heard=heard):
             return
-        if step == first or not heard:
+        if step == first or self._clock.changed:
             self._watcher.look_at_gradients(self.forwards.trained_sites(heard=heard), first=step == 0)
             self._note_frozen()
         self._observer.tick(step, stepping=True)

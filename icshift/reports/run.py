@@ -68,7 +68,9 @@ def _facts(run: StoredRun) -> list[tuple[str, str]]:
 def _steps(manifest: dict[str, Any]) -> str:
     """Returns in words how many steps there were, and how many of them followed no forward that could be heard."""
     unheard = manifest.get("unheard_steps", 0)
-    return f"{manifest['steps']:,}" + (f" ({unheard:,} of them after no forward with gradients)" if unheard else "")
+    return f"{manifest['steps']:,}" + (
+        f" ({unheard:,} of them after no forward with gradients that was heard)" if unheard else ""
+    )
 
 
 def coverage(run: StoredRun, path: Path | None = None) -> str:
