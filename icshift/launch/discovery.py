@@ -76,7 +76,7 @@ class Models:
 
         A module of TorchScript is left out: it takes no hooks. Modules hold nothing but `nn.Parameter`.
         """
-        wanted = [parameter for parameter in parameters if isinstance(parameter, nn.Parameter)]
+        wanted: list[Tensor] = [parameter for parameter in parameters if isinstance(parameter, nn.Parameter)]
         unknown = [parameter for parameter in wanted if self._known(parameter) is None]
         if unknown:
             self._learn(unknown)
