@@ -27,7 +27,6 @@ from torch.optim.optimizer import (
 )
 
 from icshift.errors import IcshiftError, RecordingError
-from icshift.hooks.compiled import compiled_before
 from icshift.hooks.hook import Hook
 from icshift.launch.copies import Copies
 from icshift.launch.costs import Costs
@@ -37,6 +36,7 @@ from icshift.launch.passes import Passes
 from icshift.launch.place import Place
 from icshift.launch.twins import called_through_another
 from icshift.model.processes import this_process
+from icshift.model.torch_private import compiled_before
 from icshift.model.unheard import hears
 from icshift.record.recorder import Recorder
 

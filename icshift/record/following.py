@@ -13,9 +13,8 @@ def follow(recorder: Recorder, model: nn.Module) -> None:
 
     The window that is open goes on. The change of parameters over it counts from the new model's.
     """
-    with recorder._watcher.guard, recorder._watcher.stopwatch:
+    with recorder.stopwatch:
         recorder.model = model
-        recorder._watcher.follow(model)
-        recorder._examples.follow(model)
-        recorder.forwards.follow(model)
+        for part in recorder.parts:
+            part.follow(model)
         recorder._parameters = Parameters(model)

@@ -118,6 +118,7 @@ class Recorder:
         self._examples = Examples(self.model, SEED)
         self._logged = Logged()
         self._watcher = Watcher(self.model, self._sites, self._observer, keeper, mask)
+        self.stopwatch, self.parts = self._watcher.stopwatch, (self._watcher, self._examples, self.forwards)
         self._gave_up = ""
         self._clock = Clock(self.model)
         self._clocked = False
@@ -173,11 +174,6 @@ class Recorder:
     def steps(self) -> int:
         """How many steps have ended."""
         return self._clock.steps
-
-    @property
-    def seconds(self) -> float:
-        """How many seconds recording has taken so far."""
-        return self._watcher.stopwatch.whole
 
     @property
     def windows(self) -> int:
