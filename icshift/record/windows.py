@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from torch import nn
+
 from icshift.hooks.examples import Examples
 from icshift.hooks.observer import Observer
 from icshift.model.parameters import Parameters, Stretches
@@ -41,17 +43,17 @@ class Windows:
     def __init__(self, journal: Journal, seen: Seen, parameters: Parameters, length: Length) -> None:
         self._journal = journal
         self._seen = seen
-        self._parameters = parameters
+        self.parameters = parameters
         self._stretches: Stretches | None = None
         self._epoch_over = self._moved = False
         if length == AUTO:
             self._provide()
 
-    def follow(self, parameters: Parameters) -> None:
+    def follow(self, model: nn.Module) -> None:
         """Go on with the parameters of another model: their change counts from now."""
-        self._parameters = parameters
+        self.parameters = Parameters(model)
         if self._stretches is not None:
-            self._stretches.follow(parameters)
+            self._stretches.follow(self.parameters)
 
     def over(self, step: int, length: Length) -> bool:
         """Whether the open window has its number of steps."""
@@ -96,9 +98,9 @@ class Windows:
         seen = self._seen
         if not seen.observer.holding:
             return
-        change = self._parameters.change()
+        change = self.parameters.change()
         self._moved |= bool(change) or (self._stretches is not None and self._stretches.moved)
-        undone = self._epoch_over and self._moved and self._parameters.back()
+        undone = self._epoch_over and self._moved and self.parameters.back()
         self._journal.close_window(name, step, change, kind=UNDONE if undone else None)
         seen.observer.new_window()
         seen.examples.new_window()
@@ -127,5 +129,5 @@ class Windows:
         self._seen.replays.new_window()
 
     def _provide(self) -> None:
-        self._stretches = Stretches(self._parameters)
+        self._stretches = Stretches(self.parameters)
         self._journal.provide(self._stretches)

@@ -69,6 +69,9 @@ PART_NAME = re.compile(r"[0-9]+\.rank(0|[1-9][0-9]*)\.parquet")
 GRADIENT_SHIFT, SMOOTHNESS = "gradient_shift", "smoothness"
 """Series of measurements with gradients, and the folders that they are in."""
 
+CHILD = "process-"
+"""With a number, the folder for the runs of a process that a recorded script has started."""
+
 LOGGED = "logged"
 """The series of numbers that a training said of its steps, and the folder that it is in."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from icshift.cli.output import show
-from icshift.reports.run import recorded_report, unrecorded
+from icshift.reports.run import Cost, recorded_report, unrecorded
 from icshift.runs.reader import StoredRun
 
 
@@ -37,8 +37,8 @@ def test_windows_that_nobody_chose_and_one_alone_are_told(one_window):
     ("problems", "facts", "expected"),
     [
         ([], {"imported": False}, ["nothing was recorded: the script did not import torch"]),
-        ([], {"stepped": True, "models": 1}, []),
-        ([], {"stepped": True}, ["nothing was recorded: no model was trained"]),
+        ([], {"stepped": True}, []),
+        ([], {"others": True, "children": True}, []),
         (["net is not recorded"], {"stepped": True}, ["net is not recorded"]),
     ],
 )
@@ -50,3 +50,13 @@ def test_a_script_without_steps_is_told_of_forwards():
     first, second = unrecorded(["net is not recorded"])
     assert "--forwards makes each forward in training a step" in first
     assert second == "net is not recorded"
+
+
+def test_what_children_could_have_done_is_said_where_nothing_was_recorded():
+    _, second = unrecorded([], imported=False, children=True)
+    assert "icshift run SCRIPT" in second
+
+
+def test_the_cost_is_that_of_it_all():
+    assert Cost(2.0, 10.0).in_words().startswith("Cost of it all: +25 %, 2.0 s beside 8.0 s of the script's own")
+    assert "at least +25 %" in Cost(2.0, 10.0, whole=False).in_words()
