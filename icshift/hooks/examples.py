@@ -69,6 +69,10 @@ class Examples:
         self._hash = RowHash(seed)
         self._phases: dict[str, _Phase] = {}
 
+    def follow(self, model: nn.Module) -> None:
+        """Take the examples of another model from now on, in place of the one before."""
+        self._model = model
+
     def take(self, phase: str, part: nn.Module | None, inputs: Inputs | None, *, sure: bool) -> None:
         """Add the examples of a forward that begins with `part`: of its arguments, or None where nobody saw them.
 

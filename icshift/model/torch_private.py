@@ -11,7 +11,7 @@ written in every pickle of a module there is, and what `torch.load` calls, which
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import reduce
 from importlib import import_module
@@ -303,6 +303,11 @@ def takes_step_hooks(optimizer: Optimizer) -> bool:
     Where torch keeps them under another name nothing has, and the innermost is taken for what a wrapper wraps.
     """
     return "_optimizer_step_post_hooks" in vars(optimizer)
+
+
+def hooks_of_loading(module: nn.Module) -> Collection[Any]:
+    """The hooks that a module runs before it loads a state dict; none where torch keeps them under another name."""
+    return getattr(module, "_load_state_dict_pre_hooks", ())
 
 
 class _NoIterator:

@@ -50,6 +50,10 @@ class Forwards:
         self._model = model
         self._label: str | None = None
 
+    def follow(self, model: nn.Module) -> None:
+        """Name the forwards of another model from now on, in place of the one before."""
+        self._model = model
+
     @contextmanager
     def labelled(self, label: str) -> Iterator[None]:
         """A block whose forwards are of the phase of this name."""

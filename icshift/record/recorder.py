@@ -175,6 +175,11 @@ class Recorder:
         return self._clock.steps
 
     @property
+    def seconds(self) -> float:
+        """How many seconds recording has taken so far."""
+        return self._watcher.stopwatch.whole
+
+    @property
     def windows(self) -> int:
         """How many windows have ended."""
         return self._journal.window.index - 1 if self._resources else 0
