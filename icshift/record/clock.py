@@ -40,6 +40,10 @@ class Clock:
         self._gradients: dict[int, tuple[ref[Tensor], int]] = {}
         """By the `id` of a parameter, the gradient that it had after the last step, and how often that was written."""
 
+    def follow(self, model: nn.Module) -> None:
+        """Look at the gradients of another model from now on, in place of the one before."""
+        self._model, self._gradients = model, {}
+
     def ends(self, *, heard: bool) -> bool:
         """Note that an optimizer stepped, or that the user says so. Returns whether a step of the training ends.
 

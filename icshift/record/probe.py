@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from icshift.errors import RecordingError
-from icshift.hooks.batch_norm import averaging, evaluating_as_trained
+from icshift.hooks.batch_norm import averaging, evaluating_as_trained, held_in_eval
 from icshift.model.modes import evaluating, in_training_mode
 from icshift.runs.phases import PROBE, PROBE_RUNNING, PROBE_TRAIN
 
@@ -125,6 +125,14 @@ def send(model: nn.Module, probe: Probe, after: Callable[[], None] = lambda: Non
 def as_trained(model: nn.Module, probe: Probe, frozen: Collection[nn.Module] = ()) -> AbstractContextManager[None]:
     """A block within which the model normalises the probe as in training, see `evaluating_as_trained`."""
     return evaluating_as_trained(model, partial(send, model, probe), frozen)
+
+
+def frozen(model: nn.Module, before: frozenset[nn.Module]) -> frozenset[nn.Module]:
+    """Returns the layers that the training keeps in eval mode, which normalise by running averages in a probe too.
+
+    They are those of `before` where the model is not in training mode now.
+    """
+    return held_in_eval(model) if model.training else before
 
 
 def replays(

@@ -19,7 +19,7 @@ from icshift.gradients.layers import Counted
 from icshift.gradients.objective import Closure
 from icshift.gradients.smoothness import STEPS
 from icshift.hooks import compiled, manifest
-from icshift.hooks.batch_norm import held_in_eval, probe_statistics
+from icshift.hooks.batch_norm import probe_statistics
 from icshift.hooks.calls import Call
 from icshift.hooks.coverage import why_nothing
 from icshift.hooks.examples import Examples
@@ -37,7 +37,7 @@ from icshift.record.gradients import Gradients, is_due
 from icshift.record.journal import Journal, Open
 from icshift.record.logged import Logged
 from icshift.record.optimizers import as_list, listen
-from icshift.record.probe import Probe, rehearse, replays, send
+from icshift.record.probe import Probe, frozen, rehearse, replays, send
 from icshift.runs import interrupts
 from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, NO_STEP, PROBE_FINGERPRINT
 from icshift.runs.phases import PROBE, PROBE_RUNNING, PROBE_STATISTICS, is_probe
@@ -126,7 +126,7 @@ class Recorder:
     def __enter__(self) -> Self:
         if self._resources is not None:
             raise RecordingError("this recorder is recording already, or has been: make a new one")
-        self._note_frozen()
+        self._frozen = frozen(self.model, self._frozen)
         self._watcher.leave_copies_out(lambda parameter: parameter.requires_grad)
         if self._probe is not None and not self._rank:
             rehearse(self.model, self._probe, self._frozen)
@@ -324,18 +324,13 @@ class Recorder:
             return
         if step == first or self._clock.changed:
             self._watcher.look_at_gradients(self.forwards.trained_sites(heard=heard), first=step == 0)
-            self._note_frozen()
+            self._frozen = frozen(self.model, self._frozen)
         self._observer.tick(step, stepping=True)
         self.forwards.next_step()
         if self.window and self.steps - first >= self.window:
             self._close_window(name=None, replay_probe=True)
         else:
             self._journal.flush_if_due(self.steps)
-
-    def _note_frozen(self) -> None:
-        """Note which layers the training keeps in eval mode: they normalise by running averages in a probe too."""
-        if self.model.training:
-            self._frozen = held_in_eval(self.model)
 
     def _tick_rest(self) -> None:
         """Add to the window forwards that no step followed, as a discriminator's for its generator's sake."""
