@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from weakref import ref
 
 from torch import Tensor, nn
 
-from icshift.model.torch_private import times_written
-
-_FEW = 8
-"""Gradients that are remembered of a step after a forward: there are few reasons to ask for them."""
+from icshift.model.torch_private import in_backward, times_written
 
 
 class Clock:
@@ -43,38 +39,31 @@ class Clock:
         self._model = model
         self._gradients: dict[int, tuple[ref[Tensor], int]] = {}
         """By the `id` of a parameter, the gradient that it had after the last step, and how often that was written."""
-        self._all = True
-        """Whether these are all that there were."""
+
+    def follow(self, model: nn.Module) -> None:
+        """Look at the gradients of another model from now on, in place of the one before."""
+        self._model, self._gradients = model, {}
 
     def ends(self, *, heard: bool) -> bool:
         """Note that an optimizer stepped, or that the user says so. Returns whether a step of the training ends.
 
         `heard` says whether a forward was, since the last step, that a step is computed from.
         """
-        ends = self._after_forward() if heard else self._after_gradients()
-        if ends:
+        before, self._gradients = self._gradients, self._now()
+        # What steps within a backward pass, parameter by parameter, steps for the forward that was heard before it.
+        unheard = not heard and not in_backward() and any(self._is_new(owner, before) for owner in self._gradients)
+        if heard or unheard:
             self.steps += 1
+            self.unheard += unheard
             self.changed, self._heard = heard != self._heard, heard
-        return ends
+        return heard or unheard
 
-    def _after_forward(self) -> bool:
-        self._all = False
-        self._gradients = self._now(_FEW)
-        return True
-
-    def _after_gradients(self) -> bool:
-        now = self._now(None)
-        known = [name for name in now if name in self._gradients]
-        new = any(self._is_new(name, now) for name in known) or (len(now) > len(known) and (self._all or not known))
-        self.unheard += new
-        self._all, self._gradients = True, now
-        return new
-
-    def _now(self, most: int | None) -> dict[int, tuple[ref[Tensor], int]]:
+    def _now(self) -> dict[int, tuple[ref[Tensor], int]]:
         owned = ((id(owner), owner.grad) for owner in self._model.parameters())
-        gradients = ((owner, gradient) for owner, gradient in owned if gradient is not None)
-        return {owner: (ref(gradient), times_written(gradient)) for owner, gradient in islice(gradients, most)}
+        return {owner: (ref(grad), times_written(grad)) for owner, grad in owned if grad is not None}
 
-    def _is_new(self, name: int, now: dict[int, tuple[ref[Tensor], int]]) -> bool:
-        (gradient, written), (before, written_before) = now[name], self._gradients[name]
-        return gradient() is not before() or written != written_before
+    def _is_new(self, owner: int, before: dict[int, tuple[ref[Tensor], int]]) -> bool:
+        if owner not in before:
+            return True
+        (gradient, written), (gradient_before, written_before) = self._gradients[owner], before[owner]
+        return gradient() is not gradient_before() or written != written_before

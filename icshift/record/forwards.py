@@ -48,7 +48,7 @@ class Forwards:
         """Whether there was a forward, since `next_step`, that a step is computed from; one of the phase `no-grad`."""
         self.called = False
         """Whether a forward began with the model itself."""
-        self._computed = False
+        self._computed = self._evaluated = False
         self._model = model
         self._label: str | None = None
 
@@ -71,6 +71,7 @@ class Forwards:
         self.called |= call.part is self._model
         self.trained |= forward.stepping
         self.acted |= forward.phase == NO_GRAD
+        self._evaluated |= call.gradients and not forward.stepping
         self._computed |= forward.stepping and call.gradients
         return forward
 
@@ -82,13 +83,13 @@ class Forwards:
     def trained_sites(self, *, heard: bool) -> set[str] | None:
         """The sites whose modules were called for a step; none where the last one followed no forward that was `heard`.
 
-        None where that cannot be told: without gradients of forwards, a training may make some of its own.
+        None where that cannot be told: a training may make gradients of its own, or compute them in eval mode.
         """
-        return self.sites if heard else None if self.acted else set()
+        return self.sites if heard else None if self.acted or self._evaluated else set()
 
     def next_step(self) -> None:
         """Forwards that begin from now on belong to another step."""
-        self.trained = self.acted = False
+        self.trained = self.acted = self._evaluated = False
 
     @property
     def trains_without_gradients(self) -> bool:

@@ -153,7 +153,7 @@ class Recorder:
         seen = Open(observer.distributions, examples.seen, observer.part, examples.part, self._logged.taken)
         self._journal = Journal(self._recording, seen, self._state)
         self._windows = Windows(self._journal, Seen(observer, examples, self._replays), parameters, self.window)
-        self.parts = (*self.parts, self._windows)
+        self.parts = (*self.parts, self._clock, self._windows)
         self._started = time.perf_counter()
         self._listen()
         compiled.compile_again()

@@ -315,3 +315,14 @@ def test_a_recording_that_begins_before_a_step_knows_what_is_called_from_then_on
     run = icshift.open(tmp_path / "run")
     assert (run.manifest["steps"], run.manifest["unheard_steps"]) == (4, 1)
     assert {entry["state"] for entry in run.manifest["ledger"]} == {"observed", "excluded"}
+
+
+def test_a_training_in_eval_mode_is_called_all_the_same(tmp_path):
+    model = network().eval()
+    recorder, optimizer = recording(model, tmp_path)
+    with recorder:
+        for _ in range(3):
+            step(model(torch.randn(8, 8)).sum(), optimizer)
+    assert rows(tmp_path, "0") == {(1, "eval"): 24}
+    assert recorder.steps == 3
+    assert {entry["state"] for entry in icshift.open(tmp_path / "run").manifest["ledger"]} == {"observed", "excluded"}
