@@ -212,7 +212,7 @@ def _is_harmless(name: Name) -> bool:
 
 def is_plain_value(name: Name) -> bool:
     """Whether a name is of the plain values that trainings keep beside their weights."""
-    return (name.module, name.name) in _PLACEHOLDERS or name.module in ("builtins", "__builtin__", "collections")
+    return (name.module, name.name) in _PLACEHOLDERS or (_is_harmless(name) and not name.module.startswith("torch"))
 
 
 def _whole_module(value: Any) -> str:
