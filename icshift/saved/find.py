@@ -64,7 +64,7 @@ def _expanded(path: Path) -> Iterator[Path]:
     models = directories + [child for child in inner if child.is_file() and _is_model(child)]
     if not models:
         deeper = [child.name for child in inner if child.is_dir() and _holds_models(child)]
-        where = f", as {first_few(deeper)} in it: name such a one" if deeper else ""
+        where = f", as {first_few(deeper)} in it: name those" if deeper else ""
         raise ModelError(
             f"holds no saved model: expected files that end in {', '.join(_SUFFIXES)}, or checkpoint-*/{where}"
         )

@@ -107,6 +107,29 @@ def same_moment(one: SavedModel, other: SavedModel) -> bool | None:
     return False if counted else None
 
 
+def series(models: Sequence[SavedModel]) -> dict[str, list[SavedModel]]:
+    """Saved models whose names are alike but for their numbers, where others have the same numbers: of several models.
+
+    By their names with stars for the numbers; empty where there is one series, as for most trainings.
+
+    >>> found = [SavedModel(Path(f"{n}_net_{part}.pth"), "torch", "") for n in (5, 10) for part in "GD"]
+    >>> list(series(found))
+    ['*_net_G.pth', '*_net_D.pth']
+    """
+    named: dict[str, dict[tuple[int, ...], SavedModel]] = {}
+    for model in models:
+        parts = _PARTS.findall(model.path.name)
+        pattern = "".join("*" if part[0].isdecimal() else part for part in parts)
+        if model.path != model.within and word(model) != "best":
+            named.setdefault(pattern, {})[tuple(int(part) for part in parts if part.isdecimal())] = model
+    shared = {
+        pattern: list(members.values())
+        for pattern, members in named.items()
+        if any(len(members.keys() & others.keys()) > 1 for other, others in named.items() if other != pattern)
+    }
+    return shared if len(shared) > 1 else {}
+
+
 def _stored(model: SavedModel) -> set[str]:
     return {kind for kind in ("step", "epoch") if getattr(model, kind) is not None}
 

@@ -7,6 +7,7 @@ drift means anything: here each is read once, and one is kept for each moment of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -15,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from icshift.errors import ModelError
+from icshift.saved.choose import is_average
 from icshift.saved.faults import MisfitError, NoStateDictError, first_few, one_line
 from icshift.saved.fit import Fitted, Plan, plan
 from icshift.saved.load import Wanted, load
-from icshift.saved.order import SavedModel, in_order, is_numbered, labelled, same_moment, word
+from icshift.saved.order import SavedModel, in_order, is_numbered, labelled, same_moment, series, word
 
 _HALF = 0.5
 """Of a model's tensors: where fewer fit, a file beside others that do is of another model."""
@@ -64,7 +66,8 @@ def trajectory(
     _refuse(refused, fitting)
     notes = _of_no_model(refused) + _of_another(refused, others)
     kept, copies = _without_copies(fitting)
-    notes += copies
+    kept, averages = _of_one_series(kept)
+    notes += copies + averages
     ordered = in_order([read.saved for read in kept])
     notes += _of_order(ordered.models, ordered.placeless, told=ordered.told)
     by_path = {read.saved.path: read for read in kept}
@@ -154,6 +157,24 @@ def _likeness_to_a_copy(read: _Read) -> tuple[bool, bool, bool]:
 
 def _lie_together(one: SavedModel, other: SavedModel) -> bool:
     return one.within is not None and one.within == other.within
+
+
+def _of_one_series(reads: list[_Read]) -> tuple[list[_Read], list[str]]:
+    """Those of one model, where names tell several apart by what is not a number, and a line on averages left aside.
+
+    Raises `ModelError` where nothing tells which model is meant.
+    """
+    found = series([read.saved for read in reads])
+    plain = [name for name in found if not any(map(is_average, re.findall("[a-z]+", name.lower())))]
+    if found and len(plain) != 1:
+        raise ModelError(
+            f"these are {len(found)} series of models ({first_few(found)}) that all fit, and nothing tells which is"
+            f" meant: name those of one, as {next(iter(found))}"
+        )
+    aside = [name for name in found if name not in plain]
+    others = {saved for name in aside for saved in found[name]}
+    notes = [f"left aside, since averages of the weights by their names: {_few(aside)}"] if aside else []
+    return [read for read in reads if read.saved not in others], notes
 
 
 def _of_order(models: Sequence[SavedModel], placeless: Sequence[SavedModel], *, told: bool) -> list[str]:

@@ -120,7 +120,7 @@ def test_checkpoints_of_accelerate(tmp_path):
     told = trajectory(find([tmp_path / "checkpoints"]), zoo.Digits(), Wanted())
     assert [one.label for one in told.models] == [f"checkpoint_{number}" for number in range(11)]
     assert told.notes == []
-    with pytest.raises(ModelError, match=r"holds no saved model: .*, as checkpoints in it: name such a one"):
+    with pytest.raises(ModelError, match=r"holds no saved model: .*, as checkpoints in it: name those"):
         find([tmp_path])
 
 

@@ -124,6 +124,21 @@ def test_what_the_model_has_no_place_for_is_named(save):
     assert notes == ["left aside, since the model has no such: 1 tensor of the files (criterion.weight)"]
 
 
+def test_two_models_of_one_class_are_no_trajectory(save):
+    files = {f"{epoch}_net_{part}": state(epoch + (part == "G_B")) for epoch in (5, 10) for part in ("G_A", "G_B")}
+    with pytest.raises(ModelError, match=r"2 series of models \(\*_net_G_A\.pt, \*_net_G_B\.pt\) .* as \*_net_G_A\.pt"):
+        save(**files)
+    one = {name: saved for name, saved in files.items() if "G_A" in name}
+    assert save(named=True, **one) == (["5_net_G_A.pt", "10_net_G_A.pt"], [])
+
+
+def test_averages_in_files_of_their_own_are_left_aside(save):
+    files = {f"{name}{step:03d}": state(step + len(name)) for step in (10, 20) for name in ("model", "ema_0.9999_")}
+    labels, notes = save(**files)
+    assert labels == ["model010.pt", "model020.pt"]
+    assert notes == ["left aside, since averages of the weights by their names: ema_*_*.pt"]
+
+
 def test_nothing_is_put_into_the_model(tmp_path):
     torch.save(state(1), tmp_path / "a.pt")
     model, told = net(0), []

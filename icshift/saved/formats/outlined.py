@@ -158,7 +158,7 @@ class _Reader:
                 state = self._state(value.state, "", set())
                 self._outline.whole[id(state)] = str(value.what)
                 return state
-            if isinstance(value.what, Name) and pickled.is_harmless(value.what):
+            if isinstance(value.what, Name) and pickled.is_plain_value(value.what):
                 return None  # A plain value: a date, a path, a number of NumPy.
         return Unread(self._refusal)
 

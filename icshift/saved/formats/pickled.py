@@ -198,10 +198,10 @@ def _refuse_protocol(parsed: Pickle) -> None:
 
 def _foreign(parsed: Pickle) -> list[Name]:
     """The names that no state dict needs, and that could be anything once they are imported."""
-    return [name for name in parsed.names if not is_harmless(name)]
+    return [name for name in parsed.names if not _is_harmless(name)]
 
 
-def is_harmless(name: Name) -> bool:
+def _is_harmless(name: Name) -> bool:
     """Whether a name is one of those that state dicts and the plain values beside them are made of."""
     if name.module in ("torch", "torch.storage") and name.name in _STORAGES:
         return True
@@ -210,11 +210,16 @@ def is_harmless(name: Name) -> bool:
     return name.name in _TENSORS.get(name.module, ()) or (name.module, name.name) in _PLACEHOLDERS
 
 
+def is_plain_value(name: Name) -> bool:
+    """Whether a name is of the plain values that trainings keep beside their weights."""
+    return (name.module, name.name) in _PLACEHOLDERS or (_is_harmless(name) and not name.module.startswith("torch"))
+
+
 def _whole_module(value: Any) -> str:
     """Says, for a message, that a whole object was pickled and of which class; "" where that is not what happened."""
     parts = value.values() if isinstance(value, dict) else [value]
     whole = [part.what for part in parts if isinstance(part, Made) and isinstance(part.what, Name)]
-    foreign = [name for name in whole if not is_harmless(name)]
+    foreign = [name for name in whole if not _is_harmless(name)]
     return f" (it holds a whole object of class {foreign[0]}, not its weights)" if foreign else ""
 
 

@@ -3,6 +3,7 @@
 import pickle
 import random
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -218,6 +219,14 @@ def test_a_numpy_archive_is_named(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.arange(3))
     with pytest.raises(ModelError, match="NumPy archive"):
         find([tmp_path / "a.npz"])
+
+
+def test_a_file_of_keras_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
+        for name in ("metadata.json", "config.json", "model.weights.h5"):
+            archive.writestr(name, "{}")
+    with pytest.raises(ModelError, match=r"a\.keras: is a file of Keras; icshift reads models of PyTorch"):
+        find([tmp_path / "a.keras"])
 
 
 def test_a_model_of_weights_alone_cannot_be_built(saved):
