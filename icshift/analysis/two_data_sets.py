@@ -240,8 +240,8 @@ def site_table(
 
     `relative` is the median divided by that of the most shifted input, `change` the median divided by that of the site
     `before`, which is the previous one in the order of the calls, or of a normalisation layer the one that it reads;
-    NaN where the site is not shifted, where the other median is noise (`SiteShift.is_typical`), and where the own one is
-    and would seem larger. `verdict` is made of the module's phrases. Of a site not reached, name and type are known.
+    NaN where the site is not shifted, where the other median is noise (`SiteShift.is_typical`), or its own is and would
+    seem larger. `verdict` is made of the module's phrases. Of a site not reached, name and type are known.
     """
     metric = metric_named(metric_name)
     unit = "" if metric.unit in ("share", "0 to 1") else f" {metric.unit}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from weakref import WeakSet
@@ -45,6 +45,8 @@ class Listener:
     """Gets the same part when its call ends, by an exception too, and what it returned: None where that is not seen."""
     mask: Callable[..., Tensor] | None
     """The user's: called with the arguments of the model, see `fitted`. It may raise."""
+    watch: AbstractContextManager[None] = field(default_factory=nullcontext)
+    """Within its blocks are the calls of hooks."""
 
 
 class Attachment:
@@ -69,6 +71,7 @@ class Attachment:
             self._while_attached(listener.on_entry),
             self._while_attached(listener.on_exit),
             listener.mask,
+            listener.watch,
         )
         self._watching: dict[tuple[str, nn.Module], ExitStack] = {}
         self._following: dict[nn.Module, ExitStack] = {}
@@ -131,6 +134,13 @@ class Attachment:
         self.watched = chosen
         self._put_on(chosen)
         return True
+
+    def follow(self, model: nn.Module) -> None:
+        """Hook another model, and the one before no longer."""
+        self._take_off()
+        self._model, self._stale = model, True
+        self._deeper.clear()
+        self.refresh()
 
     def leave_out(self, parts: dict[str, str]) -> None:
         """Watch nothing within these parts from now on, and no longer leave out others; see `left_out`."""
@@ -197,7 +207,7 @@ class Attachment:
             for suffix, tensor in seen:
                 compiled.see(tensor, key, suffix)
 
-        hooks.callback(module.register_forward_hook(Hook(module, act, act_traced, self)).remove)
+        hooks.callback(module.register_forward_hook(Hook(module, act, act_traced, self, self._listener.watch)).remove)
         return hooks
 
     def _follow(self, part: nn.Module) -> ExitStack:
@@ -224,9 +234,16 @@ class Attachment:
                 compiled.mark(entered if mask is None else without_mask)
 
         # Prepended before every other hook, and called even if the forward raises.
-        enters = part.register_forward_pre_hook(Hook(part, enter, enter_traced, self), prepend=True, with_kwargs=True)
+        enters = part.register_forward_pre_hook(
+            Hook(part, enter, enter_traced, self, listener.watch), prepend=True, with_kwargs=True
+        )
         leaves = part.register_forward_hook(
-            Hook(part, lambda _, __, output: listener.on_exit(part, output), lambda *_: compiled.mark(left), self),
+            Hook(
+                part,
+                lambda _, __, output: listener.on_exit(part, output),
+                lambda *_: compiled.mark(left),
+                *(self, listener.watch),
+            ),
             always_call=True,
         )
         hooks.callback(enters.remove)

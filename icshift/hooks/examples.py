@@ -19,6 +19,7 @@ from icshift.hooks.row_hash import MODULUS, RowHash, mixed
 from icshift.model.plain import is_plain
 from icshift.model.torch_private import is_seen, no_subclass_sees, unseen
 from icshift.runs.format import Seen
+from icshift.runs.merging import merged_inputs
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 """The positional and the keyword arguments of a forward."""
@@ -67,7 +68,13 @@ class Examples:
     def __init__(self, model: nn.Module, seed: int) -> None:
         self._model = model
         self._hash = RowHash(seed)
+        self._before: dict[str, Seen | None] = {}
         self._phases: dict[str, _Phase] = {}
+        self._begun: dict[str, set[int]] = {}
+
+    def follow(self, model: nn.Module) -> None:
+        """Take the examples of another model from now on, in place of the one before."""
+        self._model = model
 
     def take(self, phase: str, part: nn.Module | None, inputs: Inputs | None, *, sure: bool) -> None:
         """Add the examples of a forward that begins with `part`: of its arguments, or None where nobody saw them.
@@ -75,7 +82,7 @@ class Examples:
         Parts of the model may be called one after the other, each with what the one before gave: `sure` says that,
         where one part alone is called, it is called with examples. Never raises.
         """
-        seen = self._phases.setdefault(phase, _Phase())
+        seen = self._phases.setdefault(phase, _Phase(begun=self._begun.setdefault(phase, set())))
         if not seen.known:
             return
         try:
@@ -87,11 +94,20 @@ class Examples:
 
     def seen(self) -> dict[str, Seen | None]:
         """Returns what is known of every phase that had a forward; None where it is not. It waits for the device."""
+        return merged_inputs([self._before, self.part()]) or {}
+
+    def part(self) -> dict[str, Seen | None]:
+        """Returns the same of the open part of the open window."""
         return {phase: self._total(seen) for phase, seen in self._phases.items()}
+
+    def next_part(self) -> None:
+        """Begin the next part of the open window."""
+        self._before = self.seen()
+        self._phases = {}
 
     def new_window(self) -> None:
         """Begin to count anew."""
-        self._phases = {}
+        self._before, self._phases, self._begun = {}, {}, {}
 
     def _add(self, seen: _Phase, inputs: Inputs | None) -> None:
         # A tensor of the user's own kind, or a mode, must not notice that it is looked at.

@@ -80,7 +80,9 @@ class Watcher:
         self._neighbours = Neighbours(model)
         self._follows = False
         self._unmasked = Unmasked(model) if mask is None else None
-        listener = Listener(self._saw, self._coverage.note_no_tensor, observer.fail, self._entered, self._left, mask)
+        listener = Listener(
+            self._saw, self._coverage.note_no_tensor, observer.fail, self._entered, self._left, mask, self.stopwatch
+        )
         self.attachment = Attachment(model, partial(choose_sites, sites=sites), listener)
 
     @contextmanager
@@ -97,6 +99,12 @@ class Watcher:
     def hearing(self) -> AbstractContextManager[None]:
         """A block within which this watcher, and no other, hears what icshift runs through the model."""
         return heard_by(self.attachment)
+
+    def follow(self, model: nn.Module) -> None:
+        """Listen to another model of the same modules from now on, in place of the one before."""
+        self._neighbours.follow(model)
+        self._model = model
+        self.attachment.follow(model)
 
     def stop(self) -> None:
         """Take the hooks off before the block of `listening` ends: something failed, and nothing more is recorded."""

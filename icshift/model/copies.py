@@ -18,6 +18,10 @@ ALIKE = 0.5
 """Weights whose cosine is at least this are of one network: those of two networks are at right angles, by and large."""
 
 
+_SOME = 4096
+"""So many weights of every parameter are compared at most."""
+
+
 def copies(model: nn.Module, trained: Callable[[nn.Parameter], bool]) -> dict[str, str]:
     """Returns the name of every part that is a copy, with the name of the part that it is a copy of; outermost ones.
 
@@ -31,25 +35,37 @@ def copies(model: nn.Module, trained: Callable[[nn.Parameter], bool]) -> dict[st
     {'ema': 'net'}
     """
     named = modules(model)
+    resting = _outermost_without(named, trained)
+    if not resting:
+        return {}
     kinds: dict[tuple[object, ...], list[str]] = {}
     for name, module in named.items():
-        if kind := _kind(module):
-            kinds.setdefault(kind, []).append(name)
+        if any(trained(parameter) for parameter in module.parameters()):
+            kinds.setdefault(_kind(module), []).append(name)
     found: dict[str, str] = {}
-    for names in kinds.values():
-        originals = [name for name in names if any(trained(p) for p in named[name].parameters())]
-        for name in names:
-            if name in originals or any(_within(name, copy) for copy in found):
-                continue
-            original = next((o for o in originals if not _in_one_list(name, o) and _alike(named[name], named[o])), None)
-            if original is not None:
+    for name in resting:
+        if (kind := _kind(named[name])) and is_within(name, found) is None:
+            originals = (o for o in kinds.get(kind, ()) if not _in_one_list(name, o) and _alike(named[name], named[o]))
+            if (original := next(originals, None)) is not None:
                 found[name] = original
-    return {name: of for name, of in found.items() if not any(_within(name, copy) for copy in found)}
+    return found
 
 
 def is_within(name: str, parts: dict[str, str]) -> str | None:
     """The part among these that a module is, or lies in, by their names; None where it lies in none."""
     return next((part for part in parts if name == part or _within(name, part)), None)
+
+
+def _outermost_without(named: dict[str, nn.Module], trained: Callable[[nn.Parameter], bool]) -> list[str]:
+    """The outermost modules without a trained parameter, and of what wraps another both."""
+    found: dict[str, set[int]] = {}
+    for name, module in named.items():
+        parameters = {id(parameter) for parameter in module.parameters()}
+        around = next((outer for outer in found if _within(name, outer)), None)
+        wrapped = around is not None and parameters == found[around]
+        if wrapped or (around is None and parameters and not any(trained(p) for p in module.parameters())):
+            found[name] = parameters
+    return list(found)
 
 
 def _kind(module: nn.Module) -> tuple[object, ...]:
@@ -76,7 +92,7 @@ def _alike(one: nn.Module, other: nn.Module) -> bool:
     with torch.no_grad():
         for a, b in zip(one.parameters(), other.parameters(), strict=True):
             if a.ndim > 1 and not a.is_meta and not b.is_meta:
-                x, y = a.detach().flatten().double(), b.detach().to(a.device).flatten().double()
+                x, y = (weights.detach().flatten()[:_SOME].double().cpu() for weights in (a, b))
                 product += float(x @ y)
                 square += float(x @ x)
                 other_square += float(y @ y)

@@ -11,7 +11,7 @@ written in every pickle of a module there is, and what `torch.load` calls, which
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import reduce
 from importlib import import_module
@@ -305,6 +305,11 @@ def takes_step_hooks(optimizer: Optimizer) -> bool:
     return "_optimizer_step_post_hooks" in vars(optimizer)
 
 
+def hooks_of_loading(module: nn.Module) -> Collection[Any]:
+    """The hooks that a module runs before it loads a state dict; none where torch keeps them under another name."""
+    return getattr(module, "_load_state_dict_pre_hooks", ())
+
+
 class _NoIterator:
     """What no loader gives."""
 
@@ -326,3 +331,9 @@ def loader_iterator() -> type[Any]:
 def is_replica(module: nn.Module) -> bool:
     """Whether DataParallel made this shallow copy of a module; where it marks none, they are not recorded."""
     return bool(getattr(module, "_is_replica", False))
+
+
+def hooks_for_all_modules() -> bool:
+    """Whether there are hooks that every module calls. Where torch does not tell, there may be."""
+    tell = getattr(torch.nn.modules.module, "_has_any_global_hook", None)
+    return tell is None or bool(tell())

@@ -37,6 +37,9 @@ class Clock:
         """How many have ended."""
         self.unheard = 0
         """Those of them that no forward was heard before."""
+        self.changed = False
+        """Whether of the last step and the one before just one was after a forward."""
+        self._heard: bool | None = None
         self._model = model
         self._gradients: dict[int, tuple[ref[Tensor], int]] = {}
         """By the `id` of a parameter, the gradient that it had after the last step, and how often that was written."""
@@ -48,15 +51,21 @@ class Clock:
 
         `heard` says whether a forward was, since the last step, that a step is computed from.
         """
-        if heard:
+        ends = self._after_forward() if heard else self._after_gradients()
+        if ends:
             self.steps += 1
-            self._all = False
-            self._gradients = self._now(_FEW)
-            return True
+            self.changed, self._heard = heard != self._heard, heard
+        return ends
+
+    def _after_forward(self) -> bool:
+        self._all = False
+        self._gradients = self._now(_FEW)
+        return True
+
+    def _after_gradients(self) -> bool:
         now = self._now(None)
         known = [name for name in now if name in self._gradients]
         new = any(self._is_new(name, now) for name in known) or (len(now) > len(known) and (self._all or not known))
-        self.steps += new
         self.unheard += new
         self._all, self._gradients = True, now
         return new

@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from icshift.errors import ModelError
 from icshift.model.names import unwrapped
+from icshift.model.torch_private import hooks_of_loading
 from icshift.saved.choose import is_average
 from icshift.saved.faults import MisfitError, as_model_error, first_few
 from icshift.saved.formats.huggingface import renamed
@@ -247,7 +248,7 @@ def _copy(model: nn.Module, planned: Plan) -> None:
 def _loads_in_its_own_way(model: nn.Module) -> bool:
     """Whether a part says how it is loaded, which may fail half-way; PyTorch's way cannot once all is checked."""
     return any(
-        (type(module)._load_from_state_dict is not nn.Module._load_from_state_dict or module._load_state_dict_pre_hooks)
+        (type(module)._load_from_state_dict is not nn.Module._load_from_state_dict or hooks_of_loading(module))
         and not type(module).__module__.startswith("torch.")
         for module in model.modules()
     )

@@ -205,7 +205,7 @@ def test_trained_without_being_called_is_said_and_the_steps_are_counted(tmp_path
     run = icshift.open(tmp_path / "run")
     assert run.manifest["steps"] == recorder.steps == 20
     assert run.manifest["unheard_steps"] == 20
-    assert "20 (20 of them after no forward with gradients)" in words(run_report(run))
+    assert "20 (20 of them after no forward with gradients that was heard)" in words(run_report(run))
     states = {entry["module"]: (entry["state"], entry["reason"]) for entry in run.manifest["ledger"]}
     assert {state for state, _ in states.values()} == {"bypassed in training"}
 
@@ -302,3 +302,16 @@ def test_a_copy_that_is_chosen_or_trained_later_is_recorded(tmp_path):
             step(model[name](torch.randn(10, 8)).sum(), optimizer)
             recorder.epoch()
     assert rows(tmp_path, "two") == {(2, "train"): 10}
+
+
+def test_a_recording_that_begins_before_a_step_knows_what_is_called_from_then_on(tmp_path):
+    model = network()
+    recorder, optimizer = recording(model, tmp_path)
+    model(torch.randn(8, 8)).sum().backward()
+    with recorder:
+        optimizer.step()
+        for _ in range(3):
+            step(model(torch.randn(8, 8)).sum(), optimizer)
+    run = icshift.open(tmp_path / "run")
+    assert (run.manifest["steps"], run.manifest["unheard_steps"]) == (4, 1)
+    assert {entry["state"] for entry in run.manifest["ledger"]} == {"observed", "excluded"}
