@@ -48,9 +48,10 @@ def report(
     from icshift.analysis.outcome import outcome
     from icshift.analysis.unordered import measures, unordered
     from icshift.cli.output import refuse_file, show, write_file
-    from icshift.reports.document import Asked, by_suffix, document_report
+    from icshift.reports.document import by_suffix, document_report
     from icshift.reports.drift import drift_report
     from icshift.reports.measured import measured_reports
+    from icshift.reports.page.build import Asked
     from icshift.reports.report import together
     from icshift.reports.unordered import unordered_report
     from icshift.runs.reader import StoredRun
@@ -67,8 +68,8 @@ def report(
     if (other := strangers(opened, reference)) is not None:
         if output is not None:
             raise SelectionError(
-                f"a file of {run} against {reference.partition(':')[2]} cannot be written: their units have no order in "
-                "common; leave out -o to see what does not depend on one"
+                f"a file of {run} against {reference.partition(':')[2]} cannot be written: their units have no order "
+                "in common; leave out -o to see what does not depend on one"
             )
         measures([] if metric == DEFAULT else [metric])
         shown = unordered_report(opened, unordered(opened, other, phase=chosen, sites=site), doubts)

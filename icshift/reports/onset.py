@@ -109,7 +109,8 @@ def onset_notes(run: StoredRun) -> list[str]:
         "band: from the smallest to the largest value of all steps but the last quarter before, widened by a multiple "
         "of the distance between them. Of runs in which nothing changes, at most some 5 % show any site. outside "
         "since: share of the steps from then on that are outside of this band, little of a spike.",
-        "To leave a band is no fault: training that gathers speed leaves it too. What left first need not be the cause.",
+        "To leave a band is no fault: training that gathers speed leaves it too. What left first need not be the "
+        "cause.",
         *(
             [f"The series keeps one step of {stride}: what left may have done so up to {stride - 1} steps earlier."]
             * (stride > 1)

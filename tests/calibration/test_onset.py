@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from icshift.analysis.onset import MEDIAN, NOT_FINITE, SD, Steps, first_left
+from icshift.analysis.onset import Steps, first_left
 from icshift.model.sites import owns_weights
 from tests.calibration import streams
 from tests.calibration.networks import NETWORKS, network

@@ -117,7 +117,7 @@ def _farthest(run: StoredRun, sites: Sequence[SiteOnPage], scale: look.Scale) ->
     most = np.array(above).reshape(len(sites), -1)
     if not most.size or not most.max() > 0:
         return []
-    site, at = np.unravel_index(int(most.argmax()), most.shape)
+    site, at = divmod(int(most.argmax()), most.shape[1])
     name, window = sites[site].name, run.window_list[at].name
     return [f"Of all windows, {name} in window {window} is farthest over its floor: {times(most[site, at])} times."]
 
@@ -233,7 +233,8 @@ def _site(
 
 def _troubles(site: Site, recorded: Sequence[Distribution | None]) -> Ints:
     """Returns how many units are dead, near-constant and not finite [3, windows], -1 where that is not known."""
-    counts, usual = np.full((3, len(recorded)), -1, np.int64), 0.0
+    counts: Ints = np.full((3, len(recorded)), -1, np.int64)
+    usual = 0.0
     for at, distribution in enumerate(recorded):
         if distribution is not None:
             found = health(site, distribution, usual)

@@ -55,8 +55,8 @@ def in_words(page: Page, fold: Fold) -> tuple[str, ...]:
     said = []
     if most > fold.units:
         said.append(
-            f"Of sites with more units {fold.units:,} are here: half went farthest over their floor in some window, half "
-            "are at even ranks of the rest."
+            f"Of sites with more units {fold.units:,} are here: half went farthest over their floor in some window, "
+            "half are at even ranks of the rest."
         )
     if most > min(pictured, fold.fans):
         said.append(f"Percentiles over windows are of up to {fold.fans} units a site, densities of {fold.densities}.")

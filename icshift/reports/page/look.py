@@ -23,14 +23,14 @@ ABSENT, NOT_FINITE, CONSTANT, UNKNOWN, CHANCE = range(5)
 LOWEST, LEVELS = 10, 246
 """The first code of the scale, and how many there are: 10 to 255."""
 
-STATES = {
+_STATES = {
     ABSENT: ("absent", "not recorded, or nothing to compare with"),
     NOT_FINITE: ("not finite", "activations that are not finite: no drift can be given"),
     CONSTANT: ("constant", "near-constant units only: drift in sd means little"),
     UNKNOWN: ("floor unknown", "too few steps for a floor: whether it is more than chance shows is unknown"),
-    CHANCE: ("not above chance", "not above what chance shows"),
 }
-"""A short name and a sentence for every reserved code."""
+
+_CHANCE = ("not above chance", "not above what chance shows"), ("no drift", "no drift beyond the error of what is kept")
 
 PALETTES = {
     "viridis": (
@@ -91,6 +91,11 @@ class Scale:
         return codes
 
 
+def states(scale: Scale) -> dict[int, tuple[str, str]]:
+    """Returns a short name and a sentence for every reserved code."""
+    return {**_STATES, CHANCE: _CHANCE[0 if scale.of_floor else 1]}
+
+
 def scale_of(metric: Metric, drift: Floats, floor: Floats) -> Scale:
     """Returns the scale of all sites and windows: of floors where any is known and not 0, else of drift alone."""
     size = np.abs(drift[np.isfinite(drift)])
@@ -108,17 +113,34 @@ def scale_of(metric: Metric, drift: Floats, floor: Floats) -> Scale:
     return Scale(False, high - 3, high, f"drift ({metric.name}){unit}, without a floor", ticks)
 
 
-HOW_TO_READ = (
-    "Atlas: a row is a site (a watched output of the network, in the order of the model), a column a window of training "
-    "steps. The colour is how far the site drifted from its reference, a typical unit of it, over what chance alone "
-    "shows (its floor): bright is far.",
+_OVER_FLOOR = (
+    "The colour is how far the site drifted from its reference, a typical unit of it, over what chance alone shows "
+    "(its floor): bright is far.",
     "Hatched: not above what chance shows. That is no proof that nothing moved.",
     "A question mark: whether it moved cannot be told; the line under the atlas says why.",
-    "Marks in a cell: ! activations that are not finite, a dot dead units, a bar near-constant units.",
-    "A click, or Enter, on a site opens its units; on a unit its percentiles and densities over windows. Arrow keys, "
-    "Page, Home and End move, Esc goes back, / searches.",
-    "A triangle is the step at which a site left the band of its own past. What left first need not be the cause.",
 )
+
+_WITHOUT_FLOOR = (
+    "The colour is how far the site drifted from its reference, a typical unit of it, on a logarithmic scale: bright "
+    "is far. No floor is known here, or there is none, as with the same inputs in every window.",
+    "Hatched: no drift, or none beyond the error of what is kept of a window.",
+    "A question mark: whether it moved cannot be told; the line under the atlas says why.",
+)
+
+
+def how_to_read(scale: Scale) -> tuple[str, ...]:
+    """Returns what a reader must know of a page, a sentence or two each."""
+    colours, *states = _OVER_FLOOR if scale.of_floor else _WITHOUT_FLOOR
+    return (
+        "Atlas: a row is a site (a watched output of the network, in the order of the model), a column a window of "
+        f"training steps. {colours}",
+        *states,
+        "Marks in a cell: ! activations that are not finite, a dot dead units, a bar near-constant units.",
+        "A click, or Enter, on a site opens its units; on a unit its percentiles and densities over windows. Arrow "
+        "keys, Page, Home and End move, Esc goes back, / searches.",
+        "A triangle is the step at which a site left the band of its own past. What left first need not be the cause.",
+    )
+
 
 GLOSSARY = (
     ("site", "a watched output of the network: of a layer, or of a normalisation"),

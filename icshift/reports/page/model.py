@@ -108,8 +108,9 @@ class Units:
 class SiteOnPage:
     """A site: what is known of it, and its numbers window by window (NaN or -1 where not known).
 
-    `drift`, `floor`, `ratio` and `moved` [windows] are those of `icshift report`: median over units, its floor, how many
-    times that, share of units that moved. `why` [windows] is why it is not known whether it moved. `dead`, `constant` and `nonfinite` count units.
+    `drift`, `floor`, `ratio` and `moved` [windows] are those of `icshift report`: median over units, its floor, how
+    many times that, share of units that moved. `why` [windows] is why it is not known whether it moved. `dead`,
+    `constant` and `nonfinite` count units.
     `onset` is the step at which it left the band of its past, None where it did not, or where `onset_unknown` says why
     that cannot be told.
     """

@@ -60,7 +60,8 @@ def exact(values: Floats) -> str:
 def _differences(codes: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Returns codes [windows, units], each less that of the window before, modulo 256."""
     turned = codes.T.astype(np.int16)
-    return np.diff(turned, axis=0, prepend=np.int16(0)).astype(np.uint8) if len(turned) else turned.astype(np.uint8)
+    differences = np.diff(turned, axis=0, prepend=np.int16(0)) if len(turned) else turned
+    return np.asarray(differences, np.int16).astype(np.uint8)
 
 
 def _nibbles(heights: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -70,7 +71,7 @@ def _nibbles(heights: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np
 
 def _quantised(values: Floats) -> tuple[Floats, np.ndarray[Any, Any]]:
     """Returns the ends f32 [k, 2] and codes u16 of values [k, ..., 5]; `LOST` of what is not finite."""
-    flat = values.reshape(len(values), -1)
+    flat = values.reshape(len(values), int(np.prod(values.shape[1:])))
     known = np.where(np.isfinite(flat), flat, np.nan)
     ends = np.zeros((len(values), 2))
     for row, each in enumerate(known):

@@ -72,7 +72,7 @@ def _hash(text: str) -> str:
 
 
 def _theme() -> str:
-    """Returns the colours of `look.THEMES` as a style: light, dark where the screen is, and either where it is asked."""
+    """Returns the colours of `look.THEMES` as a style: light, dark where the screen is, or whichever is asked for."""
     light, dark = (
         "".join(f"--{name}:{colour};" for name, colour in look.THEMES[theme].items()) for theme in look.THEMES
     )
@@ -106,10 +106,10 @@ def _meta(page: Page, fold: Fold, lengths: Iterable[dict[str, Any]]) -> dict[str
         "scale": {
             **{"ofFloor": page.scale.of_floor, "low": page.scale.low, "high": page.scale.high},
             **{"label": page.scale.label, "ticks": page.scale.ticks, "lowest": look.LOWEST, "levels": look.LEVELS},
-            "states": {str(code): words for code, words in look.STATES.items()},
+            "states": {str(code): words for code, words in look.states(page.scale).items()},
         },
         "palettes": look.PALETTES,
-        "read": look.HOW_TO_READ,
+        "read": look.how_to_read(page.scale),
         "glossary": look.GLOSSARY,
         "windows": [[window.index, window.name, window.first, window.last] for window in page.windows],
         "lines": [{"name": line.name, "values": _numbers(line.values)} for line in page.lines],
