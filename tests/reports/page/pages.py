@@ -52,6 +52,7 @@ def site_of(random, name, units, windows, *, pictures=32, noise=False):
     level = np.where(np.isnan(middle), np.nan, 0.02)
     ridges = np.arange(min(windows, 25))
     quantiles = np.sort(random.normal(size=(len(places), windows, 5)), axis=2)
+    heights = random.integers(0, LEVELS + 1, (len(places), len(ridges), BINS)).astype(np.uint8)
     return SiteOnPage(
         name=name,
         block=name.rpartition(".")[0],
@@ -72,11 +73,9 @@ def site_of(random, name, units, windows, *, pictures=32, noise=False):
         codes=scale.codes(middle, level, np.zeros(windows, bool)),
         units=Units(np.arange(units)[order], worst[order], at[order].astype(np.int64), codes[order]),
         fans=Fans(places, quantiles),
-        densities=Densities(
-            places, ridges, np.tile([-3.0, 3.0], (len(places), 1)), random.integers(0, LEVELS + 1, (len(places), len(ridges), BINS)).astype(np.uint8)
-        ),
+        densities=Densities(places, ridges, np.tile([-3.0, 3.0], (len(places), 1)), heights),
         series=Series(np.arange(100) * 3, np.sort(random.normal(size=(100, 5)), axis=1)),
-    )  # fmt: skip
+    )
 
 
 def page_of_sites(sites=4, units=40, windows=12, *, names=None, seed=0, **options):
