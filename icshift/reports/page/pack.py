@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from icshift.reports.page.model import BINS, Floats, SiteOnPage
+from icshift.analysis.atlas import BINS
+from icshift.reports.page.model import Floats, SiteOnPage
 
 LOST = 0xFFFF
 """What stands for a percentile that is not known."""
@@ -60,13 +61,14 @@ def exact(values: Floats) -> str:
 def _differences(codes: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Returns codes [windows, units], each less that of the window before, modulo 256."""
     turned = codes.T.astype(np.int16)
-    differences = np.diff(turned, axis=0, prepend=np.int16(0)) if len(turned) else turned
-    return np.asarray(differences, np.int16).astype(np.uint8)
+    if len(turned):
+        turned[1:] = turned[1:] - turned[:-1]
+    return turned.astype(np.uint8)
 
 
 def _nibbles(heights: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
     assert heights.shape[-1] == BINS
-    return heights[..., 0::2] | heights[..., 1::2] << 4
+    return np.asarray(heights[..., 0::2] | heights[..., 1::2] << 4, np.uint8)
 
 
 def _quantised(values: Floats) -> tuple[Floats, np.ndarray[Any, Any]]:

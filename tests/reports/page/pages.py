@@ -4,22 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from icshift.analysis.atlas import BINS, LEVELS, Densities, Fans, Series, half_and_half
 from icshift.analysis.metrics import metric
 from icshift.reports.page import look
-from icshift.reports.page.model import (
-    BINS,
-    LEVELS,
-    Densities,
-    Fans,
-    Line,
-    Page,
-    Series,
-    SiteOnPage,
-    Table,
-    Units,
-    WindowOnPage,
-    half_and_half,
-)
+from icshift.reports.page.model import Line, Page, SiteOnPage, Table, Units, WindowOnPage
 
 HOSTILE = (
     "</script><script>document.title='owned'</script>",

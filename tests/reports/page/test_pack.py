@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from icshift.reports.page.model import BINS
+from icshift.analysis.atlas import BINS
 from icshift.reports.page.pack import LOST, exact, packed
 from tests.reports.page.pages import page_of_sites, site_of
 
