@@ -202,7 +202,7 @@ def widened_by(past: Ints, sites: int) -> Floats:
     series at most some 5 % of runs show any site, of an autoregression of 0.9 a step too. Data that wander without end
     leave any band: then the stream did.
     """
-    return (1.0 + 0.35 * np.log(sites)) * (1 + 12 / past)
+    return (1.2 + 0.3 * np.log(sites)) * (1 + 12 / past)
 
 
 def _of_series(steps: Steps, what: str, series: Floats, sites: int, least: float, after: int) -> Left | None:

@@ -39,7 +39,7 @@ def wobble(count, by=0.1):
 
 def test_a_band_is_the_range_of_the_past_and_a_multiple_of_it():
     """After 40 steps: all but the last 10 are past; their logarithms go from 0 to 0.1."""
-    reach = (1.0 + 12 / 30) * 0.1
+    reach = (1.2 + 12 / 30 * 1.2) * 0.1
     for beyond in (-1e-6, 1e-6):
         sd = wobble(41)
         sd[40] = np.exp(0.1 + reach + beyond)

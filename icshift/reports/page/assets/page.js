@@ -10,7 +10,11 @@
 
   // Bytes
 
-  const bytes = (/** @type {string} */ text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  function bytes(/** @type {string} */ text) {
+    const letters = atob(text), found = new Uint8Array(letters.length);
+    for (let i = 0; i < letters.length; i++) found[i] = letters.charCodeAt(i);
+    return found;
+  }
   const floats = (/** @type {string} */ text) => new Float32Array(bytes(text).buffer);
   const sites = meta.sites.map((/** @type {any} */ one, /** @type {number} */ id) => ({
     ...one, id, drift: floats(one.drift), floor: floats(one.floor), ratio: floats(one.ratio), moved: floats(one.moved),
@@ -92,17 +96,21 @@
 
   /** @type {string[]} */
   let ramp = [];
+  /** @type {number[][]} */
+  let levels = [];
   /** @type {Record<string, string>} */
   let ink = {};
   function colours() {
+    stripes = null;
     const style = getComputedStyle(document.documentElement);
     for (const name of ["ground", "panel", "ink", "quiet", "line", "accent", "mark", "hatch", "absent", "band"])
       ink[name] = style.getPropertyValue(`--${name}`).trim();
     const anchors = meta.palettes[$("palette").value].map((/** @type {string} */ hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)));
-    ramp = Array.from({ length: scale.levels }, (_, level) => {
+    levels = Array.from({ length: scale.levels }, (_, level) => {
       const place = (level / (scale.levels - 1)) * (anchors.length - 1), low = Math.min(Math.floor(place), anchors.length - 2);
-      return `rgb(${[0, 1, 2].map((i) => Math.round(anchors[low][i] + (place - low) * (anchors[low + 1][i] - anchors[low][i]))).join(",")})`;
+      return [0, 1, 2].map((i) => Math.round(anchors[low][i] + (place - low) * (anchors[low + 1][i] - anchors[low][i])));
     });
+    ramp = levels.map((level) => `rgb(${level.join(",")})`);
   }
 
   /** A canvas's context for pictures of so many CSS pixels. */
@@ -119,23 +127,27 @@
     return pen;
   }
 
+  /** @type {HTMLCanvasElement | null} */
+  let stripes = null;
+  /** Stripes over a ground: a pattern, since a clipped path a cell would take most of the time. */
   function hatch(/** @type {CanvasRenderingContext2D} */ pen, /** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ w, /** @type {number} */ h) {
-    pen.fillStyle = ink.absent;
+    stripes ??= striped();
+    pen.fillStyle = Math.min(w, h) < 6 ? ink.absent : /** @type {CanvasPattern} */ (pen.createPattern(stripes, "repeat"));
     pen.fillRect(x, y, w, h);
-    if (Math.min(w, h) < 6) return;
-    pen.save();
-    pen.beginPath();
-    pen.rect(x, y, w, h);
-    pen.clip();
+  }
+
+  function striped() {
+    const tile = make("canvas", { width: 6, height: 6 }), pen = tile.getContext("2d");
+    pen.fillStyle = ink.absent;
+    pen.fillRect(0, 0, 6, 6);
     pen.strokeStyle = ink.hatch;
-    pen.lineWidth = 1;
     pen.beginPath();
-    for (let d = -h; d < w; d += 6) {
-      pen.moveTo(x + d, y + h);
-      pen.lineTo(x + d + h, y);
+    for (const d of [-6, 0, 6]) {
+      pen.moveTo(d - 1, 7);
+      pen.lineTo(d + 7, -1);
     }
     pen.stroke();
-    pen.restore();
+    return tile;
   }
 
   function cell(/** @type {CanvasRenderingContext2D} */ pen, /** @type {number} */ code, /** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ w, /** @type {number} */ h) {
@@ -148,6 +160,20 @@
       pen.fillRect(x, y, w, h);
       glyph(pen, code === UNKNOWN ? "?" : code === NOT_FINITE ? "!" : "=", x, y, w, h, code === NOT_FINITE ? ink.mark : ink.quiet);
     }
+  }
+
+  /** Cells too small for a hatch or a sign, as one picture of a pixel a cell: a rectangle a cell takes ten times as long. */
+  function small(/** @type {CanvasRenderingContext2D} */ pen, /** @type {Uint8Array} */ codes, /** @type {number} */ columns, /** @type {number} */ rows, /** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ wide, /** @type {number} */ high) {
+    if (!columns || !rows) return;
+    const tile = make("canvas", { width: columns, height: rows }), brush = tile.getContext("2d"), picture = brush.createImageData(columns, rows);
+    const other = [1, 3, 5].map((i) => parseInt(ink.absent.slice(i, i + 2), 16));
+    codes.forEach((code, at) => {
+      if (code === ABSENT) return;
+      picture.data.set([...(code >= scale.lowest ? levels[code - scale.lowest] : other), 255], 4 * at);
+    });
+    brush.putImageData(picture, 0, 0);
+    pen.imageSmoothingEnabled = false;
+    pen.drawImage(tile, x, y, columns * wide, rows * high);
   }
 
   function glyph(/** @type {CanvasRenderingContext2D} */ pen, /** @type {string} */ sign, /** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ w, /** @type {number} */ h, /** @type {string} */ colour) {
@@ -247,17 +273,38 @@
       pen.fillText("no site is shown: change search or filter", 0, top + high / 2);
     }
     shown.forEach((id, row) => drawRow(pen, sites[id], top + row * high, row));
-    const row = shown.indexOf(state.at.site);
-    if (row >= 0 && columns) frame(pen, label + Math.floor(state.at.window / group) * wide, top + row * high, wide, high);
+    atlas.still = copied(canvas);
+    mark();
     canvas.setAttribute("aria-label", `Atlas: ${shown.length} sites by ${windows.length} windows, ${scale.label}. Arrow keys move, Enter opens a site.`);
+  }
+
+  /** Where the reader is, and which site is open, over the atlas as it was drawn: cells are drawn once. */
+  function mark() {
+    const canvas = $("atlas"), pen = canvas.getContext("2d"), { label, group, columns, wide, high, top } = atlas;
+    restored(canvas, atlas.still);
+    const open = shown.indexOf(state.site), row = shown.indexOf(state.at.site);
+    pen.fillStyle = ink.accent;
+    if (open >= 0) pen.fillRect(label - 6, top + open * high, 4, high - 1);
+    if (row >= 0 && columns) frame(pen, label + Math.floor(state.at.window / group) * wide, top + row * high, wide, high);
+  }
+
+  function copied(/** @type {HTMLCanvasElement} */ canvas) {
+    const copy = make("canvas", { width: canvas.width, height: canvas.height });
+    copy.getContext("2d").drawImage(canvas, 0, 0);
+    return copy;
+  }
+
+  function restored(/** @type {HTMLCanvasElement} */ canvas, /** @type {HTMLCanvasElement} */ still) {
+    const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    pen.save();
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    pen.clearRect(0, 0, canvas.width, canvas.height);
+    pen.drawImage(still, 0, 0);
+    pen.restore();
   }
 
   function drawRow(/** @type {CanvasRenderingContext2D} */ pen, /** @type {any} */ site, /** @type {number} */ y, /** @type {number} */ row) {
     const { label, group, columns, wide, high } = atlas;
-    if (site.id === state.site) {
-      pen.fillStyle = ink.band;
-      pen.fillRect(0, y, label - 4, high);
-    }
     pen.fillStyle = ink.ink;
     pen.textAlign = "left";
     pen.fillText(elided(pen, site.name, label - 10), 2, y + high / 2 + 0.5);
@@ -410,7 +457,7 @@
     $("h-site").textContent = site.name;
     const left = site.onset === null ? (site.onsetUnknown ? `whether it left the band of its past is unknown: ${site.onsetUnknown}` : "it did not leave the band of its past") : `it left the band of its past at step ${site.onset}`;
     $("site-facts").textContent = [site.type, site.note || `${site.of} units`, `n = ${site.n.toLocaleString("en")} sampled activations a unit in its last window`, left].join(" · ");
-    drawAtlas();
+    mark();
     drawSite();
     remember();
     if (focus) $("h-site").focus();
@@ -422,7 +469,7 @@
     state.site = state.unit = -1;
     opened = null;
     $("site").hidden = true;
-    drawAtlas();
+    mark();
     remember();
     $("atlas").focus();
   }
@@ -464,23 +511,32 @@
     pen.fillStyle = ink.quiet;
     pen.textAlign = "left";
     pen.fillText(a_row > 1 ? `${a_row} a row` : "unit", 2, 9);
+    const codes = new Uint8Array(rows * columns);
+    for (let w = 0; w < data.columns; w++)
+      for (let u = 0; u < count; u++) {
+        const at = Math.floor(u / a_row) * columns + Math.floor(w / group);
+        codes[at] = Math.max(codes[at], data.codes[w * count + u]);
+      }
+    if (high < 6) small(pen, codes, columns, rows, label, LABELS, wide, high);
     let free = -1e3;
     for (let row = 0; row < rows; row++) {
       const y = LABELS + row * high;
-      for (let c = 0; c < columns; c++) {
-        let code = 0;
-        for (let u = row * a_row; u < Math.min((row + 1) * a_row, count); u++)
-          for (let w = c * group; w < Math.min((c + 1) * group, data.columns); w++) code = Math.max(code, data.codes[w * count + u]);
-        cell(pen, code, label + c * wide, y, wide - (wide > 8 && high > 5 ? 1 : 0), high > 5 ? high - 1 : high);
-      }
+      if (high >= 6) for (let c = 0; c < columns; c++) cell(pen, codes[row * columns + c], label + c * wide, y, wide - (wide > 8 ? 1 : 0), high - 1);
       if (y - free < 13) continue;
       free = y;
       pen.fillStyle = ink.ink;
       pen.textAlign = "right";
       pen.fillText(String(data.ids[row * a_row]), label - 8, y + Math.max(high, 3) / 2 + 0.5);
     }
-    if (rows) frame(pen, label + Math.floor(state.unitAt.column / group) * wide, LABELS + Math.floor(state.unitAt.place / a_row) * high, wide, high);
+    grid.still = copied(canvas);
+    markUnit();
     canvas.setAttribute("aria-label", `Units of ${sites[state.site].name}: ${count} units by ${data.columns} windows. Arrow keys move, Enter opens a unit.`);
+  }
+
+  function markUnit() {
+    restored($("units"), grid.still);
+    const x = grid.label + Math.floor(state.unitAt.column / grid.group) * grid.wide, y = grid.top + Math.floor(state.unitAt.place / grid.a_row) * grid.high;
+    if (grid.rows && grid.columns) frame($("units").getContext("2d"), x, y, grid.wide, grid.high);
   }
 
   function unitInWords(/** @type {number} */ place, /** @type {number} */ column) {
@@ -498,7 +554,7 @@
     state.unit = opened.ids[place];
     state.unitAt.place = place;
     $("unit").hidden = false;
-    drawUnits();
+    markUnit();
     drawUnit();
     $("where-unit").textContent = unitInWords(place, state.unitAt.column);
     remember();
@@ -744,7 +800,11 @@
   }
 
   function goAtlas() {
-    drawAtlas();
+    mark();
+    sayCell();
+  }
+
+  function sayCell() {
     const site = sites[state.at.site];
     $("where").textContent = site && windows.length ? cellInWords(site, state.at.window) : "";
   }
@@ -776,7 +836,7 @@
       const { row, column } = hit(atlas, event);
       if (shown[row] === undefined) return;
       state.at = { site: shown[row], window: column < 0 ? state.at.window : column };
-      goAtlas();
+      sayCell();
       openSite(shown[row]);
     });
     canvas.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
@@ -805,7 +865,7 @@
       if (way && opened?.ids.length) {
         event.preventDefault();
         state.unitAt = { place: clamp(state.unitAt.place + way[0], opened.ids.length - 1), column: clamp(state.unitAt.column + way[1] * grid.group, Math.max(opened.columns - 1, 0)) };
-        drawUnits();
+        markUnit();
         $("where-unit").textContent = unitInWords(state.unitAt.place, state.unitAt.column);
         keepInView(units, grid.top + Math.floor(state.unitAt.place / grid.a_row) * grid.high);
       } else if (event.key === "Enter" && opened) openUnit(state.unitAt.place, true);
