@@ -126,10 +126,12 @@ def _sites(run: StoredRun, asked: Asked, phase: str, left: pd.DataFrame | None) 
     scale = look.scale_of(asked.metric, drift, floor)
     series = run.steps(phase=phase)
     steps: Mapping[Any, pd.DataFrame] = dict(tuple(series.groupby("site", sort=False))) if len(series) else {}
+    # Of a phase without a series nothing is known: that a site stayed cannot be said.
     onsets = {} if left is None else {row["site"]: row for row in records(left)}
+    nothing = {"unknown": f"no series of steps was recorded in phase {phase}"}
     sites = []
     for row in rows:
-        onset_of, name = onsets.get(row.site.name, {}), row.site.name
+        onset_of, name = onsets.get(row.site.name, nothing), row.site.name
         sites.append(_site(row, scale, distributions(run, phase, row.site), series_of(steps.get(name)), onset_of))
     return sites, scale
 
@@ -191,16 +193,24 @@ def _units(row: Row, scale: look.Scale) -> tuple[Units, Ints]:
 
 def _sites_table(table: pd.DataFrame, left: pd.DataFrame | None) -> Table:
     steps = {} if left is None else dict(zip(left["site"], left["step"], strict=True))
-    columns = ("site", "type", "units", "drift", "floor", "×floor", "p90", "max", "moved", "dead", "constant")
-    rows = []
-    for row in records(table):
-        cells = [(site_label(row), None), (str(row["type"]), None), _count(row["units"])]
-        cells += [_cell(number, row.get(name)) for name in ("median", "floor")]
-        cells += [_cell(times, row.get("ratio")), *(_cell(number, row.get(name)) for name in ("p90", "max"))]
-        cells += [_cell(share, row.get("moved")), _count(row["dead"]), _count(row["near_constant"])]
-        cells += [_count(row["nonfinite"]), _count(steps.get(row["site"]))]
-        rows.append(tuple(cells))
-    return Table("Sites in the last window", (*columns, "not finite", "left band at step"), tuple(rows))
+    noiseless = "noiseless" in table and bool(table["noiseless"].dropna().all())
+    noise: dict[str, tuple[str, Any]] = {} if noiseless else {"floor": ("floor", number), "×floor": ("ratio", times)}
+    shown = {"drift": ("median", number), **noise, "p90": ("p90", number), "max": ("max", number)}
+    shown |= {"moved": ("moved", share)}
+    troubles = {"dead": "dead", "constant": "near_constant", "not finite": "nonfinite"}
+    rows = [
+        (
+            (site_label(row), None),
+            (str(row["type"]), None),
+            _count(row["units"]),
+            *(_cell(words, row.get(column)) for column, words in shown.values()),
+            *(_count(row[column]) for column in troubles.values()),
+            _count(steps.get(row["site"])),
+        )
+        for row in records(table)
+    ]
+    columns = ("site", "type", "units", *shown, *troubles, "left band at step")
+    return Table("Sites in the last window", columns, tuple(rows))
 
 
 def _onset_table(left: pd.DataFrame) -> Table:

@@ -104,6 +104,8 @@ def test_a_probe_has_no_floor_and_nothing_is_said_of_chance(run):
     assert all(np.isfinite(site.drift[1:]).all() for site in page.sites)
     assert not any("floor:" in note for note in page.notes)
     assert page.sites[0].series.quantiles.shape == (0, 5)
+    assert page.sites[0].onset_unknown == "no series of steps was recorded in phase probe"
+    assert "floor" not in page.tables[0].columns
 
 
 def test_one_window_is_a_page_too(one_window):

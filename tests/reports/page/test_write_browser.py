@@ -3,6 +3,7 @@
 import csv
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -271,6 +272,16 @@ def test_a_picture_of_it_is_not_empty(opened, made):
     picture = opened(made).screenshot()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 20_000
+
+
+def test_a_site_without_a_series_has_no_empty_picture(opened):
+    page = page_of_sites(sites=1, units=4, windows=3)
+    empty = replace(page.sites[0].series, number=np.zeros(0, int), quantiles=np.zeros((0, 5)))
+    bare = replace(page.sites[0], series=empty, onset=None, onset_unknown="no series of steps")
+    shown = opened(replace(page, sites=(bare,)), fragment=f"#site={bare.name}")
+    assert shown.inner_text("#h-series").endswith("no series of steps was recorded")
+    assert shown.locator("#series").bounding_box() is None
+    assert "is unknown: no series of steps" in shown.inner_text("#site-facts")
 
 
 SMALLEST = {
