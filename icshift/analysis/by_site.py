@@ -13,21 +13,21 @@ from icshift.analysis.distances import near_constant, w2_parts
 from icshift.analysis.drift import (
     Comparison,
     by_site,
-    choose_sites,
     default_phase,
     floor_of,
     movements,
     refuse_without_examples,
 )
-from icshift.analysis.health import health, typical_std
+from icshift.analysis.health import health, typical_std, without_data
 from icshift.analysis.metrics import DEFAULT, Metric
 from icshift.analysis.metrics import metric as metric_named
 from icshift.analysis.yardstick import with_one_sd
 from icshift.distribution import Distribution
-from icshift.noise.movement import Movement
+from icshift.noise.movement import FALSE_ALARMS, Movement
 from icshift.runs.format import STEP_QUANTILES, Site
 from icshift.runs.phases import normalises_by_its_own_inputs
 from icshift.runs.reader import StoredRun
+from icshift.runs.selection import choose
 
 
 def summary(
@@ -37,6 +37,7 @@ def summary(
     reference: str | int = "previous",
     phase: str | None = None,
     sites: Iterable[str] | None = None,
+    level: float = FALSE_ALARMS,
 ) -> pd.DataFrame:
     """Returns a data frame with one row per site in model order, about the last window that has the reference.
 
@@ -48,9 +49,13 @@ def summary(
     averages (which have a floor). A metric of the whole site has its value as `median`, and NaN as `p90` and `max`; for
     a metric by example there is the number of `rows` that were compared.
 
-    `n`, `mean`, `std`, `zero_share` and the quantiles are medians over the units, in the last window that the site has.
-    `affine_moments` says that the site's mean and sd are set by its own weight and bias. The counts are those of
-    `Health`, with the reason why some are `unknown`. A site with nothing to compare has only these.
+    `level` is the share of windows in which nothing moved that may show a site.
+
+    `activations` (their number), `n` (that of the sampled ones), `mean`, `std`, `zero_share` and the quantiles are
+    medians over the units, in the phase's last window. `affine_moments` says that the site's mean and sd are set by its
+    own weight and bias. The counts are those of `Health`, with the reason why some are `unknown`. A site with nothing
+    to compare has only these; of one that got no row in that window, as an expert that no token was sent to, they are 0
+    or NaN.
 
     Raises `SelectionError` for a metric, site, phase or reference that is not there, and for a metric by example in a
     phase without examples.
@@ -59,18 +64,38 @@ def summary(
     phase = default_phase(run) if phase is None else run.phase(phase)
     compared = dict(by_site(run, reference=reference, phase=phase, sites=sites))
     ends = {comparisons[-1].window.index for comparisons in compared.values()}
-    moved = movements(run, reference=reference, phase=phase, windows=ends)
+    moved = movements(run, reference=reference, phase=phase, windows=ends, level=level)
     refuse_without_examples(metric, run, phase, (comparisons[-1] for comparisons in compared.values()))
+    latest = _latest(run, phase)
     rows = []
-    for site in choose_sites(run, sites):
-        recorded = [d for w in run.window_list if (d := run.distribution(phase, site.name, w.index)) is not None]
-        if not recorded:
-            continue
-        row = _of_site(run, site, phase, recorded)
-        if site in compared:
-            row |= _of_drift(metric, compared[site], moved)
-        rows.append(row)
+    for site in choose(run.sites, sites):
+        recorded = {w.index: d for w in run.window_list if (d := run.distribution(phase, site.name, w.index))}
+        if latest in recorded:
+            row = _of_site(run, site, phase, list(recorded.values()))
+            if site in compared and compared[site][-1].window.index == max(ends):
+                row |= _of_drift(metric, compared[site], moved)
+            rows.append(row)
+        elif recorded or _never_had_rows(run, site):
+            rows.append(_without_rows(site, phase))
     return pd.DataFrame(rows)
+
+
+def _latest(run: StoredRun, phase: str) -> int:
+    """Returns the number of the last window of a phase."""
+    windows = reversed(run.window_list)
+    return next(w.index for w in windows if any(run.distribution(phase, site.name, w.index) for site in run.sites))
+
+
+def _never_had_rows(run: StoredRun, site: Site) -> bool:
+    """Whether a site got no row in any phase and window."""
+    return not any(run.distribution(phase, site.name, w.index) for w in run.window_list for phase in run.phases)
+
+
+def _without_rows(site: Site, phase: str) -> dict[str, object]:
+    """Returns the row of a site that got nothing in the last window."""
+    unknown = ("rank_error", "mean", "std", "zero_share", *(f"q{round(100 * p):02d}" for p in STEP_QUANTILES))
+    named = {"site": site.name, "type": site.type, "phase": phase, "activations": 0, "n": 0, "affine_moments": False}
+    return named | dict.fromkeys(unknown, np.nan) | asdict(without_data(site))
 
 
 def _of_site(run: StoredRun, site: Site, phase: str, recorded: Sequence[Distribution]) -> dict[str, object]:
@@ -79,6 +104,7 @@ def _of_site(run: StoredRun, site: Site, phase: str, recorded: Sequence[Distribu
         "site": site.name,
         "type": site.type,
         "phase": phase,
+        "activations": int(np.median(last.count + last.nonfinite)),
         "n": int(np.median(last.sampled)),
         "rank_error": last.rank_error,
         **{name: over_units.median(getattr(last, name)) for name in ("mean", "std", "zero_share")},

@@ -31,6 +31,12 @@ def test_an_unknown_suffix_is_told_before_any_work(refused):
     assert "no report is written as .xlsx: take .html, .md, .csv or .json" in said
 
 
+def test_a_window_is_for_the_terminal(two_windows, tmp_path, command):
+    code, _, err = command("report", two_windows, "--window", "1", "-o", tmp_path / "run.html")
+    assert code == 2
+    assert "--window 1 is for the terminal: a page has all windows" in err
+
+
 def test_the_options_are_those_of_the_report(two_windows, tmp_path, command, monkeypatch):
     file = tmp_path / "run.json"
     options = ["--phase", "probe", "--site", "fc2", "--metric", "w1", "--reference", "first"]

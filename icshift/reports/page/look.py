@@ -118,6 +118,7 @@ _OVER_FLOOR = (
     "(its floor): bright is far.",
     "Hatched: not above what chance shows. That is no proof that nothing moved.",
     "A question mark: whether it moved cannot be told; the line under the atlas says why.",
+    "Of windows in which nothing moved, 5 % show some site all the same: among many windows, expect a few.",
 )
 
 _WITHOUT_FLOOR = (
