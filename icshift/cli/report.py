@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from shlex import join, quote
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from icshift.cli import options
 from icshift.errors import SelectionError
+
+if TYPE_CHECKING:
+    from icshift.reports.page.build import Asked
 
 
 def report(
@@ -50,8 +54,7 @@ def report(
     from icshift.analysis.outcome import outcome
     from icshift.analysis.unordered import measures, unordered
     from icshift.analysis.windows import ALL, LAST, as_of, by_window
-    from icshift.cli.output import refuse_file, show, write_file
-    from icshift.reports.document import by_suffix, document_report
+    from icshift.cli.output import show
     from icshift.reports.drift import drift_report
     from icshift.reports.measured import measured_reports
     from icshift.reports.page.build import Asked
@@ -64,25 +67,14 @@ def report(
     if ctx.args:
         given = " ".join(quote(str(path)) for path in (run, *ctx.args))
         raise SelectionError(f"a report is of one run; icshift compare {given} compares two")
-    render = None if output is None else by_suffix(output.suffix)
     if output is not None:
         if window != LAST:
             raise SelectionError(f"--window {window} is for the terminal: a page has all windows, other files the last")
-        refuse_file(output, force=force)
+        asked = Asked(metric_named(metric), reference, phase, site, join(["icshift", *sys.argv[1:]]))
+        _write(run, output, asked, force=force, quiet=quiet, no_color=no_color)
+        return
     opened = StoredRun(run)
     chosen = phase or default_phase(opened)
-    if output is not None and render is not None:
-        if strangers(opened, reference) is not None:
-            raise SelectionError(
-                f"no file can be written of {run} against {reference.partition(':')[2]}: their units have no order in "
-                "common; leave out -o to see what does not depend on one"
-            )
-        doubts = tuple(caveats(opened, reference, chosen))
-        asked = Asked(metric_named(metric), reference, phase, site, _command(sys.argv), doubts)
-        write_file(output, render(opened, asked), force=force)
-        if not quiet:
-            show(document_report(output), stderr=True, no_color=no_color)
-        return
     if (other := strangers(opened, reference)) is not None:
         measures([] if metric == DEFAULT else [metric])
         seen = opened if window == LAST else opened.until(opened.window(window))
@@ -110,6 +102,23 @@ def report(
     show(shown, json=json, quiet=quiet, no_color=no_color)
 
 
-def _command(arguments: list[str]) -> str:
-    """Returns the command as it was typed, the program by its name."""
-    return join(["icshift", *arguments[1:]])
+def _write(run: Path, output: Path, asked: Asked, *, force: bool, quiet: bool, no_color: bool) -> None:
+    """Write the report as a file."""
+    from icshift.analysis.ancestry import caveats, strangers
+    from icshift.analysis.drift import default_phase
+    from icshift.cli.output import refuse_file, show, write_file
+    from icshift.reports.document import by_suffix, document_report
+    from icshift.runs.reader import StoredRun
+
+    render = by_suffix(output.suffix)
+    refuse_file(output, force=force)
+    opened = StoredRun(run)
+    if strangers(opened, asked.reference) is not None:
+        raise SelectionError(
+            f"no file can be written of {run} against {asked.reference.partition(':')[2]}: their units have no order in "
+            "common; leave out -o to see what does not depend on one"
+        )
+    doubts = caveats(opened, asked.reference, asked.phase or default_phase(opened))
+    write_file(output, render(opened, replace(asked, doubts=tuple(doubts))), force=force)
+    if not quiet:
+        show(document_report(output), stderr=True, no_color=no_color)
