@@ -14,13 +14,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from icshift.analysis import over_units
-from icshift.analysis.drift import Comparison, by_site, choose_sites, floor_of, movements
+from icshift.analysis.drift import Comparison, by_site, floor_of, movements
 from icshift.analysis.health import health, typical_std
 from icshift.analysis.metrics import Metric
 from icshift.distribution import Distribution, Floats, Ints
 from icshift.noise.movement import Movement
 from icshift.runs.format import QUANTILE_COLUMNS, STEP_QUANTILES, Site, kept_units
 from icshift.runs.reader import StoredRun
+from icshift.runs.selection import choose
 
 FANS = 32
 """Units of a site whose percentiles and densities are computed."""
@@ -117,7 +118,7 @@ def atlas(
     names = None if sites is None else list(sites)
     compared = {site.name: each for site, each in by_site(run, reference=reference, phase=phase, sites=names)}
     moved = movements(run, reference=reference, phase=phase) if compared else {}
-    return [_row(run, metric, site, phase, compared.get(site.name, []), moved) for site in choose_sites(run, names)]
+    return [_row(run, metric, site, phase, compared.get(site.name, []), moved) for site in choose(run.sites, names)]
 
 
 def _row(

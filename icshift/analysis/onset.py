@@ -23,11 +23,11 @@ import numpy as np
 import pandas as pd
 
 from icshift.analysis.distances import STD_FLOOR, TINY
-from icshift.analysis.drift import choose_sites
 from icshift.blocks import Floats, Ints
 from icshift.errors import unknown
 from icshift.runs.format import Site
 from icshift.runs.reader import StoredRun
+from icshift.runs.selection import choose
 
 FEWEST = 9
 """Steps that a past must have."""
@@ -97,7 +97,7 @@ def onset(
     chosen = _phase(list(dict.fromkeys(series["phase"])), phase)
     here = dict(tuple(series[series["phase"] == chosen].groupby("site", sort=False)))
     rows = []
-    for site in choose_sites(run, sites):
+    for site in choose(run.sites, sites):
         steps = of_steps(here[site.name]) if site.name in here else None
         rows.append(_row(site, chosen, steps, max(len(here), 1), after))
     table = pd.DataFrame(rows)

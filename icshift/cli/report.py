@@ -103,7 +103,7 @@ def report(
 
 
 def _write(run: Path, output: Path, asked: Asked, *, force: bool, quiet: bool, no_color: bool) -> None:
-    """Write the report as a file."""
+    """Write the report as a file, which its suffix tells how."""
     from icshift.analysis.ancestry import caveats, strangers
     from icshift.analysis.drift import default_phase
     from icshift.cli.output import refuse_file, show, write_file
@@ -115,8 +115,8 @@ def _write(run: Path, output: Path, asked: Asked, *, force: bool, quiet: bool, n
     opened = StoredRun(run)
     if strangers(opened, asked.reference) is not None:
         raise SelectionError(
-            f"no file can be written of {run} against {asked.reference.partition(':')[2]}: their units have no order in "
-            "common; leave out -o to see what does not depend on one"
+            f"no file can be written of {run} against {asked.reference.partition(':')[2]}: their units have no order "
+            "in common; leave out -o to see what does not depend on one"
         )
     doubts = caveats(opened, asked.reference, asked.phase or default_phase(opened))
     write_file(output, render(opened, replace(asked, doubts=tuple(doubts))), force=force)

@@ -141,10 +141,10 @@ def spiked(tmp_path_factory):
     for number, (wide, narrow) in enumerate(((6, 12), (12, 12), (12, 3)), 1):
         model.add_module(f"fc{number}", nn.Linear(wide, narrow))
         model.add_module(f"relu{number}", nn.ReLU())
-    with Recorder(model, path) as recorder, torch.no_grad():
+    with Recorder(model, path) as recorder:
         for step in range(80):
             if step == 60:
-                model.fc2.weight *= 10
+                model.fc2.weight.data *= 10
             model(torch.randn(32, 6))
             recorder.step()
     return StoredRun(path)
