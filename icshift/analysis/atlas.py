@@ -47,11 +47,12 @@ Recorded: TypeAlias = "Sequence[Distribution | None]"
 class Row:
     """A site in every window; arrays [windows] or, of its units, [units, windows].
 
-    `values` and `floors` are the drifts of units without their sign and the floors of these, `near` marks near-constant
-    units, `still` those that are known not to have moved. `drift`, `floor` and `ratio` are the medians over units that
-    are not near-constant and how many times the one is the other; `moved` is the share of units that moved, and `why`
-    says why it is not known. `compared` marks windows with a reference. `dead`, `constant` and `nonfinite` count units,
-    -1 where they are not known; `n` is the number of sampled activations a unit in the last window.
+    `values` and `floors` are the drifts of units without their sign and the floors of these, `near` marks near-
+    constant units, `lost` those of which something was not finite in the window or its reference, `still` those that
+    are known not to have moved. `drift`, `floor` and `ratio` are the medians over units that are not near-constant
+    and how many times the one is the other; `moved` is the share of units that moved, and `why` says why it is not
+    known. `compared` marks windows that have data, and a reference that has. `dead`, `constant` and `nonfinite` count
+    units, -1 where they are not known; `n` is the number of sampled activations a unit in the last window.
     """
 
     site: Site
@@ -59,6 +60,7 @@ class Row:
     values: Floats
     floors: Floats
     near: Flags
+    lost: Flags
     still: Flags
     drift: Floats
     floor: Floats
@@ -132,12 +134,16 @@ def _row(
     place = {window.index: at for at, window in enumerate(run.window_list)}
     shape = len(kept_units(site)), len(place)
     values, floors = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
-    near, still, there = np.zeros(shape, bool), np.zeros(shape, bool), np.zeros(len(place), bool)
+    near, lost, still = (np.zeros(shape, bool) for _ in range(3))
+    there = np.zeros(len(place), bool)
     drift, level, shares = (np.full(len(place), np.nan) for _ in range(3))
     why = [""] * len(place)
     for comparison in comparisons:
         at, judged = place[comparison.window.index], moved[comparison.window.index]
+        if not (_has_data(comparison.before) and _has_data(comparison.after)):
+            continue
         there[at] = True
+        lost[:, at] = (comparison.before.nonfinite > 0) | (comparison.after.nonfinite > 0)
         values[:, at] = np.abs(metric.function(comparison.before, comparison.after))
         floors[:, at] = floor_of(metric, comparison)
         near[:, at] = metric.near_constant(comparison.before, comparison.after)
@@ -156,6 +162,7 @@ def _row(
         values=values,
         floors=floors,
         near=near,
+        lost=lost,
         still=still,
         drift=drift,
         floor=level,
@@ -167,6 +174,10 @@ def _row(
         nonfinite=nonfinite,
         n=n,
     )
+
+
+def _has_data(distribution: Distribution) -> bool:
+    return bool((distribution.count + distribution.nonfinite).any())
 
 
 def distributions(run: StoredRun, phase: str, site: Site) -> list[Distribution | None]:
@@ -181,7 +192,8 @@ def _troubles(site: Site, recorded: Recorded) -> Ints:
     for at, distribution in enumerate(recorded):
         if distribution is not None:
             found = health(site, distribution, usual)
-            counts[:, at] = -1 if found.dead is None else found.dead, found.near_constant, found.nonfinite
+            known = (found.dead, found.near_constant, found.nonfinite)
+            counts[:, at] = [-1 if count is None else count for count in known]
             usual = max(usual, typical_std(distribution))
     return counts
 

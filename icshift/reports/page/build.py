@@ -171,7 +171,7 @@ def _site_codes(row: Row, scale: look.Scale) -> look.Codes:
     codes = scale.codes(row.drift, row.floor, row.moved == 0)
     gone = row.compared & ~np.isfinite(row.drift)
     codes[gone] = np.where(row.near.all(0), look.CONSTANT, look.UNKNOWN)[gone]
-    codes[gone & (row.nonfinite > 0)] = look.NOT_FINITE
+    codes[gone & row.lost.any(0)] = look.NOT_FINITE
     return codes
 
 
@@ -179,7 +179,7 @@ def _units(row: Row, scale: look.Scale) -> tuple[Units, Ints]:
     """Returns the units, and the rows of them in the same order: the one that went farthest first."""
     codes = scale.codes(row.values, row.floors, row.still)
     codes[row.near & np.isfinite(row.values)] = look.CONSTANT
-    codes[~np.isfinite(row.values) & row.compared] = look.NOT_FINITE
+    codes[~np.isfinite(row.values) & row.lost] = look.NOT_FINITE
     with np.errstate(divide="ignore", invalid="ignore"):
         size = np.where(row.floors > 0, row.values / row.floors, np.nan) if scale.of_floor else row.values
     size = np.where(np.isfinite(size) & ~row.near, size, -1.0)

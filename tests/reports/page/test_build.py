@@ -8,6 +8,7 @@ import pytest
 from icshift.analysis.by_site import summary
 from icshift.analysis.drift import drift
 from icshift.analysis.metrics import METRICS
+from icshift.distribution import empty
 from icshift.errors import SelectionError
 from icshift.reports.page import look
 from icshift.reports.page.build import Asked, page_of
@@ -132,17 +133,20 @@ def test_what_is_not_finite_constant_or_missing_is_told_apart(tmp_path):
     random = np.random.default_rng(0)
     usual = random.normal(size=(3, 512)).astype("f4")
     gone, still = np.full((3, 512), np.nan, "f4"), np.ones((3, 512), "f4")
-    names = ("fine", "gone", "still", "late")
+    names = ("fine", "gone", "still", "late", "silent")
     sites = [Site(name, "Linear", 1, 3) for name in names]
     windows = [
         {("train", "fine"): usual, ("train", "gone"): usual, ("train", "still"): still},
         {("train", "fine"): usual + 1, ("train", "gone"): gone, ("train", "still"): still, ("train", "late"): usual},
     ]
     made = [{key: distribution(values) for key, values in window.items()} for window in windows]
+    made[0]["train", "silent"], made[1]["train", "silent"] = empty(3), distribution(usual)
     page = page_of(run_of(tmp_path / "run", made, sites=sites), ASKED)
     codes = {site.name: int(site.codes[1]) for site in page.sites}
     assert codes["fine"] >= look.LOWEST
     assert (codes["gone"], codes["still"], codes["late"]) == (look.NOT_FINITE, look.CONSTANT, look.ABSENT)
-    assert [site.nonfinite[1] for site in page.sites] == [0, 3, 0, 0]
+    assert codes["silent"] == look.ABSENT
+    assert (page.sites[4].units.codes == look.ABSENT).all()
+    assert [site.nonfinite[1] for site in page.sites] == [0, 3, 0, 0, 0]
     assert (page.sites[1].units.codes[:, 1] == look.NOT_FINITE).all()
     assert (page.sites[2].units.codes[:, 1] == look.CONSTANT).all()
