@@ -1,0 +1,160 @@
+"""Whether every line of what `icshift run` says at the end is true of the training that it was said of.
+
+`untrue` returns one line for every statement that is not, and for every line of the summary that it does not know: who
+words a new one says here what makes it true.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import icshift
+from icshift.cli.main import _run
+from tests.launch.truths import Run, Truth
+
+HEADER = ["run", "model", "sites", "steps", "windows", "time", "disk"]
+NUMBER = re.compile(r"\+?([\d,.]+) ?(%|MB)?$")
+
+
+def said(run: Run) -> list[str]:
+    """The lines that icshift wrote: those on stderr that the script itself does not write there."""
+    own = Counter(line.rstrip() for line in run.plain.stderr.splitlines())
+    lines = []
+    for line in map(str.rstrip, run.recorded.stderr.splitlines()):
+        if line.strip(" ─") == "":
+            continue
+        if own[line]:
+            own[line] -= 1
+        elif not _of_a_traceback(line, run.plain.stderr):
+            lines.append(line)
+    return lines
+
+
+def untrue(run: Run) -> list[str]:
+    """What is not true of all that icshift said."""
+    wrong = []
+    lines = said(run)
+    for line in lines:
+        for pattern, check in KNOWN:
+            if found := re.fullmatch(pattern, line):
+                wrong += [f"{line!r}: {fault}" for fault in check(run, found)]
+                break
+        else:
+            wrong.append(f"{line!r}: nobody knows what would make it true")
+    return wrong + [f"nothing says that {silent}" for silent in _unsaid(run, lines)]
+
+
+def _recorded_in(run: Run, found: re.Match[str]) -> Iterator[str]:
+    if Path(found[1]) != run.output or not run.output.is_dir():
+        yield f"the runs are in {run.output}"
+
+
+def _header(_: Run, found: re.Match[str]) -> Iterator[str]:
+    if found[0].split() != HEADER:
+        yield f"the columns are {HEADER}"
+
+
+def _row(run: Run, found: re.Match[str]) -> Iterator[str]:
+    name, model, sites, steps, windows, time, disk = re.split(r"  +", found[0].strip())
+    kind = next((kind for kind, known in run.names.items() if known == name), None)
+    if kind is None:
+        yield f"no model of the script is called {name}: {run.style.models}"
+        return
+    truth, recorded = run.truths[kind], icshift.open(run.output / name)
+    told = {
+        "model": (model, kind.split("-")[0]),
+        "sites": (int(sites), len({site for _, site in truth.activations})),
+        "steps": (int(steps.replace(",", "")), truth.steps),
+        "windows": (windows, _windows_in_words(run, truth, recorded)),
+        "disk": (disk, f"{sum(f.stat().st_size for f in recorded.path.rglob('*') if f.is_file()) / 1e6:.1f} MB"),
+    }
+    yield from (f"{what} is {true}" for what, (says, true) in told.items() if says != true)
+    if not NUMBER.fullmatch(time) or NUMBER.fullmatch(time)[2] != "%":
+        yield "the time is no number of %"
+
+
+def _windows_in_words(run: Run, truth: Truth, recorded: icshift.api.Run) -> str:
+    spans = truth.windows() if run.style.epoch and run.style.epochs else _spans(recorded)
+    lengths = [last - first + 1 for first, last in spans]
+    each = f"{min(lengths)}" if min(lengths) == max(lengths) else f"{min(lengths)} to {max(lengths)}"
+    return f"{len(spans)} of {each} steps"
+
+
+def _spans(recorded: icshift.api.Run) -> list[tuple[int, int]]:
+    return [(window.first_step, window.last_step) for window in recorded.window_list]
+
+
+def _no_step(run: Run, _: re.Match[str]) -> Iterator[str]:
+    if _facts(run)["steps"]:
+        yield f"there were {_facts(run)['steps']}"
+
+
+def _none_trained(run: Run, _: re.Match[str]) -> Iterator[str]:
+    if _facts(run)["trained"]:
+        yield f"these were: {_facts(run)['trained']}"
+
+
+def _missed(run: Run, found: re.Match[str]) -> Iterator[str]:
+    kind = next((kind for kind, known in run.names.items() if known == found[1]), None)
+    if kind is None:
+        yield f"no model of the script is called {found[1]}"
+        return
+    told = Counter({state: int(count) for count, state in re.findall(r"(\d+) ([a-z ]+)", found[2])})
+    if told != +run.truths[kind].missed:
+        yield f"it is {+run.truths[kind].missed}"
+
+
+def _no_epochs(run: Run, _: re.Match[str]) -> Iterator[str]:
+    if run.style.epoch and run.style.epochs:
+        yield f"the script counts epochs: {run.style.epoch}"
+
+
+def _one_window(run: Run, _: re.Match[str]) -> Iterator[str]:
+    short = [recorded for recorded, _ in run.pairs() if len(recorded.window_list) < 2]
+    if not short:
+        yield "every run has several windows"
+    if any(truth.steps > 1 and not run.style.epoch for _, truth in run.pairs()):
+        yield "the training was long enough for more"
+
+
+def _next(run: Run, found: re.Match[str]) -> Iterator[str]:
+    path = Path(found[1])
+    if path.parent != run.output or not path.is_dir():
+        yield f"there is no run {path}"
+    elif _run(["report", str(path)]):
+        yield "the command fails"
+
+
+def _facts(run: Run) -> dict:
+    return json.loads((run.folder / "truth" / "training.json").read_text())
+
+
+def _unsaid(run: Run, lines: list[str]) -> Iterator[str]:
+    """What must be said where it is so: a model of the script is recorded, or it is said that it is not."""
+    for kind, expected in run.style.models.items():
+        if kind not in run.names and not any(kind.split("-")[0] in line for line in lines):
+            yield f"{expected} ({kind}) is not recorded"
+        elif kind in run.names and not any(line.split()[0] == run.names[kind] for line in lines):
+            yield f"{run.names[kind]} is recorded"
+
+
+def _of_a_traceback(line: str, plain: str) -> bool:
+    """Whether a line is one of a traceback that the plain script shows too, where PyTorch's own frames may differ."""
+    return "Traceback (most recent call last)" in plain and line.startswith(("  File ", "    "))
+
+
+KNOWN = (
+    (r"Recorded in (.+)", _recorded_in),
+    (r" run +model +.*", _header),
+    (r" \S+ +\S+ +\d+ +[\d,]+ +\d.* +\S+ %? +[\d.]+ MB", _row),
+    (r"icshift: no optimizer step was seen in this process; .*--forwards makes each forward.* a step", _no_step),
+    (r"icshift: nothing was recorded: no model was trained", _none_trained),
+    (r"(\S+): Modules not recorded: (.+) \(`icshift info .+` says which and why\)", _missed),
+    (r"No DataLoader told of epochs: windows of 100 steps; choose with --window.", _no_epochs),
+    (r"One window leaves nothing to compare: choose shorter ones with --window.", _one_window),
+    (r"Next: icshift report (.+)", _next),
+)
