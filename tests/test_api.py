@@ -7,6 +7,7 @@ import icshift
 from icshift.analysis.by_site import summary
 from icshift.analysis.drift import drift
 from icshift.analysis.trajectory import trajectory
+from icshift.errors import SelectionError
 from icshift.runs.reader import StoredRun
 
 same = pd.testing.assert_frame_equal
@@ -30,6 +31,19 @@ def test_report_is_that_of_the_analysis(run):
     asked = run.report("ks", reference="first", phase="eval", sites=["norm1"])
     same(asked, summary(run, metric_name="ks", reference="first", phase="eval", sites=["norm1"]))
     assert asked["site"].tolist() == ["norm1"]
+
+
+@pytest.mark.parametrize("sites", ["fc2", "*2", ["fc2"], ("fc[2]",)])
+def test_steps_choose_sites_as_everything_does(run, sites):
+    steps = run.steps(sites=sites)
+    assert set(steps["site"]) == {"fc2"}
+    same(steps, run.steps().query("site == 'fc2'").reset_index(drop=True))
+
+
+@pytest.mark.parametrize("chosen", [{"sites": "fc9"}, {"sites": ["conv*"]}, {"phase": "validation"}], ids=str)
+def test_steps_of_what_is_not_there_are_refused(run, chosen):
+    with pytest.raises(SelectionError, match=r"no (site|phase)"):
+        run.steps(**chosen)
 
 
 def test_paths_are_those_of_the_analysis(run):

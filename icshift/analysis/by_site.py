@@ -13,7 +13,6 @@ from icshift.analysis.distances import near_constant, w2_parts
 from icshift.analysis.drift import (
     Comparison,
     by_site,
-    choose_sites,
     default_phase,
     floor_of,
     movements,
@@ -24,10 +23,11 @@ from icshift.analysis.metrics import DEFAULT, Metric
 from icshift.analysis.metrics import metric as metric_named
 from icshift.analysis.yardstick import with_one_sd
 from icshift.distribution import Distribution
-from icshift.noise.movement import Movement
+from icshift.noise.movement import FALSE_ALARMS, Movement
 from icshift.runs.format import STEP_QUANTILES, Site
 from icshift.runs.phases import normalises_by_its_own_inputs
 from icshift.runs.reader import StoredRun
+from icshift.runs.selection import choose
 
 
 def summary(
@@ -37,6 +37,7 @@ def summary(
     reference: str | int = "previous",
     phase: str | None = None,
     sites: Iterable[str] | None = None,
+    level: float = FALSE_ALARMS,
 ) -> pd.DataFrame:
     """Returns a data frame with one row per site in model order, about the last window that has the reference.
 
@@ -47,6 +48,8 @@ def summary(
     units of sd by one sd for all of them. `noiseless` says that both windows are of a probe, other than by running
     averages (which have a floor). A metric of the whole site has its value as `median`, and NaN as `p90` and `max`; for
     a metric by example there is the number of `rows` that were compared.
+
+    `level` is the share of windows in which nothing moved that may show a site.
 
     `n`, `mean`, `std`, `zero_share` and the quantiles are medians over the units, in the last window that the site has.
     `affine_moments` says that the site's mean and sd are set by its own weight and bias. The counts are those of
@@ -59,10 +62,10 @@ def summary(
     phase = default_phase(run) if phase is None else run.phase(phase)
     compared = dict(by_site(run, reference=reference, phase=phase, sites=sites))
     ends = {comparisons[-1].window.index for comparisons in compared.values()}
-    moved = movements(run, reference=reference, phase=phase, windows=ends)
+    moved = movements(run, reference=reference, phase=phase, windows=ends, level=level)
     refuse_without_examples(metric, run, phase, (comparisons[-1] for comparisons in compared.values()))
     rows = []
-    for site in choose_sites(run, sites):
+    for site in choose(run.sites, sites):
         recorded = [d for w in run.window_list if (d := run.distribution(phase, site.name, w.index)) is not None]
         if not recorded:
             continue

@@ -24,7 +24,6 @@ from icshift.analysis.conditions import COMPARISONS, HEALTH, OVER_UNITS, Conditi
 from icshift.analysis.drift import (
     Comparison,
     by_site,
-    choose_sites,
     default_phase,
     floor_of,
     movements,
@@ -38,6 +37,7 @@ from icshift.errors import SelectionError
 from icshift.noise.movement import DEPENDENT, FALSE_ALARMS, Movement
 from icshift.runs.format import Site, Window
 from icshift.runs.reader import StoredRun
+from icshift.runs.selection import choose
 
 State = Literal["failed", "unmeasured", "ok", "skipped"]
 
@@ -124,7 +124,7 @@ def evaluate(
 
 
 def _checked(condition: Condition, scope: _Scope) -> list[Verdict]:
-    sites = choose_sites(scope.run, None if condition.site is None else [condition.site])
+    sites = choose(scope.run.sites, None if condition.site is None else [condition.site])
     if condition.quantity not in HEALTH and scope.last is None:
         raise SelectionError(
             f"cannot check {str(condition)!r}: nothing to compare in phase {scope.phase}; "

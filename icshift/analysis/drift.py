@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 import numpy as np
@@ -21,6 +20,7 @@ from icshift.noise.movement import FALSE_ALARMS, Flags, Movement, movement
 from icshift.runs.format import Site, Window, kept_units
 from icshift.runs.phases import PROBE, PROBE_RUNNING
 from icshift.runs.reader import StoredRun
+from icshift.runs.selection import choose
 
 COLUMNS = ("run", "phase", "site", "unit", "window", "reference", "metric", "value", "n", "floor")
 """The first columns of the table that `drift` returns and `icshift export` writes, in order.
@@ -71,6 +71,7 @@ def drift(
     reference: str | int = "previous",
     phase: str | None = None,
     sites: Iterable[str] | None = None,
+    level: float = FALSE_ALARMS,
 ) -> pd.DataFrame:
     """Returns a data frame with one row per unit, window and metric: the columns `COLUMNS` and those that follow them.
 
@@ -78,7 +79,8 @@ def drift(
     whichever has fewer. `floor` is the value that sampling noise alone would show, `ratio` is |value| / floor, and
     `error` is the bound on what sketching may have added. All three are NaN where they are not known. `moved` says
     whether the unit moved beyond noise (see `movement`), whichever metric the row shows; it is NA where that cannot be
-    told. In each window all sites of the run are judged together, also where only some are asked for.
+    told. In each window all sites of the run are judged together, also where only some are asked for; `level` is the
+    share of windows in which nothing moved that may show any.
 
     `reference` is "previous", "first", a window's name or number, "phase:NAME" (same window, other phase), "run:PATH"
     (same window and phase of another run that shares an ancestor with this one, see `ancestry`) or "paired-run:PATH"
@@ -91,7 +93,7 @@ def drift(
     chosen = [metric_named(name) for name in metrics]
     frames = []
     compared = list(by_site(run, reference=reference, phase=phase, sites=sites))
-    moved = movements(run, reference=reference, phase=phase) if compared else {}
+    moved = movements(run, reference=reference, phase=phase, level=level) if compared else {}
     for _, comparisons in compared:
         for comparison in comparisons:
             units = moved[comparison.window.index].moved.get(comparison.site.name)
@@ -111,7 +113,7 @@ def by_site(
     """
     phase = default_phase(run) if phase is None else run.phase(phase)
     refer = _referrer(run, reference, phase)
-    for site in choose_sites(run, sites):
+    for site in choose(run.sites, sites):
         comparisons = []
         for window in run.window_list:
             after = run.distribution(phase, site.name, window.index)
@@ -222,24 +224,6 @@ def default_phase(run: StoredRun) -> str:
     if not phases:
         raise SelectionError(f"{run.path} has no windows yet: nothing was recorded, or the first flush is to come")
     return "train" if "train" in phases else phases[0]
-
-
-def choose_sites(run: StoredRun, sites: Iterable[str] | None) -> list[Site]:
-    """Returns the sites whose name matches one of the globs, in model order.
-
-    Raises `SelectionError` for a glob without a match.
-    """
-    if sites is None:
-        return run.sites
-    globs = [sites] if isinstance(sites, str) else list(sites)
-    for glob in globs:
-        if not any(_matches(site, glob) for site in run.sites):
-            raise unknown("site", glob, [site.name for site in run.sites])
-    return [site for site in run.sites if any(_matches(site, glob) for glob in globs)]
-
-
-def _matches(site: Site, glob: str) -> bool:
-    return site.name == glob or fnmatchcase(site.name, glob)
 
 
 def _referrer(run: StoredRun, reference: str | int, phase: str) -> _Referrer:

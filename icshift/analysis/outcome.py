@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from icshift.analysis.drift import Comparison, by_site, movements
 from icshift.analysis.same_examples import same_examples
 from icshift.noise.dependence import Dependence
+from icshift.noise.movement import FALSE_ALARMS
 from icshift.runs.reader import StoredRun
 
 
@@ -32,10 +33,13 @@ class Outcome:
     same_examples: bool | None
 
 
-def outcome(run: StoredRun, *, reference: str | int = "previous", phase: str | None = None) -> Outcome | None:
+def outcome(
+    run: StoredRun, *, reference: str | int = "previous", phase: str | None = None, level: float = FALSE_ALARMS
+) -> Outcome | None:
     """Returns what can be said of all sites of a run; None where there is nothing to compare.
 
-    Raises `SelectionError` for a phase or reference that is not there.
+    `level` is the share of windows in which nothing moved that may show a site: less than 5 % where the last window
+    was looked for among several. Raises `SelectionError` for a phase or reference that is not there.
     """
     compared = {
         comparison.window.index: comparison
@@ -47,7 +51,7 @@ def outcome(run: StoredRun, *, reference: str | int = "previous", phase: str | N
     back = sorted(compared, reverse=True)
     since, last = "", None
     for index in back:
-        judged = movements(run, reference=reference, phase=phase, windows=[index])[index]
+        judged = movements(run, reference=reference, phase=phase, windows=[index], level=level)[index]
         last = last or judged
         if not judged.called:
             break

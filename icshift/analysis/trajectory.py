@@ -20,7 +20,6 @@ import pandas as pd
 
 from icshift.analysis.drift import (
     Comparison,
-    choose_sites,
     default_phase,
     floor_of,
     lags_of,
@@ -34,6 +33,7 @@ from icshift.distribution import Distribution
 from icshift.errors import SelectionError
 from icshift.runs.format import Site, Window
 from icshift.runs.reader import StoredRun
+from icshift.runs.selection import choose
 
 _Recorded: TypeAlias = "Sequence[tuple[Window, Distribution]]"
 """The windows of a site in order, each with its distribution."""
@@ -89,7 +89,7 @@ def trajectory(
     if not metric.adds_up:
         raise SelectionError(f"{metric.name} gives no path: {metric.not_additive}; choose another, as w1")
     phase = default_phase(run) if phase is None else run.phase(phase)
-    recorded = {site: _recorded(run, phase, site) for site in choose_sites(run, sites)}
+    recorded = {site: _recorded(run, phase, site) for site in choose(run.sites, sites)}
     longest = max(map(len, recorded.values()), default=0)
     if longest < 2:
         raise SelectionError(f"a path takes at least two windows of a phase, phase {phase} has {longest}")

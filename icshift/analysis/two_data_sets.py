@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from icshift.analysis import over_units
 from icshift.analysis.distances import near_constant, w1
-from icshift.analysis.drift import Comparison, by_site, choose_sites, drift
+from icshift.analysis.drift import Comparison, by_site, drift
 from icshift.analysis.metrics import DEFAULT, METRICS, Metric
 from icshift.analysis.metrics import metric as metric_named
 from icshift.analysis.noise_of_parts import Noise, noise, simes
@@ -35,6 +35,7 @@ from icshift.noise.movement import FALSE_ALARMS, discoveries
 from icshift.runs.format import Site
 from icshift.runs.phases import DATA, REFERENCE
 from icshift.runs.reader import StoredRun
+from icshift.runs.selection import choose
 
 AMPLIFIES = 1.25
 """A site amplifies where its drift is at least this multiple of the drift of the site before it."""
@@ -249,7 +250,7 @@ def site_table(
         )
         if not _is_input(site):
             before = site.name
-    chosen = {site.name for site in choose_sites(run, sites)}
+    chosen = {site.name for site in choose(run.sites, sites)}
     return pd.DataFrame([row for row in rows if row["site"] in chosen], columns=SITE_COLUMNS)
 
 

@@ -12,15 +12,19 @@ from icshift.analysis.drift import by_site, default_phase, drift, refuse_without
 from icshift.analysis.metrics import METRICS
 from icshift.analysis.metrics import metric as metric_named
 from icshift.errors import SelectionError, unknown
+from icshift.noise.movement import FALSE_ALARMS
 from icshift.runs.format import Site, kept_units
 from icshift.runs.reader import StoredRun
 
 
-def most_drifting(run: StoredRun, site: Site, metric: str, reference: str, phase: str | None) -> pd.DataFrame:
+def most_drifting(
+    run: StoredRun, site: Site, metric: str, reference: str, phase: str | None, level: float = FALSE_ALARMS
+) -> pd.DataFrame:
     """Returns a data frame with one row per unit of a site, in the last window that has the reference.
 
-    Columns are those of `drift` and those of `StoredRun.windows`; the most drifting unit comes first. Where there is
-    nothing to compare, the rows are of the last window that was recorded, and the drift is NaN.
+    `level` is that of `drift`. Columns are those of `drift` and those of `StoredRun.windows`; the most drifting unit
+    comes first. Where there is nothing to compare, the rows are of the last window that was recorded, and the drift is
+    NaN.
 
     Raises `SelectionError` for what is not there, and for a metric that this site's units do not have in this phase.
     """
@@ -30,7 +34,7 @@ def most_drifting(run: StoredRun, site: Site, metric: str, reference: str, phase
     if here.empty:
         raise SelectionError(f"site {site.name} has nothing recorded in phase {name}; phases: {', '.join(run.phases)}")
     _refuse_without_units(run, site, metric, reference, name)
-    compared = drift(run, metrics=(metric,), reference=reference, phase=phase, sites=[site.name])
+    compared = drift(run, metrics=(metric,), reference=reference, phase=phase, sites=[site.name], level=level)
     index = compared["window"].max() if len(compared) else here["window"].max()
     distribution = here[here["window"] == index].drop(columns=["phase", "site", "window"])
     if len(compared):

@@ -14,12 +14,13 @@ import pandas as pd
 
 from icshift.analysis.ancestry import PAIRED_RUN, refuse_other_inputs, same_inputs
 from icshift.analysis.by_example import cka_distance, have_same_examples, sliced_w2
-from icshift.analysis.drift import WHOLE_SITE, choose_sites, default_phase
+from icshift.analysis.drift import WHOLE_SITE, default_phase
 from icshift.distribution import Distribution, Floats
 from icshift.errors import SelectionError
 from icshift.runs.format import Site
 from icshift.runs.phases import is_probe
 from icshift.runs.reader import StoredRun
+from icshift.runs.selection import choose
 
 MOST = 2048
 """Units that are matched, at most: finding the best of all matchings takes time with their third power."""
@@ -111,7 +112,7 @@ def unordered_of_phases(
 def _pairs(run: StoredRun, other: StoredRun, phase: str, sites: Iterable[str] | None) -> Iterator[_Pair]:
     types = {site.name: site.type for site in other.sites}
     paired = same_inputs(run, other) is True
-    for site in choose_sites(run, sites):
+    for site in choose(run.sites, sites):
         for window in run.window_list:
             here, there = (one.distribution(phase, site.name, window.index) for one in (run, other))
             if here is not None and there is not None and types[site.name] == site.type:

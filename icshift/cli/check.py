@@ -20,9 +20,7 @@ def check(
     ],
     reference: options.Reference = "previous",
     phase: options.Phase = None,
-    all_windows: Annotated[
-        bool, typer.Option("--all-windows", help="Check the drift of every window, not of the last one alone.")
-    ] = False,
+    window: options.Windows = "last",
     json: options.AsJson = False,
     junit: Annotated[
         Path | None,
@@ -43,6 +41,7 @@ def check(
                   p90(METRIC), max(METRIC): their 90th percentile, the largest;
                   moved: units that moved beyond noise;
                   dead, saturated, constant, nonfinite: units, in any window
+                  up to the one that --window names
       COMPARISON  > >= < <=
       LIMIT       0.5, 20%, or for a metric 3x floor
 
@@ -54,6 +53,7 @@ def check(
     from icshift.analysis.checks import evaluate
     from icshift.analysis.conditions import parse
     from icshift.analysis.drift import default_phase
+    from icshift.analysis.windows import ALL, LAST, WORST, as_of
     from icshift.cli.output import refuse_file, show, write_file
     from icshift.reports.checks import all_passed, cases, checks_report
     from icshift.reports.junit import as_junit
@@ -67,9 +67,13 @@ def check(
         refuse_file(junit, force=force)
     opened = StoredRun(run)
     phase = default_phase(opened) if phase is None else phase
-    verdicts = evaluate(opened, conditions, reference=reference, phase=phase, all_windows=all_windows)
+    every = window in (ALL, WORST)  # Of all windows the worst decides.
+    seen = as_of(opened, LAST if every else window, reference=reference, phase=phase).run
+    verdicts = evaluate(seen, conditions, reference=reference, phase=phase, all_windows=every)
     if junit is not None:
-        suite = f"icshift check {run}, phase {phase}, reference {reference}"
+        suite = f"icshift check {run}, phase {phase}, reference {reference}" + (
+            "" if window == LAST else f", window {window}"
+        )
         write_file(junit, as_junit(suite, cases(verdicts)), force=force)
     if not to_stdout:
         doubts = caveats(opened, reference, phase)

@@ -60,6 +60,16 @@ Reference = Annotated[
         "paired-run:PATH (units by number, whatever the weights began as).",
     ),
 ]
+Window = Annotated[
+    str,
+    typer.Option("--window", metavar="WINDOW", help="Name or number of a window, last, or worst: where most moved."),
+]
+Windows = Annotated[
+    str,
+    typer.Option(
+        "--window", metavar="WINDOW", help="Name or number of a window, last, worst: where most moved, or all."
+    ),
+]
 Phase = Annotated[
     str | None, typer.Option("--phase", help="train, eval, probe or a label; train by default.", show_default=False)
 ]

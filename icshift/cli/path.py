@@ -21,12 +21,16 @@ def path(
     Their ratio, straight, tells a trend (near 1) from to and fro (near 0). Best of a probe: sampling noise makes paths
     longer.
     """
+    from icshift.analysis.furthest import furthest
     from icshift.analysis.metrics import metric as metric_named
     from icshift.analysis.trajectory import trajectory
     from icshift.cli.output import show
+    from icshift.reports.tables import not_shown
     from icshift.reports.trajectory import path_report
     from icshift.runs.reader import StoredRun
 
     opened = StoredRun(run)
-    paths = trajectory(opened, metric_name=metric, phase=phase, sites=site).head(top)
-    show(path_report(opened, paths, metric_named(metric)), json=json, quiet=quiet, no_color=no_color)
+    paths = trajectory(opened, metric_name=metric, phase=phase, sites=site)
+    shown = furthest(paths, top, "path")
+    left_out = not_shown(len(shown), len(paths), "sites", "those that went furthest")
+    show(path_report(opened, shown, metric_named(metric), left_out), json=json, quiet=quiet, no_color=no_color)

@@ -15,6 +15,7 @@ def report(
     run: options.RunPath,
     metric: options.Metric = "w1_sd",
     reference: options.Reference = "previous",
+    window: options.Windows = "last",
     site: options.SiteGlobs = None,
     phase: options.Phase = None,
     top: options.Top = 200,
@@ -29,16 +30,20 @@ def report(
     from icshift.analysis.ancestry import caveats, strangers
     from icshift.analysis.by_site import summary
     from icshift.analysis.drift import default_phase
+    from icshift.analysis.furthest import furthest
     from icshift.analysis.measured import gradient_shift_summary, smoothness_summary
     from icshift.analysis.metrics import DEFAULT
     from icshift.analysis.metrics import metric as metric_named
     from icshift.analysis.outcome import outcome
     from icshift.analysis.unordered import measures, unordered
+    from icshift.analysis.windows import ALL, LAST, as_of, by_window
     from icshift.cli.output import show
     from icshift.reports.drift import drift_report
     from icshift.reports.measured import measured_reports
     from icshift.reports.report import together
+    from icshift.reports.tables import not_shown, searched
     from icshift.reports.unordered import unordered_report
+    from icshift.reports.windows import windows_report
     from icshift.runs.reader import StoredRun
 
     if ctx.args:
@@ -46,15 +51,28 @@ def report(
         raise SelectionError(f"a report is of one run; icshift compare {given} compares two")
     opened = StoredRun(run)
     chosen = phase or default_phase(opened)
-    doubts = caveats(opened, reference, chosen)
     if (other := strangers(opened, reference)) is not None:
         measures([] if metric == DEFAULT else [metric])
-        shown = unordered_report(opened, unordered(opened, other, phase=chosen, sites=site), doubts)
-        show(shown, json=json, quiet=quiet, no_color=no_color)
-        return
-    table = summary(opened, metric_name=metric, reference=reference, phase=phase, sites=site).head(top)
-    shift = gradient_shift_summary(opened, layers=site).head(top)
-    said = outcome(opened, reference=reference, phase=phase)
-    drifts = drift_report(opened, table, metric_named(metric), said, reference=reference, caveats=doubts)
-    measured = measured_reports(opened, shift, smoothness_summary(opened))
-    show(together(drifts, *measured), json=json, quiet=quiet, no_color=no_color)
+        seen = opened if window == LAST else opened.until(opened.window(window))
+        units = unordered(seen, other, phase=chosen, sites=site)
+        shown = unordered_report(seen, units, caveats(seen, reference, chosen))
+    elif window == ALL:
+        drifts = by_window(opened, metric_name=metric, reference=reference, phase=phase, sites=site)
+        doubts = caveats(opened, reference, chosen)
+        shown = windows_report(opened, drifts, metric_named(metric), chosen, top=top, caveats=doubts)
+    else:
+        of = as_of(opened, window, metric_name=metric, reference=reference, phase=phase, sites=site)
+        sites = summary(of.run, metric_name=metric, reference=reference, phase=phase, sites=site, level=of.level)
+        table = furthest(sites, top, "ratio", "median")
+        layers = gradient_shift_summary(opened, layers=site)
+        shift = furthest(layers, top, "relative")
+        doubts = [
+            *caveats(of.run, reference, chosen),
+            *searched(of.searched),
+            *not_shown(len(table), len(sites), "sites", "those that drifted furthest"),
+            *not_shown(len(shift), len(layers), "layers", "those with the largest gradient shift"),
+        ]
+        said = outcome(of.run, reference=reference, phase=phase, level=of.level)
+        drifts = drift_report(of.run, table, metric_named(metric), said, reference=reference, caveats=doubts)
+        shown = together(drifts, *measured_reports(opened, shift, smoothness_summary(opened)))
+    show(shown, json=json, quiet=quiet, no_color=no_color)

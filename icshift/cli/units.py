@@ -17,6 +17,7 @@ def units(
     ] = None,
     metric: options.Metric = "w1_sd",
     reference: options.Reference = "previous",
+    window: options.Window = "last",
     phase: options.Phase = None,
     top: options.Top = 10,
     json: options.AsJson = False,
@@ -31,16 +32,19 @@ def units(
     from icshift.analysis.drift import default_phase
     from icshift.analysis.metrics import metric as metric_named
     from icshift.analysis.units import most_drifting, unit_series
+    from icshift.analysis.windows import as_of
     from icshift.cli.output import show
+    from icshift.reports.tables import searched
     from icshift.reports.units import unit_report, units_report
     from icshift.runs.reader import StoredRun
 
     opened = StoredRun(run)
     chosen = opened.site(site)
     if unit is None:
-        table = most_drifting(opened, chosen, metric, reference, phase)
-        doubts = caveats(opened, reference, phase or default_phase(opened))
-        report = units_report(opened, chosen, table.head(top), metric_named(metric), of=len(table), caveats=doubts)
+        seen = as_of(opened, window, metric_name=metric, reference=reference, phase=phase, sites=[site])
+        table = most_drifting(seen.run, chosen, metric, reference, phase, seen.level)
+        doubts = [*searched(seen.searched), *caveats(seen.run, reference, phase or default_phase(opened))]
+        report = units_report(seen.run, chosen, table.head(top), metric_named(metric), of=len(table), caveats=doubts)
     else:
         report = unit_report(opened, chosen, unit, unit_series(opened, chosen, unit, phase))
     show(report, json=json, quiet=quiet, no_color=no_color)

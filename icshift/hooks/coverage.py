@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from icshift.model import names as naming
+from icshift.model.parameters import has_gradients
 from icshift.model.sites import is_leaf, owns_weights, type_name
 
 _BYPASSED = (
     "its weights were used (they have gradients), but not by calling it: its forward is called directly, or fused into "
     "its parent; call the module, or watch its parent"
+)
+_OTHER_CALLS = (
+    "steps were computed without calling it, by its forward or by other code that uses its weights: recorded are the "
+    "other calls of it; call the module in the training, too"
 )
 _FUSED = "MultiheadAttention uses its weights directly; the attention's own output is the site"
 _TORCHSCRIPT = "TorchScript takes no hooks; record the model it was made from"
@@ -34,18 +40,18 @@ class Coverage:
         self.owners: dict[str, str] = {}
         """The name of the module that returned each site's tensor, by site."""
         self._without: dict[str, str] = {}
-        self._used: set[str] = set()
+        self._bypassed: set[str] = set()
+        self._trained: set[str] = set()
 
     def note_no_tensor(self, name: str, output: Any) -> None:
         """Note that a module returned no tensor at all. Never raises."""
         self._without.setdefault(name, f"{type(output).__name__}, no tensor")
 
-    def note_gradients(self, watched: Mapping[str, nn.Module]) -> None:
-        """Note modules that have gradients although they were never called, while these gradients exist."""
-        called = set(self.owners.values()) | self._without.keys()
-        for name in watched.keys() - called:
-            if any(parameter.grad is not None for parameter in watched[name].parameters()):
-                self._used.add(name)
+    def note_gradients(self, watched: Mapping[str, nn.Module], trained: Iterable[str]) -> None:
+        """Note modules that have gradients although none of these sites is theirs, while these gradients exist."""
+        called = {self.owners.get(site, site) for site in trained} | self._without.keys()
+        self._trained |= called
+        self._bypassed |= {name for name in watched.keys() - called - self._bypassed if has_gradients(watched[name])}
 
     def ledger(
         self,
@@ -74,6 +80,7 @@ class Coverage:
                 continue
             states = (
                 (name in broken, "failed", broken.get(name, "")),
+                (name in recorded & self._bypassed - self._trained, "bypassed", _OTHER_CALLS),
                 (name in recorded and name not in watched, "observed", "until another module took its name"),
                 (name in recorded and bool(aliases), "observed", _SHARED.format(", ".join(aliases))),
                 (name in recorded, "observed", ""),
@@ -82,13 +89,19 @@ class Coverage:
                 (not naming.takes_hooks(module), "excluded", _TORCHSCRIPT),
                 (name not in watched and is_leaf(module), "excluded", "not among the chosen sites"),
                 (name not in watched, "excluded", _WITH_PARTS),
-                (name in self._used, "bypassed", _BYPASSED),
+                (name in self._bypassed, "bypassed", _BYPASSED),
                 (True, "never called", _NEVER),
             )
             state, reason = next((state, reason) for holds, state, reason in states if holds)
             entries.append(_entry(name, type_name(module), state, reason))
         there = {entry["module"] for entry in entries}
         return entries + [_entry(name, "–", "observed", "until it left the model") for name in sorted(recorded - there)]
+
+
+def why_nothing(ledger: Sequence[Mapping[str, str]]) -> str:
+    """Returns the one reason for which most of the modules that were to be recorded were not, of a ledger's entries."""
+    counted = Counter(entry["reason"] for entry in ledger if entry["state"] != "excluded")
+    return counted.most_common(1)[0][0] if counted else "the model has no module to record"
 
 
 def _entry(module: str, kind: str, state: str, reason: str) -> dict[str, str]:

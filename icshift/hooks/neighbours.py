@@ -11,18 +11,17 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from icshift.hooks.compiled import compiled_before
 from icshift.hooks.hook import Hook
 from icshift.hooks.readers import Graph, Place, Readers, place_of
 from icshift.model.layout import tensors
 from icshift.model.names import modules, takes_hooks
 from icshift.model.sites import is_leaf, normalises
+from icshift.model.torch_private import DROPOUT, MAX_POOLING, compiled_before, no_subclass_sees
 
-_PASS_ON = (nn.modules.dropout._DropoutNd, nn.modules.pooling._MaxPoolNd, nn.Identity, nn.Flatten)
+_PASS_ON = (DROPOUT, MAX_POOLING, nn.Identity, nn.Flatten)
 """What reads these modules' outputs reads that of the site before: a unit is dead behind them where it is before."""
 
 NOT_CALLED = "no forward of the model that computes gradients called it"
@@ -86,7 +85,7 @@ class Neighbours:
             return False
         try:
             # What a wrapper returned must not notice that it is looked at.
-            with torch._C.DisableTorchFunction():
+            with no_subclass_sees():
                 graph = Graph(tensor for _, tensor in tensors(self._model, output))
             for site, found in places.items():
                 self._learn(site, graph.readers(found), of_model)

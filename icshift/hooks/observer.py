@@ -16,8 +16,9 @@ from icshift.errors import RecordingError
 from icshift.hooks.padding import Padding
 from icshift.hooks.transfer import Transfer
 from icshift.model.layout import by_unit
-from icshift.model.plain import dense, is_plain, is_seen, refuse_split, unseen
+from icshift.model.plain import dense, is_plain, refuse_split
 from icshift.model.sites import Sites, describe
+from icshift.model.torch_private import is_seen, unseen
 from icshift.notice import notice
 from icshift.runs.format import Site, StepRows, kept_units
 from icshift.runs.phases import is_probe

@@ -11,8 +11,8 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch.utils.data import DataLoader
-from torch.utils.data.dataloader import _BaseDataLoaderIter
 
+from icshift.model.torch_private import loader_iterator
 from icshift.model.unheard import hears
 
 
@@ -45,7 +45,8 @@ class Passes:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """A block within which every DataLoader of the process is followed."""
-        iterate, following = DataLoader.__iter__, _BaseDataLoaderIter.__next__
+        batches = loader_iterator()
+        iterate, following = DataLoader.__iter__, batches.__next__
 
         @wraps(iterate)
         def iterate_and_tell(loader: DataLoader[Any]) -> Any:
@@ -71,9 +72,9 @@ class Passes:
 
         with ExitStack() as stack:
             stack.callback(setattr, DataLoader, "__iter__", iterate)
-            stack.callback(setattr, _BaseDataLoaderIter, "__next__", following)
+            stack.callback(setattr, batches, "__next__", following)
             DataLoader.__iter__ = iterate_and_tell  # type: ignore[method-assign]
-            _BaseDataLoaderIter.__next__ = following_and_tell  # type: ignore[method-assign,assignment]
+            batches.__next__ = following_and_tell
             yield
 
     def _begins(self, loader: DataLoader[Any]) -> None:

@@ -98,3 +98,8 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
     if a.is_complex():
         a, b = torch.view_as_real(a.resolve_conj()), torch.view_as_real(b.resolve_conj())
     return (b.double() - a.double()).norm()
+
+
+def has_gradients(module: nn.Module) -> bool:
+    """Whether a parameter of a module has a gradient now, whatever its value."""
+    return any(parameter.grad is not None for parameter in module.parameters())

@@ -20,7 +20,9 @@ from icshift.gradients.objective import Closure
 from icshift.gradients.smoothness import STEPS
 from icshift.hooks import compiled, manifest
 from icshift.hooks.batch_norm import held_in_eval, probe_statistics
-from icshift.hooks.examples import Examples, Inputs
+from icshift.hooks.calls import Call
+from icshift.hooks.coverage import why_nothing
+from icshift.hooks.examples import Examples
 from icshift.hooks.observer import SEED, Observer
 from icshift.hooks.padding import Padding
 from icshift.hooks.watcher import Keeper, Watcher
@@ -29,6 +31,8 @@ from icshift.model.parameters import Parameters
 from icshift.model.processes import refuse_waiting, this_process
 from icshift.model.sites import Selector, Sites, as_sites
 from icshift.notice import notice
+from icshift.record.clock import Clock
+from icshift.record.forwards import Forward, Forwards
 from icshift.record.gradients import Gradients, is_due
 from icshift.record.journal import Journal, Open
 from icshift.record.logged import Logged
@@ -36,7 +40,7 @@ from icshift.record.optimizers import as_list, listen
 from icshift.record.probe import Probe, rehearse, replays, send
 from icshift.runs import interrupts
 from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, NO_STEP, PROBE_FINGERPRINT
-from icshift.runs.phases import EVAL, PROBE, PROBE_RUNNING, PROBE_STATISTICS, TRAIN, is_probe
+from icshift.runs.phases import PROBE, PROBE_RUNNING, PROBE_STATISTICS, is_probe
 from icshift.runs.writer import Recording, refuse_occupied
 
 
@@ -44,9 +48,10 @@ class Recorder:
     """Records the activation distribution of every unit of a model, at every step, while it trains.
 
     A *step* ends with an optimizer's step that follows at least one forward, or with `step()`. `optimizer` names the
-    optimizers (one or several) to listen to; without it, any that holds a parameter of the model. A *window* ends
-    with `epoch()`, and after `window` steps if that is given. Forwards are recorded under the phase `train` or
-    `eval`, after the mode the model is in. `sites` chooses the modules (see `Sites`), `samples` bounds the values a
+    optimizers (one or several) to listen to; without it, any that holds a parameter of the model. A *window* ends with
+    `epoch()`, and after `window` steps if that is given. Forwards are recorded under the phase `train` or `eval`, after
+    the mode that the outermost module called is in; under `no-grad`, and as part of no step, those in training mode
+    through which no gradients are computed. `sites` chooses the modules (see `Sites`), `samples` bounds the values a
     unit and step that quantiles are made from ("all": no bound; moments always read every activation). `probe` is a
     fixed set of inputs (see `Probe`) replayed at the end of every window. `mask` is called with the model's arguments
     and returns a boolean tensor [batch, time] (or [batch]) that is true at positions to leave out, as padding: in every
@@ -81,7 +86,7 @@ class Recorder:
         optimizer: Optimizer | Iterable[Optimizer] | None = None,
         sites: Selector | Iterable[Selector] | Sites | None = None,
         window: int | None = None,
-        probe: Probe | Tensor | tuple[Any, ...] | Mapping[str, Any] | None = None,
+        probe: Probe | Tensor | list[Tensor] | tuple[Any, ...] | Mapping[str, Any] | None = None,
         samples: int | Literal["all"] = 64,
         mask: Callable[..., Tensor] | None = None,
         force: bool = False,
@@ -108,13 +113,13 @@ class Recorder:
         self._samples = samples
         kept = math.inf if samples == "all" else samples
         self._observer = Observer(self._sites, kept, SEED, self._keep_steps, self._rank)
+        self._forwards = Forwards(self.model)
         keeper = Keeper(self._take, self._forward_ended, self._give_up, self._forward_began)
         self._examples = Examples(self.model, SEED)
         self._logged = Logged()
         self._watcher = Watcher(self.model, self._sites, self._observer, keeper, mask)
         self._gave_up = ""
-        self._label: str | None = None
-        self._step = 0
+        self._clock = Clock(self.model)
         self._clocked = False
         self._resources: ExitStack | None = None
 
@@ -160,13 +165,13 @@ class Recorder:
             self._recording.finish(self._state() | {FINAL_WEIGHTS: self._parameters.fingerprint()})
         self._watcher.close()
         if kind is None and not self._observer.sites:
-            reasons = self._gave_up or "; ".join(dict.fromkeys(entry["reason"] for entry in self._state()["ledger"]))
-            raise RecordingError(f"nothing was recorded in {self.path}: {reasons}")
+            reason = self._gave_up or why_nothing(self._state()["ledger"])
+            raise RecordingError(f"nothing was recorded in {self.path}: {reason}")
 
     @property
     def steps(self) -> int:
         """How many steps have ended."""
-        return self._step
+        return self._clock.steps
 
     @property
     def windows(self) -> int:
@@ -175,11 +180,7 @@ class Recorder:
 
     def step(self) -> None:
         """End a step, where no optimizer of PyTorch does."""
-        if os.getpid() == self._process:
-            with self._safely():
-                self._gradients.stepped(after_forward=self._observer.step_begun)
-                self._tick()
-                self._clocked = True
+        self._stepped(by_word=True)
 
     def log(self, **values: Any) -> None:
         """Keep numbers of the training's own, as `log(loss=loss, accuracy=0.9)`, at the step that they are of.
@@ -191,7 +192,7 @@ class Recorder:
         """
         if self._resources is None:
             raise RecordingError("numbers are logged while recording: call this within the recorder's with block")
-        step, window = max(self._step - (not self._observer.step_begun), 0), self._journal.window
+        step, window = max(self.steps - (not self._observer.step_begun), 0), self._journal.window
         with self._watcher.guard:
             self._logged.note(values, step, window.index - (step < window.first_step))
 
@@ -217,7 +218,7 @@ class Recorder:
         with self._measuring(every) as due:
             self._gradients.settle()
             if due:
-                self._gradients.before_step(self._step, closure, layers, counted, every)
+                self._gradients.before_step(self.steps, closure, layers, counted, every)
 
     def smoothness(
         self, closure: Closure, *, every: int = 1, rate: float | None = None, steps: Sequence[float] = STEPS
@@ -229,7 +230,7 @@ class Recorder:
         """
         with self._measuring(every) as due:
             if due:
-                self._gradients.look_around(self._step, closure, rate, steps, every)
+                self._gradients.look_around(self.steps, closure, rate, steps, every)
 
     @contextmanager
     def _measuring(self, every: int) -> Iterator[bool]:
@@ -237,7 +238,7 @@ class Recorder:
             raise RecordingError("gradients are measured while recording: call this within the recorder's with block")
         with self._watcher.guard, self._watcher.stopwatch:
             listening = self._watcher.attachment.attached and os.getpid() == self._process
-            yield is_due(self._step, every, self._ranks) and listening
+            yield is_due(self.steps, every, self._ranks) and listening
 
     def epoch(self, name: str | None = None) -> None:
         """Replay the probe and end a window, which is named after its number unless `name` is given.
@@ -259,11 +260,8 @@ class Recorder:
             raise RecordingError(
                 f"the phase {label!r} is the recorder's own: choose a name that does not begin with {PROBE!r}"
             )
-        before, self._label = self._label, label
-        try:
+        with self._forwards.labelled(label):
             yield
-        finally:
-            self._label = before
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -287,44 +285,47 @@ class Recorder:
             interrupts.install()
             stack.callback(interrupts.restore)
             stack.enter_context(self._watcher.listening())
-            stack.enter_context(listen(self._optimizers, self._watcher.attachment, self.step))
+            stack.enter_context(listen(self._optimizers, self._watcher.attachment, self._stepped))
             self._resources = stack.pop_all()
 
-    def _take(self, site: str, module: nn.Module, tensor: Tensor, padding: Padding | None) -> None:
-        """Hand a site's tensor to the observer, under the phase that the model is in now."""
-        self._observer.observe(site, module, tensor, self._phase, stepping=self._stepping, padding=padding)
+    def _forward_began(self, call: Call) -> Forward:
+        forward = self._forwards.begun(call)
+        if not is_probe(forward.phase):  # A probe's inputs are the same in every window.
+            self._examples.take(forward.phase, call.part, call.inputs, sure=forward.stepping)
+        return forward
 
-    def _forward_began(self, part: nn.Module | None, inputs: Inputs | None) -> None:
-        if not is_probe(self._phase):  # A probe's inputs are the same in every window.
-            self._examples.take(self._phase, part, inputs, sure=self._stepping)
+    def _take(self, site: str, module: nn.Module, tensor: Tensor, forward: Forward, padding: Padding | None) -> None:
+        """Hand a site's tensor to the observer, under the phase of the forward that it is of."""
+        self._forwards.took(site, forward)
+        self._observer.observe(site, module, tensor, forward.phase, stepping=forward.stepping, padding=padding)
 
-    def _forward_ended(self) -> None:
-        if not self._stepping:
+    def _forward_ended(self, forward: Forward) -> None:
+        if not forward.stepping:
             with self._safely():
-                self._observer.tick(self._step, stepping=False)
+                self._observer.tick(self.steps, stepping=False)
 
-    @property
-    def _phase(self) -> str:
-        return self._label or (TRAIN if self.model.training else EVAL)
+    def _stepped(self, *, by_word: bool = False) -> None:
+        if os.getpid() == self._process:
+            with self._safely():
+                self._gradients.stepped(after_forward=self._observer.step_begun)
+                self._tick(heard=self._forwards.trained or (by_word and self._forwards.trains_without_gradients))
+                self._clocked = True
 
-    @property
-    def _stepping(self) -> bool:
-        """Whether forwards belong to a step: in training mode they do, in eval mode and in probes they do not."""
-        return self.model.training and (self._label is None or not is_probe(self._label))
-
-    def _tick(self) -> None:
+    def _tick(self, *, heard: bool) -> None:
         self._watcher.attachment.refresh()
-        if not self._observer.step_begun:
+        step, first = self.steps, self._journal.window.first_step
+        if not self._clock.ends(heard=heard):
             return
-        if self._step == (first := self._journal.window.first_step):
-            self._watcher.notice_bypassed()
+        if step == first or not heard:
+            if heard or not self._forwards.acted:  # Else its gradients may be of its own making.
+                self._watcher.notice_bypassed(self._forwards.sites if heard else ())
             self._note_frozen()
-        self._observer.tick(self._step, stepping=True)
-        self._step += 1
-        if self.window and self._step - first >= self.window:
+        self._observer.tick(step, stepping=True)
+        self._forwards.next_step()
+        if self.window and self.steps - first >= self.window:
             self._close_window(name=None, replay_probe=True)
         else:
-            self._journal.flush_if_due(self._step)
+            self._journal.flush_if_due(self.steps)
 
     def _note_frozen(self) -> None:
         """Note which layers the training keeps in eval mode: they normalise by running averages in a probe too."""
@@ -334,7 +335,8 @@ class Recorder:
     def _tick_rest(self) -> None:
         """Add to the window forwards that no step followed, as a discriminator's for its generator's sake."""
         if not self._clocked:
-            self._tick()
+            if self._forwards.trained:
+                self._tick(heard=True)
         elif self._observer.step_begun:
             self._observer.tick(NO_STEP, stepping=True)
 
@@ -343,15 +345,14 @@ class Recorder:
             return
         if replay_probe and self._probe is not None and not self._rank:
             self._replay(self._probe)
-        self._journal.close_window(name, self._step, self._parameters.change())
+        self._journal.close_window(name, self.steps, self._parameters.change())
         self._observer.new_window()
         self._examples.new_window()
-        if self._step:  # What comes before the first step has no gradients that would show what reads which site.
+        if self.steps:  # What comes before the first step has no gradients that would show what reads which site.
             self._watcher.stop_following()
 
     def _replay(self, probe: Probe) -> None:
         self._observer.restart_probe(probe.forwards)
-        before = self._label
         try:
             with ExitStack() as stack:
                 if not self._watcher.attachment.attached:  # The window ends in a pause: its probe belongs to it.
@@ -360,15 +361,12 @@ class Recorder:
         except Exception as error:  # noqa: BLE001  The training goes on, without the probe.
             self._probe = None
             notice(f"icshift stopped replaying the probe: {error}")
-        finally:
-            self._label = before
 
     def _send(self, probe: Probe) -> None:
         for phase, mode in replays(self.model, probe, self._frozen):
-            self._label = phase
             if phase == PROBE_RUNNING:
                 self._observer.restart_probe(probe.forwards)  # The same places as in `probe`, to compare with.
-            with mode, self._watcher.hearing():
+            with mode, self._watcher.hearing(), self._forwards.labelled(phase):
                 send(self.model, probe)
 
     def _keep_steps(self, *rows: Any) -> None:
@@ -394,7 +392,8 @@ class Recorder:
     def _state(self) -> dict[str, Any]:
         return {
             **self._watcher.state(),
-            "steps": self._step,
+            "steps": self.steps,
+            "unheard_steps": self._clock.unheard,
             "measured": self._gradients.settings,
             "overhead": self._watcher.stopwatch.overhead(self._started),
         }

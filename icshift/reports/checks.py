@@ -145,13 +145,15 @@ def _count(verdicts: Sequence[Verdict]) -> str:
 
 
 def _next_step(run: StoredRun, verdicts: Sequence[Verdict], phase: str) -> str:
-    failed = [verdict.site for verdict in verdicts if verdict.state == "failed"]
-    elsewhere = "" if phase == default_phase(run) else f" --phase {phase}"
-    return (
-        f"Next: icshift units {run.path} --site {quote(failed[0])}{elsewhere}"
-        if failed
-        else f"Next: icshift info {run.path}"
+    failed = next((verdict for verdict in verdicts if verdict.state == "failed"), None)
+    if failed is None:
+        return f"Next: icshift info {run.path}"
+    elsewhere = "" if phase == default_phase(run) else f" --phase {quote(phase)}"
+    window = failed.measurement.window if failed.measurement is not None and failed.measurement.reference else ""
+    elsewhere += (
+        f" --window {quote(window)}" if window and (window != run.window_list[-1].name or not run.whole) else ""
     )
+    return f"Next: icshift units {run.path} --site {quote(failed.site)}{elsewhere}"
 
 
 def _row(verdict: Verdict) -> dict[str, object]:

@@ -15,7 +15,7 @@ from icshift.analysis.metrics import DEFAULT
 from icshift.reports.outcome import correlation, verdict
 from icshift.reports.report import Report
 from icshift.reports.run import coverage
-from icshift.reports.tables import TREND, columns, listing, number, records, share, times
+from icshift.reports.tables import TREND, columns, listing, number, ordinal, records, share, times
 from icshift.reports.text_charts import sparkline
 from icshift.runs.phases import (
     OWN_INPUTS,
@@ -52,8 +52,8 @@ def drift_report(
 ) -> Report:
     """Returns the report of the table that `analysis.by_site.summary` made, with notes that explain its columns.
 
-    The `outcome`, of the same windows, goes before the table. `caveats` are what the comparison with another run takes
-    for granted (`analysis.ancestry.caveats`).
+    The `outcome`, of the same windows, goes before the table. `caveats` come before all other notes: what the
+    comparison with another run takes for granted (`analysis.ancestry.caveats`), how many sites are not shown.
     """
     compared = _compared(summary)
     words = verdict(outcome, summary, metric) if outcome is not None and compared else []
@@ -70,6 +70,7 @@ def drift_report(
             "metric": metric.name,
             "reference": reference,
             "verdict": " ".join(words),
+            "caveats": list(caveats),
             "sites": rows,
         },
     )
@@ -229,7 +230,7 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome
         notes.append("† Mean and sd here are set by the layer's own weight and bias: only shape is news.")
     stride = int(run.manifest.get("step_stride", 1))
     if stride > 1:
-        notes.append(f"The step series keeps every {stride}th step; windows are of all steps.")
+        notes.append(f"The step series keeps every {ordinal(stride)} step; windows are of all steps.")
     return notes
 
 
@@ -318,4 +319,5 @@ def _next_step(run: StoredRun, table: pd.DataFrame, metric: Metric) -> str:
     phase = table["phase"].iloc[0]
     chosen = "" if phase == default_phase(run) else f" --phase {quote(str(phase))}"
     chosen += "" if metric.name == DEFAULT or metric.of == "site" else f" --metric {metric.name}"
+    chosen += "" if run.whole else f" --window {quote(run.window_list[-1].name)}"
     return f"Next: icshift units {run.path} --site {quote(worst)}{chosen}   ({metric.hint})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -26,6 +27,7 @@ def run_report(run: StoredRun) -> Report:
     return Report(
         body=(facts(_facts(run)), _sites(run)),
         warnings=tuple(map(_missed_in_words, _missed(run))),
+        notes=tuple(filter(None, [pooled(run)])),
         data={**run.manifest, "path": str(run.path), "phases": run.phases, "windows": windows},
     )
 
@@ -75,6 +77,13 @@ def coverage(run: StoredRun, path: Path | None = None) -> str:
     return f"Modules not recorded: {listed} (`icshift info {path or run.path}` says which and why)"
 
 
+def pooled(run: StoredRun) -> str:
+    """Returns in words which sites hold many calls of their module in a forward; empty where none does."""
+    names = [site.name for site in run.sites if re.search(r"#\d+\+", site.name)]
+    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"One site for all calls in a forward from the number in its name on: {listed}" if names else ""
+
+
 def _missed(run: StoredRun) -> list[dict[str, str]]:
     return [entry for entry in run.manifest.get("ledger", []) if entry["state"] not in ("observed", "excluded")]
 
@@ -117,6 +126,7 @@ def recorded_report(target: Path, runs: Sequence[StoredRun], automatic: int | No
     elif any(len(run.window_list) < 2 for run in runs):
         hints = [Text("One window leaves nothing to compare: choose shorter ones with --window.", no_wrap=True)]
     missed = [f"{run.name}: {warning}" for run in runs if (warning := coverage(run, target / run.name))]
+    missed += [f"{run.name}: {note}" for run in runs if (note := pooled(run))]
     return Report(
         heading=f"Recorded in {target}",
         body=(

@@ -64,6 +64,35 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
+def not_shown(shown: int, of: int, what: str, which: str) -> list[str]:
+    """Returns a note on the rows that a table leaves out, none where it has all.
+
+    >>> not_shown(200, 250, "sites", "those that drifted furthest")
+    ['200 of 250 sites are shown, those that drifted furthest: --top 250 shows all.']
+    """
+    return [] if shown == of else [f"{shown:,} of {of:,} {what} are shown, {which}: --top {of} shows all."]
+
+
+def searched(windows: int) -> list[str]:
+    """Returns a note on a window that was looked for among several, none where it is the only one.
+
+    >>> searched(12)
+    ['The worst of 12 windows: what is said to have moved is held to an error of 5 % in all of them together.']
+    """
+    together = "what is said to have moved is held to an error of 5 % in all of them together"
+    return [] if windows == 1 else [f"The worst of {windows} windows: {together}."]
+
+
+def ordinal(number: int) -> str:
+    """Returns a number as a place in an order: `2nd`, `13th`.
+
+    >>> [ordinal(n) for n in (1, 2, 3, 4, 11, 22, 113)]
+    ['1st', '2nd', '3rd', '4th', '11th', '22nd', '113th']
+    """
+    teen = 10 <= number % 100 <= 20
+    return f"{number}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
+
+
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Returns the rows of a data frame, each as a dictionary from column to value."""
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict(orient="records")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -20,16 +21,24 @@ if TYPE_CHECKING:
     from icshift.runs.reader import StoredRun
 
 
-def path_report(run: StoredRun, paths: pd.DataFrame, metric: Metric) -> Report:
-    """Returns the report of the table that `analysis.trajectory` made, with notes that explain its columns."""
+def path_report(run: StoredRun, paths: pd.DataFrame, metric: Metric, left_out: Sequence[str] = ()) -> Report:
+    """Returns the report of the table that `analysis.trajectory` made, with notes that explain its columns.
+
+    `left_out` says how many sites it does not show (`reports.tables.not_shown`).
+    """
     state = "" if run.finished else " · unfinished"
     phase = paths.iloc[0]["phase"]
     return Report(
         heading=f"{run.path} · {run.manifest['model']} · phase {phase} · {_span(paths)}{state}",
         body=(path_table(paths),),
-        notes=tuple(_notes(run, paths, metric)),
+        notes=(*left_out, *_notes(run, paths, metric)),
         next_step=_next_step(run, paths),
-        data={"run": str(run.path), "metric": metric.name, "sites": paths.to_dict(orient="records")},
+        data={
+            "run": str(run.path),
+            "metric": metric.name,
+            "sites": paths.to_dict(orient="records"),
+            "caveats": list(left_out),
+        },
     )
 
 

@@ -5,6 +5,7 @@ What several processes of a distributed training wrote is merged here, when read
 
 from __future__ import annotations
 
+import copy
 import json
 import operator
 import re
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -39,6 +40,7 @@ from icshift.runs.format import (
     window_of,
 )
 from icshift.runs.merging import LEDGER_ENTRY, merged_distribution, merged_manifest, merged_window
+from icshift.runs.selection import choose
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,6 +122,17 @@ class StoredRun:
                 return window
         raise unknown("window", label, [window.name for window in self.window_list])
 
+    def until(self, window: Window) -> Self:
+        """Returns the run as if it had ended with this window; its step series stays whole."""
+        earlier = copy.copy(self)
+        earlier.window_list = [known for known in self.window_list if known.index <= window.index]
+        return earlier
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is not cut short by `until`."""
+        return len(self.window_list) == len(self._files)
+
     def distribution(self, phase: str, site: str, window: int) -> Distribution | None:
         """Returns what was recorded of a site in a phase and window, or None where nothing was."""
         return self._load(window).get((phase, site)) if window in self._files else None
@@ -159,16 +172,17 @@ class StoredRun:
             raise RunError(f"{self.path} has no windows yet: nothing was recorded, or the first flush is to come")
         return pd.concat(frames, ignore_index=True)
 
-    def steps(self, phase: str | None = None, sites: Iterable[str] | None = None) -> pd.DataFrame:
+    def steps(self, phase: str | None = None, sites: str | Iterable[str] | None = None) -> pd.DataFrame:
         """Returns the step series: a row a phase, site, step and unit (and rank, where several processes recorded).
 
-        Without rows where no steps were recorded, as by `icshift analyze`.
+        `sites` are names or globs. Without rows where no steps were recorded, as by `icshift analyze`. Raises
+        `SelectionError` for a phase or site that the run does not have.
         """
         import pandas as pd
         import pyarrow.parquet as pq
 
         conditions: list[tuple[str, str, Any]] = [] if phase is None else [("phase", "==", phase)]
-        conditions += [] if sites is None else [("site", "in", list(sites))]
+        conditions += [] if sites is None else [("site", "in", [site.name for site in choose(self.sites, sites)])]
         frames = []
         for rank, file in _of_ranks(self.path / "steps", PART_NAME, self.ranks):
             with _damage(file):
@@ -179,6 +193,8 @@ class StoredRun:
         if not frames:
             return pd.DataFrame(columns=["phase", "site", "step", "unit", *(["rank"] if self.ranks > 1 else [])])
         steps = pd.concat(frames, ignore_index=True)
+        if steps.empty and phase is not None:
+            self.phase(phase)
         for column in ("phase", "site"):
             steps[column] = steps[column].astype(str)
         return steps.sort_values(["phase", "site", "step", "unit"], kind="stable", ignore_index=True)

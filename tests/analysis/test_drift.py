@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from icshift.analysis.drift import COLUMNS, by_site, choose_sites, default_phase, drift
+from icshift.analysis.drift import COLUMNS, by_site, default_phase, drift
 from icshift.analysis.floor import floor
 from icshift.analysis.metrics import METRICS
 from icshift.errors import RunError, SelectionError
@@ -115,25 +115,6 @@ def test_default_phase_is_train_or_the_first_there_is(run, tmp_path):
     assert default_phase(run) == "train"
     probe = StoredRun(write_run(tmp_path / "run", [{("probe", "fc.a"): shifted_by(0)}]))
     assert default_phase(probe) == "probe"
-
-
-@pytest.mark.parametrize(
-    ("globs", "names"),
-    [
-        (None, ["fc.a", "fc.b"]),
-        (["fc.*"], ["fc.a", "fc.b"]),
-        (["fc.b", "fc.a"], ["fc.a", "fc.b"]),
-        ("*.b", ["fc.b"]),
-    ],
-    ids=str,
-)
-def test_sites_by_glob_in_order_of_the_model(run, globs, names):
-    assert [one.name for one in choose_sites(run, globs)] == names
-
-
-def test_sites_with_brackets_are_found_by_their_name(tmp_path):
-    run = StoredRun(write_run(tmp_path / "run", [{("train", "lstm[0]"): shifted_by(0)}]))
-    assert [one.name for one in choose_sites(run, ["lstm[0]"])] == ["lstm[0]"]
 
 
 def test_columns_say_what_the_metrics_say(tmp_path):

@@ -119,7 +119,7 @@ def test_every_window_is_checked_where_asked(check):
     assert worst[2] < worst[3]
     (last,) = json.loads(check("fc1 w1_sd < 9", options=["--json"])[1])["checks"]
     assert (last["window"], last["value"]) == ("epoch 3", pytest.approx(worst[3]))
-    (least,) = json.loads(check("fc1 w1_sd < 9", options=["--json", "--all-windows"])[1])["checks"]
+    (least,) = json.loads(check("fc1 w1_sd < 9", options=["--json", "--window", "all"])[1])["checks"]
     assert (least["window"], least["value"]) == ("epoch 2", pytest.approx(worst[2]))
 
 

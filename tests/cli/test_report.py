@@ -15,8 +15,9 @@ from icshift.record.recorder import Recorder
 from icshift.runs.format import GRADIENT_SHIFT, SMOOTHNESS, Site, Window
 from icshift.runs.writer import Recording
 from tests.cli.measurements import AROUND, SHIFT
-from tests.recorded import of_zoo, probe
+from tests.recorded import distribution, of_zoo, probe, site
 from tests.reports.shown import run_of
+from tests.zoo.distributions import draw
 
 PHASES = ["probe", "probe-train", "probe-batch", "probe-precise"]
 
@@ -39,6 +40,20 @@ def test_report_json_is_the_api(with_batch_norm, printed):
     expected = icshift.open(with_batch_norm).report("ks", reference="first")
     assert [row["site"] for row in found["sites"]] == expected["site"].tolist()
     assert [row["median"] for row in found["sites"]] == pytest.approx(expected["median"].tolist())
+
+
+def test_what_is_not_shown_is_said_and_is_never_the_worst(tmp_path, printed):
+    """The site that drifts most is the last of three, in model order; it is shown first of all."""
+    windows = [{("train", name): distribution(draw("normal", 300, seed=seed) + by * seed)
+                for name, by in (("a", 0), ("b", 0.2), ("c", 3))} for seed in (0, 1)]  # fmt: skip
+    run = run_of(tmp_path / "run", windows, sites=[site(name) for name in "abc"]).path
+    text = printed("report", run, "--top", "1")
+    assert "1 of 3 sites are shown, those that drifted furthest: --top 3 shows all." in " ".join(text.split())
+    assert f"Next: icshift units {run} --site c" in text
+    found = json.loads(printed("report", run, "--top", "2", "--json"))
+    assert [row["site"] for row in found["sites"]] == ["b", "c"]
+    assert "2 of 3 sites" in found["caveats"][0]
+    assert json.loads(printed("report", run, "--json"))["caveats"] == []
 
 
 def test_report_of_one_window_shows_its_distribution(one_window, printed):
@@ -69,6 +84,20 @@ def test_references_to_another_phase_and_run(two_windows, with_batch_norm, print
     assert {row["site"] for row in found["sites"]} == {"fc1", "fc2"}
 
 
+def test_any_window_and_the_worst(with_batch_norm, printed):
+    """A report of an earlier window is that of the run which ended there, and so is what it says to type next."""
+    for asked in ("2", "worst"):
+        found = json.loads(printed("report", with_batch_norm, "--window", asked, "--json"))
+        assert {row["window"] for row in found["sites"]} == {"2"}
+        assert bool(found["caveats"]) == (asked == "worst")
+    text = printed("report", with_batch_norm, "--window", "2")
+    assert "window 2 against 1" in text
+    (following,) = re.findall("Next: icshift (units .* --window 2)", text)
+    assert "window 2 against 1" in printed(*shlex.split(following))
+    every = json.loads(printed("report", with_batch_norm, "--window", "all", "--json"))["windows"]
+    assert {row["name"] for row in every} == {"2", "3", "4"}
+
+
 def test_no_colour_when_not_wanted(two_windows, printed, monkeypatch):
     monkeypatch.delenv("NO_COLOR")
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -81,6 +110,7 @@ def test_no_colour_when_not_wanted(two_windows, printed, monkeypatch):
     [
         ("report", (), 80),
         ("report_wide", ("--reference", "first"), 120),
+        ("report_all_windows", ("--window", "all"), 80),
         ("report_json", ("--json", "--site", "norm1"), 80),
     ],
 )
@@ -95,6 +125,8 @@ MISTAKES = {
     "unknown site": (["RUN", "--site", "fc11"], "no site 'fc11'; did you mean fc1"),
     "unknown metric": (["RUN", "--metric", "w1sd"], "no metric 'w1sd'; did you mean w1_sd"),
     "unknown reference": (["RUN", "--reference", "previos"], "did you mean previous"),
+    "unknown window": (["RUN", "--window", "9"], "no window '9'; known: 1, 2"),
+    "nothing before a window": (["RUN", "--window", "1"], "window 1 has nothing to compare it with"),
     "unknown phase": (["RUN", "--phase", "trian"], "no phase 'trian'; did you mean train"),
     "unknown phase of a reference": (["RUN", "--reference", "phase:evl"], "did you mean eval"),
     "unknown run of a reference": (["RUN", "--reference", "run:nowhere"], "no such run: nowhere"),

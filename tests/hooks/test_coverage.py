@@ -277,3 +277,17 @@ def test_a_site_with_an_axis_that_is_not_there_is_failed_and_was_never_one(tmp_p
         run = record(model, tmp_path / "run", torch.ones(5, 4), sites=Sites(axis={"1": 4}))
     assert ledger(run)["1"] == ("failed", "1 has 2 axes: axis 4 is not there")
     assert [site.name for site in run.sites] == ["0"]
+
+
+def test_of_a_training_that_ends_before_its_first_layer_one_reason_is_told(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+    recorder = Recorder(model, tmp_path / "run")
+    recorder.__enter__()
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        model(torch.ones(3, 5))
+    with pytest.raises(RecordingError) as raised:
+        recorder.__exit__(None, None, None)
+    assert str(raised.value) == (
+        f"nothing was recorded in {tmp_path / 'run'}: "
+        "it is watched, but no forward went through it while recording; was the model itself called?"
+    )

@@ -1,0 +1,119 @@
+"""Which window is looked at: the last one, another one, the one in which most moved, or all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from icshift.analysis import over_units
+from icshift.analysis.drift import Comparison, by_site, default_phase, floor_of, movements, refuse_without_examples
+from icshift.analysis.metrics import DEFAULT, Metric
+from icshift.analysis.metrics import metric as metric_named
+from icshift.errors import SelectionError
+from icshift.noise.movement import FALSE_ALARMS
+from icshift.runs.reader import StoredRun
+
+LAST, WORST, ALL = "last", "worst", "all"
+"""What stands for a window beside its name and its number."""
+
+
+@dataclass(frozen=True)
+class AsOf:
+    """A run as if it had ended with the window that was asked for.
+
+    `searched` is the number of windows that this one was chosen from for what it shows: a statement about it has to
+    hold for each of them. It is 1 where the window was named.
+    """
+
+    run: StoredRun
+    searched: int = 1
+
+    @property
+    def level(self) -> float:
+        """The share of windows in which nothing moved that may show a site, for all that were searched together."""
+        return FALSE_ALARMS / self.searched
+
+
+def as_of(
+    run: StoredRun,
+    window: str,
+    *,
+    metric_name: str = DEFAULT,
+    reference: str | int = "previous",
+    phase: str | None = None,
+    sites: str | Iterable[str] | None = None,
+) -> AsOf:
+    """Returns the run up to a window: `LAST`, `WORST`, or a window's name or number.
+
+    The worst is the one in which a site drifted furthest against its floor; in units of the metric where there is no
+    floor. Raises `SelectionError` for a window that is not there or has nothing to compare, and for what is not there
+    of the rest.
+    """
+    if window == LAST:
+        return AsOf(run)
+    table = by_window(run, metric_name=metric_name, reference=reference, phase=phase, sites=sites)
+    if window == WORST:
+        if table.empty:
+            return AsOf(run)
+        by = "ratio" if table["ratio"].notna().any() else "median"
+        worst = table.loc[table[by].idxmax()] if table[by].notna().any() else table.iloc[-1]
+        return AsOf(run.until(run.window(int(worst["window"]))), table["window"].nunique())
+    asked = run.window(window)
+    if asked.index not in set(table["window"]):
+        names = ", ".join(dict.fromkeys(table["name"])) or "none has"
+        raise SelectionError(f"window {asked.name} has nothing to compare it with; windows that have: {names}")
+    return AsOf(run.until(asked))
+
+
+def by_window(
+    run: StoredRun,
+    *,
+    metric_name: str = DEFAULT,
+    reference: str | int = "previous",
+    phase: str | None = None,
+    sites: str | Iterable[str] | None = None,
+) -> pd.DataFrame:
+    """Returns a data frame with one row per site and window that have the reference, in model order.
+
+    `median` of the absolute drift and `floor` are over the units that are not near-constant, in the metric's unit,
+    `ratio` is median / floor, NaN where there is no floor. `moved` is whether the site moved beyond noise, NA where
+    that cannot be told; it is wrong in 5 % of the windows in which nothing moved. `window` is the number, `name` the
+    name of the window. Raises `SelectionError` for what is not there.
+    """
+    metric = metric_named(metric_name)
+    phase = default_phase(run) if phase is None else run.phase(phase)
+    compared = list(by_site(run, reference=reference, phase=phase, sites=sites))
+    refuse_without_examples(metric, run, phase, (comparisons[-1] for _, comparisons in compared))
+    moved = movements(run, reference=reference, phase=phase) if compared else {}
+    rows = []
+    for site, comparisons in compared:
+        for comparison in comparisons:
+            judged = moved[comparison.window.index]
+            known = site.name in judged.moved
+            rows.append(
+                {
+                    "site": site.name,
+                    "window": comparison.window.index,
+                    "name": comparison.window.name,
+                    "reference": comparison.reference,
+                    **_drift(metric, comparison),
+                    "moved": site.name in judged.called if known else pd.NA,
+                }
+            )
+    columns = ["site", "window", "name", "reference", "median", "floor", "ratio", "noiseless", "moved"]
+    return pd.DataFrame(rows, columns=columns).astype({"moved": "boolean"})
+
+
+def _drift(metric: Metric, comparison: Comparison) -> dict[str, object]:
+    steady = ~metric.near_constant(comparison.before, comparison.after)
+    median = over_units.median(np.abs(metric.function(comparison.before, comparison.after))[steady])
+    floor = np.nan if comparison.noiseless else over_units.median(floor_of(metric, comparison)[steady])
+    return {
+        "median": median,
+        "floor": floor,
+        "ratio": median / floor if floor > 0 else np.nan,
+        "noiseless": comparison.noiseless,
+    }

@@ -1,0 +1,73 @@
+"""Which steps of optimizers are steps of the training that is recorded."""
+
+from __future__ import annotations
+
+from itertools import islice
+from weakref import ref
+
+from torch import Tensor, nn
+
+_FEW = 8
+"""Gradients that are remembered of a step after a forward: there are few reasons to ask for them."""
+
+
+class Clock:
+    """Counts steps: each ends with the first step of an optimizer, or the first word of the user, after a forward.
+
+    A network that is trained without being called (its `forward` is) gives no forward to be heard. There a step ends
+    with the first step of an optimizer after gradients were computed.
+
+    >>> layer = nn.Linear(1, 1)
+    >>> clock = Clock(layer)
+    >>> def backward():
+    ...     layer.zero_grad()
+    ...     layer.weight.sum().backward()
+    >>> backward()
+    >>> clock.ends(heard=True), clock.ends(heard=False)
+    (True, False)
+    >>> backward()
+    >>> clock.ends(heard=False), clock.steps, clock.unheard
+    (True, 2, 1)
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.steps = 0
+        """How many have ended."""
+        self.unheard = 0
+        """Those of them that no forward was heard before."""
+        self._model = model
+        self._gradients: dict[int, tuple[ref[Tensor], int]] = {}
+        """By the `id` of a parameter, the gradient that it had after the last step, and how often that was written."""
+        self._all = True
+        """Whether these are all that there were."""
+
+    def ends(self, *, heard: bool) -> bool:
+        """Note that an optimizer stepped, or that the user says so. Returns whether a step of the training ends.
+
+        `heard` says whether a forward was, since the last step, that a step is computed from.
+        """
+        if heard:
+            self.steps += 1
+            self._all = False
+            self._gradients = self._now(_FEW)
+            return True
+        now = self._now(None)
+        new = any(self._is_new(name, now) for name in (now if self._all else now.keys() & self._gradients.keys()))
+        self.steps += new
+        self.unheard += new
+        self._all, self._gradients = True, now
+        return new
+
+    def _now(self, most: int | None) -> dict[int, tuple[ref[Tensor], int]]:
+        owners = (parameter for parameter in self._model.parameters() if parameter.grad is not None)
+        return {id(owner): (ref(owner.grad), _written(owner.grad)) for owner in islice(owners, most)}
+
+    def _is_new(self, name: int, now: dict[int, tuple[ref[Tensor], int]]) -> bool:
+        if name not in self._gradients:
+            return True
+        (gradient, written), (before, written_before) = now[name], self._gradients[name]
+        return gradient() is not before() or written != written_before
+
+
+def _written(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version

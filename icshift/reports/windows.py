@@ -1,0 +1,129 @@
+"""How far every site drifted in every window, for the terminal: as many windows as its width has room for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from icshift.analysis.furthest import furthest
+from icshift.reports.report import Report
+from icshift.reports.tables import columns, not_shown, number, records
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from icshift.analysis.metrics import Metric
+    from icshift.runs.reader import StoredRun
+
+_CELL = 7
+"""Characters of a cell: a number of at most six and a mark."""
+
+_BETWEEN = 2
+"""Characters between two cells."""
+
+_SITE = 6
+"""Characters of a site's name that there is always room for."""
+
+
+def windows_report(
+    run: StoredRun, drifts: pd.DataFrame, metric: Metric, phase: str, *, top: int, caveats: Sequence[str] = ()
+) -> Report:
+    """Returns the report of the table that `analysis.windows.by_window` made: a row a site, a column a window.
+
+    Of more than `top` sites those are shown that drifted furthest in any window. `caveats` come before all other notes.
+    """
+    worst = drifts.groupby("site", sort=False)[["ratio", "median"]].max().reset_index()
+    kept = furthest(worst, top, "ratio", "median")["site"]
+    shown = drifts[drifts["site"].isin(kept)]
+    state = "" if run.finished else " · unfinished"
+    return Report(
+        heading=f"{run.path} · {run.manifest['model']} · phase {phase} · {_span(drifts)}{state}",
+        body=((lambda width: windows_table(shown, width)),) if len(shown) else (),
+        notes=(
+            *caveats,
+            *not_shown(len(kept), len(worst), "sites", "those that drifted furthest in any window"),
+            *(_notes(drifts, metric) if len(drifts) else ["Drift needs two windows of a phase."]),
+        ),
+        next_step=_next_step(run, drifts),
+        data={
+            "run": str(run.path),
+            "metric": metric.name,
+            "phase": phase,
+            "caveats": list(caveats),
+            "windows": [{**row, "moved": _known(row["moved"])} for row in records(shown)],
+        },
+    )
+
+
+def windows_table(drifts: pd.DataFrame, width: int) -> Table:
+    """Returns a table with one row per site and a column for each of the last windows that `width` characters hold.
+
+    Cells are medians over units; * marks a site that moved beyond noise, ? one of which that cannot be told. What all
+    names of windows begin with is left out of the head.
+    """
+    names = dict(zip(drifts["window"], map(str, drifts["name"]), strict=True))
+    site = max(_SITE, min(width // 3, int(drifts["site"].str.len().max())))
+    last = sorted(names)[-max(1, (width - site - 3) // (_CELL + _BETWEEN)) :]
+    skipped = len(_shared_words(list(names.values())))
+    table = columns()
+    table.add_column("site", overflow="fold", width=site)
+    for window in last:
+        table.add_column(names[window][skipped:][-_CELL:], justify="right", no_wrap=True, width=_CELL)
+    for site_name, rows in drifts.groupby("site", sort=False):
+        cells = {row["window"]: _cell(row) for row in records(rows)}
+        table.add_row(str(site_name), *(cells.get(window, Text("–")) for window in last))
+    if len(last) < len(names):
+        table.caption = f"the last {len(last)} of {len(names)} windows: a wider screen or --json shows more"
+    return table
+
+
+def _shared_words(names: list[str]) -> str:
+    """Returns the words that all names begin with, each with the space after it: `epoch ` of `epoch 1`, `epoch 2`."""
+    first, *others = names
+    words = first.split(" ")[:-1]
+    while words and not all(name.startswith(" ".join(words) + " ") for name in others):
+        words.pop()
+    return " ".join(words) + " " if words and others else ""
+
+
+def _cell(row: dict[str, object]) -> Text:
+    moved = _known(row["moved"])
+    mark = "?" if moved is None else "*" if moved else " "
+    return Text(f"{number(float(str(row['median'])))}{mark}", style="bold" if moved else "")
+
+
+def _known(moved: object) -> bool | None:
+    return bool(moved) if isinstance(moved, (bool, int)) else None
+
+
+def _span(drifts: pd.DataFrame) -> str:
+    if drifts.empty:
+        return "one window, nothing to compare"
+    first, last = drifts.loc[drifts["window"].idxmin()], drifts.loc[drifts["window"].idxmax()]
+    worst = _worst(drifts)
+    furthest = "" if worst is None else f", furthest in {worst['name']} ({worst['site']})"
+    return f"windows {first['name']} to {last['name']}{furthest}"
+
+
+def _notes(drifts: pd.DataFrame, metric: Metric) -> list[str]:
+    over = "of the site as a whole" if metric.of == "site" else "medians over units"
+    noiseless = bool(drifts["noiseless"].all())
+    wrong = "beyond the sketch's error" if noiseless else "beyond noise; so do 5 % of windows in which nothing moved"
+    unknown = "? cannot be told (icshift report says why). " if drifts["moved"].isna().any() else ""
+    return [f"{metric.name} of every window, {over}. {metric.meaning}.", f"* moved {wrong}. {unknown}".strip()]
+
+
+def _worst(drifts: pd.DataFrame) -> pd.Series | None:  # type: ignore[type-arg]
+    by = "ratio" if drifts["ratio"].notna().any() else "median"
+    return drifts.loc[drifts[by].idxmax()] if drifts[by].notna().any() else None
+
+
+def _next_step(run: StoredRun, drifts: pd.DataFrame) -> str:
+    worst = _worst(drifts) if len(drifts) else None
+    if worst is None:
+        return f"Next: icshift info {run.path}"
+    return f"Next: icshift report {run.path} --window {quote(str(worst['name']))}"
