@@ -103,14 +103,40 @@ def _missed(run: Run, found: re.Match[str]) -> Iterator[str]:
     if kind is None:
         yield f"no model of the script is called {found[1]}"
         return
-    told = Counter({state: int(count) for count, state in re.findall(r"(\d+) ([a-z ]+)", found[2])})
+    told = Counter({state: int(count) for count, state in re.findall(r"(\d+) ([a-z0 ]+)", found[2])})
     if told != +run.truths[kind].missed:
         yield f"it is {+run.truths[kind].missed}"
+
+
+def _masked(run: Run, found: re.Match[str]) -> Iterator[str]:
+    truth = _truth_of(run, found[1])
+    true = truth and (f"{truth.masked / truth.positions:.0%}", f"{truth.positions:,}")
+    if true != (found[2], found[3]):
+        yield f"it is {true}"
+
+
+def _pooled(run: Run, found: re.Match[str]) -> Iterator[str]:
+    truth = _truth_of(run, found[1])
+    pooled = {site for _, site in truth.activations if site.endswith("+")} if truth else set()
+    listed, _, more = found[2].partition(" and ")
+    if not set(listed.split(", ")) <= pooled or len(listed.split(", ")) + int((more or "0").split()[0]) != len(pooled):
+        yield f"it is {sorted(pooled)}"
+
+
+def _truth_of(run: Run, name: str) -> Truth | None:
+    return next((run.truths[kind] for kind, known in run.names.items() if known == name), None)
 
 
 def _no_epochs(run: Run, _: re.Match[str]) -> Iterator[str]:
     if run.style.epoch and run.style.epochs:
         yield f"the script counts epochs: {run.style.epoch}"
+
+
+def _some_windows(run: Run, found: re.Match[str]) -> Iterator[str]:
+    yield from _no_epochs(run, found)
+    for recorded, truth in run.pairs():
+        if not min(10, truth.steps) <= len(recorded.window_list) <= 20:
+            yield f"{recorded.name} has {len(recorded.window_list)}"
 
 
 def _one_window(run: Run, _: re.Match[str]) -> Iterator[str]:
@@ -153,8 +179,11 @@ KNOWN = (
     (r" \S+ +\S+ +\d+ +[\d,]+ +\d.* +\S+ %? +[\d.]+ MB", _row),
     (r"icshift: no optimizer step was seen in this process; .*--forwards makes each forward.* a step", _no_step),
     (r"icshift: nothing was recorded: no model was trained", _none_trained),
-    (r"(\S+): Modules not recorded: (.+) \(`icshift info .+` says which and why\)", _missed),
+    (r"(\S+): attention_mask hides (\S+) of ([\d,]+) positions, which are counted: Recorder\(mask=.+", _masked),
+    (r"(\S+): One site for all calls in a forward from the number in its name on: (.+)", _pooled),
+    (r"(\S+): Modules not recorded(?:, or not in training)?: (.+) \(`icshift info .+` says which and why\)", _missed),
     (r"No DataLoader told of epochs: windows of 100 steps; choose with --window.", _no_epochs),
+    (r"No DataLoader told of epochs: windows as long as leaves 10 to 20; choose with --window.", _some_windows),
     (r"One window leaves nothing to compare: choose shorter ones with --window.", _one_window),
     (r"Next: icshift report (.+)", _next),
 )

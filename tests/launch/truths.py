@@ -144,10 +144,18 @@ class Truth:
         arrays = np.load(path)
         self.epochs: np.ndarray = arrays[counted]
         """The epoch of each step; of each forward in training, where these are the steps."""
-        used, empty = arrays["used"].tolist(), arrays["empty"].tolist()
-        self.missed = Counter({"bypassed": len(used), "never called": len(arrays["never"]) - len(used)})
-        """How many modules with weights gave nothing although they were there, and why."""
-        self.missed["no rows"] = len(empty)
+        never, used, empty = (set(arrays[key].tolist()) for key in ("never", "used", "empty"))
+        self.missed = Counter(
+            {
+                "bypassed": len(never & used),
+                "bypassed in training": len(used - never),
+                "never called": len(never - used),
+                "always 0 rows": len(empty),
+            }
+        )
+        """How many modules with weights gave nothing, or not in training, and why."""
+        self.positions, self.masked = arrays["masked"].tolist()
+        """Positions that an `attention_mask` tells of, and how many of them it hides."""
         self.activations: dict[tuple[str, str], Values] = {}
         """By phase and site."""
         for key in arrays:

@@ -11,14 +11,16 @@ on; under torchrun OUT/rank1/CLASS.npz), with the arrays
     SITE/PHASE/at         of each of them [n, 4]: its forward, the epoch, and how many steps of the model and how many
                           forwards in the phase `train` there were before it
     steps, forwards       the epoch of each step of the model, of each forward in the phase `train`
-    never, used, empty    the names of sites that were never called, of those of them whose weights had gradients all
-                          the same, and of those that never gave a row
+    never, used, empty    the names of sites that were never called, of those whose weights had gradients at a step
+                          although they were not called before it, and of those that never gave a row
+    masked                how many positions an argument `attention_mask` had, and how many of them were 0
 
 and OUT/training.json. A SITE is a module that has parameters of its own and no parts that have some, or that
-normalises; from its second call within a forward on with the call's number. A forward is a call of the outermost part
-of the model that has parts itself. Its PHASE is of the mode of that part: `train`, `no-grad` (training mode without
-gradients), `eval`. A step is a step of an optimizer that holds parameters of the model, after a forward that is `train`
-or where the model is never called. `torch.compile` compiles nothing here.
+normalises; from its second call within a forward on with the call's number, which from the 16th on is `16+`. A forward
+is a call of the outermost part of the model that has parts itself. Its PHASE is of the mode of that part: `train`,
+`no-grad` (training mode without gradients), `eval`. A step is a step of an optimizer that holds parameters of the
+model, after a forward that is `train` or, where there is none, after another step of the same optimizer.
+`torch.compile` compiles nothing here.
 """
 
 import json
@@ -37,6 +39,8 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.checkpoint import CheckpointFunction
 from torch.utils.data import DataLoader
+
+POOLED = 16
 
 FIRST_ALONE = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 
@@ -80,7 +84,9 @@ class Model:
         self._open = []
         self._calls = Counter()
         self._phase = None
+        self.masked = [0, 0]
         self._begun = False
+        self._stepped = None
         self._forward = -1
 
     def sites(self):
@@ -122,19 +128,26 @@ class Model:
             return
         axis = 1 if isinstance(module, CHANNEL_SECOND) else output.ndim - 1
         values = output.detach().movedim(axis, -1).reshape(-1, output.shape[axis]).double().numpy().copy()
-        site = name if number == 1 else f"{name}#{number}"
+        site = name if number == 1 else f"{name}#{number if number < POOLED else f'{POOLED}+'}"
         self.kept.setdefault((site, self._phase), []).append((values, self._where))
 
-    def stepped(self, epoch):
+    def stepped(self, optimizer, epoch):
+        again = self._stepped is None or optimizer in self._stepped
         for module, name in self.sites().items():
-            if name not in self.called and any(p.grad is not None for p in module.parameters()):
+            unheard = name not in self.called or (again and not self._begun)
+            if unheard and any(p.grad is not None for p in module.parameters()):
                 self.used.add(name)
-        if self._begun or self._forward == -1:
+        if self._begun or again:
             self.steps.append(epoch.now())
-            self._begun = False
+            self._begun, self._stepped = False, set()
+        self._stepped.add(optimizer)
 
     def save(self, path):
-        arrays = {"steps": np.array(self.steps, int), "forwards": np.array(self.forwards, int)}
+        arrays = {
+            "masked": np.array(self.masked),
+            "steps": np.array(self.steps, int),
+            "forwards": np.array(self.forwards, int),
+        }
         names = set(self.sites().values())
         given = {site.split("#")[0] for site, _ in self.kept}
         for key, some in (("never", names - self.called), ("used", self.used), ("empty", self.called - given)):
@@ -178,6 +191,7 @@ class Watch:
             construct(module, *arguments, **options)
             if type(module).__name__ in self._classes:
                 self._waiting.append(module)
+                module.register_forward_pre_hook(self._given, with_kwargs=True)
 
         @wraps(iterate)
         def iterated(loader):
@@ -203,6 +217,12 @@ class Watch:
             self._holders.setdefault(module, {})
         return self._holders[module]
 
+    def _given(self, module, _, options):
+        mask = options.get("attention_mask")
+        if isinstance(mask, torch.Tensor) and module in self._models and torch._C._current_graph_task_id() == -1:
+            self._models[module].masked[0] += mask.numel()
+            self._models[module].masked[1] += int((mask == 0).sum())
+
     def _enter(self, module, _):
         if torch._C._current_graph_task_id() == -1:
             for model in self._holding(module):
@@ -222,7 +242,7 @@ class Watch:
             self._holding(module)
         for model in self._models.values():
             if any(id(parameter) in stepped for parameter in model.root.parameters()):
-                model.stepped(self._epoch)
+                model.stepped(optimizer, self._epoch)
                 if model.place is None:
                     self.trained += 1
                     model.place = self.trained
