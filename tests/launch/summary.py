@@ -60,25 +60,33 @@ def _header(_: Run, found: re.Match[str]) -> Iterator[str]:
 
 def _row(run: Run, found: re.Match[str]) -> Iterator[str]:
     name, model, sites, steps, windows, time, disk = re.split(r"  +", found[0].strip())
-    kind = next((kind for kind, known in run.names.items() if known == name), None)
-    if kind is None:
-        yield f"no model of the script is called {name}: {run.style.models}"
+    told = (model, int(sites), int(steps.replace(",", "")), windows)
+    if (true := _true_row(run, name)) is None:
+        yield f"no model of the script is called {name}: {[*run.style.models.items(), *run.style.declared]}"
         return
-    truth, recorded = run.truths[kind], icshift.open(run.output / name)
-    told = {
-        "model": (model, kind.split("-")[0]),
-        "sites": (int(sites), len({site for _, site in truth.activations})),
-        "steps": (int(steps.replace(",", "")), truth.steps),
-        "windows": (windows, _windows_in_words(run, truth, recorded)),
-        "disk": (disk, f"{sum(f.stat().st_size for f in recorded.path.rglob('*') if f.is_file()) / 1e6:.1f} MB"),
-    }
-    yield from (f"{what} is {true}" for what, (says, true) in told.items() if says != true)
+    yield from (
+        f"{what} is {right}" for what, says, right in zip(HEADER[1:], told, true, strict=False) if says != right
+    )
+    size = sum(f.stat().st_size for f in (run.output / name).rglob("*") if f.is_file())
+    if disk != f"{size / 1e6:.1f} MB":
+        yield f"it has {size} bytes"
     if not NUMBER.fullmatch(time) or NUMBER.fullmatch(time)[2] != "%":
         yield "the time is no number of %"
 
 
-def _windows_in_words(run: Run, truth: Truth, recorded: icshift.api.Run) -> str:
-    spans = truth.windows() if run.style.epoch and run.style.epochs else _spans(recorded)
+def _true_row(run: Run, name: str) -> tuple[str, int, int, str] | None:
+    """The model's class, sites, steps and windows; None where there is no such model."""
+    if declared := run.style.declared.get(name):
+        return declared.kind, declared.sites, declared.windows[-1][1] + 1, _in_words([*declared.windows])
+    kind = next((kind for kind, known in run.names.items() if known == name), None)
+    if kind is None:
+        return None
+    truth = run.truths[kind]
+    spans = truth.windows() if run.style.epoch and run.style.epochs else _spans(icshift.open(run.output / name))
+    return kind.split("-")[0], len({site for _, site in truth.activations}), truth.steps, _in_words(spans)
+
+
+def _in_words(spans: list[tuple[int, int]]) -> str:
     lengths = [last - first + 1 for first, last in spans]
     each = f"{min(lengths)}" if min(lengths) == max(lengths) else f"{min(lengths)} to {max(lengths)}"
     return f"{len(spans)} of {each} steps"
@@ -149,10 +157,31 @@ def _one_window(run: Run, _: re.Match[str]) -> Iterator[str]:
 
 def _next(run: Run, found: re.Match[str]) -> Iterator[str]:
     path = Path(found[1])
-    if path.parent != run.output or not path.is_dir():
+    if run.output not in path.parents or not path.is_dir():
         yield f"there is no run {path}"
     elif _run(["report", str(path)]):
         yield "the command fails"
+
+
+def _copies(run: Run, found: re.Match[str]) -> Iterator[str]:
+    truth = _truth_of(run, found[1])
+    if truth is None or not run.style.copies or truth.models != int(found[2]):
+        yield f"it is {truth and truth.models}, copies: {run.style.copies}"
+
+
+def _cost(_: Run, found: re.Match[str]) -> Iterator[str]:
+    share, cost, rest = (float(found[place].replace(",", "")) for place in (2, 3, 4))
+    if (
+        not (cost - 0.051) / (rest + 0.051) <= (share + 0.51) / 100
+        or not (share - 0.51) / 100 * (rest - 0.051) <= cost + 0.051
+    ):
+        yield f"{cost} s are no {share} % of {rest} s"
+
+
+def _never_called(run: Run, found: re.Match[str]) -> Iterator[str]:
+    facts = _facts(run)
+    if Path(found[1]).name in run.names.values() or not facts["silent"]:
+        yield f"models that were never called: {facts['silent']}"
 
 
 def _facts(run: Run) -> dict:
@@ -164,8 +193,9 @@ def _unsaid(run: Run, lines: list[str]) -> Iterator[str]:
     for kind, expected in run.style.models.items():
         if kind not in run.names and not any(kind.split("-")[0] in line for line in lines):
             yield f"{expected} ({kind}) is not recorded"
-        elif kind in run.names and not any(line.split()[0] == run.names[kind] for line in lines):
-            yield f"{run.names[kind]} is recorded"
+    for name in [*run.names.values(), *run.style.declared]:
+        if not any(line.split()[0] == name for line in lines):
+            yield f"{name} is recorded"
 
 
 def _of_a_traceback(line: str, plain: str) -> bool:
@@ -185,5 +215,8 @@ KNOWN = (
     (r"No DataLoader told of epochs: windows of 100 steps; choose with --window.", _no_epochs),
     (r"No DataLoader told of epochs: windows as long as leaves 10 to 20; choose with --window.", _some_windows),
     (r"One window leaves nothing to compare: choose shorter ones with --window.", _one_window),
+    (r"(\S+): (\d+) models in turn, each a copy of another; one run holds them all.", _copies),
+    (r"Cost of it all: (at least )?\+(\d+) %, ([\d.,]+) s beside ([\d.,]+) s of the script's own; .+", _cost),
+    (r"icshift: nothing was recorded in (\S+): .+", _never_called),
     (r"Next: icshift report (.+)", _next),
 )

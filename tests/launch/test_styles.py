@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import wasserstein_distance
 
+import icshift
 from tests.launch.summary import untrue
 from tests.launch.truths import STYLES_BY_NAME, in_windows, run_style
 
@@ -24,7 +25,7 @@ ELSEWHERE = ("spawned", "hogwild", "keras_fit")
 """Styles of whose models the oracle knows nothing: processes of their own, or layers that are no parts of modules."""
 
 
-def styles(test, *, without=()):
+def styles(test, *, only=STYLES_BY_NAME, without=()):
     """The names of all styles as parameters of a test."""
     return pytest.mark.parametrize(
         "name",
@@ -37,7 +38,7 @@ def styles(test, *, without=()):
                 ],
             )
             for name, style in STYLES_BY_NAME.items()
-            if name not in without
+            if name in only and name not in without
         ],
     )
 
@@ -128,6 +129,20 @@ def test_drift_is_scipys_within_the_printed_bound(name, ran):
                     assert abs(value - exact) <= error + 1e-6 * exact, (phase, site, window)
                     compared += 1
         assert compared
+
+
+@styles("children", only=("spawned", "hogwild"))
+def test_what_other_processes_train_is_recorded(name, ran):
+    run = ran(name)
+    found = {str(path.parent.relative_to(run.output)) for path in run.output.rglob("run.json")}
+    assert found == set(run.style.declared), run.recorded.stderr
+    for place, declared in run.style.declared.items():
+        recorded = icshift.open(run.output / place)
+        assert recorded.finished
+        assert [(window.first_step, window.last_step) for window in recorded.window_list] == [*declared.windows]
+        assert recorded.phases == ["train"]
+        assert len(recorded.sites) == declared.sites
+        assert set(recorded.windows()["count"]) == {declared.rows}
 
 
 @styles("summary", without=("keras_fit",))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
 from itertools import pairwise
@@ -37,13 +37,25 @@ Values = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
+class Declared:
+    """What is true of a run of other processes, in which the oracle does not run; its author knows it."""
+
+    kind: str
+    sites: int
+    windows: tuple[tuple[int, int], ...]
+    rows: int
+    """A window, of all processes together."""
+
+
+@dataclass(frozen=True)
 class Style:
     """A script, and what its author knows of it.
 
     `models` are the names of the variables that hold the models, after the class of each (`Net`, or `Net-2` for the
     second that an optimizer steps); where a model goes by several names, either will do. `epoch` is the script's own
-    counter of epochs; None where there is none. `epochs` says that there are epochs although nothing but that counter
-    tells of them. A script `writes` into the folder that is its first argument.
+    counter of epochs, None where there is none; `epochs` is false where nothing but that counter tells of them. A
+    script `writes` into the folder that is its first argument. Where models are `copies`, made in turn, all that are
+    trained of a class are one. `declared` are the runs of other processes, by their names.
     """
 
     name: str
@@ -54,6 +66,8 @@ class Style:
     code: int = 0
     needs: str = ""
     writes: bool = False
+    copies: bool = False
+    declared: dict[str, Declared] = field(default_factory=dict)
 
     @property
     def missing(self) -> bool:
@@ -93,8 +107,8 @@ STYLES_BY_NAME = {
         Style("unet", {"UNet": "model"}),
         Style("ddpm", {"GaussianDiffusion": "diffusion"}, epoch=None),
         Style("gcn", {"GCN": "model"}, epoch=None),
-        Style("maml", {"Regressor": ("model", "learner")}, epoch=None),
-        Style("reptile", {"Sequential": ("meta_model", "task_model")}, epoch=None),
+        Style("maml", {"Regressor": "learner"}, epoch=None, copies=True),
+        Style("reptile", {"Sequential": "task_model"}, epoch=None, copies=True),
         Style("forward_forward", {"Layer": ("layer", "layers"), "Layer-2": ("layer-2", "layers-2")}, epoch=None),
         Style("kfold", {"SimpleNet": "network", "SimpleNet-2": "network-2", "SimpleNet-3": "network-3"}),
         Style("search", {f"Sequential{n}": f"model{n}" for n in ("", "-2", "-3", "-4")}),
@@ -110,8 +124,12 @@ STYLES_BY_NAME = {
         Style("distillation", {"DeepNN": "nn_deep", "LightNN": "nn_light"}),
         Style("swa", {"Sequential": "model"}),
         Style("freezing", {"Network": "model_ft"}),
-        Style("spawned", {"ToyModel": "ddp_model"}),
-        Style("hogwild", {"Net": "model"}),
+        Style("spawned", {}, declared={"ddp_model": Declared("ToyModel", 2, ((0, 3), (4, 7), (8, 11)), 80)}),
+        Style(
+            "hogwild",
+            {},
+            declared={f"process-{n}/model": Declared("Net", 2, ((0, 9), (10, 19), (20, 29)), 200) for n in (1, 2)},
+        ),
         Style("notebook", {"Sequential": "model", "Sequential-2": "model-2"}, epoch="e"),
         Style("curriculum", {"Sequential": "model"}),
         Style("streaming", {"Sequential": "model"}),
@@ -138,13 +156,14 @@ STYLES_BY_NAME = {
 
 
 class Truth:
-    """What the oracle kept of one model."""
+    """What the oracle kept of one model, or of several that take each other's place."""
 
-    def __init__(self, path: Path, counted: str) -> None:
-        arrays = np.load(path)
-        self.epochs: np.ndarray = arrays[counted]
+    def __init__(self, paths: list[Path], counted: str) -> None:
+        files = [np.load(path) for path in paths]
+        self.models = len(files)
+        self.epochs: np.ndarray = np.concatenate([arrays[counted] for arrays in files])
         """The epoch of each step; of each forward in training, where these are the steps."""
-        never, used, empty = (set(arrays[key].tolist()) for key in ("never", "used", "empty"))
+        never, used, empty = (set(files[0][key].tolist()) for key in ("never", "used", "empty"))
         self.missed = Counter(
             {
                 "bypassed": len(never & used),
@@ -154,15 +173,22 @@ class Truth:
             }
         )
         """How many modules with weights gave nothing, or not in training, and why."""
-        self.positions, self.masked = arrays["masked"].tolist()
+        self.positions, self.masked = files[0]["masked"].tolist()
         """Positions that an `attention_mask` tells of, and how many of them it hides."""
-        self.activations: dict[tuple[str, str], Values] = {}
+        parts: dict[tuple[str, str], list[Values]] = defaultdict(list)
+        begun = np.zeros(3, int)
+        for arrays in files:
+            for key in arrays:
+                if key.endswith("/values"):
+                    site, phase, _ = key.rsplit("/", 2)
+                    at = arrays[f"{site}/{phase}/at"][:, [0, 2 if counted == "steps" else 3, 1]]
+                    parts[phase, site].append((arrays[key], at + begun))
+            begun += [1 << 20, len(arrays[counted]), 0]
+        self.activations: dict[tuple[str, str], Values] = {
+            key: (np.concatenate([values for values, _ in some]), np.concatenate([at for _, at in some]))
+            for key, some in parts.items()
+        }
         """By phase and site."""
-        for key in arrays:
-            if key.endswith("/values"):
-                site, phase, _ = key.rsplit("/", 2)
-                at = arrays[f"{site}/{phase}/at"]
-                self.activations[phase, site] = arrays[key], at[:, [0, 2 if counted == "steps" else 3, 1]]
 
     @property
     def steps(self) -> int:
@@ -193,7 +219,12 @@ class Run:
     @cached_property
     def truths(self) -> dict[str, Truth]:
         """What is true of each model, by class."""
-        files = {file.stem: file for file in (self.folder / "truth").glob("*.npz")}
+        files = {file.stem: [file] for file in (self.folder / "truth").glob("*.npz")}
+        if self.style.copies:
+            (kind,) = self.style.models
+            files = {kind: [self.folder / "truth" / f"{name}.npz" for name in sorted(files, key=_place)]}
+            # The model of which they are copies is stepped, and never called.
+            files[kind] = [file for file in files[kind] if any(key.endswith("/values") for key in np.load(file))]
         counted = "forwards" if "--forwards" in self.style.options else "steps"
         return {kind: Truth(files[kind], counted) for kind in self.style.models if kind in files}
 
@@ -212,6 +243,10 @@ class Run:
         """Every model's run with what is true of it."""
         for kind, name in self.names.items():
             yield icshift.open(self.output / name), self.truths[kind]
+
+
+def _place(name: str) -> int:
+    return int(name.partition("-")[2] or 1)
 
 
 def run_style(style: Style, folder: Path) -> Run:

@@ -15,12 +15,14 @@ on; under torchrun OUT/rank1/CLASS.npz), with the arrays
                           although they were not called before it, and of those that never gave a row
     masked                how many positions an argument `attention_mask` had, and how many of them were 0
 
-and OUT/training.json. A SITE is a module that has parameters of its own and no parts that have some, or that
-normalises; from its second call within a forward on with the call's number, which from the 16th on is `16+`. A forward
-is a call of the outermost part of the model that has parts itself. Its PHASE is of the mode of that part: `train`,
-`no-grad` (training mode without gradients), `eval`. A step is a step of an optimizer that holds parameters of the
-model, after a forward that is `train` or, where there is none, after another step of the same optimizer.
-`torch.compile` compiles nothing here.
+and OUT/training.json: how many `steps` of optimizers there were, how many models of each class were `trained`, and
+how many of them were never called (`silent`).
+
+A SITE is a module that has parameters of its own and no parts that have some, or that normalises; from its second call
+within a forward on with the call's number, which from the 16th on is `16+`. A forward is a call of the outermost part
+of the model that has parts itself. Its PHASE is of the mode of that part: `train`, `no-grad` (training mode without
+gradients), `eval`. A step is a step of an optimizer that holds parameters of the model, after a forward that is `train`
+or, where there is none, after another step of the same optimizer. `torch.compile` compiles nothing here.
 """
 
 import json
@@ -38,7 +40,6 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.nn.utils.rnn import PackedSequence
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.checkpoint import CheckpointFunction
-from torch.utils.data import DataLoader
 
 POOLED = 16
 
@@ -172,7 +173,6 @@ class Watch:
     def __init__(self, classes, epoch):
         self.steps = 0
         self.trained = 0
-        self.loaders = 0
         self._classes = classes
         self._epoch = Epoch(epoch)
         self._models = {}
@@ -184,7 +184,7 @@ class Watch:
         register_optimizer_step_post_hook(self._stepped)
 
     def _follow_constructions(self):
-        construct, iterate = nn.Module.__init__, DataLoader.__iter__
+        construct = nn.Module.__init__
 
         @wraps(construct)
         def constructed(module, *arguments, **options):
@@ -193,12 +193,7 @@ class Watch:
                 self._waiting.append(module)
                 module.register_forward_pre_hook(self._given, with_kwargs=True)
 
-        @wraps(iterate)
-        def iterated(loader):
-            self.loaders += 1
-            return iterate(loader)
-
-        nn.Module.__init__, DataLoader.__iter__ = constructed, iterated
+        nn.Module.__init__ = constructed
 
     def _holding(self, module):
         """The models that a module is a part of."""
@@ -258,7 +253,8 @@ class Watch:
             kind = type(model.root).__name__
             met[kind] += 1
             model.save(path / (f"{kind}.npz" if met[kind] == 1 else f"{kind}-{met[kind]}.npz"))
-        facts = {"steps": self.steps, "trained": dict(met), "loaders": self.loaders}
+        silent = sum(not model.kept for model in stepped)
+        facts = {"steps": self.steps, "trained": dict(met), "silent": silent}
         (path / "training.json").write_text(json.dumps(facts))
 
 
