@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,9 +59,7 @@ def as_of(
     if window == WORST:
         if table.empty:
             return AsOf(run)
-        by = "ratio" if table["ratio"].notna().any() else "median"
-        worst = table.loc[table[by].idxmax()] if table[by].notna().any() else table.iloc[-1]
-        return AsOf(run.until(run.window(int(worst["window"]))), table["window"].nunique())
+        return AsOf(run.until(run.window(int(worst(table)["window"]))), table["window"].nunique())
     asked = run.window(window)
     if asked.index not in set(table["window"]):
         names = ", ".join(dict.fromkeys(table["name"])) or "none has"
@@ -105,6 +104,12 @@ def by_window(
             )
     columns = ["site", "window", "name", "reference", "median", "floor", "ratio", "noiseless", "moved"]
     return pd.DataFrame(rows, columns=columns).astype({"moved": "boolean"})
+
+
+def worst(table: pd.DataFrame) -> pd.Series[Any]:
+    """Returns the row of `by_window` that drifted furthest against its floor, in units of the metric without floors."""
+    by = "ratio" if table["ratio"].notna().any() else "median"
+    return table.sort_values(by, ascending=False, kind="stable").iloc[0]
 
 
 def _drift(metric: Metric, comparison: Comparison) -> dict[str, object]:

@@ -73,6 +73,6 @@ def report(
             *not_shown(len(shift), len(layers), "layers", "those with the largest gradient shift"),
         ]
         said = outcome(of.run, reference=reference, phase=phase, level=of.level)
-        drifts = drift_report(of.run, table, metric_named(metric), said, reference=reference, caveats=doubts)
-        shown = together(drifts, *measured_reports(opened, shift, smoothness_summary(opened)))
+        of_drift = drift_report(of.run, table, metric_named(metric), said, reference=reference, caveats=doubts)
+        shown = together(of_drift, *measured_reports(opened, shift, smoothness_summary(opened)))
     show(shown, json=json, quiet=quiet, no_color=no_color)

@@ -1,4 +1,4 @@
-"""Which arguments of a model's call a function of the user's gets, as a mask of padding."""
+"""The arguments of a model's call: their names, and which of them a function of the user's gets, as a mask."""
 
 from __future__ import annotations
 
@@ -57,6 +57,19 @@ def fitted(function: Callable[..., Any], model: nn.Module) -> Callable[[tuple[An
         return function(*in_order[: len(takes.required)])
 
     return call
+
+
+def named(model: nn.Module) -> Callable[[tuple[Any, ...], Mapping[str, Any]], dict[str, Any]]:
+    """Returns what gives the arguments of a model's call, (args, kwargs), by the names that its `forward` has for them.
+
+    >>> named(nn.Bilinear(2, 2, 1))((1,), {"input2": 2})
+    {'input1': 1, 'input2': 2}
+    """
+    try:
+        places = _parameters(model.forward).by_place
+    except (TypeError, ValueError):
+        places = ()
+    return lambda args, kwargs: {**dict(zip(places, args, strict=False)), **kwargs}
 
 
 def _parameters(function: Callable[..., Any]) -> _Parameters:

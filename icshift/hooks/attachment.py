@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from weakref import WeakSet
@@ -19,6 +19,7 @@ from icshift.hooks import compiled
 from icshift.hooks.arguments import fitted
 from icshift.hooks.calls import Call
 from icshift.hooks.hook import Hook
+from icshift.model.copies import is_within
 from icshift.model.layout import tensors
 from icshift.model.names import callable_parts, modules, takes_hooks
 from icshift.model.torch_private import compiled_before, is_symbolic, no_subclass_sees
@@ -44,6 +45,8 @@ class Listener:
     """Gets the same part when its call ends, by an exception too, and what it returned: None where that is not seen."""
     mask: Callable[..., Tensor] | None
     """The user's: called with the arguments of the model, see `fitted`. It may raise."""
+    watch: AbstractContextManager[None] = field(default_factory=nullcontext)
+    """Within its blocks are the calls of hooks."""
 
 
 class Attachment:
@@ -68,10 +71,13 @@ class Attachment:
             self._while_attached(listener.on_entry),
             self._while_attached(listener.on_exit),
             listener.mask,
+            listener.watch,
         )
         self._watching: dict[tuple[str, nn.Module], ExitStack] = {}
         self._following: dict[nn.Module, ExitStack] = {}
         self._deeper: dict[nn.Module, None] = {}
+        self.left_out: dict[str, str] = {}
+        """Parts of the model, by name, that are not watched whatever is chosen, each with what it is a copy of."""
         self._global = ExitStack()
         self._lasting: ExitStack | None = None
         self.attached = False
@@ -118,7 +124,7 @@ class Attachment:
             return False
         self._stale = False
         try:
-            chosen = self._choose(self._model, least=0)
+            chosen = self._without_left_out(self._choose(self._model, least=0))
         except Exception as error:  # noqa: BLE001  A selector of the user's may raise, but not into the training.
             there = modules(self._model)
             chosen = {name: module for name, module in self.watched.items() if there.get(name) is module}
@@ -129,7 +135,23 @@ class Attachment:
         self._put_on(chosen)
         return True
 
-    def follow(self, part: nn.Module) -> None:
+    def follow(self, model: nn.Module) -> None:
+        """Hook another model, and the one before no longer."""
+        self._take_off()
+        self._model, self._stale = model, True
+        self._deeper.clear()
+        self.refresh()
+
+    def leave_out(self, parts: dict[str, str]) -> None:
+        """Watch nothing within these parts from now on, and no longer leave out others; see `left_out`."""
+        if parts == self.left_out:
+            return
+        self.left_out = parts
+        self.watched = self._without_left_out(self._choose(self._model, least=0))
+        if self.attached:
+            self._put_on(self.watched)
+
+    def begin_with(self, part: nn.Module) -> None:
         """Take calls of this part for forwards too, from the next one on."""
         if takes_hooks(part) and part not in self._following:
             self._deeper[part] = None
@@ -138,6 +160,8 @@ class Attachment:
     def _put_on(self, chosen: dict[str, nn.Module]) -> None:
         """Hook exactly these modules, and the parts whose calls are forwards."""
         parts = [*callable_parts(self._model), *(part for part in self._deeper if part in self.modules)]
+        left_out = {module for name, module in modules(self._model).items() if is_within(name, self.left_out)}
+        parts = [part for part in parts if part not in left_out]
         _keep(self._watching, chosen.items())
         _keep(self._following, parts)
         # Parts come last: a forward that is watched itself is seen before it is over.
@@ -147,6 +171,9 @@ class Attachment:
         for part in parts:
             if part not in self._following:
                 self._following[part] = self._follow(part)
+
+    def _without_left_out(self, chosen: dict[str, nn.Module]) -> dict[str, nn.Module]:
+        return {name: module for name, module in chosen.items() if not is_within(name, self.left_out)}
 
     def _watch(self, name: str, module: nn.Module) -> ExitStack:
         hooks = ExitStack()
@@ -180,7 +207,7 @@ class Attachment:
             for suffix, tensor in seen:
                 compiled.see(tensor, key, suffix)
 
-        hooks.callback(module.register_forward_hook(Hook(module, act, act_traced, self)).remove)
+        hooks.callback(module.register_forward_hook(Hook(module, act, act_traced, self, self._listener.watch)).remove)
         return hooks
 
     def _follow(self, part: nn.Module) -> ExitStack:
@@ -207,9 +234,16 @@ class Attachment:
                 compiled.mark(entered if mask is None else without_mask)
 
         # Prepended before every other hook, and called even if the forward raises.
-        enters = part.register_forward_pre_hook(Hook(part, enter, enter_traced, self), prepend=True, with_kwargs=True)
+        enters = part.register_forward_pre_hook(
+            Hook(part, enter, enter_traced, self, listener.watch), prepend=True, with_kwargs=True
+        )
         leaves = part.register_forward_hook(
-            Hook(part, lambda _, __, output: listener.on_exit(part, output), lambda *_: compiled.mark(left), self),
+            Hook(
+                part,
+                lambda _, __, output: listener.on_exit(part, output),
+                lambda *_: compiled.mark(left),
+                *(self, listener.watch),
+            ),
             always_call=True,
         )
         hooks.callback(enters.remove)

@@ -8,7 +8,10 @@ from typing import Any
 
 from torch import nn
 
+from icshift.hooks.attachment import Attachment
+from icshift.hooks.observer import Observer
 from icshift.model import names as naming
+from icshift.model.copies import is_within
 from icshift.model.parameters import has_gradients
 from icshift.model.sites import is_leaf, owns_weights, type_name
 
@@ -26,6 +29,11 @@ _WITH_PARTS = (
     "not among the chosen sites, as its parts are; it has weights of its own too: choose it by name to record it"
 )
 _SHARED = "the same module as {}: its calls are told apart by #2, #3, …"
+_COPY = (
+    "{} is a copy of {} that is not trained, as an average of its weights is: give it a recorder of its own, or choose "
+    "its modules by name"
+)
+_NO_ROWS = "it was called, always with 0 rows (or nothing but padding): nothing reached it"
 _NEVER = "it is watched, but no forward went through it while recording; was the model itself called?"
 
 
@@ -56,20 +64,21 @@ class Coverage:
     def ledger(
         self,
         model: nn.Module,
-        watched: Mapping[str, nn.Module],
-        sites: Iterable[str],
-        failed: Mapping[str, str],
-        other: Mapping[str, str],
+        attachment: Attachment,
+        observer: Observer,
     ) -> list[dict[str, str]]:
         """Returns an entry a module, with the keys module (its name), type, state and reason ("": it was recorded).
 
-        `watched` are the chosen modules, by name; `sites` those recorded, `failed` those given up, with the reason,
-        `other` those that held no activations, with what they held. States: observed, failed, not a tensor, bypassed,
-        never called, excluded. Modules without weights that only hold others are left out.
+        `attachment` knows the chosen modules and those left out, `observer` knows the sites that were recorded, those
+        given up, and those that held no activations. States: observed, always 0 rows, failed, not a tensor, bypassed,
+        bypassed in training (other calls were recorded), never called, in a copy, excluded. Modules without weights
+        that only hold others are left out.
         """
-        recorded = {self.owners.get(site, site) for site in sites}
-        broken = {self.owners.get(site, site): reason for site, reason in failed.items()}
-        empty = self._without | {self.owners.get(site, site): held for site, held in other.items()}
+        watched, copies = attachment.watched, attachment.left_out
+        recorded = {self.owners.get(site, site) for site in observer.sites}
+        filled = {self.owners.get(site, site) for site in observer.filled}
+        broken = {self.owners.get(site, site): reason for site, reason in observer.failed.items()}
+        empty = self._without | {self.owners.get(site, site): held for site, held in observer.other.items()}
         names = _names(model)
         attention = [name for module, (name, *_) in names.items() if isinstance(module, nn.MultiheadAttention)]
         fused = {"out_proj" if name == naming.ROOT else f"{name}.out_proj" for name in attention}
@@ -80,13 +89,19 @@ class Coverage:
                 continue
             states = (
                 (name in broken, "failed", broken.get(name, "")),
-                (name in recorded & self._bypassed - self._trained, "bypassed", _OTHER_CALLS),
+                (name in recorded - filled, "always 0 rows", _NO_ROWS),
+                (name in recorded & self._bypassed - self._trained, "bypassed in training", _OTHER_CALLS),
                 (name in recorded and name not in watched, "observed", "until another module took its name"),
                 (name in recorded and bool(aliases), "observed", _SHARED.format(", ".join(aliases))),
                 (name in recorded, "observed", ""),
                 (name in empty, "not a tensor", f"it gave {empty.get(name)}; watch a module around it"),
                 (name in fused, "bypassed", _FUSED),
                 (not naming.takes_hooks(module), "excluded", _TORCHSCRIPT),
+                (
+                    (copy := is_within(name, copies)) is not None,
+                    "in a copy",
+                    _COPY.format(copy, copies.get(copy or "")),
+                ),
                 (name not in watched and is_leaf(module), "excluded", "not among the chosen sites"),
                 (name not in watched, "excluded", _WITH_PARTS),
                 (name in self._bypassed, "bypassed", _BYPASSED),

@@ -69,6 +69,10 @@ class Examples:
         self._hash = RowHash(seed)
         self._phases: dict[str, _Phase] = {}
 
+    def follow(self, model: nn.Module) -> None:
+        """Take the examples of another model from now on, in place of the one before."""
+        self._model = model
+
     def take(self, phase: str, part: nn.Module | None, inputs: Inputs | None, *, sure: bool) -> None:
         """Add the examples of a forward that begins with `part`: of its arguments, or None where nobody saw them.
 
@@ -102,7 +106,7 @@ class Examples:
             length, device = found[0][1].shape[0], found[0][1].device
             if not length:
                 return
-            _refuse_strange(found, device)
+            refuse_strange(found, device)
             total = self._sum(found, length)
             made_of = tuple((name, tensor.dtype, tensor.shape[1:]) for name, tensor in found)
             seen.sure &= seen.made_of in (None, made_of) and _rows_are_examples(found, length)
@@ -137,7 +141,7 @@ def _described(made_of: tuple[Any, ...] | None) -> str:
     return ", ".join(parts)
 
 
-def _refuse_strange(found: list[tuple[str, Tensor]], device: torch.device) -> None:
+def refuse_strange(found: list[tuple[str, Tensor]], device: torch.device) -> None:
     """Raise where a tensor is not plain or not on the first one's device, and on any CUDA stream but the usual one.
 
     What is added up on several streams is not read in time, and a graph that is made of one must not hold our work.

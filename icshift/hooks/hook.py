@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -12,11 +12,14 @@ from torch import nn
 from icshift.model.torch_private import is_replica, is_written_down, leave_as_written
 from icshift.notice import notice
 
+_UNTIMED: AbstractContextManager[None] = nullcontext()
+
 
 class Hook:
     """A hook for one module: calls `act` with what PyTorch passes to it, and does nothing for any other module.
 
-    What `act` raises never reaches the training: it is said once, and `act` is not called again.
+    What `act` does is within a block of `watch`. What it raises never reaches the training: it is said once, and
+    `act` is not called again.
 
     While `torch.compile` traces the module, `traced` is called instead, and becomes part of the graph; if that is None,
     nothing is. It does nothing while a model is exported, or traced by `torch.jit` or `make_fx`.
@@ -32,12 +35,14 @@ class Hook:
         act: Callable[..., None],
         traced: Callable[..., None] | None = None,
         of: object = None,
+        watch: AbstractContextManager[None] = _UNTIMED,
     ) -> None:
         self.of = of
         """The attachment that put it on, by which it is found again on a module that took over the hooks of another."""
         self._module = module
         self._act = act
         self._traced = traced
+        self._watch = watch
 
     def __call__(self, module: nn.Module, *seen: Any) -> None:
         """What PyTorch calls, with the module, its arguments and, after a forward, its output. Returns None always."""
@@ -50,7 +55,8 @@ class Hook:
             return
         try:
             if not is_written_down():
-                self._act(module, *seen)
+                with self._watch:
+                    self._act(module, *seen)
         except Exception as error:  # noqa: BLE001  Whatever is wrong in here, the training goes on.
             self._act = _nothing
             notice(f"icshift's hook on {type(module).__name__} failed, and does nothing from now on: {error!r}")

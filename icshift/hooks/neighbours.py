@@ -64,6 +64,14 @@ class Neighbours:
             elif normalises(module) or plain:
                 self._handles.append(module.register_forward_pre_hook(Hook(module, self._read)))
 
+    def follow(self, model: nn.Module) -> None:
+        """Look at another model from now on, if at any."""
+        listening = bool(self._handles)
+        self.close()
+        self._model = model
+        if listening and not self._resting:
+            self.listen()
+
     def note_output(self, site: str, tensor: Tensor, *, within_forward: bool = True) -> None:
         """Note that a site returned this tensor, which is kept alive by nobody here."""
         self._outputs[id(tensor)] = weakref.ref(tensor), site, True

@@ -53,6 +53,8 @@ class Observer:
     def __init__(self, sites: Sites, samples: float, seed: int, sink: Sink, rank: int = 0) -> None:
         self.sites: dict[str, Site] = {}
         """Those seen so far, by name, in the order in which they came."""
+        self.filled: set[str] = set()
+        """Those of them that got a row at least once."""
         self.failed: dict[str, str] = {}
         """Sites that could not be taken in, with the reason: they are left alone from then on."""
         self.other: dict[str, str] = {}
@@ -153,6 +155,17 @@ class Observer:
             if (accumulator := self._open.get((phase, name))) is not None and accumulator.ticks
         }
 
+    def forget(self, site: str) -> None:
+        """Forget all that is known of a site."""
+        self._open = {key: accumulator for key, accumulator in self._open.items() if key[1] != site}
+        for ticking in self._ticking.values():
+            for accumulator in ticking.keys() - set(self._open.values()):
+                del ticking[accumulator]
+        for table in (self.sites, self.failed, self.other, self._units):
+            table.pop(site, None)
+        self._axes = {key: axis for key, axis in self._axes.items() if key[0] != site}
+        self.filled.discard(site)
+
     def new_window(self) -> None:
         """Forget what the open window holds; the memory that it took is used again."""
         for (phase, name), accumulator in self._open.items():
@@ -207,6 +220,7 @@ class Observer:
         activations = by_unit(plain, axis) if kept is None else kept
         if not len(activations):
             return
+        self.filled.add(name)
         sampler = self._sampler if stepping else self._sampler_of(phase)
         drawn = sampler.rows(activations)
         table = None

@@ -24,6 +24,10 @@ from icshift.hooks.neighbours import Neighbours
 from icshift.hooks.observer import Observer
 from icshift.hooks.padding import Padding, padding
 from icshift.hooks.stopwatch import Stopwatch
+from icshift.hooks.unmasked import Unmasked
+from icshift.model.copies import copies, is_within
+from icshift.model.names import modules
+from icshift.model.parameters import has_gradients
 from icshift.model.sites import Sites, choose_sites
 from icshift.model.torch_private import in_backward
 from icshift.model.unheard import heard_by
@@ -68,13 +72,17 @@ class Watcher:
         self.guard = Guard()
         self.stopwatch = Stopwatch()
         self._model = model
+        self._sites = sites
         self._observer = observer
         self._keeper = keeper
         self._calls = Calls(sites.max_calls)
         self._coverage = Coverage()
         self._neighbours = Neighbours(model)
         self._follows = False
-        listener = Listener(self._saw, self._coverage.note_no_tensor, observer.fail, self._entered, self._left, mask)
+        self._unmasked = Unmasked(model) if mask is None else None
+        listener = Listener(
+            self._saw, self._coverage.note_no_tensor, observer.fail, self._entered, self._left, mask, self.stopwatch
+        )
         self.attachment = Attachment(model, partial(choose_sites, sites=sites), listener)
 
     @contextmanager
@@ -92,6 +100,12 @@ class Watcher:
         """A block within which this watcher, and no other, hears what icshift runs through the model."""
         return heard_by(self.attachment)
 
+    def follow(self, model: nn.Module) -> None:
+        """Listen to another model of the same modules from now on, in place of the one before."""
+        self._neighbours.follow(model)
+        self._model = model
+        self.attachment.follow(model)
+
     def stop(self) -> None:
         """Take the hooks off before the block of `listening` ends: something failed, and nothing more is recorded."""
         self._neighbours.close()
@@ -102,9 +116,30 @@ class Watcher:
         self.attachment.close()
         self._observer.close()
 
-    def notice_bypassed(self, trained: Iterable[str]) -> None:
-        """Note which chosen modules have gradients although none of these sites is theirs, while these exist."""
-        self._coverage.note_gradients(self.attachment.watched, trained)
+    def leave_copies_out(self, trained: Callable[[nn.Parameter], bool]) -> None:
+        """Watch no part that is a copy of another, unless it was chosen; of both the original alone is `trained`."""
+        if self._sites.select is None:
+            self._leave_out(self.attachment.left_out | copies(self._model, trained))
+
+    def look_at_gradients(self, trained: Iterable[str] | None, *, first: bool) -> None:
+        """Learn from the gradients that exist after a step, the `first` or a later one.
+
+        A part without any may be a copy; what was taken for one and has some is watched again. Chosen modules that have
+        some although none of the sites `trained` is theirs were bypassed (where that is not None: not known).
+        """
+        if trained is not None:
+            self._coverage.note_gradients(self.attachment.watched, trained)
+        if first:
+            self.leave_copies_out(lambda parameter: parameter.grad is not None)
+        there, left_out = modules(self._model), self.attachment.left_out
+        self._leave_out({n: of for n, of in left_out.items() if n in there and not has_gradients(there[n])})
+
+    def _leave_out(self, parts: dict[str, str]) -> None:
+        self.attachment.leave_out(parts)
+        for site, name in list(self._coverage.owners.items()):
+            if is_within(name, parts):
+                self._observer.forget(site)
+                del self._coverage.owners[site]
 
     def stop_following(self) -> None:
         """Learn no more about what reads which site's output."""
@@ -114,7 +149,8 @@ class Watcher:
 
     def state(self) -> dict[str, Any]:
         """Entries of a manifest: the sites seen so far, and what became of every module."""
-        return manifest.seen(self._model, self._observer, self._coverage, self.attachment.watched, self._neighbours)
+        seen = manifest.seen(self._model, self._observer, self._coverage, self.attachment, self._neighbours)
+        return seen | {"unmasked": {} if self._unmasked is None else self._unmasked.found()}
 
     def _saw(self, name: str, module: nn.Module, gradients: bool, suffix: str, tensor: Tensor) -> None:
         """A module returned this tensor: name its site and hand it to the keeper."""
@@ -139,7 +175,7 @@ class Watcher:
         """
         part = outermost_called(self.attachment.modules) or module
         if part is not module:
-            self.attachment.follow(part)
+            self.attachment.begin_with(part)
         return part
 
     def _entered(self, call: Call, mask: Any) -> None:
@@ -150,6 +186,8 @@ class Watcher:
         if self._calls.beginning:
             with self.guard, self.stopwatch:
                 self._calls.forward = self._keeper.began(_told(call))
+                if self._unmasked is not None and call.part is self._model and call.inputs is not None:
+                    self._unmasked.note(call.inputs)
         if mask is not None:
             try:
                 self._calls.padding = padding(mask)

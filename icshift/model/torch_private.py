@@ -11,7 +11,7 @@ written in every pickle of a module there is, and what `torch.load` calls, which
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import reduce
 from importlib import import_module
@@ -206,6 +206,14 @@ def _frames(code: CodeType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
+def times_written(tensor: Tensor) -> int:
+    """How often a tensor was written to in place; 0 always where that is not counted, as in inference mode.
+
+    Where torch counts it no longer, a gradient that is added to is not told from one that stayed.
+    """
+    return 0 if tensor.is_inference() else getattr(tensor, "_version", 0)
+
+
 # The compiler
 
 _strategies = _find("torch._C._dynamo.eval_frame.set_code_exec_strategy")
@@ -295,6 +303,11 @@ def takes_step_hooks(optimizer: Optimizer) -> bool:
     Where torch keeps them under another name nothing has, and the innermost is taken for what a wrapper wraps.
     """
     return "_optimizer_step_post_hooks" in vars(optimizer)
+
+
+def hooks_of_loading(module: nn.Module) -> Collection[Any]:
+    """The hooks that a module runs before it loads a state dict; none where torch keeps them under another name."""
+    return getattr(module, "_load_state_dict_pre_hooks", ())
 
 
 class _NoIterator:

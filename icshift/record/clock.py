@@ -7,6 +7,8 @@ from weakref import ref
 
 from torch import Tensor, nn
 
+from icshift.model.torch_private import times_written
+
 _FEW = 8
 """Gradients that are remembered of a step after a forward: there are few reasons to ask for them."""
 
@@ -35,6 +37,9 @@ class Clock:
         """How many have ended."""
         self.unheard = 0
         """Those of them that no forward was heard before."""
+        self.changed = False
+        """Whether of the last step and the one before just one was after a forward."""
+        self._heard: bool | None = None
         self._model = model
         self._gradients: dict[int, tuple[ref[Tensor], int]] = {}
         """By the `id` of a parameter, the gradient that it had after the last step, and how often that was written."""
@@ -46,28 +51,30 @@ class Clock:
 
         `heard` says whether a forward was, since the last step, that a step is computed from.
         """
-        if heard:
+        ends = self._after_forward() if heard else self._after_gradients()
+        if ends:
             self.steps += 1
-            self._all = False
-            self._gradients = self._now(_FEW)
-            return True
+            self.changed, self._heard = heard != self._heard, heard
+        return ends
+
+    def _after_forward(self) -> bool:
+        self._all = False
+        self._gradients = self._now(_FEW)
+        return True
+
+    def _after_gradients(self) -> bool:
         now = self._now(None)
-        new = any(self._is_new(name, now) for name in (now if self._all else now.keys() & self._gradients.keys()))
-        self.steps += new
+        known = [name for name in now if name in self._gradients]
+        new = any(self._is_new(name, now) for name in known) or (len(now) > len(known) and (self._all or not known))
         self.unheard += new
         self._all, self._gradients = True, now
         return new
 
     def _now(self, most: int | None) -> dict[int, tuple[ref[Tensor], int]]:
-        owners = (parameter for parameter in self._model.parameters() if parameter.grad is not None)
-        return {id(owner): (ref(owner.grad), _written(owner.grad)) for owner in islice(owners, most)}
+        owned = ((id(owner), owner.grad) for owner in self._model.parameters())
+        gradients = ((owner, gradient) for owner, gradient in owned if gradient is not None)
+        return {owner: (ref(gradient), times_written(gradient)) for owner, gradient in islice(gradients, most)}
 
     def _is_new(self, name: int, now: dict[int, tuple[ref[Tensor], int]]) -> bool:
-        if name not in self._gradients:
-            return True
         (gradient, written), (before, written_before) = now[name], self._gradients[name]
         return gradient() is not before() or written != written_before
-
-
-def _written(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version

@@ -44,9 +44,15 @@ class Forwards:
         """Those that were heard in training mode."""
         self.trained = self.acted = False
         """Whether there was a forward, since `next_step`, that a step is computed from; one of the phase `no-grad`."""
+        self.called = False
+        """Whether a forward began with the model itself."""
         self._computed = False
         self._model = model
         self._label: str | None = None
+
+    def follow(self, model: nn.Module) -> None:
+        """Name the forwards of another model from now on, in place of the one before."""
+        self._model = model
 
     @contextmanager
     def labelled(self, label: str) -> Iterator[None]:
@@ -60,6 +66,7 @@ class Forwards:
     def begun(self, call: Call) -> Forward:
         """Returns the forward that begins with this call."""
         forward = self._named(call)
+        self.called |= call.part is self._model
         self.trained |= forward.stepping
         self.acted |= forward.phase == NO_GRAD
         self._computed |= forward.stepping and call.gradients
@@ -69,6 +76,13 @@ class Forwards:
         """Note that a site was heard in this forward."""
         if forward.stepping or forward.phase == NO_GRAD:
             self.sites.add(site)
+
+    def trained_sites(self, *, heard: bool) -> set[str] | None:
+        """The sites whose modules were called for a step; none where the last one followed no forward that was `heard`.
+
+        None where that cannot be told: without gradients of forwards, a training may make some of its own.
+        """
+        return self.sites if heard else None if self.acted else set()
 
     def next_step(self) -> None:
         """Forwards that begin from now on belong to another step."""

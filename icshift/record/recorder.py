@@ -113,7 +113,7 @@ class Recorder:
         self._samples = samples
         kept = math.inf if samples == "all" else samples
         self._observer = Observer(self._sites, kept, SEED, self._keep_steps, self._rank)
-        self._forwards = Forwards(self.model)
+        self.forwards = Forwards(self.model)
         keeper = Keeper(self._take, self._forward_ended, self._give_up, self._forward_began)
         self._examples = Examples(self.model, SEED)
         self._logged = Logged()
@@ -127,6 +127,7 @@ class Recorder:
         if self._resources is not None:
             raise RecordingError("this recorder is recording already, or has been: make a new one")
         self._note_frozen()
+        self._watcher.leave_copies_out(lambda parameter: parameter.requires_grad)
         if self._probe is not None and not self._rank:
             rehearse(self.model, self._probe, self._frozen)
         settings = {
@@ -172,6 +173,11 @@ class Recorder:
     def steps(self) -> int:
         """How many steps have ended."""
         return self._clock.steps
+
+    @property
+    def seconds(self) -> float:
+        """How many seconds recording has taken so far."""
+        return self._watcher.stopwatch.whole
 
     @property
     def windows(self) -> int:
@@ -260,7 +266,7 @@ class Recorder:
             raise RecordingError(
                 f"the phase {label!r} is the recorder's own: choose a name that does not begin with {PROBE!r}"
             )
-        with self._forwards.labelled(label):
+        with self.forwards.labelled(label):
             yield
 
     @contextmanager
@@ -289,14 +295,14 @@ class Recorder:
             self._resources = stack.pop_all()
 
     def _forward_began(self, call: Call) -> Forward:
-        forward = self._forwards.begun(call)
+        forward = self.forwards.begun(call)
         if not is_probe(forward.phase):  # A probe's inputs are the same in every window.
             self._examples.take(forward.phase, call.part, call.inputs, sure=forward.stepping)
         return forward
 
     def _take(self, site: str, module: nn.Module, tensor: Tensor, forward: Forward, padding: Padding | None) -> None:
         """Hand a site's tensor to the observer, under the phase of the forward that it is of."""
-        self._forwards.took(site, forward)
+        self.forwards.took(site, forward)
         self._observer.observe(site, module, tensor, forward.phase, stepping=forward.stepping, padding=padding)
 
     def _forward_ended(self, forward: Forward) -> None:
@@ -308,7 +314,7 @@ class Recorder:
         if os.getpid() == self._process:
             with self._safely():
                 self._gradients.stepped(after_forward=self._observer.step_begun)
-                self._tick(heard=self._forwards.trained or (by_word and self._forwards.trains_without_gradients))
+                self._tick(heard=self.forwards.trained or (by_word and self.forwards.trains_without_gradients))
                 self._clocked = True
 
     def _tick(self, *, heard: bool) -> None:
@@ -316,12 +322,11 @@ class Recorder:
         step, first = self.steps, self._journal.window.first_step
         if not self._clock.ends(heard=heard):
             return
-        if step == first or not heard:
-            if heard or not self._forwards.acted:  # Else its gradients may be of its own making.
-                self._watcher.notice_bypassed(self._forwards.sites if heard else ())
+        if step == first or self._clock.changed:
+            self._watcher.look_at_gradients(self.forwards.trained_sites(heard=heard), first=step == 0)
             self._note_frozen()
         self._observer.tick(step, stepping=True)
-        self._forwards.next_step()
+        self.forwards.next_step()
         if self.window and self.steps - first >= self.window:
             self._close_window(name=None, replay_probe=True)
         else:
@@ -335,7 +340,7 @@ class Recorder:
     def _tick_rest(self) -> None:
         """Add to the window forwards that no step followed, as a discriminator's for its generator's sake."""
         if not self._clocked:
-            if self._forwards.trained:
+            if self.forwards.trained:
                 self._tick(heard=True)
         elif self._observer.step_begun:
             self._observer.tick(NO_STEP, stepping=True)
@@ -366,7 +371,7 @@ class Recorder:
         for phase, mode in replays(self.model, probe, self._frozen):
             if phase == PROBE_RUNNING:
                 self._observer.restart_probe(probe.forwards)  # The same places as in `probe`, to compare with.
-            with mode, self._watcher.hearing(), self._forwards.labelled(phase):
+            with mode, self._watcher.hearing(), self.forwards.labelled(phase):
                 send(self.model, probe)
 
     def _keep_steps(self, *rows: Any) -> None:

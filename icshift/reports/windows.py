@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from icshift.analysis.furthest import furthest
+from icshift.analysis.windows import worst
 from icshift.reports.report import Report
 from icshift.reports.tables import columns, not_shown, number, records
 
@@ -36,8 +37,8 @@ def windows_report(
 
     Of more than `top` sites those are shown that drifted furthest in any window. `caveats` come before all other notes.
     """
-    worst = drifts.groupby("site", sort=False)[["ratio", "median"]].max().reset_index()
-    kept = furthest(worst, top, "ratio", "median")["site"]
+    largest = drifts.groupby("site", sort=False)[["ratio", "median"]].max().reset_index()
+    kept = furthest(largest, top, "ratio", "median")["site"]
     shown = drifts[drifts["site"].isin(kept)]
     state = "" if run.finished else " · unfinished"
     return Report(
@@ -45,7 +46,7 @@ def windows_report(
         body=((lambda width: windows_table(shown, width)),) if len(shown) else (),
         notes=(
             *caveats,
-            *not_shown(len(kept), len(worst), "sites", "those that drifted furthest in any window"),
+            *not_shown(len(kept), len(largest), "sites", "those that drifted furthest in any window"),
             *(_notes(drifts, metric) if len(drifts) else ["Drift needs two windows of a phase."]),
         ),
         next_step=_next_step(run, drifts),
@@ -103,10 +104,8 @@ def _known(moved: object) -> bool | None:
 def _span(drifts: pd.DataFrame) -> str:
     if drifts.empty:
         return "one window, nothing to compare"
-    first, last = drifts.loc[drifts["window"].idxmin()], drifts.loc[drifts["window"].idxmax()]
-    worst = _worst(drifts)
-    furthest = "" if worst is None else f", furthest in {worst['name']} ({worst['site']})"
-    return f"windows {first['name']} to {last['name']}{furthest}"
+    names = drifts.sort_values("window")["name"]
+    return f"windows {names.iloc[0]} to {names.iloc[-1]}, furthest in {worst(drifts)['name']} ({worst(drifts)['site']})"
 
 
 def _notes(drifts: pd.DataFrame, metric: Metric) -> list[str]:
@@ -117,13 +116,7 @@ def _notes(drifts: pd.DataFrame, metric: Metric) -> list[str]:
     return [f"{metric.name} of every window, {over}. {metric.meaning}.", f"* moved {wrong}. {unknown}".strip()]
 
 
-def _worst(drifts: pd.DataFrame) -> pd.Series | None:  # type: ignore[type-arg]
-    by = "ratio" if drifts["ratio"].notna().any() else "median"
-    return drifts.loc[drifts[by].idxmax()] if drifts[by].notna().any() else None
-
-
 def _next_step(run: StoredRun, drifts: pd.DataFrame) -> str:
-    worst = _worst(drifts) if len(drifts) else None
-    if worst is None:
+    if drifts.empty:
         return f"Next: icshift info {run.path}"
-    return f"Next: icshift report {run.path} --window {quote(str(worst['name']))}"
+    return f"Next: icshift report {run.path} --window {quote(str(worst(drifts)['name']))}"

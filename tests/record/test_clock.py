@@ -34,6 +34,10 @@ def test_layers_that_learn_one_by_one_step_one_by_one(model):
         backward(layer)
         assert clock.ends(heard=False)
     assert (clock.steps, clock.unheard) == (24, 24)
+    assert clock.ends(heard=True)
+    model.zero_grad()
+    backward(model[3])
+    assert clock.ends(heard=False)
 
 
 def test_a_step_without_gradients_is_none_unless_a_forward_was(model):

@@ -1,5 +1,7 @@
 """Forwards as scripts make them, and the phases that they are recorded under."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,12 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 import icshift
+from icshift.analysis.by_site import summary
+from icshift.analysis.metrics import METRICS
 from icshift.record.recorder import Recorder
+from icshift.reports.drift import drift_report
+from icshift.reports.run import run_report
+from tests.reports.shown import words
 
 
 class Task(nn.Module):
@@ -198,8 +205,9 @@ def test_trained_without_being_called_is_said_and_the_steps_are_counted(tmp_path
     run = icshift.open(tmp_path / "run")
     assert run.manifest["steps"] == recorder.steps == 20
     assert run.manifest["unheard_steps"] == 20
+    assert "20 (20 of them after no forward with gradients that was heard)" in words(run_report(run))
     states = {entry["module"]: (entry["state"], entry["reason"]) for entry in run.manifest["ledger"]}
-    assert {state for state, _ in states.values()} == {"bypassed"}
+    assert {state for state, _ in states.values()} == {"bypassed in training"}
 
 
 def test_an_evolution_strategy_is_recorded_and_its_steps_are_counted(tmp_path):
@@ -213,6 +221,10 @@ def test_an_evolution_strategy_is_recorded_and_its_steps_are_counted(tmp_path):
         recorder.epoch()
     assert rows(tmp_path, "0") == {(1, "no-grad"): 4 * 3 * 32}
     assert (recorder.steps, recorder.windows) == (4, 1)
+    run = icshift.open(tmp_path / "run")
+    report = drift_report(run, summary(run), METRICS["w1_sd"])
+    assert "phase no-grad" in report.heading
+    assert 'There were no others: where a training needs no gradients, recorder.phase("train")' in report.notes[-1]
 
 
 def test_gradients_of_ones_own_making_step_an_optimizer(tmp_path):
@@ -227,3 +239,79 @@ def test_gradients_of_ones_own_making_step_an_optimizer(tmp_path):
     assert rows(tmp_path, "0") == {(1, "no-grad"): 4 * 32}
     assert recorder.steps == 4
     assert {entry["state"] for entry in icshift.open(tmp_path / "run").manifest["ledger"]} == {"observed", "excluded"}
+
+
+class Averaging(nn.Module):
+    """A task with an average of its network, as of timm: trained is the network, evaluated are both."""
+
+    def __init__(self, *, frozen):
+        super().__init__()
+        self.net = network()
+        self.ema = copy.deepcopy(self.net).eval()
+        if frozen:
+            self.ema.requires_grad_(requires_grad=False)
+
+    def forward(self, x):
+        with torch.no_grad():
+            target = self.ema(x)
+        return (self.net(x) - target).square().mean() + self.net(x).mean()
+
+    @torch.no_grad()
+    def follow(self):
+        for average, parameter in zip(self.ema.parameters(), self.net.parameters(), strict=True):
+            average.lerp_(parameter, 0.1)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_an_average_that_is_evaluated_is_left_out_and_that_is_said(tmp_path, frozen):
+    task = Averaging(frozen=frozen)
+    recorder, optimizer = recording(task, tmp_path)
+    with recorder:
+        for _ in range(2):
+            for x in torch.randn(4, 32, 8):
+                step(task(x), optimizer)
+                task.follow()
+            task.eval()
+            with torch.no_grad():
+                task.net(torch.randn(64, 8))
+                task.ema(torch.randn(64, 8))
+            task.net.train()
+            task.train()
+            task.ema.eval()
+            recorder.epoch()
+    run = icshift.open(tmp_path / "run")
+    assert [site.name for site in run.sites] == [f"net.{n}{call}" for call in ("", "#2") for n in (0, 1, 3)]
+    assert rows(tmp_path, "net.0")[2, "eval"] == 64
+    states = {entry["module"]: (entry["state"], entry["reason"]) for entry in run.manifest["ledger"]}
+    assert states["ema.0"][0] == "in a copy"
+    assert states["ema.0"][1].startswith("ema is a copy of net that is not trained")
+    assert "4 in a copy" in words(run_report(run))
+
+
+def test_a_copy_that_is_chosen_or_trained_later_is_recorded(tmp_path):
+    task = Averaging(frozen=True)
+    recorder, optimizer = recording(task, tmp_path, sites="ema.*")
+    with recorder:
+        step(task(torch.randn(32, 8)), optimizer)
+    assert rows(tmp_path, "ema.0") == {(1, "train"): 32}
+    model = nn.ModuleDict({"one": nn.Linear(8, 4)})
+    model["two"] = copy.deepcopy(model["one"])
+    recorder, optimizer = recording(model, tmp_path, force=True)
+    with recorder:
+        for name in ("one", "two", "two"):
+            step(model[name](torch.randn(10, 8)).sum(), optimizer)
+            recorder.epoch()
+    assert rows(tmp_path, "two") == {(2, "train"): 10}
+
+
+def test_a_recording_that_begins_before_a_step_knows_what_is_called_from_then_on(tmp_path):
+    model = network()
+    recorder, optimizer = recording(model, tmp_path)
+    model(torch.randn(8, 8)).sum().backward()
+    with recorder:
+        optimizer.step()
+        for _ in range(3):
+            step(model(torch.randn(8, 8)).sum(), optimizer)
+    run = icshift.open(tmp_path / "run")
+    assert (run.manifest["steps"], run.manifest["unheard_steps"]) == (4, 1)
+    assert {entry["state"] for entry in run.manifest["ledger"]} == {"observed", "excluded"}

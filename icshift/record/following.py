@@ -1,0 +1,21 @@
+"""Going on with a copy of a model in the run of the model itself."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from icshift.model.parameters import Parameters
+from icshift.record.recorder import Recorder
+
+
+def follow(recorder: Recorder, model: nn.Module) -> None:
+    """Record, from now on, another model of the same modules in place of the one before, which is let go.
+
+    The window that is open goes on. The change of parameters over it counts from the new model's.
+    """
+    with recorder._watcher.guard, recorder._watcher.stopwatch:
+        recorder.model = model
+        recorder._watcher.follow(model)
+        recorder._examples.follow(model)
+        recorder._forwards.follow(model)
+        recorder._parameters = Parameters(model)
