@@ -186,12 +186,19 @@ class Watch:
     def _follow_constructions(self):
         construct = nn.Module.__init__
 
+        # A function: a method would be copied with each model that is, and the watch with it.
+        def given(module, _, options):
+            mask = options.get("attention_mask")
+            if isinstance(mask, torch.Tensor) and module in self._models and torch._C._current_graph_task_id() == -1:
+                self._models[module].masked[0] += mask.numel()
+                self._models[module].masked[1] += int((mask == 0).sum())
+
         @wraps(construct)
         def constructed(module, *arguments, **options):
             construct(module, *arguments, **options)
             if type(module).__name__ in self._classes:
                 self._waiting.append(module)
-                module.register_forward_pre_hook(self._given, with_kwargs=True)
+                module.register_forward_pre_hook(given, with_kwargs=True)
 
         nn.Module.__init__ = constructed
 
@@ -211,12 +218,6 @@ class Watch:
                     self._holders.setdefault(part, {})[model] = names.get(part)
             self._holders.setdefault(module, {})
         return self._holders[module]
-
-    def _given(self, module, _, options):
-        mask = options.get("attention_mask")
-        if isinstance(mask, torch.Tensor) and module in self._models and torch._C._current_graph_task_id() == -1:
-            self._models[module].masked[0] += mask.numel()
-            self._models[module].masked[1] += int((mask == 0).sum())
 
     def _enter(self, module, _):
         if torch._C._current_graph_task_id() == -1:
