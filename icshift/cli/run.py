@@ -158,15 +158,12 @@ def _report(target: Path, launcher: Launcher | None, elapsed: float, *, quiet: b
     warn(unrecorded(problems, **facts, children=_had_children()), no_color=no_color)
     if quiet or not runs:
         return
-    from icshift.launch.launcher import AUTOMATIC_WINDOW
-
     cost = None
     if launcher is not None and own:
         seconds, whole = launcher.cost
         telling = time.perf_counter() - begun
         cost = Cost(seconds + telling, elapsed + telling, launcher.copies.counts(), whole=whole)
-    automatic = AUTOMATIC_WINDOW if launcher is not None and launcher.automatic else None
-    report = recorded_report(target, runs, automatic, cost)
+    report = recorded_report(target, runs, cost)
     show(report, no_color=no_color, stderr=True)
 
 

@@ -19,6 +19,7 @@ from icshift.hooks.row_hash import MODULUS, RowHash, mixed
 from icshift.model.plain import is_plain
 from icshift.model.torch_private import is_seen, no_subclass_sees, unseen
 from icshift.runs.format import Seen
+from icshift.runs.merging import merged_inputs
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 """The positional and the keyword arguments of a forward."""
@@ -67,7 +68,7 @@ class Examples:
     def __init__(self, model: nn.Module, seed: int) -> None:
         self._model = model
         self._hash = RowHash(seed)
-        self._phases: dict[str, _Phase] = {}
+        self.new_window()
 
     def follow(self, model: nn.Module) -> None:
         """Take the examples of another model from now on, in place of the one before."""
@@ -79,7 +80,7 @@ class Examples:
         Parts of the model may be called one after the other, each with what the one before gave: `sure` says that,
         where one part alone is called, it is called with examples. Never raises.
         """
-        seen = self._phases.setdefault(phase, _Phase())
+        seen = self._phases.setdefault(phase, _Phase(begun=self._begun.setdefault(phase, set())))
         if not seen.known:
             return
         try:
@@ -91,10 +92,21 @@ class Examples:
 
     def seen(self) -> dict[str, Seen | None]:
         """Returns what is known of every phase that had a forward; None where it is not. It waits for the device."""
+        return merged_inputs([self._before, self.part()]) or {}
+
+    def part(self) -> dict[str, Seen | None]:
+        """Returns the same of the open part of the open window."""
         return {phase: self._total(seen) for phase, seen in self._phases.items()}
+
+    def next_part(self) -> None:
+        """Begin the next part of the open window."""
+        self._before: dict[str, Seen | None] = self.seen()
+        self._phases: dict[str, _Phase] = {}
 
     def new_window(self) -> None:
         """Begin to count anew."""
+        self._before = {}
+        self._begun: dict[str, set[int]] = {}
         self._phases = {}
 
     def _add(self, seen: _Phase, inputs: Inputs | None) -> None:

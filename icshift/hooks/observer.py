@@ -34,6 +34,7 @@ FORWARD_SAMPLES = 1024
 """Values a unit and forward that quantiles are made from where forwards belong to no step: in eval mode, in probes."""
 
 Sink = Callable[[str, Site, StepRows], None]
+Distributions = dict[tuple[str, Site], Distribution]
 
 
 class Observer:
@@ -142,17 +143,34 @@ class Observer:
     def holding(self) -> bool:
         """Whether a step or a forward of the open window was closed that showed anything."""
         self._transfer.deliver(wait=True)
+        return any(accumulator.holding for accumulator in self._open.values())
+
+    @property
+    def holding_part(self) -> bool:
+        """Whether a step or a forward of the open part of the window was closed that showed anything."""
+        self._transfer.deliver(wait=True)
         return any(accumulator.ticks for accumulator in self._open.values())
 
-    def distributions(self) -> dict[tuple[str, Site], Distribution]:
-        """Returns what the open window holds so far, by phase and site, both in the order in which they first came."""
+    def distributions(self) -> Distributions:
+        """Returns what the open window holds so far, by phase and site, both in the order in which they first came.
+
+        Where it has parts, the open one ends with it.
+        """
+        return self._of_all(lambda accumulator: accumulator.distribution() if accumulator.holding else None)
+
+    def part(self) -> Distributions:
+        """Returns the same of the open part of the open window."""
+        return self._of_all(lambda accumulator: accumulator.part() if accumulator.ticks else None)
+
+    def _of_all(self, of: Callable[[Accumulator], Distribution | None]) -> Distributions:
         self._transfer.deliver(wait=True)
         phases = list(dict.fromkeys(phase for phase, _ in self._open))
         return {
-            (phase, site): accumulator.distribution()
+            (phase, site): distribution
             for phase in phases
             for name, site in self.sites.items()
-            if (accumulator := self._open.get((phase, name))) is not None and accumulator.ticks
+            if (accumulator := self._open.get((phase, name))) is not None
+            and (distribution := of(accumulator)) is not None
         }
 
     def forget(self, site: str) -> None:
@@ -165,6 +183,11 @@ class Observer:
             table.pop(site, None)
         self._axes = {key: axis for key, axis in self._axes.items() if key[0] != site}
         self.filled.discard(site)
+
+    def next_part(self) -> None:
+        """Begin the next part of the open window."""
+        for (phase, name), accumulator in self._open.items():
+            accumulator.next_part(self._random(phase, name))
 
     def new_window(self) -> None:
         """Forget what the open window holds; the memory that it took is used again."""

@@ -77,7 +77,7 @@ def around_a_hook() -> float:
     """
     from icshift.hooks.hook import Hook
 
-    if nn.modules.module._has_any_global_hook():  # type: ignore[no-untyped-call]
+    if nn.modules.module._has_any_global_hook():
         return 0.0
     plain, hooked, watch = nn.Identity(), nn.Identity(), Stopwatch()
     hooked.register_forward_hook(Hook(hooked, lambda *_: None, watch=watch))

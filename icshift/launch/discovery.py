@@ -118,7 +118,7 @@ class Models:
         living = [root for reference in roots if (root := reference()) is not None]
         return living if len(living) == len(roots) else None
 
-    def _learn(self, parameters: list[Tensor]) -> None:
+    def _learn(self, parameters: list[nn.Parameter]) -> None:
         """Look at every known module for one that holds any of these; and learn the same of all parameters beside."""
         alive = self.modules()
         parents: dict[nn.Module, list[nn.Module]] = {}

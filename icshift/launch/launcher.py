@@ -23,21 +23,20 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
 from icshift.errors import IcshiftError, RecordingError
-from icshift.hooks.compiled import compiled_before
 from icshift.hooks.hook import Hook
 from icshift.launch.copies import Copies
 from icshift.launch.costs import Costs
 from icshift.launch.discovery import Models
+from icshift.launch.evaluations import Evaluations
 from icshift.launch.naming import name_of
 from icshift.launch.passes import Passes
 from icshift.launch.place import Place
 from icshift.launch.twins import called_through_another
 from icshift.model.processes import this_process
+from icshift.model.torch_private import compiled_before
 from icshift.model.unheard import hears
 from icshift.record.recorder import Recorder
-
-AUTOMATIC_WINDOW = 100
-"""Steps a window where no DataLoader tells of epochs."""
+from icshift.record.windows import AUTO
 
 _MODELS = 16
 """Models that are recorded at most: a search over many would keep every one of them in memory."""
@@ -92,7 +91,7 @@ class Launcher:
         self._begin(Place(settings.path, child=settings.child))
         self._hooks = ExitStack()
         self._passes = Passes(
-            self._end_windows,
+            self._epoch_begins,
             lambda: self.steps,
             lambda: any(recorder.model.training for recorder in self.recorders.values()),
         )
@@ -104,8 +103,6 @@ class Launcher:
         """What is not recorded, and why: one line each."""
         self.steps = 0
         """Optimizer steps seen."""
-        self.automatic = False
-        """Whether windows have `AUTOMATIC_WINDOW` steps, because no DataLoader told of epochs."""
         self._place = place
         self._recorded: set[nn.Module] = set()
         self._shared: set[str] = set()
@@ -126,8 +123,7 @@ class Launcher:
             else:
                 listening.enter_context(_constructions(self._made))
                 listening.callback(register_optimizer_step_post_hook(self._stepped).remove)
-            if self._settings.window is None:
-                listening.enter_context(self._passes.listening())
+            listening.enter_context(self._passes.listening())
             listening.callback(self.close)
             yield
 
@@ -182,7 +178,7 @@ class Launcher:
                 # With forwards as steps, no optimizer's.
                 optimizer=[] if options.forwards else None,
                 sites=options.sites,
-                window=options.window,
+                window=options.window or AUTO,
                 samples=options.samples,
                 # What was there is gone already: a child must not take away what others record.
                 force=options.force and not self._place.child,
@@ -192,6 +188,7 @@ class Launcher:
         except IcshiftError as error:
             self._problem(f"{name} ({type(model).__name__}) is not recorded: {error}")
             return None
+        recorder.forwards.evaluation = Evaluations(self._passes.evaluated_source, self._passes.trains_on).phase
         self.recorders[name] = recorder
         self._rank, ranks = this_process()
         if ranks > 1:
@@ -208,11 +205,6 @@ class Launcher:
 
     def _count(self) -> None:
         self.steps += 1
-        if self._settings.window is None:
-            # A window ends with a step: the recorder's own count, which comes after this, must end it.
-            for recorder in self.recorders.values():
-                recorder.window = None if self._passes.seen else AUTOMATIC_WINDOW
-                self.automatic |= not self._passes.seen and recorder.steps >= AUTOMATIC_WINDOW
 
     def _called(self, module: nn.Module, arguments: Any) -> None:
         if not module.training or not hears(self):
@@ -247,9 +239,10 @@ class Launcher:
 
         return ended
 
-    def _end_windows(self) -> None:
-        for recorder in self.recorders.values():
-            recorder.epoch()
+    def _epoch_begins(self) -> None:
+        if self._settings.window is None:
+            for recorder in self.recorders.values():
+                recorder.epoch_begins()
 
     def close(self) -> None:
         """End every recording of this process; a run without anything is deleted, and a problem."""

@@ -17,5 +17,5 @@ def follow(recorder: Recorder, model: nn.Module) -> None:
         recorder.model = model
         recorder._watcher.follow(model)
         recorder._examples.follow(model)
-        recorder._forwards.follow(model)
+        recorder.forwards.follow(model)
         recorder._parameters = Parameters(model)

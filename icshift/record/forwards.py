@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from torch import nn
 
 from icshift.hooks.calls import Call
+from icshift.hooks.examples import Inputs
 from icshift.model.sites import is_leaf, normalises
 from icshift.runs.phases import EVAL, NO_GRAD, TRAIN, is_probe
 
@@ -38,8 +39,9 @@ class Forwards:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.evaluation = EVAL
-        """The phase of forwards in eval mode: another where it is known that their batches are from elsewhere."""
+        self.evaluation: Callable[[Inputs | None], str] = lambda _: EVAL
+        """Returns the phase of a forward in eval mode with these inputs: another where they are known to be from
+        elsewhere."""
         self.sites: set[str] = set()
         """Those that were heard in training mode."""
         self.trained = self.acted = False
@@ -98,7 +100,7 @@ class Forwards:
         if self._label is not None:
             return Forward(self._label, training and not is_probe(self._label))
         if not training:
-            return Forward(self.evaluation, stepping=False)
+            return Forward(self.evaluation(call.inputs), stepping=False)
         return Forward(TRAIN, stepping=True) if call.gradients else Forward(NO_GRAD, stepping=False)
 
     def _training(self, part: nn.Module) -> bool:

@@ -19,7 +19,7 @@ from icshift.gradients.layers import Counted
 from icshift.gradients.objective import Closure
 from icshift.gradients.smoothness import STEPS
 from icshift.hooks import compiled, manifest
-from icshift.hooks.batch_norm import held_in_eval, probe_statistics
+from icshift.hooks.batch_norm import probe_statistics
 from icshift.hooks.calls import Call
 from icshift.hooks.coverage import why_nothing
 from icshift.hooks.examples import Examples
@@ -37,10 +37,12 @@ from icshift.record.gradients import Gradients, is_due
 from icshift.record.journal import Journal, Open
 from icshift.record.logged import Logged
 from icshift.record.optimizers import as_list, listen
-from icshift.record.probe import Probe, rehearse, replays, send
+from icshift.record.probe import Probe
+from icshift.record.replays import Replays
+from icshift.record.windows import AUTO, Seen, Windows
 from icshift.runs import interrupts
 from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, NO_STEP, PROBE_FINGERPRINT
-from icshift.runs.phases import PROBE, PROBE_RUNNING, PROBE_STATISTICS, is_probe
+from icshift.runs.phases import NO_GRAD, PROBE, PROBE_STATISTICS, is_probe
 from icshift.runs.writer import Recording, refuse_occupied
 
 
@@ -49,7 +51,8 @@ class Recorder:
 
     A *step* ends with an optimizer's step that follows at least one forward, or with `step()`. `optimizer` names the
     optimizers (one or several) to listen to; without it, any that holds a parameter of the model. A *window* ends with
-    `epoch()`, and after `window` steps if that is given. Forwards are recorded under the phase `train` or `eval`, after
+    `epoch()`, and after `window` steps if that is given; "auto" leaves 10 to 20 windows of equally many steps, whatever
+    their number, unless `epoch()` is called. Forwards are recorded under the phase `train` or `eval`, after
     the mode that the outermost module called is in; under `no-grad`, and as part of no step, those in training mode
     through which no gradients are computed. `sites` chooses the modules (see `Sites`), `samples` bounds the values a
     unit and step that quantiles are made from ("all": no bound; moments always read every activation). `probe` is a
@@ -85,7 +88,7 @@ class Recorder:
         *,
         optimizer: Optimizer | Iterable[Optimizer] | None = None,
         sites: Selector | Iterable[Selector] | Sites | None = None,
-        window: int | None = None,
+        window: int | Literal["auto"] | None = None,
         probe: Probe | Tensor | list[Tensor] | tuple[Any, ...] | Mapping[str, Any] | None = None,
         samples: int | Literal["all"] = 64,
         mask: Callable[..., Tensor] | None = None,
@@ -93,8 +96,8 @@ class Recorder:
     ) -> None:
         if samples != "all" and (not isinstance(samples, int) or samples < 2):
             raise RecordingError(f'samples must be "all" or at least 2 values a unit and step, got {samples!r}')
-        if window is not None and window < 1:
-            raise RecordingError(f"window must be at least 1 step, got {window}")
+        if window not in (None, AUTO) and (not isinstance(window, int) or window < 1):
+            raise RecordingError(f'window must be at least 1 step, or "auto", got {window!r}')
         self.model = unwrapped(model)
         self.path = Path(path)
         self._rank, self._ranks = this_process()
@@ -103,13 +106,13 @@ class Recorder:
         self._optimizers = as_list(optimizer)
         self._sites = as_sites(sites)
         self.window = window
-        """Steps that end a window, or None: only `epoch` ends one. It may be changed while recording."""
-        self._probe = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
-        if self._probe is not None:
-            self._probe.size  # noqa: B018  (raises early, before the training starts)
+        """Steps that end a window, "auto", or None: only `epoch` ends one. A number may be changed while recording."""
+        given = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
+        if given is not None:
+            given.size  # noqa: B018  (raises early, before the training starts)
             if self._ranks > 1:
-                refuse_waiting(self.model, training=self._probe.train_mode)
-        self._frozen: frozenset[nn.Module] = frozenset()
+                refuse_waiting(self.model, training=given.train_mode)
+        self._probe = given
         self._samples = samples
         kept = math.inf if samples == "all" else samples
         self._observer = Observer(self._sites, kept, SEED, self._keep_steps, self._rank)
@@ -118,6 +121,7 @@ class Recorder:
         self._examples = Examples(self.model, SEED)
         self._logged = Logged()
         self._watcher = Watcher(self.model, self._sites, self._observer, keeper, mask)
+        self._replays = Replays(self.model, None if self._rank else given, self._observer, self._watcher, self.forwards)
         self._gave_up = ""
         self._clock = Clock(self.model)
         self._clocked = False
@@ -126,13 +130,12 @@ class Recorder:
     def __enter__(self) -> Self:
         if self._resources is not None:
             raise RecordingError("this recorder is recording already, or has been: make a new one")
-        self._note_frozen()
+        self._replays.note_frozen()
         self._watcher.leave_copies_out(lambda parameter: parameter.requires_grad)
-        if self._probe is not None and not self._rank:
-            rehearse(self.model, self._probe, self._frozen)
+        self._replays.rehearse()
         settings = {
             "samples": self._samples,
-            "window_steps": self.window,
+            "window_steps": None if self.window == AUTO else self.window,
             "max_units": self._sites.max_units,
             "probe_examples": 0 if self._probe is None else self._probe.size,
             PROBE_FINGERPRINT: None if self._probe is None else self._probe.fingerprint,
@@ -144,8 +147,10 @@ class Recorder:
         self._recording = Recording(self.path, beginning, force=self._force, rank=self._rank, ranks=self._ranks)
         self._gradients = Gradients(self.model, self._optimizers, self._recording.append_measured)
         self._process = os.getpid()
-        seen = Open(self._observer.distributions, self._examples.seen, self._logged.taken)
+        observer, examples = self._observer, self._examples
+        seen = Open(observer.distributions, examples.seen, observer.part, examples.part, self._logged.taken)
         self._journal = Journal(self._recording, seen, self._state)
+        self._windows = Windows(self._journal, Seen(observer, examples, self._replays), self._parameters, self.window)
         self._started = time.perf_counter()
         self._listen()
         compiled.compile_again()
@@ -160,7 +165,8 @@ class Recorder:
         with self._watcher.guard, self._resources, self._safely():
             self._gradients.settle()
             self._tick_rest()
-            self._close_window(name=None, replay_probe=kind is None)
+            self._windows.close_last(self.steps, replay_probe=kind is None)
+            self._rest()
             self._journal.flush()
             self._logged.close(f"the recording of {self.path} has ended")
             self._recording.finish(self._state() | {FINAL_WEIGHTS: self._parameters.fingerprint()})
@@ -181,8 +187,8 @@ class Recorder:
 
     @property
     def windows(self) -> int:
-        """How many windows have ended."""
-        return self._journal.window.index - 1 if self._resources else 0
+        """How many windows have ended. Those that nobody set an end to are joined two and two as they become many."""
+        return self._journal.ended if self._resources else 0
 
     def step(self) -> None:
         """End a step, where no optimizer of PyTorch does."""
@@ -199,8 +205,9 @@ class Recorder:
         if self._resources is None:
             raise RecordingError("numbers are logged while recording: call this within the recorder's with block")
         step, window = max(self.steps - (not self._observer.step_begun), 0), self._journal.window
+        number = None if self._journal.provisional else window.index - (step < window.first_step)
         with self._watcher.guard:
-            self._logged.note(values, step, window.index - (step < window.first_step))
+            self._logged.note(values, step, number)
 
     def gradient_shift(
         self,
@@ -254,7 +261,18 @@ class Recorder:
         if os.getpid() == self._process:
             with self._safely():
                 self._tick_rest()
-                self._close_window(name, replay_probe=True)
+                self._replays.replay()
+                self._windows.close(self.steps, name)
+                self._rest()
+
+    def epoch_begins(self) -> None:
+        """Replay the probe, and end the window as soon as the training goes on: with its next forward.
+
+        What comes before that, as an evaluation, belongs to the window. One in which no step ended goes on.
+        """
+        if os.getpid() == self._process:
+            with self._safely():
+                self._windows.epoch_begins(self.steps)
 
     @contextmanager
     def phase(self, label: str) -> Iterator[None]:
@@ -296,9 +314,20 @@ class Recorder:
 
     def _forward_began(self, call: Call) -> Forward:
         forward = self.forwards.begun(call)
+        if forward.stepping or (forward.phase == NO_GRAD and self.forwards.trains_without_gradients):
+            self._training_goes_on()
         if not is_probe(forward.phase):  # A probe's inputs are the same in every window.
             self._examples.take(forward.phase, call.part, call.inputs, sure=forward.stepping)
         return forward
+
+    def _training_goes_on(self) -> None:
+        """End the window that is over, if one is, before anything is taken in that follows it."""
+        if self._windows.ends(self.steps, self.window):
+            with self._safely():
+                if self._observer.step_begun:
+                    self._observer.tick(NO_STEP, stepping=True)
+                self._windows.go_on(self.steps, self.window)
+                self._rest()
 
     def _take(self, site: str, module: nn.Module, tensor: Tensor, forward: Forward, padding: Padding | None) -> None:
         """Hand a site's tensor to the observer, under the phase of the forward that it is of."""
@@ -319,23 +348,18 @@ class Recorder:
 
     def _tick(self, *, heard: bool) -> None:
         self._watcher.attachment.refresh()
+        if not heard:
+            self._training_goes_on()
         step, first = self.steps, self._journal.window.first_step
         if not self._clock.ends(heard=heard):
             return
         if step == first or self._clock.changed:
             self._watcher.look_at_gradients(self.forwards.trained_sites(heard=heard), first=step == 0)
-            self._note_frozen()
+            self._replays.note_frozen()
         self._observer.tick(step, stepping=True)
         self.forwards.next_step()
-        if self.window and self.steps - first >= self.window:
-            self._close_window(name=None, replay_probe=True)
-        else:
-            self._journal.flush_if_due(self.steps)
-
-    def _note_frozen(self) -> None:
-        """Note which layers the training keeps in eval mode: they normalise by running averages in a probe too."""
-        if self.model.training:
-            self._frozen = held_in_eval(self.model)
+        self._windows.stepped(self.steps, self.window)
+        self._journal.flush_if_due(self.steps)
 
     def _tick_rest(self) -> None:
         """Add to the window forwards that no step followed, as a discriminator's for its generator's sake."""
@@ -345,34 +369,9 @@ class Recorder:
         elif self._observer.step_begun:
             self._observer.tick(NO_STEP, stepping=True)
 
-    def _close_window(self, name: str | None, *, replay_probe: bool) -> None:
-        if not self._observer.holding:
-            return
-        if replay_probe and self._probe is not None and not self._rank:
-            self._replay(self._probe)
-        self._journal.close_window(name, self.steps, self._parameters.change())
-        self._observer.new_window()
-        self._examples.new_window()
+    def _rest(self) -> None:
         if self.steps:  # What comes before the first step has no gradients that would show what reads which site.
             self._watcher.stop_following()
-
-    def _replay(self, probe: Probe) -> None:
-        self._observer.restart_probe(probe.forwards)
-        try:
-            with ExitStack() as stack:
-                if not self._watcher.attachment.attached:  # The window ends in a pause: its probe belongs to it.
-                    stack.enter_context(self._watcher.listening())
-                self._send(probe)
-        except Exception as error:  # noqa: BLE001  The training goes on, without the probe.
-            self._probe = None
-            notice(f"icshift stopped replaying the probe: {error}")
-
-    def _send(self, probe: Probe) -> None:
-        for phase, mode in replays(self.model, probe, self._frozen):
-            if phase == PROBE_RUNNING:
-                self._observer.restart_probe(probe.forwards)  # The same places as in `probe`, to compare with.
-            with mode, self._watcher.hearing(), self.forwards.labelled(phase):
-                send(self.model, probe)
 
     def _keep_steps(self, *rows: Any) -> None:
         self._recording.append_steps(*rows)

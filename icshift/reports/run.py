@@ -153,15 +153,14 @@ class Cost:
         )
 
 
-def recorded_report(target: Path, runs: Sequence[StoredRun], automatic: int | None, cost: Cost | None = None) -> Report:
+def recorded_report(target: Path, runs: Sequence[StoredRun], cost: Cost | None = None) -> Report:
     """Returns the report of what `icshift run` recorded in `target`, with one row per model.
 
-    `automatic` is the number of steps a window if icshift chose it, for want of `--window` and of a DataLoader whose
-    passes could be windows; else None. `cost` is that of the process whose script it was, if it recorded anything.
+    `cost` is that of the process whose script it was, if it recorded anything.
     """
     hints: list[RenderableType] = []
-    if automatic is not None:
-        hints = [Text(f"No DataLoader told of epochs: windows of {automatic} steps; choose with --window.")]
+    if any(window.provisional for run in runs for window in run.window_list):
+        hints = [Text("No DataLoader told of epochs: windows as long as leaves 10 to 20; choose with --window.")]
     elif any(len(run.window_list) < 2 for run in runs):
         hints = [Text("One window leaves nothing to compare: choose shorter ones with --window.", no_wrap=True)]
     if cost is not None:

@@ -136,6 +136,9 @@ class Seen:
 class Window:
     """Consecutive steps summarised together; `closed` is False while it is still being recorded.
 
+    A window in which no step ended, as of an evaluation alone, has a `last_step` before its `first_step`. It is
+    `provisional` where the recorder chose its length and may join it with its neighbour (see `provisional.py`).
+
     `parameter_change` is the L2 norm of the change of all parameters since the end of the window before (of the first:
     since the start), None where it is not known. `inputs` is what forwards saw, by phase: None for a phase of which it
     is not known, and as a whole in runs that do not have it.
@@ -148,6 +151,7 @@ class Window:
     closed: bool
     parameter_change: float | None = None
     inputs: Mapping[str, Seen | None] | None = None
+    provisional: bool = False
 
     def seen(self, phase: str) -> Seen | None:
         """Returns which examples a phase saw, None where that is not known."""

@@ -56,6 +56,6 @@ def test_a_label_comes_first_and_ends_with_its_block(task):
 
 def test_evaluations_have_the_name_that_they_are_given(task):
     forwards = Forwards(task)
-    forwards.evaluation = "eval-2"
+    forwards.evaluation = lambda _: "eval-2"
     assert begun(forwards, task["net"].eval()) == Forward("eval-2", stepping=False)
     assert begun(forwards, task) == Forward("train", stepping=True)

@@ -11,7 +11,7 @@ from icshift.runs.reader import StoredRun
 
 def test_a_row_a_model_and_what_could_be_typed_next(two_windows, with_batch_norm, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    show(recorded_report(Path("there"), [StoredRun(two_windows), StoredRun(with_batch_norm)], None), no_color=True)
+    show(recorded_report(Path("there"), [StoredRun(two_windows), StoredRun(with_batch_norm)]), no_color=True)
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == "Recorded in there"
     rows = [line.split() for line in lines if line.strip().startswith(("small", "normed"))]
@@ -24,7 +24,7 @@ def test_a_row_a_model_and_what_could_be_typed_next(two_windows, with_batch_norm
 
 
 def test_windows_that_nobody_chose_and_one_alone_are_told(one_window):
-    chosen = recorded_report(Path("there"), [StoredRun(one_window)], None)
+    chosen = recorded_report(Path("there"), [StoredRun(one_window)])
     assert "One window leaves nothing to compare" in str(chosen.body[-1])
     automatic = recorded_report(Path("there"), [StoredRun(one_window)], 100)
     assert str(automatic.body[-1]).startswith("No DataLoader told of epochs: windows of 100 steps")

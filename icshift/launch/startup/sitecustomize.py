@@ -10,7 +10,7 @@ import sys
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def _follow():
+def _follow() -> None:
     sys.path[:] = [place for place in sys.path if os.path.abspath(place or os.curdir) != _HERE]
     told = os.environ.get("ICSHIFT_RUN", "").split("\n", 2)
     # Another Python may have no icshift, or another one.
