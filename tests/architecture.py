@@ -26,7 +26,7 @@ ALLOWED = {
     "hooks": {"errors", "notice", "_version", "distribution", "runs", "model", "sketch"},
     "record": {"errors", "notice", "distribution", "runs", "model", "hooks", "gradients"},
     "replay": {"errors", "distribution", "runs", "model", "sketch", "hooks", "inputs", "saved", "gradients"},
-    "launch": {"errors", "notice", "runs", "model", "hooks", "record"},
+    "launch": {"errors", "runs", "model", "hooks", "record"},
     "integrations": {"errors", "notice", "model", "record"},
     "noise": {"blocks"},
     "analysis": {"errors", "blocks", "curve", "distribution", "runs", "noise"},
@@ -43,7 +43,7 @@ ALLOWED = {
         *("replicates", "demo", "selfcheck"),
     },
     "__main__": {"cli"},
-    "__init__": {"_version", "errors", "api", "model", "gradients", "record", "replay"},
+    "__init__": {"_version", "errors", "api", "model", "gradients", "record", "replay", "launch"},
 }
 """What each room may import of ours beside its own files. Nobody imports the package itself."""
 
@@ -56,7 +56,11 @@ TORCH = {"model", "sketch", "inputs", "saved", "gradients", "hooks", "record", "
 WITH_TORCH = {"cli/demo.py": "sets the number of threads before it trains"}
 """Files of rooms without torch that import it all the same, and why."""
 
-WITHOUT_TORCH = {"launch/script.py": "a script is prepared before torch is imported"}
+WITHOUT_TORCH = {
+    "launch/script.py": "a script is prepared before torch is imported",
+    "launch/children.py": "a process that loads no torch must not wait for it",
+    "launch/startup/sitecustomize.py": "every process imports it",
+}
 """Files of rooms with torch that must not import it, and why."""
 
 SHARED_BY_COMMANDS = {"main", "options", "output", "saved"}

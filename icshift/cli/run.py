@@ -43,7 +43,7 @@ def run(
         typer.Option(
             "--window",
             min=1,
-            help="Steps a window; by default a pass over the training DataLoader.",
+            help="Steps a window; by default a pass over the training DataLoader, else 10 to 20 windows in all.",
             show_default=False,
         ),
     ] = None,
@@ -132,8 +132,7 @@ def _make_room(target: Path, *, force: bool) -> list[Path]:
 
 def _runs(target: Path) -> list[Path]:
     """The runs in a directory, and then those in the directories of processes that a script started."""
-    from icshift.launch.children import CHILD
-    from icshift.runs.format import is_run
+    from icshift.runs.format import CHILD, is_run
 
     children = sorted(target.glob(f"{CHILD}*"), key=lambda path: (len(path.name), path.name))
     places = [*sorted(target.glob("*")), *(path for child in children for path in sorted(child.glob("*")))]

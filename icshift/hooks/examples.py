@@ -68,7 +68,9 @@ class Examples:
     def __init__(self, model: nn.Module, seed: int) -> None:
         self._model = model
         self._hash = RowHash(seed)
-        self.new_window()
+        self._before: dict[str, Seen | None] = {}
+        self._phases: dict[str, _Phase] = {}
+        self._begun: dict[str, set[int]] = {}
 
     def follow(self, model: nn.Module) -> None:
         """Take the examples of another model from now on, in place of the one before."""
@@ -100,14 +102,12 @@ class Examples:
 
     def next_part(self) -> None:
         """Begin the next part of the open window."""
-        self._before: dict[str, Seen | None] = self.seen()
-        self._phases: dict[str, _Phase] = {}
+        self._before = self.seen()
+        self._phases = {}
 
     def new_window(self) -> None:
         """Begin to count anew."""
-        self._before = {}
-        self._begun: dict[str, set[int]] = {}
-        self._phases = {}
+        self._before, self._phases, self._begun = {}, {}, {}
 
     def _add(self, seen: _Phase, inputs: Inputs | None) -> None:
         # A tensor of the user's own kind, or a mode, must not notice that it is looked at.

@@ -173,6 +173,11 @@ class Observer:
             and (distribution := of(accumulator)) is not None
         }
 
+    def next_part(self) -> None:
+        """Begin the next part of the open window."""
+        for (phase, name), accumulator in self._open.items():
+            accumulator.next_part(self._random(phase, name))
+
     def forget(self, site: str) -> None:
         """Forget all that is known of a site."""
         self._open = {key: accumulator for key, accumulator in self._open.items() if key[1] != site}
@@ -183,11 +188,6 @@ class Observer:
             table.pop(site, None)
         self._axes = {key: axis for key, axis in self._axes.items() if key[0] != site}
         self.filled.discard(site)
-
-    def next_part(self) -> None:
-        """Begin the next part of the open window."""
-        for (phase, name), accumulator in self._open.items():
-            accumulator.next_part(self._random(phase, name))
 
     def new_window(self) -> None:
         """Forget what the open window holds; the memory that it took is used again."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from icshift.model.torch_private import hooks_for_all_modules
 from icshift.model.unheard import unheard
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def around_a_hook() -> float:
     """
     from icshift.hooks.hook import Hook
 
-    if nn.modules.module._has_any_global_hook():
+    if hooks_for_all_modules():
         return 0.0
     plain, hooked, watch = nn.Identity(), nn.Identity(), Stopwatch()
     hooked.register_forward_hook(Hook(hooked, lambda *_: None, watch=watch))

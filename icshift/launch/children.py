@@ -21,9 +21,6 @@ from icshift.launch.script import when_imported
 VARIABLE = "ICSHIFT_RUN"
 """Holds the parent's Python and what a child is to do: two lines to know the Python by, and the settings as JSON."""
 
-CHILD = "process-"
-"""With a number, the folder of a process that another has started."""
-
 _STARTUP = Path(__file__).with_name("startup")
 
 _disarmed = False

@@ -47,4 +47,4 @@ class Costs:
 
 
 def _of(recorders: Iterable[Recorder]) -> float:
-    return sum(recorder.seconds for recorder in recorders)
+    return sum(recorder.stopwatch.whole for recorder in recorders)

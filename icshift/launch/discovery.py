@@ -76,7 +76,7 @@ class Models:
 
         A module of TorchScript is left out: it takes no hooks. Modules hold nothing but `nn.Parameter`.
         """
-        wanted = [parameter for parameter in parameters if isinstance(parameter, nn.Parameter)]
+        wanted: list[Tensor] = [parameter for parameter in parameters if isinstance(parameter, nn.Parameter)]
         unknown = [parameter for parameter in wanted if self._known(parameter) is None]
         if unknown:
             self._learn(unknown)
@@ -118,7 +118,7 @@ class Models:
         living = [root for reference in roots if (root := reference()) is not None]
         return living if len(living) == len(roots) else None
 
-    def _learn(self, parameters: list[nn.Parameter]) -> None:
+    def _learn(self, parameters: list[Tensor]) -> None:
         """Look at every known module for one that holds any of these; and learn the same of all parameters beside."""
         alive = self.modules()
         parents: dict[nn.Module, list[nn.Module]] = {}

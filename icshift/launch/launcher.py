@@ -1,7 +1,7 @@
 """Recording a training script that does not import icshift: its models, steps and epochs are found out.
 
 A model is noticed when an optimizer is made for it (or, with `--forwards`, at its first forward in training mode), a
-step when that optimizer steps, an epoch when a DataLoader begins anew (`passes`).
+step when that optimizer steps, an epoch when the training goes on after a DataLoader began anew (`passes`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
-from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
+from torch.optim.optimizer import (
+    Optimizer,
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
 from icshift.errors import IcshiftError, RecordingError
 from icshift.hooks.hook import Hook
@@ -122,6 +126,7 @@ class Launcher:
                 listening.callback(register_module_forward_pre_hook(self._called).remove)
             else:
                 listening.enter_context(_constructions(self._made))
+                listening.callback(register_optimizer_step_pre_hook(self._steps).remove)
                 listening.callback(register_optimizer_step_post_hook(self._stepped).remove)
             listening.enter_context(self._passes.listening())
             listening.callback(self.close)
@@ -154,7 +159,7 @@ class Launcher:
         if models or optimizer in self._looked:
             self._looked[optimizer] = len(optimizer.param_groups)
         else:
-            # Its parameters may have got a home by its first step; that step is lost.
+            # Its parameters may have got a home by its first step; that step's forward is lost.
             self._looked[optimizer] = 0
 
     def _record(self, model: nn.Module) -> Recorder | None:
@@ -195,13 +200,16 @@ class Launcher:
             self._shared.add(name)
         return recorder
 
-    def _stepped(self, optimizer: Optimizer, *_: Any) -> None:
-        if not hears(self):
-            return
-        if self._looked.get(optimizer) != len(optimizer.param_groups) or not self._place.is_here:
+    def _steps(self, optimizer: Optimizer, *_: Any) -> None:
+        """Before a step: afterwards a recorder could not listen, for the hooks that it adds to are being called."""
+        # A fork that goes on with its parent's optimizer is no training of its own.
+        if hears(self) and self._place.is_here and self._looked.get(optimizer) != len(optimizer.param_groups):
             with self._working(f"what {type(optimizer).__name__} trains"):
                 self._look(optimizer)
-        self._count()
+
+    def _stepped(self, *_: Any) -> None:
+        if hears(self) and self._place.is_here:
+            self._count()
 
     def _count(self) -> None:
         self.steps += 1

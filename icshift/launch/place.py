@@ -10,8 +10,8 @@ from itertools import count
 from multiprocessing import parent_process, util
 from pathlib import Path
 
-from icshift.launch.children import CHILD
 from icshift.model.processes import this_process
+from icshift.runs.format import CHILD
 
 
 class Place:

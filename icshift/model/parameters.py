@@ -43,6 +43,8 @@ class Parameters:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._before = self.copy()
+        self._known: tuple[str | None, bytes] = (None, b"")
+        """The first fingerprint that was asked for, and what `_sign` returned then."""
 
     def change(self) -> float | None:
         """The L2 norm of the change of all parameters since the last call (the first: since it was made).
@@ -69,13 +71,28 @@ class Parameters:
         """
         if any(is_lazy(parameter) for parameter in self._model.parameters()):
             return None
-        digest = blake2b(digest_size=16)
+        digest, sign = blake2b(digest_size=16), self._sign()
         places = self._places()
         for (module, own), parameter in places.items():
             values = parameter.detach()
             digest.update(f"{module} {own} {values.dtype} {tuple(values.shape)}".encode())
             digest.update(_bytes(values))
-        return digest.hexdigest() if places else None
+        found = digest.hexdigest() if places else None
+        self._known = self._known if self._known[0] else (found, sign)
+        return found
+
+    def back(self) -> bool:
+        """Whether all parameters are as they were at the first `fingerprint`; where they are not, it is soon told.
+
+        False where there was none.
+        """
+        first, sign = self._known
+        return first is not None and self._sign() == sign and self.fingerprint() == first
+
+    def _sign(self) -> bytes:
+        """A hash of the smallest parameter."""
+        smallest = min(self._places().values(), key=Tensor.numel, default=None)
+        return b"" if smallest is None else blake2b(_bytes(smallest.detach())).digest()
 
     def copy(self) -> Copy:
         """Returns all parameters as they are now, by module and name; none where the model is not followed."""
@@ -125,6 +142,12 @@ class Stretches:
         self._begun = parameters.copy() if self._follows else {}
         self._marks = [self._begun] * MOST_PARTS.bit_length()
         self._changes: list[list[float | None]] = [[] for _ in self._marks]
+
+    def follow(self, parameters: Parameters) -> None:
+        """Go on with those of another model: all stretches under way count from now."""
+        self._parameters = parameters
+        self._begun = parameters.copy() if self._follows else {}
+        self._marks = [self._begun for _ in self._marks]
 
     def ended(self) -> float | None:
         """A part has ended: returns how far the parameters went over it, None where they are not followed."""

@@ -331,3 +331,9 @@ def loader_iterator() -> type[Any]:
 def is_replica(module: nn.Module) -> bool:
     """Whether DataParallel made this shallow copy of a module; where it marks none, they are not recorded."""
     return bool(getattr(module, "_is_replica", False))
+
+
+def hooks_for_all_modules() -> bool:
+    """Whether there are hooks that every module calls. Where torch does not tell, there may be."""
+    tell = getattr(torch.nn.modules.module, "_has_any_global_hook", None)
+    return tell is None or bool(tell())

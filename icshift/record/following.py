@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import nn
 
-from icshift.model.parameters import Parameters
 from icshift.record.recorder import Recorder
 
 
@@ -13,9 +12,7 @@ def follow(recorder: Recorder, model: nn.Module) -> None:
 
     The window that is open goes on. The change of parameters over it counts from the new model's.
     """
-    with recorder._watcher.guard, recorder._watcher.stopwatch:
+    with recorder.stopwatch:
         recorder.model = model
-        recorder._watcher.follow(model)
-        recorder._examples.follow(model)
-        recorder.forwards.follow(model)
-        recorder._parameters = Parameters(model)
+        for part in recorder.parts:
+            part.follow(model)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 from icshift.distribution import Distribution
 from icshift.model.parameters import Stretches
 from icshift.record.provisional import Provisional
 from icshift.runs.format import LOGGED, Seen, Site, Window
+from icshift.runs.provisional import joined_distributions, joined_windows
+from icshift.runs.window_file import read_distributions
 from icshift.runs.writer import Recording
 
 FLUSH_SECONDS = 10.0
@@ -54,6 +57,8 @@ class Journal:
         self.window = Window(index=1, name="1", first_step=0, last_step=-1, closed=False)
         self.provisional: Provisional | None = None
         """The windows in place of the open one, as long as nobody says how long it is."""
+        self._closed: list[Window] = []
+        """Those that ended and are of no kind of their own."""
         self._flushed = self._snapshot = time.perf_counter()
         self._snapshot_cost = 0.0
 
@@ -71,29 +76,41 @@ class Journal:
         assert self.provisional is not None
         ended = replace(self.provisional.open(step), inputs=self._seen.part_inputs())
         self.provisional.close(ended, self._seen.part())
+        self._relieve()
+
+    def join_provisional(self) -> None:
+        """Join provisional windows where there are many."""
+        if self.provisional is not None:
+            self.provisional.join()
+            self._relieve()
+
+    def _relieve(self) -> None:
+        if self.provisional is not None and self.provisional.large:
+            self.flush()
+            self.provisional.forget()
 
     def close_window(
         self, name: str | None, step: int, parameter_change: float | None, *, kind: str | None = None
     ) -> None:
         """Write the open window, which ends before `step`, and all that waits; begin the next one.
 
-        `name` is by default the window's number; `parameter_change` is that of the model over the window, or None. A
-        window of its own `kind` is named after it, and so are its phases, so that no other is compared with it.
+        `name` is by default the window's number; `parameter_change` is that of the model over the window, or None.
+        With a `kind`, this window and all before it that have none are one, and it and its phases are named after it,
+        so that no other is compared with it.
         """
-        inputs, distributions = self._seen.inputs(), self._seen.distributions()
-        if kind is not None:
-            name = f"{kind}-{self.window.index}"
-            inputs = {f"{kind}-{phase}": seen for phase, seen in inputs.items()}
-            distributions = {(f"{kind}-{phase}", site): part for (phase, site), part in distributions.items()}
         closed = replace(
             self.window,
             name=name or self.window.name,
             last_step=step - 1,
             closed=True,
             parameter_change=parameter_change,
-            inputs=inputs,
+            inputs=self._seen.inputs(),
         )
-        self._recording.write_window(closed, distributions)
+        if kind is None:
+            self._recording.write_window(closed, self._seen.distributions())
+            self._closed.append(closed)
+        else:
+            self._write_kind(kind, closed)
         if self.provisional is not None:
             # What they hold is in the file that was just written.
             self._recording.delete_windows(closed.index + 1)
@@ -123,6 +140,29 @@ class Journal:
         self._recording.flush()
         self._recording.update(self._state())
         self._flushed = time.perf_counter()
+
+    def _write_kind(self, kind: str, closed: Window) -> None:
+        distributions = self._seen.distributions()
+        sites = {site.name: site for _, site in distributions}
+        parts = [read_distributions(self._recording.window_file(window.index)) for window in self._closed]
+        parts.append({(phase, site.name): part for (phase, site), part in distributions.items()})
+        whole = reduce(joined_windows, [*self._closed, closed])
+        named = replace(
+            whole,
+            name=f"{kind}-{whole.index}",
+            parameter_change=0.0,
+            inputs={f"{kind}-{phase}": seen for phase, seen in (whole.inputs or {}).items()},
+        )
+        self._recording.write_window(
+            named,
+            {
+                (f"{kind}-{phase}", sites[name]): part
+                for (phase, name), part in reduce(joined_distributions, parts).items()
+                if name in sites
+            },
+        )
+        self._recording.delete_windows(named.index + 1)
+        self._closed.clear()
 
     def _write_open(self, step: int) -> None:
         if self.provisional is None:

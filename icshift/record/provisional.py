@@ -47,6 +47,8 @@ class Provisional:
         self._unwritten: set[int] = set()
         self._files = first.index
         """The number after the last window of which there may be a file."""
+        self._snapshot: int | None = None
+        """The number of the open window, if there is a file of it."""
 
     def open(self, step: int) -> Window:
         """Returns the open window as far as it goes, `step` steps having ended."""
@@ -71,11 +73,16 @@ class Provisional:
         else:
             kept, ended, change = self._named(distributions), window, self._stretches.ended()
         self._keep(replace(ended, closed=True, parameter_change=change), kept)
-        if len(self.windows) == MOST_PARTS:
-            self._join()
-        if sum(part.units for held in self._held.values() for part in held.values()) > _HELD_UNITS:
-            self.write()
-            self._held.clear()
+        self._snapshot = None
+
+    @property
+    def large(self) -> bool:
+        """Whether the windows should not all stay in memory: `write` and `forget` them."""
+        return sum(part.units for held in self._held.values() for part in held.values()) > _HELD_UNITS
+
+    def forget(self) -> None:
+        """Keep in memory only what is not written."""
+        self._held = {index: self._held[index] for index in self._unwritten}
 
     def write(self) -> None:
         """Write the windows that are not written yet, or not as they are now.
@@ -86,19 +93,23 @@ class Provisional:
         for index in sorted(self._unwritten):
             self._recording.write_window(self.windows[index - self._first.index], self._sited(self._held[index]))
         self._unwritten.clear()
-        following = self._first.index + len(self.windows)
+        following = self._first.index + len(self.windows) + (self._snapshot is not None)
         if self._files > following:
             self._recording.delete_windows(following)
         self._files = following
 
     def write_open(self, window: Window, distributions: Distributions) -> None:
         """Write what the open window holds so far."""
+        self._snapshot = window.index
         self.write()
         self._recording.write_window(window, distributions)
-        self._files = window.index + 1
+
+    def join(self) -> None:
+        """Join every two neighbours where there are many."""
+        if len(self.windows) >= MOST_PARTS:
+            self._join()
 
     def _join(self) -> None:
-        """Join every two neighbours."""
         ended, changes = self.windows, self._stretches.joined()
         self.windows = []
         self._unwritten.clear()

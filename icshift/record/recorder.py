@@ -107,12 +107,11 @@ class Recorder:
         self._sites = as_sites(sites)
         self.window = window
         """Steps that end a window, "auto", or None: only `epoch` ends one. A number may be changed while recording."""
-        given = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
+        self._probe = given = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
         if given is not None:
             given.size  # noqa: B018  (raises early, before the training starts)
             if self._ranks > 1:
                 refuse_waiting(self.model, training=given.train_mode)
-        self._probe = given
         self._samples = samples
         kept = math.inf if samples == "all" else samples
         self._observer = Observer(self._sites, kept, SEED, self._keep_steps, self._rank)
@@ -122,6 +121,9 @@ class Recorder:
         self._logged = Logged()
         self._watcher = Watcher(self.model, self._sites, self._observer, keeper, mask)
         self._replays = Replays(self.model, None if self._rank else given, self._observer, self._watcher, self.forwards)
+        self.stopwatch = self._watcher.stopwatch
+        self.parts: tuple[Any, ...] = (self._watcher, self._examples, self.forwards, self._replays)
+        """What is about this very model, and goes on with another by `follow`."""
         self._gave_up = ""
         self._clock = Clock(self.model)
         self._clocked = False
@@ -142,15 +144,16 @@ class Recorder:
             PROBE_STATISTICS: probe_statistics(self.model),
             "seed": SEED,
         }
-        self._parameters = Parameters(self.model)
-        beginning = manifest.beginning(self.model, settings) | {INITIAL_WEIGHTS: self._parameters.fingerprint()}
+        parameters = Parameters(self.model)
+        beginning = manifest.beginning(self.model, settings) | {INITIAL_WEIGHTS: parameters.fingerprint()}
         self._recording = Recording(self.path, beginning, force=self._force, rank=self._rank, ranks=self._ranks)
         self._gradients = Gradients(self.model, self._optimizers, self._recording.append_measured)
         self._process = os.getpid()
         observer, examples = self._observer, self._examples
         seen = Open(observer.distributions, examples.seen, observer.part, examples.part, self._logged.taken)
         self._journal = Journal(self._recording, seen, self._state)
-        self._windows = Windows(self._journal, Seen(observer, examples, self._replays), self._parameters, self.window)
+        self._windows = Windows(self._journal, Seen(observer, examples, self._replays), parameters, self.window)
+        self.parts = (*self.parts, self._windows)
         self._started = time.perf_counter()
         self._listen()
         compiled.compile_again()
@@ -169,7 +172,7 @@ class Recorder:
             self._rest()
             self._journal.flush()
             self._logged.close(f"the recording of {self.path} has ended")
-            self._recording.finish(self._state() | {FINAL_WEIGHTS: self._parameters.fingerprint()})
+            self._recording.finish(self._state() | {FINAL_WEIGHTS: self._windows.parameters.fingerprint()})
         self._watcher.close()
         if kind is None and not self._observer.sites:
             reason = self._gave_up or why_nothing(self._state()["ledger"])
@@ -179,11 +182,6 @@ class Recorder:
     def steps(self) -> int:
         """How many steps have ended."""
         return self._clock.steps
-
-    @property
-    def seconds(self) -> float:
-        """How many seconds recording has taken so far."""
-        return self._watcher.stopwatch.whole
 
     @property
     def windows(self) -> int:
@@ -261,15 +259,11 @@ class Recorder:
         if os.getpid() == self._process:
             with self._safely():
                 self._tick_rest()
-                self._replays.replay()
-                self._windows.close(self.steps, name)
+                self._windows.epoch(self.steps, name)
                 self._rest()
 
     def epoch_begins(self) -> None:
-        """Replay the probe, and end the window as soon as the training goes on: with its next forward.
-
-        What comes before that, as an evaluation, belongs to the window. One in which no step ended goes on.
-        """
+        """Replay the probe, and end the window with the next forward in training, unless no step ended in it."""
         if os.getpid() == self._process:
             with self._safely():
                 self._windows.epoch_begins(self.steps)

@@ -32,6 +32,10 @@ class Replays:
         self._frozen: frozenset[nn.Module] = frozenset()
         self._done = False
 
+    def follow(self, model: nn.Module) -> None:
+        """Send the probe through another model from now on."""
+        self._model = model
+
     def note_frozen(self) -> None:
         """Note which layers the training keeps in eval mode: they normalise by running averages in a probe too."""
         if self._model.training:

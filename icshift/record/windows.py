@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from torch import nn
+
 from icshift.hooks.examples import Examples
 from icshift.hooks.observer import Observer
 from icshift.model.parameters import Parameters, Stretches
@@ -12,7 +14,7 @@ from icshift.record.journal import Journal
 from icshift.record.replays import Replays
 
 UNDONE = "undone"
-"""The kind of a window at whose end the parameters were put back to where it began, as after a search for a rate."""
+"""The kind of a window at whose end the parameters were put back to where they began, as after a search for a rate."""
 
 
 AUTO: Literal["auto"] = "auto"
@@ -41,11 +43,17 @@ class Windows:
     def __init__(self, journal: Journal, seen: Seen, parameters: Parameters, length: Length) -> None:
         self._journal = journal
         self._seen = seen
-        self._parameters = parameters
+        self.parameters = parameters
         self._stretches: Stretches | None = None
-        self._epoch_over = False
+        self._epoch_over = self._moved = False
         if length == AUTO:
             self._provide()
+
+    def follow(self, model: nn.Module) -> None:
+        """Go on with the parameters of another model: their change counts from now."""
+        self.parameters = Parameters(model)
+        if self._stretches is not None:
+            self._stretches.follow(self.parameters)
 
     def over(self, step: int, length: Length) -> bool:
         """Whether the open window has its number of steps."""
@@ -56,6 +64,12 @@ class Windows:
         provisional = self._journal.provisional
         if self.over(step, length) or (provisional is not None and provisional.probed(step)):
             self._seen.replays.replay()
+
+    def epoch(self, step: int, name: str | None) -> None:
+        """Replay the probe and end the open window, unless it holds nothing."""
+        if self._seen.observer.holding:
+            self._seen.replays.replay()
+            self.close(step, name)
 
     def epoch_begins(self, step: int) -> None:
         """The open window is over, and the probe is replayed, unless no step of it ended."""
@@ -78,20 +92,22 @@ class Windows:
     def close(self, step: int, name: str | None) -> None:
         """End the open window, unless it holds nothing.
 
-        Where an epoch began and all parameters are back where they were, it is `UNDONE`, and the next one is as the
-        first: nobody knows its length.
+        Where an epoch begins and all parameters are what they were at the start, it is `UNDONE` with all before it, and
+        the next one is as the first: nobody knows its length.
         """
         seen = self._seen
         if not seen.observer.holding:
             return
-        change = self._parameters.change()
-        undone = self._epoch_over and change == 0.0 and self._stretches is not None and self._stretches.moved
+        change = self.parameters.change()
+        self._moved |= bool(change) or (self._stretches is not None and self._stretches.moved)
+        undone = self._epoch_over and self._moved and self.parameters.back()
         self._journal.close_window(name, step, change, kind=UNDONE if undone else None)
         seen.observer.new_window()
         seen.examples.new_window()
         seen.replays.new_window()
         self._epoch_over, self._stretches = False, None
         if undone:
+            self._moved = False
             self._provide()
 
     def close_last(self, step: int, *, replay_probe: bool) -> None:
@@ -107,10 +123,11 @@ class Windows:
 
     def _close_provisional(self, step: int) -> None:
         self._journal.close_provisional(step)
+        self._journal.join_provisional()
         self._seen.observer.next_part()
         self._seen.examples.next_part()
         self._seen.replays.new_window()
 
     def _provide(self) -> None:
-        self._stretches = Stretches(self._parameters)
+        self._stretches = Stretches(self.parameters)
         self._journal.provide(self._stretches)

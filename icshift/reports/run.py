@@ -163,6 +163,10 @@ def recorded_report(target: Path, runs: Sequence[StoredRun], cost: Cost | None =
         hints = [Text("No DataLoader told of epochs: windows as long as leaves 10 to 20; choose with --window.")]
     elif any(len(run.window_list) < 2 for run in runs):
         hints = [Text("One window leaves nothing to compare: choose shorter ones with --window.", no_wrap=True)]
+    undone = [window for run in runs for window in run.window_list if window.name.startswith("undone-")]
+    if undone:
+        steps = ", ".join(f"{window.first_step} to {window.last_step}" for window in undone)
+        hints.append(Text(f"Steps {steps} were undone: parameters were put back. They are compared with nothing."))
     if cost is not None:
         hints += [
             *(

@@ -29,6 +29,8 @@ Format 3. A run is a directory:
     logged/                       segments of the numbers that the training said of its own steps, where it
                                   did: a row a number: step, window, name, value
 
+While it is recorded a run may hold provisional windows of which another one has the steps (see `provisional.py`).
+
 Any Parquet reader takes `windows/` and `steps/` as tables. Steps count from 0, windows from 1.
 Files that begin with a dot are being written and are ignored.
 
@@ -66,6 +68,9 @@ PART_NAME = re.compile(r"[0-9]+\.rank(0|[1-9][0-9]*)\.parquet")
 
 GRADIENT_SHIFT, SMOOTHNESS = "gradient_shift", "smoothness"
 """Series of measurements with gradients, and the folders that they are in."""
+
+CHILD = "process-"
+"""With a number, the folder for the runs of a process that a recorded script has started."""
 
 LOGGED = "logged"
 """The series of numbers that a training said of its steps, and the folder that it is in."""

@@ -233,7 +233,7 @@ class StoredRun:
         Empty where nothing was logged.
         """
         rows = self._series(LOGGED, ("step", "window", "name", "value"), ranked=self.ranks > 1)
-        return rows.assign(window=_windows_of(rows, self.window_list)) if rows["window"].isna().any() else rows
+        return rows.assign(window=_windows_of(rows, self.window_list))
 
     def _series(self, folder: str, columns: tuple[str, ...], *, ranked: bool = False) -> pd.DataFrame:
         import pandas as pd
@@ -346,11 +346,15 @@ def _stamps(path: Path, ranks: int) -> list[tuple[Path, int, int]]:
 
 
 def _windows_of(rows: pd.DataFrame, windows: Sequence[Window]) -> NDArray[np.int64]:
-    """Returns the number of the window of each row: where none is written, windows were provisional, by its step."""
+    """Returns the number of the window of each row, by its step where none is written (the windows were provisional).
+
+    So it is where windows before one that is there were joined.
+    """
     edges, numbers = ([getattr(window, name) for window in windows] for name in ("first_step", "index"))
     places = np.searchsorted(edges, rows["step"], side="right") - 1
     found = np.array(numbers or [1])[np.maximum(places, 0)]
-    return np.where(rows["window"].isna(), found, rows["window"].fillna(0)).astype(np.int64)
+    gone = rows["window"].isna() | (~rows["window"].isin(numbers) & (rows["window"] < max(numbers, default=0)))
+    return np.where(gone, found, rows["window"].fillna(0)).astype(np.int64)
 
 
 def _window(index: int, ranks: Mapping[int, Sequence[Filed]]) -> Window:

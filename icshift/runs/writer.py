@@ -115,10 +115,7 @@ class Recording:
         if not tables:
             return
         table = pa.concat_tables(tables, promote_options="permissive")
-        described = asdict(window)
-        if not window.provisional:
-            del described["provisional"]  # As ever, and as all windows that older versions wrote.
-        table = table.replace_schema_metadata({b"icshift": json.dumps(described).encode()})
+        table = table.replace_schema_metadata({b"icshift": json.dumps(asdict(window)).encode()})
         _write_aside(self.window_file(window.index), lambda aside: _write_rows(table, aside))
 
     def window_file(self, index: int) -> Path:

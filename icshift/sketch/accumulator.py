@@ -74,11 +74,9 @@ class Accumulator:
         self._begin(random)
 
     def next_part(self, random: np.random.Generator) -> None:
-        """Begins the next part of the window, where `part` returned that before for the last time.
-
-        Of a probe nothing is kept but its last replay.
-        """
+        """Begins the next part of the window. Of a probe nothing is kept but its last replay."""
         if self.ticks and self._keeps_parts:
+            self._work_off_closed()
             if self._before is None:
                 self._before = Summary(self.units, self._dtype, random, blocks=True)
             self._before.absorb(self._summary)
@@ -135,20 +133,22 @@ class Accumulator:
 
     def part(self) -> Distribution:
         """Returns the distribution of all closed steps of the open part; recording can go on."""
-        if self._steps:
-            self._work_off(self._open[0][0] if self._open else self._filled)
+        self._work_off_closed()
         return self._summary.distribution(np.concatenate(self._examples).T.copy() if self._examples else None)
 
     def distribution(self) -> Distribution:
         """Returns the distribution of all closed steps of the window. Where it has parts, the open one ends."""
         if self._before is None:
             return self.part()
-        if self._steps:
-            self._work_off(self._open[0][0] if self._open else self._filled)
+        self._work_off_closed()
         self._before.absorb(self._summary)
         self._summary.restart(self._random)
         self.ticks = 0
         return self._before.distribution(None)
+
+    def _work_off_closed(self) -> None:
+        if self._steps:
+            self._work_off(self._open[0][0] if self._open else self._filled)
 
     def _step_moments(self) -> Moments | None:
         """Returns the open step's moments, or None where its rows are all there is: then the block computes them."""
@@ -164,8 +164,7 @@ class Accumulator:
         return exact.from_tensor(exact.moments(rows[None], self._workspace))
 
     def _make_room(self, n: int) -> None:
-        if self._steps:
-            self._work_off(self._open[0][0] if self._open else self._filled)
+        self._work_off_closed()
         if self._filled + n > len(self._rows):
             longer = np.empty((2 * (self._filled + n), self._rows.shape[1]), self._dtype)
             longer[: self._filled] = self._rows[: self._filled]
