@@ -83,7 +83,9 @@ def _true_row(run: Run, name: str) -> tuple[str, int, int, str] | None:
         return None
     truth = run.truths[kind]
     spans = truth.windows() if run.style.epoch and run.style.epochs else _spans(icshift.open(run.output / name))
-    return kind.split("-")[0], len({site for _, site in truth.activations}), truth.steps, _in_words(spans)
+    # A site that no row came to is one all the same, and the line that says so another's.
+    sites = {site for _, site in truth.activations} | truth.empty
+    return kind.split("-")[0], len(sites), truth.steps, _in_words(spans)
 
 
 def _in_words(spans: list[tuple[int, int]]) -> str:

@@ -33,7 +33,7 @@ TRAINERS = (
 """Packages that take seconds to import: one process imports them for all scripts that need any."""
 
 Values = tuple[np.ndarray, np.ndarray]
-"""Activations [n, units], and of each the forward, the steps before it and the epoch [n, 3]."""
+"""Activations [n, units]; of each the forward, the steps before it, the epoch, whether the next step has begun [n, 4]."""
 
 
 @dataclass(frozen=True)
@@ -172,18 +172,19 @@ class Truth:
                 "always 0 rows": len(empty),
             }
         )
+        self.empty = empty
         """How many modules with weights gave nothing, or not in training, and why."""
         self.positions, self.masked = files[0]["masked"].tolist()
         """Positions that an `attention_mask` tells of, and how many of them it hides."""
         parts: dict[tuple[str, str], list[Values]] = defaultdict(list)
-        begun = np.zeros(3, int)
+        begun = np.zeros(4, int)
         for arrays in files:
             for key in arrays:
                 if key.endswith("/values"):
                     site, phase, _ = key.rsplit("/", 2)
-                    at = arrays[f"{site}/{phase}/at"][:, [0, 2 if counted == "steps" else 3, 1]]
+                    at = arrays[f"{site}/{phase}/at"][:, [0, 2 if counted == "steps" else 3, 1, 4]]
                     parts[phase, site].append((arrays[key], at + begun))
-            begun += [1 << 20, len(arrays[counted]), 0]
+            begun += [1 << 20, len(arrays[counted]), 0, 0]
         self.activations: dict[tuple[str, str], Values] = {
             key: (np.concatenate([values for values, _ in some]), np.concatenate([at for _, at in some]))
             for key, some in parts.items()
@@ -269,15 +270,16 @@ def in_windows(values: Values, truth: Truth, spans: list[tuple[int, int]], phase
     kept: dict[int, list[np.ndarray]] = defaultdict(list)
     for forward in np.unique(at[:, 0]):
         mine = at[:, 0] == forward
-        _, step, epoch = at[mine][0].tolist()
-        kept[_window(step, epoch, truth, spans, phase)].append(activations[mine])
+        _, step, epoch, begun = at[mine][0].tolist()
+        kept[_window(step, epoch, truth, spans, begun=phase == "train" or begun)].append(activations[mine])
     return {window: np.concatenate(parts) for window, parts in kept.items()}
 
 
-def _window(step: int, epoch: int, truth: Truth, spans: list[tuple[int, int]], phase: str) -> int:
+def _window(step: int, epoch: int, truth: Truth, spans: list[tuple[int, int]], *, begun: bool) -> int:
     """The window of a forward after so many steps: where two meet, the one of its epoch.
 
-    Where there are no epochs it is the one of the step to come for what is trained on, else of the one before.
+    Where there are no epochs it is the one of the step to come where that has begun with a forward in training, else of
+    the one before.
     """
     before, after = (
         next((i for i, (_, last) in enumerate(spans, 1) if last >= s), len(spans)) for s in (max(step - 1, 0), step)
@@ -285,5 +287,5 @@ def _window(step: int, epoch: int, truth: Truth, spans: list[tuple[int, int]], p
     if before == after or not 0 < step < truth.steps:
         return before
     if truth.epochs[step - 1] == truth.epochs[step]:
-        return after if phase == "train" else before
+        return after if begun else before
     return after if epoch == truth.epochs[step] else before

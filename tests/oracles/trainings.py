@@ -8,8 +8,9 @@ whose class is named CLASS it writes OUT/CLASS.npz (OUT/CLASS-2.npz for the seco
 on; under torchrun OUT/rank1/CLASS.npz), with the arrays
 
     SITE/PHASE/values     every activation [n, units]
-    SITE/PHASE/at         of each of them [n, 4]: its forward, the epoch, and how many steps of the model and how many
-                          forwards in the phase `train` there were before it
+    SITE/PHASE/at         of each of them [n, 5]: its forward, the epoch, how many steps of the model and how many
+                          forwards in the phase `train` there were before it, and whether there was such a forward
+                          since the last step
     steps, forwards       the epoch of each step of the model, of each forward in the phase `train`
     never, used, empty    the names of sites that were never called, of those whose weights had gradients at a step
                           although they were not called before it, and of those that never gave a row
@@ -21,8 +22,10 @@ how many of them were never called (`silent`).
 A SITE is a module that has parameters of its own and no parts that have some, or that normalises; from its second call
 within a forward on with the call's number, which from the 16th on is `16+`. A forward is a call of the outermost part
 of the model that has parts itself. Its PHASE is of the mode of that part: `train`, `no-grad` (training mode without
-gradients), `eval`. A step is a step of an optimizer that holds parameters of the model, after a forward that is `train`
-or, where there is none, after another step of the same optimizer. `torch.compile` compiles nothing here.
+gradients), or `eval`, where batches come from loaders of several data sets apart: `eval-train` on those that are
+trained on, `eval-2` on the second of the others. A step is a step of an optimizer that holds parameters of the model,
+after a forward that is `train` or, where there is none, after another step of the same optimizer. `torch.compile`
+compiles nothing here.
 """
 
 import json
@@ -40,6 +43,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.nn.utils.rnn import PackedSequence
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.checkpoint import CheckpointFunction
+from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 POOLED = 16
 
@@ -71,6 +75,50 @@ class Epoch:
         return self._latest
 
 
+class Loaders:
+    """What is drawn from: data sets, and the examples of them that a sampler names."""
+
+    def __init__(self):
+        self._drawn = self._latest = None
+        self._sources = []
+        self._trained = set()
+        self._evaluated = {}
+        following = _BaseDataLoaderIter.__next__
+
+        @wraps(following)
+        def followed(iterator):
+            batch = following(iterator)
+            self._drawn = self._latest = self._source(iterator)
+            return batch
+
+        _BaseDataLoaderIter.__next__ = followed
+
+    def _source(self, iterator):
+        chosen = getattr(getattr(iterator._index_sampler, "sampler", None), "indices", None)
+        for place, (dataset, indices) in enumerate(self._sources):
+            if dataset is iterator._dataset and indices is chosen:
+                return place
+        self._sources.append((iterator._dataset, chosen))
+        return len(self._sources) - 1
+
+    def stepped(self):
+        """The batch that was drawn last was trained on."""
+        self._trained.add(self._latest)
+        self._drawn = None
+
+    def phase(self, model):
+        """The phase of an evaluation of a model."""
+        if self._drawn is None:
+            return "eval"
+        if self._drawn in self._trained:
+            return "eval-train"
+        met = self._evaluated.setdefault(model, [])
+        if self._drawn not in met:
+            met.append(self._drawn)
+        place = met.index(self._drawn) + 1
+        return "eval" if place == 1 else f"eval-{place}"
+
+
 class Model:
     """One model, the forward that it is in, and what its modules gave."""
 
@@ -100,13 +148,13 @@ class Model:
                 names[part] = name or "(model)"
         return names
 
-    def enter(self, module, epoch):
+    def enter(self, module, epoch, loaders):
         if not self._open:
             self._calls.clear()
             mode = "train" if torch.is_grad_enabled() or _within_checkpoint() else "no-grad"
-            self._phase = mode if module.training else "eval"
+            self._phase = mode if module.training else loaders.phase(self)
             self._forward += 1
-            self._where = [self._forward, epoch.now(), len(self.steps), len(self.forwards)]
+            self._where = [self._forward, epoch.now(), len(self.steps), len(self.forwards), self._begun]
             if self._phase == "train":
                 self._begun = True
                 self.forwards.append(self._where[1])
@@ -175,6 +223,7 @@ class Watch:
         self.trained = 0
         self._classes = classes
         self._epoch = Epoch(epoch)
+        self._loaders = Loaders()
         self._models = {}
         self._holders = {}
         self._waiting = []
@@ -222,7 +271,7 @@ class Watch:
     def _enter(self, module, _):
         if torch._C._current_graph_task_id() == -1:
             for model in self._holding(module):
-                model.enter(module, self._epoch)
+                model.enter(module, self._epoch, self._loaders)
 
     def _leave(self, module, _, output):
         if torch._C._current_graph_task_id() == -1:
@@ -233,6 +282,7 @@ class Watch:
 
     def _stepped(self, optimizer, *_):
         self.steps += 1
+        self._loaders.stepped()
         stepped = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         for module in list(self._waiting):
             self._holding(module)
