@@ -113,7 +113,7 @@ def main() -> None:
 
 
 def icshift(command: str, code: int) -> None:
-    """Run a command in this process: it must end with this exit code, warn of nothing, and tell a mistake in one line."""
+    """Run a command in this process: it must end with this exit code, without a warning, mistakes in one line."""
     from icshift.cli.main import _run
 
     out, err = io.TextIOWrapper(io.BytesIO()), io.StringIO()

@@ -226,9 +226,9 @@ def page(tables: dict[str, dict[str, Row]]) -> str:
     lines = [
         "# Models that were tried",
         "",
-        f"Each was trained for {STEPS} steps on random inputs, with a recorder of default settings and without one. Watched",
-        "are the modules that a recorder chooses, recorded those whose outputs it saw; one that is called several times in",
-        "a forward, or returns several tensors, has several sites. Written by `python -m benchmarks.models` with",
+        f"Each was trained for {STEPS} steps on random inputs, with a default recorder and without. Watched",
+        "are the modules that a recorder chooses, recorded those whose outputs it saw; one called several times",
+        "in a forward, or returning several tensors, has several sites. Written by `python -m benchmarks.models` with",
         ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
     ]
     for package, rows in tables.items():

@@ -33,7 +33,7 @@ TRAINERS = (
 """Packages that take seconds to import: one process imports them for all scripts that need any."""
 
 Values = tuple[np.ndarray, np.ndarray]
-"""Activations [n, units]; of each the forward, the steps before it, the epoch, whether the next step has begun [n, 4]."""
+"""Activations [n, units]; of each the forward, the steps before it, the epoch, whether the next has begun [n, 4]."""
 
 
 @dataclass(frozen=True)
