@@ -43,8 +43,7 @@ def most_drifting(
     blank = distribution.assign(
         unit=kept_units(site), phase=name, window=index, reference="", value=np.nan, floor=np.nan, ratio=np.nan
     )
-    everything = blank["count"] + blank["nonfinite"]
-    return blank.assign(moved=False, near_constant=False, n=blank["sampled"], activations=everything)
+    return blank.assign(moved=False, near_constant=False, n=blank["sampled"])
 
 
 def _refuse_without_units(run: StoredRun, site: Site, metric: str, reference: str, phase: str) -> None:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from icshift.errors import RecordingError
-from icshift.model.plain import dense
-from icshift.model.torch_private import unseen
+from icshift.model.plain import dense, unseen
 
 _EXPECTED = "mask must give a boolean tensor, true at positions to leave out, as [batch, time]"
 

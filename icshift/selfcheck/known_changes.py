@@ -122,10 +122,9 @@ def _recorded(path: Path, changes: Iterable[Callable[[nn.Sequential], None]], se
         for change in changes:
             with recorder.paused():
                 change(model)
-            with recorder.phase("train"):  # Without gradients nothing is, by itself.
-                for _ in range(STEPS):
-                    model(torch.randn(BATCH, INPUTS))
-                    optimizer.step()
+            for _ in range(STEPS):
+                model(torch.randn(BATCH, INPUTS))
+                optimizer.step()
             recorder.epoch()
     return open_run(path)
 
