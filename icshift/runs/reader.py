@@ -193,7 +193,7 @@ class StoredRun:
         if not frames:
             return pd.DataFrame(columns=["phase", "site", "step", "unit", *(["rank"] if self.ranks > 1 else [])])
         steps = pd.concat(frames, ignore_index=True)
-        if steps.empty and phase is not None:
+        if steps.empty and phase is not None and self.window_list:
             self.phase(phase)
         for column in ("phase", "site"):
             steps[column] = steps[column].astype(str)
