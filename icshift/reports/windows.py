@@ -13,6 +13,7 @@ from icshift.analysis.furthest import furthest
 from icshift.analysis.windows import worst
 from icshift.reports.report import Report
 from icshift.reports.tables import columns, not_shown, number, records
+from icshift.runs.phases import PROBE_RUNNING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,7 @@ def windows_report(
         notes=(
             *caveats,
             *not_shown(len(kept), len(largest), "sites", "those that drifted furthest in any window"),
-            *(_notes(drifts, metric) if len(drifts) else ["Drift needs two windows of a phase."]),
+            *(_notes(drifts, metric, phase) if len(drifts) else ["Drift needs two windows of a phase."]),
         ),
         next_step=_next_step(run, drifts),
         data={
@@ -108,10 +109,13 @@ def _span(drifts: pd.DataFrame) -> str:
     return f"windows {names.iloc[0]} to {names.iloc[-1]}, furthest in {worst(drifts)['name']} ({worst(drifts)['site']})"
 
 
-def _notes(drifts: pd.DataFrame, metric: Metric) -> list[str]:
+def _notes(drifts: pd.DataFrame, metric: Metric, phase: str) -> list[str]:
     over = "of the site as a whole" if metric.of == "site" else "medians over units"
-    noiseless = bool(drifts["noiseless"].all())
-    wrong = "beyond the sketch's error" if noiseless else "beyond noise; so do 5 % of windows in which nothing moved"
+    wrong = "beyond noise; so do at most 5 % of windows in which nothing moved"
+    if drifts["noiseless"].all():
+        wrong = "beyond the sketch's error"
+    elif phase == PROBE_RUNNING:  # Its inputs are the same in every window: what moves by itself are the averages.
+        wrong = "beyond what running averages do"
     unknown = "? cannot be told (icshift report says why). " if drifts["moved"].isna().any() else ""
     return [f"{metric.name} of every window, {over}. {metric.meaning}.", f"* moved {wrong}. {unknown}".strip()]
 

@@ -73,6 +73,20 @@ def test_one_window_says_that_there_is_nothing_to_compare(tmp_path):
     assert told.next_step.startswith("Next: icshift info")
 
 
+@pytest.mark.parametrize(
+    ("phase", "blocks", "said"),
+    [
+        ("train", True, "* moved beyond noise; so do at most 5 % of windows in which nothing moved."),
+        ("probe", False, "* moved beyond the sketch's error."),
+        ("probe-running", True, "* moved beyond what running averages do."),
+    ],
+)
+def test_what_a_mark_means_is_said_by_phase(tmp_path, phase, blocks, said):
+    windows = [{("train", "fc"): distribution(draw("normal", 60, seed=at), steps=12, blocks=blocks)} for at in range(2)]
+    run = run_of(tmp_path / "run", windows, sites=SITES[1:])
+    assert said in words(windows_report(run, by_window(run), METRICS["w1_sd"], phase, top=9))
+
+
 def test_names_without_common_words_stay_whole():
     assert _shared_words(["epoch 1", "epoch 10"]) == "epoch "
     assert _shared_words(["epoch 1", "epochs 2"]) == ""
