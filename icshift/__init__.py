@@ -81,5 +81,19 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_HOMES[name]), name)
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """What `%load_ext icshift` calls in a notebook: everything is recorded that it trains from then on."""
+    from icshift.launch.notebook import start
+
+    start(shell)
+
+
+def unload_ipython_extension(_: Any) -> None:
+    """What `%unload_ext icshift` calls: the recording ends."""
+    from icshift.launch.notebook import stop
+
+    stop()
+
+
 def __dir__() -> list[str]:
     return __all__

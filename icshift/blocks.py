@@ -59,7 +59,9 @@ class Blocks:
         """Returns so many blocks, each of neighbouring ones; the same blocks where there are no more than that."""
         if count >= len(self):
             return self
-        starts = np.linspace(0, len(self), count + 1).round().astype(int)[:-1]
+        return self._starting_at(np.linspace(0, len(self), count + 1).round().astype(int)[:-1])
+
+    def _starting_at(self, starts: Ints) -> Blocks:
         return self._of_sums(
             np.add.reduceat(self._weighted(), starts, axis=1),
             np.add.reduceat(self.sampled, starts, axis=1),
@@ -83,6 +85,31 @@ class Blocks:
         return self._of_sums(
             a._weighted() + b._weighted(), a.sampled + b.sampled, a.zeros + b.zeros, np.maximum(a.steps, b.steps)
         )
+
+    def followed_by(self, other: Blocks) -> Blocks:
+        """Returns the blocks of both one after the other: so for a window that was recorded in two parts.
+
+        Where blocks of one are longer, neighbours of the other are joined first, and where there would be more than
+        `BLOCKS`, every two neighbours. So blocks of equally many steps give blocks of equally many steps.
+        """
+        if not len(self) or not len(other):
+            return self if len(self) else other
+        longest = max(int(self.steps.max()), int(other.steps.max()))
+        parts = [part._of_length(longest) for part in (self, other)]
+        both = Blocks(
+            np.concatenate([part.slices for part in parts], axis=1),
+            np.concatenate([part.sampled for part in parts], axis=1),
+            np.concatenate([part.zeros for part in parts], axis=1),
+            np.concatenate([part.steps for part in parts]),
+        )
+        while len(both) > BLOCKS:
+            both = both._starting_at(np.arange(0, len(both), 2))
+        return both
+
+    def _of_length(self, steps: int) -> Blocks:
+        """The same, neighbours joined until a block has so many steps; what is left at the end may have fewer."""
+        places = (np.cumsum(self.steps) - self.steps) // steps
+        return self._starting_at(np.flatnonzero(np.diff(places, prepend=-1)))
 
     def _weighted(self) -> Floats:
         return np.where(self.sampled[:, :, None] > 0, self.slices * self.sampled[:, :, None].astype(float), 0.0)
@@ -145,6 +172,21 @@ class BlockKeeper:
             self._zeros[:, place] += zeros[:, new].sum(1)
             self._steps[place] += room
             taken += room
+
+    def absorb(self, other: BlockKeeper) -> None:
+        """Takes in the steps of another keeper, which stays as it is, as those that follow.
+
+        Its blocks are taken whole: of equally long parts one after the other, all get blocks of equally many steps.
+        """
+        for place in range(int(np.count_nonzero(other._steps))):
+            steps = int(other._steps[place])
+            while self._length < other._length or int(self._steps.sum()) + steps > self._length * BLOCKS:
+                self._join_neighbours()
+            own = int(self._steps.sum()) // self._length
+            self._sums[:, own] += other._sums[:, place]
+            self._sampled[:, own] += other._sampled[:, place]
+            self._zeros[:, own] += other._zeros[:, place]
+            self._steps[own] += steps
 
     def blocks(self) -> Blocks:
         """Returns what was taken in so far."""

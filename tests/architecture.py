@@ -26,7 +26,7 @@ ALLOWED = {
     "hooks": {"errors", "notice", "_version", "distribution", "runs", "model", "sketch"},
     "record": {"errors", "notice", "distribution", "runs", "model", "hooks", "gradients"},
     "replay": {"errors", "distribution", "runs", "model", "sketch", "hooks", "inputs", "saved", "gradients"},
-    "launch": {"errors", "notice", "model", "hooks", "record"},
+    "launch": {"errors", "runs", "model", "hooks", "record"},
     "integrations": {"errors", "notice", "model", "record"},
     "noise": {"blocks"},
     "analysis": {"errors", "blocks", "curve", "distribution", "runs", "noise"},
@@ -43,7 +43,7 @@ ALLOWED = {
         *("replicates", "demo", "selfcheck"),
     },
     "__main__": {"cli"},
-    "__init__": {"_version", "errors", "api", "model", "gradients", "record", "replay"},
+    "__init__": {"_version", "errors", "api", "model", "gradients", "record", "replay", "launch"},
 }
 """What each room may import of ours beside its own files. Nobody imports the package itself."""
 
@@ -56,11 +56,24 @@ TORCH = {"model", "sketch", "inputs", "saved", "gradients", "hooks", "record", "
 WITH_TORCH = {"cli/demo.py": "sets the number of threads before it trains"}
 """Files of rooms without torch that import it all the same, and why."""
 
-WITHOUT_TORCH = {"launch/script.py": "a script is prepared before torch is imported"}
+WITHOUT_TORCH = {
+    "launch/script.py": "a script is prepared before torch is imported",
+    "launch/children.py": "a process that loads no torch must not wait for it",
+    "launch/startup/sitecustomize.py": "every process imports it",
+}
 """Files of rooms with torch that must not import it, and why."""
 
 SHARED_BY_COMMANDS = {"main", "options", "output", "saved"}
 """Files of `cli` that are no commands."""
+
+TORCH_PRIVATE = "model/torch_private.py"
+"""The one file that uses private names of torch."""
+
+OF_EVERY_MODULE = {
+    *("_modules", "_parameters", "_buffers", "_forward_hooks", "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs"),
+    "_load_from_state_dict",
+}
+"""Private attributes that may be used everywhere: in every pickle of a module there is, or there to be overridden."""
 
 LONGEST = 400
 """Lines a file may have."""
@@ -124,6 +137,77 @@ def torch_outside(package: Path) -> list[str]:
         if any(name.split(".")[0] == "torch" for name, _ in imports(module.file, typing=False))
         and (module.path in WITHOUT_TORCH or (module.room not in TORCH and module.path not in WITH_TORCH))
     ]
+
+
+def private_of_torch(package: Path) -> list[str]:
+    """Private names of torch outside of the one file for them: imported, by way of `torch`, in text, of its objects."""
+    found = []
+    for module in modules(package):
+        if module.path == TORCH_PRIVATE:
+            continue
+        tree = ast.parse(module.file.read_text())
+        names = [name for name, _ in imports(module.file)]
+        names += [_loaded_by_name(node) for node in ast.walk(tree)]
+        names += _attributes(tree, _imported(tree))
+        private = [name for name in names if name.split(".")[0] in ("torch", "") and _is_private(name)]
+        found += [f"{module.path} uses {name}" for name in dict.fromkeys(private)]
+    return found
+
+
+def _is_private(name: str) -> bool:
+    """Whether a part of a dotted name is private; those that Python itself gives a meaning (`__version__`) are not."""
+    return any(part.startswith("_") and not part.startswith("__") for part in name.split("."))
+
+
+def _imported(tree: ast.AST) -> dict[str, str]:
+    """What the names that a file imports are, dotted."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            found |= {name.asname or name.name: f"{node.module}.{name.name}" for name in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {name.asname or name.name.split(".")[0]: name.asname and name.name for name in node.names}
+    return {name: full or name for name, full in found.items()}
+
+
+def _attributes(tree: ast.AST, imported: dict[str, str]) -> list[str]:
+    """The shortest private attributes of what a file imports (`torch._C`), and those (`._base`) of what is not its own.
+
+    Its own are those that it sets anywhere, and functions.
+    """
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    own = {node.attr for node in nodes if isinstance(node.ctx, ast.Store)}
+    own |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    found = []
+    for node in nodes:
+        root, _, rest = _dotted(node.value).partition(".")
+        if not _is_private(node.attr) or _is_private(rest) or root in ("self", "cls") or node.attr in OF_EVERY_MODULE:
+            continue
+        if root in imported:
+            found.append(".".join(filter(None, (imported[root], rest, node.attr))))
+        elif node.attr not in own:
+            found.append(f".{node.attr}")
+    return found
+
+
+def _dotted(node: ast.AST) -> str:
+    """`torch.a.b` for the attribute of an attribute of a name; empty for what is none."""
+    if isinstance(node, ast.Name):
+        return node.id
+    inner = _dotted(node.value) if isinstance(node, ast.Attribute) else ""
+    return f"{inner}.{node.attr}" if inner and isinstance(node, ast.Attribute) else ""
+
+
+def _loaded_by_name(node: ast.AST) -> str:
+    """The module that is named by a text in `import_module("…")`, `sys.modules.get("…")` or `"…" in sys.modules`."""
+    texts: list[ast.expr] = []
+    if isinstance(node, ast.Call) and _dotted(node.func) in ("import_module", "sys.modules.get", "__import__"):
+        texts = node.args[:1]
+    elif isinstance(node, ast.Compare) and _dotted(node.comparators[0]) == "sys.modules":
+        texts = [node.left]
+    elif isinstance(node, ast.Subscript) and _dotted(node.value) == "sys.modules":
+        texts = [node.slice]
+    return next((text.value for text in texts if isinstance(text, ast.Constant)), "")
 
 
 def commands_of_commands(package: Path) -> list[str]:

@@ -16,6 +16,7 @@ RULES = (
     architecture.not_allowed,
     architecture.never_kept,
     architecture.torch_outside,
+    architecture.private_of_torch,
     architecture.commands_of_commands,
     architecture.busy_inits,
     architecture.long_files,
@@ -133,6 +134,41 @@ PLANTED = {
         architecture.torch_outside,
         {"launch__script": "import torch\n"},
         "launch/script.py imports torch",
+    ),
+    "a private module of torch is imported": (
+        architecture.private_of_torch,
+        {"hooks__loop": "from torch.utils._python_dispatch import TorchDispatchMode\n"},
+        "hooks/loop.py uses torch.utils._python_dispatch.TorchDispatchMode",
+    ),
+    "a private name of torch is imported": (
+        architecture.private_of_torch,
+        {"hooks__loop": "def f():\n    from torch.utils.data.dataloader import _BaseDataLoaderIter\n"},
+        "hooks/loop.py uses torch.utils.data.dataloader._BaseDataLoaderIter",
+    ),
+    "a private name of torch is taken": (
+        architecture.private_of_torch,
+        {"model__loop": "import torch\n\ntorch.__version__, torch._C.DisableTorchFunction()\n"},
+        "model/loop.py uses torch._C",
+    ),
+    "a private name of torch is taken by another name": (
+        architecture.private_of_torch,
+        {"model__loop": "import sys\nfrom torch import nn\n\nsys._getframe, nn.modules.conv._ConvNd\n"},
+        "model/loop.py uses torch.nn.modules.conv._ConvNd",
+    ),
+    "a private module of torch is looked up": (
+        architecture.private_of_torch,
+        {"record__loop": 'import sys\n\nsys.modules.get("torch._dynamo.config")\n'},
+        "record/loop.py uses torch._dynamo.config",
+    ),
+    "whether a private module of torch is loaded": (
+        architecture.private_of_torch,
+        {"record__loop": 'import sys\n\n"torch._dynamo" in sys.modules\n'},
+        "record/loop.py uses torch._dynamo",
+    ),
+    "a private attribute of what is torch's": (
+        architecture.private_of_torch,
+        {"model__loop": "def f(module):\n    return module._modules, module._backward_hooks, f._own\n\nf._own = 1\n"},
+        "model/loop.py uses ._backward_hooks",
     ),
     "a command imports a command": (
         architecture.commands_of_commands,

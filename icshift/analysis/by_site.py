@@ -18,7 +18,7 @@ from icshift.analysis.drift import (
     movements,
     refuse_without_examples,
 )
-from icshift.analysis.health import health, typical_std
+from icshift.analysis.health import health, typical_std, without_data
 from icshift.analysis.metrics import DEFAULT, Metric
 from icshift.analysis.metrics import metric as metric_named
 from icshift.analysis.yardstick import with_one_sd
@@ -51,9 +51,11 @@ def summary(
 
     `level` is the share of windows in which nothing moved that may show a site.
 
-    `n`, `mean`, `std`, `zero_share` and the quantiles are medians over the units, in the last window that the site has.
-    `affine_moments` says that the site's mean and sd are set by its own weight and bias. The counts are those of
-    `Health`, with the reason why some are `unknown`. A site with nothing to compare has only these.
+    `activations` (their number), `n` (that of the sampled ones), `mean`, `std`, `zero_share` and the quantiles are
+    medians over the units, in the phase's last window. `affine_moments` says that the site's mean and sd are set by its
+    own weight and bias. The counts are those of `Health`, with the reason why some are `unknown`. A site with nothing
+    to compare has only these; of one that got no row in that window, as an expert that no token was sent to, they are 0
+    or NaN.
 
     Raises `SelectionError` for a metric, site, phase or reference that is not there, and for a metric by example in a
     phase without examples.
@@ -64,16 +66,36 @@ def summary(
     ends = {comparisons[-1].window.index for comparisons in compared.values()}
     moved = movements(run, reference=reference, phase=phase, windows=ends, level=level)
     refuse_without_examples(metric, run, phase, (comparisons[-1] for comparisons in compared.values()))
+    latest = _latest(run, phase)
     rows = []
     for site in choose(run.sites, sites):
-        recorded = [d for w in run.window_list if (d := run.distribution(phase, site.name, w.index)) is not None]
-        if not recorded:
-            continue
-        row = _of_site(run, site, phase, recorded)
-        if site in compared:
-            row |= _of_drift(metric, compared[site], moved)
-        rows.append(row)
+        recorded = {w.index: d for w in run.window_list if (d := run.distribution(phase, site.name, w.index))}
+        if latest in recorded:
+            row = _of_site(run, site, phase, list(recorded.values()))
+            if site in compared and compared[site][-1].window.index == max(ends):
+                row |= _of_drift(metric, compared[site], moved)
+            rows.append(row)
+        elif recorded or _never_had_rows(run, site):
+            rows.append(_without_rows(site, phase))
     return pd.DataFrame(rows)
+
+
+def _latest(run: StoredRun, phase: str) -> int:
+    """Returns the number of the last window of a phase."""
+    windows = reversed(run.window_list)
+    return next(w.index for w in windows if any(run.distribution(phase, site.name, w.index) for site in run.sites))
+
+
+def _never_had_rows(run: StoredRun, site: Site) -> bool:
+    """Whether a site got no row in any phase and window."""
+    return not any(run.distribution(phase, site.name, w.index) for w in run.window_list for phase in run.phases)
+
+
+def _without_rows(site: Site, phase: str) -> dict[str, object]:
+    """Returns the row of a site that got nothing in the last window."""
+    unknown = ("rank_error", "mean", "std", "zero_share", *(f"q{round(100 * p):02d}" for p in STEP_QUANTILES))
+    named = {"site": site.name, "type": site.type, "phase": phase, "activations": 0, "n": 0, "affine_moments": False}
+    return named | dict.fromkeys(unknown, np.nan) | asdict(without_data(site))
 
 
 def _of_site(run: StoredRun, site: Site, phase: str, recorded: Sequence[Distribution]) -> dict[str, object]:
@@ -82,6 +104,7 @@ def _of_site(run: StoredRun, site: Site, phase: str, recorded: Sequence[Distribu
         "site": site.name,
         "type": site.type,
         "phase": phase,
+        "activations": int(np.median(last.count + last.nonfinite)),
         "n": int(np.median(last.sampled)),
         "rank_error": last.rank_error,
         **{name: over_units.median(getattr(last, name)) for name in ("mean", "std", "zero_share")},

@@ -25,7 +25,7 @@ from icshift.runs.selection import choose
 COLUMNS = ("run", "phase", "site", "unit", "window", "reference", "metric", "value", "n", "floor")
 """The first columns of the table that `drift` returns and `icshift export` writes, in order.
 
-After them come `error`, `ratio`, `near_constant` and `moved`.
+After them come `error`, `ratio`, `near_constant`, `moved` and `activations`.
 """
 
 WHOLE_SITE = -1
@@ -79,8 +79,9 @@ def drift(
     whichever has fewer. `floor` is the value that sampling noise alone would show, `ratio` is |value| / floor, and
     `error` is the bound on what sketching may have added. All three are NaN where they are not known. `moved` says
     whether the unit moved beyond noise (see `movement`), whichever metric the row shows; it is NA where that cannot be
-    told. In each window all sites of the run are judged together, also where only some are asked for; `level` is the
-    share of windows in which nothing moved that may show any.
+    told. `activations` are all of the unit in the window, sampled or not. In each window all sites of the run are
+    judged together, also where only some are asked for; `level` is the share of windows in which nothing moved that may
+    show any.
 
     `reference` is "previous", "first", a window's name or number, "phase:NAME" (same window, other phase), "run:PATH"
     (same window and phase of another run that shares an ancestor with this one, see `ancestry`) or "paired-run:PATH"
@@ -99,7 +100,7 @@ def drift(
             units = moved[comparison.window.index].moved.get(comparison.site.name)
             frames += [_frame(run, comparison, metric, units) for metric in chosen]
     if not frames:
-        return pd.DataFrame(columns=[*COLUMNS, "error", "ratio", "near_constant", "moved"])
+        return pd.DataFrame(columns=[*COLUMNS, "error", "ratio", "near_constant", "moved", "activations"])
     return pd.concat(frames, ignore_index=True)
 
 
@@ -281,6 +282,7 @@ def _frame(run: StoredRun, comparison: Comparison, metric: Metric, moved: Flags 
     if whole:
         told = [None if moved is None else moved.any()]
     value, noise = metric.function(before, after), floor_of(metric, comparison)
+    activations = after.count + after.nonfinite
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(noise > 0, np.abs(value) / noise, np.nan)
     return pd.DataFrame(
@@ -299,5 +301,6 @@ def _frame(run: StoredRun, comparison: Comparison, metric: Metric, moved: Flags 
             "ratio": ratio,
             "near_constant": metric.near_constant(before, after),
             "moved": pd.array(told, dtype="boolean"),
+            "activations": int(np.median(activations)) if whole else activations,
         }
     )

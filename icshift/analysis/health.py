@@ -40,15 +40,17 @@ ROUNDING = 1e-5
 class Health:
     """Numbers of units in trouble, out of `units`; `dead` and `saturated` are None where they do not apply.
 
-    They are None too where it is not known what reads the site: then `unknown` says why, and is empty otherwise.
+    They are None too where it is not known what reads the site: then `unknown` says why, and is empty otherwise. With
+    `no_data` nothing came to the site, and all are None.
     """
 
     units: int
     dead: int | None
     saturated: int | None
-    near_constant: int
-    nonfinite: int
+    near_constant: int | None
+    nonfinite: int | None
     unknown: str
+    no_data: bool = False
 
 
 def health(site: Site, distribution: Distribution, usual: float = 0.0) -> Health:
@@ -70,6 +72,12 @@ def health(site: Site, distribution: Distribution, usual: float = 0.0) -> Health
         nonfinite=int((distribution.nonfinite > 0).sum()),
         unknown=unknown(site),
     )
+
+
+def without_data(site: Site) -> Health:
+    """Returns what is known of the units of a site in a window in which it got no row."""
+    units = site.units if site.kept is None else len(site.kept)
+    return Health(units, dead=None, saturated=None, near_constant=None, nonfinite=None, unknown="", no_data=True)
 
 
 def unknown(site: Site) -> str:

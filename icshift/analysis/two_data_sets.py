@@ -5,12 +5,15 @@ follows from measured numbers alone:
 
     no shift beyond noise    its units differ by no more than samples of one distribution would
     shifted                  some differ by more: which, with a false discovery rate of 5 % among them
+    constant                 so many units have one value in either data set, and not the same: no spread to compare by
+    no finite value          so many units have only NaN or infinity in one data set
     amplifies, absorbs       the drift is at least `AMPLIFIES` times that of the site before, or at most `ABSORBS` times
     running statistics stale they are at least `STALE` sd, and twice the noise, from precise ones of the reference
 
 A site is called shifted where its units together differ so that noise alone would do so (in any site of the run) in one
-of 20 runs: Simes' test over units, Bonferroni's over sites. Ratios compare the drifts of two sites and name no cause: a
-layer that shifts its data by itself cannot be told from one that passes on a shift of its input.
+of 20 runs: Simes' test over units, Bonferroni's over sites. Ratios compare the drifts of two sites, and divide only by
+one that is above noise, most units of the site having moved. They name no cause: a layer that shifts its data by itself
+cannot be told from one that passes on a shift of its input.
 """
 
 from __future__ import annotations
@@ -138,6 +141,18 @@ class SiteShift:
         """The drift of the site: the median of the absolute values of its steady units; NaN where there are none."""
         return over_units.median(np.abs(self.values)[self.steady])
 
+    @property
+    def is_typical(self) -> bool:
+        """Whether the median is above its floor and at least half of the steady units moved; else it may be noise."""
+        steady = self.steady
+        floor = over_units.median(self.noise.floor[steady])
+        return bool(steady.any() and self.moved[steady].mean() >= 0.5 and self.median > np.nan_to_num(floor))
+
+    @property
+    def unseen(self) -> NDArray[np.bool_]:
+        """Marks the units [units] of which one data set gave no finite value."""
+        return (self.comparison.before.sampled == 0) | (self.comparison.after.sampled == 0)
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
@@ -146,7 +161,8 @@ class Result:
     `sites`, `units` and `layers` are made by `site_table`, `unit_table` and `layer_table`, which describe their
     columns. `limit`, in the unit of the metric, is the largest drift that a site may have; None if nobody set one.
     `above` are the names of the shifted sites that drift more than that, the most drifting first; `unknown` those of
-    the sites with too few examples to know whether they are shifted.
+    the sites of which that is not known: with too few examples, with units of which one data set gave no finite value,
+    and shifted ones whose units are constants.
     """
 
     metric: Metric
@@ -175,7 +191,7 @@ def compare(
     layers = {layer.name: LayerDistances.of(layer) for layer in statistics}
     site_shifts = shifts(run, parts, metric_name=metric_name)
     table = site_table(run, site_shifts, layers, metric_name=metric_name, sites=sites)
-    above, unknown = ([], []) if limit is None else _above(table, limit)
+    above, unknown = ([], []) if limit is None else _above(table, site_shifts, limit)
     units = unit_table(run, site_shifts, metric_name=metric_name, sites=sites)
     return Result(metric_named(metric_name), table, units, layer_table(layers.values()), limit, above, unknown)
 
@@ -223,16 +239,16 @@ def site_table(
     `shifted` whether the site is called shifted, `moved` the share of its units that moved beyond noise.
 
     `relative` is the median divided by that of the most shifted input, `change` the median divided by that of the site
-    `before`, which is the previous one in the order of the calls, or of a normalisation layer the one that it reads.
-    Both are NaN where either site is not shifted. `verdict` is made of the phrases that the module describes. A site
-    that one data set did not reach has only its name, its type and a verdict.
+    `before`, which is the previous one in the order of the calls, or of a normalisation layer the one that it reads;
+    NaN where the site is not shifted, where the other median is noise (`SiteShift.is_typical`), or its own is and would
+    seem larger. `verdict` is made of the module's phrases. Of a site not reached, name and type are known.
     """
     metric = metric_named(metric_name)
     unit = "" if metric.unit in ("share", "0 to 1") else f" {metric.unit}"
     rows: list[dict[str, object]] = []
     medians = {name: site_shift.median for name, site_shift in site_shifts.items()}
     inputs = [name for name, site_shift in site_shifts.items() if _is_input(site_shift.comparison.site)]
-    first = max(inputs, key=lambda name: np.nan_to_num(medians[name]), default=None)
+    first = max(inputs, key=lambda name: (site_shifts[name].is_typical, np.nan_to_num(medians[name])), default=None)
     before = first
     for site in run.sites:
         if site.name not in site_shifts:
@@ -242,7 +258,7 @@ def site_table(
         source = None if _is_input(site) else site.follows if site.follows in site_shifts else before
         change = _ratio(site_shifts, medians, site.name, source)
         whose = "the input" if source == first else "the site before" if source == before else f"{source}'s"
-        phrases = [_of_drift(site_shift, unit), *_of_change(change, whose), *_of_layer(layers.get(site.name))]
+        phrases = [*_of_drift(site_shift, unit), *_of_change(change, whose), *_of_layer(layers.get(site.name))]
         rows.append(
             _of_site(site_shift)
             | {"relative": _ratio(site_shifts, medians, site.name, first), "before": source or "", "change": change}
@@ -288,14 +304,17 @@ def unit_table(
     return table
 
 
-def _above(sites: pd.DataFrame, limit: float) -> tuple[list[str], list[str]]:
-    """Returns the names of the shifted sites that drift more than the limit, and of those whose noise is not known.
+def _above(sites: pd.DataFrame, site_shifts: Mapping[str, SiteShift], limit: float) -> tuple[list[str], list[str]]:
+    """Returns the names of the shifted sites that drift more than the limit, and of those of which it is not known.
 
     The former are in descending order of their drift.
     """
     known = sites[sites["n"].notna()]
-    beyond = known[(known["shifted"] == 1) & (known["median"] > limit)].sort_values("median", ascending=False)
-    return beyond["site"].tolist(), known[known["p"].isna()]["site"].tolist()
+    shifted = known["shifted"] == 1
+    beyond = known[shifted & (known["median"] > limit)].sort_values("median", ascending=False)
+    unseen = known["site"].map(lambda name: bool(site_shifts[name].unseen.any()))
+    unknown = known["p"].isna() | unseen.astype(bool) | (shifted & known["median"].isna())
+    return beyond["site"].tolist(), known[unknown & ~known["site"].isin(beyond["site"])]["site"].tolist()
 
 
 def _p_values(gauge_noise: Noise, comparison: Comparison) -> Floats:
@@ -326,21 +345,26 @@ def _of_site(site_shift: SiteShift) -> dict[str, object]:
     }
 
 
-def _of_drift(site_shift: SiteShift, unit: str) -> str:
+def _of_drift(site_shift: SiteShift, unit: str) -> list[str]:
+    unseen, moved = site_shift.unseen, site_shift.moved
+    lost = [f"no finite value: {_share(unseen)}"] if unseen.any() else []
     if np.isnan(site_shift.p):
-        return "not known: too few examples to tell noise"
+        return lost if unseen.all() else ["not known: too few examples to tell noise", *lost]
     if not site_shift.shifted:
-        return "no shift beyond noise"
-    share = float(site_shift.moved.mean())
-    count = (
-        f"{100 * share:.0f} % of units"
-        if share >= 0.1
-        else f"{site_shift.moved.sum()} of {len(site_shift.moved)} units"
-    )
-    if share >= 0.5 and np.isfinite(site_shift.median):
-        return f"shifted: {count}, {_figure(site_shift.median)}{unit}"
-    largest = over_units.quantile(np.abs(site_shift.values)[site_shift.moved], 1.0)
-    return f"shifted: {count}, up to {_figure(largest)}{unit}"
+        return ["no shift beyond noise", *lost]
+    constant = moved & ~site_shift.steady
+    far = np.abs(site_shift.values)[moved & site_shift.steady]
+    if site_shift.is_typical:
+        figure = f", {_figure(site_shift.median)}{unit}"
+    else:
+        figure = f", up to {_figure(over_units.quantile(far, 1.0))}{unit}" if np.isfinite(far).any() else ""
+    others = [f"constant in both, at other values: {_share(constant)}"] if constant.any() else []
+    return [f"shifted: {_share(moved)}{figure}", *others, *lost]
+
+
+def _share(marked: NDArray[np.bool_]) -> str:
+    share = float(marked.mean())
+    return f"{100 * share:.0f} % of units" if share >= 0.1 else f"{marked.sum()} of {len(marked)} units"
 
 
 def _of_change(change: float, before: str) -> list[str]:
@@ -360,9 +384,11 @@ def _figure(value: float) -> str:
 
 
 def _ratio(site_shifts: Mapping[str, SiteShift], medians: Mapping[str, float], name: str, other: str | None) -> float:
-    if other is None or not (site_shifts[name].shifted and site_shifts[other].shifted) or not medians[other] > 0:
+    if other is None or not (site_shifts[name].shifted and site_shifts[other].is_typical):
         return np.nan
-    return medians[name] / medians[other]
+    ratio = medians[name] / medians[other]
+    # Noise in the dividend makes it larger: what it is at most is still known.
+    return ratio if ratio < 1 or site_shifts[name].is_typical else np.nan
 
 
 def _is_input(site: Site) -> bool:

@@ -43,7 +43,8 @@ def most_drifting(
     blank = distribution.assign(
         unit=kept_units(site), phase=name, window=index, reference="", value=np.nan, floor=np.nan, ratio=np.nan
     )
-    return blank.assign(moved=False, near_constant=False, n=blank["sampled"])
+    everything = blank["count"] + blank["nonfinite"]
+    return blank.assign(moved=False, near_constant=False, n=blank["sampled"], activations=everything)
 
 
 def _refuse_without_units(run: StoredRun, site: Site, metric: str, reference: str, phase: str) -> None:

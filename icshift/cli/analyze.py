@@ -58,6 +58,7 @@ def analyze(
         bool, typer.Option("--running", help="Also with batch norm by its running averages: phase probe-running.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run: skip the models that it has.")] = False,
+    key: models.Key = None,
     partial: models.Partial = False,
     unsafe_pickle: models.UnsafePickle = False,
     force: options.Force = False,
@@ -67,9 +68,9 @@ def analyze(
 ) -> None:
     """Replay one set of inputs through saved models.
 
-    Each becomes a window of a run, in training order, so that report, units and export work on it. The inputs are the
-    same in every window: drift has no sampling noise. Batch norm uses the statistics of these inputs and not running
-    averages, whose own noise would show as drift. Nothing in a file is executed.
+    Each becomes a window of a run, in training order, so that report, units and export work on it; copies share one.
+    The inputs are the same in every window: drift has no sampling noise. Batch norm uses the statistics of these inputs
+    and not running averages, whose own noise would show as drift. Nothing in a file is executed.
     """
     started = time.time()
     from icshift.cli.output import progress, warn
@@ -78,6 +79,7 @@ def analyze(
     from icshift.replay.checkpoints import CheckpointRun, Replaying, own_device
     from icshift.runs.writer import refuse_occupied
     from icshift.saved.find import find
+    from icshift.saved.load import Wanted
 
     if resume and force:
         raise ModelError("--resume keeps what the run has and --force deletes it: give one of them")
@@ -87,22 +89,25 @@ def analyze(
     how = Replaying(
         Sites(tuple(sites) if sites else None), samples, train_mode, running, tuple(sorted(model_arg or ()))
     )
-    loading = models.Loading(model, model_arg, batch_size, limit, own_device(device), dtype, partial, unsafe_pickle)
+    wanted = Wanted(key, partial, unsafe_pickle)
+    loading = models.Loading(model, model_arg, batch_size, limit, own_device(device), dtype, wanted)
     bar = progress(quiet=quiet or rank > 0, no_color=no_color)
     with models.opened(find(saved), loading) as opened, bar:
         inputs = opened.data(data)
-        run = CheckpointRun(opened.model, opened.snapshots, inputs, how)
+        task = bar.add_task("reading", total=len(opened.found))
+        trajectory = opened.trajectory(lambda: bar.advance(task))
+        run = CheckpointRun(opened.model, opened.snapshots(trajectory.models), inputs, how)
         if resume:
             run.resume(output)
-        task = bar.add_task("reading", total=len(run.missing))
-        warnings = models.left_at_initialisation(run.missing, opened.model, lambda: bar.advance(task))
         task = bar.add_task("replaying", total=len(run.waiting))
         with _how_to_go_on(output, quiet=quiet, no_color=no_color):
             run.record(output, lambda: bar.advance(task), force=force)
         if ranks > 1 and not rank:
             _wait(output, ranks, started - 1 if resume or force else 0, bar)
     if not rank:
-        warnings += [f"values of {data} that are not finite: {inputs.nonfinite:,}"] if inputs.nonfinite else []
+        warnings = trajectory.notes + [f"values of {data} that are not finite: {inputs.nonfinite:,}"] * bool(
+            inputs.nonfinite
+        )
         warn(warnings, no_color=no_color)
         _report(output, json=json, quiet=quiet, no_color=no_color)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from icshift.inputs.data import Data
     from icshift.inputs.losses import Loss
     from icshift.replay.surface import Surface, Survey
-    from icshift.saved.find import SavedModel
+    from icshift.saved.order import SavedModel
     from icshift.saved.snapshots import Snapshot
 
 _PRODUCTS = 60
@@ -100,6 +100,7 @@ def landscape(
     limit: models.Limit = None,
     device: models.Device = "cpu",
     dtype: models.Dtype = None,
+    key: models.Key = None,
     partial: models.Partial = False,
     unsafe_pickle: models.UnsafePickle = False,
     json: options.AsJson = False,
@@ -120,23 +121,24 @@ def landscape(
     from icshift.replay.surface import Asked, Survey
     from icshift.reports.landscape import landscape_report
     from icshift.saved.find import find
+    from icshift.saved.load import Wanted
 
     _refuse(output, chart, plane, rate, radius, force=force)
     loss_function = losses.loss_named(loss)
     if target is not None and not loss_function.needs_targets:
         raise ModelError("--loss own takes no --target: the model gets every array that its forward has a name for")
-    saved_models = _as_named(find(saved), saved)
-    loading = models.Loading(model, model_arg, batch_size, limit, device, dtype, partial, unsafe_pickle)
+    loading = models.Loading(model, model_arg, batch_size, limit, device, dtype, Wanted(key, partial, unsafe_pickle))
     bar = progress(quiet=quiet, no_color=no_color)
-    with models.opened(saved_models, loading) as opened, bar:
+    with models.opened(_as_named(find(saved), saved), loading) as opened, bar:
         examples = _examples(data, opened, loss_function, target)
-        warnings = models.left_at_initialisation(opened.snapshots, opened.model, lambda: None)
+        trajectory = opened.trajectory()
+        saved_models = _as_named(trajectory.models, saved)
         wanted = Asked(rate, top, plane, radius, points, seed, eval_mode)
         survey = Survey(opened.model, examples, loss_function, wanted)
-        surfaces = _measured(survey, opened.snapshots, bar, points**2 if plane != "none" else 0)
+        surfaces = _measured(survey, opened.snapshots(saved_models), bar, points**2 if plane != "none" else 0)
         about = {"checkpoints": [str(saved_model.path) for saved_model in saved_models], **survey.about()}
     written = _write(surfaces, output, chart, about, force=force)
-    report = landscape_report(about, [surface.as_dict() for surface in surfaces], warnings, written)
+    report = landscape_report(about, [surface.as_dict() for surface in surfaces], trajectory.notes, written)
     show(report, json=json, quiet=quiet, no_color=no_color)
 
 

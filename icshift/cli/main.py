@@ -19,6 +19,7 @@ from icshift.cli.demo import demo
 from icshift.cli.export import export
 from icshift.cli.info import info
 from icshift.cli.landscape import landscape
+from icshift.cli.onset import onset
 from icshift.cli.path import path
 from icshift.cli.report import report
 from icshift.cli.run import run
@@ -40,7 +41,7 @@ _SPECIAL: dict[Any, dict[str, Any]] = {
     report: {"context_settings": {"allow_extra_args": True}},  # It says itself what to do with two runs.
     compare: {"cls": WithMany},
 }
-for command in (demo, info, report, units, path, compare, export, check, analyze, shift, landscape, selfcheck):
+for command in (demo, info, report, onset, units, path, compare, export, check, analyze, shift, landscape, selfcheck):
     app.command(**_SPECIAL.get(command, {}))(command)
 
 

@@ -71,7 +71,8 @@ Windows = Annotated[
     ),
 ]
 Phase = Annotated[
-    str | None, typer.Option("--phase", help="train, eval, probe or a label; train by default.", show_default=False)
+    str | None,
+    typer.Option("--phase", help="train, eval, no-grad, probe or a label; train by default.", show_default=False),
 ]
 SiteGlobs = Annotated[
     list[str] | None, typer.Option("--site", help="Name or glob of sites; may be repeated.", show_default=False)

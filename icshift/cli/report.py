@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from shlex import quote
+import sys
+from dataclasses import replace
+from pathlib import Path
+from shlex import join, quote
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from icshift.cli import options
 from icshift.errors import SelectionError
+
+if TYPE_CHECKING:
+    from icshift.reports.page.build import Asked
 
 
 def report(
@@ -19,6 +26,16 @@ def report(
     site: options.SiteGlobs = None,
     phase: options.Phase = None,
     top: options.Top = 200,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Write a file instead: .html is a page to look at, .md, .csv and .json hold the table of all sites.",
+            show_default=False,
+        ),
+    ] = None,
+    force: options.Force = False,
     json: options.AsJson = False,
     quiet: options.Quiet = False,
     no_color: options.NoColor = False,
@@ -40,6 +57,7 @@ def report(
     from icshift.cli.output import show
     from icshift.reports.drift import drift_report
     from icshift.reports.measured import measured_reports
+    from icshift.reports.page.build import Asked
     from icshift.reports.report import together
     from icshift.reports.tables import not_shown, searched
     from icshift.reports.unordered import unordered_report
@@ -49,6 +67,12 @@ def report(
     if ctx.args:
         given = " ".join(quote(str(path)) for path in (run, *ctx.args))
         raise SelectionError(f"a report is of one run; icshift compare {given} compares two")
+    if output is not None:
+        if window != LAST:
+            raise SelectionError(f"--window {window} is for the terminal: a page has all windows, other files the last")
+        asked = Asked(metric_named(metric), reference, phase, site, join(["icshift", *sys.argv[1:]]))
+        _write(run, output, asked, force=force, quiet=quiet, no_color=no_color)
+        return
     opened = StoredRun(run)
     chosen = phase or default_phase(opened)
     if (other := strangers(opened, reference)) is not None:
@@ -76,3 +100,25 @@ def report(
         of_drift = drift_report(of.run, table, metric_named(metric), said, reference=reference, caveats=doubts)
         shown = together(of_drift, *measured_reports(opened, shift, smoothness_summary(opened)))
     show(shown, json=json, quiet=quiet, no_color=no_color)
+
+
+def _write(run: Path, output: Path, asked: Asked, *, force: bool, quiet: bool, no_color: bool) -> None:
+    """Write the report as a file, which its suffix tells how."""
+    from icshift.analysis.ancestry import caveats, strangers
+    from icshift.analysis.drift import default_phase
+    from icshift.cli.output import refuse_file, show, write_file
+    from icshift.reports.document import by_suffix, document_report
+    from icshift.runs.reader import StoredRun
+
+    render = by_suffix(output.suffix)
+    refuse_file(output, force=force)
+    opened = StoredRun(run)
+    if strangers(opened, asked.reference) is not None:
+        raise SelectionError(
+            f"no file can be written of {run} against {asked.reference.partition(':')[2]}: their units have no order "
+            "in common; leave out -o to see what does not depend on one"
+        )
+    doubts = caveats(opened, asked.reference, asked.phase or default_phase(opened))
+    write_file(output, render(opened, replace(asked, doubts=tuple(doubts))), force=force)
+    if not quiet:
+        show(document_report(output), stderr=True, no_color=no_color)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,7 +43,7 @@ def run(
         typer.Option(
             "--window",
             min=1,
-            help="Steps a window; by default a pass over the training DataLoader.",
+            help="Steps a window; by default a pass over the training DataLoader, else 10 to 20 windows in all.",
             show_default=False,
         ),
     ] = None,
@@ -60,31 +61,42 @@ def run(
     The script runs unchanged, with the arguments that follow it. Every model that a PyTorch optimizer trains is
     recorded under its own name in the output directory. The exit code is the script's.
     """
+    from icshift.launch import children
     from icshift.launch import script as scripts
 
+    children.disarm()
     target = output or Path("icshift-runs") / (script.rsplit(".", 1)[-1] if module else Path(script).stem)
     body = scripts.prepare(script, arguments or [], module=module)
     first = os.environ.get("RANK", "0") == "0"
     made = _make_room(target, force=force) if first else []
     # The script may go to another directory, and may fork.
-    path, process = target.absolute(), os.getpid()
+    process = os.getpid()
+    how = {
+        **{"path": str(target.absolute()), "sites": sites, "window": window},
+        **{"samples": samples, "force": force, "forwards": forwards},
+    }
     launchers: list[Launcher] = []
     with ExitStack() as recording:
+        recording.enter_context(children.followed(how))
 
         def record() -> None:
-            from icshift.launch.launcher import Launcher, Settings
+            begun = time.perf_counter()
+            from icshift.launch.launcher import Launcher, settings
 
-            settings = Settings(path, tuple(sites) if sites else None, window, samples, force, forwards)
-            launchers.append(Launcher(settings))
+            launchers.append(Launcher(settings(how)))
             recording.enter_context(launchers[0].recording())
+            launchers[0].costs.add(start + time.perf_counter() - begun)
 
+        # What the interpreter did until now it did for icshift, but for its own start.
+        start, begun = time.process_time(), time.perf_counter()
         scripts.when_imported("torch", record)
         code = scripts.run(body)
     if first and os.getpid() == process:
         with suppress(OSError):  # One that holds anything stays.
             for directory in reversed(made):
                 directory.rmdir()
-        _report(target, launchers[0] if launchers else None, quiet=quiet, no_color=no_color)
+        elapsed = start + time.perf_counter() - begun
+        _report(target, launchers[0] if launchers else None, elapsed, quiet=quiet, no_color=no_color)
     sys.stdout.flush()
     raise typer.Exit(code)
 
@@ -99,12 +111,14 @@ def _make_room(target: Path, *, force: bool) -> list[Path]:
 
     if target.exists() and not target.is_dir():
         raise RunError(f"{target} is a file: the runs go into a directory, choose another with -o")
-    children = sorted(target.iterdir()) if target.exists() else []
-    old = [path for path in (target, *children) if path.is_dir() and is_run(path)]
+    old = [*([target] if is_run(target) else []), *_runs(target)]
     if old and not force:
         raise RunError(f"{target} holds a recording already: choose another directory with -o, or replace it with -f")
     for path in old:
         shutil.rmtree(path)
+        if path.parent.parent == target:
+            with suppress(OSError):  # One that holds anything else stays.
+                path.parent.rmdir()
     made = [path for path in (*reversed(target.absolute().parents), target.absolute()) if not path.exists()]
     try:
         # Now, and not when the training is over: what cannot be written is a mistake that should cost nothing.
@@ -116,21 +130,43 @@ def _make_room(target: Path, *, force: bool) -> list[Path]:
     return made
 
 
-def _report(target: Path, launcher: Launcher | None, *, quiet: bool, no_color: bool) -> None:
-    """Report what was recorded, what was not and why: on stderr, since stdout belongs to the script."""
+def _runs(target: Path) -> list[Path]:
+    """The runs in a directory, and then those in the directories of processes that a script started."""
+    from icshift.runs.format import CHILD, is_run
+
+    children = sorted(target.glob(f"{CHILD}*"), key=lambda path: (len(path.name), path.name))
+    places = [*sorted(target.glob("*")), *(path for child in children for path in sorted(child.glob("*")))]
+    return [path for path in places if path.is_dir() and is_run(path)]
+
+
+def _report(target: Path, launcher: Launcher | None, elapsed: float, *, quiet: bool, no_color: bool) -> None:
+    """Report what was recorded, what was not and why: on stderr, since stdout belongs to the script.
+
+    `elapsed` are the seconds since the interpreter started.
+    """
+    begun = time.perf_counter()
     from icshift.cli.output import show, warn
-    from icshift.reports.run import recorded_report, unrecorded
+    from icshift.reports.run import Cost, recorded_report, unrecorded
     from icshift.runs.reader import StoredRun
 
-    if launcher is None:
-        warn(unrecorded((), imported=False), no_color=no_color)
+    own = [] if launcher is None else [recorder.path for recorder in launcher.recorders.values()]
+    runs = [StoredRun(path) for path in dict.fromkeys((*own, *(path.absolute() for path in _runs(target))))]
+    problems = [] if launcher is None else launcher.missing()
+    stepped = launcher is not None and (launcher.forwards or launcher.steps > 0)
+    facts = {"imported": launcher is not None, "stepped": stepped, "others": len(runs) > len(own)}
+    warn(unrecorded(problems, **facts, children=_had_children()), no_color=no_color)
+    if quiet or not runs:
         return
-    stepped, models = launcher.forwards or launcher.steps > 0, len(launcher.recorders)
-    warn(unrecorded(launcher.problems, stepped=stepped, models=models), no_color=no_color)
-    if quiet or not models:
-        return
-    from icshift.launch.launcher import AUTOMATIC_WINDOW
-
-    runs = [StoredRun(recorder.path) for recorder in launcher.recorders.values()]
-    report = recorded_report(target, runs, AUTOMATIC_WINDOW if launcher.automatic else None)
+    cost = None
+    if launcher is not None and own:
+        seconds, whole = launcher.cost
+        telling = time.perf_counter() - begun
+        cost = Cost(seconds + telling, elapsed + telling, launcher.copies.counts(), whole=whole)
+    report = recorded_report(target, runs, cost)
     show(report, no_color=no_color, stderr=True)
+
+
+def _had_children() -> bool:
+    """Whether this process has started others that ended."""
+    times = os.times()
+    return times.children_user + times.children_system > 0

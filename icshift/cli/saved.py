@@ -14,8 +14,10 @@ from icshift.errors import ModelError
 if TYPE_CHECKING:
     from icshift.inputs.data import Data, Reading
     from icshift.inputs.specs import Network
-    from icshift.saved.find import SavedModel
+    from icshift.saved.load import Wanted
+    from icshift.saved.order import SavedModel
     from icshift.saved.snapshots import Snapshot
+    from icshift.saved.trajectory import Trajectory
 
 Model = Annotated[
     str | None,
@@ -47,7 +49,18 @@ Dtype = Annotated[
         "--dtype", help="float64, bfloat16, …, for model and data; by default the model's own.", show_default=False
     ),
 ]
-Partial = Annotated[bool, typer.Option("--partial", help="Load what fits the model and leave the rest as it is.")]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        metavar="NAME",
+        help="Which part of the file is the model, as state_dict_ema or generator; by default the usual one.",
+        show_default=False,
+    ),
+]
+Partial = Annotated[
+    bool, typer.Option("--partial", help="Also where parts of the model are not in the file: they stay as initialised.")
+]
 UnsafePickle = Annotated[
     bool, typer.Option("--unsafe-pickle", help="Run the code that a pickled file asks for; only for files you trust.")
 ]
@@ -58,7 +71,7 @@ class Loading:
     """The values of the options above.
 
     `model` and `arguments` say how the model is made; `batch_size`, `limit`, `device` and `dtype` how data are read;
-    `partial` and `unsafe` how saved models are loaded.
+    `wanted` how saved models are loaded.
     """
 
     model: str | None
@@ -67,20 +80,20 @@ class Loading:
     limit: int | None
     device: str
     dtype: str | None
-    partial: bool
-    unsafe: bool
+    wanted: Wanted
 
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A model, and the saved models that can be put into it, each of which is still to be read and checked.
+    """A model, and the saved models that were found, each of which is still to be read and checked.
 
     `reading` says how data for the model are read: on its device, in its precision.
     """
 
     model: Network
-    snapshots: list[Snapshot]
+    found: Sequence[SavedModel]
     reading: Reading
+    wanted: Wanted
 
     def data(self, spec: str) -> Data:
         """Returns the data that a `--data` option names. Raises `ModelError` if they are no inputs for this model."""
@@ -88,38 +101,40 @@ class Opened:
 
         return read_data(spec, self.model, self.reading)
 
+    def trajectory(self, after: Callable[[], object] = lambda: None) -> Trajectory:
+        """The saved models in training order, copies and what is no model left aside, and what is to be told of them.
+
+        `after` is called after each is read. Raises `ModelError` for the first that does not fit, so that nothing is
+        measured before it is known that all of them do.
+        """
+        from icshift.saved.trajectory import trajectory
+
+        return trajectory(self.found, self.model, self.wanted, after)
+
+    def snapshots(self, models: Sequence[SavedModel]) -> list[Snapshot]:
+        """Saved models that can be put into the model one after the other."""
+        from icshift.saved.snapshots import snapshots
+
+        return snapshots(models, self.model, self.wanted)
+
 
 @contextmanager
 def opened(saved_models: Sequence[SavedModel], loading: Loading) -> Iterator[Opened]:
-    """Yields the model that the saved models fit into, on the device and in the precision asked for.
+    """Yields the model that the saved models are of, on the device and in the precision asked for.
 
     It is the one that `--model` names, else the one that the first of them holds. A model that existed already belongs
     to somebody else: after the block its weights, device and modes are what they were. Raises `ModelError` where no
     model can be made, and where it does not go to that device or precision.
     """
     from icshift.inputs.data import Reading, place
-    from icshift.saved.snapshots import same_draws, snapshots
+    from icshift.saved.snapshots import same_draws
 
     with same_draws():
         model = _built(saved_models[0], loading)
     reading = Reading(loading.batch_size, loading.limit, loading.device, loading.dtype)
     with _as_it_was(model, loading.model):
         place(model, reading)
-        yield Opened(model, snapshots(saved_models, model, partial=loading.partial, unsafe=loading.unsafe), reading)
-
-
-def left_at_initialisation(snapshots: Sequence[Snapshot], model: Network, after: Callable[[], object]) -> list[str]:
-    """Returns a warning for each saved model that leaves parameters at their initialisation, as `--partial` allows.
-
-    `after` is called after each saved model is read. Raises `ModelError` for the first that does not fit, so that
-    nothing is measured before it is known that all of them do.
-    """
-    warnings = []
-    for snapshot in snapshots:
-        if left := snapshot.fits(model):
-            warnings.append(f"{snapshot.name}: {left}")
-        after()
-    return warnings
+        yield Opened(model, saved_models, reading, loading.wanted)
 
 
 def _built(saved_model: SavedModel, loading: Loading) -> Network:
@@ -130,7 +145,7 @@ def _built(saved_model: SavedModel, loading: Loading) -> Network:
         return specs.build_model(loading.model, specs.model_arguments(loading.arguments or ()))
     if loading.arguments:
         raise ModelError("--model-arg is for what --model names: give --model too")
-    return build(saved_model, unsafe=loading.unsafe, partial=loading.partial)
+    return build(saved_model, loading.wanted)
 
 
 def _as_it_was(model: Network, spec: str | None) -> AbstractContextManager[None]:

@@ -71,6 +71,7 @@ def shift(
         Path | None,
         typer.Option("--csv", help="A CSV file, a row a unit, or - for stdout.", show_default=False),
     ] = None,
+    key: models.Key = None,
     partial: models.Partial = False,
     unsafe_pickle: models.UnsafePickle = False,
     json: options.AsJson = False,
@@ -92,16 +93,18 @@ def shift(
     from icshift.reports import two_data_sets as reports
     from icshift.reports.tabular import as_csv
     from icshift.saved.find import find
+    from icshift.saved.load import Wanted
 
     metric_named(metric, among="data sets")
     _refuse(output, csv, json=json, force=force)
     saved_models = find([checkpoint])
     if len(saved_models) > 1:
         raise ModelError(f"{checkpoint} holds {len(saved_models)} saved models: give one, as {saved_models[-1].path}")
-    loading = models.Loading(model, model_arg, batch_size, limit, device, dtype, partial, unsafe_pickle)
+    loading = models.Loading(model, model_arg, batch_size, limit, device, dtype, Wanted(key, partial, unsafe_pickle))
     settings = {"samples": samples, "probe_examples": 0, "checkpoint": str(checkpoint)}
     with models.opened(saved_models, loading) as opened, tempfile.TemporaryDirectory() as folder:
-        left = opened.snapshots[0].put(opened.model)
+        notes = opened.trajectory().notes
+        opened.snapshots(saved_models)[0].put(opened.model)
         both = opened.data(reference), opened.data(data)
         measured, shown = _replay(opened.model, both, samples, quiet=quiet, no_color=no_color)
         # Whatever is wrong with the options shows before anything is written where it stays.
@@ -115,7 +118,7 @@ def shift(
         network, kept = type(opened.model).__name__, None if output is None else str(output)
     about = reports.Compared(str(checkpoint), network, _described(both[0]), _described(both[1]), kept)
     if json or str(csv) != "-":
-        report = reports.two_data_sets_report(about, result, [left] if left else [], missed)
+        report = reports.two_data_sets_report(about, result, notes, missed)
         show(report, json=json, quiet=quiet, no_color=no_color)
     if result.above or result.unknown:
         raise typer.Exit(1)

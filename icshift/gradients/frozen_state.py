@@ -7,7 +7,6 @@ closure then computes the same loss at every call, and the training finds everyt
 from __future__ import annotations
 
 import random
-import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from torch.amp import is_autocast_available
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.parameter import is_lazy
 
+from icshift.model.torch_private import compiler_loaded
 from icshift.model.undisturbed import kept, lists, lists_kept, undisturbed
 
 
@@ -62,7 +62,7 @@ class FrozenState:
                 torch.cuda.set_rng_state_all(self._devices)
             random.setstate(self._python)
             np.random.set_state(self._numpy)
-            if "torch._dynamo" in sys.modules:
+            if compiler_loaded():
                 # A compiled model would be compiled anew for hooks and for parameters that are elsewhere.
                 back.enter_context(torch.compiler.set_stance("force_eager"))
             for device, dtype, enabled in self._autocast:

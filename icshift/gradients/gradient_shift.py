@@ -14,13 +14,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from icshift.errors import MeasurementError
 from icshift.gradients.layers import Counted, LayerParameters, in_call_order, select_layers
 from icshift.gradients.objective import Objective, dot, gradients_or_none, norm, trainable, with_parameters
+from icshift.model.torch_private import written_unnoticed
 from icshift.model.undisturbed import undisturbed
 
 
@@ -221,7 +221,7 @@ def _after_step(optimizer: Optimizer, gradients: dict[nn.Parameter, Tensor | Non
     with ExitStack() as back:
         for parameter, gradient in gradients.items():
             # A forward of the training may still wait for its backward, which asks whether parameters were written to.
-            back.enter_context(_unsafe_preserve_version_counter(parameter))
+            back.enter_context(written_unnoticed(parameter))
             back.callback(setattr, parameter, "grad", parameter.grad)
             parameter.grad = gradient
         _restore_later(optimizer, {}, back)

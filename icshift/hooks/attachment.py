@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
-from torch.fx import _symbolic_trace
 from torch.nn.modules import module as registrations
 
+from icshift.errors import RecordingError
 from icshift.hooks import compiled
-from icshift.hooks.examples import Inputs
+from icshift.hooks.arguments import fitted
+from icshift.hooks.calls import Call
 from icshift.hooks.hook import Hook
+from icshift.model.copies import is_within
 from icshift.model.layout import tensors
-from icshift.model.names import callable_parts, modules
+from icshift.model.names import callable_parts, modules, takes_hooks
+from icshift.model.torch_private import compiled_before, is_symbolic, no_subclass_sees
 from icshift.model.unheard import hears
 from icshift.notice import notice
 
@@ -28,23 +31,22 @@ from icshift.notice import notice
 class Listener:
     """Functions that the hooks call within the user's forwards. None of the first five may raise."""
 
-    on_tensor: Callable[[str, nn.Module, str, Tensor], None]
-    """Gets the name of a chosen module, the module, the tensor's place in the output ("" or as "[0]"), the tensor."""
+    on_tensor: Callable[[str, nn.Module, bool, str, Tensor], None]
+    """Gets the name of a chosen module, the module, whether gradients are on, the tensor's place in the output ("" or
+    as "[0]"), the tensor."""
     on_no_tensor: Callable[[str, Any], None]
     """Gets the name of a chosen module and its output, if that holds no tensor."""
     on_failure: Callable[[str, Exception], None]
     """Gets the name of a chosen module and what looking through its output raised."""
-    on_entry: Callable[[nn.Module, Any, Inputs | None], None]
-    """Gets a part of the model whose call begins a forward (see `callable_parts`), what `mask` returned or raised, and
-    the arguments of the call.
-
-    The former is None for every part but the model itself, and where there is no mask; the latter are None where the
-    model is compiled.
-    """
+    on_entry: Callable[[Call, Any], None]
+    """Gets the call of a part of the model that begins a forward (see `callable_parts`), and what `mask` returned or
+    raised: None for every part but the model itself, and where there is no mask."""
     on_exit: Callable[[nn.Module, Any], None]
     """Gets the same part when its call ends, by an exception too, and what it returned: None where that is not seen."""
     mask: Callable[..., Tensor] | None
-    """The user's: called with the arguments of the model. It may raise."""
+    """The user's: called with the arguments of the model, see `fitted`. It may raise."""
+    watch: AbstractContextManager[None] = field(default_factory=nullcontext)
+    """Within its blocks are the calls of hooks."""
 
 
 class Attachment:
@@ -58,6 +60,8 @@ class Attachment:
         self.watched = choose(model)
         self.parameters = _ids(model)
         """The `id` of every parameter of the model."""
+        self.modules = set(modules(model).values())
+        """The model and all of its parts."""
         self._model = model
         self._choose = choose
         self._listener = Listener(
@@ -67,9 +71,13 @@ class Attachment:
             self._while_attached(listener.on_entry),
             self._while_attached(listener.on_exit),
             listener.mask,
+            listener.watch,
         )
         self._watching: dict[tuple[str, nn.Module], ExitStack] = {}
         self._following: dict[nn.Module, ExitStack] = {}
+        self._deeper: dict[nn.Module, None] = {}
+        self.left_out: dict[str, str] = {}
+        """Parts of the model, by name, that are not watched whatever is chosen, each with what it is a copy of."""
         self._global = ExitStack()
         self._lasting: ExitStack | None = None
         self.attached = False
@@ -100,7 +108,7 @@ class Attachment:
         self.attached = False
         _attached.discard(self)
         self._global.close()
-        if not compiled.compiled_before():
+        if not compiled_before():
             self._take_off()
 
     def close(self) -> None:
@@ -116,19 +124,44 @@ class Attachment:
             return False
         self._stale = False
         try:
-            chosen = self._choose(self._model, least=0)
+            chosen = self._without_left_out(self._choose(self._model, least=0))
         except Exception as error:  # noqa: BLE001  A selector of the user's may raise, but not into the training.
             there = modules(self._model)
             chosen = {name: module for name, module in self.watched.items() if there.get(name) is module}
             notice(f"icshift watches no module that came to {type(self._model).__name__}: {error}")
         self.parameters = _ids(self._model)
+        self.modules = set(modules(self._model).values())
         self.watched = chosen
         self._put_on(chosen)
         return True
 
+    def follow(self, model: nn.Module) -> None:
+        """Hook another model, and the one before no longer."""
+        self._take_off()
+        self._model, self._stale = model, True
+        self._deeper.clear()
+        self.refresh()
+
+    def leave_out(self, parts: dict[str, str]) -> None:
+        """Watch nothing within these parts from now on, and no longer leave out others; see `left_out`."""
+        if parts == self.left_out:
+            return
+        self.left_out = parts
+        self.watched = self._without_left_out(self._choose(self._model, least=0))
+        if self.attached:
+            self._put_on(self.watched)
+
+    def begin_with(self, part: nn.Module) -> None:
+        """Take calls of this part for forwards too, from the next one on."""
+        if takes_hooks(part) and part not in self._following:
+            self._deeper[part] = None
+            self._following[part] = self._follow(part)
+
     def _put_on(self, chosen: dict[str, nn.Module]) -> None:
         """Hook exactly these modules, and the parts whose calls are forwards."""
-        parts = callable_parts(self._model)
+        parts = [*callable_parts(self._model), *(part for part in self._deeper if part in self.modules)]
+        left_out = {module for name, module in modules(self._model).items() if is_within(name, self.left_out)}
+        parts = [part for part in parts if part not in left_out]
         _keep(self._watching, chosen.items())
         _keep(self._following, parts)
         # Parts come last: a forward that is watched itself is seen before it is over.
@@ -139,47 +172,59 @@ class Attachment:
             if part not in self._following:
                 self._following[part] = self._follow(part)
 
+    def _without_left_out(self, chosen: dict[str, nn.Module]) -> dict[str, nn.Module]:
+        return {name: module for name, module in chosen.items() if not is_within(name, self.left_out)}
+
     def _watch(self, name: str, module: nn.Module) -> ExitStack:
         hooks = ExitStack()
         on_tensor, on_no_tensor = partial(self._listener.on_tensor, name, module), self._listener.on_no_tensor
         key = compiled.register(on_tensor)
         hooks.callback(compiled.forget, key)
+        unreadable = RecordingError("its output cannot be looked through where the model is compiled")
+        failing = compiled.register(lambda _: self._listener.on_failure(name, unreadable))
+        hooks.callback(compiled.forget, failing)
 
         def act(_: nn.Module, __: Any, output: Any) -> None:
             try:
                 # A subclass of Tensor must not notice that it is looked at.
-                with torch._C.DisableTorchFunction():
+                with no_subclass_sees():
                     seen = list(tensors(module, output))
             except Exception as error:  # noqa: BLE001  It must not reach the training.
                 self._listener.on_failure(name, error)
                 return
+            gradients = torch.is_grad_enabled()
             for suffix, tensor in seen:
-                on_tensor(suffix, tensor)
+                on_tensor(gradients, suffix, tensor)
             if not seen:
                 on_no_tensor(name, output)
 
         def act_traced(_: nn.Module, __: Any, output: Any) -> None:
-            for suffix, tensor in tensors(module, output):
+            try:
+                seen = list(tensors(module, output))
+            except Exception:  # noqa: BLE001  As above, and the compiler goes on.
+                compiled.mark(failing)
+                return
+            for suffix, tensor in seen:
                 compiled.see(tensor, key, suffix)
 
-        hooks.callback(module.register_forward_hook(Hook(module, act, act_traced, self)).remove)
+        hooks.callback(module.register_forward_hook(Hook(module, act, act_traced, self, self._listener.watch)).remove)
         return hooks
 
     def _follow(self, part: nn.Module) -> ExitStack:
         hooks, listener = ExitStack(), self._listener
-        mask = listener.mask if part is self._model else None
-        entered = compiled.register(lambda _="", given=None: listener.on_entry(part, given, None))
-        left = compiled.register(lambda: listener.on_exit(part, None))
+        mask = fitted(listener.mask, part) if listener.mask is not None and part is self._model else None
+        entered = compiled.register(lambda on, _="", given=None: listener.on_entry(Call(part, None, on), given))
+        left = compiled.register(lambda _: listener.on_exit(part, None))
         problem: Any = TypeError("it gave no tensor where the model is compiled")
-        without_mask = compiled.register(lambda: listener.on_entry(part, problem, None))
+        without_mask = compiled.register(lambda on: listener.on_entry(Call(part, None, on), problem))
         hooks.callback(compiled.forget, without_mask)
         hooks.callback(compiled.forget, entered)
         hooks.callback(compiled.forget, left)
 
         def enter(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
             # What symbolic tracing passes are no tensors.
-            made = None if mask is None or _symbolic_trace._is_fx_tracing_flag else _made(mask, args, kwargs)
-            listener.on_entry(part, made, (args, kwargs))
+            made = None if mask is None or is_symbolic(args, kwargs) else _made(mask, args, kwargs)
+            listener.on_entry(Call(part, (args, kwargs), torch.is_grad_enabled()), made)
 
         def enter_traced(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
             made = None if mask is None else _made(mask, args, kwargs)
@@ -189,9 +234,16 @@ class Attachment:
                 compiled.mark(entered if mask is None else without_mask)
 
         # Prepended before every other hook, and called even if the forward raises.
-        enters = part.register_forward_pre_hook(Hook(part, enter, enter_traced, self), prepend=True, with_kwargs=True)
+        enters = part.register_forward_pre_hook(
+            Hook(part, enter, enter_traced, self, listener.watch), prepend=True, with_kwargs=True
+        )
         leaves = part.register_forward_hook(
-            Hook(part, lambda _, __, output: listener.on_exit(part, output), lambda *_: compiled.mark(left), self),
+            Hook(
+                part,
+                lambda _, __, output: listener.on_exit(part, output),
+                lambda *_: compiled.mark(left),
+                *(self, listener.watch),
+            ),
             always_call=True,
         )
         hooks.callback(enters.remove)
@@ -236,10 +288,10 @@ def _keep(hooked: dict[Any, ExitStack], wanted: Iterable[Any]) -> None:
         hooked.pop(place).close()
 
 
-def _made(mask: Callable[..., Tensor], args: Any, kwargs: dict[str, Any]) -> Any:
+def _made(mask: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     """What the user's mask returns for these arguments of the model, or the exception that it raises."""
     try:
-        return mask(*args, **kwargs)
+        return mask(args, kwargs)
     except Exception as error:  # noqa: BLE001  Raised where the mask is read: see `padding`.
         return error
 

@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 from icshift.model import names
 from icshift.model.layout import by_unit
 from icshift.model.modes import evaluating
+from icshift.model.torch_private import AVERAGING, BATCH_NORM
 from icshift.runs.phases import OWN_INPUTS, RUNNING_AVERAGES
 from icshift.sketch import moments as exact
 from icshift.sketch.workspace import Workspace
@@ -72,12 +73,12 @@ class InputStatistics:
         self._open[name] = self._open[name].merged(given) if name in self._open else given
 
 
-def normalisations(model: nn.Module) -> dict[str, nn.modules.batchnorm._BatchNorm]:
+def normalisations(model: nn.Module) -> dict[str, BATCH_NORM]:
     """Returns the batch normalisation layers that keep running statistics, by name."""
     return {
         name: module
         for name, module in names.modules(model).items()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        if isinstance(module, BATCH_NORM)
         and module.running_mean is not None
         and not nn.parameter.is_lazy(module.running_mean)
     }
@@ -124,7 +125,7 @@ def evaluating_as_trained(model: nn.Module, send: Sent, frozen: Collection[nn.Mo
 
 def averaging(model: nn.Module) -> list[nn.Module]:
     """The layers that keep running averages: batch norm, and instance norm that tracks them."""
-    layers = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._NormBase)]
+    layers = [module for module in model.modules() if isinstance(module, AVERAGING)]
     return [layer for layer in layers if layer.running_mean is not None]
 
 
@@ -152,7 +153,7 @@ def held_in_eval(model: nn.Module) -> frozenset[nn.Module]:
 
 
 def _is_batch_norm(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.modules.batchnorm._BatchNorm)
+    return isinstance(layer, BATCH_NORM)
 
 
 def _of_all_sent(model: nn.Module, send: Sent, frozen: Collection[nn.Module]) -> dict[str, Statistics]:

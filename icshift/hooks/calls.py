@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Iterator
-from types import FrameType
+from collections.abc import Container
+from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from icshift.hooks.examples import Inputs
 from icshift.hooks.padding import Padding
+from icshift.model.torch_private import being_called, given_to_functions
 
-_CALL = nn.Module._call_impl.__code__
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """The call that begins a forward: of a model, or of a part that is called on its own."""
+
+    part: nn.Module
+    """The outermost module of the model that is being called."""
+    inputs: Inputs | None
+    """Its arguments, None where they were not seen."""
+    gradients: bool
+    """Whether gradients are computed through it."""
 
 
 class Calls(threading.local):
     """The calls of modules in the forward that this thread is in; every thread has its own.
 
-    A forward lasts from the call of the outermost module that `enter` gets until `leave` gets the same one.
+    A forward lasts from the call of the outermost module that `enter` gets until `leave` gets the same one. The calls
+    of a module are told apart up to the `most`-th in a forward; that one and all that follow have one name.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 16) -> None:
+        self._most = most
         self._open: list[nn.Module] = []
         self._calls: dict[str, int] = {}
         self.padding: Padding | None = None
         """Which positions of this forward's batch are padding; set by whoever knows the mask."""
+        self.forward: Any = None
+        """What the keeper calls this forward; set by whoever asks the keeper."""
 
     @property
     def inside(self) -> bool:
@@ -44,11 +59,11 @@ class Calls(threading.local):
         """
         if self._open and (module is root or module in self._open):
             # Either a module is called within its own forward, or that forward was never left: the stack knows.
-            callers = list(_being_called())[1:]
+            callers = list(being_called())[1:]
             self._open = [called for called in self._open if called in callers]
         if not self._open:
             self._calls.clear()
-            self.padding = None
+            self.padding = self.forward = None
         self._open.append(module)
 
     def leave(self, module: nn.Module) -> bool:
@@ -60,19 +75,28 @@ class Calls(threading.local):
     def site(self, name: str, suffix: str) -> str:
         """Returns a site's name: that of a module, and from its second call in a forward on the call's number ("fc#2").
 
-        `suffix` says which part of the output it is ("" or as "[0]"). Outside of forwards calls are not counted.
+        Those from the `most`-th on are one site ("fc#16+"). `suffix` says which part of the output it is ("" or as
+        "[0]"). Outside of forwards calls are not counted.
         """
         if not self._open:
             return name + suffix
         key = name + suffix
         calls = self._calls[key] = self._calls.get(key, 0) + 1
-        return key if calls == 1 else f"{name}#{calls}{suffix}"
+        if self._most == 1 or calls == 1:
+            return key
+        return f"{name}#{self._most}+{suffix}" if calls >= self._most else f"{name}#{calls}{suffix}"
 
 
-def _being_called() -> Iterator[Any]:
-    """Yields the modules that this thread is in calls of, innermost first."""
-    frame: FrameType | None = sys._getframe()
-    while frame is not None:
-        if frame.f_code is _CALL:
-            yield frame.f_locals.get("self")
-        frame = frame.f_back
+def computed_again() -> bool:
+    """Whether gradients are computed through what runs now although they are off: by a function of its own kind.
+
+    Reentrant checkpointing runs its forward without gradients, and again, with them, in the backward pass. So do the
+    layers of reversible networks.
+    """
+    return any(isinstance(argument, Tensor) and argument.requires_grad for argument in given_to_functions())
+
+
+def outermost_called(parts: Container[nn.Module]) -> nn.Module | None:
+    """The outermost of these modules that this thread is in a call of, None where it is in none."""
+    called = [module for module in being_called() if module in parts]
+    return called[-1] if called else None

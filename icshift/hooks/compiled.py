@@ -7,16 +7,16 @@ they change `TOKEN`: without that a compiler would drop them as dead code, and c
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from importlib import import_module
 from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from icshift.model.torch_private import compiled_before, compiler_settings
 
 TOKEN = torch.zeros(0, device="cpu")
 
@@ -26,7 +26,9 @@ _settings_before: list[bool] = []
 
 
 def register(action: Callable[..., None]) -> Tensor:
-    """Returns a key for the operators: `see` calls `action(suffix, tensor)`, `mark` calls `action()`.
+    """Returns a key for the operators: `see` calls `action(gradients, suffix, tensor)`, `mark` `action(gradients)`.
+
+    `gradients` says whether they are computed through the graph: while it runs they are off in any case.
 
     The key is a tensor, since a compiler takes a number for a constant: then no two layers could share one graph, as
     those do that are compiled one by one.
@@ -43,12 +45,12 @@ def forget(key: Tensor) -> None:
 
 def see(tensor: Tensor, key: Tensor, suffix: str) -> None:
     """Add a call to the graph that is being traced: at every run of it, the key's action gets this tensor."""
-    torch.ops.icshift.see(tensor.detach(), TOKEN, key, suffix, 0)
+    torch.ops.icshift.see(tensor.detach(), TOKEN, key, suffix, 0, torch.is_grad_enabled())
 
 
 def mark(key: Tensor) -> None:
     """Add a call to the graph that is being traced: at every run of it, the key's action is called."""
-    torch.ops.icshift.mark(TOKEN, key)
+    torch.ops.icshift.mark(TOKEN, key, torch.is_grad_enabled())
 
 
 @contextmanager
@@ -58,7 +60,7 @@ def graphs_tied_to_hooks() -> Iterator[None]:
     By default the compiler uses a graph that was made without hooks for modules with any number of them. Then a model
     would run on the graph of another of its class, or on its own from a pause, and nothing of it would be recorded.
     """
-    config: Any = import_module("torch._dynamo.config")
+    config = compiler_settings()
     _settings_before.append(config.skip_nnmodule_hook_guards)
     config.skip_nnmodule_hook_guards = False
     try:
@@ -70,22 +72,16 @@ def graphs_tied_to_hooks() -> Iterator[None]:
             config.skip_nnmodule_hook_guards = before
 
 
-def compiled_before() -> bool:
-    """Whether `torch.compile` has compiled anything in this process: its graphs do not call hooks that come later."""
-    dynamo = sys.modules.get("torch._dynamo.convert_frame")
-    return dynamo is not None and dynamo.FRAME_COUNTER > 0
-
-
 def compile_again() -> None:
     """Drop every compiled graph: the next call of a model compiles it anew, with the hooks that are there by then."""
     if compiled_before():
         torch.compiler.reset()
 
 
-def _see(tensor: Tensor, _: Tensor, key: Tensor, suffix: str, mapped: int) -> None:
+def _see(tensor: Tensor, _: Tensor, key: Tensor, suffix: str, mapped: int, gradients: bool) -> None:
     action = _actions.get(int(key))
     if action is not None:
-        show: Callable[[Tensor], Any] = partial(action, suffix)
+        show: Callable[[Tensor], Any] = partial(action, gradients, suffix)
         for _axis in range(mapped):
             show = _each(show)
         show(tensor)
@@ -101,15 +97,16 @@ def _each(show: Callable[[Tensor], Any]) -> Callable[[Tensor], Tensor]:
     return torch.vmap(example)
 
 
-def _see_mapped(_: Any, axes: Any, tensor: Tensor, token: Tensor, key: Tensor, suffix: str, mapped: int) -> Any:
-    torch.ops.icshift.see(tensor.movedim(axes[0], 0), token, key, suffix, mapped + 1)
+def _see_mapped(_: Any, axes: Any, tensor: Tensor, token: Tensor, key: Tensor, suffix: str, *how: Any) -> Any:
+    mapped, gradients = how
+    torch.ops.icshift.see(tensor.movedim(axes[0], 0), token, key, suffix, mapped + 1, gradients)
     return None, None
 
 
-def _mark(_: Tensor, key: Tensor) -> None:
+def _mark(_: Tensor, key: Tensor, gradients: bool) -> None:
     action = _actions.get(int(key))
     if action is not None:
-        action()
+        action(gradients)
 
 
 def _nothing(*_: Any) -> None:
@@ -120,8 +117,8 @@ def _nothing(*_: Any) -> None:
 _tags = [tag for name, tag in torch.Tag.__members__.items() if name == "cudagraph_unsafe"]
 _library = torch.library.Library("icshift", "DEF")
 for _schema, _action in (
-    ("see(Tensor seen, Tensor(a!) token, Tensor key, str suffix, int mapped) -> ()", _see),
-    ("mark(Tensor(a!) token, Tensor key) -> ()", _mark),
+    ("see(Tensor seen, Tensor(a!) token, Tensor key, str suffix, int mapped, bool gradients) -> ()", _see),
+    ("mark(Tensor(a!) token, Tensor key, bool gradients) -> ()", _mark),
 ):
     _name = _library.define(_schema, tags=tuple(_tags))
     _library.impl(_name, _action, "CompositeExplicitAutograd")

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
+from icshift.hooks.attachment import Attachment
+from icshift.hooks.observer import Observer
 from icshift.model import names as naming
+from icshift.model.copies import is_within
+from icshift.model.parameters import has_gradients
 from icshift.model.sites import is_leaf, owns_weights, type_name
 
 _BYPASSED = (
     "its weights were used (they have gradients), but not by calling it: its forward is called directly, or fused into "
     "its parent; call the module, or watch its parent"
+)
+_OTHER_CALLS = (
+    "steps were computed without calling it, by its forward or by other code that uses its weights: recorded are the "
+    "other calls of it; call the module in the training, too"
 )
 _FUSED = "MultiheadAttention uses its weights directly; the attention's own output is the site"
 _TORCHSCRIPT = "TorchScript takes no hooks; record the model it was made from"
@@ -20,6 +29,11 @@ _WITH_PARTS = (
     "not among the chosen sites, as its parts are; it has weights of its own too: choose it by name to record it"
 )
 _SHARED = "the same module as {}: its calls are told apart by #2, #3, …"
+_COPY = (
+    "{} is a copy of {} that is not trained, as an average of its weights is: give it a recorder of its own, or choose "
+    "its modules by name"
+)
+_NO_ROWS = "it was called, always with 0 rows (or nothing but padding): nothing reached it"
 _NEVER = "it is watched, but no forward went through it while recording; was the model itself called?"
 
 
@@ -34,36 +48,37 @@ class Coverage:
         self.owners: dict[str, str] = {}
         """The name of the module that returned each site's tensor, by site."""
         self._without: dict[str, str] = {}
-        self._used: set[str] = set()
+        self._bypassed: set[str] = set()
+        self._trained: set[str] = set()
 
     def note_no_tensor(self, name: str, output: Any) -> None:
         """Note that a module returned no tensor at all. Never raises."""
         self._without.setdefault(name, f"{type(output).__name__}, no tensor")
 
-    def note_gradients(self, watched: Mapping[str, nn.Module]) -> None:
-        """Note modules that have gradients although they were never called, while these gradients exist."""
-        called = set(self.owners.values()) | self._without.keys()
-        for name in watched.keys() - called:
-            if any(parameter.grad is not None for parameter in watched[name].parameters()):
-                self._used.add(name)
+    def note_gradients(self, watched: Mapping[str, nn.Module], trained: Iterable[str]) -> None:
+        """Note modules that have gradients although none of these sites is theirs, while these gradients exist."""
+        called = {self.owners.get(site, site) for site in trained} | self._without.keys()
+        self._trained |= called
+        self._bypassed |= {name for name in watched.keys() - called - self._bypassed if has_gradients(watched[name])}
 
     def ledger(
         self,
         model: nn.Module,
-        watched: Mapping[str, nn.Module],
-        sites: Iterable[str],
-        failed: Mapping[str, str],
-        other: Mapping[str, str],
+        attachment: Attachment,
+        observer: Observer,
     ) -> list[dict[str, str]]:
         """Returns an entry a module, with the keys module (its name), type, state and reason ("": it was recorded).
 
-        `watched` are the chosen modules, by name; `sites` those recorded, `failed` those given up, with the reason,
-        `other` those that held no activations, with what they held. States: observed, failed, not a tensor, bypassed,
-        never called, excluded. Modules without weights that only hold others are left out.
+        `attachment` knows the chosen modules and those left out, `observer` knows the sites that were recorded, those
+        given up, and those that held no activations. States: observed, always 0 rows, failed, not a tensor, bypassed,
+        bypassed in training (other calls were recorded), never called, in a copy, excluded. Modules without weights
+        that only hold others are left out.
         """
-        recorded = {self.owners.get(site, site) for site in sites}
-        broken = {self.owners.get(site, site): reason for site, reason in failed.items()}
-        empty = self._without | {self.owners.get(site, site): held for site, held in other.items()}
+        watched, copies = attachment.watched, attachment.left_out
+        recorded = {self.owners.get(site, site) for site in observer.sites}
+        filled = {self.owners.get(site, site) for site in observer.filled}
+        broken = {self.owners.get(site, site): reason for site, reason in observer.failed.items()}
+        empty = self._without | {self.owners.get(site, site): held for site, held in observer.other.items()}
         names = _names(model)
         attention = [name for module, (name, *_) in names.items() if isinstance(module, nn.MultiheadAttention)]
         fused = {"out_proj" if name == naming.ROOT else f"{name}.out_proj" for name in attention}
@@ -74,21 +89,34 @@ class Coverage:
                 continue
             states = (
                 (name in broken, "failed", broken.get(name, "")),
+                (name in recorded - filled, "always 0 rows", _NO_ROWS),
+                (name in recorded & self._bypassed - self._trained, "bypassed in training", _OTHER_CALLS),
                 (name in recorded and name not in watched, "observed", "until another module took its name"),
                 (name in recorded and bool(aliases), "observed", _SHARED.format(", ".join(aliases))),
                 (name in recorded, "observed", ""),
                 (name in empty, "not a tensor", f"it gave {empty.get(name)}; watch a module around it"),
                 (name in fused, "bypassed", _FUSED),
                 (not naming.takes_hooks(module), "excluded", _TORCHSCRIPT),
+                (
+                    (copy := is_within(name, copies)) is not None,
+                    "in a copy",
+                    _COPY.format(copy, copies.get(copy or "")),
+                ),
                 (name not in watched and is_leaf(module), "excluded", "not among the chosen sites"),
                 (name not in watched, "excluded", _WITH_PARTS),
-                (name in self._used, "bypassed", _BYPASSED),
+                (name in self._bypassed, "bypassed", _BYPASSED),
                 (True, "never called", _NEVER),
             )
             state, reason = next((state, reason) for holds, state, reason in states if holds)
             entries.append(_entry(name, type_name(module), state, reason))
         there = {entry["module"] for entry in entries}
         return entries + [_entry(name, "–", "observed", "until it left the model") for name in sorted(recorded - there)]
+
+
+def why_nothing(ledger: Sequence[Mapping[str, str]]) -> str:
+    """Returns the one reason for which most of the modules that were to be recorded were not, of a ledger's entries."""
+    counted = Counter(entry["reason"] for entry in ledger if entry["state"] != "excluded")
+    return counted.most_common(1)[0][0] if counted else "the model has no module to record"
 
 
 def _entry(module: str, kind: str, state: str, reason: str) -> dict[str, str]:

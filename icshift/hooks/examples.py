@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from icshift.hooks.row_hash import MODULUS, RowHash, mixed
-from icshift.model.plain import is_plain, is_seen, unseen
+from icshift.model.plain import is_plain
+from icshift.model.torch_private import is_seen, no_subclass_sees, unseen
 from icshift.runs.format import Seen
+from icshift.runs.merging import merged_inputs
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 """The positional and the keyword arguments of a forward."""
@@ -66,7 +68,13 @@ class Examples:
     def __init__(self, model: nn.Module, seed: int) -> None:
         self._model = model
         self._hash = RowHash(seed)
+        self._before: dict[str, Seen | None] = {}
         self._phases: dict[str, _Phase] = {}
+        self._begun: dict[str, set[int]] = {}
+
+    def follow(self, model: nn.Module) -> None:
+        """Take the examples of another model from now on, in place of the one before."""
+        self._model = model
 
     def take(self, phase: str, part: nn.Module | None, inputs: Inputs | None, *, sure: bool) -> None:
         """Add the examples of a forward that begins with `part`: of its arguments, or None where nobody saw them.
@@ -74,7 +82,7 @@ class Examples:
         Parts of the model may be called one after the other, each with what the one before gave: `sure` says that,
         where one part alone is called, it is called with examples. Never raises.
         """
-        seen = self._phases.setdefault(phase, _Phase())
+        seen = self._phases.setdefault(phase, _Phase(begun=self._begun.setdefault(phase, set())))
         if not seen.known:
             return
         try:
@@ -86,22 +94,31 @@ class Examples:
 
     def seen(self) -> dict[str, Seen | None]:
         """Returns what is known of every phase that had a forward; None where it is not. It waits for the device."""
+        return merged_inputs([self._before, self.part()]) or {}
+
+    def part(self) -> dict[str, Seen | None]:
+        """Returns the same of the open part of the open window."""
         return {phase: self._total(seen) for phase, seen in self._phases.items()}
+
+    def next_part(self) -> None:
+        """Begin the next part of the open window."""
+        self._before = self.seen()
+        self._phases = {}
 
     def new_window(self) -> None:
         """Begin to count anew."""
-        self._phases = {}
+        self._before, self._phases, self._begun = {}, {}, {}
 
     def _add(self, seen: _Phase, inputs: Inputs | None) -> None:
         # A tensor of the user's own kind, or a mode, must not notice that it is looked at.
-        with unseen() if is_seen() else torch._C.DisableTorchFunction():
+        with unseen() if is_seen() else no_subclass_sees():
             found = list(islice(_tensors(inputs), _MOST + 1))
             if not found or len(found) > _MOST:
                 raise _UnknownError
             length, device = found[0][1].shape[0], found[0][1].device
             if not length:
                 return
-            _refuse_strange(found, device)
+            refuse_strange(found, device)
             total = self._sum(found, length)
             made_of = tuple((name, tensor.dtype, tensor.shape[1:]) for name, tensor in found)
             seen.sure &= seen.made_of in (None, made_of) and _rows_are_examples(found, length)
@@ -136,7 +153,7 @@ def _described(made_of: tuple[Any, ...] | None) -> str:
     return ", ".join(parts)
 
 
-def _refuse_strange(found: list[tuple[str, Tensor]], device: torch.device) -> None:
+def refuse_strange(found: list[tuple[str, Tensor]], device: torch.device) -> None:
     """Raise where a tensor is not plain or not on the first one's device, and on any CUDA stream but the usual one.
 
     What is added up on several streams is not read in time, and a graph that is made of one must not hold our work.

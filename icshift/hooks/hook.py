@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 
-_PROXY = torch._C._TorchDispatchModeKey.PROXY
-"""The mode in which `make_fx` and its like run a model to write down what it does."""
+from icshift.model.torch_private import is_replica, is_written_down, leave_as_written
+from icshift.notice import notice
+
+_UNTIMED: AbstractContextManager[None] = nullcontext()
 
 
 class Hook:
     """A hook for one module: calls `act` with what PyTorch passes to it, and does nothing for any other module.
+
+    What `act` does is within a block of `watch`. What it raises never reaches the training: it is said once, and
+    `act` is not called again.
 
     While `torch.compile` traces the module, `traced` is called instead, and becomes part of the graph; if that is None,
     nothing is. It does nothing while a model is exported, or traced by `torch.jit` or `make_fx`.
@@ -30,31 +35,40 @@ class Hook:
         act: Callable[..., None],
         traced: Callable[..., None] | None = None,
         of: object = None,
+        watch: AbstractContextManager[None] = _UNTIMED,
     ) -> None:
         self.of = of
         """The attachment that put it on, by which it is found again on a module that took over the hooks of another."""
         self._module = module
         self._act = act
         self._traced = traced
+        self._watch = watch
 
     def __call__(self, module: nn.Module, *seen: Any) -> None:
         """What PyTorch calls, with the module, its arguments and, after a forward, its output. Returns None always."""
         # The replicas that DataParallel makes are shallow copies: this module in all but identity.
-        if module is not self._module and not getattr(module, "_is_replica", False):
+        if module is not self._module and not is_replica(module):
             return
         if torch.compiler.is_compiling():
             if self._traced is not None and not torch.compiler.is_exporting():
                 self._traced(module, *seen)
-        elif not torch._C._is_tracing() and torch._C._get_dispatch_mode(_PROXY) is None:
-            self._act(module, *seen)
+            return
+        try:
+            if not is_written_down():
+                with self._watch:
+                    self._act(module, *seen)
+        except Exception as error:  # noqa: BLE001  Whatever is wrong in here, the training goes on.
+            self._act = _nothing
+            notice(f"icshift's hook on {type(module).__name__} failed, and does nothing from now on: {error!r}")
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return getattr, (nullcontext(), "__exit__")
 
 
+def _nothing(*_: Any) -> None:
+    pass
+
+
 # Of hooks that are called between graphs (those of the outermost module, and after a graph break) the compiler would
 # make graphs of their own, one a hook: soon more than it allows. It leaves them, and all that they call, as written.
-_frames = torch._C._dynamo.eval_frame
-if hasattr(_frames, "set_code_exec_strategy"):  # since torch 2.7
-    _as_written = _frames._FrameAction.SKIP
-    _frames.set_code_exec_strategy(Hook.__call__.__code__, _frames._FrameExecStrategy(_as_written, _as_written))
+leave_as_written(Hook.__call__.__code__)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from icshift._version import __version__
+from icshift.hooks.attachment import Attachment
 from icshift.hooks.coverage import Coverage
 from icshift.hooks.neighbours import NOT_CALLED, Neighbours
 from icshift.hooks.observer import Observer
@@ -34,12 +35,12 @@ def beginning(model: nn.Module, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def seen(
-    model: nn.Module, observer: Observer, coverage: Coverage, watched: Mapping[str, nn.Module], neighbours: Neighbours
+    model: nn.Module, observer: Observer, coverage: Coverage, attachment: Attachment, neighbours: Neighbours
 ) -> dict[str, Any]:
     """Returns the entries about what was seen so far: the sites, and what became of every module."""
     return {
-        "sites": _site_table(observer.sites, coverage.owners, watched, neighbours),
-        "ledger": coverage.ledger(model, watched, observer.sites, observer.failed, observer.other),
+        "sites": _site_table(observer.sites, coverage.owners, attachment.watched, neighbours),
+        "ledger": coverage.ledger(model, attachment, observer),
     }
 
 

@@ -11,18 +11,17 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from icshift.hooks.compiled import compiled_before
 from icshift.hooks.hook import Hook
 from icshift.hooks.readers import Graph, Place, Readers, place_of
 from icshift.model.layout import tensors
 from icshift.model.names import modules, takes_hooks
 from icshift.model.sites import is_leaf, normalises
+from icshift.model.torch_private import DROPOUT, MAX_POOLING, compiled_before, no_subclass_sees
 
-_PASS_ON = (nn.modules.dropout._DropoutNd, nn.modules.pooling._MaxPoolNd, nn.Identity, nn.Flatten)
+_PASS_ON = (DROPOUT, MAX_POOLING, nn.Identity, nn.Flatten)
 """What reads these modules' outputs reads that of the site before: a unit is dead behind them where it is before."""
 
 NOT_CALLED = "no forward of the model that computes gradients called it"
@@ -65,6 +64,14 @@ class Neighbours:
             elif normalises(module) or plain:
                 self._handles.append(module.register_forward_pre_hook(Hook(module, self._read)))
 
+    def follow(self, model: nn.Module) -> None:
+        """Look at another model from now on, if at any."""
+        listening = bool(self._handles)
+        self.close()
+        self._model = model
+        if listening and not self._resting:
+            self.listen()
+
     def note_output(self, site: str, tensor: Tensor, *, within_forward: bool = True) -> None:
         """Note that a site returned this tensor, which is kept alive by nobody here."""
         self._outputs[id(tensor)] = weakref.ref(tensor), site, True
@@ -86,7 +93,7 @@ class Neighbours:
             return False
         try:
             # What a wrapper returned must not notice that it is looked at.
-            with torch._C.DisableTorchFunction():
+            with no_subclass_sees():
                 graph = Graph(tensor for _, tensor in tensors(self._model, output))
             for site, found in places.items():
                 self._learn(site, graph.readers(found), of_model)

@@ -16,8 +16,9 @@ from icshift.errors import RecordingError
 from icshift.hooks.padding import Padding
 from icshift.hooks.transfer import Transfer
 from icshift.model.layout import by_unit
-from icshift.model.plain import dense, is_plain, is_seen, refuse_split, unseen
+from icshift.model.plain import dense, is_plain, refuse_split
 from icshift.model.sites import Sites, describe
+from icshift.model.torch_private import is_seen, unseen
 from icshift.notice import notice
 from icshift.runs.format import Site, StepRows, kept_units
 from icshift.runs.phases import is_probe
@@ -33,6 +34,7 @@ FORWARD_SAMPLES = 1024
 """Values a unit and forward that quantiles are made from where forwards belong to no step: in eval mode, in probes."""
 
 Sink = Callable[[str, Site, StepRows], None]
+Distributions = dict[tuple[str, Site], Distribution]
 
 
 class Observer:
@@ -52,6 +54,8 @@ class Observer:
     def __init__(self, sites: Sites, samples: float, seed: int, sink: Sink, rank: int = 0) -> None:
         self.sites: dict[str, Site] = {}
         """Those seen so far, by name, in the order in which they came."""
+        self.filled: set[str] = set()
+        """Those of them that got a row at least once."""
         self.failed: dict[str, str] = {}
         """Sites that could not be taken in, with the reason: they are left alone from then on."""
         self.other: dict[str, str] = {}
@@ -139,18 +143,51 @@ class Observer:
     def holding(self) -> bool:
         """Whether a step or a forward of the open window was closed that showed anything."""
         self._transfer.deliver(wait=True)
+        return any(accumulator.holding for accumulator in self._open.values())
+
+    @property
+    def holding_part(self) -> bool:
+        """Whether a step or a forward of the open part of the window was closed that showed anything."""
+        self._transfer.deliver(wait=True)
         return any(accumulator.ticks for accumulator in self._open.values())
 
-    def distributions(self) -> dict[tuple[str, Site], Distribution]:
-        """Returns what the open window holds so far, by phase and site, both in the order in which they first came."""
+    def distributions(self) -> Distributions:
+        """Returns what the open window holds so far, by phase and site, both in the order in which they first came.
+
+        Where it has parts, the open one ends with it.
+        """
+        return self._of_all(lambda accumulator: accumulator.distribution() if accumulator.holding else None)
+
+    def part(self) -> Distributions:
+        """Returns the same of the open part of the open window."""
+        return self._of_all(lambda accumulator: accumulator.part() if accumulator.ticks else None)
+
+    def _of_all(self, of: Callable[[Accumulator], Distribution | None]) -> Distributions:
         self._transfer.deliver(wait=True)
         phases = list(dict.fromkeys(phase for phase, _ in self._open))
         return {
-            (phase, site): accumulator.distribution()
+            (phase, site): distribution
             for phase in phases
             for name, site in self.sites.items()
-            if (accumulator := self._open.get((phase, name))) is not None and accumulator.ticks
+            if (accumulator := self._open.get((phase, name))) is not None
+            and (distribution := of(accumulator)) is not None
         }
+
+    def next_part(self) -> None:
+        """Begin the next part of the open window."""
+        for (phase, name), accumulator in self._open.items():
+            accumulator.next_part(self._random(phase, name))
+
+    def forget(self, site: str) -> None:
+        """Forget all that is known of a site."""
+        self._open = {key: accumulator for key, accumulator in self._open.items() if key[1] != site}
+        for ticking in self._ticking.values():
+            for accumulator in ticking.keys() - set(self._open.values()):
+                del ticking[accumulator]
+        for table in (self.sites, self.failed, self.other, self._units):
+            table.pop(site, None)
+        self._axes = {key: axis for key, axis in self._axes.items() if key[0] != site}
+        self.filled.discard(site)
 
     def new_window(self) -> None:
         """Forget what the open window holds; the memory that it took is used again."""
@@ -206,6 +243,7 @@ class Observer:
         activations = by_unit(plain, axis) if kept is None else kept
         if not len(activations):
             return
+        self.filled.add(name)
         sampler = self._sampler if stepping else self._sampler_of(phase)
         drawn = sampler.rows(activations)
         table = None

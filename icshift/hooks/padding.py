@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from icshift.errors import RecordingError
-from icshift.model.plain import dense, unseen
+from icshift.model.plain import dense
+from icshift.model.torch_private import unseen
 
 _EXPECTED = "mask must give a boolean tensor, true at positions to leave out, as [batch, time]"
 

@@ -17,6 +17,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from icshift.model.torch_private import no_subclass_sees
+
 Place: TypeAlias = "tuple[Any, int]"
 """A tensor in the graph: the node that made it, and which of the node's results it is."""
 
@@ -186,7 +188,7 @@ def graph_alone(model: nn.Module) -> Iterator[None]:
 def place_of(tensor: Tensor) -> Place | None:
     """Returns where a tensor is in the graph, or None where no gradients are computed."""
     # Neither a subclass of Tensor nor a mode must notice that it is looked at.
-    with torch._C.DisableTorchFunction():
+    with no_subclass_sees():
         return None if tensor.grad_fn is None else (tensor.grad_fn, tensor.output_nr)
 
 

@@ -7,57 +7,56 @@ every module. What icshift itself runs through the model is heard only where `he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from icshift.errors import RecordingError
 from icshift.hooks import manifest
 from icshift.hooks.attachment import Attachment, Listener
-from icshift.hooks.calls import Calls
+from icshift.hooks.calls import Call, Calls, computed_again, outermost_called
 from icshift.hooks.coverage import Coverage
-from icshift.hooks.examples import Inputs
 from icshift.hooks.neighbours import Neighbours
 from icshift.hooks.observer import Observer
 from icshift.hooks.padding import Padding, padding
 from icshift.hooks.stopwatch import Stopwatch
+from icshift.hooks.unmasked import Unmasked
+from icshift.model.copies import copies, is_within
+from icshift.model.names import modules
+from icshift.model.parameters import has_gradients
 from icshift.model.sites import Sites, choose_sites
+from icshift.model.torch_private import in_backward
 from icshift.model.unheard import heard_by
 from icshift.runs.interrupts import Guard
-
-_backward: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
-"""The backward pass that this thread is in, or -1."""
 
 
 @dataclass(frozen=True)
 class Keeper:
     """Functions that keep what a watcher sees. None of them may raise: they run within the user's forwards.
 
-    `take(site, module, tensor, padding)` gets every tensor that a chosen module returned, under the name of its site;
-    `ended()` is called when a forward of the model ends, and after a chosen module that was called outside of any;
-    `broke(error)` gets a `RecordingError` when the mask cannot be used; `began(part, inputs)` gets the part of the
-    model whose call begins a forward, None for a chosen module that is called outside of any, and its arguments, None
-    where they were not seen.
+    `began(call)` gets the call that begins a forward, or that of a chosen module outside of any, and returns what it
+    calls this forward; `take(site, module, tensor, forward, padding)` gets every tensor that a chosen module returned,
+    under the name of its site; `ended(forward)` is called when a forward ends, and after a chosen module that was
+    called outside of any; `broke(error)` gets a `RecordingError` when the mask cannot be used.
     """
 
-    take: Callable[[str, nn.Module, Tensor, Padding | None], None]
-    ended: Callable[[], None]
+    take: Callable[[str, nn.Module, Tensor, Any, Padding | None], None]
+    ended: Callable[[Any], None]
     broke: Callable[[Exception], None]
-    began: Callable[[nn.Module | None, Inputs | None], None] = lambda *_: None
+    began: Callable[[Call], Any] = lambda _: None
 
 
 class Watcher:
     """The hooks of one recorder or replayer on one model; it hears forwards within `listening` alone.
 
     `observer` keeps the distributions: the watcher tells it of outputs that cannot be looked through, and takes from it
-    what `state` returns. `mask` is called with the arguments of the model and returns a boolean tensor, true where
-    positions are padding. `guard` lets one thread at a time do its work and holds Ctrl-C back meanwhile; `stopwatch`
-    measures how many seconds that work takes.
+    what `state` returns. `mask` is called with the arguments of the model (see `fitted`) and returns a boolean tensor,
+    true where positions are padding. `guard` lets one thread at a time do its work and holds Ctrl-C back meanwhile;
+    `stopwatch` measures how many seconds that work takes.
 
     Raises `RecordingError` if no module of the model matches `sites`.
     """
@@ -73,13 +72,17 @@ class Watcher:
         self.guard = Guard()
         self.stopwatch = Stopwatch()
         self._model = model
+        self._sites = sites
         self._observer = observer
         self._keeper = keeper
-        self._calls = Calls()
+        self._calls = Calls(sites.max_calls)
         self._coverage = Coverage()
         self._neighbours = Neighbours(model)
         self._follows = False
-        listener = Listener(self._saw, self._coverage.note_no_tensor, observer.fail, self._entered, self._left, mask)
+        self._unmasked = Unmasked(model) if mask is None else None
+        listener = Listener(
+            self._saw, self._coverage.note_no_tensor, observer.fail, self._entered, self._left, mask, self.stopwatch
+        )
         self.attachment = Attachment(model, partial(choose_sites, sites=sites), listener)
 
     @contextmanager
@@ -97,6 +100,12 @@ class Watcher:
         """A block within which this watcher, and no other, hears what icshift runs through the model."""
         return heard_by(self.attachment)
 
+    def follow(self, model: nn.Module) -> None:
+        """Listen to another model of the same modules from now on, in place of the one before."""
+        self._neighbours.follow(model)
+        self._model = model
+        self.attachment.follow(model)
+
     def stop(self) -> None:
         """Take the hooks off before the block of `listening` ends: something failed, and nothing more is recorded."""
         self._neighbours.close()
@@ -107,9 +116,30 @@ class Watcher:
         self.attachment.close()
         self._observer.close()
 
-    def notice_bypassed(self) -> None:
-        """Note which chosen modules have gradients although they were never called, while these gradients exist."""
-        self._coverage.note_gradients(self.attachment.watched)
+    def leave_copies_out(self, trained: Callable[[nn.Parameter], bool]) -> None:
+        """Watch no part that is a copy of another, unless it was chosen; of both the original alone is `trained`."""
+        if self._sites.select is None:
+            self._leave_out(self.attachment.left_out | copies(self._model, trained))
+
+    def look_at_gradients(self, trained: Iterable[str] | None, *, first: bool) -> None:
+        """Learn from the gradients that exist after a step, the `first` or a later one.
+
+        A part without any may be a copy; what was taken for one and has some is watched again. Chosen modules that have
+        some although none of the sites `trained` is theirs were bypassed (where that is not None: not known).
+        """
+        if trained is not None:
+            self._coverage.note_gradients(self.attachment.watched, trained)
+        if first:
+            self.leave_copies_out(lambda parameter: parameter.grad is not None)
+        there, left_out = modules(self._model), self.attachment.left_out
+        self._leave_out({n: of for n, of in left_out.items() if n in there and not has_gradients(there[n])})
+
+    def _leave_out(self, parts: dict[str, str]) -> None:
+        self.attachment.leave_out(parts)
+        for site, name in list(self._coverage.owners.items()):
+            if is_within(name, parts):
+                self._observer.forget(site)
+                del self._coverage.owners[site]
 
     def stop_following(self) -> None:
         """Learn no more about what reads which site's output."""
@@ -119,32 +149,45 @@ class Watcher:
 
     def state(self) -> dict[str, Any]:
         """Entries of a manifest: the sites seen so far, and what became of every module."""
-        return manifest.seen(self._model, self._observer, self._coverage, self.attachment.watched, self._neighbours)
+        seen = manifest.seen(self._model, self._observer, self._coverage, self.attachment, self._neighbours)
+        return seen | {"unmasked": {} if self._unmasked is None else self._unmasked.found()}
 
-    def _saw(self, name: str, module: nn.Module, suffix: str, tensor: Tensor) -> None:
+    def _saw(self, name: str, module: nn.Module, gradients: bool, suffix: str, tensor: Tensor) -> None:
         """A module returned this tensor: name its site and hand it to the keeper."""
-        if _backward() != -1:
+        if in_backward():
             return  # A checkpointed part is computed again within the backward pass: it was seen already.
         with self.guard, self.stopwatch:
             self.attachment.refresh()
             if not self._calls.inside:
-                self._keeper.began(None, None)
+                self._calls.forward = self._keeper.began(_told(Call(self._outermost(module), None, gradients)))
             site = self._calls.site(name, suffix)
             self._coverage.owners.setdefault(site, name)
-            self._keeper.take(site, module, tensor, self._calls.padding)
+            self._keeper.take(site, module, tensor, self._calls.forward, self._calls.padding)
             if self._follows:
                 self._neighbours.note_output(site, tensor, within_forward=self._calls.inside)
             if not self._calls.inside:
-                self._keeper.ended()
+                self._keeper.ended(self._calls.forward)
 
-    def _entered(self, part: nn.Module, mask: Any, inputs: Inputs | None) -> None:
-        if _backward() != -1:
+    def _outermost(self, module: nn.Module) -> nn.Module:
+        """The part of the model whose call this module is called in, outside of any forward that was entered.
+
+        From its next call on that part begins forwards too: hooks on all parts of all parts would cost too much.
+        """
+        part = outermost_called(self.attachment.modules) or module
+        if part is not module:
+            self.attachment.begin_with(part)
+        return part
+
+    def _entered(self, call: Call, mask: Any) -> None:
+        if in_backward():
             return
         self.attachment.refresh()
-        self._calls.enter(part, self._model)
+        self._calls.enter(call.part, self._model)
         if self._calls.beginning:
             with self.guard, self.stopwatch:
-                self._keeper.began(part, inputs)
+                self._calls.forward = self._keeper.began(_told(call))
+                if self._unmasked is not None and call.part is self._model and call.inputs is not None:
+                    self._unmasked.note(call.inputs)
         if mask is not None:
             try:
                 self._calls.padding = padding(mask)
@@ -152,9 +195,14 @@ class Watcher:
                 self._keeper.broke(RecordingError(f"the mask cannot be used: {error}"))
 
     def _left(self, part: nn.Module, output: Any) -> None:
-        if _backward() != -1 or not self._calls.leave(part):
+        if in_backward() or not self._calls.leave(part):
             return
         with self.guard, self.stopwatch:
             if self._follows and self._neighbours.forward_ended(output, of_model=part is self._model):
                 self.stop_following()
-            self._keeper.ended()
+            self._keeper.ended(self._calls.forward)
+
+
+def _told(call: Call) -> Call:
+    """The same call, with gradients where they are off and computed all the same."""
+    return call if call.gradients or not computed_again() else replace(call, gradients=True)

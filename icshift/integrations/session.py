@@ -12,6 +12,7 @@ from icshift.model.names import unwrapped
 from icshift.notice import notice
 from icshift.record.logged import is_number
 from icshift.record.recorder import Recorder
+from icshift.record.windows import AUTO
 
 CUT_SHORT = RecordingError("the trainer did not say that the training ended")
 """Given to the recorder in place of an exception that the trainer kept to itself: after one, no probe is replayed."""
@@ -55,14 +56,14 @@ class Session:
             self.next_window()
             return
         self.end(CUT_SHORT)
-        recorder = Recorder(model, self._path, **self._options)
+        recorder = Recorder(model, self._path, **{"window": AUTO, **self._options})
         recorder.__enter__()
         self._recorder = recorder
         self._finalizer = weakref.finalize(self, _leave, recorder, CUT_SHORT)
 
     def next_window(self) -> None:
         """Ends the window, unless the option `window` gives its number of steps; does nothing before `start`."""
-        if self._recorder is not None and not self._options.get("window"):
+        if self._recorder is not None and not isinstance(self._options.get("window"), int):
             self._recorder.epoch()
 
     def log(self, values: Mapping[str, Any]) -> None:

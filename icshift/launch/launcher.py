@@ -1,35 +1,46 @@
 """Recording a training script that does not import icshift: its models, steps and epochs are found out.
 
 A model is noticed when an optimizer is made for it (or, with `--forwards`, at its first forward in training mode), a
-step when that optimizer steps, an epoch when a DataLoader begins anew (`passes`).
+step when that optimizer steps, an epoch when the training goes on after a DataLoader began anew (`passes`).
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
-from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
+from torch.optim.optimizer import (
+    Optimizer,
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
-from icshift.errors import IcshiftError
+from icshift.errors import IcshiftError, RecordingError
 from icshift.hooks.hook import Hook
-from icshift.launch.discovery import holders, name_of, trained_by
+from icshift.launch.copies import Copies
+from icshift.launch.costs import Costs
+from icshift.launch.discovery import Models
+from icshift.launch.evaluations import Evaluations
+from icshift.launch.naming import name_of
 from icshift.launch.passes import Passes
+from icshift.launch.place import Place
+from icshift.launch.twins import called_through_another
 from icshift.model.processes import this_process
+from icshift.model.torch_private import compiled_before
 from icshift.model.unheard import hears
-from icshift.notice import notice
 from icshift.record.recorder import Recorder
-
-AUTOMATIC_WINDOW = 100
-"""Steps a window where no DataLoader tells of epochs."""
+from icshift.record.windows import AUTO
 
 _MODELS = 16
 """Models that are recorded at most: a search over many would keep every one of them in memory."""
@@ -39,7 +50,8 @@ _MODELS = 16
 class Settings:
     """How every model is recorded, in the words of `Recorder`; `path` is the folder that holds a run for each model.
 
-    With `forwards` each forward in training mode is a step, for trainings without an optimizer of PyTorch.
+    With `forwards` each forward in training mode is a step, for trainings without an optimizer of PyTorch. `child` says
+    that this is a process which one that records has started (see `Place`).
     """
 
     path: Path
@@ -48,12 +60,20 @@ class Settings:
     samples: int | Literal["all"] = 64
     force: bool = False
     forwards: bool = False
+    child: bool = False
+
+
+def settings(told: dict[str, Any], *, child: bool = False) -> Settings:
+    """Returns the settings that `icshift run` tells itself and its children in plain types."""
+    sites = told["sites"]
+    return Settings(**{**told, "path": Path(told["path"]), "sites": tuple(sites) if sites else None, "child": child})
 
 
 class Launcher:
     """Records each model that is trained by an optimizer made within `recording()`, at `path` and the model's name.
 
-    Nothing that goes wrong here ends the script: `problems` says what is not recorded.
+    Nothing that goes wrong here ends the script: `problems` says what is not recorded. A child that is forked within
+    records for itself what it trains (see `Place`).
 
     >>> import tempfile, torch
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -68,109 +88,156 @@ class Launcher:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self.forwards = settings.forwards
+        self.models = Models()
+        self.costs = Costs()
+        self._settings = settings
+        self._begin(Place(settings.path, child=settings.child))
+        self._hooks = ExitStack()
+        self._passes = Passes(
+            self._epoch_begins,
+            lambda: self.steps,
+            lambda: any(recorder.model.training for recorder in self.recorders.values()),
+        )
+
+    def _begin(self, place: Place) -> None:
+        """Begin with nothing recorded: in a process of its own."""
         self.recorders: dict[str, Recorder] = {}
         self.problems: list[str] = []
         """What is not recorded, and why: one line each."""
         self.steps = 0
         """Optimizer steps seen."""
-        self.automatic = False
-        """Whether windows have `AUTOMATIC_WINDOW` steps, because no DataLoader told of epochs."""
-        self.forwards = settings.forwards
-        self._settings = settings
+        self._place = place
         self._recorded: set[nn.Module] = set()
-        self._without: WeakSet[Optimizer] = WeakSet()
-        self._hooks = ExitStack()
-        self._passes = Passes(
-            self._end_windows,
-            lambda: self.steps,
-            lambda: any(recorder.model.training for recorder in self.recorders.values()),
-        )
+        self._shared: set[str] = set()
+        """Names of the runs to which other processes of a distributed training write too."""
+        self._rank = 0
+        self._settled: dict[int, weakref.ref[nn.Module]] = {}
+        self._looked: WeakKeyDictionary[Optimizer, int] = WeakKeyDictionary()
+        """How many groups of parameters an optimizer had when the models that it trains were looked for."""
+        self.copies = Copies(self.models)
 
     @contextmanager
     def recording(self) -> Iterator[None]:
         """A block within which trainings are recorded; at its end every recording is closed, also by an exception."""
         with ExitStack() as listening:
+            listening.enter_context(self.models.listening())
             if self._settings.forwards:
                 listening.callback(register_module_forward_pre_hook(self._called).remove)
             else:
                 listening.enter_context(_constructions(self._made))
+                listening.callback(register_optimizer_step_pre_hook(self._steps).remove)
                 listening.callback(register_optimizer_step_post_hook(self._stepped).remove)
-            if self._settings.window is None:
-                listening.enter_context(self._passes.listening())
-            listening.callback(self._close)
+            listening.enter_context(self._passes.listening())
+            listening.callback(self.close)
             yield
 
     def _made(self, optimizer: Optimizer) -> None:
-        models = trained_by(optimizer)
+        with self._working(f"what {type(optimizer).__name__} trains"):
+            self._look(optimizer)
+
+    @contextmanager
+    def _working(self, what: str) -> Iterator[None]:
+        """A block of work, which is timed; an error in it is a problem, of which the script does not notice."""
+        try:
+            with self.costs.counting(self.recorders.values()):
+                if not self._place.is_here:
+                    self._begin(self._place.in_fork(self.close))
+                yield
+        except Exception as error:  # noqa: BLE001
+            self._problem(f"{what} is not recorded: {type(error).__name__}: {error}")
+
+    def _problem(self, problem: str) -> None:
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def _look(self, optimizer: Optimizer) -> None:
+        """Record the models that an optimizer trains."""
+        models = self.models.trained_by(optimizer)
         for model in models:
             self._record(model)
-        if not models:
-            self._without.add(optimizer)
+        if models or optimizer in self._looked:
+            self._looked[optimizer] = len(optimizer.param_groups)
+        else:
+            # Its parameters may have got a home by its first step; that step's forward is lost.
+            self._looked[optimizer] = 0
 
     def _record(self, model: nn.Module) -> Recorder | None:
         """Begins to record a model; None where it is recorded already, or cannot be."""
         if model in self._recorded:
             return None
         self._recorded.add(model)
+        if (name := self.copies.follow(model, self.recorders)) is not None:
+            # Those before are let go of.
+            self._recorded = {recorder.model for recorder in self.recorders.values()}
+            return self.recorders[name]
         if len(self.recorders) == _MODELS:
-            self.problems.append(f"only the first {_MODELS} models are recorded")
+            self._problem(f"only the first {_MODELS} models are recorded")
             return None
         name = _unused(name_of(model), self.recorders)
         options = self._settings
         try:
             recorder = Recorder(
                 model,
-                options.path / name,
+                self._place.folder() / name,
                 # With forwards as steps, no optimizer's.
                 optimizer=[] if options.forwards else None,
                 sites=options.sites,
-                window=options.window,
+                window=options.window or AUTO,
                 samples=options.samples,
-                force=options.force,
+                # What was there is gone already: a child must not take away what others record.
+                force=options.force and not self._place.child,
             )
             recorder.__enter__()
+            self.copies.begin(name, model)
         except IcshiftError as error:
-            self.problems.append(f"{name} ({type(model).__name__}) is not recorded: {error}")
+            self._problem(f"{name} ({type(model).__name__}) is not recorded: {error}")
             return None
+        recorder.forwards.evaluation = Evaluations(self._passes.evaluated_source, self._passes.trains_on).phase
         self.recorders[name] = recorder
+        self._rank, ranks = this_process()
+        if ranks > 1:
+            self._shared.add(name)
         return recorder
 
-    def _stepped(self, optimizer: Optimizer, *_: Any) -> None:
-        if not hears(self):
-            return
-        if optimizer in self._without:
-            # Its parameters may have got a home since it was made; this first step is lost.
-            self._without.discard(optimizer)
-            for model in trained_by(optimizer):
-                self._record(model)
-        self._count()
+    def _steps(self, optimizer: Optimizer, *_: Any) -> None:
+        """Before a step: afterwards a recorder could not listen, for the hooks that it adds to are being called."""
+        # A fork that goes on with its parent's optimizer is no training of its own.
+        if hears(self) and self._place.is_here and self._looked.get(optimizer) != len(optimizer.param_groups):
+            with self._working(f"what {type(optimizer).__name__} trains"):
+                self._look(optimizer)
+
+    def _stepped(self, *_: Any) -> None:
+        if hears(self) and self._place.is_here:
+            self._count()
 
     def _count(self) -> None:
         self.steps += 1
-        if self._settings.window is None:
-            # A window ends with a step: the recorder's own count, which comes after this, must end it.
-            for recorder in self.recorders.values():
-                recorder.window = None if self._passes.seen else AUTOMATIC_WINDOW
-                self.automatic |= not self._passes.seen and recorder.steps >= AUTOMATIC_WINDOW
 
     def _called(self, module: nn.Module, arguments: Any) -> None:
-        if not module.training or module in self._recorded or not hears(self):
+        if not module.training or not hears(self):
             return
-        known = {part for model in self._recorded for part in model.modules()}
-        if module in known:
+        settled = self._settled.get(id(module))
+        if settled is not None and settled() is module and self._place.is_here:
             return
-        for model in holders({id(parameter) for parameter in module.parameters()}):
-            recorder = self._record(model)
-            if recorder is None:
-                continue
-            if model is module:
-                # This call's own hooks were collected before these were there.
-                for place, hook in list(model._forward_pre_hooks.items()):
-                    if isinstance(hook, Hook):
-                        # PyTorch tells a hook of all modules no keyword arguments: in this one forward they are missed.
-                        hook(model, arguments, *([{}] if place in model._forward_pre_hooks_with_kwargs else []))
-            handle = model.register_forward_hook(Hook(model, self._forward_ended(recorder)))
-            self._hooks.callback(handle.remove)
+        # Losses and activation functions come and go.
+        if next(module.parameters(), None) is not None:
+            with self._working(type(module).__name__):
+                self._settled[id(module)] = weakref.ref(module)
+                for model in self.models.holding(module.parameters()):
+                    if (recorder := self._record(model)) is not None:
+                        self._follow_forwards(recorder, model, arguments if model is module else None)
+
+    def _follow_forwards(self, recorder: Recorder, model: nn.Module, arguments: Any) -> None:
+        """End a step with each forward of a model; one that has begun already has these arguments."""
+        if arguments is not None:
+            # This call's own hooks were collected before these were there.
+            for place, hook in list(model._forward_pre_hooks.items()):
+                if isinstance(hook, Hook):
+                    # PyTorch tells a hook of all modules no keyword arguments: in this one forward they are missed.
+                    hook(model, arguments, *([{}] if place in model._forward_pre_hooks_with_kwargs else []))
+        handle = model.register_forward_hook(Hook(model, self._forward_ended(recorder)))
+        self._hooks.callback(handle.remove)
 
     def _forward_ended(self, recorder: Recorder) -> Callable[..., None]:
         def ended(*_: Any) -> None:
@@ -180,22 +247,47 @@ class Launcher:
 
         return ended
 
-    def _end_windows(self) -> None:
-        for recorder in self.recorders.values():
-            recorder.epoch()
+    def _epoch_begins(self) -> None:
+        if self._settings.window is None:
+            for recorder in self.recorders.values():
+                recorder.epoch_begins()
 
-    def _close(self) -> None:
-        self._hooks.close()
-        for name, recorder in list(self.recorders.items()):
-            try:
-                recorder.__exit__(None, None, None)
-            except IcshiftError as reason:
-                self.problems.append(str(reason))
-                del self.recorders[name]
-                if this_process()[1] == 1:
-                    shutil.rmtree(recorder.path, ignore_errors=True)
-                    with suppress(OSError):
-                        recorder.path.parent.rmdir()
+    def close(self) -> None:
+        """End every recording of this process; a run without anything is deleted, and a problem."""
+        if not self._place.is_here or self._place.left:
+            return  # Nothing was recorded in this fork, or all is closed.
+        with self.costs.counting(self.recorders.values()):
+            self._hooks.close()
+            twins = called_through_another(self.recorders)
+            for name, recorder in list(self.recorders.items()):
+                try:
+                    recorder.__exit__(None, None, None)
+                    if name in twins:
+                        raise RecordingError(f"{name} has the layers of {twins[name]}, which alone was called")
+                except IcshiftError as reason:
+                    self._problem(str(reason))
+                    del self.recorders[name]
+                    if name not in self._shared:
+                        shutil.rmtree(recorder.path, ignore_errors=True)
+            self._place.leave()
+        if self._place.child and not self._rank:
+            # Whoever started this process reports what is there, and does not know what is not.
+            for problem in self.missing():
+                print(f"icshift: process {os.getpid()}: {problem}", file=sys.stderr)
+
+    @property
+    def cost(self) -> tuple[float, bool]:
+        """The seconds that recording took, and whether that is all: what is compiled with hooks may be slower."""
+        return self.costs.whole(self.recorders.values()), not compiled_before()
+
+    def missing(self) -> list[str]:
+        """One line for each reason why less was recorded than there was to record; empty where all was."""
+        if self.steps and not self.recorders and not self.problems:
+            return [
+                f"{self.steps:,} optimizer steps were seen, but no module holds the parameters that they changed: "
+                "nothing was recorded"
+            ]
+        return self.problems
 
 
 @contextmanager
@@ -206,10 +298,7 @@ def _constructions(act: Callable[[Optimizer], None]) -> Iterator[None]:
     @wraps(construct)
     def construct_and_tell(self: Optimizer, *arguments: Any, **options: Any) -> None:
         construct(self, *arguments, **options)
-        try:
-            act(self)
-        except Exception as error:  # noqa: BLE001  The script must not notice.
-            notice(f"icshift cannot record what {type(self).__name__} trains: {error}")
+        act(self)
 
     Optimizer.__init__ = construct_and_tell  # type: ignore[method-assign]
     try:

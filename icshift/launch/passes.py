@@ -1,88 +1,178 @@
-"""Passes over the training data, recognised by what PyTorch's DataLoaders do."""
+"""Passes over data, recognised by what the iterators of PyTorch's DataLoaders do, whoever made them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
-import torch
-from torch.utils.data import DataLoader
-from torch.utils.data.dataloader import _BaseDataLoaderIter
+from torch import Tensor
 
+from icshift.launch.sources import Source, Sources
+from icshift.model.torch_private import loader_iterator
 from icshift.model.unheard import hears
+from icshift.notice import notice
 
 
 @dataclass
 class _Pass:
-    """An iteration of a DataLoader: how many steps there were when it began, how many batches were drawn from it."""
+    """An iteration of a DataLoader over a source.
 
+    `began` and `reached` are how many steps there were when it began and when a batch was last drawn from it, `drawn`
+    is the number of batches, `trained` whether a step came between two of them, `rows` the length of the latest one.
+    `evaluates` says that no model was in training mode when it began.
+    """
+
+    source: Source
     began: int
+    reached: int
+    evaluates: bool
     drawn: int = 0
+    rows: int | None = None
+    trained: bool = False
+    ended: bool = False
 
 
 class Passes:
-    """Calls `act` when a new pass over the training data begins after one with optimizer steps in it.
+    """Calls `act` when a new pass begins after one over the training data, of which there may be several in a row.
 
-    The end of a pass alone does not count: some trainers ask for the batch after the last before they train on the
-    last, some never ask for it, and an evaluation that follows belongs to its epoch. `steps` returns the number of
-    optimizer steps so far, `training` whether any model is in training mode.
+    A pass is one over training data where steps come between its batches; evaluations have none, whatever grad mode
+    and mode of the model they are in. The end of a pass alone does not count: some trainers ask for the batch after the
+    last before they train on the last, some never ask for it. Nor does a pass of a single batch, which is how some draw
+    from a loader without end. `steps` returns the number of optimizer steps so far, `training` whether any model is in
+    training mode.
     """
 
     def __init__(self, act: Callable[[], None], steps: Callable[[], int], training: Callable[[], bool]) -> None:
-        self.seen = False
-        """Whether any DataLoader was iterated yet."""
         self._act = act
         self._steps = steps
         self._training = training
+        self._sources = Sources()
         self._passes: WeakKeyDictionary[Any, _Pass] = WeakKeyDictionary()
-        self._latest: WeakKeyDictionary[DataLoader[Any], _Pass] = WeakKeyDictionary()
+        self._latest: WeakKeyDictionary[Source, _Pass] = WeakKeyDictionary()
+        self._trained_on: WeakSet[Source] = WeakSet()
+        self._drawing: Callable[[], Any] = lambda: None
         self._ended = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """A block within which every DataLoader of the process is followed."""
-        iterate, following = DataLoader.__iter__, _BaseDataLoaderIter.__next__
+        """A block within which every DataLoader of the process is followed.
 
-        @wraps(iterate)
-        def iterate_and_tell(loader: DataLoader[Any]) -> Any:
-            if not hears(self):
-                return iterate(loader)
-            self._begins(loader)
-            iterator = iterate(loader)
-            self._passes[iterator] = self._latest[loader] = _Pass(self._steps())
-            return iterator
+        It is their iterators that are followed: some trainers make them without asking the loader.
+        """
+        iterators = loader_iterator()
+        make, following = iterators.__init__, iterators.__next__
+        again = getattr(iterators, "_reset", _nothing)
+
+        @wraps(make)
+        def make_and_tell(iterator: Any, loader: Any, *arguments: Any, **options: Any) -> None:
+            make(iterator, loader, *arguments, **options)
+            self._safely(self._begins, iterator, loader)
+
+        @wraps(again)
+        def again_and_tell(iterator: Any, loader: Any, first_iter: bool = False, **options: Any) -> None:
+            # Workers that persist give one iterator again and again.
+            again(iterator, loader, first_iter, **options)
+            if not first_iter:
+                self._safely(self._begins, iterator, loader)
 
         @wraps(following)
         def following_and_tell(iterator: Any) -> Any:
-            # Workers that persist give one iterator again and again: this pass over it may be a measurement's.
-            followed = self._passes.get(iterator) if hears(self) else None
             try:
                 batch = following(iterator)
             except StopIteration:
-                self._ended |= followed is not None and self._steps() > followed.began
+                self._safely(self._ends, iterator)
                 raise
-            if followed is not None:
-                followed.drawn += 1
+            self._safely(self._draws, iterator, batch)
             return batch
 
         with ExitStack() as stack:
-            stack.callback(setattr, DataLoader, "__iter__", iterate)
-            stack.callback(setattr, _BaseDataLoaderIter, "__next__", following)
-            DataLoader.__iter__ = iterate_and_tell  # type: ignore[method-assign]
-            _BaseDataLoaderIter.__next__ = following_and_tell  # type: ignore[method-assign,assignment]
+            for name, plain, telling in (
+                ("__init__", make, make_and_tell),
+                ("_reset", again, again_and_tell),
+                ("__next__", following, following_and_tell),
+            ):
+                stack.callback(setattr, iterators, name, plain)
+                setattr(iterators, name, telling)
             yield
 
-    def _begins(self, loader: DataLoader[Any]) -> None:
-        """Notes that an iteration begins, and calls `act` where it is a new pass."""
-        self.seen = True
-        before = self._latest.get(loader)
-        # Left before its end; a single batch is no pass, but how some draw from a loader without end.
-        left = before is not None and before.drawn > 1 and self._steps() > before.began
-        evaluates = not torch.is_grad_enabled() or (before is None and not self._training())
-        if (self._ended or left) and not evaluates:
+    def trains_on(self, source: Source) -> bool:
+        """Whether a pass over this source had steps in it."""
+        return source in self._trained_on
+
+    def evaluated_source(self, inputs: Any) -> Source | None:
+        """Returns what is being evaluated on, the source of the latest batch, where a forward begins with `inputs`.
+
+        None where there were steps in that pass: what is evaluated then comes from somewhere else. So it does where a
+        model was in training mode when the pass began and the inputs have not as many rows as the batch.
+        """
+        iterator = self._drawing()
+        followed = None if iterator is None else self._passes.get(iterator)
+        if followed is None or self._steps() > followed.began:
+            return None
+        if not followed.evaluates and (followed.rows is None or _rows(inputs) != followed.rows):
+            return None
+        # The last batch may be used after the end was asked for; but workers that persist keep their iterator for good.
+        return None if followed.ended and _persists(iterator) else followed.source
+
+    def _safely(self, note: Callable[..., None], *arguments: Any) -> None:
+        if not hears(self):
+            return
+        try:
+            note(*arguments)
+        except Exception as error:  # noqa: BLE001  The training must not notice.
+            notice(f"icshift lost sight of passes over the data: {error}")
+
+    def _begins(self, iterator: Any, loader: Any) -> None:
+        """Notes that a pass begins, and calls `act` where one over the training data is over."""
+        source, steps = self._sources.of(loader), self._steps()
+        before = self._latest.get(source)
+        left = before is not None and before.trained and before.drawn > 1 and not before.ended
+        self._passes[iterator] = self._latest[source] = _Pass(source, steps, steps, evaluates=not self._training())
+        if self._ended or left:
             self._ended = False
             self._act()
+
+    def _draws(self, iterator: Any, batch: Any) -> None:
+        followed = self._passes.get(iterator)
+        if followed is not None:
+            self._note_steps(followed)
+            followed.drawn += 1
+            followed.rows = _rows(batch)
+            self._drawing = weakref.ref(iterator)
+
+    def _ends(self, iterator: Any) -> None:
+        followed = self._passes.get(iterator)
+        if followed is not None and not followed.ended:
+            self._note_steps(followed)
+            followed.ended = True
+            self._ended |= followed.trained and followed.drawn > 1
+
+    def _note_steps(self, followed: _Pass) -> None:
+        steps = self._steps()
+        if followed.drawn > 0 and steps > followed.reached:
+            followed.trained = True
+            self._trained_on.add(followed.source)
+        followed.reached = steps
+
+
+def _nothing(*_: Any) -> None:
+    """What a torch does that does not begin an iterator anew."""
+
+
+def _rows(values: Any) -> int | None:
+    """The length of the first tensor in a batch, or in the arguments of a forward; None where there is none."""
+    if isinstance(values, Tensor):
+        return values.shape[0] if values.ndim else None
+    if isinstance(values, Mapping):
+        values = list(values.values())
+    found = (_rows(value) for value in values) if isinstance(values, (list, tuple)) else ()
+    return next((rows for rows in found if rows is not None), None)
+
+
+def _persists(iterator: Any) -> bool:
+    return bool(getattr(iterator, "_persistent_workers", False))

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from icshift.model.torch_private import AVERAGING, CONVOLUTION
+
 _CHANNEL_FIRST = (
-    nn.modules.conv._ConvNd,
-    nn.modules.batchnorm._NormBase,
+    CONVOLUTION,
+    AVERAGING,
     nn.GroupNorm,
 )
 _UNIT_LAST = (
@@ -38,7 +40,7 @@ def unit_axis(module: nn.Module, ndim: int) -> int:
     >>> unit_axis(nn.Conv2d(3, 8, 3), 4), unit_axis(nn.Linear(3, 8), 3), unit_axis(nn.ReLU(), 4)
     (1, 2, 1)
     """
-    if isinstance(module, nn.modules.conv._ConvNd):
+    if isinstance(module, CONVOLUTION):
         return ndim - len(module.kernel_size) - 1
     if isinstance(module, _UNIT_LAST):
         return ndim - 1

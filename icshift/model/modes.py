@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import nn
 
+from icshift.model.torch_private import AVERAGING
 from icshift.model.undisturbed import undisturbed
 
 NormalisedBy = Literal["running", "batch"]
@@ -38,4 +39,4 @@ def in_training_mode(model: nn.Module) -> Iterator[None]:
 
 def differs_by_mode(module: nn.Module) -> bool:
     """Whether a module is a batch or instance norm layer, which may normalise differently in training and in eval."""
-    return isinstance(module, nn.modules.batchnorm._NormBase)
+    return isinstance(module, AVERAGING)

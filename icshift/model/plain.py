@@ -6,33 +6,15 @@ their activations are, and where none can be had, is decided here alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import _disable_current_modes
 
 from icshift.errors import RecordingError
+from icshift.model.torch_private import is_in_transform, out_of_transforms, ragged_axis
 
 _PLAIN = (Tensor, torch.nn.Parameter)
-
-
-def is_seen() -> bool:
-    """Whether what is computed now would be seen by a mode (a profiler, a tracer) or a function transform (`vmap`)."""
-    return bool(
-        torch._C._len_torch_dispatch_stack()
-        or torch._C._len_torch_function_stack()
-        or torch._C._functorch.peek_interpreter_stack() is not None
-    )
-
-
-@contextmanager
-def unseen() -> Iterator[None]:
-    """A block within which what is computed is seen by no mode, no function transform and no tensor subclass."""
-    with torch._C.DisableTorchFunction(), torch._C._DisableFuncTorch(), _disable_current_modes():
-        yield
 
 
 def is_plain(tensor: Tensor) -> bool:
@@ -40,7 +22,7 @@ def is_plain(tensor: Tensor) -> bool:
     return (
         type(tensor) in _PLAIN
         and tensor.layout is torch.strided
-        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and not is_in_transform(tensor)
         and not tensor.is_quantized
         and not tensor.is_nested
         and not tensor.is_neg()
@@ -63,8 +45,8 @@ def dense(tensor: Tensor) -> tuple[Tensor | None, int]:
     """
     if tensor.is_meta or _is(tensor, "FakeTensor", "FunctionalTensor"):
         return None, 0
-    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-        unwrapped, mapped = _out_of_transforms(tensor)
+    if is_in_transform(tensor):
+        unwrapped, mapped = out_of_transforms(tensor)
         plain, leading = dense(unwrapped)
         return plain, mapped + leading
     tensor = tensor.detach()
@@ -96,20 +78,6 @@ def refuse_split(module: nn.Module, tensor: Tensor, axis: int) -> None:
         raise RecordingError("its units are split over processes (tensor parallel); watch a module after it")
 
 
-def _out_of_transforms(tensor: Tensor) -> tuple[Tensor, int]:
-    """The tensor within `vmap` and its like, with the mapped axes first, and how many of these there are."""
-    functorch: Any = torch._C._functorch
-    mapped = []
-    while functorch.is_functorch_wrapped_tensor(tensor):
-        if functorch.is_batchedtensor(tensor):
-            mapped.append(functorch.maybe_get_bdim(tensor))
-        tensor = functorch.get_unwrapped(tensor)
-    # Each axis is counted without those of the transforms within, which are moved to the front first.
-    for moved, axis in enumerate(reversed(mapped)):
-        tensor = tensor.movedim(axis + moved, 0)
-    return tensor, len(mapped)
-
-
 def _local(tensor: Any) -> Tensor:
     """The part of a DTensor that this process holds."""
     if any(placement.is_partial() for placement in tensor.placements):
@@ -119,8 +87,10 @@ def _local(tensor: Any) -> Tensor:
 
 def _values(tensor: Any) -> Tensor:
     """The sequences of a nested tensor, one after the other along the first axis."""
-    if tensor.layout is torch.jagged and tensor._ragged_idx != 1:
-        raise RecordingError(f"its sequences lie on axis {tensor._ragged_idx}: they are read on axis 1 only")
+    if tensor.layout is torch.jagged and ragged_axis(tensor) != 1:
+        raise RecordingError(
+            f"its sequences lie on axis {ragged_axis(tensor) or 'unknown'}: they are read on axis 1 only"
+        )
     if tensor.layout is torch.jagged and tensor.lengths() is None:
         return tensor.values()
     # Those in the older layout, and those with holes between their sequences.

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from icshift.errors import RecordingError
 from icshift.model.layout import unit_axis
-from icshift.model.names import modules, takes_hooks
+from icshift.model.names import modules, takes_hooks, unwrapped
+from icshift.model.torch_private import AVERAGING, CONVOLUTION
 from icshift.runs.format import Site
 
 _CARRY_WEIGHTS = (
     nn.Linear,
     nn.Bilinear,
-    nn.modules.conv._ConvNd,
+    CONVOLUTION,
     nn.Embedding,
     nn.EmbeddingBag,
     nn.RNNBase,
@@ -28,17 +29,18 @@ _CARRY_WEIGHTS = (
 )
 """Sites by default even if they have parts, as layers made ready for quantisation have."""
 
-Selector: TypeAlias = "str | type[nn.Module] | Callable[[str, nn.Module], bool]"
+Selector: TypeAlias = "str | type[nn.Module] | nn.Module | Callable[[str, nn.Module], bool]"
 
 
 @dataclass(frozen=True)
 class Sites:
     """Which modules to watch, and how; an option of `Recorder`.
 
-    `select` is a glob over module names ("layers.*.attn"), "all" for every leaf module, a module type, a callable
-    (name, module) -> bool, or several of these; None for the default. `axis` overrides the unit axis, counted from 0 or
-    from the end, of the sites whose name matches a glob. Of a site with more than `max_units` units a fixed random
-    subset is kept.
+    `select` is a glob over module names ("layers.*.attn"), "all" for every leaf module, a module type, a module of the
+    model itself, a callable (name, module) -> bool, or several of these; None for the default. `axis` overrides the
+    unit axis, counted from 0 or from the end, of the sites whose name matches a glob. Of a site with more than
+    `max_units` units a fixed random subset is kept. Each call of a module in a forward is a site of its own ("cell#2");
+    those from the `max_calls`-th on are one site together ("cell#16+").
 
     >>> network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> list(choose_sites(network, Sites())), list(choose_sites(network, Sites(nn.ReLU)))
@@ -48,6 +50,7 @@ class Sites:
     select: Selector | Sequence[Selector] | None = None
     axis: Mapping[str, int] = field(default_factory=dict)
     max_units: int = 1024
+    max_calls: int = 16
 
 
 def choose_sites(model: nn.Module, sites: Sites, *, least: int = 1) -> dict[str, nn.Module]:
@@ -69,7 +72,8 @@ def choose_sites(model: nn.Module, sites: Sites, *, least: int = 1) -> dict[str,
     for selector in selectors:
         matches = {name: module for name, module in named.items() if _matches(selector, name, module)}
         if len(matches) < least:
-            raise RecordingError(f"no module of {type(model).__name__} matches {selector!r}; {listed}")
+            named_so = f"this {type(selector).__name__}" if isinstance(selector, nn.Module) else repr(selector)
+            raise RecordingError(f"no module of {type(model).__name__} matches {named_so}; {listed}")
         selected |= matches
     if len(selected) < least:
         raise RecordingError(f"sites is empty: nothing of {type(model).__name__} would be watched; {listed}")
@@ -78,7 +82,7 @@ def choose_sites(model: nn.Module, sites: Sites, *, least: int = 1) -> dict[str,
 
 def normalises(module: nn.Module) -> bool:
     """Whether a module is a normalisation layer, by type or, for those of other packages, by name."""
-    known = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
+    known = (AVERAGING, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
     return isinstance(module, known) or type(module).__name__.endswith(("Norm", "Norm1d", "Norm2d", "Norm3d"))
 
 
@@ -90,7 +94,7 @@ def describe(name: str, module: nn.Module, plain: Tensor, leading: int, sites: S
     axis is not there.
     """
     ndim = plain.ndim - leading
-    called = re.sub(r"#\d+", "", name)  # The second call of a module has its units where the first has them.
+    called = re.sub(r"#\d+\+?", "", name)  # The second call of a module has its units where the first has them.
     axis = next((a for glob, a in sites.axis.items() if fnmatchcase(name, glob) or fnmatchcase(called, glob)), None)
     if axis is None:
         axis = unit_axis(module, ndim)
@@ -111,7 +115,7 @@ def describe(name: str, module: nn.Module, plain: Tensor, leading: int, sites: S
         units=units,
         kept=kept,
         normalises=normalises(module),
-        batch_statistics=isinstance(module, nn.modules.batchnorm._NormBase),
+        batch_statistics=isinstance(module, AVERAGING),
     )
 
 
@@ -148,14 +152,16 @@ def _parts(module: nn.Module) -> list[nn.Module]:
 def _matches(selector: Any, name: str, module: nn.Module) -> bool:
     if isinstance(selector, str):
         return is_leaf(module) if selector == "all" else fnmatchcase(name, selector)
+    if isinstance(selector, nn.Module):
+        return module is unwrapped(selector)
     if isinstance(selector, type):
         return isinstance(module, selector)
     if callable(selector):
         return bool(selector(name, module))
-    raise RecordingError(f"sites must be chosen by glob, module type or callable, not by {selector!r}")
+    raise RecordingError(f"sites must be chosen by glob, module type, module or callable, not by {selector!r}")
 
 
 def as_sites(sites: Selector | Iterable[Selector] | Sites | None) -> Sites:
     """Returns what somebody chose as `Sites`: one selector or several, None for the default."""
-    several = isinstance(sites, Iterable) and not isinstance(sites, (str, type))
+    several = isinstance(sites, Iterable) and not isinstance(sites, (str, type, nn.Module))
     return sites if isinstance(sites, Sites) else Sites(tuple(sites) if several else sites)  # type: ignore[arg-type]

@@ -5,10 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 from icshift.distribution import Distribution
+from icshift.model.parameters import Stretches
+from icshift.record.provisional import Provisional
 from icshift.runs.format import LOGGED, Seen, Site, Window
+from icshift.runs.provisional import joined_distributions, joined_windows
+from icshift.runs.window_file import read_distributions
 from icshift.runs.writer import Recording
 
 FLUSH_SECONDS = 10.0
@@ -22,12 +27,14 @@ _SNAPSHOT_SHARE = 0.02
 class Open:
     """Functions that return what is known of the open window so far.
 
-    `distributions` by phase and site; `inputs`: which examples each phase saw; `logged`: rows of the series `LOGGED`
-    that came since the last call.
+    `distributions` by phase and site; `inputs`: which examples each phase saw; `part` and `part_inputs` are the same of
+    the open one of its provisional windows. `logged`: rows of the series `LOGGED` that came since the last call.
     """
 
     distributions: Callable[[], dict[tuple[str, Site], Distribution]]
     inputs: Callable[[], dict[str, Seen | None]]
+    part: Callable[[], dict[tuple[str, Site], Distribution]]
+    part_inputs: Callable[[], dict[str, Seen | None]]
     logged: Callable[[], list[dict[str, Any]]]
 
 
@@ -47,21 +54,69 @@ class Journal:
         self._recording = recording
         self._seen = seen
         self._state = state
-        self.window = Window(index=1, name="1", first_step=0, last_step=0, closed=False)
+        self.window = Window(index=1, name="1", first_step=0, last_step=-1, closed=False)
+        self.provisional: Provisional | None = None
+        """The windows in place of the open one, as long as nobody says how long it is."""
+        self._closed: list[Window] = []
+        """Those that ended and are of no kind of their own."""
         self._flushed = self._snapshot = time.perf_counter()
         self._snapshot_cost = 0.0
 
-    def close_window(self, name: str | None, step: int, parameter_change: float | None) -> None:
+    @property
+    def ended(self) -> int:
+        """How many windows have ended."""
+        return self.window.index - 1 + (len(self.provisional.windows) if self.provisional else 0)
+
+    def provide(self, stretches: Stretches) -> None:
+        """Begin with provisional windows in place of the open one, which has just begun."""
+        self.provisional = Provisional(self._recording, self.window, stretches)
+
+    def close_provisional(self, step: int) -> None:
+        """End the open one of the provisional windows, before `step`."""
+        assert self.provisional is not None
+        ended = replace(self.provisional.open(step), inputs=self._seen.part_inputs())
+        self.provisional.close(ended, self._seen.part())
+        self._relieve()
+
+    def join_provisional(self) -> None:
+        """Join provisional windows where there are many."""
+        if self.provisional is not None:
+            self.provisional.join()
+            self._relieve()
+
+    def _relieve(self) -> None:
+        if self.provisional is not None and self.provisional.large:
+            self.flush()
+            self.provisional.forget()
+
+    def close_window(
+        self, name: str | None, step: int, parameter_change: float | None, *, kind: str | None = None
+    ) -> None:
         """Write the open window, which ends before `step`, and all that waits; begin the next one.
 
         `name` is by default the window's number; `parameter_change` is that of the model over the window, or None.
+        With a `kind`, this window and all before it that have none are one, and it and its phases are named after it,
+        so that no other is compared with it.
         """
         closed = replace(
-            self._up_to(step), name=name or str(self.window.index), closed=True, parameter_change=parameter_change
+            self.window,
+            name=name or self.window.name,
+            last_step=step - 1,
+            closed=True,
+            parameter_change=parameter_change,
+            inputs=self._seen.inputs(),
         )
-        self._recording.write_window(closed, self._seen.distributions())
-        following = self.window.index + 1
-        self.window = Window(following, str(following), step, step, closed=False)
+        if kind is None:
+            self._recording.write_window(closed, self._seen.distributions())
+            self._closed.append(closed)
+        else:
+            self._write_kind(kind, closed)
+        if self.provisional is not None:
+            # What they hold is in the file that was just written.
+            self._recording.delete_windows(closed.index + 1)
+            self.provisional = None
+        following = closed.index + 1
+        self.window = Window(following, str(following), step, step - 1, closed=False)
         self._snapshot = time.perf_counter()
         self.flush()
 
@@ -71,18 +126,48 @@ class Journal:
         if now - self._flushed < FLUSH_SECONDS:
             return
         if self._snapshot_cost <= _SNAPSHOT_SHARE * (now - self._snapshot):
-            self._recording.write_window(self._up_to(step), self._seen.distributions())
+            self._write_open(step)
             self._snapshot = time.perf_counter()
             self._snapshot_cost = self._snapshot - now
         self.flush()
 
     def flush(self) -> None:
-        """Write the rows of all series that wait, and the manifest."""
+        """Write all that waits: windows, the rows of all series, and the manifest."""
+        if self.provisional is not None:
+            self.provisional.write()
         if rows := self._seen.logged():
             self._recording.append_measured(LOGGED, rows)
         self._recording.flush()
         self._recording.update(self._state())
         self._flushed = time.perf_counter()
 
-    def _up_to(self, step: int) -> Window:
-        return replace(self.window, last_step=max(step - 1, self.window.first_step), inputs=self._seen.inputs())
+    def _write_kind(self, kind: str, closed: Window) -> None:
+        distributions = self._seen.distributions()
+        sites = {site.name: site for _, site in distributions}
+        parts = [read_distributions(self._recording.window_file(window.index)) for window in self._closed]
+        parts.append({(phase, site.name): part for (phase, site), part in distributions.items()})
+        whole = reduce(joined_windows, [*self._closed, closed])
+        named = replace(
+            whole,
+            name=f"{kind}-{whole.index}",
+            parameter_change=0.0,
+            inputs={f"{kind}-{phase}": seen for phase, seen in (whole.inputs or {}).items()},
+        )
+        self._recording.write_window(
+            named,
+            {
+                (f"{kind}-{phase}", sites[name]): part
+                for (phase, name), part in reduce(joined_distributions, parts).items()
+                if name in sites
+            },
+        )
+        self._recording.delete_windows(named.index + 1)
+        self._closed.clear()
+
+    def _write_open(self, step: int) -> None:
+        if self.provisional is None:
+            window = replace(self.window, last_step=step - 1, inputs=self._seen.inputs())
+            self._recording.write_window(window, self._seen.distributions())
+        else:
+            window = replace(self.provisional.open(step), inputs=self._seen.part_inputs())
+            self.provisional.write_open(window, self._seen.part())

@@ -29,12 +29,15 @@ class Logged:
     """
 
     def __init__(self) -> None:
-        self._rows: list[tuple[int, int, str, float | Tensor]] = []
+        self._rows: list[tuple[int, int | None, str, float | Tensor]] = []
         self._closed = False
         self._reason = ""
 
-    def note(self, values: Mapping[str, Any], step: int, window: int) -> None:
-        """Keep these numbers, all of them or, where `RecordingError` is raised since one is no number, none."""
+    def note(self, values: Mapping[str, Any], step: int, window: int | None) -> None:
+        """Keep these numbers, all of them or, where `RecordingError` is raised since one is no number, none.
+
+        `window` is None where windows are provisional: then the step tells in which one it is.
+        """
         rows = [(step, window, name, as_number(name, value)) for name, value in values.items()]
         if not self._closed:
             self._rows += rows

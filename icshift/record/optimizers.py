@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from weakref import WeakSet
 
-from torch._compile import _disable_dynamo
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
 from icshift.errors import RecordingError
 from icshift.hooks.attachment import Attachment
+from icshift.model.torch_private import not_compiled, takes_step_hooks
 from icshift.model.unheard import hears
 
 
@@ -24,9 +24,9 @@ def listen(optimizers: list[Optimizer] | None, attachment: Attachment, act: Call
     # A step may be compiled, but nothing called from here. (`torch.compiler.disable` would load the compiler at once.)
     if optimizers is None:
         own = _OwnSteps(attachment, act)
-        after = _disable_dynamo(lambda optimizer, *_: own.after(optimizer))
+        after = not_compiled(lambda optimizer, *_: own.after(optimizer))
         stack.callback(register_optimizer_step_post_hook(after).remove)
-    after = _disable_dynamo(lambda *_: act() if hears(attachment) else None)
+    after = not_compiled(lambda *_: act() if hears(attachment) else None)
     for optimizer in optimizers or []:
         stack.callback(optimizer.register_step_post_hook(after).remove)
     return stack
@@ -45,9 +45,7 @@ def as_list(optimizer: Optimizer | Iterable[Optimizer] | None) -> list[Optimizer
 
 def _innermost(optimizer: Optimizer) -> Optimizer:
     # Wrappers, as Accelerate's, are optimizers by type but have no hooks of their own.
-    while "_optimizer_step_post_hooks" not in vars(optimizer) and isinstance(
-        inner := getattr(optimizer, "optimizer", None), Optimizer
-    ):
+    while not takes_step_hooks(optimizer) and isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
         optimizer = inner
     return optimizer
 

@@ -24,8 +24,8 @@ class Probe:
     """A fixed set of inputs, sent through the model at every window's end: its drift has no sampling noise.
 
     `inputs` are a tensor, a tuple of positional or a mapping of keyword arguments. Tensors among them are cut into
-    batches of `batch_size` examples along their first axis, the rest is passed on as it is. The training is not
-    disturbed.
+    batches of `batch_size` examples along their first axis, lists of tensors between their tensors, of which each is an
+    example (as detectors take images); the rest is passed on as it is. The training is not disturbed.
 
     They are sent in eval mode (phase `probe`), but for layers with running averages, which normalise as in training:
     batch norm by the statistics of all the probe's inputs, instance norm by the instance. So what moves there are the
@@ -44,7 +44,7 @@ class Probe:
     [] [1, 3] 2.0
     """
 
-    inputs: Tensor | tuple[Any, ...] | Mapping[str, Any]
+    inputs: Tensor | list[Tensor] | tuple[Any, ...] | Mapping[str, Any]
     batch_size: int = 256
     train_mode: bool = False
     running: bool = False
@@ -52,10 +52,11 @@ class Probe:
     @property
     def size(self) -> int:
         """The number of examples. Raises `RecordingError` where there is no tensor, or tensors differ in length."""
-        lengths = {len(value) for value in self._arguments().values() if isinstance(value, Tensor) and value.ndim}
+        lengths = {len(value) for value in self._arguments().values() if _holds_examples(value)}
         if len(lengths) != 1 or 0 in lengths:
             raise RecordingError(
-                f"a probe needs tensors of one and the same length, at least 1; got lengths {sorted(lengths)}"
+                f"a probe needs tensors, or lists of tensors, of one and the same length, at least 1: "
+                f"got {f'lengths {sorted(lengths)}' if lengths else type(self.inputs).__name__}"
             )
         return lengths.pop()
 
@@ -64,8 +65,8 @@ class Probe:
         """A hash of every tensor in order, of 16 hexadecimal digits: other inputs have another one."""
         digest = sha256()
         for name, value in self._arguments().items():
-            if isinstance(value, Tensor):
-                array = value.detach().cpu().contiguous()
+            for tensor in [value] if isinstance(value, Tensor) else value if _holds_examples(value) else ():
+                array = tensor.detach().cpu().contiguous()
                 digest.update(f"{name} {array.dtype} {tuple(array.shape)}".encode())
                 digest.update(array.reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:16]
@@ -79,11 +80,7 @@ class Probe:
         """Yields the positional and the keyword arguments of each forward."""
         for start in range(0, self.size, self.batch_size):
             stop = start + self.batch_size
-            cut = {
-                # A copy, since a model that begins with an in-place operation would change the probe itself.
-                name: value[start:stop].clone() if isinstance(value, Tensor) and value.ndim else value
-                for name, value in self._arguments().items()
-            }
+            cut = {name: _cut(value, start, stop) for name, value in self._arguments().items()}
             yield (
                 [value for name, value in cut.items() if isinstance(name, int)],
                 {name: value for name, value in cut.items() if isinstance(name, str)},
@@ -93,6 +90,20 @@ class Probe:
         if isinstance(self.inputs, Mapping):
             return {str(name): value for name, value in self.inputs.items()}
         return dict(enumerate(self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)))
+
+
+def _holds_examples(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return bool(value.ndim)
+    return isinstance(value, list) and bool(value) and all(isinstance(example, Tensor) for example in value)
+
+
+def _cut(value: Any, start: int, stop: int) -> Any:
+    """Returns the examples `start` to `stop` of an argument, which as a whole is returned where it holds none."""
+    if not _holds_examples(value):
+        return value
+    # A copy, since a model that begins with an in-place operation would change the probe itself.
+    return value[start:stop].clone() if isinstance(value, Tensor) else [one.clone() for one in value[start:stop]]
 
 
 def send(model: nn.Module, probe: Probe, after: Callable[[], None] = lambda: None) -> None:
@@ -142,4 +153,7 @@ def rehearse(model: nn.Module, probe: Probe, frozen: Collection[nn.Module] = ())
     except RecordingError:
         raise
     except Exception as error:
-        raise RecordingError(f"the probe does not pass through {type(model).__name__}: {error}") from error
+        hint = "; a list is one argument, of examples: several arguments are a tuple"
+        raise RecordingError(
+            f"the probe does not pass through {type(model).__name__}: {error}{hint * isinstance(probe.inputs, list)}"
+        ) from error

@@ -19,8 +19,10 @@ from icshift.gradients.layers import Counted
 from icshift.gradients.objective import Closure
 from icshift.gradients.smoothness import STEPS
 from icshift.hooks import compiled, manifest
-from icshift.hooks.batch_norm import held_in_eval, probe_statistics
-from icshift.hooks.examples import Examples, Inputs
+from icshift.hooks.batch_norm import probe_statistics
+from icshift.hooks.calls import Call
+from icshift.hooks.coverage import why_nothing
+from icshift.hooks.examples import Examples
 from icshift.hooks.observer import SEED, Observer
 from icshift.hooks.padding import Padding
 from icshift.hooks.watcher import Keeper, Watcher
@@ -29,14 +31,18 @@ from icshift.model.parameters import Parameters
 from icshift.model.processes import refuse_waiting, this_process
 from icshift.model.sites import Selector, Sites, as_sites
 from icshift.notice import notice
+from icshift.record.clock import Clock
+from icshift.record.forwards import Forward, Forwards
 from icshift.record.gradients import Gradients, is_due
 from icshift.record.journal import Journal, Open
 from icshift.record.logged import Logged
 from icshift.record.optimizers import as_list, listen
-from icshift.record.probe import Probe, rehearse, replays, send
+from icshift.record.probe import Probe
+from icshift.record.replays import Replays
+from icshift.record.windows import AUTO, Seen, Windows
 from icshift.runs import interrupts
 from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, NO_STEP, PROBE_FINGERPRINT
-from icshift.runs.phases import EVAL, PROBE, PROBE_RUNNING, PROBE_STATISTICS, TRAIN, is_probe
+from icshift.runs.phases import NO_GRAD, PROBE, PROBE_STATISTICS, is_probe
 from icshift.runs.writer import Recording, refuse_occupied
 
 
@@ -44,9 +50,11 @@ class Recorder:
     """Records the activation distribution of every unit of a model, at every step, while it trains.
 
     A *step* ends with an optimizer's step that follows at least one forward, or with `step()`. `optimizer` names the
-    optimizers (one or several) to listen to; without it, any that holds a parameter of the model. A *window* ends
-    with `epoch()`, and after `window` steps if that is given. Forwards are recorded under the phase `train` or
-    `eval`, after the mode the model is in. `sites` chooses the modules (see `Sites`), `samples` bounds the values a
+    optimizers (one or several) to listen to; without it, any that holds a parameter of the model. A *window* ends with
+    `epoch()`, and after `window` steps if that is given; "auto" leaves 10 to 20 windows of equally many steps, whatever
+    their number, unless `epoch()` is called. Forwards are recorded under the phase `train` or `eval`, after
+    the mode that the outermost module called is in; under `no-grad`, and as part of no step, those in training mode
+    through which no gradients are computed. `sites` chooses the modules (see `Sites`), `samples` bounds the values a
     unit and step that quantiles are made from ("all": no bound; moments always read every activation). `probe` is a
     fixed set of inputs (see `Probe`) replayed at the end of every window. `mask` is called with the model's arguments
     and returns a boolean tensor [batch, time] (or [batch]) that is true at positions to leave out, as padding: in every
@@ -80,16 +88,16 @@ class Recorder:
         *,
         optimizer: Optimizer | Iterable[Optimizer] | None = None,
         sites: Selector | Iterable[Selector] | Sites | None = None,
-        window: int | None = None,
-        probe: Probe | Tensor | tuple[Any, ...] | Mapping[str, Any] | None = None,
+        window: int | Literal["auto"] | None = None,
+        probe: Probe | Tensor | list[Tensor] | tuple[Any, ...] | Mapping[str, Any] | None = None,
         samples: int | Literal["all"] = 64,
         mask: Callable[..., Tensor] | None = None,
         force: bool = False,
     ) -> None:
         if samples != "all" and (not isinstance(samples, int) or samples < 2):
             raise RecordingError(f'samples must be "all" or at least 2 values a unit and step, got {samples!r}')
-        if window is not None and window < 1:
-            raise RecordingError(f"window must be at least 1 step, got {window}")
+        if window not in (None, AUTO) and (not isinstance(window, int) or window < 1):
+            raise RecordingError(f'window must be at least 1 step, or "auto", got {window!r}')
         self.model = unwrapped(model)
         self.path = Path(path)
         self._rank, self._ranks = this_process()
@@ -98,48 +106,54 @@ class Recorder:
         self._optimizers = as_list(optimizer)
         self._sites = as_sites(sites)
         self.window = window
-        """Steps that end a window, or None: only `epoch` ends one. It may be changed while recording."""
-        self._probe = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
-        if self._probe is not None:
-            self._probe.size  # noqa: B018  (raises early, before the training starts)
+        """Steps that end a window, "auto", or None: only `epoch` ends one. A number may be changed while recording."""
+        self._probe = given = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
+        if given is not None:
+            given.size  # noqa: B018  (raises early, before the training starts)
             if self._ranks > 1:
-                refuse_waiting(self.model, training=self._probe.train_mode)
-        self._frozen: frozenset[nn.Module] = frozenset()
+                refuse_waiting(self.model, training=given.train_mode)
         self._samples = samples
         kept = math.inf if samples == "all" else samples
         self._observer = Observer(self._sites, kept, SEED, self._keep_steps, self._rank)
+        self.forwards = Forwards(self.model)
         keeper = Keeper(self._take, self._forward_ended, self._give_up, self._forward_began)
         self._examples = Examples(self.model, SEED)
         self._logged = Logged()
         self._watcher = Watcher(self.model, self._sites, self._observer, keeper, mask)
+        self._replays = Replays(self.model, None if self._rank else given, self._observer, self._watcher, self.forwards)
+        self.stopwatch = self._watcher.stopwatch
+        self.parts: tuple[Any, ...] = (self._watcher, self._examples, self.forwards, self._replays)
+        """What is about this very model, and goes on with another by `follow`."""
         self._gave_up = ""
-        self._label: str | None = None
-        self._step = 0
+        self._clock = Clock(self.model)
         self._clocked = False
         self._resources: ExitStack | None = None
 
     def __enter__(self) -> Self:
         if self._resources is not None:
             raise RecordingError("this recorder is recording already, or has been: make a new one")
-        self._note_frozen()
-        if self._probe is not None and not self._rank:
-            rehearse(self.model, self._probe, self._frozen)
+        self._replays.note_frozen()
+        self._watcher.leave_copies_out(lambda parameter: parameter.requires_grad)
+        self._replays.rehearse()
         settings = {
             "samples": self._samples,
-            "window_steps": self.window,
+            "window_steps": None if self.window == AUTO else self.window,
             "max_units": self._sites.max_units,
             "probe_examples": 0 if self._probe is None else self._probe.size,
             PROBE_FINGERPRINT: None if self._probe is None else self._probe.fingerprint,
             PROBE_STATISTICS: probe_statistics(self.model),
             "seed": SEED,
         }
-        self._parameters = Parameters(self.model)
-        beginning = manifest.beginning(self.model, settings) | {INITIAL_WEIGHTS: self._parameters.fingerprint()}
+        parameters = Parameters(self.model)
+        beginning = manifest.beginning(self.model, settings) | {INITIAL_WEIGHTS: parameters.fingerprint()}
         self._recording = Recording(self.path, beginning, force=self._force, rank=self._rank, ranks=self._ranks)
         self._gradients = Gradients(self.model, self._optimizers, self._recording.append_measured)
         self._process = os.getpid()
-        seen = Open(self._observer.distributions, self._examples.seen, self._logged.taken)
+        observer, examples = self._observer, self._examples
+        seen = Open(observer.distributions, examples.seen, observer.part, examples.part, self._logged.taken)
         self._journal = Journal(self._recording, seen, self._state)
+        self._windows = Windows(self._journal, Seen(observer, examples, self._replays), parameters, self.window)
+        self.parts = (*self.parts, self._clock, self._windows)
         self._started = time.perf_counter()
         self._listen()
         compiled.compile_again()
@@ -154,32 +168,29 @@ class Recorder:
         with self._watcher.guard, self._resources, self._safely():
             self._gradients.settle()
             self._tick_rest()
-            self._close_window(name=None, replay_probe=kind is None)
+            self._windows.close_last(self.steps, replay_probe=kind is None)
+            self._rest()
             self._journal.flush()
             self._logged.close(f"the recording of {self.path} has ended")
-            self._recording.finish(self._state() | {FINAL_WEIGHTS: self._parameters.fingerprint()})
+            self._recording.finish(self._state() | {FINAL_WEIGHTS: self._windows.parameters.fingerprint()})
         self._watcher.close()
         if kind is None and not self._observer.sites:
-            reasons = self._gave_up or "; ".join(dict.fromkeys(entry["reason"] for entry in self._state()["ledger"]))
-            raise RecordingError(f"nothing was recorded in {self.path}: {reasons}")
+            reason = self._gave_up or why_nothing(self._state()["ledger"])
+            raise RecordingError(f"nothing was recorded in {self.path}: {reason}")
 
     @property
     def steps(self) -> int:
         """How many steps have ended."""
-        return self._step
+        return self._clock.steps
 
     @property
     def windows(self) -> int:
-        """How many windows have ended."""
-        return self._journal.window.index - 1 if self._resources else 0
+        """How many windows have ended. Those that nobody set an end to are joined two and two as they become many."""
+        return self._journal.ended if self._resources else 0
 
     def step(self) -> None:
         """End a step, where no optimizer of PyTorch does."""
-        if os.getpid() == self._process:
-            with self._safely():
-                self._gradients.stepped(after_forward=self._observer.step_begun)
-                self._tick()
-                self._clocked = True
+        self._stepped(by_word=True)
 
     def log(self, **values: Any) -> None:
         """Keep numbers of the training's own, as `log(loss=loss, accuracy=0.9)`, at the step that they are of.
@@ -191,9 +202,10 @@ class Recorder:
         """
         if self._resources is None:
             raise RecordingError("numbers are logged while recording: call this within the recorder's with block")
-        step, window = max(self._step - (not self._observer.step_begun), 0), self._journal.window
+        step, window = max(self.steps - (not self._observer.step_begun), 0), self._journal.window
+        number = None if self._journal.provisional else window.index - (step < window.first_step)
         with self._watcher.guard:
-            self._logged.note(values, step, window.index - (step < window.first_step))
+            self._logged.note(values, step, number)
 
     def gradient_shift(
         self,
@@ -217,7 +229,7 @@ class Recorder:
         with self._measuring(every) as due:
             self._gradients.settle()
             if due:
-                self._gradients.before_step(self._step, closure, layers, counted, every)
+                self._gradients.before_step(self.steps, closure, layers, counted, every)
 
     def smoothness(
         self, closure: Closure, *, every: int = 1, rate: float | None = None, steps: Sequence[float] = STEPS
@@ -229,7 +241,7 @@ class Recorder:
         """
         with self._measuring(every) as due:
             if due:
-                self._gradients.look_around(self._step, closure, rate, steps, every)
+                self._gradients.look_around(self.steps, closure, rate, steps, every)
 
     @contextmanager
     def _measuring(self, every: int) -> Iterator[bool]:
@@ -237,7 +249,7 @@ class Recorder:
             raise RecordingError("gradients are measured while recording: call this within the recorder's with block")
         with self._watcher.guard, self._watcher.stopwatch:
             listening = self._watcher.attachment.attached and os.getpid() == self._process
-            yield is_due(self._step, every, self._ranks) and listening
+            yield is_due(self.steps, every, self._ranks) and listening
 
     def epoch(self, name: str | None = None) -> None:
         """Replay the probe and end a window, which is named after its number unless `name` is given.
@@ -247,7 +259,14 @@ class Recorder:
         if os.getpid() == self._process:
             with self._safely():
                 self._tick_rest()
-                self._close_window(name, replay_probe=True)
+                self._windows.epoch(self.steps, name)
+                self._rest()
+
+    def epoch_begins(self) -> None:
+        """Replay the probe, and end the window with the next forward in training, unless no step ended in it."""
+        if os.getpid() == self._process:
+            with self._safely():
+                self._windows.epoch_begins(self.steps)
 
     @contextmanager
     def phase(self, label: str) -> Iterator[None]:
@@ -259,11 +278,8 @@ class Recorder:
             raise RecordingError(
                 f"the phase {label!r} is the recorder's own: choose a name that does not begin with {PROBE!r}"
             )
-        before, self._label = self._label, label
-        try:
+        with self.forwards.labelled(label):
             yield
-        finally:
-            self._label = before
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -287,89 +303,69 @@ class Recorder:
             interrupts.install()
             stack.callback(interrupts.restore)
             stack.enter_context(self._watcher.listening())
-            stack.enter_context(listen(self._optimizers, self._watcher.attachment, self.step))
+            stack.enter_context(listen(self._optimizers, self._watcher.attachment, self._stepped))
             self._resources = stack.pop_all()
 
-    def _take(self, site: str, module: nn.Module, tensor: Tensor, padding: Padding | None) -> None:
-        """Hand a site's tensor to the observer, under the phase that the model is in now."""
-        self._observer.observe(site, module, tensor, self._phase, stepping=self._stepping, padding=padding)
+    def _forward_began(self, call: Call) -> Forward:
+        forward = self.forwards.begun(call)
+        if forward.stepping or (forward.phase == NO_GRAD and self.forwards.trains_without_gradients):
+            self._training_goes_on()
+        if not is_probe(forward.phase):  # A probe's inputs are the same in every window.
+            self._examples.take(forward.phase, call.part, call.inputs, sure=forward.stepping)
+        return forward
 
-    def _forward_began(self, part: nn.Module | None, inputs: Inputs | None) -> None:
-        if not is_probe(self._phase):  # A probe's inputs are the same in every window.
-            self._examples.take(self._phase, part, inputs, sure=self._stepping)
-
-    def _forward_ended(self) -> None:
-        if not self._stepping:
+    def _training_goes_on(self) -> None:
+        """End the window that is over, if one is, before anything is taken in that follows it."""
+        if self._windows.ends(self.steps, self.window):
             with self._safely():
-                self._observer.tick(self._step, stepping=False)
+                if self._observer.step_begun:
+                    self._observer.tick(NO_STEP, stepping=True)
+                self._windows.go_on(self.steps, self.window)
+                self._rest()
 
-    @property
-    def _phase(self) -> str:
-        return self._label or (TRAIN if self.model.training else EVAL)
+    def _take(self, site: str, module: nn.Module, tensor: Tensor, forward: Forward, padding: Padding | None) -> None:
+        """Hand a site's tensor to the observer, under the phase of the forward that it is of."""
+        self.forwards.took(site, forward)
+        self._observer.observe(site, module, tensor, forward.phase, stepping=forward.stepping, padding=padding)
 
-    @property
-    def _stepping(self) -> bool:
-        """Whether forwards belong to a step: in training mode they do, in eval mode and in probes they do not."""
-        return self.model.training and (self._label is None or not is_probe(self._label))
+    def _forward_ended(self, forward: Forward) -> None:
+        if not forward.stepping:
+            with self._safely():
+                self._observer.tick(self.steps, stepping=False)
 
-    def _tick(self) -> None:
+    def _stepped(self, *, by_word: bool = False) -> None:
+        if os.getpid() == self._process:
+            with self._safely():
+                self._gradients.stepped(after_forward=self._observer.step_begun)
+                self._tick(heard=self.forwards.trained or (by_word and self.forwards.trains_without_gradients))
+                self._clocked = True
+
+    def _tick(self, *, heard: bool) -> None:
         self._watcher.attachment.refresh()
-        if not self._observer.step_begun:
+        if not heard:
+            self._training_goes_on()
+        step, first = self.steps, self._journal.window.first_step
+        if not self._clock.ends(heard=heard):
             return
-        if self._step == (first := self._journal.window.first_step):
-            self._watcher.notice_bypassed()
-            self._note_frozen()
-        self._observer.tick(self._step, stepping=True)
-        self._step += 1
-        if self.window and self._step - first >= self.window:
-            self._close_window(name=None, replay_probe=True)
-        else:
-            self._journal.flush_if_due(self._step)
-
-    def _note_frozen(self) -> None:
-        """Note which layers the training keeps in eval mode: they normalise by running averages in a probe too."""
-        if self.model.training:
-            self._frozen = held_in_eval(self.model)
+        if step == first or self._clock.changed:
+            self._watcher.look_at_gradients(self.forwards.trained_sites(heard=heard), first=step == 0)
+            self._replays.note_frozen()
+        self._observer.tick(step, stepping=True)
+        self.forwards.next_step()
+        self._windows.stepped(self.steps, self.window)
+        self._journal.flush_if_due(self.steps)
 
     def _tick_rest(self) -> None:
         """Add to the window forwards that no step followed, as a discriminator's for its generator's sake."""
         if not self._clocked:
-            self._tick()
+            if self.forwards.trained:
+                self._tick(heard=True)
         elif self._observer.step_begun:
             self._observer.tick(NO_STEP, stepping=True)
 
-    def _close_window(self, name: str | None, *, replay_probe: bool) -> None:
-        if not self._observer.holding:
-            return
-        if replay_probe and self._probe is not None and not self._rank:
-            self._replay(self._probe)
-        self._journal.close_window(name, self._step, self._parameters.change())
-        self._observer.new_window()
-        self._examples.new_window()
-        if self._step:  # What comes before the first step has no gradients that would show what reads which site.
+    def _rest(self) -> None:
+        if self.steps:  # What comes before the first step has no gradients that would show what reads which site.
             self._watcher.stop_following()
-
-    def _replay(self, probe: Probe) -> None:
-        self._observer.restart_probe(probe.forwards)
-        before = self._label
-        try:
-            with ExitStack() as stack:
-                if not self._watcher.attachment.attached:  # The window ends in a pause: its probe belongs to it.
-                    stack.enter_context(self._watcher.listening())
-                self._send(probe)
-        except Exception as error:  # noqa: BLE001  The training goes on, without the probe.
-            self._probe = None
-            notice(f"icshift stopped replaying the probe: {error}")
-        finally:
-            self._label = before
-
-    def _send(self, probe: Probe) -> None:
-        for phase, mode in replays(self.model, probe, self._frozen):
-            self._label = phase
-            if phase == PROBE_RUNNING:
-                self._observer.restart_probe(probe.forwards)  # The same places as in `probe`, to compare with.
-            with mode, self._watcher.hearing():
-                send(self.model, probe)
 
     def _keep_steps(self, *rows: Any) -> None:
         self._recording.append_steps(*rows)
@@ -394,7 +390,8 @@ class Recorder:
     def _state(self) -> dict[str, Any]:
         return {
             **self._watcher.state(),
-            "steps": self._step,
+            "steps": self.steps,
+            "unheard_steps": self._clock.unheard,
             "measured": self._gradients.settings,
             "overhead": self._watcher.stopwatch.overhead(self._started),
         }

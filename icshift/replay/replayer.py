@@ -177,7 +177,7 @@ class Replayer:
         with self._watcher.listening(), self._watcher.hearing():
             yield
 
-    def _take(self, site: str, module: nn.Module, tensor: Tensor, _: Padding | None) -> None:
+    def _take(self, site: str, module: nn.Module, tensor: Tensor, _: object, __: Padding | None) -> None:
         if not self._looking:
             self._observe(site, module, tensor)
 
@@ -187,7 +187,7 @@ class Replayer:
             # As a probe, which keeps no halves.
             self._part.observe(site, module, tensor, PROBE, stepping=False)
 
-    def _tick(self) -> None:
+    def _tick(self, _: object = None) -> None:
         if self._looking:
             return
         self._observer.tick(0, stepping=False)

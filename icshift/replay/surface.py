@@ -24,6 +24,7 @@ from icshift.inputs.data import Data
 from icshift.inputs.losses import Loss
 from icshift.inputs.targets import separated
 from icshift.model.modes import evaluating
+from icshift.model.torch_private import AVERAGING, INSTANCE_NORM
 
 Plane = Literal["hessian", "random", "none"]
 
@@ -242,11 +243,11 @@ def normalised_by(model: nn.Module, *, running: bool) -> dict[str, str | None]:
     That is the batch or the example at hand; with `running`, running averages where a layer keeps them. Where only some
     layers of a kind do, both are named.
     """
-    layers = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._NormBase)]
-    instance = [layer for layer in layers if isinstance(layer, nn.modules.instancenorm._InstanceNorm)]
-    batch = [layer for layer in layers if not isinstance(layer, nn.modules.instancenorm._InstanceNorm)]
+    layers = [module for module in model.modules() if isinstance(module, AVERAGING)]
+    instance = [layer for layer in layers if isinstance(layer, INSTANCE_NORM)]
+    batch = [layer for layer in layers if not isinstance(layer, INSTANCE_NORM)]
 
-    def by(layers: Sequence[nn.modules.batchnorm._NormBase], own: str) -> str | None:
+    def by(layers: Sequence[nn.Module], own: str) -> str | None:
         averaged = {running and layer.running_mean is not None for layer in layers}
         return {(): None, (False,): own, (True,): "running averages"}.get(
             tuple(averaged), f"running averages, else {own}"

@@ -14,10 +14,11 @@ from icshift.analysis.drift import default_phase
 from icshift.analysis.metrics import DEFAULT
 from icshift.reports.outcome import correlation, verdict
 from icshift.reports.report import Report
-from icshift.reports.run import coverage
-from icshift.reports.tables import TREND, columns, listing, number, ordinal, records, share, times
+from icshift.reports.run import coverage, unmasked
+from icshift.reports.tables import TREND, columns, compact, listing, number, ordinal, records, share, times
 from icshift.reports.text_charts import sparkline
 from icshift.runs.phases import (
+    NO_GRAD,
     OWN_INPUTS,
     PROBE,
     PROBE_BATCH,
@@ -25,6 +26,7 @@ from icshift.runs.phases import (
     PROBE_STATISTICS,
     PROBE_TRAIN,
     RUNNING_AVERAGES,
+    TRAIN,
 )
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def drift_report(
         heading=_heading(run, summary),
         body=(*([Text(" ".join(words), style="bold")] if words else []), table),
         notes=(*caveats, *_notes(run, summary, metric, outcome)),
-        warnings=tuple(filter(None, [coverage(run)])),
+        warnings=tuple(filter(None, [coverage(run), *unmasked(run)])),
         next_step=_next_step(run, summary, metric),
         data={
             "run": str(run.path),
@@ -88,7 +90,8 @@ def metrics_report(metrics: Mapping[str, Metric]) -> Report:
 def report_table(summary: pd.DataFrame, *, wide: bool) -> Table:
     """Returns a table with one row per site, in the order of `summary`.
 
-    On a `wide` screen it has columns for the number of units, the 90th percentile and the largest too. Probes, but by
+    On a `wide` screen it has columns for the number of units, that of activations (`count`), the 90th percentile and
+    the largest too. Probes, but by
     running averages, have no noise: they always show the latter two, in place of floor, ratio and share moved.
     """
     noiseless = bool(summary["noiseless"].dropna().all())
@@ -96,14 +99,14 @@ def report_table(summary: pd.DataFrame, *, wide: bool) -> Table:
     noise = [] if noiseless else ["floor", "×floor"]
     table = columns()
     table.add_column("site", overflow="fold", min_width=6)
-    for name in [*(["units"] * wide), "drift", *noise, *(spread if wide or noiseless else [])]:
+    for name in [*(["units", "count"] * wide), "drift", *noise, *(spread if wide or noiseless else [])]:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("trend", no_wrap=True, min_width=TREND)
     for name in ["loc scl shp", *([] if noiseless else ["moved"])]:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("health", no_wrap=True)
     for row in records(summary):
-        cells: list[str | Text] = [site_label(row), *([str(row["units"])] if wide else [])]
+        cells: list[str | Text] = [site_label(row), *([str(row["units"]), compact(row["activations"])] if wide else [])]
         if isinstance(row.get("trend"), list):
             cells.append(number(row["median"]))
             cells += [] if noiseless else [number(row["floor"]), _ratio(row)]
@@ -153,6 +156,8 @@ def _health(row: dict[str, Any]) -> Text:
         count = row[name]
         if count is not None and count == count and count > 0:  # noqa: PLR0124  (a NaN is a count that is not known)
             troubles.append(f"{int(count)} {name.removeprefix('near_')}")
+    if row["no_data"]:
+        return Text("no data", style="yellow")
     if troubles:
         return Text("\n".join(troubles), style="yellow")
     return Text("–") if row["unknown"] else Text("ok", style="green")
@@ -188,6 +193,10 @@ def _heading(run: StoredRun, table: pd.DataFrame) -> str:
 def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome | None) -> list[str]:
     unknown = dict(zip(table["site"], table["unknown"], strict=True)) if len(table) else {}
     health = unknown_in_words(unknown, "health –: dead or saturated units are not known")
+    if len(table) and table["no_data"].any():
+        health.append("no data: no row came to the site in the last window.")
+    if len(table) and table["phase"].iloc[0] == NO_GRAD:
+        health.append(_without_gradients(run))
     if not _compared(table):
         return [
             "One window leaves nothing to compare: this is its distribution, medians over units. "
@@ -219,6 +228,8 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome
             f"Sketch error of a drift: {typical}never above {bound:.2g} (median bound); of a rank: {ranks:.1f} %."
         )
     notes += [metric.caveat] if metric.caveat and not metric.by_example else []
+    if table["activations"].nunique() > 1:
+        notes.append("count, on wide screens: activations a unit in this window.")
     notes.append("loc scl shp: share of W2² that is change of mean, of sd, of shape.")
     if table["near_constant"].any():
         notes.append(
@@ -232,6 +243,14 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome
     if stride > 1:
         notes.append(f"The step series keeps every {ordinal(stride)} step; windows are of all steps.")
     return notes
+
+
+def _without_gradients(run: StoredRun) -> str:
+    """Returns a note on the phase of forwards in training mode without gradients."""
+    what = "no-grad: forwards in training mode while gradients are off; no step is taken for computed from them."
+    if TRAIN in run.phases:
+        return what
+    return f'{what} There were no others: where a training needs no gradients, recorder.phase("train") says so.'
 
 
 def _of_noise(table: pd.DataFrame, outcome: Outcome | None) -> list[str]:

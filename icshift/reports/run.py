@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -26,6 +27,7 @@ def run_report(run: StoredRun) -> Report:
     return Report(
         body=(facts(_facts(run)), _sites(run)),
         warnings=tuple(map(_missed_in_words, _missed(run))),
+        notes=tuple(filter(None, [pooled(run), *unmasked(run)])),
         data={**run.manifest, "path": str(run.path), "phases": run.phases, "windows": windows},
     )
 
@@ -49,7 +51,7 @@ def _facts(run: StoredRun) -> list[tuple[str, str]]:
         ("run", f"{run.path}{'' if run.finished else '  (unfinished: still recording, or the process was killed)'}"),
         ("model", f"{manifest['model']}, {manifest['parameters']:,} parameters"),
         ("recorded", f"{manifest['created']} · icshift {manifest['icshift']} · torch {manifest['torch']}"),
-        ("steps", f"{manifest['steps']:,}" + (f", series of every {stride}th" if stride > 1 else "")),
+        ("steps", _steps(manifest) + (f", series of every {stride}th" if stride > 1 else "")),
         ("windows", span),
         ("phases", ", ".join(run.phases) or "none"),
         *([("processes", f"{run.ranks}")] if run.ranks > 1 else []),
@@ -63,6 +65,14 @@ def _facts(run: StoredRun) -> list[tuple[str, str]]:
     ]
 
 
+def _steps(manifest: dict[str, Any]) -> str:
+    """Returns in words how many steps there were, and how many of them followed no forward that could be heard."""
+    unheard = manifest.get("unheard_steps", 0)
+    return f"{manifest['steps']:,}" + (
+        f" ({unheard:,} of them after no forward with gradients that was heard)" if unheard else ""
+    )
+
+
 def coverage(run: StoredRun, path: Path | None = None) -> str:
     """Returns a warning with the number of modules that should have been watched and were not, by state; empty if none.
 
@@ -72,7 +82,24 @@ def coverage(run: StoredRun, path: Path | None = None) -> str:
     if not states:
         return ""
     listed = ", ".join(f"{count} {state}" for state, count in states.items())
-    return f"Modules not recorded: {listed} (`icshift info {path or run.path}` says which and why)"
+    what = "Modules not recorded" + (", or not in training" if "bypassed in training" in states else "")
+    return f"{what}: {listed} (`icshift info {path or run.path}` says which and why)"
+
+
+def unmasked(run: StoredRun) -> list[str]:
+    """Returns in words what arguments told the model of padding that was counted all the same; none where none did."""
+    return [
+        f"{name} hides {seen['hidden'] / seen['positions']:.0%} of {seen['positions']:,} positions, which are counted: "
+        f"Recorder(mask=lambda {name}: {name}{'' if seen['hiding'] else ' == 0'}) leaves them out"
+        for name, seen in run.manifest.get("unmasked", {}).items()
+    ]
+
+
+def pooled(run: StoredRun) -> str:
+    """Returns in words which sites hold many calls of their module in a forward; empty where none does."""
+    names = [site.name for site in run.sites if re.search(r"#\d+\+", site.name)]
+    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"One site for all calls in a forward from the number in its name on: {listed}" if names else ""
 
 
 def _missed(run: StoredRun) -> list[dict[str, str]]:
@@ -105,33 +132,84 @@ def size(run: StoredRun) -> str:
     return f"{sum(file.stat().st_size for file in run.path.rglob('*') if file.is_file()) / 1e6:.1f} MB"
 
 
-def recorded_report(target: Path, runs: Sequence[StoredRun], automatic: int | None) -> Report:
+@dataclass(frozen=True)
+class Cost:
+    """What `icshift run` took of the time of a process, in seconds; `whole` says whether that is all.
+
+    `copies` says how many models, each a copy made in turn, are in one run, by its name.
+    """
+
+    seconds: float
+    elapsed: float
+    copies: dict[str, int] = field(default_factory=dict)
+    whole: bool = True
+
+    def in_words(self) -> str:
+        """Returns the time in % of the rest, and in s."""
+        rest = max(self.elapsed - self.seconds, 1e-9)
+        return (
+            f"Cost of it all: {'' if self.whole else 'at least '}+{100 * self.seconds / rest:.0f} %, "
+            f"{self.seconds:.1f} s beside {rest:.1f} s of the script's own; its start and this summary are in it."
+        )
+
+
+def recorded_report(target: Path, runs: Sequence[StoredRun], cost: Cost | None = None) -> Report:
     """Returns the report of what `icshift run` recorded in `target`, with one row per model.
 
-    `automatic` is the number of steps a window if icshift chose it, for want of `--window` and of a DataLoader whose
-    passes could be windows; else None.
+    `cost` is that of the process whose script it was, if it recorded anything.
     """
     hints: list[RenderableType] = []
-    if automatic is not None:
-        hints = [Text(f"No DataLoader told of epochs: windows of {automatic} steps; choose with --window.")]
+    if any(window.provisional for run in runs for window in run.window_list):
+        hints = [Text("No DataLoader told of epochs: windows as long as leaves 10 to 20; choose with --window.")]
     elif any(len(run.window_list) < 2 for run in runs):
         hints = [Text("One window leaves nothing to compare: choose shorter ones with --window.", no_wrap=True)]
-    missed = [f"{run.name}: {warning}" for run in runs if (warning := coverage(run, target / run.name))]
+    undone = [window for run in runs for window in run.window_list if window.name.startswith("undone-")]
+    if undone:
+        steps = ", ".join(f"{window.first_step} to {window.last_step}" for window in undone)
+        hints.append(Text(f"Steps {steps} were undone: parameters were put back. They are compared with nothing."))
+    if cost is not None:
+        hints += [
+            *(
+                Text(f"{name}: {count} models in turn, each a copy of another; one run holds them all.")
+                for name, count in cost.copies.items()
+            ),
+            Text(cost.in_words()),
+        ]
+    names = {run: _name(target, run) for run in runs}
+    missed = [f"{name}: {warning}" for run, name in names.items() if (warning := coverage(run, target / name))]
+    missed += [f"{name}: {note}" for run, name in names.items() for note in (pooled(run), *unmasked(run)) if note]
+    missed += [
+        f"{name} is unfinished: its process still runs, or was killed"
+        for run, name in names.items()
+        if not run.finished
+    ]
     return Report(
         heading=f"Recorded in {target}",
         body=(
-            listing(["run", "model", "sites", "steps", "windows", "time", "disk"], [_recorded(run) for run in runs]),
+            listing(
+                ["run", "model", "sites", "steps", "windows", "time", "disk"],
+                [_recorded(run, name) for run, name in names.items()],
+            ),
             Report(warnings=tuple(missed)),
             *hints,
         ),
-        next_step=f"Next: icshift report {target / runs[0].name}",
+        next_step=f"Next: icshift report {target / _name(target, runs[0])}",
     )
 
 
-def _recorded(run: StoredRun) -> list[str]:
+def _name(target: Path, run: StoredRun) -> str:
+    """A run's name; after that of its process's directory where it is in one."""
+    above = run.path.parent
+    return (
+        run.name if above.name == target.name or not above.name.startswith("process-") else f"{above.name}/{run.name}"
+    )
+
+
+def _recorded(run: StoredRun, name: str) -> list[str]:
     manifest = run.manifest
     counts = [str(len(run.sites)), f"{manifest['steps']:,}", _windows(run)]
-    return [run.name, manifest["model"], *counts, added_time(run), size(run)]
+    time = added_time(run) if "overhead" in manifest else "–"
+    return [name, manifest["model"], *counts, time, size(run)]
 
 
 def _windows(run: StoredRun) -> str:
@@ -143,18 +221,30 @@ def _windows(run: StoredRun) -> str:
     return f"{len(spans)} of {each} steps"
 
 
-def unrecorded(problems: Sequence[str], *, imported: bool = True, stepped: bool = False, models: int = 0) -> list[str]:
+def unrecorded(
+    problems: Sequence[str],
+    *,
+    imported: bool = True,
+    stepped: bool = False,
+    others: bool = False,
+    children: bool = False,
+) -> list[str]:
     """Returns one line for each reason why `icshift run` recorded less than there was; empty where it recorded all.
 
-    `problems` are the reasons that concern single models. `imported` says whether the script imported torch, `stepped`
-    whether it stepped an optimizer, `models` how many models were recorded.
+    `problems` are the reasons that are known. `imported` says whether the script imported torch, `stepped` whether it
+    stepped an optimizer, `children` whether it started processes, and `others` whether there is a run of one of these.
     """
+    if stepped or others:
+        return list(problems)
     if not imported:
-        return ["nothing was recorded: the script did not import torch"]
-    if not stepped:
-        return [
+        first = "nothing was recorded: the script did not import torch"
+    else:
+        first = (
             "no optimizer step was seen in this process; "
-            "if the script steps by itself, --forwards makes each forward in training a step",
-            *problems,
-        ]
-    return list(problems) or ([] if models else ["nothing was recorded: no model was trained"])
+            "if the script steps by itself, --forwards makes each forward in training a step"
+        )
+    unknown = (
+        "of the processes that it started none was seen to train; Pythons of another environment, or with the options "
+        "-I, -E or -S, cannot be followed: start `python -m icshift run SCRIPT` in their place"
+    )
+    return [first, *([unknown] if children else []), *problems]

@@ -59,6 +59,18 @@ def times(ratio: float) -> str:
     return f"{ratio:.1f}" if ratio < 100 else f"{ratio:.0f}"
 
 
+def compact(count: int) -> str:
+    """Returns a number of things in at most five characters, of three digits from ten thousand on.
+
+    >>> [compact(count) for count in (0, 9_999, 12_345, 999_999, 3_200_000_000)]
+    ['0', '9,999', '12.3k', '1.00M', '3.20G']
+    """
+    if count < 10_000:
+        return f"{count:,}"
+    power = 1 if count < 999_500 else 2 if count < 999_500_000 else 3
+    return f"{count / 1000**power:#.3g}".rstrip(".") + "kMG"[power - 1]
+
+
 def counted(number: int, what: str) -> str:
     """Returns a number with its noun: `1 example`, `1,400 examples`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -129,7 +129,8 @@ def _drift_in_words(result: Result) -> tuple[str, ...]:
     return (
         f"drift: {result.metric.name}, median over units. {result.metric.meaning}.",
         "floor: the same by sampling noise alone, from splits of each by example.",
-        "shifted: units beyond noise (FDR 5 %). ×input: drift over that of the input.",
+        "shifted: units beyond noise (FDR 5 %).",
+        "×input: drift over that of the input, where that is above noise.",
         *(["the site before: in the order of the calls."] if in_order else []),
     )
 

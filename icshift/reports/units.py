@@ -45,7 +45,7 @@ def units_report(
         body=(units_table(shown, metric.name),),
         notes=(
             f"drift: {metric.name} in {metric.unit}, {metric.meaning}. "
-            f"{len(shown)} of {of} units, n = {int(first['n']):,} {kind} activations each; "
+            f"{len(shown)} of {of} units, n = {int(first['n']):,} {kind} activations each{_of_all(shown, metric)}; "
             f"mean, sd and percentiles of the window. {moved}≈ near-constant.",
             *([f"Whether units are dead or saturated is not known: {cause}."] if (cause := unknown(site)) else []),
             *caveats,
@@ -53,6 +53,11 @@ def units_report(
         next_step=f"Next: icshift units {run.path} --site {quote(site.name)} --unit {int(first['unit'])}",
         data={"run": str(run.path), "site": site.name, "metric": metric.name, "units": shown.to_dict(orient="records")},
     )
+
+
+def _of_all(shown: pd.DataFrame, metric: Metric) -> str:
+    """Returns in words how many activations a unit had in the window; empty where `n` are examples of a probe."""
+    return "" if metric.by_example else f" (of {int(shown['activations'].median()):,} in this window)"
 
 
 def unit_report(run: StoredRun, site: Site, unit: int, series: pd.DataFrame) -> Report:

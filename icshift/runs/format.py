@@ -29,6 +29,8 @@ Format 3. A run is a directory:
     logged/                       segments of the numbers that the training said of its own steps, where it
                                   did: a row a number: step, window, name, value
 
+While it is recorded a run may hold provisional windows of which another one has the steps (see `provisional.py`).
+
 Any Parquet reader takes `windows/` and `steps/` as tables. Steps count from 0, windows from 1.
 Files that begin with a dot are being written and are ignored.
 
@@ -66,6 +68,9 @@ PART_NAME = re.compile(r"[0-9]+\.rank(0|[1-9][0-9]*)\.parquet")
 
 GRADIENT_SHIFT, SMOOTHNESS = "gradient_shift", "smoothness"
 """Series of measurements with gradients, and the folders that they are in."""
+
+CHILD = "process-"
+"""With a number, the folder for the runs of a process that a recorded script has started."""
 
 LOGGED = "logged"
 """The series of numbers that a training said of its steps, and the folder that it is in."""
@@ -136,6 +141,9 @@ class Seen:
 class Window:
     """Consecutive steps summarised together; `closed` is False while it is still being recorded.
 
+    A window in which no step ended, as of an evaluation alone, has a `last_step` before its `first_step`. It is
+    `provisional` where the recorder chose its length and may join it with its neighbour (see `provisional.py`).
+
     `parameter_change` is the L2 norm of the change of all parameters since the end of the window before (of the first:
     since the start), None where it is not known. `inputs` is what forwards saw, by phase: None for a phase of which it
     is not known, and as a whole in runs that do not have it.
@@ -148,6 +156,7 @@ class Window:
     closed: bool
     parameter_change: float | None = None
     inputs: Mapping[str, Seen | None] | None = None
+    provisional: bool = False
 
     def seen(self, phase: str) -> Seen | None:
         """Returns which examples a phase saw, None where that is not known."""

@@ -20,6 +20,7 @@ files, and they are merged here, when read; nothing is exchanged while recording
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,12 +61,13 @@ def merged_window(parts: list[Window]) -> Window:
     """Returns one window of what each process wrote of it: from the first step to the last, closed where all are."""
     first, last = min(part.first_step for part in parts), max(part.last_step for part in parts)
     closed = all(part.closed for part in parts)
-    return replace(parts[0], first_step=first, last_step=last, closed=closed, inputs=_inputs(parts))
+    inputs = merged_inputs([part.inputs for part in parts])
+    return replace(parts[0], first_step=first, last_step=last, closed=closed, inputs=inputs)
 
 
-def _inputs(parts: list[Window]) -> dict[str, Seen | None] | None:
-    """Returns the examples that all processes saw together, None where one of them does not know its own."""
-    known = [part.inputs for part in parts if part.inputs is not None]
+def merged_inputs(parts: Sequence[Mapping[str, Seen | None] | None]) -> dict[str, Seen | None] | None:
+    """Returns the examples that several processes, or parts of a window, saw together; None where one is not known."""
+    known = [inputs for inputs in parts if inputs is not None]
     if len(known) < len(parts):
         return None
     # Of a phase that a process does not name it saw nothing, as where the first one evaluates alone.

@@ -1,7 +1,8 @@
 """The names of phases: which forwards of a run belong together.
 
-A recorder writes `train` and `eval`, after the mode of the model, or the label that `Recorder.phase` gives. Phases that
-begin with `probe` show the same inputs in every window. `icshift shift` writes `reference` and `data`.
+A recorder writes `train`, `eval` and `no-grad`, after the mode of what is called and whether gradients are computed, or
+the label that `Recorder.phase` gives. Phases that begin with `probe` show the same inputs in every window. `icshift
+shift` writes `reference` and `data`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from typing import Any
 
 TRAIN = "train"
 EVAL = "eval"
+
+NO_GRAD = "no-grad"
+"""Forwards in training mode while gradients are off, as an agent's that acts: no step is computed from them."""
 
 PROBE = "probe"
 """The same inputs in every window, with the model in eval mode, but for layers that keep running averages: these
@@ -51,4 +55,4 @@ def normalises_by_its_own_inputs(phase: str, settings: Mapping[str, Any]) -> boo
     the mean and standard deviation of what it gives. `settings` are those of the run's manifest."""
     if phase == PROBE:
         return settings.get(PROBE_STATISTICS) == OWN_INPUTS
-    return phase in (TRAIN, PROBE_TRAIN, PROBE_BATCH, PROBE_PRECISE)
+    return phase in (TRAIN, NO_GRAD, PROBE_TRAIN, PROBE_BATCH, PROBE_PRECISE)

@@ -9,16 +9,17 @@ import copy
 import json
 import operator
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import fields
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields, replace
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from icshift.blocks import SLICES, Blocks, no_blocks
-from icshift.distribution import Distribution, Floats
+from icshift.distribution import Distribution
 from icshift.errors import RunError, unknown
 from icshift.runs.format import (
     FORMAT,
@@ -37,16 +38,17 @@ from icshift.runs.format import (
     is_run,
     kept_units,
     rank_in,
-    window_of,
 )
 from icshift.runs.merging import LEDGER_ENTRY, merged_distribution, merged_manifest, merged_window
+from icshift.runs.provisional import Filed, by_window, joined_distributions, joined_windows, standing
 from icshift.runs.selection import choose
+from icshift.runs.window_file import ARRAYS, ChangedError, damage, read_distributions, read_window
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
-_ARRAYS = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "w1_error")
+_ATTEMPTS = 20
+"""So often a run is read whose windows are joined in the meantime: a joining takes less than a second."""
 
 
 def locate(path: Path) -> Path:
@@ -79,11 +81,15 @@ class StoredRun:
         self.manifest = merged_manifest(manifests)
         self.ranks: int = self.manifest["ranks"]
         self.sites = [_site(entry) for entry in self.manifest["sites"]]
-        self._files: dict[int, list[Path]] = {}
-        for _, file in _of_ranks(self.path / "windows", PART_NAME, self.ranks):
-            self._files.setdefault(int(file.name.split(".")[0]), []).append(file)
-        self.window_list = [_read_window(files) for _, files in sorted(self._files.items())]
         self._loaded: dict[int, dict[tuple[str, str], Distribution]] = {}
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._look()
+            except ChangedError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                return
 
     @property
     def name(self) -> str:
@@ -163,7 +169,7 @@ class StoredRun:
                     "first_step": window.first_step,
                     "last_step": window.last_step,
                 }
-                for name in _ARRAYS:
+                for name in ARRAYS:
                     columns[name] = getattr(distribution, name)
                 columns["rank_error"] = distribution.rank_error
                 columns |= dict(zip(QUANTILE_COLUMNS, distribution.quantile(STEP_QUANTILES).T, strict=True))
@@ -185,7 +191,7 @@ class StoredRun:
         conditions += [] if sites is None else [("site", "in", [site.name for site in choose(self.sites, sites)])]
         frames = []
         for rank, file in _of_ranks(self.path / "steps", PART_NAME, self.ranks):
-            with _damage(file):
+            with damage(file):
                 frame = pq.read_table(file, filters=conditions or None, partitioning=None).to_pandas()
             if self.ranks > 1:
                 frame["rank"] = rank
@@ -226,7 +232,8 @@ class StoredRun:
         Columns are `step`, `window` (its number), `name` and `value` (and `rank`, where several processes recorded).
         Empty where nothing was logged.
         """
-        return self._series(LOGGED, ("step", "window", "name", "value"), ranked=self.ranks > 1)
+        rows = self._series(LOGGED, ("step", "window", "name", "value"), ranked=self.ranks > 1)
+        return rows.assign(window=_windows_of(rows, self.window_list))
 
     def _series(self, folder: str, columns: tuple[str, ...], *, ranked: bool = False) -> pd.DataFrame:
         import pandas as pd
@@ -234,23 +241,35 @@ class StoredRun:
 
         frames = []
         for rank, file in _of_ranks(self.path / folder, PART_NAME, self.ranks):
-            with _damage(file):
+            with damage(file):
                 frame = pq.read_table(file, partitioning=None).to_pandas()[list(columns)]
             frames.append(frame.assign(rank=rank) if ranked else frame)
         named = [*columns, *(["rank"] if ranked else [])]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=named)
 
-    def _load(self, index: int) -> dict[tuple[str, str], Distribution]:
-        import pyarrow.parquet as pq
+    def _look(self) -> None:
+        """Find the windows that there are, and read them at once where a recorder may be about to join them."""
+        listed = _stamps(self.path, self.ranks)
+        filed: dict[int, list[Filed]] = {}
+        for rank, file in _of_ranks(self.path / "windows", PART_NAME, self.ranks):
+            filed.setdefault(rank, []).append((read_window(file), file))
+        self._files = by_window({rank: standing(files) for rank, files in filed.items()})
+        self.window_list = [_window(index, ranks) for index, ranks in self._files.items()]
+        if not self.finished and any(window.provisional for window in self.window_list):
+            self._loaded = {}
+            for index in self._files:
+                self._load(index)
+            if _stamps(self.path, self.ranks) != listed:
+                raise ChangedError(f"the windows of {self.path} are being joined just now: try again")
 
+    def _load(self, index: int) -> dict[tuple[str, str], Distribution]:
         if index not in self._loaded:
             sites = {site.name: site for site in self.sites}
             recorded: dict[tuple[str, str], dict[Path, Distribution]] = {}
-            for file in self._files[index]:
-                with _damage(file):
-                    parts = _distributions(pq.read_table(file, partitioning=None))
-                for key, part in parts.items():
-                    recorded.setdefault(key, {})[file] = part
+            for files in self._files[index].values():
+                parts = [read_distributions(file) for _, file in files]
+                for key, part in reduce(joined_distributions, parts).items():
+                    recorded.setdefault(key, {})[files[0][1]] = part
             self._loaded[index] = {
                 (phase, site): merged_distribution(sites[site], parts)
                 for (phase, site), parts in recorded.items()
@@ -316,68 +335,29 @@ def _site(entry: dict[str, Any]) -> Site:
     return Site(**{"unseen": SEEN_BY_OLDER, **values})
 
 
-@contextmanager
-def _damage(file: Path) -> Iterator[None]:
-    """Raises `RunError`, which names the file as damaged, for whatever goes wrong in the block that reads it."""
-    try:
-        yield
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise RunError(
-            f"{file} cannot be read ({error}): the run is damaged; delete the file to read the rest"
-        ) from error
+def _stamps(path: Path, ranks: int) -> list[tuple[Path, int, int]]:
+    """What tells the files of windows that are there from those that replace them."""
+    stats = []
+    for _, file in _of_ranks(path / "windows", PART_NAME, ranks):
+        with suppress(FileNotFoundError):
+            stat = file.stat()
+            stats.append((file, stat.st_ino, stat.st_mtime_ns))
+    return stats
 
 
-def _read_window(files: list[Path]) -> Window:
-    import pyarrow.parquet as pq
+def _windows_of(rows: pd.DataFrame, windows: Sequence[Window]) -> NDArray[np.int64]:
+    """Returns the number of the window of each row, by its step where none is written (the windows were provisional).
 
-    windows = []
-    for file in files:
-        with _damage(file):
-            windows.append(window_of(json.loads(pq.read_schema(file).metadata[b"icshift"])))
-    return merged_window(windows)
-
-
-def _distributions(table: pa.Table) -> dict[tuple[str, str], Distribution]:
-    """Returns the distributions of one window file by phase and site; rows of both the same stand together."""
-    phases, sites = table["phase"].to_pylist(), table["site"].to_pylist()
-    starts = [i for i in range(len(phases)) if not i or (phases[i], sites[i]) != (phases[i - 1], sites[i - 1])]
-    result = {}
-    for first, last in zip(starts, [*starts[1:], len(phases)], strict=True):
-        rows = table.slice(first, last - first).combine_chunks()
-        arrays = {name: rows[name].to_numpy() for name in _ARRAYS}
-        result[phases[first], sites[first]] = Distribution(
-            **arrays,
-            values=_matrix(rows, "values"),
-            rank_error=float(rows["rank_error"][0].as_py()),
-            examples=_optional(rows, "paired_values"),
-            tails=_optional(rows, "tail_values"),
-            blocks=_blocks(rows),
-        )
-    return result
+    So it is where windows before one that is there were joined.
+    """
+    edges, numbers = ([getattr(window, name) for window in windows] for name in ("first_step", "index"))
+    places = np.searchsorted(edges, rows["step"], side="right") - 1
+    found = np.array(numbers or [1])[np.maximum(places, 0)]
+    gone = rows["window"].isna() | (~rows["window"].isin(numbers) & (rows["window"] < max(numbers, default=0)))
+    return np.where(gone, found, rows["window"].fillna(0)).astype(np.int64)
 
 
-def _optional(rows: pa.Table, column: str) -> Floats | None:
-    """Returns the lists of a column, or None where they are empty or an older version wrote none."""
-    lists = _matrix(rows, column) if column in rows.column_names else None
-    return None if lists is None or not lists.shape[1] else lists
-
-
-def _blocks(rows: pa.Table) -> Blocks | None:
-    """Returns the blocks of steps; None of a probe. A run of a format before 3 has none of anything else either."""
-    if "block_slices" not in rows.column_names:
-        probe = (rows["odd_sampled"].to_numpy() < 0).all()
-        return None if probe else no_blocks(len(rows))
-    if rows["block_slices"].null_count:
-        return None
-    slices, sampled, zeros, steps = (_matrix(rows, f"block_{name}") for name in ("slices", "sampled", "zeros", "steps"))
-    return Blocks(
-        slices.reshape(len(rows), -1, SLICES),
-        sampled.astype(np.int64),
-        zeros.astype(np.int64),
-        steps[0].astype(np.int64),
-    )
-
-
-def _matrix(rows: pa.Table, column: str) -> Floats:
-    lists = rows[column].chunk(0)
-    return lists.flatten().to_numpy().reshape(len(lists), -1)
+def _window(index: int, ranks: Mapping[int, Sequence[Filed]]) -> Window:
+    """Returns one window of a run, of what every process wrote of it."""
+    merged = merged_window([reduce(joined_windows, [window for window, _ in files]) for files in ranks.values()])
+    return replace(merged, index=index, name=str(index)) if merged.provisional else merged

@@ -116,8 +116,17 @@ class Recording:
             return
         table = pa.concat_tables(tables, promote_options="permissive")
         table = table.replace_schema_metadata({b"icshift": json.dumps(asdict(window)).encode()})
-        path = self.path / "windows" / f"{window.index:06d}.rank{self._rank}.parquet"
-        _write_aside(path, lambda aside: pq.write_table(table, aside, compression="lz4"))
+        _write_aside(self.window_file(window.index), lambda aside: _write_rows(table, aside))
+
+    def window_file(self, index: int) -> Path:
+        """Where this process writes the window of this number."""
+        return self.path / "windows" / f"{index:06d}.rank{self._rank}.parquet"
+
+    def delete_windows(self, first: int) -> None:
+        """Deletes this process's windows from this number on, where there are any."""
+        for file in sorted((self.path / "windows").glob(f"[0-9]*.rank{self._rank}.parquet")):
+            if int(file.name.split(".")[0]) >= first:
+                file.unlink(missing_ok=True)
 
     def append_steps(self, phase: str, site: Site, rows: StepRows) -> None:
         """Keeps the steps that are on the stride, for the next `flush` to write; `rows` may be overwritten then."""
@@ -179,12 +188,7 @@ class Recording:
 
     def _write_segment(self, path: Path, table: pa.Table) -> None:
         self._segments[path] = table.num_rows
-        _write_aside(
-            path,
-            lambda aside: pq.write_table(
-                table, aside, compression="lz4", use_dictionary=["phase", "site"], write_statistics=False
-            ),
-        )
+        _write_aside(path, lambda aside: _write_rows(table, aside))
 
 
 def refuse_occupied(path: Path, *, force: bool, rank: int = 0, ranks: int = 1) -> None:
@@ -240,6 +244,11 @@ def _write_aside(path: Path, write: Any) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}")  # as _ASIDE
     write(aside)
     aside.replace(path)
+
+
+def _write_rows(table: pa.Table, aside: Path) -> None:
+    # A dictionary of numbers that are all different takes five times as long and a fifth more room.
+    pq.write_table(table, aside, compression="lz4", use_dictionary=["phase", "site"], write_statistics=False)
 
 
 def _repeated(value: str, rows: int) -> pa.Array:

@@ -13,6 +13,18 @@ from icshift.errors import ModelError
 _LONGEST = 600
 
 
+class NoStateDictError(ModelError):
+    """A file that is whole and holds no state dict that can be read: it is no model, or only code would make it one."""
+
+
+class MisfitError(ModelError):
+    """A state dict that does not fit a model; `share` of the model's tensors, 0 to 1, would."""
+
+    def __init__(self, message: str, share: float) -> None:
+        super().__init__(message)
+        self.share = share
+
+
 @contextmanager
 def as_model_error(source: Path | str) -> Iterator[None]:
     """A block within which every error becomes a `ModelError` of one line that begins with the file.
@@ -24,6 +36,10 @@ def as_model_error(source: Path | str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+    except MisfitError as error:
+        raise MisfitError(one_line(f"{source}: {error}"), error.share) from error
+    except NoStateDictError as error:
+        raise NoStateDictError(one_line(f"{source}: {error}")) from error
     except ModelError as error:
         raise ModelError(one_line(f"{source}: {error}")) from error
     except RecursionError as error:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from os.path import commonpath
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from icshift.errors import ModelError
-from icshift.saved.faults import as_model_error, one_line
+from icshift.saved.faults import as_model_error, first_few
 from icshift.saved.formats import detect, distributed, huggingface, pickled, safetensors
+from icshift.saved.order import SavedModel, in_order, labelled
 
 _SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pt2", ".pth.tar")
 _BESIDE = re.compile(
-    r"optim|scheduler|scaler|training_args|rng_state|random_states|^dist_|_extra_states?\.", re.IGNORECASE
+    r"(^|[^a-z])(optim(izers?|s)?|((lr|warmup)_?)?schedulers?|((grad|amp)_?)?scaler|training_args|rng_state"
+    r"|random_states)([^a-z]|$)|^dist_|_extra_states?\.",
+    re.IGNORECASE,
 )
 """Names of what trainings save beside a model."""
 
@@ -23,40 +25,28 @@ _EPOCHS = ("epoch", "epochs", "current_epoch", "epoch_idx")
 _STEPS = ("global_step", "step", "steps", "iteration", "iter", "iter_num", "num_updates", "global_steps")
 
 
-@dataclass(frozen=True)
-class SavedModel:
-    """One saved model, not read yet: its path, its format, what to call it, and how far its training was.
-
-    `format` is a name that `formats.detect` gives. `label` is unique among the models that were found together. `epoch`
-    and `step` are None where the file does not say them.
-    """
-
-    path: Path
-    format: str
-    label: str
-    epoch: int | float | None = None
-    step: int | None = None
-
-
 def find(paths: Iterable[Path]) -> list[SavedModel]:
     """Every saved model at the paths, a directory standing for all in it, in training order and each once.
 
-    The order is that of the epochs, and within them of the steps, that every model has stored; else that of the names
-    (`epoch-2` before `epoch-10`). Labels are unique: the epoch, else the step, else the name. A directory is one model
-    (Hugging Face, `torch.distributed.checkpoint`) unless its own directories are, as those of a Trainer: then it is
-    those, and what lies beside them is left out. What trainings save beside models (`optimizer.pt`) is left out too.
+    The order, as far as anything tells it, and the labels are those of `saved.order`. A directory is one model (Hugging
+    Face, `torch.distributed.checkpoint`), and where its own directories are such too, as those of a Trainer, it is
+    those and itself. What trainings save beside models (`optimizer.pt`) is left out.
 
     Raises `ModelError` for a path that is not there, a directory without models, a file that is none.
     """
-    unique: dict[Path, Path] = {}
+    unique: dict[Path, tuple[Path, Path | None]] = {}
     for path in paths:
         with as_model_error(path):
-            for model in _expanded(Path(path)):
-                unique.setdefault(model.resolve(), model)
+            expanded = list(_expanded(Path(path)))
+            within = None if expanded == [Path(path)] else Path(path)
+            for model in expanded:
+                place = model.resolve()
+                if place not in unique or unique[place][0].is_symlink():
+                    unique[place] = model, within
     if not unique:
         raise ModelError("no saved model given; name files or a directory of them")
-    models = _ordered([_saved_model(path) for path in unique.values()])
-    return [replace(model, label=label) for model, label in zip(models, _labels(models), strict=True)]
+    ordered = in_order([_saved_model(path, within) for path, within in unique.values()])
+    return labelled([*ordered.models, *ordered.placeless])
 
 
 def _expanded(path: Path) -> Iterator[Path]:
@@ -69,12 +59,25 @@ def _expanded(path: Path) -> Iterator[Path]:
     inner = sorted(path.iterdir())
     directories = [child for child in inner if child.is_dir() and detect.of_directory(child)]
     if detect.of_directory(path):
-        yield from directories or [path]
+        yield from [*directories, path]
         return
     models = directories + [child for child in inner if child.is_file() and _is_model(child)]
     if not models:
-        raise ModelError(f"holds no saved model: expected files that end in {', '.join(_SUFFIXES)}, or checkpoint-*/")
+        deeper = [child.name for child in inner if child.is_dir() and _holds_models(child)]
+        where = f", as {first_few(deeper)} in it: name those" if deeper else ""
+        raise ModelError(
+            f"holds no saved model: expected files that end in {', '.join(_SUFFIXES)}, or checkpoint-*/{where}"
+        )
     yield from models
+
+
+def _holds_models(directory: Path) -> bool:
+    with suppress(OSError):
+        return any(
+            detect.of_directory(child) is not None if child.is_dir() else child.is_file() and _is_model(child)
+            for child in directory.iterdir()
+        )
+    return False
 
 
 def _is_model(file: Path) -> bool:
@@ -86,13 +89,13 @@ def _is_model(file: Path) -> bool:
         return opened.read(2).startswith((b"PK", b"\x80"))
 
 
-def _saved_model(path: Path) -> SavedModel:
+def _saved_model(path: Path, within: Path | None) -> SavedModel:
     """The model at a path, under its name; `find` gives labels."""
     with as_model_error(path):
         kind = (detect.of_directory(path) or "") if path.is_dir() else detect.of_file(path)
         progress = _progress(path, kind)
         epoch, step = _number(progress, _EPOCHS), _number(progress, _STEPS)
-        return SavedModel(path, kind, path.name, epoch, None if step is None else int(step))
+        return SavedModel(path, kind, path.name, epoch, None if step is None else int(step), within)
 
 
 def _progress(path: Path, kind: str) -> Mapping[Any, Any]:
@@ -118,37 +121,3 @@ def _number(progress: Mapping[Any, Any], names: Iterable[str]) -> int | float | 
         if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e15:
             return int(value) if value == int(value) else value
     return None
-
-
-def _natural(path: Path) -> list[tuple[bool, int, str]]:
-    """Numbers in names compare as numbers, and a name comes before the same with more to it."""
-    parts = re.findall(r"\d+|\D+", str(path.absolute().with_suffix("")))
-    return [(not part.isdigit(), int(part[:18]) if part.isdigit() else 0, part) for part in parts]
-
-
-def _ordered(models: list[SavedModel]) -> list[SavedModel]:
-    """Sorted by what all of them say of their progress: a step may be one of the whole training or one of its epoch."""
-    models = sorted(models, key=lambda model: _natural(model.path))
-    for progress in ("step", "epoch"):
-        if _known(models, progress):
-            models = sorted(models, key=lambda model: getattr(model, progress))
-    return models
-
-
-def _labels(models: list[SavedModel]) -> list[str]:
-    """The first that tells all apart: epochs, steps, names, paths below where all of them are."""
-    for progress in ("epoch", "step"):
-        numbers = [getattr(model, progress) for model in models]
-        if all(isinstance(number, int) for number in numbers) and len(set(numbers)) == len(models):
-            return [f"{progress} {number}" for number in numbers]
-    whole = [model.path.absolute() for model in models]
-    above = commonpath(whole)
-    for names in ([path.name for path in whole], [str(path.relative_to(above)) for path in whole]):
-        printable = [one_line(name) for name in names]
-        if len(set(printable)) == len(printable):
-            return printable
-    return [f"{number}: {one_line(path.name)}" for number, path in enumerate(whole, start=1)]
-
-
-def _known(models: list[SavedModel], progress: str) -> bool:
-    return all(getattr(model, progress) is not None for model in models)

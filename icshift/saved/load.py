@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
 from icshift.errors import ModelError
-from icshift.saved.choose import choose_part, state_of
-from icshift.saved.faults import as_model_error
-from icshift.saved.find import SavedModel
-from icshift.saved.formats import distributed, exported, huggingface, pickled, safetensors, shards
-from icshift.saved.names import unwrapped_names
+from icshift.saved.choose import Part, choose_part, other_parts, state_of, versions_of
+from icshift.saved.faults import NoStateDictError, as_model_error
+from icshift.saved.formats import distributed, exported, huggingface, outlined, pickled, safetensors, shards
+from icshift.saved.names import unwrapped_names, unwrapping
+from icshift.saved.order import SavedModel
+
+_State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How saved models are read.
+
+    `key` is the part of each file that is meant, such as `generator` or `ema`, None where the rule that `saved.choose`
+    describes chooses it. `partial` takes what fits a model; `unsafe` lets pickled files run their code.
+    """
+
+    key: str | None = None
+    partial: bool = False
+    unsafe: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
     """What a saved model holds: its tensors by name, on the CPU, and the module itself where a whole one was unpickled.
 
-    `key` is the name that the state dict has in the file, "" where it is all there is. `epoch` and `step` say how far
-    the training was, None where the file does not. Tensors may be mapped from the file: copy them, as `fit` does,
-    before the file changes.
+    `key` is the name that the state dict has in the file, "" where it is all there is; `others` are those of the state
+    dicts beside it. `versions` says of the modules, by name, what the state dict tells of their versions. `epoch` and
+    `step` say how far the training was, None where the file does not. `whole` is the class of a module that was saved
+    whole and of which only the weights were read, "" where there is none. Tensors may be mapped from the file: copy
+    them, as `fit` does, before the file changes.
     """
 
     state: dict[str, Tensor]
@@ -29,50 +47,78 @@ class Loaded:
     key: str
     epoch: int | float | None
     step: int | None
+    others: tuple[str, ...] = ()
+    versions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    whole: str = ""
 
 
-def load(saved: SavedModel, *, unsafe: bool = False, key: str | None = None) -> Loaded:
-    """Reads the state dict of a saved model. Raises `ModelError`, in one line, for whatever keeps it from being read.
-
-    Runs no code of the file unless `unsafe`. `key` says which of several state dicts in one file is meant, such as
-    `generator` or `ema`; without it, it is chosen by the rule that `saved.choose` describes.
-    """
+def load(saved: SavedModel, wanted: Wanted = Wanted()) -> Loaded:
+    """Reads the state dict of a saved model. Raises `ModelError`, in one line, for whatever keeps it from that."""
     with as_model_error(saved.path):
-        return _load(saved, unsafe=unsafe, key=key)
+        return _load(saved, wanted)
 
 
-def build(saved: SavedModel, *, unsafe: bool = False, partial: bool = False) -> nn.Module:
+def build(saved: SavedModel, wanted: Wanted = Wanted()) -> nn.Module:
     """Builds the model itself, where the file says what it is: a Hugging Face directory, torch.export, a whole module.
 
-    The saved weights are in it. `partial` accepts weights that do not fit all of the model. Raises `ModelError` where
-    the file holds weights alone.
+    The saved weights are in it. Raises `ModelError` where the file holds weights alone.
     """
     with as_model_error(saved.path):
         if saved.format == "exported":
-            return exported.module(saved.path, unsafe=unsafe)
-        loaded = _load(saved, unsafe=unsafe, key=None)
+            return exported.module(saved.path, unsafe=wanted.unsafe)
+        loaded = _load(saved, wanted)
         if saved.format == "huggingface":
-            return huggingface.build(saved.path, loaded.state, partial=partial)
+            return huggingface.build(saved.path, loaded.state, partial=wanted.partial)
+        if loaded.whole:
+            raise ModelError(
+                f"holds a whole object of class {loaded.whole}, which only code makes: say with --model what makes it,"
+                " and its weights are read without, or, if you trust where it is from, pass --unsafe-pickle"
+            )
         if loaded.module is None:
             raise ModelError("holds weights alone, not the model they belong to; say which with --model package:Class")
         return loaded.module
 
 
-def _load(saved: SavedModel, *, unsafe: bool, key: str | None) -> Loaded:
-    module = None
+def _load(saved: SavedModel, wanted: Wanted) -> Loaded:
+    content, tensors, class_of = _content(saved, unsafe=wanted.unsafe)
+    used, part = choose_part(content, wanted.key)
+    # Of the tensors only those of the model are read, where the format has them one by one.
+    state = tensors(state_of(part))
+    unwrap = unwrapping(state)
+    return Loaded(
+        unwrapped_names(state),
+        part if isinstance(part, nn.Module) else None,
+        used,
+        saved.epoch,
+        saved.step,
+        other_parts(content, used),
+        {unwrap(name): entry for name, entry in versions_of(part).items()},
+        class_of(part),
+    )
+
+
+def _content(saved: SavedModel, *, unsafe: bool) -> tuple[Any, Callable[[_State], _State], Callable[[Part], str]]:
+    """What is in a file, how tensors in it become such with data, and of which class a module is that was saved whole.
+
+    The class is "" for what is a state dict.
+    """
     if saved.format == "distributed":
         listed = distributed.listed(saved.path)
-        used, part = choose_part(listed.nested, key)
-        placeholders = state_of(part)  # Of the tensors only those of the model are read.
-        state = {name: distributed.tensor(saved.path, listed, empty) for name, empty in placeholders.items()}
-    else:
-        used, part = choose_part(_content(saved, unsafe=unsafe), key)
-        state = {name: tensor.detach() for name, tensor in state_of(part).items()}
-        module = part if isinstance(part, nn.Module) else None
-    return Loaded(unwrapped_names(state), module, used, saved.epoch, saved.step)
+        return listed.nested, lambda state: distributed.tensors(saved.path, listed, state), _no_class
+    if saved.format == "torch" and not unsafe and (outline := outlined.outlined(saved.path)) is not None:
+        return outline.content, outline.tensors, lambda part: outline.whole.get(id(part), "")
+    return _read(saved, unsafe=unsafe), _detached, _no_class
 
 
-def _content(saved: SavedModel, *, unsafe: bool) -> Any:
+def _detached(state: _State) -> _State:
+    return {name: tensor.detach() for name, tensor in state.items()}
+
+
+def _no_class(_: Part) -> str:
+    return ""
+
+
+def _read(saved: SavedModel, *, unsafe: bool) -> Any:
     """All that is in a file, as its format's reader gives it."""
     match saved.format:
         case "torch" | "legacy" | "pickle":
@@ -86,7 +132,7 @@ def _content(saved: SavedModel, *, unsafe: bool) -> Any:
         case "exported":
             return exported.read(saved.path, unsafe=unsafe)
         case "torchscript":
-            raise ModelError(
+            raise NoStateDictError(
                 "is TorchScript, whose parts run without telling anybody: forward hooks on them never fire; save the"
                 " state_dict() of the model it was made from"
             )

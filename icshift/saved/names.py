@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
 from icshift.errors import ModelError
@@ -26,12 +26,25 @@ def unwrapped_names(state: Mapping[str, T]) -> dict[str, T]:
     >>> unwrapped_names({"module._orig_mod.fc.weight": 1, "module._orig_mod.fc.bias": 2})
     {'fc.weight': 1, 'fc.bias': 2}
     """
-    named = {without_wrappers(name): value for name, value in state.items()}
+    unwrap = unwrapping(state)
+    named = {unwrap(name): value for name, value in state.items()}
     if len(named) < len(state):
         raise ModelError("holds one weight twice, wrapped and not: it is of two models")
-    if named and all(name.startswith(_PARALLEL) for name in named):
-        return unwrapped_names({name.removeprefix(_PARALLEL): value for name, value in named.items()})
     return named
+
+
+def unwrapping(names: Iterable[str]) -> Callable[[str], str]:
+    """How names in a state dict with these names, of tensors or of modules, become those that the author gave.
+
+    >>> unwrapping(["module.fc.weight"])("module.fc")
+    'fc'
+    """
+    plain = [without_wrappers(name) for name in names]
+    parallel = ""
+    while plain and all(name.startswith(_PARALLEL) for name in plain):
+        plain = [name.removeprefix(_PARALLEL) for name in plain]
+        parallel += _PARALLEL
+    return lambda name: f"{without_wrappers(name)}.".removeprefix(parallel).removesuffix(".")
 
 
 def without_wrappers(name: str) -> str:
@@ -49,9 +62,24 @@ def matched(model: Collection[str], state: Collection[str]) -> tuple[str, dict[s
     ('encoder.', {'encoder.fc.weight': 'fc.weight'})
     """
     ours = {without_wrappers(name): name for name in model}
-    options = ["", *_prefixes(state), *(f"-{prefix}" for prefix in _prefixes(ours))]
+    options = ["", *prefixes(state), *(f"-{prefix}" for prefix in prefixes(ours))]
     best = max(options, key=lambda prefix: (len(_agreeing(ours, state, prefix)), -len(prefix)))
     return best, _agreeing(ours, state, best)
+
+
+def twins(model: Collection[str], state: Collection[str], prefix: str) -> list[str]:
+    """The prefixes under which all of a model is in a state dict, where `prefix` is one of them; else that one alone.
+
+    >>> twins(["weight"], ["a.weight", "b.weight", "c.bias"], "a.")
+    ['a.', 'b.']
+    """
+    ours = {without_wrappers(name): name for name in model}
+    whole = len(_agreeing(ours, state, prefix))
+    if prefix in ("", "-") or prefix.startswith("-") or not ours or whole < len(ours):
+        return [prefix]
+    rarest = max(ours, key=len)
+    options = dict.fromkeys(name.removesuffix(rarest) for name in state if name.endswith(f".{rarest}"))
+    return [option for option in options if len(_agreeing(ours, state, option)) == whole]
 
 
 def _agreeing(ours: Mapping[str, str], state: Iterable[str], prefix: str) -> dict[str, str]:
@@ -63,7 +91,7 @@ def _agreeing(ours: Mapping[str, str], state: Iterable[str], prefix: str) -> dic
     return {name: ours[target] for name, target in pairs if target in ours}
 
 
-def _prefixes(names: Iterable[str]) -> list[str]:
+def prefixes(names: Iterable[str]) -> list[str]:
     """Prefixes that may be in the way, cut at dots and growing: at each depth the part that most names share."""
     listed = list(names)
     prefixes: list[str] = []

@@ -1,4 +1,4 @@
-"""Saved models as a measurement needs them: to be checked against one model, and put into it one after the other."""
+"""Saved models as a measurement needs them: to be put into one model, one after the other."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from icshift.saved.find import SavedModel
-from icshift.saved.fit import check, fit
-from icshift.saved.load import load
+from icshift.saved.fit import fit
+from icshift.saved.load import Wanted, load
+from icshift.saved.order import SavedModel
 
 _SEED = 20150211
 
@@ -21,36 +21,32 @@ _SEED = 20150211
 class Snapshot:
     """A saved model: its name, the step it was saved at where that is known, and how it gets into a model.
 
-    `put` reads the file and copies its tensors into a model; `fits` says beforehand what that would do, and changes
-    nothing. Both return, in a sentence, which tensors of the model stay at their initialisation ("" where none does),
-    and raise `ModelError` where the file cannot be read or does not fit.
+    `put` reads the file and copies its tensors into a model. It returns, in a sentence, which tensors of the model stay
+    at their initialisation ("" where none does), and raises `ModelError` where the file cannot be read or does not fit.
     """
 
     name: str
     step: int | None
-    fits: Callable[[nn.Module], str]
     put: Callable[[nn.Module], str]
 
 
-def snapshots(found: Sequence[SavedModel], model: nn.Module, *, partial: bool, unsafe: bool) -> list[Snapshot]:
+def snapshots(found: Sequence[SavedModel], model: nn.Module, wanted: Wanted) -> list[Snapshot]:
     """Saved models for `model`, in the order given; files are read only when they are needed.
 
-    With `partial`, tensors that a file lacks are as the model has them now, not as the file before left them. `unsafe`
-    lets pickled files run their code.
+    With `partial`, tensors that a file lacks are as the model has them now, not as the file before left them.
     """
-    state = model.state_dict() if partial else {}
+    state = model.state_dict() if wanted.partial else {}
     initial = {name: value.clone() for name, value in state.items() if isinstance(value, Tensor) and not is_lazy(value)}
 
     def snapshot(one: SavedModel) -> Snapshot:
-        def fits(model: nn.Module) -> str:
-            return check(model, load(one, unsafe=unsafe).state, partial=partial, source=str(one.path)).left
-
         def put(model: nn.Module) -> str:
             if initial:
                 model.load_state_dict(initial, strict=False)
-            return fit(model, load(one, unsafe=unsafe).state, partial=partial, source=str(one.path)).left
+            loaded = load(one, wanted)
+            fitted = fit(model, loaded.state, loaded.versions, partial=wanted.partial, source=str(one.path))
+            return fitted.left
 
-        return Snapshot(one.label, one.step, fits, put)
+        return Snapshot(one.label, one.step, put)
 
     return [snapshot(one) for one in found]
 

@@ -122,9 +122,10 @@ def _recorded(path: Path, changes: Iterable[Callable[[nn.Sequential], None]], se
         for change in changes:
             with recorder.paused():
                 change(model)
-            for _ in range(STEPS):
-                model(torch.randn(BATCH, INPUTS))
-                optimizer.step()
+            with recorder.phase("train"):  # Without gradients nothing is, by itself.
+                for _ in range(STEPS):
+                    model(torch.randn(BATCH, INPUTS))
+                    optimizer.step()
             recorder.epoch()
     return open_run(path)
 

@@ -15,21 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from icshift import tails
-from icshift.blocks import BlockKeeper
-from icshift.distribution import Distribution, Floats, ordered, summarise
+from icshift.distribution import Distribution, Floats
 from icshift.runs.format import StepRows
 from icshift.sketch import moments as exact
-from icshift.sketch.block import Order, measure, slice_means, sort
-from icshift.sketch.compactor import Sketch
+from icshift.sketch.block import Order, measure, sort
 from icshift.sketch.moments import Moments
+from icshift.sketch.summary import Summary
 from icshift.sketch.workspace import Workspace
 
 _BLOCK_VALUES = 1 << 18
 """Values in a block: 1 MiB of float32; larger blocks leave the cache, smaller ones call more often."""
-
-_WINDOW_PARTS = 64
-"""Moments of blocks that wait to be merged into one."""
 
 _PADDING = 16
 """Unused columns of the block: rows a power of two apart share cache lines and transpose six times slower."""
@@ -64,31 +59,39 @@ class Accumulator:
         self._samples = samples
         self._dtype = dtype
         self._workspace = workspace
-        self._blocks = BlockKeeper(units, dtype) if blocks else None
+        self._summary = Summary(units, dtype, random, blocks=blocks)
+        self._before: Summary | None = None
+        self._keeps_parts = blocks
         self._sink = sink
-        # Steps take turns between two sketches: twice as many values stay as they are, with half the error of ranks.
-        self._sketches = [Sketch(units, dtype, random) for _ in range(2 if blocks else 1)]
         block_rows = int(max(min(samples, 1024), min(64 * samples, _BLOCK_VALUES // units)))
         self._rows = np.empty((block_rows, units + _PADDING), dtype)
         self.restart(random)
 
     def restart(self, random: np.random.Generator) -> None:
         """Begins a new window, in the memory of the one before."""
+        self._summary.restart(random)
+        self._before = None
+        self._begin(random)
+
+    def next_part(self, random: np.random.Generator) -> None:
+        """Begins the next part of the window. Of a probe nothing is kept but its last replay."""
+        if self.ticks and self._keeps_parts:
+            self._work_off_closed()
+            if self._before is None:
+                self._before = Summary(self.units, self._dtype, random, blocks=True)
+            self._before.absorb(self._summary)
+        self._summary.restart(random)
+        self._begin(random)
+
+    def _begin(self, random: np.random.Generator) -> None:
         self._random = random
-        for sketch in self._sketches:
-            sketch.restart(random)
-        if self._blocks is not None:
-            self._blocks.restart()
-        self._window: list[Moments] = []
-        self._zeros = np.zeros(self.units, np.int64)
-        self._sampled = np.zeros(self.units, np.int64)
         self._steps: list[_Step] = []
         self._rows_a_step = 0
         self._filled = 0
         self._open: list[tuple[int, int, Tensor | None]] = []
         self._examples: list[Floats] = []
         self.ticks = 0
-        """Steps (or forwards) closed so far."""
+        """Steps (or forwards) of this part of the window closed so far."""
 
     def observe(self, rows: Tensor, moments: Tensor | None) -> None:
         """Takes in one forward: its sampled rows [n, units], and the moments of all its rows unless these are all."""
@@ -123,41 +126,29 @@ class Accumulator:
         if self._filled + n > len(self._rows):
             self._work_off(self._filled)
 
+    @property
+    def holding(self) -> bool:
+        """Whether any step (or forward) of the window was closed."""
+        return self.ticks > 0 or self._before is not None
+
+    def part(self) -> Distribution:
+        """Returns the distribution of all closed steps of the open part; recording can go on."""
+        self._work_off_closed()
+        return self._summary.distribution(np.concatenate(self._examples).T.copy() if self._examples else None)
+
     def distribution(self) -> Distribution:
-        """Returns the distribution of all closed steps so far; recording can go on."""
+        """Returns the distribution of all closed steps of the window. Where it has parts, the open one ends."""
+        if self._before is None:
+            return self.part()
+        self._work_off_closed()
+        self._before.absorb(self._summary)
+        self._summary.restart(self._random)
+        self.ticks = 0
+        return self._before.distribution(None)
+
+    def _work_off_closed(self) -> None:
         if self._steps:
             self._work_off(self._open[0][0] if self._open else self._filled)
-        total = exact.stack(self._window).total()
-        count, nonfinite = total.table[:2, 0].astype(np.int64)
-        seen = count > 0
-        with np.errstate(invalid="ignore"):
-            std = np.sqrt(np.maximum(total.squares[0], 0.0) / count)
-            zero_share = self._zeros / self._sampled
-        points, weights = (
-            np.concatenate(both, axis=-1) for both in zip(*map(Sketch.points, self._sketches), strict=True)
-        )
-        values, reduction_error, slice_rank = summarise(*ordered(points, weights), self._dtype)
-        ranks = sum(sketch.ranks for sketch in self._sketches)
-        w1_error = sum(sketch.moved for sketch in self._sketches) / np.maximum(self._sampled, 1) + reduction_error
-        # Pairs of a finite and a non-finite value have no gap to add up; no error exceeds the range of the values.
-        spread = np.where(seen, total.max[0] - total.min[0], 0.0)
-        w1_error = np.where(np.isfinite(w1_error), np.minimum(w1_error, spread), spread)
-        return Distribution(
-            count=count,
-            nonfinite=nonfinite,
-            mean=np.where(seen, total.mean[0], np.nan),
-            std=std,
-            min=np.where(seen, total.min[0], np.nan),
-            max=np.where(seen, total.max[0], np.nan),
-            zero_share=zero_share,
-            sampled=self._sampled.copy(),
-            values=values,
-            w1_error=w1_error,
-            rank_error=min(1.0, ranks / max(int(self._sampled[seen].min(initial=1 << 62)), 1) + slice_rank),
-            blocks=None if self._blocks is None else self._blocks.blocks(),
-            examples=np.concatenate(self._examples).T.copy() if self._examples else None,
-            tails=tails.beside(values, self._sampled, points[:, weights == 1]),
-        )
 
     def _step_moments(self) -> Moments | None:
         """Returns the open step's moments, or None where its rows are all there is: then the block computes them."""
@@ -173,8 +164,7 @@ class Accumulator:
         return exact.from_tensor(exact.moments(rows[None], self._workspace))
 
     def _make_room(self, n: int) -> None:
-        if self._steps:
-            self._work_off(self._open[0][0] if self._open else self._filled)
+        self._work_off_closed()
         if self._filled + n > len(self._rows):
             longer = np.empty((2 * (self._filled + n), self._rows.shape[1]), self._dtype)
             longer[: self._filled] = self._rows[: self._filled]
@@ -195,16 +185,9 @@ class Accumulator:
         values = self._workspace.take("values", (self.units, len(steps), n), self._dtype)
         np.copyto(values, rows.transpose(2, 0, 1))
         order = sort(values, self._workspace)
-        for turn, sketch in enumerate(self._sketches):
-            sketch.update(values[:, turn :: len(self._sketches)].reshape(self.units, -1))
-        if self._blocks is not None:
-            self._blocks.add(slice_means(values, order), order.finite, order.zeros)
-        moments = prefer_exact(measure(values, order), steps)
-        self._window.append(moments.total())
-        if len(self._window) > _WINDOW_PARTS:
-            self._window = [exact.stack(self._window).total()]
-        self._zeros += order.zeros.sum(1)
-        self._sampled += order.finite.sum(1)
+        self._summary.add(values, order)
+        moments = prefer_exact(measure(values, order), steps)  # Last: it overwrites the values.
+        self._summary.note(moments.total())
         if self._sink is not None:
             self._sink(_step_rows(steps, moments, order))
         rest = self._filled - last

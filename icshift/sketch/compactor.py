@@ -22,6 +22,8 @@ Memory: `K` values a unit and level, and a level overflows a quarter as often as
 levels (10 KiB a unit in float32), ten million take eight (16 KiB).
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
@@ -72,6 +74,15 @@ class Sketch:
         """Takes in values [units, m], in any order."""
         self.seen += values.shape[1]
         self._push(0, values)
+
+    def absorb(self, other: Sketch) -> None:
+        """Takes in what another sketch of as many units saw, with its errors; the other stays as it is."""
+        self.seen += other.seen
+        self.moved += other.moved
+        self._raised += other._raised
+        self._lowered += other._lowered
+        for height, (level, fill) in enumerate(zip(other._levels, other._fill, strict=True)):
+            self._push(height, level[:, :fill])
 
     @property
     def ranks(self) -> int:

@@ -11,7 +11,7 @@ from icshift.runs.reader import StoredRun
 from tests.recorded import distribution, of_zoo, site, write_run
 from tests.zoo.distributions import draw
 
-MORE = ("error", "ratio", "near_constant", "moved")
+MORE = ("error", "ratio", "near_constant", "moved", "activations")
 
 
 def shifted_by(shift, seed=0, name="normal", n=300):

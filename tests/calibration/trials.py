@@ -56,9 +56,10 @@ def record(path, model, windows, *, change=None, **options):
         for number, window in enumerate(windows, 1):
             if change:
                 change(model, number)
-            for step in window:
-                model(as_tensor(step))
-                recorder.step()
+            with recorder.phase("train"):
+                for step in window:
+                    model(as_tensor(step))
+                    recorder.step()
             recorder.epoch()
     return icshift.open(path)
 

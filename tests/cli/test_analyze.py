@@ -64,6 +64,48 @@ def test_quiet_leaves_the_hint_out(capsys):
     assert "Next: " not in capsys.readouterr().out
 
 
+def test_a_trainers_own_directory_has_a_window_for_each_moment_and_says_what_is_left_aside(folder, capsys):
+    for epoch in range(3):
+        saved = torch.load(folder / f"epoch-{epoch}.pt")
+        average = {name: torch.ones_like(value) * epoch for name, value in saved["model"].items()}
+        for name in (f"epoch-{epoch}.pt", "last.pt", *(["best.pt"] if epoch < 2 else [])):
+            torch.save({**saved, "model_ema": average, "hparams": {"loss": nn.MSELoss()}}, folder / name)
+    torch.save({}, folder / "criterion.pt")
+    told = [
+        "icshift: left aside, since no model is read from it: criterion.pt (holds no state dict: empty; save"
+        " model.state_dict())",
+        "icshift: one window for a model and its copy with the same weights: best.pt of epoch-1.pt, last.pt of"
+        " epoch-2.pt",
+        "icshift: taken: model; left aside: model_ema, which --key takes",
+    ]
+    assert _run(["analyze", ".", *MODEL, "-o", "run"]) == 0
+    assert capsys.readouterr().err.splitlines() == told
+    run = StoredRun(folder / "run")
+    assert [window.name for window in run.window_list] == ["epoch 0", "epoch 1", "epoch 2"]
+    assert _run(["analyze", ".", *MODEL, "-o", "ema", "--key", "model_ema"]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "icshift: left aside, since no model is read from it: criterion.pt (has no state dict under 'model_ema'; it has"
+        " none)",
+        told[1],
+    ]
+    changes = [window.parameter_change for window in StoredRun(folder / "ema").window_list]
+    number = sum(parameter.numel() for parameter in normed().parameters())
+    assert changes == [None, pytest.approx(number**0.5), pytest.approx(number**0.5)]
+
+
+def test_parts_of_one_file_are_chosen_by_key(folder, capsys):
+    for epoch in range(2):
+        torch.save({"netG": normed().state_dict(), "netD": nn.Linear(2, 2).state_dict()}, folder / f"gan{epoch}.pt")
+    command = ["analyze", "gan0.pt", "gan1.pt", *MODEL, "-o", "gan"]
+    assert _run(command) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "holds 2 state dicts (netG, netD) and nothing tells which is meant: choose one with --key" in said
+    assert _run([*command, "--key", "netG"]) == 0
+    assert _run([*command, "--key", "netQ", "--force"]) == 2
+    assert "has no state dict under 'netQ'; it has netG, netD" in capsys.readouterr().err
+
+
 def test_what_stays_at_its_initialisation_and_what_is_not_finite_is_told_on_stderr(folder, capsys):
     state = {name: value for name, value in normed().state_dict().items() if not name.startswith("2.")}
     torch.save({"epoch": 1, "model": state}, folder / "epoch-1.pt")

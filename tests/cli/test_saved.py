@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from icshift.cli.saved import Loading, left_at_initialisation, opened
+from icshift.cli.saved import Loading, opened
 from icshift.errors import ModelError
 from icshift.saved.find import find
+from icshift.saved.load import Wanted
 from tests.zoo import with_targets as network
 
-NOTHING = Loading(None, None, batch_size=256, limit=None, device="cpu", dtype=None, partial=False, unsafe=False)
+NOTHING = Loading(None, None, batch_size=256, limit=None, device="cpu", dtype=None, wanted=Wanted())
 NET = replace(NOTHING, model="tests.zoo.with_targets:Net")
 OWNED = replace(NOTHING, model="tests.zoo.with_targets:OWNED")
 
@@ -33,8 +34,9 @@ def saved(folder, *names):
 def test_every_saved_model_is_put_into_the_one_model(folder):
     with opened(saved(folder, "step-20.pt", "step-60.pt"), NET) as found:
         assert type(found.model).__name__ == "Net"
-        assert [snapshot.name for snapshot in found.snapshots] == ["step 20", "step 60"]
-        for snapshot, step in zip(found.snapshots, (20, 60), strict=True):
+        snapshots = found.snapshots(found.trajectory().models)
+        assert [snapshot.name for snapshot in snapshots] == ["step 20", "step 60"]
+        for snapshot, step in zip(snapshots, (20, 60), strict=True):
             snapshot.put(found.model)
             expected = torch.load(folder / f"step-{step}.pt")["model"]
             assert all(torch.equal(value, expected[name]) for name, value in found.model.state_dict().items())
@@ -44,7 +46,7 @@ def test_arguments_reach_what_makes_the_model(folder):
     with opened(saved(folder, "step-60.pt"), replace(NET, arguments=["hidden=7"])) as found:
         assert found.model.fc1.out_features == 7
         with pytest.raises(ModelError, match=r"fc1\.weight: 6×5 in the file, 7×5 in the model"):
-            found.snapshots[0].put(found.model)
+            found.snapshots(found.found)[0].put(found.model)
 
 
 def test_the_same_model_is_made_every_time_and_draws_nothing(folder):
@@ -71,7 +73,7 @@ def test_a_model_that_is_somebodys_is_what_it_was(folder):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     places = [parameter.data_ptr() for parameter in model.parameters()]
     with opened(saved(folder, "step-60.pt"), replace(OWNED, dtype="float64")) as found:
-        found.snapshots[0].put(found.model)
+        found.snapshots(found.found)[0].put(found.model)
         found.model.eval()
         assert not torch.equal(found.model.fc1.weight.float(), before["fc1.weight"])
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -82,18 +84,19 @@ def test_a_model_that_is_somebodys_is_what_it_was(folder):
 def test_what_partial_loading_leaves_is_told_of_each(folder):
     told = []
     found = saved(folder, "part.pt", "step-60.pt")
-    with opened(found, replace(NET, partial=True)) as models:
-        said = left_at_initialisation(models.snapshots, models.model, lambda: told.append(1))
+    with opened(found, replace(NET, wanted=Wanted(partial=True))) as models:
+        said = models.trajectory(lambda: told.append(1)).notes
     assert len(told) == 2
-    assert [line.partition(": ")[2] for line in said] == [
-        "2 of 9 tensors stayed at their initialisation: fc2.weight, fc2.bias"
+    assert said == [
+        "nothing tells in which order the training made these models: they are in that in which they were given",
+        "part.pt: 2 of 9 tensors stayed at their initialisation: fc2.weight, fc2.bias",
     ]
     with opened(found, NET) as models, pytest.raises(ModelError, match="fc2"):
-        left_at_initialisation(models.snapshots, models.model, lambda: None)
+        models.trajectory()
 
 
 def test_a_whole_model_needs_no_spec_but_trust(folder):
-    with opened(saved(folder, "whole.pt"), replace(NOTHING, unsafe=True)) as found:
+    with opened(saved(folder, "whole.pt"), replace(NOTHING, wanted=Wanted(unsafe=True))) as found:
         assert isinstance(found.model, nn.Module)
     for asked in (NOTHING, replace(NOTHING, arguments=["hidden=7"])):
         with pytest.raises(ModelError, match="--unsafe-pickle" if asked is NOTHING else "give --model too"):  # noqa: SIM117

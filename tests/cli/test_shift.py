@@ -177,6 +177,16 @@ def test_fail_above_is_the_exit_code(icshift, limit, expected):
     assert found["fail_above"] == limit
 
 
+def test_the_part_of_the_file_is_chosen_and_the_others_are_told(icshift, folder):
+    torch.save({"state_dict": states()[5], "state_dict_ema": states()[400]}, folder / "both.pt")
+    _, out, err = icshift(*AGAINST, "dimmed.npz", "--json", checkpoint="both.pt")
+    assert err == ""
+    assert json.loads(out)["notes"] == ["taken: state_dict; left aside: state_dict_ema, which --key takes"]
+    _, chosen, _ = icshift(*AGAINST, "dimmed.npz", "--json", "--key", "state_dict_ema", checkpoint="both.pt")
+    _, alone, _ = icshift(*AGAINST, "dimmed.npz", "--json")
+    assert json.loads(chosen)["sites"] == json.loads(alone)["sites"] != json.loads(out)["sites"]
+
+
 def test_noise_alone_does_not_fail(icshift):
     code, out, _ = icshift(*AGAINST, "test.npz", "--fail-above", 0, "--json")
     shifted = [site["site"] for site in json.loads(out)["sites"] if site["shifted"]]

@@ -70,9 +70,10 @@ def test_a_forward_is_entered_shows_its_tensors_and_is_left(attached):
     output = model(X)
     kinds = [event[0] for event in log.events]
     assert kinds == ["entry", "tensor", "tensor", "exit"]
-    assert log.events[0][1:] == (model, None, ((X,), {}))
-    assert log.events[1][1:4] == ("fc", model.fc, "")
-    assert log.events[2][4] is output
+    call, mask = log.events[0][1:]
+    assert (call.part, call.inputs, call.gradients, mask) == (model, ((X,), {}), True, None)
+    assert log.events[1][1:5] == ("fc", model.fc, True, "")
+    assert log.events[2][5] is output
 
 
 def test_every_tensor_of_an_output_is_seen_and_none_is_said(attached):
@@ -82,7 +83,7 @@ def test_every_tensor_of_an_output_is_seen_and_none_is_said(attached):
 
     log = attached(model := nn.Sequential(Odd()), choose=lambda model, **_: {"0": model[0]})
     model(X)
-    assert [event[3] for event in log.events if event[0] == "tensor"] == ["[0]", "[1][0]"]
+    assert [event[4] for event in log.events if event[0] == "tensor"] == ["[0]", "[1][0]"]
     log.events.clear()
     model(torch.ones(1))
     assert [event for event in log.events if event[0] == "none"] == [("none", "0", "nothing")]

@@ -44,6 +44,17 @@ def test_parts_of_an_output_are_counted_one_by_one():
     assert [calls.site("part", suffix) for suffix in ("[0]", "[1]", "[0]")] == ["part[0]", "part[1]", "part#2[0]"]
 
 
+def test_of_many_calls_the_last_ones_are_one_site():
+    def sites(most, calls):
+        counted = Calls(most)
+        counted.enter(model := Twice(), model)
+        return [counted.site("part", "[0]") for _ in range(calls)]
+
+    assert sites(3, 5) == ["part[0]", "part#2[0]", *["part#3+[0]"] * 3]
+    assert sites(1, 3) == ["part[0]"] * 3
+    assert len(set(sites(16, 300))) == 16
+
+
 def test_outside_of_forwards_calls_are_not_counted():
     calls = Calls()
     assert [calls.site("part", "") for _ in range(2)] == ["part", "part"]

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from icshift.analysis.by_site import summary
+from icshift.analysis.drift import drift
 from icshift.errors import RecordingError
 from icshift.model.sites import Sites
 from icshift.record.recorder import Recorder
@@ -18,7 +20,17 @@ from tests.model.test_sites import ledger, record
 from tests.oracles.hooks import trained
 from tests.zoo.models import CALLED_OTHERWISE, ZOO, Specimen, specimens
 
-STATES = {"observed", "failed", "not a tensor", "bypassed", "never called", "excluded"}
+STATES = {
+    "observed",
+    "always 0 rows",
+    "failed",
+    "not a tensor",
+    "bypassed",
+    "bypassed in training",
+    "in a copy",
+    "never called",
+    "excluded",
+}
 
 
 class Every(nn.Module):
@@ -263,9 +275,9 @@ def test_what_was_compiled_with_the_recorder_is_observed(tmp_path: Path) -> None
     assert ledger(run) == {"0": ("observed", "")}
 
 
-def test_an_error_that_nothing_was_recorded_tells_the_reasons(tmp_path: Path) -> None:
+def test_an_error_that_nothing_was_recorded_tells_the_reason(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.Dropout())
-    with pytest.raises(RecordingError, match=r"no forward went through it.*not among the chosen"):  # noqa: SIM117
+    with pytest.raises(RecordingError, match=r"no forward went through it.*itself called\?$"):  # noqa: SIM117
         with Recorder(model, tmp_path / "run"):
             pass
     assert [state for state, _ in ledger(StoredRun(tmp_path / "run")).values()] == ["never called", "excluded"]
@@ -277,3 +289,49 @@ def test_a_site_with_an_axis_that_is_not_there_is_failed_and_was_never_one(tmp_p
         run = record(model, tmp_path / "run", torch.ones(5, 4), sites=Sites(axis={"1": 4}))
     assert ledger(run)["1"] == ("failed", "1 has 2 axes: axis 4 is not there")
     assert [site.name for site in run.sites] == ["0"]
+
+
+def test_of_a_training_that_ends_before_its_first_layer_one_reason_is_told(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+    recorder = Recorder(model, tmp_path / "run")
+    recorder.__enter__()
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        model(torch.ones(3, 5))
+    with pytest.raises(RecordingError) as raised:
+        recorder.__exit__(None, None, None)
+    assert str(raised.value) == (
+        f"nothing was recorded in {tmp_path / 'run'}: "
+        "it is watched, but no forward went through it while recording; was the model itself called?"
+    )
+
+
+class Experts(nn.Module):
+    """Sends each row to one of three experts, as a mixture does: `to` says which in every step."""
+
+    def __init__(self, to: list[list[int]]) -> None:
+        super().__init__()
+        self.experts = nn.ModuleList([nn.Linear(4, 2) for _ in range(3)])
+        self.to = iter(to)
+
+    def forward(self, x: Tensor) -> Tensor:
+        chosen = torch.tensor(next(self.to))
+        return sum(expert(x[chosen == number]).sum() for number, expert in enumerate(self.experts))
+
+
+def test_an_expert_without_rows_is_told_in_ledger_and_report(tmp_path: Path) -> None:
+    """The second gets rows in the first window only, the third never."""
+    model = Experts([[0, 0, 0, 0, 1, 1]] * 3 + [[0] * 6] * 3)
+    run = train(model, tmp_path / "run", torch.randn(6, 4), steps=6, window=3)
+    assert {name: state for name, (state, _) in ledger(run).items()} == {
+        "experts.0": "observed",
+        "experts.1": "observed",
+        "experts.2": "always 0 rows",
+    }
+    table = summary(run).set_index("site")
+    assert table["activations"].to_dict() == {"experts.0": 18, "experts.1": 0, "experts.2": 0}
+    assert table["no_data"].to_dict() == {"experts.0": False, "experts.1": True, "experts.2": True}
+    assert table.loc[["experts.1", "experts.2"], ["near_constant", "median", "mean", "window"]].isna().all(axis=None)
+    windows = run.windows()
+    rows = windows[windows["unit"] == 0].set_index(["site", "window"])["count"]
+    assert rows.to_dict() == {("experts.0", 1): 12, ("experts.0", 2): 18, ("experts.1", 1): 6}
+    assert set(drift(run, sites=["experts.0"])["activations"]) == {18}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from icshift.hooks.hook import Hook
 from icshift.record.recorder import Recorder
 from icshift.runs.reader import StoredRun
 from tests.zoo.models import CALLED_OTHERWISE, ZOO, Specimen
@@ -126,3 +128,36 @@ def test_a_copy_of_a_watched_optimizer_ends_no_step(
     run = StoredRun(tmp_path / "run")
     assert run.manifest["steps"] == 1
     assert run.steps("train")["count"].tolist() == [10] * 3
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_a_hook_raises_is_said_once_and_never_reaches_the_training(compiled: bool) -> None:
+    def fails(*_: object) -> None:
+        calls.append(1)
+        raise AttributeError("torch has no such name")
+
+    calls: list[int] = []
+    model, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU()), torch.ones(2, 4)
+    expected = model(x)
+    for register in (model.register_forward_pre_hook, model[0].register_forward_hook):
+        register(Hook(model if register == model.register_forward_pre_hook else model[0], fails))
+    call = torch.compile(model, backend="eager") if compiled else model
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            assert torch.equal(call(x), expected)
+    ours = [str(warning.message) for warning in said if "icshift" in str(warning.message)]
+    assert len(ours) == len(calls) <= 2
+    assert compiled or len(ours) == 2
+    assert all("failed, and does nothing from now on: AttributeError('torch has no such name')" in one for one in ours)
+
+
+def test_a_mask_does_not_raise_while_a_model_is_traced(tmp_path: Path) -> None:
+    model, x = nn.Sequential(nn.Linear(4, 3)), torch.ones(2, 4)
+    with Recorder(model, tmp_path / "run", mask=lambda x: x[:, 0] > 1) as recorder:
+        torch.fx.symbolic_trace(model)
+        torch.jit.trace(model, x)
+        torch.export.export(model, (x,))
+        model(x).sum().backward()
+        recorder.step()
+    assert StoredRun(tmp_path / "run").distribution("train", "0", 1).count.tolist() == [2] * 3

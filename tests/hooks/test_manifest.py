@@ -40,10 +40,10 @@ def test_parameters_that_are_not_there_yet_do_not_count():
 def test_what_was_seen_says_what_reads_each_site_and_what_it_reads():
     model, observer = Net(), Observer(Sites(), math.inf, SEED, lambda *_: None)
 
-    def take(site, module, tensor, padding):
+    def take(site, module, tensor, _, padding):
         observer.observe(site, module, tensor, "train", stepping=False, padding=padding)
 
-    watcher = Watcher(model, Sites(), observer, Keeper(take, lambda: observer.tick(0, stepping=False), print))
+    watcher = Watcher(model, Sites(), observer, Keeper(take, lambda _: observer.tick(0, stepping=False), print))
     assert watcher.state()["sites"] == []
     with watcher.listening():
         model(torch.randn(5, 3))

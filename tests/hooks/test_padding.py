@@ -413,3 +413,36 @@ def test_each_tensor_of_an_output_is_masked_by_its_own_axes(tmp_path: Path) -> N
     run = record(Model(), tmp_path / "run", x, sites="*", mask=lambda x: x[..., 0] < 0)
     counts = {site.name: run.distribution("train", site.name, 1).count.tolist() for site in run.sites}
     assert counts == {"(model).hidden": [5] * 3, "(model).pooled": [2] * 3}
+
+
+class Reader(nn.Module):
+    """Called as models of Hugging Face are: with more arguments than a mask has use for, by keywords."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.head = nn.Embedding(11, 3), nn.Linear(3, 2)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
+        kept = 1 if attention_mask is None else attention_mask[..., None]
+        return self.head(self.embed(input_ids) * kept) * (1 if labels is None else 2)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    "mask",
+    [
+        lambda input_ids: input_ids == 0,
+        lambda attention_mask: attention_mask == 0,
+        lambda ids: ids == 0,
+        lambda input_ids, **_: input_ids == 0,
+    ],
+)
+def test_a_mask_takes_what_it_needs_of_a_call_with_keywords(
+    mask: Callable[..., Tensor], compiled: bool, tmp_path: Path
+) -> None:
+    model, ids = Reader(), torch.tensor([[4, 5, 6, 0], [7, 8, 0, 0]])
+    call = torch.compile(model, backend="eager", fullgraph=True) if compiled else model
+    with Recorder(model, tmp_path / "run", mask=mask) as recorder:
+        call(labels=ids, attention_mask=(ids > 0).long(), input_ids=ids).sum().backward()
+        recorder.step()
+    assert StoredRun(tmp_path / "run").distribution("train", "embed", 1).count.tolist() == [5] * 3

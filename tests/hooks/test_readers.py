@@ -146,10 +146,10 @@ def watched(model, around=lambda call: call()):
     """The entries of the sites of a model, by name, after a training forward within `around`."""
     observer = Observer(Sites(), 8, SEED, lambda *_: None)
 
-    def take(site, module, tensor, _):
+    def take(site, module, tensor, *_):
         observer.observe(site, module, tensor, "train", stepping=False)
 
-    watcher = Watcher(model, Sites(), observer, Keeper(take, lambda: observer.tick(0, stepping=False), print))
+    watcher = Watcher(model, Sites(), observer, Keeper(take, lambda _: observer.tick(0, stepping=False), print))
     with watcher.listening():
         around(lambda: model(torch.randn(5, 1, 8, 8)))
     sites = watcher.state()["sites"]

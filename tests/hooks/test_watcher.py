@@ -33,12 +33,12 @@ class Notes:
         self.observer = Observer(Sites(), math.inf, SEED, lambda *_: None)
         self.watcher = Watcher(model, Sites(), self.observer, Keeper(self.take, self.ended, self.broken.append), mask)
 
-    def take(self, site, module, tensor, padding):
+    def take(self, site, module, tensor, _, padding):
         self.sites.append(site)
         self.padding.append(padding)
         self.observer.observe(site, module, tensor, "train", stepping=False)
 
-    def ended(self):
+    def ended(self, _):
         self.ends += 1
         self.observer.tick(0, stepping=False)
 

@@ -207,7 +207,7 @@ def test_what_was_recorded_before_an_exception_is_kept(pl, error):
     with pytest.raises((ValueError, SystemExit)):
         trainer(pl, RecorderCallback("a", probe=PROBE)).fit(model, loader())
     assert icshift.open("a").finished
-    assert steps_of_windows("a") == [(0, 1)]
+    assert steps_of_windows("a") == [(0, 0), (1, 1)]
     assert hooks_on(model) == 0
 
 

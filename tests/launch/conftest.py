@@ -4,7 +4,7 @@ import pytest
 
 from tests.launch.launching import TRAININGS, train
 
-collect_ignore = ["scripts"]
+collect_ignore = ["scripts", "styles"]
 """They train when they are imported."""
 
 

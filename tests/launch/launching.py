@@ -25,7 +25,7 @@ HARNESS = FOLDER.parent / "oracles" / "scripts.py"
 SECONDS = 240
 """No script takes so long, on whatever machine."""
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "80"}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
 
 
 @dataclass(frozen=True)

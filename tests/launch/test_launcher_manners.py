@@ -92,12 +92,13 @@ def test_force_replaces_runs(tmp_path, existing):
     assert [(w.first_step, w.last_step) for w in kept.window_list] == [(0, 99), (100, 199)]
 
 
-def test_where_no_loader_tells_of_epochs_windows_are_of_a_hundred_steps(tmp_path):
+def test_where_no_loader_tells_of_epochs_there_are_10_to_20_windows(tmp_path):
     done = icshift_run("-o", tmp_path / "runs", SCRIPTS / "no_loader.py")
-    assert "windows of 100 steps" in done.stderr
+    assert "No DataLoader told of epochs" in done.stderr
+    assert "13 of 8 to 16 steps" in done.stderr
     kept = icshift.open(tmp_path / "runs" / "net")
     assert kept.manifest["steps"] == 200
-    assert [(w.first_step, w.last_step) for w in kept.window_list] == [(0, 99), (100, 199)]
+    assert [(w.first_step, w.last_step) for w in kept.window_list] == [(n, min(n + 15, 199)) for n in range(0, 200, 16)]
 
 
 def test_force_replaces_nothing_but_runs(tmp_path):

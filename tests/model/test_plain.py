@@ -8,7 +8,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from icshift.errors import RecordingError
-from icshift.model.plain import dense, is_plain, is_seen, refuse_split, unseen
+from icshift.model.plain import dense, is_plain, refuse_split
+from icshift.model.torch_private import is_seen, unseen
 
 VALUES = torch.arange(12.0).reshape(4, 3)
 

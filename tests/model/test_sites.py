@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from icshift.errors import RecordingError
-from icshift.model.sites import Sites
+from icshift.model.sites import Sites, as_sites, choose_sites
 from icshift.record.recorder import Recorder
 from icshift.runs.reader import StoredRun
 from tests.oracles.hooks import assert_moments, assert_step, by_unit, trained
@@ -304,3 +304,17 @@ def test_numbers_of_the_model_are_in_the_manifest(tmp_path: Path) -> None:
     assert manifest["settings"]["window_steps"] == 2
     assert 0 < manifest["overhead"]["recording_seconds"] <= manifest["overhead"]["wall_seconds"]
     assert np.isfinite(manifest["overhead"]["wall_seconds"])
+
+
+def test_a_module_means_itself_alone_or_in_a_list() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.Sequential(nn.Linear(3, 3), nn.ReLU()), nn.Linear(3, 2))
+    for given, expected in (
+        (model[1], ["1"]),
+        ([model[1]], ["1"]),
+        ([model[1][1], nn.Linear], ["0", "1.0", "1.1", "2"]),
+        (nn.DataParallel(model[1]), ["1"]),
+        (model, ["(model)"]),
+    ):
+        assert list(choose_sites(model, as_sites(given))) == expected
+    with pytest.raises(RecordingError, match="no module of Sequential matches this Linear; its modules"):
+        choose_sites(model, as_sites([nn.Linear(4, 3)]))

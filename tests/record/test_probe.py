@@ -370,3 +370,37 @@ def test_a_probe_puts_the_mode_of_a_torchscript_part_back(tmp_path: Path) -> Non
     assert [module.training for module in scripted.modules()] == [True, False, True]
     assert torch.equal(norm.running_mean, before)
     assert StoredRun(tmp_path / "run").distribution("probe-train", "0", 1).count.tolist() == [6] * 3
+
+
+class Detector(nn.Module):
+    """Takes a list of images of any size, as those of torchvision do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def forward(self, images: list[Tensor]) -> Tensor:
+        return torch.stack([self.conv(image[None]).mean() for image in images])
+
+
+def test_a_list_of_tensors_is_a_list_of_examples(tmp_path: Path) -> None:
+    images = [torch.randn(3, 4 + n, 5) for n in range(5)]
+    probe = Probe(images, batch_size=2)
+    assert (probe.size, probe.forwards) == (5, 3)
+    assert [len(batch) for (batch,), _ in probe.batches()] == [2, 2, 1]
+    assert probe.fingerprint != Probe(images[::-1]).fingerprint
+    model = Detector()
+    with Recorder(model, tmp_path / "run", probe=images) as recorder:
+        model(images).sum().backward()
+        recorder.step()
+    seen = StoredRun(tmp_path / "run")
+    pixels = sum(image[0].numel() for image in images)
+    assert sum(int(seen.distribution("probe", site.name, 1).count[0]) for site in seen.sites) == pixels
+
+
+def test_a_list_that_was_meant_as_several_arguments_is_told(tmp_path: Path) -> None:
+    model = nn.Bilinear(3, 3, 2)
+    with pytest.raises(RecordingError, match=r"a list is one argument, of examples: several arguments are a tuple"):
+        Recorder(model, tmp_path / "run", probe=[torch.ones(4, 3), torch.ones(4, 3)]).__enter__()
+    with pytest.raises(RecordingError, match=r"at least 1: got list"):
+        Recorder(model, tmp_path / "run", probe=[1, 2])

@@ -24,6 +24,7 @@ from icshift.errors import RecordingError
 from icshift.model.sites import Sites
 from icshift.record.probe import Probe
 from icshift.record.recorder import Recorder
+from icshift.reports.run import run_report
 from icshift.runs.reader import StoredRun
 from tests.model.test_sites import ledger, names, record
 from tests.oracles.hooks import assert_moments, by_unit, trained
@@ -574,7 +575,8 @@ def test_defaults_of_the_process_do_not_matter(tmp_path: Path) -> None:
             recorder.step()
         finally:
             torch.set_default_dtype(torch.float32)
-    assert counts(StoredRun(tmp_path / "run")) == {"(model)": 200}
+    run = StoredRun(tmp_path / "run")
+    assert counts(run) == counts(run, "no-grad") == {"(model)": 100}
 
 
 def test_a_probe_of_a_model_whose_first_forward_resizes_its_buffers(tmp_path: Path) -> None:
@@ -618,3 +620,38 @@ def test_every_specimen_has_a_name_of_its_own() -> None:
     every = [specimen.name for specimen in (*ZOO, *CALLED_OTHERWISE)]
     assert len(set(every)) == len(every)
     assert len(every) >= 80
+
+
+class Decoder(nn.Module):
+    """It makes a sequence of any length, a step at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.head = nn.GRUCell(3, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor, steps: int) -> Tensor:
+        state = torch.zeros(len(x), 4)
+        for _ in range(steps):
+            state = self.cell(x, state)
+            x = self.head(state)
+        return x
+
+
+def test_the_many_calls_of_a_decoder_are_few_sites(tmp_path: Path) -> None:
+    model = Decoder()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for name, sites in (("run", None), ("three", Sites(max_calls=3))):
+        with Recorder(model, tmp_path / name, sites=sites):
+            for length in (20, 30):
+                model(torch.randn(5, 3), length).sum().backward()
+                optimizer.step()
+    run = StoredRun(tmp_path / "run")
+    assert len(run.sites) == 2 * 16
+    expected = {1: 10, 2: 10, 15: 10, 16: 5 * (5 + 15)}
+    found = counts(run)
+    assert {n: found["head" + (f"#{n}" if n > 1 else "") + ("+" if n == 16 else "")] for n in expected} == expected
+    assert [site.name for site in StoredRun(tmp_path / "three").sites] == [
+        f"{module}{call}" for call in ("", "#2", "#3+") for module in ("cell", "head")
+    ]
+    [note] = run_report(run).notes
+    assert note == "One site for all calls in a forward from the number in its name on: cell#16+, head#16+"

@@ -588,6 +588,7 @@ def test_workers_of_a_loader_record_nothing(model, tmp_path):
             optimizer.step()
             assert hooks.tolist() == [0] * 12
             assert hooks_on(model.stem) == own > 0
+        model(inputs)  # A window ends when the training goes on.
         assert set(files(path)) == {
             "run.json",
             *(

@@ -122,7 +122,7 @@ def test_models_and_options(refused, saved, tmp_path):
     assert "dtype 'int8'" in refused(saved, options=["--dtype", "int8"])
     assert "fc9" in refused(saved, options=["--sites", "fc9"])
     assert "one of them" in refused(saved, options=["--resume", "--force"])
-    assert "unsafe-pickle" in refused(pickled(tmp_path))
+    assert "unsafe-pickle" in refused(pickled(tmp_path), model=None)
 
 
 def pickled(folder):

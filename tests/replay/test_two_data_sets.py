@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from icshift.analysis.staleness import Distance
-from icshift.analysis.two_data_sets import LayerDistances
+from icshift.analysis.two_data_sets import LayerDistances, compare
 from icshift.inputs.data import Reading
 from icshift.noise.movement import discoveries
 from icshift.replay.batch_norm import adapt_batch_norm
@@ -250,6 +250,59 @@ def test_a_shift_too_small_to_see_in_the_inputs_is_nothing_to_compare_with(tmp_p
     assert np.isnan(sites["relative"]["0"])
     assert np.isnan(sites["change"]["0"])
     assert sites["before"]["0"] == "(input)"
+
+
+def columns(n, seed):
+    """Rows of 20 standard normal columns, a constant in the first."""
+    rows = torch.randn(n, 20, generator=torch.Generator().manual_seed(seed))
+    rows[:, 0] = 1.0
+    return rows
+
+
+def linear():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(20, 16), nn.Tanh())
+
+
+def test_one_column_of_many_is_nothing_to_divide_by(tmp_path):
+    """The median of the inputs is noise, whatever one of them did: what follows amplifies nothing that is known."""
+    b = columns(300, 2)
+    b[:, 3] += 3
+    sites = Measured(tmp_path / "run", linear(), columns(300, 1), b).sites
+    assert sites["shifted"].tolist() == [True, True]
+    assert sites["median"]["(input)"] < 1.5 * sites["floor"]["(input)"]
+    assert sites["median"]["0"] > 3 * sites["floor"]["0"]
+    assert sites["relative"].isna().all()
+    assert sites["change"].isna().all()
+    assert sites["verdict"]["(input)"].startswith("shifted: 1 of 20 units, up to ")
+    assert "amplifies" not in sites["verdict"]["0"]
+
+
+def test_a_constant_at_another_value_is_no_number_of_sd(tmp_path):
+    b = columns(300, 1)
+    b[:, 0] = 2.0
+    one = Measured(tmp_path / "one", linear(), columns(300, 1), b)
+    assert one.sites["verdict"]["(input)"] == "shifted: 1 of 20 units; constant in both, at other values: 1 of 20 units"
+    same = Measured(tmp_path / "same", linear(), columns(300, 1), columns(300, 1))
+    assert same.sites["verdict"]["(input)"] == "no shift beyond noise"
+    both = Measured(tmp_path / "all", linear(), torch.zeros(300, 20), torch.ones(300, 20))
+    assert set(both.sites["verdict"]) == {
+        "shifted: 100 % of units; constant in both, at other values: 100 % of units",
+    }
+    result = compare(both.run, both.shown.parts, [], metric_name="w1_sd", sites=None, limit=5.0)
+    assert (result.above, result.unknown) == ([], ["(input)", "0"])
+
+
+def test_a_column_without_a_finite_value_is_told_and_not_passed_over(tmp_path):
+    b = columns(300, 2)
+    b[:, 5] = torch.nan
+    one = Measured(tmp_path / "run", linear(), columns(300, 1), b)
+    assert one.sites["verdict"].tolist() == [
+        "no shift beyond noise; no finite value: 1 of 20 units",
+        "no finite value: 100 % of units",
+    ]
+    result = compare(one.run, one.shown.parts, [], metric_name="w1_sd", sites=None, limit=5.0)
+    assert (result.above, result.unknown) == ([], ["(input)", "0"])
 
 
 class Apart(nn.Module):

@@ -90,14 +90,13 @@ def sharded(directory, suffix, stem, save):
 
 
 def checkpoints(directory):
-    """As the Trainer of Hugging Face leaves them: directories by step, and the last model beside them."""
+    """As the Trainer of Hugging Face leaves them: directories by step."""
     for epoch in range(EPOCHS):
         path = directory / f"checkpoint-{5 * (epoch + 1)}"
         path.mkdir()
         save_file(state(epoch), path / "model.safetensors")
         (path / "trainer_state.json").write_text(json.dumps({"epoch": epoch + 1.0, "global_step": 5 * (epoch + 1)}))
         torch.save({"state": {}}, path / "optimizer.pt")
-    save_file(state(EPOCHS - 1), directory / "model.safetensors")
 
 
 def distributed(directory):

@@ -1,17 +1,18 @@
 """What `icshift run` tells at its end."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from icshift.cli.output import show
-from icshift.reports.run import recorded_report, unrecorded
+from icshift.reports.run import Cost, recorded_report, unrecorded
 from icshift.runs.reader import StoredRun
 
 
 def test_a_row_a_model_and_what_could_be_typed_next(two_windows, with_batch_norm, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    show(recorded_report(Path("there"), [StoredRun(two_windows), StoredRun(with_batch_norm)], None), no_color=True)
+    show(recorded_report(Path("there"), [StoredRun(two_windows), StoredRun(with_batch_norm)]), no_color=True)
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == "Recorded in there"
     rows = [line.split() for line in lines if line.strip().startswith(("small", "normed"))]
@@ -24,18 +25,20 @@ def test_a_row_a_model_and_what_could_be_typed_next(two_windows, with_batch_norm
 
 
 def test_windows_that_nobody_chose_and_one_alone_are_told(one_window):
-    chosen = recorded_report(Path("there"), [StoredRun(one_window)], None)
+    run = StoredRun(one_window)
+    chosen = recorded_report(Path("there"), [run])
     assert "One window leaves nothing to compare" in str(chosen.body[-1])
-    automatic = recorded_report(Path("there"), [StoredRun(one_window)], 100)
-    assert str(automatic.body[-1]).startswith("No DataLoader told of epochs: windows of 100 steps")
+    run.window_list = [replace(window, provisional=True) for window in run.window_list]
+    automatic = recorded_report(Path("there"), [run])
+    assert str(automatic.body[-1]).startswith("No DataLoader told of epochs")
 
 
 @pytest.mark.parametrize(
     ("problems", "facts", "expected"),
     [
         ([], {"imported": False}, ["nothing was recorded: the script did not import torch"]),
-        ([], {"stepped": True, "models": 1}, []),
-        ([], {"stepped": True}, ["nothing was recorded: no model was trained"]),
+        ([], {"stepped": True}, []),
+        ([], {"others": True, "children": True}, []),
         (["net is not recorded"], {"stepped": True}, ["net is not recorded"]),
     ],
 )
@@ -47,3 +50,13 @@ def test_a_script_without_steps_is_told_of_forwards():
     first, second = unrecorded(["net is not recorded"])
     assert "--forwards makes each forward in training a step" in first
     assert second == "net is not recorded"
+
+
+def test_what_children_could_have_done_is_said_where_nothing_was_recorded():
+    _, second = unrecorded([], imported=False, children=True)
+    assert "icshift run SCRIPT" in second
+
+
+def test_the_cost_is_that_of_it_all():
+    assert Cost(2.0, 10.0).in_words().startswith("Cost of it all: +25 %, 2.0 s beside 8.0 s of the script's own")
+    assert "at least +25 %" in Cost(2.0, 10.0, whole=False).in_words()

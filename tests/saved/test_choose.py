@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from icshift.errors import ModelError
-from icshift.saved.choose import choose_part
+from icshift.saved.choose import Unread, choose_part, other_parts
 from icshift.saved.find import find
 from icshift.saved.fit import fit
-from icshift.saved.load import load
+from icshift.saved.load import Wanted, load
 from tests.saved import zoo
 
 STATE = {"a.weight": torch.ones(2)}
@@ -33,6 +33,9 @@ OPTIMIZER = {"state": {0: {"step": torch.tensor(1.0), "exp_avg": torch.zeros(2)}
         ({"model": STATE, "generator": OTHER}, "model"),
         ({"state_dict": STATE, "model": OTHER}, "state_dict"),
         ({**STATE, "a._extra_state": {"scale": 1}}, ""),
+        ([STATE, 3], "0"),
+        ((3, {"x": 1}, STATE, OPTIMIZER), "2"),
+        ({"ckpt": [STATE, OPTIMIZER]}, "ckpt.0"),
     ],
 )
 def test_the_rule(saved, key):
@@ -47,9 +50,39 @@ def test_one_of_several_can_be_asked_for(tmp_path):
     (found,) = find([path])
     with pytest.raises(ModelError, match=r"2 state dicts \(generator, discriminator\)"):
         load(found)
-    assert load(found, key="discriminator").state["a.weight"].sum() == 0
+    assert load(found, Wanted(key="discriminator")).state["a.weight"].sum() == 0
     with pytest.raises(ModelError, match=r"no state dict under 'critic'; it has generator, discriminator"):
-        load(found, key="critic")
+        load(found, Wanted(key="critic"))
+
+
+def test_a_part_of_a_state_dict_can_be_asked_for():
+    both = {"state_dict": {"generator.a.weight": STATE["a.weight"], "critic.a.weight": OTHER["a.weight"]}}
+    for key in ("generator", "state_dict.generator"):
+        used, part = choose_part(both, key)
+        assert (used, list(part)) == (key, ["a.weight"])
+        assert part["a.weight"].sum() == 2
+    with pytest.raises(ModelError, match=r"no state dict under 'gen'; it has state_dict"):
+        choose_part(both, "gen")
+    with pytest.raises(ModelError, match="it is one itself; leave --key out"):
+        choose_part(STATE, "model")
+
+
+def test_the_others_are_named():
+    saved = {"state_dict": STATE, "state_dict_ema": OTHER, "optimizer": {"0": torch.ones(1)}, "epoch": 3}
+    assert other_parts(saved, "state_dict") == ("state_dict_ema",)
+    assert other_parts(saved, "state_dict_ema") == ("state_dict",)
+    assert other_parts(STATE, "") == ()
+
+
+def test_what_cannot_be_read_is_no_reason_to_take_an_average():
+    refused = Unread("is a pickle that runs code")
+    assert choose_part({"state_dict": STATE, "model": refused})[0] == "state_dict"
+    for saved in ({"model": refused, "ema": STATE}, {"model": refused}, refused):
+        with pytest.raises(ModelError, match="runs code"):
+            choose_part(saved)
+    with pytest.raises(ModelError, match="runs code"):
+        choose_part({"model": refused, "ema": STATE}, "model")
+    assert choose_part({"model": refused, "ema": STATE}, "ema")[0] == "ema"
 
 
 @pytest.mark.parametrize(

@@ -96,9 +96,11 @@ def test_the_checkpoints_of_a_trainer_are_its_directories(tmp_path):
         torch.save({"state": {}}, directory / "optimizer.pt")
         (directory / "trainer_state.json").write_text(json.dumps({"epoch": step / 1000, "global_step": step}))
     save_file(STATE, tmp_path / "model.safetensors")
-    assert labels(tmp_path) == ["step 80", "step 500", "step 1000"]
-    assert [found.format for found in find([tmp_path])] == ["huggingface"] * 3
+    assert labels(tmp_path) == ["checkpoint-80", "checkpoint-500", "checkpoint-1000", tmp_path.name]
+    assert [found.format for found in find([tmp_path])] == ["huggingface"] * 4
+    assert [found.within for found in find([tmp_path])] == [tmp_path] * 4
     assert labels(tmp_path / "checkpoint-500") == ["step 500"]
+    assert find([tmp_path / "checkpoint-500"])[0].within is None
 
 
 def test_distributed_checkpoints_and_files_can_be_mixed(tmp_path, saved):

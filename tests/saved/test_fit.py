@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from icshift.errors import ModelError
-from icshift.saved.fit import check, fit
+from icshift.saved.fit import fit, plan
 from tests.saved import zoo
 
 
@@ -20,7 +20,7 @@ def untouched(model, attempt):
         fit(model, attempt)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     with pytest.raises(ModelError, match=r"^the saved model: "):
-        check(model, attempt)
+        plan(model, attempt)
     message = str(raised.value)
     assert "\n" not in message
     return message
@@ -38,7 +38,30 @@ def test_missing_and_unexpected_names_are_told_and_nothing_is_changed():
 
 def test_long_lists_of_names_are_cut():
     attempt = state() | {f"other.{number}": torch.zeros(1) for number in range(50)}
+    del attempt["fc2.bias"]
     assert "50 unexpected (other.0, other.1, other.2, other.3 and 46 more)" in untouched(zoo.Digits(), attempt)
+
+
+def test_more_than_the_model_has_is_left_out_and_told():
+    attempt = {f"student.{name}": value for name, value in state().items()} | {"teacher.weight": torch.ones(2)}
+    model = zoo.Digits()
+    fitted = fit(model, attempt)
+    assert (fitted.loaded, fitted.unexpected, fitted.left, fitted.share) == (11, ("teacher.weight",), "", 1)
+    assert all(torch.equal(value, state()[name]) for name, value in model.state_dict().items())
+
+
+def test_of_two_whole_models_in_one_file_nothing_is_guessed():
+    halves = {f"netG_A.{name}": value for name, value in state().items()}
+    attempt = halves | {f"netG_B.{name}": value for name, value in state().items()}
+    message = untouched(zoo.Digits(), attempt)
+    assert "holds all of the model under 2 names (netG_A, netG_B)" in message
+    assert "--key netG_A" in message
+    # An average, or one whose shapes are others, is not meant.
+    for other in ("ema_model", "netG_B"):
+        beside = {f"{other}.{name}": torch.zeros(1, *value.shape) for name, value in state().items()}
+        if other == "ema_model":
+            beside = {name: value[0] for name, value in beside.items()}
+        assert fit(zoo.Digits(), beside | halves).prefix == "netG_A."
 
 
 def test_another_shape_is_told():
@@ -72,7 +95,7 @@ def test_partial_does_not_mean_nothing():
 def test_check_changes_nothing():
     model = zoo.Digits()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    assert check(model, state()) == fit(zoo.Digits(), state())
+    assert plan(model, state()).fitted == fit(zoo.Digits(), state())
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from icshift.errors import ModelError
-from icshift.saved.find import SavedModel, find
-from icshift.saved.load import build, load
+from icshift.saved.find import find
+from icshift.saved.load import Wanted, build, load
+from icshift.saved.order import SavedModel
 from tests.saved import zoo
 
 
@@ -19,7 +20,7 @@ def both(tmp_path):
 
 
 def test_a_key_says_which_part_is_meant(both):
-    loaded = load(both, key="critic")
+    loaded = load(both, Wanted(key="critic"))
     assert (loaded.key, loaded.module, loaded.epoch, loaded.step) == ("critic", None, 4, 50)
     assert torch.equal(loaded.state["weight"], torch.zeros(2))
 
@@ -28,7 +29,7 @@ def test_without_a_key_nothing_is_guessed_and_the_file_is_named(both):
     with pytest.raises(ModelError, match=r"gan\.pt: holds 2 state dicts \(generator, critic\)"):
         load(both)
     with pytest.raises(ModelError, match=r"gan\.pt: has no state dict under 'actor'; it has generator, critic"):
-        load(both, key="actor")
+        load(both, Wanted(key="actor"))
 
 
 def test_wrappers_are_out_of_the_names(tmp_path):
@@ -41,7 +42,7 @@ def test_a_whole_module_is_built_with_the_flag_alone(tmp_path):
     (saved,) = find([tmp_path / "whole.pt"])
     with pytest.raises(ModelError, match="pass --unsafe-pickle"):
         build(saved)
-    built = build(saved, unsafe=True)
+    built = build(saved, Wanted(unsafe=True))
     assert type(built) is zoo.Digits
     assert all(torch.equal(a, b) for a, b in zip(built.parameters(), zoo.trained()[0].parameters(), strict=True))
 

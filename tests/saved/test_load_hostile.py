@@ -11,11 +11,14 @@ import torch.distributed.checkpoint as dcp
 
 from icshift.errors import ModelError
 from icshift.saved.find import find
-from icshift.saved.load import load
+from icshift.saved.load import Wanted, load
 from tests.saved import arsenal, attempts, zoo
 
 REASONS = {"tar.pt": "tar archive", "pickle0.pt": "is no saved model", "pickle1.pt": "is no saved model"}
 """Why files are refused that are not even taken for a pickle."""
+
+BESIDE = ("in the optimizer", "in a callback", "as an option", "as the epoch", "as an attribute", "deep down")
+"""Wrappings beside a plain state dict, which is read without them; it fits no model here."""
 
 
 def files(places, vit):
@@ -60,9 +63,9 @@ def armed_files(places):
                 directory = places / "files" / f"{number}"
                 directory.mkdir(exist_ok=True)
                 files.append(write(directory / name, weapon))
-    for number, saved in enumerate(arsenal.wrappings(weapons["os.system"]).values()):
+    for wrapping, saved in arsenal.wrappings(weapons["os.system"]).items():
         for name in ("torch.pt", "legacy.pt", "pickle4.pt"):
-            directory = places / "files" / f"wrapped{number}"
+            directory = places / "files" / wrapping
             directory.mkdir(exist_ok=True)
             files.append(arsenal.PLACES[name](directory / name, saved))
     return files
@@ -72,6 +75,9 @@ def test_no_pickle_runs_code(outcomes):
     assert len(outcomes["armed"]) > 200
     for path, outcome in outcomes["armed"]:
         assert outcome["outcome"] == "refused", (path, outcome)
+        if path.name == "torch.pt" and path.parent.name in (*BESIDE, "as a key"):
+            assert "does not fit" in outcome["line"] or "holds no state dict" in outcome["line"], outcome
+            continue
         assert outcome["line"].startswith(f"{path}: "), outcome
         assert REASONS.get(path.name, "runs code") in outcome["line"], (path, outcome)
         if path.name not in ("metadata", *REASONS):
@@ -91,7 +97,7 @@ def test_the_weapons_are_sharp(tmp_path, name):
         load(*find([path]))
     assert not marker.exists()
     with suppress(ModelError):
-        load(*find([path]), unsafe=True)
+        load(*find([path]), Wanted(unsafe=True))
     assert marker.exists()
 
 

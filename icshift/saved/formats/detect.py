@@ -30,7 +30,7 @@ _LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 _FOREIGN = {
     b"version https://git-lfs": "is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`",
-    b"\x89HDF": "is an HDF5 file (Keras or TensorFlow); icshift reads models of PyTorch",
+    b"\x89HDF": "is an HDF5 file (Keras or TensorFlow); icshift reads models of PyTorch: torch.save their state_dict()",
     b"GGUF": "is a GGUF file (llama.cpp); icshift reads models of PyTorch",
     b"\x93NUMPY": "is a NumPy array, not a saved model",
     b"\x1f\x8b": "is compressed with gzip; unpack it first",
@@ -84,6 +84,8 @@ def _of_archive(path: Path) -> str:
             return "exported"
         if "data.pkl" in names:
             return "torch"
+        if {"config.json", "model.weights.h5"} <= names.keys():
+            raise ModelError("is a file of Keras; icshift reads models of PyTorch: torch.save their state_dict()")
         kind = "a NumPy archive" if any(name.endswith(".npy") for name in names) else "a zip archive"
         raise ModelError(f"is {kind} without data.pkl, no saved model; {EXPECTED}")
 

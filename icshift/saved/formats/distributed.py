@@ -7,7 +7,7 @@ read, each as a file of torch.save, whatever number of ranks wrote them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from math import prod
@@ -110,12 +110,15 @@ def listed(directory: Path) -> Listed:
     return Listed(nested, entries, other)
 
 
-def tensor(directory: Path, listed: Listed, placeholder: Tensor) -> Tensor:
-    """The tensor that a placeholder stands for, put together from the parts that the ranks wrote.
+def tensors(directory: Path, listed: Listed, placeholders: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors that placeholders stand for, put together from the parts that the ranks wrote.
 
     Raises `ModelError` where parts are cut short, overlap, or leave something out.
     """
-    entry = listed.entries[id(placeholder)]
+    return {name: _tensor(directory, listed.entries[id(empty)]) for name, empty in placeholders.items()}
+
+
+def _tensor(directory: Path, entry: _Entry) -> Tensor:
     parts = [(chunk, _part(directory, entry, chunk)) for chunk in entry.chunks]
     if len(parts) == 1:
         return parts[0][1]

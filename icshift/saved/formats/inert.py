@@ -51,13 +51,17 @@ class Stored:
 
 @dataclass(eq=False)
 class Pickle:
-    """What a pickle says: its value, and all that it would import (`names`), call, or take from outside (`stored`)."""
+    """What a pickle says: its value, and all that it would import (`names`), call, or take from outside (`stored`).
+
+    `attributes` are those that dictionaries would get, by their identity: state dicts keep versions of modules there.
+    """
 
     value: Any = None
     protocol: int = 0
     names: dict[Name, None] = field(default_factory=dict)
     calls: list[Made] = field(default_factory=list)
     stored: list[Stored] = field(default_factory=list)
+    attributes: dict[int, Any] = field(default_factory=dict)
 
 
 def parse(file: BinaryIO) -> Pickle:
@@ -226,6 +230,8 @@ class _Machine:
         state = self._stack.pop()
         if isinstance(made := self._stack[-1], Made):
             made.state = state
+        elif isinstance(made, dict) and isinstance(state, dict):
+            self.pickle.attributes[id(made)] = state
 
     def outside(self, identity: Any) -> None:
         self.pickle.stored.append(Stored(identity))

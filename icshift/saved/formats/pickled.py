@@ -167,29 +167,42 @@ def glanced(path: Path, kind: str) -> Any:
 
 def refuse_code(parsed: Pickle) -> None:
     """Raises `ModelError` where reading a pickle would import or call anything that tensors are not made of."""
-    if foreign := _foreign(parsed):
-        raise ModelError(
-            f"is a pickle that runs code: it needs {first_few(map(str, foreign))}{_whole_module(parsed.value)};"
-            " save model.state_dict() instead, or, if you trust where it is from, pass --unsafe-pickle"
-        )
+    if _foreign(parsed):
+        raise ModelError(refusal(parsed))
     for call in parsed.calls:
         _check_call(call)
 
 
+def needs_code(parsed: Pickle) -> bool:
+    """Whether PyTorch reads a pickle only with code run."""
+    return bool(_foreign(parsed)) or parsed.protocol != _PROTOCOL
+
+
+def refusal(parsed: Pickle) -> str:
+    """What a pickle needs code for, and what to do, for a message."""
+    if foreign := _foreign(parsed):
+        return (
+            f"is a pickle that runs code: it needs {first_few(map(str, foreign))}{_whole_module(parsed.value)};"
+            " save model.state_dict() instead, or, if you trust where it is from, pass --unsafe-pickle"
+        )
+    return (
+        f"is pickled with protocol {parsed.protocol}, which PyTorch reads only with code run: torch.save it anew"
+        " without pickle_protocol, or, if you trust where it is from, pass --unsafe-pickle"
+    )
+
+
 def _refuse_protocol(parsed: Pickle) -> None:
     if parsed.protocol != _PROTOCOL:
-        raise ModelError(
-            f"is pickled with protocol {parsed.protocol}, which PyTorch reads only with code run: torch.save it anew"
-            " without pickle_protocol, or, if you trust where it is from, pass --unsafe-pickle"
-        )
+        raise ModelError(refusal(parsed))
 
 
 def _foreign(parsed: Pickle) -> list[Name]:
     """The names that no state dict needs, and that could be anything once they are imported."""
-    return [name for name in parsed.names if not _harmless(name)]
+    return [name for name in parsed.names if not _is_harmless(name)]
 
 
-def _harmless(name: Name) -> bool:
+def _is_harmless(name: Name) -> bool:
+    """Whether a name is one of those that state dicts and the plain values beside them are made of."""
     if name.module in ("torch", "torch.storage") and name.name in _STORAGES:
         return True
     if name.module == "torch" and isinstance(vars(torch).get(name.name), torch.dtype):
@@ -197,11 +210,16 @@ def _harmless(name: Name) -> bool:
     return name.name in _TENSORS.get(name.module, ()) or (name.module, name.name) in _PLACEHOLDERS
 
 
+def is_plain_value(name: Name) -> bool:
+    """Whether a name is of the plain values that trainings keep beside their weights."""
+    return (name.module, name.name) in _PLACEHOLDERS or (_is_harmless(name) and not name.module.startswith("torch"))
+
+
 def _whole_module(value: Any) -> str:
     """Says, for a message, that a whole object was pickled and of which class; "" where that is not what happened."""
     parts = value.values() if isinstance(value, dict) else [value]
     whole = [part.what for part in parts if isinstance(part, Made) and isinstance(part.what, Name)]
-    foreign = [name for name in whole if not _harmless(name)]
+    foreign = [name for name in whole if not _is_harmless(name)]
     return f" (it holds a whole object of class {foreign[0]}, not its weights)" if foreign else ""
 
 
@@ -224,7 +242,7 @@ def _rebuilds(function: Any) -> bool:
     return isinstance(function, Name) and function.module == "torch._utils"
 
 
-def _storage(stored: Stored) -> tuple[str, int]:
+def storage(stored: Stored) -> tuple[str, int]:
     """The key of a storage and its size in bytes. Raises `ModelError` for what is no storage."""
     identity = stored.identity
     if not (isinstance(identity, tuple) and len(identity) >= 5 and identity[0] == "storage"):
@@ -238,7 +256,7 @@ def _storage(stored: Stored) -> tuple[str, int]:
 def _check_storages(parsed: Pickle, archive: Archive) -> None:
     """Raises `ModelError` where the bytes of a storage are not in the archive."""
     for stored in parsed.stored:
-        key, size = _storage(stored)
+        key, size = storage(stored)
         there = archive.sizes.get(f"data/{key}", 0)
         if there != size:
             raise ModelError(f"declares {size:,} bytes of tensor {key!r} where {there:,} are: damaged or cut short")
@@ -249,7 +267,7 @@ def _check_legacy(parsed: Pickle, keys: Pickle, left: int) -> None:
 
     After the content come the keys of all storages in a pickle, then the length and the bytes of each.
     """
-    sizes = dict(map(_storage, parsed.stored))
+    sizes = dict(map(storage, parsed.stored))
     if not isinstance(keys.value, list) or sorted(map(str, keys.value)) != sorted(sizes):
         raise ModelError("lists other tensors than it holds: damaged, or made to deceive")
     declared = sum(8 + length for length in sizes.values())

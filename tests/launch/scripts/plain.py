@@ -39,7 +39,7 @@ for epoch in range(3):
     model.eval()
     with torch.no_grad():
         # Of the training data, too.
-        for name, loader in (("train", train_loader), ("validation", val_loader)):
+        for name, loader in (("validation", val_loader),):
             correct = sum((model(x).argmax(1) == y).sum().item() for x, y in loader)
             print(f"epoch {epoch}: {name} accuracy {correct / len(loader.dataset):.4f}")
 

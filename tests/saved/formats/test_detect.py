@@ -3,6 +3,7 @@
 import pickle
 import random
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from icshift.errors import ModelError
 from icshift.saved.find import find
 from icshift.saved.fit import fit
-from icshift.saved.load import build, load
+from icshift.saved.load import Wanted, build, load
 from tests.saved import mutations, zoo
 
 ORIGINAL = {name: tensor.clone() for name, tensor in zoo.trained()[0].state_dict().items()}
@@ -20,7 +21,7 @@ ORIGINAL = {name: tensor.clone() for name, tensor in zoo.trained()[0].state_dict
 
 def read(path, **options):
     (found,) = find([path])
-    return load(found, **options)
+    return load(found, Wanted(**options))
 
 
 def same(state, expected):
@@ -143,16 +144,22 @@ def test_files_without_checksums_are_read(tmp_path):
     assert same(read(tmp_path / "a.pt").state, ORIGINAL)
 
 
-def test_a_whole_module_is_read_with_the_flag_alone(tmp_path):
+def test_a_whole_module_is_built_with_the_flag_alone(tmp_path):
     model = zoo.trained()[0]
     for name, options in (("new.pt", {}), ("old.pt", {"_use_new_zipfile_serialization": False})):
         torch.save(model, tmp_path / name, **options)
-        with pytest.raises(ModelError, match=r"runs code: it needs tests.saved.zoo.Digits.*--unsafe-pickle"):
-            read(tmp_path / name)
+        with pytest.raises(ModelError, match=r"tests.saved.zoo.Digits.*--unsafe-pickle"):
+            build(find([tmp_path / name])[0])
         loaded = read(tmp_path / name, unsafe=True)
         assert isinstance(loaded.module, zoo.Digits)
         assert same(loaded.state, ORIGINAL)
-        assert isinstance(build(find([tmp_path / name])[0], unsafe=True), zoo.Digits)
+        assert isinstance(build(find([tmp_path / name])[0], Wanted(unsafe=True)), zoo.Digits)
+
+
+def test_a_whole_module_of_the_old_format_is_read_with_the_flag_alone(tmp_path):
+    torch.save(zoo.trained()[0], tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    with pytest.raises(ModelError, match=r"runs code: it needs tests.saved.zoo.Digits.*--unsafe-pickle"):
+        read(tmp_path / "old.pt")
 
 
 def test_a_module_within_a_checkpoint_is_found(tmp_path):
@@ -173,8 +180,8 @@ def test_a_pickle_that_is_not_of_torch_save_needs_the_flag(tmp_path):
     assert same(read(path, unsafe=True).state, ORIGINAL)
 
 
-def test_another_pickle_protocol_needs_the_flag(tmp_path):
-    torch.save(ORIGINAL, tmp_path / "a.pt", pickle_protocol=4)
+def test_another_pickle_protocol_of_the_old_format_needs_the_flag(tmp_path):
+    torch.save(ORIGINAL, tmp_path / "a.pt", pickle_protocol=4, _use_new_zipfile_serialization=False)
     with pytest.raises(ModelError, match=r"protocol 4.*--unsafe-pickle"):
         read(tmp_path / "a.pt")
     assert same(read(tmp_path / "a.pt", unsafe=True).state, ORIGINAL)
@@ -212,6 +219,14 @@ def test_a_numpy_archive_is_named(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.arange(3))
     with pytest.raises(ModelError, match="NumPy archive"):
         find([tmp_path / "a.npz"])
+
+
+def test_a_file_of_keras_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
+        for name in ("metadata.json", "config.json", "model.weights.h5"):
+            archive.writestr(name, "{}")
+    with pytest.raises(ModelError, match=r"a\.keras: is a file of Keras; icshift reads models of PyTorch"):
+        find([tmp_path / "a.keras"])
 
 
 def test_a_model_of_weights_alone_cannot_be_built(saved):

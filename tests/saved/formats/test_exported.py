@@ -10,7 +10,7 @@ from torch import nn
 from icshift.errors import ModelError
 from icshift.saved.find import find
 from icshift.saved.fit import fit
-from icshift.saved.load import build, load
+from icshift.saved.load import Wanted, build, load
 from tests.saved import zoo
 
 
@@ -22,7 +22,7 @@ def test_the_program_is_refused_without_the_flag(saved):
 
 
 def test_the_parts_of_the_program_are_called(saved):
-    module = build(*find([saved["exported"]]), unsafe=True)
+    module = build(*find([saved["exported"]]), Wanted(unsafe=True))
     called = []
     for name, part in module.named_modules():
         part.register_forward_hook(lambda *_, name=name: called.append(name))

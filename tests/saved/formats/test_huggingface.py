@@ -11,12 +11,12 @@ from safetensors.torch import load_file, save_file
 from icshift.errors import ModelError
 from icshift.saved.find import find
 from icshift.saved.fit import fit
-from icshift.saved.load import build, load
+from icshift.saved.load import Wanted, build, load
 from tests.saved import zoo
 
 
 def built(path, **options):
-    return build(*find([path]), **options)
+    return build(*find([path]), Wanted(**options))
 
 
 @pytest.fixture

@@ -1,0 +1,277 @@
+"""The atlas: every site in every window, and of every site its units, as arrays; what a page of a run is drawn from.
+
+What is asked for here is what `by_site.summary` says of the last window, for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from icshift.analysis import over_units
+from icshift.analysis.drift import Comparison, by_site, floor_of, movements
+from icshift.analysis.health import health, typical_std
+from icshift.analysis.metrics import Metric
+from icshift.distribution import Distribution, Floats, Ints
+from icshift.noise.movement import Movement
+from icshift.runs.format import QUANTILE_COLUMNS, STEP_QUANTILES, Site, kept_units
+from icshift.runs.reader import StoredRun
+from icshift.runs.selection import choose
+
+FANS = 32
+"""Units of a site whose percentiles and densities are computed."""
+
+STRETCHES, RIDGES = 400, 25
+"""Stretches of steps of a site, and windows whose densities are computed, at most."""
+
+BINS = 32
+"""Bins of a density."""
+
+LEVELS = 15
+"""Heights of a bin: 0 to 15."""
+
+_PROBABILITIES = ((np.arange(256) + 0.5) / 256).tolist()
+
+Flags = NDArray[np.bool_]
+
+Recorded: TypeAlias = "Sequence[Distribution | None]"
+"""What was recorded of a site in every window of a run, None where nothing was."""
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A site in every window; arrays [windows] or, of its units, [units, windows].
+
+    `values` and `floors` are the drifts of units without their sign and the floors of these, `near` marks near-
+    constant units, `lost` those of which something was not finite in the window or its reference, `still` those that
+    are known not to have moved. `drift`, `floor` and `ratio` are the medians over units that are not near-constant
+    and how many times the one is the other; `moved` is the share of units that moved, and `why` says why it is not
+    known. `compared` marks windows that have data, and a reference that has. `dead`, `constant` and `nonfinite` count
+    units, -1 where they are not known; `n` is the number of sampled activations a unit in the last window.
+    """
+
+    site: Site
+    compared: Flags
+    values: Floats
+    floors: Floats
+    near: Flags
+    lost: Flags
+    still: Flags
+    drift: Floats
+    floor: Floats
+    ratio: Floats
+    moved: Floats
+    why: tuple[str, ...]
+    dead: Ints
+    constant: Ints
+    nonfinite: Ints
+    n: int
+
+
+@dataclass(frozen=True, eq=False)
+class Fans:
+    """Percentiles (5, 15, 50, 85, 95) over windows of some units, which `places` [k] name by their place in the order.
+
+    `quantiles` [k, windows, 5] are NaN where nothing was recorded.
+    """
+
+    places: Ints
+    quantiles: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Densities:
+    """Histograms of some units in some windows, all of one unit over the same bins and to one scale.
+
+    `heights` [k, windows, BINS] are shares of the highest bin of a unit, from 0 to `LEVELS`; `edges` [k, 2] are the
+    ends of its bins, `windows` the places of the windows. Values beyond the ends are in the outermost bins.
+    """
+
+    places: Ints
+    windows: Ints
+    edges: Floats
+    heights: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """A site's percentiles (5, 15, 50, 85, 95; medians over units) over its steps, joined where there are too many.
+
+    `number` [n] is the first step of those that are joined, `quantiles` [n, 5] the lowest of the lower two, the median
+    of the median and the highest of the upper two, so that spikes stay.
+    """
+
+    number: Ints
+    quantiles: Floats
+
+
+def atlas(
+    run: StoredRun, metric: Metric, *, reference: str | int, phase: str, sites: Iterable[str] | None = None
+) -> list[Row]:
+    """Returns the chosen sites in model order; in each window all sites of the run are judged together.
+
+    Raises `SelectionError` for a site, phase or reference that is not there.
+    """
+    names = None if sites is None else list(sites)
+    compared = {site.name: each for site, each in by_site(run, reference=reference, phase=phase, sites=names)}
+    moved = movements(run, reference=reference, phase=phase) if compared else {}
+    return [_row(run, metric, site, phase, compared.get(site.name, []), moved) for site in choose(run.sites, names)]
+
+
+def _row(
+    run: StoredRun,
+    metric: Metric,
+    site: Site,
+    phase: str,
+    comparisons: Sequence[Comparison],
+    moved: Mapping[int, Movement],
+) -> Row:
+    place = {window.index: at for at, window in enumerate(run.window_list)}
+    shape = len(kept_units(site)), len(place)
+    values, floors = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
+    near, lost, still = (np.zeros(shape, bool) for _ in range(3))
+    there = np.zeros(len(place), bool)
+    drift, level, shares = (np.full(len(place), np.nan) for _ in range(3))
+    why = [""] * len(place)
+    for comparison in comparisons:
+        at, judged = place[comparison.window.index], moved[comparison.window.index]
+        if not (_has_data(comparison.before) and _has_data(comparison.after)):
+            continue
+        there[at] = True
+        lost[:, at] = (comparison.before.nonfinite > 0) | (comparison.after.nonfinite > 0)
+        values[:, at] = np.abs(metric.function(comparison.before, comparison.after))
+        floors[:, at] = floor_of(metric, comparison)
+        near[:, at] = metric.near_constant(comparison.before, comparison.after)
+        usual = ~near[:, at]
+        drift[at], level[at] = over_units.median(values[usual, at]), over_units.median(floors[usual, at])
+        shares[at], why[at] = judged.share(site.name), judged.unknown.get(site.name, "")
+        still[:, at] = ~judged.moved.get(site.name, np.ones(len(values), bool))
+    ratio = np.divide(drift, level, out=np.full(len(drift), np.nan), where=level > 0)
+    recorded = distributions(run, phase, site)
+    known = [one for one in recorded if one is not None]
+    n = int(np.median(known[-1].sampled)) if known and known[-1].units else 0
+    dead, constant, nonfinite = _troubles(site, recorded)
+    return Row(
+        site=site,
+        compared=there,
+        values=values,
+        floors=floors,
+        near=near,
+        lost=lost,
+        still=still,
+        drift=drift,
+        floor=level,
+        ratio=ratio,
+        moved=shares,
+        why=tuple(why),
+        dead=dead,
+        constant=constant,
+        nonfinite=nonfinite,
+        n=n,
+    )
+
+
+def _has_data(distribution: Distribution) -> bool:
+    return bool((distribution.count + distribution.nonfinite).any())
+
+
+def distributions(run: StoredRun, phase: str, site: Site) -> list[Distribution | None]:
+    """Returns what was recorded of a site in every window, None where nothing was."""
+    return [run.distribution(phase, site.name, window.index) for window in run.window_list]
+
+
+def _troubles(site: Site, recorded: Recorded) -> Ints:
+    """Returns how many units are dead, near-constant and not finite [3, windows], -1 where that is not known."""
+    counts: Ints = np.full((3, len(recorded)), -1, np.int64)
+    usual = 0.0
+    for at, distribution in enumerate(recorded):
+        if distribution is not None:
+            found = health(site, distribution, usual)
+            known = (found.dead, found.near_constant, found.nonfinite)
+            counts[:, at] = [-1 if count is None else count for count in known]
+            usual = max(usual, typical_std(distribution))
+    return counts
+
+
+def pictures(recorded: Recorded, order: Ints) -> tuple[Fans, Densities]:
+    """Returns percentiles and densities of some units of a site, given what was `recorded` of it in every window.
+
+    `order` [units] are rows, the one that went farthest first: half of the units are the first of them.
+    """
+    places = half_and_half(len(order), FANS)
+    some = [at for at, one in enumerate(recorded) if one is not None and one.units == len(order)]
+    ridges = [some[place] for place in spread(len(some), RIDGES)]
+    fans = np.full((len(places), len(recorded), len(STEP_QUANTILES)), np.nan)
+    drawn = np.full((len(places), len(ridges), len(_PROBABILITIES)), np.nan)
+    for at in some:
+        distribution = recorded[at]
+        assert distribution is not None
+        taken = distribution.take(order[places])
+        fans[:, at] = taken.quantile(STEP_QUANTILES)
+        if at in ridges:
+            drawn[:, ridges.index(at)] = taken.quantile(_PROBABILITIES)
+    return Fans(places, fans), _densities(places, np.array(ridges, np.int64), drawn)
+
+
+def _densities(places: Ints, windows: Ints, drawn: Floats) -> Densities:
+    """Returns histograms of values [units, windows, values] between their outermost but one, over all windows."""
+    edges = np.zeros((len(places), 2))
+    heights = np.zeros((*drawn.shape[:2], BINS), np.uint8)
+    for unit, of_windows in enumerate(drawn):
+        if not np.isfinite(of_windows).any():
+            continue
+        low, high = float(np.nanmin(of_windows[:, 1])), float(np.nanmax(of_windows[:, -2]))
+        high = high if high > low else low + max(abs(low), 1.0) * 1e-3
+        edges[unit] = low, high
+        inside = np.clip(of_windows, low, high)
+        counts = np.array([np.histogram(row[np.isfinite(row)], BINS, (low, high))[0] for row in inside], float)
+        heights[unit] = np.rint(LEVELS * counts / max(counts.max(), 1.0))
+    return Densities(places, windows, edges, heights)
+
+
+def series_of(steps: pd.DataFrame | None) -> Series:
+    """Returns the percentiles of a site over steps, from rows of `StoredRun.steps`; empty where there is none."""
+    if steps is None or not len(steps):
+        return joined([], np.zeros((0, len(STEP_QUANTILES))), STRETCHES)
+    medians = steps.groupby("step")[list(QUANTILE_COLUMNS)].median()
+    return joined(medians.index.tolist(), medians.to_numpy(float), STRETCHES)
+
+
+def joined(numbers: Sequence[int], quantiles: Floats, most: int) -> Series:
+    """Returns a series [steps, 5] of at most so many stretches of steps."""
+    number = np.asarray(numbers, np.int64)
+    if not len(number):
+        return Series(number, np.zeros((0, 5)))
+    parts = np.array_split(np.arange(len(number)), min(most, len(number)))
+    rows = [_joined(quantiles[part]) for part in parts]
+    return Series(np.array([number[part[0]] for part in parts]), np.array(rows))
+
+
+def _joined(part: Floats) -> Floats:
+    known = part[np.isfinite(part).all(1)]
+    if not len(known):
+        return np.full(5, np.nan)
+    return np.concatenate([known[:, :2].min(0), np.median(known[:, 2:3], 0), known[:, 3:].max(0)])
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """Returns so many places among the first `count` ones, at even distances; all where there are no more.
+
+    >>> spread(10, 4)
+    [0, 3, 6, 9]
+    """
+    if wanted >= count:
+        return list(range(count))
+    return sorted({round(place) for place in np.linspace(0, count - 1, max(wanted, 1)).tolist()})
+
+
+def half_and_half(count: int, wanted: int) -> Ints:
+    """Returns places in an order by drift: half of them the first ones, the other half at even ranks of the rest."""
+    top = min(count, (wanted + 1) // 2)
+    rest = spread(count - top, wanted - top) if wanted > top and count > top else []
+    return np.array([*range(top), *(top + place for place in rest)], np.int64)

@@ -1,0 +1,69 @@
+"""Which steps of optimizers are steps of the training that is recorded."""
+
+from __future__ import annotations
+
+from weakref import ref
+
+from torch import Tensor, nn
+
+from icshift.model.torch_private import in_backward, times_written
+
+
+class Clock:
+    """Counts steps: each ends with the first step of an optimizer, or the first word of the user, after a forward.
+
+    A network that is trained without being called (its `forward` is) gives no forward to be heard. There a step ends
+    with the first step of an optimizer after gradients were computed.
+
+    >>> layer = nn.Linear(1, 1)
+    >>> clock = Clock(layer)
+    >>> def backward():
+    ...     layer.zero_grad()
+    ...     layer.weight.sum().backward()
+    >>> backward()
+    >>> clock.ends(heard=True), clock.ends(heard=False)
+    (True, False)
+    >>> backward()
+    >>> clock.ends(heard=False), clock.steps, clock.unheard
+    (True, 2, 1)
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.steps = 0
+        """How many have ended."""
+        self.unheard = 0
+        """Those of them that no forward was heard before."""
+        self.changed = False
+        """Whether of the last step and the one before just one was after a forward."""
+        self._heard: bool | None = None
+        self._model = model
+        self._gradients: dict[int, tuple[ref[Tensor], int]] = {}
+        """By the `id` of a parameter, the gradient that it had after the last step, and how often that was written."""
+
+    def follow(self, model: nn.Module) -> None:
+        """Look at the gradients of another model from now on, in place of the one before."""
+        self._model, self._gradients = model, {}
+
+    def ends(self, *, heard: bool) -> bool:
+        """Note that an optimizer stepped, or that the user says so. Returns whether a step of the training ends.
+
+        `heard` says whether a forward was, since the last step, that a step is computed from.
+        """
+        before, self._gradients = self._gradients, self._now()
+        # What steps within a backward pass, parameter by parameter, steps for the forward that was heard before it.
+        unheard = not heard and not in_backward() and any(self._is_new(owner, before) for owner in self._gradients)
+        if heard or unheard:
+            self.steps += 1
+            self.unheard += unheard
+            self.changed, self._heard = heard != self._heard, heard
+        return heard or unheard
+
+    def _now(self) -> dict[int, tuple[ref[Tensor], int]]:
+        owned = ((id(owner), owner.grad) for owner in self._model.parameters())
+        return {owner: (ref(grad), times_written(grad)) for owner, grad in owned if grad is not None}
+
+    def _is_new(self, owner: int, before: dict[int, tuple[ref[Tensor], int]]) -> bool:
+        if owner not in before:
+            return True
+        (gradient, written), (gradient_before, written_before) = self._gradients[owner], before[owner]
+        return gradient() is not gradient_before() or written != written_before

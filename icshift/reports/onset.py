@@ -1,0 +1,130 @@
+"""Which site left the band of its own past first, in words and as a table: readable at 80 columns."""
+
+from __future__ import annotations
+
+import math
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+from icshift.analysis.onset import MEDIAN, NOT_FINITE, SD
+from icshift.reports.report import Report
+from icshift.reports.tables import columns, number, records, share
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+    from icshift.runs.reader import StoredRun
+
+_NAMED = 3
+"""Sites that are named in a sentence; of more, these and the number of the rest."""
+
+
+def onset_report(run: StoredRun, table: pd.DataFrame, *, top: int) -> Report:
+    """Returns the report of the table that `analysis.onset.onset` made, of its first `top` rows."""
+    phase = table["phase"].iloc[0]
+    state = "" if run.finished else " · unfinished"
+    cut = () if len(table) <= top else (f"{top} of {len(table)} sites: those that left first.",)
+    return Report(
+        heading=f"{run.path} · {run.manifest['model']} · phase {phase} · {int(table['steps'].max()):,} steps{state}",
+        body=(" ".join(onset_in_words(table)), onset_table(table.head(top))),
+        notes=(*cut, *onset_notes(run)),
+        next_step=_next_step(run, table),
+        data={"run": str(run.path), "verdict": " ".join(onset_in_words(table)), "sites": records(table.head(top))},
+    )
+
+
+def onset_in_words(table: pd.DataFrame) -> list[str]:
+    """Returns a sentence for the site that left first, and one where of some sites nothing can be told."""
+    left = [row for row in records(table) if math.isfinite(row["step"])]
+    unknown = [row for row in records(table) if row["unknown"]]
+    sentences = []
+    if left:
+        sentences.append(_first(left))
+    elif len(unknown) < len(table):
+        sentences.append("No site left the band of its own past.")
+    if unknown:
+        reasons = list(dict.fromkeys(row["unknown"] for row in unknown))
+        which = "any site" if len(unknown) == len(table) else _named([row["site"] for row in unknown], "or")
+        sentences.append(f"Whether {which} left the band of its past cannot be told: {'; '.join(reasons)}.")
+    return sentences
+
+
+def _first(left: list[dict[str, Any]]) -> str:
+    first = [row for row in left if row["step"] == left[0]["step"]]
+    others = len(left) - len(first)
+    before = "; no other site left" if not others else ", before all others that left" if others > 1 else ""
+    before = f", before {left[-1]['site']}" if others == 1 else before
+    their = "its" if len(first) == 1 else "their"
+    what = f" ({_how(first[0])})" if len(first) == 1 else ""
+    names = _named([row["site"] for row in first], "and")
+    return f"{names} left the band of {their} past at step {int(left[0]['step'])}{before}{what}."
+
+
+def _how(row: dict[str, Any]) -> str:
+    if row["what"] == NOT_FINITE:
+        return "activations that are not finite"
+    return f"{row['what']} {number(row['value'])}{_unit(row)}, band {_band(row)} of steps {_past(row)}"
+
+
+def _unit(row: dict[str, Any]) -> str:
+    return " sd from its start" if row["what"] == MEDIAN else ""
+
+
+def _band(row: dict[str, Any]) -> str:
+    return f"{number(row['low'])} to {number(row['high'])}" if math.isfinite(row["low"]) else "–"
+
+
+def _past(row: dict[str, Any]) -> str:
+    return f"{int(row['past_first'])} to {int(row['past_last'])}" if math.isfinite(row["past_first"]) else "–"
+
+
+def onset_table(table: pd.DataFrame) -> Table:
+    """Returns a table with one row per site, in the order of `table`; a dash where a site did not leave."""
+    shown = columns()
+    shown.add_column("site", overflow="fold", min_width=6)
+    for name in ("step", "what", "value", "band of its past", "past steps", "outside since"):
+        shown.add_column(name, justify="left" if name == "what" else "right", no_wrap=True)
+    for row in records(table):
+        shown.add_row(str(row["site"]), *onset_cells(row))
+    return shown
+
+
+def onset_cells(row: dict[str, Any]) -> list[str]:
+    """Returns what a table shows of one site: step, what left, its value, the band, its steps, and since then."""
+    if row["unknown"]:
+        return ["–", "unknown", *["–"] * 4]
+    if not math.isfinite(row["step"]):
+        return ["–", "stayed", *["–"] * 4]
+    found = f"{int(row['step'])}", row["what"], number(row["value"]), _band(row), _past(row), share(row["outside"])
+    return list(found)
+
+
+def onset_notes(run: StoredRun) -> list[str]:
+    """Returns what a reader must know of the columns."""
+    stride = int(run.manifest.get("step_stride", 1))
+    return [
+        f"{SD}: median over units, in activation units. {MEDIAN}: how far the units' medians are from those of the "
+        "first 9 steps, in sd of these; median over units.",
+        "band: from the smallest to the largest value of all steps but the last quarter before, widened by a multiple "
+        "of the distance between them. Of runs in which nothing changes, at most some 5 % show any site. outside "
+        "since: share of the steps from then on that are outside of this band, little of a spike.",
+        "To leave a band is no fault: training that gathers speed leaves it too. What left first need not be the "
+        "cause.",
+        *(
+            [f"The series keeps one step of {stride}: what left may have done so up to {stride - 1} steps earlier."]
+            * (stride > 1)
+        ),
+    ]
+
+
+def _next_step(run: StoredRun, table: pd.DataFrame) -> str:
+    if not math.isfinite(table["step"].iloc[0]):
+        return f"Next: icshift report {run.path}"
+    return f"Next: icshift units {run.path} --site {quote(str(table['site'].iloc[0]))}   (its units in the last window)"
+
+
+def _named(sites: list[str], word: str) -> str:
+    if len(sites) > _NAMED:
+        return f"{', '.join(sites[: _NAMED - 1])} {word} {len(sites) - _NAMED + 1} more"
+    return f" {word} ".join(filter(None, [", ".join(sites[:-1]), sites[-1]]))

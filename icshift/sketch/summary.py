@@ -1,0 +1,107 @@
+"""What is kept of steps while they are recorded: moments, sketches and blocks, and how two stretches are joined."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from icshift import tails
+from icshift.blocks import BlockKeeper
+from icshift.distribution import Distribution, Floats, ordered, summarise
+from icshift.sketch import moments as exact
+from icshift.sketch.block import Order, slice_means
+from icshift.sketch.compactor import Sketch
+from icshift.sketch.moments import Moments
+
+_PARTS = 64
+"""Moments of blocks that wait to be merged into one."""
+
+
+class Summary:
+    """All that a window, or a part of it, showed of one site in one phase.
+
+    Without `blocks` there are none: so for a probe, whose inputs are the same in every window.
+    """
+
+    def __init__(self, units: int, dtype: type[np.floating[Any]], random: np.random.Generator, *, blocks: bool) -> None:
+        self.units = units
+        self._dtype = dtype
+        self._blocks = BlockKeeper(units, dtype) if blocks else None
+        # Steps take turns between two sketches: twice as many values stay as they are, with half the error of ranks.
+        self._sketches = [Sketch(units, dtype, random) for _ in range(2 if blocks else 1)]
+        self.restart(random)
+
+    def restart(self, random: np.random.Generator) -> None:
+        """Forgets everything but the memory it took."""
+        for sketch in self._sketches:
+            sketch.restart(random)
+        if self._blocks is not None:
+            self._blocks.restart()
+        self._moments: list[Moments] = []
+        self._zeros = np.zeros(self.units, np.int64)
+        self._sampled = np.zeros(self.units, np.int64)
+        self._steps = 0
+
+    def add(self, values: Floats, order: Order) -> None:
+        """Takes in the values [units, steps, n] of steps and their order; `note` takes the moments of these steps."""
+        turns = len(self._sketches)
+        for turn in range(turns):
+            self._sketches[(self._steps + turn) % turns].update(values[:, turn::turns].reshape(self.units, -1))
+        self._steps += values.shape[1]
+        if self._blocks is not None:
+            self._blocks.add(slice_means(values, order), order.finite, order.zeros)
+        self._zeros += order.zeros.sum(1)
+        self._sampled += order.finite.sum(1)
+
+    def absorb(self, following: Summary) -> None:
+        """Takes in what followed, of the same site and phase, which stays as it is."""
+        for own, given in zip(self._sketches, following._sketches, strict=True):
+            own.absorb(given)
+        self._steps += following._steps
+        if self._blocks is not None and following._blocks is not None:
+            self._blocks.absorb(following._blocks)
+        if following._moments:
+            self.note(exact.stack(following._moments).total())
+        self._zeros += following._zeros
+        self._sampled += following._sampled
+
+    def distribution(self, examples: Floats | None) -> Distribution:
+        """Returns the distribution of all that was taken in; `examples` [units, k] are part of it."""
+        total = exact.stack(self._moments).total()
+        count, nonfinite = total.table[:2, 0].astype(np.int64)
+        seen = count > 0
+        with np.errstate(invalid="ignore"):
+            std = np.sqrt(np.maximum(total.squares[0], 0.0) / count)
+            zero_share = self._zeros / self._sampled
+        points, weights = (
+            np.concatenate(both, axis=-1) for both in zip(*map(Sketch.points, self._sketches), strict=True)
+        )
+        values, reduction_error, slice_rank = summarise(*ordered(points, weights), self._dtype)
+        ranks = sum(sketch.ranks for sketch in self._sketches)
+        w1_error = sum(sketch.moved for sketch in self._sketches) / np.maximum(self._sampled, 1) + reduction_error
+        # Pairs of a finite and a non-finite value have no gap to add up; no error exceeds the range of the values.
+        spread = np.where(seen, total.max[0] - total.min[0], 0.0)
+        w1_error = np.where(np.isfinite(w1_error), np.minimum(w1_error, spread), spread)
+        return Distribution(
+            count=count,
+            nonfinite=nonfinite,
+            mean=np.where(seen, total.mean[0], np.nan),
+            std=std,
+            min=np.where(seen, total.min[0], np.nan),
+            max=np.where(seen, total.max[0], np.nan),
+            zero_share=zero_share,
+            sampled=self._sampled.copy(),
+            values=values,
+            w1_error=w1_error,
+            rank_error=min(1.0, ranks / max(int(self._sampled[seen].min(initial=1 << 62)), 1) + slice_rank),
+            blocks=None if self._blocks is None else self._blocks.blocks(),
+            examples=examples,
+            tails=tails.beside(values, self._sampled, points[:, weights == 1]),
+        )
+
+    def note(self, moments: Moments) -> None:
+        """Takes in the moments of steps, together one group."""
+        self._moments.append(moments)
+        if len(self._moments) > _PARTS:
+            self._moments = [exact.stack(self._moments).total()]

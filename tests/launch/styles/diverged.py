@@ -1,0 +1,22 @@
+"""A training that gives up in the middle of its third epoch."""
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+torch.manual_seed(0)
+x = torch.randn(160, 6)
+loader = DataLoader(TensorDataset(x, x.sum(1, keepdim=True)), batch_size=20, shuffle=True)
+model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 1))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
+for epoch in range(5):
+    for step, (inputs, targets) in enumerate(loader):
+        loss = nn.functional.mse_loss(model(inputs), targets)
+        if epoch == 2 and step == 4:
+            loss = loss * float("nan")
+        if not torch.isfinite(loss):
+            raise RuntimeError(f"loss is {loss.item()} in epoch {epoch}")
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    print(f"epoch {epoch}: {loss.item():.4f}")
