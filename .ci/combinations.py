@@ -5,8 +5,8 @@
     python .ci/combinations.py --list
 
 `lowest` is the oldest release with a wheel for that Python of everything that pyproject.toml names, `newest` what a
-user gets today, `old-torch` the oldest torch beside the newest of the rest. `UV_TORCH_BACKEND=cpu` takes torch without CUDA
-from its own index. Each environment is removed again, unless `--keep` says where they go.
+user gets today, `old-torch` the oldest torch beside the newest of the rest. `UV_TORCH_BACKEND=cpu` takes torch without
+CUDA from its own index. Each environment is removed again, unless `--keep` says where they go.
 """
 
 import argparse

@@ -151,10 +151,7 @@ def run(arguments: list[str], folder: str, environment: dict[str, str], ignored:
             code = 1
     except BaseException as error:
         sys.excepthook(type(error), error.with_traceback(_without_ours(error)), error.__traceback__)
-        if isinstance(error, KeyboardInterrupt):
-            sys.excepthook = lambda *_: None  # It has been shown; the interpreter ends by the signal.
-            raise
-        code = 1
+        code = -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
     _leave(code)
 
 
@@ -175,7 +172,10 @@ def _go_on(arguments: list[str], folder: str) -> None:
 
 
 def _leave(code: int) -> None:
-    """What an interpreter does at its end, but for taking all modules apart, which is half a second."""
+    """What an interpreter does at its end, but for taking all modules apart, which is half a second.
+
+    A code below 0 is the signal that ends it, as `subprocess` has it.
+    """
     threading._shutdown()
     atexit._run_exitfuncs()
     try:
@@ -183,6 +183,9 @@ def _leave(code: int) -> None:
         sys.stderr.flush()
     except OSError:
         sys.exit(code)  # It has its own words and exit code for that.
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
     os._exit(code)
 
 
