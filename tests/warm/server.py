@@ -149,7 +149,7 @@ def run(arguments: list[str], folder: str, environment: dict[str, str], ignored:
         if not isinstance(code, int):
             print(code, file=sys.stderr)
             code = 1
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001  (the hook of exceptions sees all of them)
         sys.excepthook(type(error), error.with_traceback(_without_ours(error)), error.__traceback__)
         code = -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
     _leave(code)
