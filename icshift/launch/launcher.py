@@ -96,8 +96,9 @@ class Launcher:
         self._hooks = ExitStack()
         self._passes = Passes(
             self._epoch_begins,
-            lambda: self.steps,
-            lambda: any(recorder.model.training for recorder in self.recorders.values()),
+            self._epoch_goes_on,
+            steps=lambda: self.steps,
+            training=lambda: any(recorder.model.training for recorder in self.recorders.values()),
         )
 
     def _begin(self, place: Place) -> None:
@@ -251,6 +252,11 @@ class Launcher:
         if self._settings.window is None:
             for recorder in self.recorders.values():
                 recorder.epoch_begins()
+
+    def _epoch_goes_on(self) -> None:
+        if self._settings.window is None:
+            for recorder in self.recorders.values():
+                recorder.epoch_goes_on()
 
     def close(self) -> None:
         """End every recording of this process; a run without anything is deleted, and a problem."""

@@ -63,7 +63,7 @@ def choose_sites(model: nn.Module, sites: Sites, *, least: int = 1) -> dict[str,
     listed = f"its modules: {names}" if names else "TorchScript takes no hooks, give the model it was made from"
     if sites.select is None:
         # A parametrisation gives weights, not activations.
-        chosen = {n: module for n, module in named.items() if "parametrizations" not in n and _is_default(module)}
+        chosen = {n: module for n, module in named.items() if "parametrizations" not in n and is_default(module)}
         if len(chosen) < least:
             raise RecordingError(f"no module of {type(model).__name__} carries weights or normalises; {listed}")
         return chosen
@@ -134,7 +134,8 @@ def type_name(module: nn.Module) -> str:
     return type(module).__name__.removeprefix("FSDP").removeprefix("Parametrized")
 
 
-def _is_default(module: nn.Module) -> bool:
+def is_default(module: nn.Module) -> bool:
+    """Whether a module is watched where nobody chooses."""
     if normalises(module):
         return True
     if isinstance(module, _CARRY_WEIGHTS):
