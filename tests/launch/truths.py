@@ -120,7 +120,7 @@ STYLES_BY_NAME = {
         Style("agent", {"DeepQNetwork": ("Q_eval", "deep_q_network", "deep_qnetwork")}, epoch=None),
         Style("wgan_gp", {"Discriminator": "discriminator", "Generator": "generator"}),
         Style("unet", {"UNet": "model"}),
-        Style("ddpm", {"GaussianDiffusion": "diffusion"}, epoch=None),
+        Style("ddpm", {"GaussianDiffusion": "diffusion"}, epoch="self.step // 4"),
         Style("gcn", {"GCN": "model"}, epoch=None),
         Style("maml", {"Regressor": "learner"}, epoch=None, copies=True),
         Style("reptile", {"Sequential": "task_model"}, epoch=None, copies=True),
