@@ -32,6 +32,8 @@ ALLOWED = {
     "analysis": {"errors", "blocks", "curve", "distribution", "runs", "noise"},
     "replicates": {"errors", "distribution", "runs", "analysis"},
     "reports": {"errors", "runs", "noise", "analysis", "replicates"},
+    "page": {"errors", "runs", "analysis", "replicates", "reports"},
+    "document": {"errors", "runs", "analysis", "reports", "page"},
     "api": {"runs", "analysis", "replicates"},
     "demo": {"errors", "record"},
     "selfcheck": {
@@ -40,7 +42,7 @@ ALLOWED = {
     },
     "cli": {
         *("errors", "_version", "runs", "model", "inputs", "saved", "replay", "launch", "analysis", "reports"),
-        *("replicates", "demo", "selfcheck"),
+        *("replicates", "page", "document", "demo", "selfcheck"),
     },
     "__main__": {"cli"},
     "__init__": {"_version", "errors", "api", "model", "gradients", "record", "replay", "launch"},

@@ -14,10 +14,10 @@ from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any
 
-from icshift.reports.page import look
-from icshift.reports.page.fold import LADDER, Fold, bound_of, folded, in_words
-from icshift.reports.page.model import Floats, Page, SiteOnPage
-from icshift.reports.page.pack import exact, packed
+from icshift.page import look
+from icshift.page.fold import LADDER, Fold, bound_of, folded, in_words
+from icshift.page.model import Floats, Page, SiteOnPage
+from icshift.page.pack import exact, packed
 
 SCHEMA = 1
 """The number of what a page's data mean; it rises where an older script would read them wrong."""
@@ -64,7 +64,7 @@ def _filled(page: Page, fold: Fold, blocks: list[tuple[str, dict[str, Any]]]) ->
 
 
 def _asset(name: str) -> str:
-    return files("icshift.reports.page").joinpath("assets", name).read_text(encoding="utf-8")
+    return files("icshift.page").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

@@ -15,11 +15,11 @@ from icshift.analysis.metrics import Metric
 from icshift.analysis.onset import onset
 from icshift.analysis.outcome import outcome
 from icshift.errors import SelectionError
+from icshift.page import look
+from icshift.page.model import Ints, Line, Page, SiteOnPage, Table, Units, WindowOnPage, block_of
 from icshift.reports.drift import drift_report, site_label
 from icshift.reports.onset import onset_cells, onset_in_words
 from icshift.reports.outcome import verdict
-from icshift.reports.page import look
-from icshift.reports.page.model import Ints, Line, Page, SiteOnPage, Table, Units, WindowOnPage, block_of
 from icshift.reports.run import coverage, overhead
 from icshift.reports.tables import number, records, share, times
 from icshift.runs.format import kept_units

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icshift.analysis.atlas import Densities, Fans, Series
-from icshift.reports.page.look import Codes, Scale
+from icshift.page.look import Codes, Scale
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Ints: TypeAlias = NDArray[np.int64]

@@ -6,8 +6,8 @@ import numpy as np
 
 from icshift.analysis.atlas import BINS, LEVELS, Densities, Fans, Series, half_and_half
 from icshift.analysis.metrics import metric
-from icshift.reports.page import look
-from icshift.reports.page.model import Line, Page, SiteOnPage, Table, Units, WindowOnPage
+from icshift.page import look
+from icshift.page.model import Line, Page, SiteOnPage, Table, Units, WindowOnPage
 
 HOSTILE = (
     "</script><script>document.title='owned'</script>",
