@@ -32,6 +32,7 @@ ALLOWED = {
     "analysis": {"errors", "blocks", "curve", "distribution", "runs", "noise"},
     "replicates": {"errors", "distribution", "runs", "analysis"},
     "reports": {"errors", "runs", "noise", "analysis", "replicates"},
+    "trackers": {"errors", "_version", "distribution", "runs", "analysis"},
     "api": {"runs", "analysis", "replicates"},
     "demo": {"errors", "record"},
     "selfcheck": {
@@ -40,7 +41,7 @@ ALLOWED = {
     },
     "cli": {
         *("errors", "_version", "runs", "model", "inputs", "saved", "replay", "launch", "analysis", "reports"),
-        *("replicates", "demo", "selfcheck"),
+        *("replicates", "trackers", "demo", "selfcheck"),
     },
     "__main__": {"cli"},
     "__init__": {"_version", "errors", "api", "model", "gradients", "record", "replay", "launch"},
