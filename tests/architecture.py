@@ -34,6 +34,7 @@ ALLOWED = {
     "reports": {"errors", "runs", "noise", "analysis", "replicates"},
     "page": {"errors", "runs", "analysis", "replicates", "reports"},
     "document": {"errors", "runs", "analysis", "reports", "page"},
+    "trackers": {"errors", "_version", "distribution", "runs", "analysis"},
     "api": {"runs", "analysis", "replicates"},
     "demo": {"errors", "record"},
     "selfcheck": {
@@ -42,7 +43,7 @@ ALLOWED = {
     },
     "cli": {
         *("errors", "_version", "runs", "model", "inputs", "saved", "replay", "launch", "analysis", "reports"),
-        *("replicates", "page", "document", "demo", "selfcheck"),
+        *("replicates", "page", "document", "trackers", "demo", "selfcheck"),
     },
     "__main__": {"cli"},
     "__init__": {"_version", "errors", "api", "model", "gradients", "record", "replay", "launch"},
