@@ -26,7 +26,7 @@ ALLOWED = {
     "hooks": {"errors", "notice", "_version", "distribution", "runs", "model", "sketch"},
     "record": {"errors", "notice", "distribution", "runs", "model", "hooks", "gradients"},
     "replay": {"errors", "distribution", "runs", "model", "sketch", "hooks", "inputs", "saved", "gradients"},
-    "launch": {"errors", "runs", "model", "hooks", "record"},
+    "launch": {"errors", "notice", "runs", "model", "hooks", "record"},
     "integrations": {"errors", "notice", "model", "record"},
     "noise": {"blocks"},
     "analysis": {"errors", "blocks", "curve", "distribution", "runs", "noise"},
