@@ -101,6 +101,7 @@ def _meta(page: Page, fold: Fold, lengths: Iterable[dict[str, Any]]) -> dict[str
         "versions": page.versions,
         "folded": in_words(page, fold),
         "paired": fold.paired,
+        "window": page.window,
         "metric": page.metric,
         "unit": page.unit,
         "scale": {
@@ -121,8 +122,14 @@ def _meta(page: Page, fold: Fold, lengths: Iterable[dict[str, Any]]) -> dict[str
 def _site(site: SiteOnPage, lengths: dict[str, Any]) -> dict[str, Any]:
     return {
         **{"name": site.name, "block": site.block, "type": site.type, "of": site.of, "n": site.n, "note": site.note},
-        **{"onset": site.onset, "onsetUnknown": site.onset_unknown, "why": _why(site.why)},
-        **{name: exact(getattr(site, name)) for name in ("drift", "floor", "ratio", "moved")},
+        **{
+            "affine": site.affine,
+            "onset": site.onset,
+            "onsetHow": site.onset_how,
+            "onsetUnknown": site.onset_unknown,
+            "why": _why(site.why),
+        },
+        **{name: exact(getattr(site, name)) for name in ("drift", "floor", "ratio", "moved", "parts")},
         **{name: getattr(site, name).tolist() for name in ("dead", "constant", "nonfinite", "codes")},
         "block_of": lengths,
     }
