@@ -130,8 +130,9 @@ def _track(run: Path, folder: Path, to: Tracker, asked: Asked, *, force: bool, q
     phases = phases_of(opened, asked)
     with progress("{task.description}", quiet=quiet, no_color=False) as bar:
         series = list(bar.track(sent(opened, asked), total=len(phases), description=f"Reading {run}"))
-    write_folder(folder, lambda target: write(target, opened, series), force=force)
+    written = write_folder(folder, lambda target: write(target, opened, series), force=force)
     if not quiet:
-        counts = sum(len(one.scalars) for one in series), sum(len(one.histograms) for one in series)
-        told = Tracked(*counts, tuple(one.phase for one in series), by_steps(opened.window_list))
+        told = Tracked(
+            written.scalars, written.histograms, tuple(one.phase for one in series), by_steps(opened.window_list)
+        )
         show(tracked_report(folder, to.value, told, caveats(opened, asked.reference, phases[0])), stderr=True)

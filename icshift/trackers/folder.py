@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from icshift._version import __version__
 from icshift.errors import RunError, SelectionError
 
 if TYPE_CHECKING:
     from icshift.runs.reader import StoredRun
-    from icshift.trackers.series import Sent
+    from icshift.trackers.series import Sent, Written
+
+_T = TypeVar("_T")
 
 MARK = "icshift-export.json"
-"""Lists the files of an export, as paths within its folder: these and no others does a later one replace."""
+"""Lists the files and folders of an export, as paths within its own: these and no others does a later one replace."""
 
-Writer: TypeAlias = "Callable[[Path, StoredRun, Iterable[Sent]], None]"
+Writer: TypeAlias = "Callable[[Path, StoredRun, Iterable[Sent]], Written]"
 """Writes series of a run into an empty folder, or into one that holds other things."""
 
 
@@ -51,43 +53,39 @@ def refuse_folder(folder: Path, *, force: bool) -> None:
         )
 
 
-def write_folder(folder: Path, write: Callable[[Path], None], *, force: bool) -> None:
-    """Makes a folder and has it written; of an export that is there its own files are deleted first.
+def write_folder(folder: Path, write: Callable[[Path], _T], *, force: bool) -> _T:
+    """Makes a folder, has it written, and returns what `write` does.
 
-    Where writing fails, what was written is deleted. Raises what `refuse_folder` does.
+    Of an export that is there its own files are deleted first. Where writing fails, what was written is deleted. Raises
+    what `refuse_folder` does.
     """
     refuse_folder(folder, force=force)
     if (folder / MARK).is_file():
-        _delete(folder, _listed(folder))
+        _delete([*_listed(folder), folder / MARK])
     folder.mkdir(parents=True, exist_ok=True)
-    before = set(_files(folder))
+    before = set(folder.rglob("*"))
     try:
-        write(folder)
+        written = write(folder)
     except BaseException:
-        _delete(folder, [path for path in _files(folder) if path not in before])
+        _delete(set(folder.rglob("*")) - before)
         raise
-    ours = [path.relative_to(folder).as_posix() for path in _files(folder) if path not in before]
+    ours = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path not in before]
     (folder / MARK).write_text(json.dumps({"icshift": __version__, "files": ours}, indent=1) + "\n")
+    return written
 
 
 def _listed(folder: Path) -> list[Path]:
     try:
-        listed = [folder / name for name in json.loads((folder / MARK).read_text())["files"]]
-        inside = [path for path in listed if ".." not in path.parts and path.is_relative_to(folder)]
+        names = [PurePosixPath(name) for name in json.loads((folder / MARK).read_text())["files"]]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise RunError(f"{folder / MARK} cannot be read ({error}): choose another path") from error
-    return [*inside, folder / MARK]
+    return [folder / name for name in names if not name.is_absolute() and ".." not in name.parts]
 
 
-def _files(folder: Path) -> list[Path]:
-    """Returns all files below a folder; a link is a file, wherever it leads."""
-    return sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
-
-
-def _delete(folder: Path, files: Iterable[Path]) -> None:
-    """Deletes files, and the folders below this one that are empty then."""
-    for file in files:
-        file.unlink(missing_ok=True)
-    for path in sorted(folder.rglob("*"), reverse=True):
-        if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
+def _delete(paths: Iterable[Path]) -> None:
+    """Deletes files, and those of the folders that are empty then; a link is a file, wherever it leads."""
+    for path in sorted(paths, reverse=True):
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
+        elif not any(path.iterdir()):
             path.rmdir()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -84,6 +84,20 @@ class Sent:
 
 
 @dataclass(frozen=True)
+class Written:
+    """How many series of numbers and of histograms a dashboard has got."""
+
+    scalars: int
+    histograms: int
+
+    @classmethod
+    def all_of(cls, series: Iterable[Sent]) -> Self:
+        """Returns the counts where nothing was left out."""
+        counts = [(len(one.scalars), len(one.histograms)) for one in series]
+        return cls(sum(scalars for scalars, _ in counts), sum(histograms for _, histograms in counts))
+
+
+@dataclass(frozen=True)
 class Asked:
     """What of a run is sent: None stands for all that there is, `metrics` are names."""
 
@@ -91,6 +105,18 @@ class Asked:
     reference: str = "previous"
     sites: tuple[str, ...] | None = None
     phases: tuple[str, ...] | None = None
+
+
+def keys(of: Sent, one: Scalars | Histograms) -> tuple[str, ...]:
+    """Returns the parts of the name of a series where all phases are in one place: its phase, quantity and site."""
+    quantity, _, site = one.name.partition("/")
+    return (quantity, site) if of.phase == LOGGED == quantity else (of.phase, quantity, site)
+
+
+def about(run: StoredRun) -> dict[str, Any]:
+    """Returns what is told of the run itself."""
+    told = ("icshift", "torch", "model", "parameters", "created", "finished", "settings")
+    return {"run": run.name, **{name: run.manifest[name] for name in told if name in run.manifest}}
 
 
 def by_steps(windows: Sequence[Window]) -> bool:

@@ -12,21 +12,23 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary, SummaryMetadata
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from icshift.trackers.series import Histogram, Sent
+from icshift.trackers.series import Histogram, Sent, Written
 
 if TYPE_CHECKING:
     from icshift.runs.reader import StoredRun
 
 
-def write(folder: Path, _: StoredRun, series: Iterable[Sent]) -> None:
+def write(folder: Path, _: StoredRun, series: Iterable[Sent]) -> Written:
     """Writes one event file a phase, each in a folder of its own."""
-    for of_phase in series:
+    sent = list(series)
+    for of_phase in sent:
         writer = EventFileWriter(str(folder / _named(of_phase.phase)), filename_suffix=".icshift")
         try:
             for event in _events(of_phase):
                 writer.add_event(event)
         finally:
             writer.close()
+    return Written.all_of(sent)
 
 
 def _named(phase: str) -> str:

@@ -9,6 +9,10 @@ from icshift.trackers.folder import MARK
 pytest.importorskip("tensorboard", reason="an extra: pip install 'icshift[tensorboard]'")
 
 
+def events(folder):
+    return [name for name in json.loads((folder / MARK).read_text())["files"] if "events" in name]
+
+
 def test_a_folder_for_tensorboard(two_windows, tmp_path, command):
     folder = tmp_path / "logs"
     code, out, err = command("export", two_windows, "--to", "tensorboard", "-o", folder)
@@ -19,12 +23,12 @@ def test_a_folder_for_tensorboard(two_windows, tmp_path, command):
     assert said[1] == "Windows stand at their last step."
     assert said[2] == f"Next: tensorboard --logdir {folder}"
     assert command("export", two_windows, "--to", "tensorboard", "-o", folder)[0] == 2
-    before = json.loads((folder / MARK).read_text())["files"]
+    before = events(folder)
     chosen = ("--phase", "eval", "--site", "fc1", "--metric", "ks", "-f", "-q")
     assert command("export", two_windows, "--to", "tensorboard", "-o", folder, *chosen) == (0, "", "")
-    after = json.loads((folder / MARK).read_text())["files"]
-    assert len(before) == 3
-    assert [name.split("/")[0] for name in after] == ["eval"]
+    assert [name.split("/")[0] for name in before] == ["eval", "probe", "train"]
+    assert [name.split("/")[0] for name in events(folder)] == ["eval"]
+    assert not set(before) & set(events(folder))
     assert sorted(path.name for path in folder.iterdir()) == ["eval", MARK]
 
 

@@ -1,6 +1,7 @@
 """Which folder an export goes into, and that nothing of anybody else is ever deleted there."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ def writing(*names):
         for name in names:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(name)
+        return len(names)
 
     return write
 
@@ -24,11 +26,11 @@ def left(folder):
 def test_the_files_of_an_export_are_listed(tmp_path):
     write_folder(tmp_path / "deep" / "down", writing("train/a", "b"), force=False)
     assert left(tmp_path / "deep" / "down") == ["b", MARK, "train/a"]
-    assert json.loads((tmp_path / "deep" / "down" / MARK).read_text())["files"] == ["b", "train/a"]
+    assert json.loads((tmp_path / "deep" / "down" / MARK).read_text())["files"] == ["b", "train", "train/a"]
 
 
 def test_an_empty_folder_is_taken(tmp_path):
-    write_folder(tmp_path, writing("a"), force=False)
+    assert write_folder(tmp_path, writing("a"), force=False) == 1
     assert left(tmp_path) == ["a", MARK]
 
 
@@ -46,6 +48,21 @@ def test_force_replaces_the_files_of_an_export_alone(tmp_path):
     assert left(tmp_path) == [MARK, "train/c", "train/mine"]
     assert not (tmp_path / "eval").exists()
     assert json.loads((tmp_path / MARK).read_text())["files"] == ["train/c"]
+
+
+def test_empty_folders_of_an_export_go_with_it_and_others_stay(tmp_path):
+    write_folder(tmp_path, lambda folder: (folder / "run" / "artifacts").mkdir(parents=True), force=False)
+    (tmp_path / "mine").mkdir()
+    write_folder(tmp_path, writing("a"), force=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", MARK, "mine"]
+
+
+def test_a_folder_is_found_by_a_way_around(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    write_folder(Path("../logs"), writing("train/a"), force=False)
+    write_folder(Path("../logs"), writing("b"), force=True)
+    assert left(tmp_path / "logs") == ["b", MARK]
 
 
 def test_force_replaces_nothing_that_is_no_export(tmp_path):
