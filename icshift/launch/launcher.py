@@ -30,15 +30,19 @@ from icshift.errors import IcshiftError, RecordingError
 from icshift.hooks.hook import Hook
 from icshift.launch.copies import Copies
 from icshift.launch.costs import Costs
-from icshift.launch.discovery import Models
+from icshift.launch.discovery import Models, parameters_of
 from icshift.launch.evaluations import Evaluations
+from icshift.launch.keras_fit import KerasFits
 from icshift.launch.naming import name_of
 from icshift.launch.passes import Passes
 from icshift.launch.place import Place
 from icshift.launch.twins import called_through_another
+from icshift.model.keras_layers import sends_shapes
+from icshift.model.names import parameters
 from icshift.model.processes import this_process
 from icshift.model.torch_private import compiled_before
 from icshift.model.unheard import hears
+from icshift.record import keras_steps
 from icshift.record.recorder import Recorder
 from icshift.record.windows import AUTO
 
@@ -94,10 +98,12 @@ class Launcher:
         self._settings = settings
         self._begin(Place(settings.path, child=settings.child))
         self._hooks = ExitStack()
+        self._fits = KerasFits(self._epoch_begins)
         self._passes = Passes(
-            self._epoch_begins,
+            lambda: None if self._fits.fitting else self._epoch_begins(),
             lambda: self.steps,
             lambda: any(recorder.model.training for recorder in self.recorders.values()),
+            self._fits.stand_in,
         )
 
     def _begin(self, place: Place) -> None:
@@ -113,7 +119,7 @@ class Launcher:
         """Names of the runs to which other processes of a distributed training write too."""
         self._rank = 0
         self._settled: dict[int, weakref.ref[nn.Module]] = {}
-        self._looked: WeakKeyDictionary[Optimizer, int] = WeakKeyDictionary()
+        self._looked: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         """How many groups of parameters an optimizer had when the models that it trains were looked for."""
         self.copies = Copies(self.models)
 
@@ -128,13 +134,33 @@ class Launcher:
                 listening.enter_context(_constructions(self._made))
                 listening.callback(register_optimizer_step_pre_hook(self._steps).remove)
                 listening.callback(register_optimizer_step_post_hook(self._stepped).remove)
+                listening.enter_context(keras_steps.heard(self._of_keras()))
             listening.enter_context(self._passes.listening())
+            listening.enter_context(self._fits.listening())
             listening.callback(self.close)
             yield
 
+    def _of_keras(self) -> keras_steps.Listener:
+        return keras_steps.Listener(
+            after=lambda *_: self._stepped(),
+            before=lambda optimizer, changed: self._before_step(optimizer, changed, 1),
+            built=lambda optimizer, changed: self._look_safely(optimizer, changed, 1),
+            made=self._made_of_keras,
+        )
+
+    def _made_of_keras(self, _: Any) -> None:
+        if (backend := keras_steps.backend()) != "torch":
+            problem = f"Keras runs on {backend}, and icshift records PyTorch: start with KERAS_BACKEND=torch"
+            if problem not in self.problems:
+                print(f"icshift: {problem}", file=sys.stderr)
+            self._problem(problem)
+
     def _made(self, optimizer: Optimizer) -> None:
+        self._look_safely(optimizer, parameters_of(optimizer), len(optimizer.param_groups))
+
+    def _look_safely(self, optimizer: Any, trained: list[Any], groups: int) -> None:
         with self._working(f"what {type(optimizer).__name__} trains"):
-            self._look(optimizer)
+            self._look(optimizer, trained, groups)
 
     @contextmanager
     def _working(self, what: str) -> Iterator[None]:
@@ -151,13 +177,13 @@ class Launcher:
         if problem not in self.problems:
             self.problems.append(problem)
 
-    def _look(self, optimizer: Optimizer) -> None:
-        """Record the models that an optimizer trains."""
-        models = self.models.trained_by(optimizer)
+    def _look(self, optimizer: Any, trained: list[Any], groups: int) -> None:
+        """Record the models that an optimizer trains, which has these parameters in so many groups."""
+        models = self.models.holding(trained)
         for model in models:
             self._record(model)
         if models or optimizer in self._looked:
-            self._looked[optimizer] = len(optimizer.param_groups)
+            self._looked[optimizer] = groups
         else:
             # Its parameters may have got a home by its first step; that step's forward is lost.
             self._looked[optimizer] = 0
@@ -202,10 +228,12 @@ class Launcher:
 
     def _steps(self, optimizer: Optimizer, *_: Any) -> None:
         """Before a step: afterwards a recorder could not listen, for the hooks that it adds to are being called."""
+        self._before_step(optimizer, None, len(optimizer.param_groups))
+
+    def _before_step(self, optimizer: Any, trained: list[Any] | None, groups: int) -> None:
         # A fork that goes on with its parent's optimizer is no training of its own.
-        if hears(self) and self._place.is_here and self._looked.get(optimizer) != len(optimizer.param_groups):
-            with self._working(f"what {type(optimizer).__name__} trains"):
-                self._look(optimizer)
+        if hears(self) and self._place.is_here and self._looked.get(optimizer) != groups:
+            self._look_safely(optimizer, parameters_of(optimizer) if trained is None else trained, groups)
 
     def _stepped(self, *_: Any) -> None:
         if hears(self) and self._place.is_here:
@@ -215,16 +243,16 @@ class Launcher:
         self.steps += 1
 
     def _called(self, module: nn.Module, arguments: Any) -> None:
-        if not module.training or not hears(self):
+        if not module.training or not hears(self) or sends_shapes(module, arguments):
             return
         settled = self._settled.get(id(module))
         if settled is not None and settled() is module and self._place.is_here:
             return
         # Losses and activation functions come and go.
-        if next(module.parameters(), None) is not None:
+        if next(parameters(module), None) is not None:
             with self._working(type(module).__name__):
                 self._settled[id(module)] = weakref.ref(module)
-                for model in self.models.holding(module.parameters()):
+                for model in self.models.holding(parameters(module)):
                     if (recorder := self._record(model)) is not None:
                         self._follow_forwards(recorder, model, arguments if model is module else None)
 

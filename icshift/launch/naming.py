@@ -16,7 +16,7 @@ from torch import nn
 from icshift.model.names import unwrapped
 
 _NO_NAMES = ("self", "cls")
-_NOT_THEIRS = ("icshift", "runpy", "typer", "torch")
+_NOT_THEIRS = ("icshift", "runpy", "typer", "torch", "keras")
 """Packages whose variables are not looked at."""
 
 

@@ -44,13 +44,20 @@ class Passes:
     and mode of the model they are in. The end of a pass alone does not count: some trainers ask for the batch after the
     last before they train on the last, some never ask for it. Nor does a pass of a single batch, which is how some draw
     from a loader without end. `steps` returns the number of optimizer steps so far, `training` whether any model is in
-    training mode.
+    training mode. `stand_in` returns what stands for a loader whose data are not known again by their identity.
     """
 
-    def __init__(self, act: Callable[[], None], steps: Callable[[], int], training: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        act: Callable[[], None],
+        steps: Callable[[], int],
+        training: Callable[[], bool],
+        stand_in: Callable[[Any], Any] = lambda loader: loader,
+    ) -> None:
         self._act = act
         self._steps = steps
         self._training = training
+        self._stand_in = stand_in
         self._sources = Sources()
         self._passes: WeakKeyDictionary[Any, _Pass] = WeakKeyDictionary()
         self._latest: WeakKeyDictionary[Source, _Pass] = WeakKeyDictionary()
@@ -129,7 +136,7 @@ class Passes:
 
     def _begins(self, iterator: Any, loader: Any) -> None:
         """Notes that a pass begins, and calls `act` where one over the training data is over."""
-        source, steps = self._sources.of(loader), self._steps()
+        source, steps = self._sources.of(self._stand_in(loader)), self._steps()
         before = self._latest.get(source)
         left = before is not None and before.trained and before.drawn > 1 and not before.ended
         self._passes[iterator] = self._latest[source] = _Pass(source, steps, steps, evaluates=not self._training())
