@@ -40,7 +40,6 @@ from icshift.launch.twins import called_through_another
 from icshift.model.keras_layers import sends_shapes
 from icshift.model.names import parameters
 from icshift.model.processes import this_process
-from icshift.model.torch_private import compiled_before
 from icshift.model.unheard import hears
 from icshift.record import keras_steps
 from icshift.record.recorder import Recorder
@@ -104,6 +103,7 @@ class Launcher:
             lambda: self.steps,
             lambda: any(recorder.model.training for recorder in self.recorders.values()),
             self._fits.stand_in,
+            self.costs.steps,
         )
 
     def _begin(self, place: Place) -> None:
@@ -127,6 +127,8 @@ class Launcher:
     def recording(self) -> Iterator[None]:
         """A block within which trainings are recorded; at its end every recording is closed, also by an exception."""
         with ExitStack() as listening:
+            # At the very end, when nothing else of ours is on PyTorch that would slow what is timed then.
+            listening.callback(self.close)
             listening.enter_context(self.models.listening())
             if self._settings.forwards:
                 listening.callback(register_module_forward_pre_hook(self._called).remove)
@@ -137,7 +139,6 @@ class Launcher:
                 listening.enter_context(keras_steps.heard(self._of_keras()))
             listening.enter_context(self._passes.listening())
             listening.enter_context(self._fits.listening())
-            listening.callback(self.close)
             yield
 
     def _of_keras(self) -> keras_steps.Listener:
@@ -166,7 +167,7 @@ class Launcher:
     def _working(self, what: str) -> Iterator[None]:
         """A block of work, which is timed; an error in it is a problem, of which the script does not notice."""
         try:
-            with self.costs.counting(self.recorders.values()):
+            with self.costs.once:
                 if not self._place.is_here:
                     self._begin(self._place.in_fork(self.close))
                 yield
@@ -221,6 +222,7 @@ class Launcher:
             return None
         recorder.forwards.evaluation = Evaluations(self._passes.evaluated_source, self._passes.trains_on).phase
         self.recorders[name] = recorder
+        self.costs.recorders.append(recorder.stopwatch)
         self._rank, ranks = this_process()
         if ranks > 1:
             self._shared.add(name)
@@ -232,21 +234,24 @@ class Launcher:
 
     def _before_step(self, optimizer: Any, trained: list[Any] | None, groups: int) -> None:
         # A fork that goes on with its parent's optimizer is no training of its own.
-        if hears(self) and self._place.is_here and self._looked.get(optimizer) != groups:
+        with self.costs.steps:
+            new = self._place.is_here and self._looked.get(optimizer) != groups
+        if new and hears(self):
             self._look_safely(optimizer, parameters_of(optimizer) if trained is None else trained, groups)
 
     def _stepped(self, *_: Any) -> None:
-        if hears(self) and self._place.is_here:
-            self._count()
+        with self.costs.steps:
+            if hears(self) and self._place.is_here:
+                self._count()
 
     def _count(self) -> None:
         self.steps += 1
 
     def _called(self, module: nn.Module, arguments: Any) -> None:
-        if not module.training or not hears(self) or sends_shapes(module, arguments):
-            return
-        settled = self._settled.get(id(module))
-        if settled is not None and settled() is module and self._place.is_here:
+        with self.costs.steps:
+            settled = self._settled.get(id(module))
+            known = settled is not None and settled() is module and self._place.is_here
+        if known or not module.training or not hears(self) or sends_shapes(module, arguments):
             return
         # Losses and activation functions come and go.
         if next(parameters(module), None) is not None:
@@ -284,7 +289,8 @@ class Launcher:
         """End every recording of this process; a run without anything is deleted, and a problem."""
         if not self._place.is_here or self._place.left:
             return  # Nothing was recorded in this fork, or all is closed.
-        with self.costs.counting(self.recorders.values()):
+        self.costs.training_ends()
+        with self.costs.once:
             self._hooks.close()
             twins = called_through_another(self.recorders)
             for name, recorder in list(self.recorders.items()):
@@ -302,11 +308,6 @@ class Launcher:
             # Whoever started this process reports what is there, and does not know what is not.
             for problem in self.missing():
                 print(f"icshift: process {os.getpid()}: {problem}", file=sys.stderr)
-
-    @property
-    def cost(self) -> tuple[float, bool]:
-        """The seconds that recording took, and whether that is all: what is compiled with hooks may be slower."""
-        return self.costs.whole(self.recorders.values()), not compiled_before()
 
     def missing(self) -> list[str]:
         """One line for each reason why less was recorded than there was to record; empty where all was."""

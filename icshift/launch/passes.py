@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -16,6 +16,9 @@ from icshift.launch.sources import Source, Sources
 from icshift.model.torch_private import loader_iterator
 from icshift.model.unheard import hears
 from icshift.notice import notice
+
+
+_UNTIMED: AbstractContextManager[None] = nullcontext()
 
 
 @dataclass
@@ -44,7 +47,8 @@ class Passes:
     and mode of the model they are in. The end of a pass alone does not count: some trainers ask for the batch after the
     last before they train on the last, some never ask for it. Nor does a pass of a single batch, which is how some draw
     from a loader without end. `steps` returns the number of optimizer steps so far, `training` whether any model is in
-    training mode. `stand_in` returns what stands for a loader whose data are not known again by their identity.
+    training mode, `stand_in` what stands for a loader whose data are not known again by their identity. All that is
+    done here is within blocks of `watch`.
     """
 
     def __init__(
@@ -53,8 +57,10 @@ class Passes:
         steps: Callable[[], int],
         training: Callable[[], bool],
         stand_in: Callable[[Any], Any] = lambda loader: loader,
+        watch: AbstractContextManager[Any] = _UNTIMED,
     ) -> None:
         self._act = act
+        self._watch = watch
         self._steps = steps
         self._training = training
         self._stand_in = stand_in
@@ -130,7 +136,8 @@ class Passes:
         if not hears(self):
             return
         try:
-            note(*arguments)
+            with self._watch:
+                note(*arguments)
         except Exception as error:  # noqa: BLE001  The training must not notice.
             notice(f"icshift lost sight of passes over the data: {error}")
 

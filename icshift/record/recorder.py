@@ -34,6 +34,7 @@ from icshift.notice import notice
 from icshift.record.clock import Clock
 from icshift.record.forwards import Forward, Forwards
 from icshift.record.gradients import Gradients, is_due
+from icshift.record.interruption import MEASURING, beside
 from icshift.record.journal import Journal, Open
 from icshift.record.logged import Logged
 from icshift.record.optimizers import as_list, listen
@@ -172,6 +173,7 @@ class Recorder:
             self._rest()
             self._journal.flush()
             self._logged.close(f"the recording of {self.path} has ended")
+            self.stopwatch.beside = beside(MEASURING * (time.perf_counter() - self._started))
             self._recording.finish(self._state() | {FINAL_WEIGHTS: self._windows.parameters.fingerprint()})
         self._watcher.close()
         if kind is None and not self._observer.sites:

@@ -136,20 +136,25 @@ def size(run: StoredRun) -> str:
 class Cost:
     """What `icshift run` took of the time of a process, in seconds; `whole` says whether that is all.
 
-    `copies` says how many models, each a copy made in turn, are in one run, by its name.
+    `once` is the part of it that is the same however many `steps` are trained. `copies` says how many models, each a
+    copy made in turn, are in one run, by its name.
     """
 
     seconds: float
     elapsed: float
     copies: dict[str, int] = field(default_factory=dict)
     whole: bool = True
+    once: float = 0.0
+    steps: int = 0
 
     def in_words(self) -> str:
-        """Returns the time in % of the rest, and in s."""
+        """Returns the time in % of the rest, and in s; how much of it is not a step's; and what a step takes."""
         rest = max(self.elapsed - self.seconds, 1e-9)
+        share = f"{'about' if self.whole else 'at least'} +{100 * self.seconds / rest:.0f} %"
+        each = f", {float(f'{1e3 * (self.seconds - self.once) / self.steps:.2g}'):g} ms a step" if self.steps else ""
         return (
-            f"Cost of it all: {'' if self.whole else 'at least '}+{100 * self.seconds / rest:.0f} %, "
-            f"{self.seconds:.1f} s beside {rest:.1f} s of the script's own; its start and this summary are in it."
+            f"Cost of it all: {share}, {self.seconds:.1f} s beside {rest:.1f} s of the script's own; "
+            f"{self.once:.1f} s once (start, end, this summary){each}."
         )
 
 

@@ -218,7 +218,7 @@ KNOWN = (
     (r"No DataLoader told of epochs: windows as long as leaves 10 to 20; choose with --window.", _some_windows),
     (r"One window leaves nothing to compare: choose shorter ones with --window.", _one_window),
     (r"(\S+): (\d+) models in turn, each a copy of another; one run holds them all.", _copies),
-    (r"Cost of it all: (at least )?\+(\d+) %, ([\d.,]+) s beside ([\d.,]+) s of the script's own; .+", _cost),
+    (r"Cost of it all: (at least|about) \+(\d+) %, ([\d.,]+) s beside ([\d.,]+) s of the script's own; .+", _cost),
     (r"icshift: nothing was recorded in (\S+): .+", _never_called),
     (r"Next: icshift report (.+)", _next),
 )
