@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from icshift.model.torch_private import is_replica, is_written_down, leave_as_written
+from icshift.model.torch_private import is_exported, is_replica, is_written_down, leave_as_written
 from icshift.notice import notice
 
 _UNTIMED: AbstractContextManager[None] = nullcontext()
@@ -50,7 +50,7 @@ class Hook:
         if module is not self._module and not is_replica(module):
             return
         if torch.compiler.is_compiling():
-            if self._traced is not None and not torch.compiler.is_exporting():
+            if self._traced is not None and not is_exported():
                 self._traced(module, *seen)
             return
         try:
