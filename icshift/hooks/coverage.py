@@ -34,6 +34,10 @@ _COPY = (
     "its modules by name"
 )
 _NO_ROWS = "it was called, always with 0 rows (or nothing but padding): nothing reached it"
+_TIED = (
+    "no forward went through it while recording; its weights are those of {} too, whose calls are recorded: what else "
+    "uses them is not seen"
+)
 _NEVER = "it is watched, but no forward went through it while recording; was the model itself called?"
 
 
@@ -56,10 +60,16 @@ class Coverage:
         self._without.setdefault(name, f"{type(output).__name__}, no tensor")
 
     def note_gradients(self, watched: Mapping[str, nn.Module], trained: Iterable[str]) -> None:
-        """Note modules that have gradients although none of these sites is theirs, while these gradients exist."""
+        """Note modules that have gradients although none of these sites is theirs, while these gradients exist.
+
+        What a module shares with one that was called (tied weights) may have its gradients from there.
+        """
         called = {self.owners.get(site, site) for site in trained} | self._without.keys()
         self._trained |= called
-        self._bypassed |= {name for name in watched.keys() - called - self._bypassed if has_gradients(watched[name])}
+        suspects = watched.keys() - called - self._bypassed
+        if suspects:
+            of_called = _parameters(watched[name] for name in called & watched.keys())
+            self._bypassed |= {name for name in suspects if has_gradients(watched[name], besides=of_called)}
 
     def ledger(
         self,
@@ -105,6 +115,7 @@ class Coverage:
                 (name not in watched and is_leaf(module), "excluded", "not among the chosen sites"),
                 (name not in watched, "excluded", _WITH_PARTS),
                 (name in self._bypassed, "bypassed", _BYPASSED),
+                (bool(ties := _ties(module, watched, recorded)), "never called", _TIED.format(", ".join(ties))),
                 (True, "never called", _NEVER),
             )
             state, reason = next((state, reason) for holds, state, reason in states if holds)
@@ -121,6 +132,17 @@ def why_nothing(ledger: Sequence[Mapping[str, str]]) -> str:
 
 def _entry(module: str, kind: str, state: str, reason: str) -> dict[str, str]:
     return {"module": module, "type": kind, "state": state, "reason": reason}
+
+
+def _parameters(modules: Iterable[nn.Module]) -> set[nn.Parameter]:
+    return {parameter for module in modules for parameter in module.parameters()}
+
+
+def _ties(module: nn.Module, watched: Mapping[str, nn.Module], recorded: Iterable[str]) -> list[str]:
+    """Names of the recorded modules that hold parameters of this one, where they hold all of them."""
+    own = _parameters([module])
+    ties = [name for name in watched if name in recorded and own & _parameters([watched[name]])]
+    return ties if own <= _parameters(watched[name] for name in ties) else []
 
 
 def _names(model: nn.Module) -> dict[nn.Module, list[str]]:

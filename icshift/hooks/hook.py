@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from icshift.model.keras_layers import sends_shapes
-from icshift.model.torch_private import is_replica, is_written_down, leave_as_written
+from icshift.model.torch_private import is_exported, is_replica, is_written_down, leave_as_written
 from icshift.notice import notice
 
 _UNTIMED: AbstractContextManager[None] = nullcontext()
@@ -52,7 +52,7 @@ class Hook:
         if module is not self._module and not is_replica(module):
             return
         if torch.compiler.is_compiling():
-            if self._traced is not None and not torch.compiler.is_exporting():
+            if self._traced is not None and not is_exported():
                 self._traced(module, *seen)
             return
         try:

@@ -4,6 +4,7 @@ hash by which the same ones are known again."""
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from hashlib import blake2b
 from typing import TypeAlias
 
@@ -201,6 +202,6 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
     return (b.double() - a.double()).norm()
 
 
-def has_gradients(module: nn.Module) -> bool:
-    """Whether a parameter of a module has a gradient now, whatever its value."""
-    return any(parameter.grad is not None for parameter in parameters(module))
+def has_gradients(module: nn.Module, besides: Collection[nn.Parameter] = ()) -> bool:
+    """Whether a parameter of a module, other than these, has a gradient now, whatever its value."""
+    return any(parameter.grad is not None and parameter not in besides for parameter in parameters(module))

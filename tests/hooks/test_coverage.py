@@ -132,6 +132,33 @@ def test_bypassed_is_noticed_though_the_optimizer_drops_its_gradients(sites: Any
     assert ledger(StoredRun(tmp_path / "run"))["functional"][0] == "bypassed"
 
 
+class Tied(nn.Module):
+    """As T5 has its embeddings, and as a head is tied to one; the head has a bias of its own where that is asked for."""
+
+    def __init__(self, *, bias: bool) -> None:
+        super().__init__()
+        self.shared, self.encoder, self.head = nn.Embedding(9, 6), nn.Embedding(9, 6), nn.Linear(6, 9, bias=bias)
+        self.encoder.weight = self.head.weight = self.shared.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(self.encoder(x), self.head.weight, self.head.bias)
+
+
+def test_weights_that_are_tied_to_those_of_a_called_module_do_not_show_a_call(tmp_path: Path) -> None:
+    found = ledger(train(Tied(bias=False), tmp_path / "tied", torch.arange(9)))
+    assert found["encoder"] == ("observed", "")
+    for name in ("shared", "head"):
+        state, reason = found[name]
+        assert state == "never called"
+        assert "its weights are those of encoder too, whose calls are recorded" in reason
+    found = ledger(train(Tied(bias=True), tmp_path / "biased", torch.arange(9)))
+    assert {name: state for name, (state, _) in found.items()} == {
+        "shared": "never called",
+        "encoder": "observed",
+        "head": "bypassed",
+    }
+
+
 def test_what_was_bypassed_in_one_window_and_called_in_another_is_observed(tmp_path: Path) -> None:
     class Turning(nn.Module):
         def __init__(self) -> None:
