@@ -57,7 +57,7 @@ TOLD = re.compile(r"Cost of it all: .*?%, ([\d.]+) s beside ([\d.]+) s")
 
 @dataclass(eq=False)
 class Process:
-    """A script that runs, plainly or recorded, and what it took in seconds: of the processor's time, and step to step."""
+    """A script that runs, plainly or recorded, and what it took in seconds: of the processor, and step to step."""
 
     name: str
     folder: Path

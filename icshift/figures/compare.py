@@ -32,7 +32,8 @@ def compare(pairs: Pairs, theme: dict[str, str]) -> Chart:
         f"path: sum of the drifts over all windows, {pairs.metric} [{pairs.unit}], median over units · sites paired by "
         f"role · A: {_named(pairs.groups[0])} · B: {_named(pairs.groups[1])}",
     ]
-    title = f"How far every site went: A ({counted(len(pairs.groups[0]), 'run')}) against B ({counted(len(pairs.groups[1]), 'run')})"
+    a, b = (counted(len(group), "run") for group in pairs.groups)
+    title = f"How far every site went: A ({a}) against B ({b})"
     return whole([alt.hconcat(*drawn, spacing=16)], title, about, _caption(pairs, tested))
 
 

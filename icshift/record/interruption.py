@@ -1,7 +1,7 @@
 """What an interruption by our hooks costs a training beside the time that passes within them.
 
-PyTorch calls modules with hooks by a longer way, and what a hook does leaves other data than the training's in the caches
-of the processor: on a busy machine the training goes on a third slower. Neither can be seen from within a hook. So a
+PyTorch calls modules with hooks by a longer way, and what a hook does leaves other data than the training's in the
+caches of the processor: on a busy machine the training goes on a third slower. Neither can be seen from within a hook. So a
 small training of our own is timed, when the user's is over, with and without hooks like theirs: in turn, so that both
 see the same state of the machine.
 """
@@ -44,8 +44,8 @@ _beside: float | None = None
 def beside(seconds: float) -> float | None:
     """Returns the seconds an interruption, which are measured once in a process.
 
-    That takes at most so many seconds, or a stretch of both kinds. None where they cannot be told: where there are hooks
-    for all modules, which would see our training, or anything is compiled, and whatever else prevents it.
+    That takes at most so many seconds, or a stretch of both kinds. None where they cannot be told: where there are
+    hooks for all modules, which would see our training, or anything is compiled, and whatever else prevents it.
     """
     global _beside  # noqa: PLW0603  It is about the process.
     if _beside is None and not hooks_for_all_modules() and not compiled_before():

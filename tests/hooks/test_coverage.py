@@ -133,7 +133,7 @@ def test_bypassed_is_noticed_though_the_optimizer_drops_its_gradients(sites: Any
 
 
 class Tied(nn.Module):
-    """As T5 has its embeddings, and as a head is tied to one; the head has a bias of its own where that is asked for."""
+    """As T5 has its embeddings, and as a head is tied to one; the head has a bias of its own where asked for."""
 
     def __init__(self, *, bias: bool) -> None:
         super().__init__()
