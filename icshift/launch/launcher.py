@@ -100,10 +100,11 @@ class Launcher:
         self._fits = KerasFits(self._epoch_begins)
         self._passes = Passes(
             lambda: None if self._fits.fitting else self._epoch_begins(),
-            lambda: self.steps,
-            lambda: any(recorder.model.training for recorder in self.recorders.values()),
-            self._fits.stand_in,
-            self.costs.steps,
+            lambda: None if self._fits.fitting else self._epoch_goes_on(),
+            steps=lambda: self.steps,
+            training=lambda: any(recorder.model.training for recorder in self.recorders.values()),
+            stand_in=self._fits.stand_in,
+            watch=self.costs.steps,
         )
 
     def _begin(self, place: Place) -> None:
@@ -284,6 +285,11 @@ class Launcher:
         if self._settings.window is None:
             for recorder in self.recorders.values():
                 recorder.epoch_begins()
+
+    def _epoch_goes_on(self) -> None:
+        if self._settings.window is None:
+            for recorder in self.recorders.values():
+                recorder.epoch_goes_on()
 
     def close(self) -> None:
         """End every recording of this process; a run without anything is deleted, and a problem."""

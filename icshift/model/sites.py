@@ -64,7 +64,7 @@ def choose_sites(model: nn.Module, sites: Sites, *, least: int = 1) -> dict[str,
     listed = f"its modules: {names}" if names else "TorchScript takes no hooks, give the model it was made from"
     if sites.select is None:
         # A parametrisation gives weights, not activations.
-        chosen = {n: module for n, module in named.items() if "parametrizations" not in n and _is_default(module)}
+        chosen = {n: module for n, module in named.items() if "parametrizations" not in n and is_default(module)}
         wholes = tuple(f"{name}." for name, module in chosen.items() if keras_layers.is_whole(module))
         chosen = {name: module for name, module in chosen.items() if not name.startswith(wholes)}
         if len(chosen) < least and not any(map(keras_layers.waits_for_inputs, named.values())):
@@ -141,7 +141,8 @@ def type_name(module: nn.Module) -> str:
     return type(module).__name__.removeprefix("FSDP").removeprefix("Parametrized")
 
 
-def _is_default(module: nn.Module) -> bool:
+def is_default(module: nn.Module) -> bool:
+    """Whether a module is watched where nobody chooses."""
     if normalises(module):
         return True
     if isinstance(module, _CARRY_WEIGHTS) or keras_layers.is_whole(module):

@@ -270,6 +270,10 @@ class Recorder:
             with self._safely():
                 self._windows.epoch_begins(self.steps)
 
+    def epoch_goes_on(self) -> None:
+        """Take `epoch_begins` back, unless the window has ended since."""
+        self._windows.epoch_goes_on()
+
     @contextmanager
     def phase(self, label: str) -> Iterator[None]:
         """A block whose forwards are recorded under a phase of this name (as `fake` in a GAN's discriminator).
@@ -359,10 +363,9 @@ class Recorder:
 
     def _tick_rest(self) -> None:
         """Add to the window forwards that no step followed, as a discriminator's for its generator's sake."""
-        if not self._clocked:
-            if self.forwards.trained:
-                self._tick(heard=True)
-        elif self._observer.step_begun:
+        if not self._clocked and self.forwards.trained:
+            self._tick(heard=True)
+        elif self._clocked and self._observer.step_begun:
             self._observer.tick(NO_STEP, stepping=True)
 
     def _rest(self) -> None:

@@ -102,6 +102,17 @@ def pooled(run: StoredRun) -> str:
     return f"One site for all calls in a forward from the number in its name on: {listed}" if names else ""
 
 
+def unheard(run: StoredRun) -> str:
+    """Returns in words how many steps followed no forward that they were computed from; empty where each did."""
+    steps = run.manifest.get("unheard_steps", 0)
+    return (
+        f"{steps:,} of {run.manifest['steps']:,} steps followed no call, of the model or of a watched module, "
+        "in training mode with gradients: nothing of theirs is in phase train"
+        if steps
+        else ""
+    )
+
+
 def _missed(run: StoredRun) -> list[dict[str, str]]:
     return [entry for entry in run.manifest.get("ledger", []) if entry["state"] not in ("observed", "excluded")]
 
@@ -163,11 +174,7 @@ def recorded_report(target: Path, runs: Sequence[StoredRun], cost: Cost | None =
 
     `cost` is that of the process whose script it was, if it recorded anything.
     """
-    hints: list[RenderableType] = []
-    if any(window.provisional for run in runs for window in run.window_list):
-        hints = [Text("No DataLoader told of epochs: windows as long as leaves 10 to 20; choose with --window.")]
-    elif any(len(run.window_list) < 2 for run in runs):
-        hints = [Text("One window leaves nothing to compare: choose shorter ones with --window.", no_wrap=True)]
+    hints: list[RenderableType] = [Text(hint) for hint in _of_windows(runs)]
     undone = [window for run in runs for window in run.window_list if window.name.startswith("undone-")]
     if undone:
         steps = ", ".join(f"{window.first_step} to {window.last_step}" for window in undone)
@@ -182,7 +189,8 @@ def recorded_report(target: Path, runs: Sequence[StoredRun], cost: Cost | None =
         ]
     names = {run: _name(target, run) for run in runs}
     missed = [f"{name}: {warning}" for run, name in names.items() if (warning := coverage(run, target / name))]
-    missed += [f"{name}: {note}" for run, name in names.items() for note in (pooled(run), *unmasked(run)) if note]
+    told = {name: (unheard(run), pooled(run), *unmasked(run)) for run, name in names.items()}
+    missed += [f"{name}: {note}" for name, notes in told.items() for note in notes if note]
     missed += [
         f"{name} is unfinished: its process still runs, or was killed"
         for run, name in names.items()
@@ -200,6 +208,20 @@ def recorded_report(target: Path, runs: Sequence[StoredRun], cost: Cost | None =
         ),
         next_step=f"Next: icshift report {target / _name(target, runs[0])}",
     )
+
+
+def _of_windows(runs: Sequence[StoredRun]) -> list[str]:
+    """Returns in words why windows are as long as they are where nobody said so, and what to do where one is alone."""
+    chosen = [run for run in runs if any(window.provisional for window in run.window_list)]
+    if chosen:
+        few = any(len(run.window_list) < min(10, run.manifest["steps"]) for run in chosen)
+        where = " where every step has activations" if few else ""
+        return [
+            f"No DataLoader told of a second epoch: windows as long as leaves 10 to 20{where}; choose with --window."
+        ]
+    alone = [run.manifest["steps"] - run.manifest.get("unheard_steps", 0) for run in runs if len(run.window_list) < 2]
+    advice = ": choose shorter ones with --window" if max(alone, default=0) > 1 else ""
+    return [f"One window leaves nothing to compare{advice}."] if alone else []
 
 
 def _name(target: Path, run: StoredRun) -> str:

@@ -85,7 +85,7 @@ def test_windows_are_the_epochs_that_the_script_counts(name, ran):
             assert spans[0][0] == 0
             assert spans[-1][1] == truth.steps - 1
             assert all(before[1] + 1 == after[0] for before, after in pairwise(spans))
-            assert min(10, truth.steps) <= len(spans) <= 20
+            assert max(1, min(10, truth.steps - truth.unheard)) <= len(spans) <= 20
 
 
 @styles("activations", without=ELSEWHERE)
@@ -129,7 +129,8 @@ def test_drift_is_scipys_within_the_printed_bound(name, ran):
                     exact = wasserstein_distance(before, after)
                     assert abs(value - exact) <= error + 1e-6 * exact, (phase, site, window)
                     compared += 1
-        assert compared
+        # Of a training in which nothing can be heard there is one window.
+        assert compared or truth.unheard == truth.steps
 
 
 @styles("children", only=("spawned", "hogwild"))

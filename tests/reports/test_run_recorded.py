@@ -30,7 +30,7 @@ def test_windows_that_nobody_chose_and_one_alone_are_told(one_window):
     assert "One window leaves nothing to compare" in str(chosen.body[-1])
     run.window_list = [replace(window, provisional=True) for window in run.window_list]
     automatic = recorded_report(Path("there"), [run])
-    assert str(automatic.body[-1]).startswith("No DataLoader told of epochs")
+    assert str(automatic.body[-1]).startswith("No DataLoader told of a second epoch")
 
 
 @pytest.mark.parametrize(
