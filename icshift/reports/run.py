@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from icshift.reports.report import Report
-from icshift.reports.tables import facts, listing
+from icshift.reports.sheet import Column, Sheet, of_rows
+from icshift.reports.tables import Facts
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
     from icshift.runs.reader import StoredRun
 
@@ -25,20 +25,23 @@ def run_report(run: StoredRun) -> Report:
     """Returns the report of `icshift info`: facts about a run, its sites, and the modules that were not recorded."""
     windows = [asdict(window) for window in run.window_list]
     return Report(
-        body=(facts(_facts(run)), _sites(run)),
+        body=(Facts(_facts(run)), _sites(run)),
         warnings=tuple(map(_missed_in_words, _missed(run))),
         notes=tuple(filter(None, [pooled(run), *unmasked(run)])),
         data={**run.manifest, "path": str(run.path), "phases": run.phases, "windows": windows},
     )
 
 
-def _sites(run: StoredRun) -> Table:
-    rows = []
-    for site in run.sites:
-        kept = f"{site.units}" if site.kept is None else f"{site.units}, {len(site.kept)} recorded"
-        read_by = ", ".join((*site.feeds, *site.others)) or "–"
-        rows.append([site.name, site.type, kept, str(site.axis), read_by, site.follows or "–"])
-    return listing(["site", "type", "units", "axis", "feeds", "follows"], rows)
+def _sites(run: StoredRun) -> Sheet:
+    kept = [f"{site.units}" if site.kept is None else f"{site.units}, {len(site.kept)} recorded" for site in run.sites]
+    columns = [
+        Column("type", [site.type for site in run.sites], 2, align="left", fold=8),
+        Column("units", kept, 0, align="left"),
+        Column("axis", [str(site.axis) for site in run.sites], 3, align="left"),
+        Column("feeds", [", ".join((*site.feeds, *site.others)) or "–" for site in run.sites], 1, "left", fold=8),
+        Column("follows", [site.follows or "–" for site in run.sites], 4, align="left", fold=12),
+    ]
+    return Sheet("site", [site.name for site in run.sites], columns)
 
 
 def _facts(run: StoredRun) -> list[tuple[str, str]]:
@@ -169,6 +172,10 @@ class Cost:
         )
 
 
+_RECORDED = (("model", 5), ("sites", 4), ("steps", 3), ("windows", 0), ("time", 1), ("disk", 2))
+"""Heads of the columns on a run that was recorded, and their ranks: which go first where the screen is narrow."""
+
+
 def recorded_report(target: Path, runs: Sequence[StoredRun], cost: Cost | None = None) -> Report:
     """Returns the report of what `icshift run` recorded in `target`, with one row per model.
 
@@ -199,10 +206,7 @@ def recorded_report(target: Path, runs: Sequence[StoredRun], cost: Cost | None =
     return Report(
         heading=f"Recorded in {target}",
         body=(
-            listing(
-                ["run", "model", "sites", "steps", "windows", "time", "disk"],
-                [_recorded(run, name) for run, name in names.items()],
-            ),
+            of_rows("run", _RECORDED, [_recorded(run, name) for run, name in names.items()]),
             Report(warnings=tuple(missed)),
             *hints,
         ),
