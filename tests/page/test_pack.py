@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from icshift.analysis.atlas import BINS
-from icshift.reports.page.pack import LOST, exact, packed
-from tests.reports.page.pages import page_of_sites, site_of
+from icshift.page.pack import LOST, exact, packed
+from tests.page.pages import page_of_sites, site_of
 
 
 def unpacked(site):

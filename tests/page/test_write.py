@@ -9,8 +9,8 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from icshift.reports.page.write import html
-from tests.reports.page.pages import HOSTILE, page_of_sites
+from icshift.page.write import html
+from tests.page.pages import HOSTILE, page_of_sites
 
 
 def parts(text):
@@ -41,7 +41,7 @@ def test_names_cannot_end_the_element_that_they_are_in():
 
 
 def test_nothing_is_put_in_as_markup():
-    script = files("icshift.reports.page").joinpath("assets", "page.js").read_text()
+    script = files("icshift.page").joinpath("assets", "page.js").read_text()
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|setAttribute\(\"on", script)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from icshift.analysis.atlas import BINS
-from icshift.reports.page.model import Floats, SiteOnPage
+from icshift.page.model import Floats, SiteOnPage
 
 LOST = 0xFFFF
 """What stands for a percentile that is not known."""

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from icshift.reports.page.fold import LADDER, Fold, bound_of, folded, in_words
-from tests.reports.page.pages import page_of_sites
+from icshift.page.fold import LADDER, Fold, bound_of, folded, in_words
+from tests.page.pages import page_of_sites
 
 
 def test_the_bound_is_that_of_the_sizes_that_were_promised():

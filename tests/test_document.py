@@ -8,9 +8,9 @@ import pytest
 
 from icshift.analysis.by_site import summary
 from icshift.analysis.metrics import METRICS
+from icshift.document import FORMATS, by_suffix
 from icshift.errors import SelectionError
-from icshift.reports.document import FORMATS, by_suffix
-from icshift.reports.page.build import Asked
+from icshift.page.build import Asked
 from icshift.runs.format import Site
 from icshift.runs.reader import StoredRun
 from tests.recorded import of_zoo

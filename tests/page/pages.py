@@ -6,8 +6,8 @@ import numpy as np
 
 from icshift.analysis.atlas import BINS, LEVELS, Densities, Fans, Series, half_and_half
 from icshift.analysis.metrics import metric
-from icshift.reports.page import look
-from icshift.reports.page.model import Line, Page, SiteOnPage, Table, Units, WindowOnPage
+from icshift.page import look
+from icshift.page.model import Line, Page, SiteOnPage, Table, Units, WindowOnPage
 
 HOSTILE = (
     "</script><script>document.title='owned'</script>",
@@ -48,13 +48,16 @@ def site_of(random, name, units, windows, *, pictures=32, noise=False):
         of=units,
         n=640,
         note="",
+        affine=False,
         onset=None,
+        onset_how="",
         onset_unknown="",
         drift=middle,
         floor=level,
         ratio=middle / level,
         moved=np.where(np.isnan(middle), np.nan, 0.5),
         why=("",) * windows,
+        parts=np.where(np.isnan(middle)[:, None], np.nan, [0.2, 0.3, 0.5]),
         dead=np.full(windows, -1),
         constant=np.zeros(windows, np.int64),
         nonfinite=np.zeros(windows, np.int64),
@@ -72,7 +75,13 @@ def page_of_sites(sites=4, units=40, windows=12, *, names=None, seed=0, **option
     names = names or [f"block{at // 3}.layer{at}" for at in range(sites)]
     found = [site_of(random, name, units, windows, **options) for name in names]
     if windows > 2:
-        found[0] = replace(found[0], onset=12, nonfinite=_at(windows, 2), dead=_at(windows, 1, 3))
+        found[0] = replace(
+            found[0],
+            onset=12,
+            onset_how="sd 2.000, band 0.500 to 1.000 of steps 0 to 8",
+            nonfinite=_at(windows, 2),
+            dead=_at(windows, 1, 3),
+        )
         found[-1] = replace(found[-1], why=("", *["steps depend on each other"] * (windows - 1)))
     scale = look.Scale(True, 0.0, 5.0, "drift (w1_sd) over its floor", ((0.0, "1×"), (5.0, "32×")))
     rows = tuple(((one.name, None), ("Linear", None), (f"{at}.5", at + 0.5)) for at, one in enumerate(found))
@@ -87,6 +96,9 @@ def page_of_sites(sites=4, units=40, windows=12, *, names=None, seed=0, **option
         versions="icshift 0",
         metric=metric("w1_sd").name,
         unit="sd",
+        phase="train",
+        reference="previous",
+        window=windows - 1,
         scale=scale,
         windows=tuple(WindowOnPage(at + 1, str(at + 1), 10 * at, 10 * at + 9) for at in range(windows)),
         lines=(Line("loss", np.linspace(2, 1, windows)),),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from icshift.analysis.metrics import metric
-from icshift.reports.page import look
+from icshift.page import look
 
 NAN = np.nan
 

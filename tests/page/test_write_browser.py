@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from icshift.reports.page.look import PALETTES
-from icshift.reports.page.write import html
-from tests.reports.page.pages import HOSTILE, page_of_sites
+from icshift.page.look import PALETTES
+from icshift.page.write import html
+from tests.page.pages import HOSTILE, page_of_sites
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: no page is tested in a browser"

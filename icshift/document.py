@@ -11,10 +11,10 @@ from rich.text import Text
 from icshift.analysis.by_site import summary
 from icshift.analysis.outcome import outcome
 from icshift.errors import SelectionError
+from icshift.page.build import Asked, page_of
+from icshift.page.write import html
 from icshift.reports.drift import drift_report, site_label
 from icshift.reports.outcome import verdict
-from icshift.reports.page.build import Asked, page_of
-from icshift.reports.page.write import html
 from icshift.reports.report import Report
 from icshift.reports.tables import number, records, share, times
 from icshift.reports.tabular import as_csv, to_json

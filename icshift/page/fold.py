@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from icshift.analysis.atlas import Densities, Fans, half_and_half
-from icshift.reports.page.look import LOWEST
-from icshift.reports.page.model import Ints, Page, SiteOnPage, Units
+from icshift.page.look import LOWEST
+from icshift.page.model import Ints, Page, SiteOnPage, Units
 
 
 @dataclass(frozen=True)

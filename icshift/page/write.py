@@ -14,10 +14,10 @@ from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any
 
-from icshift.reports.page import look
-from icshift.reports.page.fold import LADDER, Fold, bound_of, folded, in_words
-from icshift.reports.page.model import Floats, Page, SiteOnPage
-from icshift.reports.page.pack import exact, packed
+from icshift.page import look
+from icshift.page.fold import LADDER, Fold, bound_of, folded, in_words
+from icshift.page.model import Floats, Page, SiteOnPage
+from icshift.page.pack import exact, packed
 
 SCHEMA = 1
 """The number of what a page's data mean; it rises where an older script would read them wrong."""
@@ -64,7 +64,7 @@ def _filled(page: Page, fold: Fold, blocks: list[tuple[str, dict[str, Any]]]) ->
 
 
 def _asset(name: str) -> str:
-    return files("icshift.reports.page").joinpath("assets", name).read_text(encoding="utf-8")
+    return files("icshift.page").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:
@@ -101,6 +101,7 @@ def _meta(page: Page, fold: Fold, lengths: Iterable[dict[str, Any]]) -> dict[str
         "versions": page.versions,
         "folded": in_words(page, fold),
         "paired": fold.paired,
+        "window": page.window,
         "metric": page.metric,
         "unit": page.unit,
         "scale": {
@@ -121,8 +122,14 @@ def _meta(page: Page, fold: Fold, lengths: Iterable[dict[str, Any]]) -> dict[str
 def _site(site: SiteOnPage, lengths: dict[str, Any]) -> dict[str, Any]:
     return {
         **{"name": site.name, "block": site.block, "type": site.type, "of": site.of, "n": site.n, "note": site.note},
-        **{"onset": site.onset, "onsetUnknown": site.onset_unknown, "why": _why(site.why)},
-        **{name: exact(getattr(site, name)) for name in ("drift", "floor", "ratio", "moved")},
+        **{
+            "affine": site.affine,
+            "onset": site.onset,
+            "onsetHow": site.onset_how,
+            "onsetUnknown": site.onset_unknown,
+            "why": _why(site.why),
+        },
+        **{name: exact(getattr(site, name)) for name in ("drift", "floor", "ratio", "moved", "parts")},
         **{name: getattr(site, name).tolist() for name in ("dead", "constant", "nonfinite", "codes")},
         "block_of": lengths,
     }

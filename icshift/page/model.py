@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icshift.analysis.atlas import Densities, Fans, Series
-from icshift.reports.page.look import Codes, Scale
+from icshift.page.look import Codes, Scale
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Ints: TypeAlias = NDArray[np.int64]
@@ -68,8 +68,10 @@ class SiteOnPage:
     `drift`, `floor`, `ratio` and `moved` [windows] are those of `icshift report`: median over units, its floor, how
     many times that, share of units that moved. `why` [windows] is why it is not known whether it moved. `dead`,
     `constant` and `nonfinite` count units.
-    `onset` is the step at which it left the band of its past, None where it did not, or where `onset_unknown` says why
-    that cannot be told.
+    `parts` [windows, 3] are the shares of location, scale and shape in the drift; `affine` says that mean and sd are
+    set by the site's own weight and bias.
+    `onset` is the step at which it left the band of its past, by what `onset_how` says; None where it did not, or where
+    `onset_unknown` says why that cannot be told.
     """
 
     name: str
@@ -78,13 +80,16 @@ class SiteOnPage:
     of: int
     n: int
     note: str
+    affine: bool
     onset: int | None
+    onset_how: str
     onset_unknown: str
     drift: Floats
     floor: Floats
     ratio: Floats
     moved: Floats
     why: tuple[str, ...]
+    parts: Floats
     dead: Ints
     constant: Ints
     nonfinite: Ints
@@ -97,7 +102,11 @@ class SiteOnPage:
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """A page: words from top to bottom, the scale of its colours, the windows, what was logged, and the sites."""
+    """A page: words from top to bottom, the scale of its colours, the windows, what was logged, and the sites.
+
+    Every window is compared with its `reference` within the `phase`; `window` is the place of the one that is looked
+    at, -1 where there is none.
+    """
 
     title: str
     subtitle: str
@@ -109,6 +118,9 @@ class Page:
     versions: str
     metric: str
     unit: str
+    phase: str
+    reference: str
+    window: int
     scale: Scale
     windows: tuple[WindowOnPage, ...]
     lines: tuple[Line, ...]

@@ -45,6 +45,12 @@ PALETTES = {
 """Anchors at equal distances, between which colours are mixed linearly in RGB (van der Walt & Smith 2015; Nunez et al.
 2018). Both grow lighter all the way, so that a print without colours has the same order."""
 
+COLOURS_OF_PARTS = ("#0072b2", "#e69f00", "#9a9fa8")
+"""Of change of mean, sd and shape: blue, orange and grey, which differ in lightness too (after Okabe & Ito 2008)."""
+
+COLOURS_OF_GROUPS = ("#0072b2", "#d55e00")
+"""Of two groups of runs, A and B (Okabe & Ito 2008); their marks differ too."""
+
 THEMES = {
     "light": {
         **{"ground": "#ffffff", "panel": "#f5f6f8", "ink": "#16181d", "quiet": "#555b66", "line": "#d3d7de"},

@@ -212,7 +212,7 @@
 
   // State: by id, never by row
 
-  const state = { site: -1, unit: -1, at: { site: 0, window: windows.length - 1 }, unitAt: { place: 0, column: 0 } };
+  const state = { site: -1, unit: -1, at: { site: 0, window: Math.max(meta.window, 0) }, unitAt: { place: 0, column: 0 } };
   let shown = /** @type {number[]} */ (sites.map((/** @type {any} */ s) => s.id));
   /** @type {any} */ let atlas = null;
   /** @type {any} */ let grid = null;

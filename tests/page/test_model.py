@@ -1,6 +1,6 @@
 """What a page is made of."""
 
-from icshift.reports.page.model import block_of
+from icshift.page.model import block_of
 
 
 def test_blocks_are_names_without_their_last_part():

@@ -10,8 +10,8 @@ from icshift.analysis.drift import drift
 from icshift.analysis.metrics import METRICS
 from icshift.distribution import empty
 from icshift.errors import SelectionError
-from icshift.reports.page import look
-from icshift.reports.page.build import Asked, page_of
+from icshift.page import look
+from icshift.page.build import Asked, page_of
 from icshift.runs.format import Site
 from icshift.runs.reader import StoredRun
 from tests.recorded import distribution

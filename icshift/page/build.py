@@ -14,15 +14,17 @@ from icshift.analysis.drift import default_phase
 from icshift.analysis.metrics import Metric
 from icshift.analysis.onset import onset
 from icshift.analysis.outcome import outcome
+from icshift.analysis.windows import ALL, LAST, AsOf, as_of
 from icshift.errors import SelectionError
+from icshift.page import look
+from icshift.page.model import Ints, Line, Page, SiteOnPage, Table, Units, WindowOnPage, block_of
 from icshift.reports.drift import drift_report, site_label
-from icshift.reports.onset import onset_cells, onset_in_words
+from icshift.reports.onset import how_it_left, onset_cells, onset_in_words
 from icshift.reports.outcome import verdict
-from icshift.reports.page import look
-from icshift.reports.page.model import Ints, Line, Page, SiteOnPage, Table, Units, WindowOnPage, block_of
 from icshift.reports.run import coverage, overhead
-from icshift.reports.tables import number, records, share, times
+from icshift.reports.tables import number, records, searched, share, times
 from icshift.runs.format import kept_units
+from icshift.runs.phases import normalises_by_its_own_inputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +34,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the page is to show: a metric, the reference, the phase, globs of sites, and the command that asked."""
+    """What is to be shown: a metric, the reference, the phase, globs of sites, the command that asked, and a window.
+
+    `window` is a name or number, or one of `analysis.windows`; all of a page but its atlas is of that one.
+    """
 
     metric: Metric
     reference: str
@@ -40,6 +45,13 @@ class Asked:
     sites: Sequence[str] | None
     command: str
     doubts: Sequence[str] = ()
+    window: str = LAST
+
+    def seen(self, run: StoredRun) -> AsOf:
+        """Returns the run up to the window that is looked at; of all windows, that is the last."""
+        window = LAST if self.window == ALL else self.window
+        how: dict[str, Any] = {"reference": self.reference, "phase": self.phase, "sites": self.sites}
+        return as_of(run, window, metric_name=self.metric.name, **how)
 
 
 def page_of(run: StoredRun, asked: Asked) -> Page:
@@ -47,9 +59,12 @@ def page_of(run: StoredRun, asked: Asked) -> Page:
     if asked.metric.of == "site" or asked.metric.by_example:
         raise SelectionError(f"a page shows metrics of units, as w1_sd or ks; {asked.metric.name} is none")
     phase = asked.phase or default_phase(run)
-    table = summary(run, metric_name=asked.metric.name, reference=asked.reference, phase=asked.phase, sites=asked.sites)
-    said = outcome(run, reference=asked.reference, phase=phase)
-    report = drift_report(run, table, asked.metric, said, reference=asked.reference, caveats=asked.doubts)
+    seen = asked.seen(run)
+    how: dict[str, Any] = {"reference": asked.reference, "phase": phase, "level": seen.level}
+    table = summary(seen.run, metric_name=asked.metric.name, sites=asked.sites, **how)
+    said = outcome(seen.run, **how)
+    doubts = [*asked.doubts, *searched(seen.searched)]
+    report = drift_report(seen.run, table, asked.metric, said, reference=asked.reference, caveats=doubts)
     left = _onset(run, phase, asked.sites)
     compared = "window" in table and bool(table["window"].notna().any())
     words = verdict(said, table, asked.metric) if said is not None and compared else []
@@ -70,11 +85,17 @@ def page_of(run: StoredRun, asked: Asked) -> Page:
         f"{run.manifest.get('created', '–')}",
         metric=asked.metric.name,
         unit=asked.metric.unit,
+        phase=phase,
+        reference=asked.reference,
+        window=len(seen.run.window_list) - 1,
         scale=scale,
         windows=tuple(WindowOnPage(w.index, w.name, w.first_step, w.last_step) for w in run.window_list),
         lines=tuple(_lines(run)),
         sites=tuple(sites),
-        tables=(_sites_table(table, left), *([_onset_table(left)] if left is not None else [])),
+        tables=(
+            _sites_table(table, left, _which(seen.run, len(run.window_list))),
+            *([_onset_table(left)] if left is not None else []),
+        ),
     )
 
 
@@ -129,10 +150,13 @@ def _sites(run: StoredRun, asked: Asked, phase: str, left: pd.DataFrame | None) 
     # Of a phase without a series nothing is known: that a site stayed cannot be said.
     onsets = {} if left is None else {row["site"]: row for row in records(left)}
     nothing = {"unknown": f"no series of steps was recorded in phase {phase}"}
+    by_own = normalises_by_its_own_inputs(phase, run.settings)
     sites = []
     for row in rows:
         onset_of, name = onsets.get(row.site.name, nothing), row.site.name
-        sites.append(_site(row, scale, distributions(run, phase, row.site), series_of(steps.get(name)), onset_of))
+        affine = row.site.batch_statistics and by_own
+        recorded, of_steps = distributions(run, phase, row.site), series_of(steps.get(name))
+        sites.append(_site(row, scale, recorded, of_steps, onset_of, affine))
     return sites, scale
 
 
@@ -142,6 +166,7 @@ def _site(
     recorded: Recorded,
     series: Series,
     onset_of: Mapping[str, Any],
+    affine: bool,
 ) -> SiteOnPage:
     site, (units, order) = row.site, _units(row, scale)
     fans, densities = pictures(recorded, order)
@@ -153,6 +178,8 @@ def _site(
         of=site.units,
         n=row.n,
         note="" if site.kept is None else f"{len(site.kept):,} of {site.units:,} units recorded",
+        affine=affine,
+        onset_how=how_it_left(onset_of) if np.isfinite(step) else "",
         onset=int(step) if np.isfinite(step) else None,
         onset_unknown=str(onset_of.get("unknown", "")),
         **{name: getattr(row, name) for name in _SAME},
@@ -164,7 +191,7 @@ def _site(
     )
 
 
-_SAME = ("drift", "floor", "ratio", "moved", "why", "dead", "constant", "nonfinite")
+_SAME = ("drift", "floor", "ratio", "moved", "why", "parts", "dead", "constant", "nonfinite")
 
 
 def _site_codes(row: Row, scale: look.Scale) -> look.Codes:
@@ -191,7 +218,12 @@ def _units(row: Row, scale: look.Scale) -> tuple[Units, Ints]:
     return Units(ids[order], known[order], at[order].astype(np.int64), codes[order]), order
 
 
-def _sites_table(table: pd.DataFrame, left: pd.DataFrame | None) -> Table:
+def _which(seen: StoredRun, windows: int) -> str:
+    """Returns in words which of so many windows is looked at."""
+    return "the last window" if len(seen.window_list) == windows else f"window {seen.window_list[-1].name}"
+
+
+def _sites_table(table: pd.DataFrame, left: pd.DataFrame | None, which: str) -> Table:
     steps = {} if left is None else dict(zip(left["site"], left["step"], strict=True))
     noiseless = "noiseless" in table and bool(table["noiseless"].dropna().all())
     noise: dict[str, tuple[str, Any]] = {} if noiseless else {"floor": ("floor", number), "×floor": ("ratio", times)}
@@ -210,7 +242,7 @@ def _sites_table(table: pd.DataFrame, left: pd.DataFrame | None) -> Table:
         for row in records(table)
     ]
     columns = ("site", "type", "units", *shown, *troubles, "left band at step")
-    return Table("Sites in the last window", columns, tuple(rows))
+    return Table(f"Sites in {which}", columns, tuple(rows))
 
 
 def _onset_table(left: pd.DataFrame) -> Table:
