@@ -96,6 +96,13 @@ def _draw_part(part: Part, console: Console) -> None:
         console.print(part(console.width) if callable(part) else part)
 
 
+def print_line(text: str) -> None:
+    """Print one line to stdout at once, for whoever reads a pipe."""
+    console = screen(no_color=True)
+    console.print(text, soft_wrap=True)
+    console.file.flush()
+
+
 def print_text(text: str) -> None:
     """Print text to stdout as it is."""
     sys.stdout.write(text)
