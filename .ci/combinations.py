@@ -4,9 +4,10 @@
     python .ci/combinations.py 3.11-lowest      one of them
     python .ci/combinations.py --list
 
-`lowest` is the oldest release with a wheel for that Python of everything that pyproject.toml names (where that is not
-the promised one, it is said), `newest` what a user gets today, `old-torch` the oldest torch beside the newest of the rest. `UV_TORCH_BACKEND=cpu` takes torch without
-CUDA from its own index. Each environment is removed again, unless `--keep` says where they go.
+`lowest` is the oldest release with a wheel for that Python of everything that pyproject.toml names (which are newer
+than promised is said), `newest` what a user gets today, `old-torch` the oldest torch beside the newest of the rest.
+`UV_TORCH_BACKEND=cpu` takes torch without CUDA from its own index. Each environment is removed again, unless `--keep`
+says where they go.
 """
 
 import argparse

@@ -135,6 +135,12 @@ class Attachment:
         self._put_on(chosen)
         return True
 
+    def choose_again(self) -> None:
+        """Watch what `choose` returns by now."""
+        self.watched = self._without_left_out(self._choose(self._model, least=0))
+        if self.attached:
+            self._put_on(self.watched)
+
     def follow(self, model: nn.Module) -> None:
         """Hook another model, and the one before no longer."""
         self._take_off()
@@ -147,9 +153,7 @@ class Attachment:
         if parts == self.left_out:
             return
         self.left_out = parts
-        self.watched = self._without_left_out(self._choose(self._model, least=0))
-        if self.attached:
-            self._put_on(self.watched)
+        self.choose_again()
 
     def begin_with(self, part: nn.Module) -> None:
         """Take calls of this part for forwards too, from the next one on."""

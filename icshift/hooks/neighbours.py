@@ -54,9 +54,10 @@ class Neighbours:
         self._handles: list[RemovableHandle] = []
 
     def listen(self) -> None:
-        """Put hooks on every activation and normalisation module."""
+        """Put hooks on every activation and normalisation module, also where they were there before."""
         self.close()
         self._resting = False
+        self._looks = 0
         for module in filter(takes_hooks, modules(self._model).values()):
             plain = is_leaf(module) and not any(True for _ in parameters(module)) and not changing(module)
             if isinstance(module, _PASS_ON):

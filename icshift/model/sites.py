@@ -83,6 +83,23 @@ def choose_sites(model: nn.Module, sites: Sites, *, least: int = 1) -> dict[str,
     return {name: module for name, module in named.items() if name in selected}
 
 
+def called_around(model: nn.Module, names: Iterable[str]) -> set[str]:
+    """For each of these modules the nearest one that holds it and has a forward of its own; never the model itself.
+
+    >>> model = nn.ModuleDict({"blocks": nn.ModuleList([nn.Sequential(nn.Linear(2, 2))]), "head": nn.Linear(2, 2)})
+    >>> called_around(model, ["blocks.0.0", "head"])
+    {'blocks.0'}
+    """
+    named = modules(model)
+    found = set()
+    for name in names:
+        around = name.rpartition(".")[0]
+        while around and not (around in named and _has_forward(named[around])):
+            around = around.rpartition(".")[0]
+        found |= {around} - {""}
+    return found
+
+
 def normalises(module: nn.Module) -> bool:
     """Whether a module is a normalisation layer, by type or, for those of other packages, by name."""
     known = (AVERAGING, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
@@ -139,6 +156,11 @@ def owns_weights(module: nn.Module) -> bool:
 def type_name(module: nn.Module) -> str:
     """The class of a module as its author knows it, before `fully_shard` or a parametrisation changed it."""
     return type(module).__name__.removeprefix("FSDP").removeprefix("Parametrized")
+
+
+def _has_forward(module: nn.Module) -> bool:
+    """Whether a module can be called and heard: lists and dictionaries of modules cannot."""
+    return takes_hooks(module) and not isinstance(module, (nn.ModuleList, nn.ModuleDict))
 
 
 def is_default(module: nn.Module) -> bool:
