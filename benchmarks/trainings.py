@@ -117,7 +117,9 @@ def graph() -> None:
     nodes = 1500
     x, (row, col) = torch.randn(nodes, 32), torch.randint(0, nodes, (2, 6000))
     y = (x[:, 0] > x[:, 1]).long()
-    adjacency = torch.sparse_coo_tensor(torch.stack([row, col]), torch.ones(6000) / 4, (nodes, nodes), check_invariants=True)
+    adjacency = torch.sparse_coo_tensor(
+        torch.stack([row, col]), torch.ones(6000) / 4, (nodes, nodes), check_invariants=True
+    )
     model = nn.ModuleList([nn.Linear(32, 64), nn.Linear(64, 2)])
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
 

@@ -17,7 +17,6 @@ from icshift.model.torch_private import loader_iterator
 from icshift.model.unheard import hears
 from icshift.notice import notice
 
-
 _UNTIMED: AbstractContextManager[None] = nullcontext()
 
 
