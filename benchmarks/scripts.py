@@ -3,12 +3,11 @@
     python benchmarks/scripts.py [pairs] [name…]
 
 A name is one of `benchmarks/trainings.py` or of `tests/launch/styles`; without any, all of both are measured. Every
-script runs plainly and under `icshift run`, each in a new interpreter on one thread. The two take turns of some
-hundredths of a second, so that both see the same state of the machine; what is told and measured are medians over the pairs.
-
-Measured is the processor's time, which other programs disturb less than that of the clock on the wall, in % of what the
-plain script takes: of the whole process, from before Python starts until it is gone, and (of this folder's trainings)
-from the first step of an optimizer to the last. Told is the last line of the summary, and the time of the runs in its table.
+script runs plainly and under `icshift run` in turn, each time in a new interpreter on one thread. Measured is the
+processor's time, which other programs disturb less than that of the clock on the wall, in % of what the plain script
+takes: of the whole process, from before Python starts until it is gone, and (of this folder's trainings) from the first
+step of an optimizer to the last. Told is the last line of the summary, and the time of the runs in its table. All are
+medians over the pairs.
 """
 
 from __future__ import annotations
@@ -16,11 +15,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,69 +46,41 @@ WITHOUT = ("fingerprint", "spawned", "hogwild", "notebook")
 WITHIN = 0.2
 """By so much of the measured may what is told differ, or by one hundredth of the plain time."""
 
-SLICE = 0.02
-"""Seconds for which one of two processes runs before it is the other's turn."""
-
 TOLD = re.compile(r"Cost of it all: .*?%, ([\d.]+) s beside ([\d.]+) s")
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True)
 class Process:
-    """A script that runs, plainly or recorded, and what it took in seconds: of the processor, and step to step."""
+    """What a script took in seconds of the processor's time, plainly or recorded."""
 
-    name: str
-    folder: Path
-    recorded: bool
-    processor: float = 0.0
-    steps: float | None = None
+    whole: float
+    steps: float | None
+    """From the first step of an optimizer to the last; None where the script does not say."""
     told: float | None = None
     """The cost of it all as told, in parts of the rest."""
     told_steps: float | None = None
     """The same of all runs in its table together, of the longest one's time."""
 
-    def __post_init__(self) -> None:
-        self.folder.mkdir()
-        script = [str(TRAININGS), self.name, str(self.folder / "times")]
-        if self.name not in NAMES:
-            script = [str(STYLES / f"{self.name}.py"), *([str(self.folder)] if self.name in WRITES else [])]
-        command = ["-m", "icshift", "run", "-o", str(self.folder / "runs"), *OPTIONS.get(self.name, [])]
+    @classmethod
+    def of(cls, name: str, folder: Path, *, recorded: bool) -> Process:
+        """Runs a script."""
+        times, runs, said = (folder / part for part in ("times", "runs", "said"))
+        times.unlink(missing_ok=True)
+        script = [str(TRAININGS), name, str(times)]
+        if name not in NAMES:
+            script = [str(STYLES / f"{name}.py"), *([str(folder)] if name in WRITES else [])]
+        command = ["-m", "icshift", "run", "-f", "-o", str(runs), *OPTIONS.get(name, [])] if recorded else []
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-        with (self.folder / "said").open("w") as said:
-            self._started = subprocess.Popen(
-                [sys.executable, *(command if self.recorded else []), *script],
-                **{"env": environment, "cwd": STYLES, "stdout": subprocess.DEVNULL, "stderr": said},
+        with said.open("w") as stderr:
+            started = subprocess.Popen(
+                [sys.executable, *command, *script],
+                **{"env": environment, "cwd": STYLES, "stdout": subprocess.DEVNULL, "stderr": stderr},
             )
-        os.kill(self._started.pid, signal.SIGSTOP)  # `send_signal` would reap it.
-
-    def goes_on(self, seconds: float) -> bool:
-        """Let it run for so long. Returns whether it has not ended."""
-        os.kill(self._started.pid, signal.SIGCONT)
-        ends = time.perf_counter() + seconds
-        while (left := ends - time.perf_counter()) > 0:
-            time.sleep(min(left, 0.005))
-            ended, code, used = os.wait4(self._started.pid, os.WNOHANG)
-            if ended:
-                self._started.returncode = os.waitstatus_to_exitcode(code)
-                self.processor = used.ru_utime + used.ru_stime
-                self._read()
-                return False
-        os.kill(self._started.pid, signal.SIGSTOP)
-        return True
-
-    def _read(self) -> None:
-        times = self.folder / "times"
-        self.steps = float(times.read_text()) if times.exists() else None
-        if told := TOLD.search((self.folder / "said").read_text()):
-            self.told, self.told_steps = float(told[1]) / float(told[2]), _told_of_runs(self.folder / "runs")
-
-
-def pair(name: str, folder: Path, ratio: float) -> tuple[Process, Process]:
-    """Runs a script plainly and recorded, in turn: so long for the plain one, `ratio` times as long for the other."""
-    both = Process(name, folder / "plain", recorded=False), Process(name, folder / "recorded", recorded=True)
-    going = {both[0]: SLICE, both[1]: SLICE * ratio}
-    while going:
-        going = {process: length for process, length in going.items() if process.goes_on(length)}
-    return both
+            _, code, used = os.wait4(started.pid, 0)
+        started.returncode = os.waitstatus_to_exitcode(code)
+        took = used.ru_utime + used.ru_stime, float(times.read_text()) if times.exists() else None
+        told = TOLD.search(said.read_text())
+        return cls(*took) if told is None else cls(*took, float(told[1]) / float(told[2]), _told_of_runs(runs))
 
 
 def _told_of_runs(runs: Path) -> float | None:
@@ -127,12 +96,12 @@ def _told_of_runs(runs: Path) -> float | None:
 def measure(name: str, pairs: int) -> list[str]:
     """A row of the table."""
     both: list[tuple[Process, Process]] = []
-    for _ in range(pairs):
-        ratio = both[-1][1].processor / both[-1][0].processor if both else 1.5
-        with tempfile.TemporaryDirectory() as folder:
-            both.append(pair(name, Path(folder), ratio))
-    plain = median(p.processor for p, _ in both)
-    measured = median(r.processor / p.processor for p, r in both) - 1
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(pairs):
+            plainly, recorded = (Process.of(name, Path(folder), recorded=way) for way in (False, True))
+            both.append((plainly, recorded))
+    plain = median(p.whole for p, _ in both)
+    measured = median(r.whole / p.whole for p, r in both) - 1
     told = [r.told for _, r in both if r.told is not None]
     row = [name, f"{plain:.2f}", f"{100 * measured:+.0f}", *_against(measured, told)]
     spans = [(p.steps, r.steps) for p, r in both if p.steps and r.steps]

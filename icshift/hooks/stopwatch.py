@@ -1,4 +1,4 @@
-"""How much of a training's time recording takes: what passes within blocks of ours, and about what they slow."""
+"""How much of a training's time recording takes: what passes within blocks of ours, and how much they slow the rest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _everything = Timeline()
 
 @contextmanager
 def apart() -> Iterator[None]:
-    """A block that counts for the block that it is in, in which stopwatches are timed as if they were in none."""
+    """A block that counts for the one that it is in, and within which stopwatches are timed as if they were in none."""
     line = _everything
     before = line.open, line.since
     line.open = []

@@ -1,9 +1,9 @@
 """What an interruption by our hooks costs a training beside the time that passes within them.
 
 PyTorch calls modules with hooks by a longer way, and what a hook does leaves other data than the training's in the
-caches of the processor: on a busy machine the training goes on a third slower. Neither can be seen from within a hook. So a
-small training of our own is timed, when the user's is over, with and without hooks like theirs: in turn, so that both
-see the same state of the machine.
+caches of the processor: on a busy machine the training goes on a third slower. Neither can be seen from within a hook.
+So a small training of our own is timed, when the user's is over, with and without hooks like theirs: in turn, so that
+both see the same state of the machine.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _beside: float | None = None
 def beside(seconds: float) -> float | None:
     """Returns the seconds an interruption, which are measured once in a process.
 
-    That takes at most so many seconds, or a stretch of both kinds. None where they cannot be told: where there are
+    That takes at most so many seconds, or two stretches of both kinds. None where they cannot be told: where there are
     hooks for all modules, which would see our training, or anything is compiled, and whatever else prevents it.
     """
     global _beside  # noqa: PLW0603  It is about the process.
@@ -113,7 +113,9 @@ class _Training:
         return time.perf_counter() - began
 
     def _step(self) -> None:
-        functional.cross_entropy(self._model(self._inputs), self._targets).backward()
+        # Drawn one by one, as a DataLoader does.
+        batch = torch.stack([self._inputs[row] for row in range(len(self._inputs))])
+        functional.cross_entropy(self._model(batch), self._targets).backward()
         for parameter in self._model.parameters():
             parameter.detach().sub_(parameter.grad, alpha=0.01)
             parameter.grad = None
