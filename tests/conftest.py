@@ -17,7 +17,8 @@ from torch.optim import optimizer as optimizers
 from icshift.record import journal
 from icshift.record.recorder import Recorder
 
-collect_ignore = ["warm/server.py"]  # a program, which cannot be imported where there are threads
+collect_ignore = ["warm/server.py", "oracles/trainings.py"]
+"""Programs: one cannot be imported where there are threads, the other is found beside the scripts that it watches."""
 
 GLOBAL_HOOKS = (
     optimizers._global_optimizer_post_hooks,

@@ -109,7 +109,7 @@ def typical_unit(run: StoredRun, site: str) -> pd.DataFrame:
     It is the unit whose median ranges, over the steps, as far as in the middle one of all units of the site.
     """
     steps = run.steps(phase="train", sites=[site])
-    ranges = _median_ranges(steps).sort_values()
+    ranges = median_ranges(steps).sort_values()
     return steps[steps["unit"] == ranges.index[len(ranges) // 2]].reset_index(drop=True)
 
 
@@ -121,9 +121,9 @@ def wandering(run: StoredRun, site: str) -> tuple[float, float, float]:
     windows = run.windows()
     here = windows[(windows["site"] == site) & (windows["phase"] == "train")]
     spread = here.groupby("window")["std"].median()
-    return float(_median_ranges(here).median()), float(spread.iloc[0]), float(spread.iloc[-1])
+    return float(median_ranges(here).median()), float(spread.iloc[0]), float(spread.iloc[-1])
 
 
-def _median_ranges(series: pd.DataFrame) -> pd.Series[float]:
-    """Returns the largest less the smallest median, by unit."""
+def median_ranges(series: pd.DataFrame) -> pd.Series[float]:
+    """Returns the largest less the smallest median, by unit, of rows that have `unit` and `q50`."""
     return series.groupby("unit")["q50"].agg(lambda median: median.max() - median.min())

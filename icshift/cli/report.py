@@ -14,7 +14,7 @@ from icshift.cli import options
 from icshift.errors import SelectionError
 
 if TYPE_CHECKING:
-    from icshift.reports.page.build import Asked
+    from icshift.page.build import Asked
 
 
 def report(
@@ -55,9 +55,9 @@ def report(
     from icshift.analysis.unordered import measures, unordered
     from icshift.analysis.windows import ALL, LAST, as_of, by_window
     from icshift.cli.output import show
+    from icshift.page.build import Asked
     from icshift.reports.drift import drift_report
     from icshift.reports.measured import measured_reports
-    from icshift.reports.page.build import Asked
     from icshift.reports.report import together
     from icshift.reports.tables import not_shown, searched
     from icshift.reports.unordered import unordered_report
@@ -107,7 +107,7 @@ def _write(run: Path, output: Path, asked: Asked, *, force: bool, quiet: bool, n
     from icshift.analysis.ancestry import caveats, strangers
     from icshift.analysis.drift import default_phase
     from icshift.cli.output import refuse_file, show, write_file
-    from icshift.reports.document import by_suffix, document_report
+    from icshift.document import by_suffix, document_report
     from icshift.runs.reader import StoredRun
 
     render = by_suffix(output.suffix)

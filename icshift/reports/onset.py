@@ -56,12 +56,13 @@ def _first(left: list[dict[str, Any]]) -> str:
     before = "; no other site left" if not others else ", before all others that left" if others > 1 else ""
     before = f", before {left[-1]['site']}" if others == 1 else before
     their = "its" if len(first) == 1 else "their"
-    what = f" ({_how(first[0])})" if len(first) == 1 else ""
+    what = f" ({how_it_left(first[0])})" if len(first) == 1 else ""
     names = _named([row["site"] for row in first], "and")
     return f"{names} left the band of {their} past at step {int(left[0]['step'])}{before}{what}."
 
 
-def _how(row: dict[str, Any]) -> str:
+def how_it_left(row: dict[str, Any]) -> str:
+    """Returns what of a site left its band, and the band: `sd 0.610, band 0.180 to 0.300 of steps 0 to 43`."""
     if row["what"] == NOT_FINITE:
         return "activations that are not finite"
     return f"{row['what']} {number(row['value'])}{_unit(row)}, band {_band(row)} of steps {_past(row)}"
