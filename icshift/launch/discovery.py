@@ -141,7 +141,7 @@ class Models:
         wanted = {id(parameter): parameter for parameter in parameters}
         owners: dict[int, list[nn.Module]] = {}
         for module in alive:
-            for parameter in vars(module).get("_parameters", {}).values():
+            for parameter in _held(module):
                 if id(parameter) in wanted:
                     owners.setdefault(id(parameter), []).append(module)
         above: dict[nn.Module, list[nn.Module]] = {}
@@ -165,6 +165,13 @@ class Models:
 def parameters_of(optimizer: Optimizer) -> list[Tensor]:
     """All parameters of an optimizer."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _held(module: nn.Module) -> list[Any]:
+    """The parameters of a module itself; a layer of Keras has its own before torch knows of them."""
+    if keras_layers.is_layer(module):
+        return list(keras_layers.weights(module).values())
+    return list(vars(module).get("_parameters", {}).values())
 
 
 def _with_weights(model: nn.Module) -> frozenset[nn.Module]:

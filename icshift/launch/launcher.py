@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import (
@@ -37,7 +38,8 @@ from icshift.launch.naming import name_of
 from icshift.launch.passes import Passes
 from icshift.launch.place import Place
 from icshift.launch.twins import called_through_another
-from icshift.model.keras_layers import sends_shapes
+from icshift.launch.unbuilt import Unbuilt
+from icshift.model.keras_layers import is_layer, sends_shapes
 from icshift.model.names import parameters
 from icshift.model.processes import this_process
 from icshift.model.unheard import hears
@@ -97,6 +99,7 @@ class Launcher:
         self._settings = settings
         self._begin(Place(settings.path, child=settings.child))
         self._hooks = ExitStack()
+        self._unbuilt = Unbuilt(self._called_before_built)
         self._fits = KerasFits(self._epoch_begins)
         self._passes = Passes(
             lambda: None if self._fits.fitting else self._epoch_begins(),
@@ -118,6 +121,8 @@ class Launcher:
         self._recorded: set[nn.Module] = set()
         self._shared: set[str] = set()
         """Names of the runs to which other processes of a distributed training write too."""
+        self._early: set[str] = set()
+        """Names of runs of models that were called before any optimizer was known to train them."""
         self._rank = 0
         self._settled: dict[int, weakref.ref[nn.Module]] = {}
         self._looked: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
@@ -146,12 +151,18 @@ class Launcher:
         return keras_steps.Listener(
             after=lambda *_: self._stepped(),
             before=lambda optimizer, changed: self._before_step(optimizer, changed, 1),
-            built=lambda optimizer, changed: self._look_safely(optimizer, changed, 1),
+            built=self._built_of_keras,
             made=self._made_of_keras,
         )
 
-    def _made_of_keras(self, _: Any) -> None:
-        if (backend := keras_steps.backend()) != "torch":
+    def _built_of_keras(self, optimizer: Any, trained: list[Any]) -> None:
+        self._look_safely(optimizer, trained, 1)
+        self._unbuilt.built(optimizer)
+
+    def _made_of_keras(self, optimizer: Any) -> None:
+        if (backend := keras_steps.backend()) == "torch":
+            self._unbuilt.add(optimizer)
+        else:
             problem = f"Keras runs on {backend}, and icshift records PyTorch: start with KERAS_BACKEND=torch"
             if problem not in self.problems:
                 print(f"icshift: {problem}", file=sys.stderr)
@@ -248,11 +259,20 @@ class Launcher:
     def _count(self) -> None:
         self.steps += 1
 
+    def _called_before_built(self, module: nn.Module, arguments: Any) -> None:
+        if is_layer(module) and torch.is_grad_enabled():
+            self._record_called(module, arguments, self._begin_early)
+
     def _called(self, module: nn.Module, arguments: Any) -> None:
+        if module.training:
+            self._record_called(module, arguments, self._follow_forwards)
+
+    def _record_called(self, module: nn.Module, arguments: Any, begin: Callable[..., None]) -> None:
+        """Record the models that a module which is called belongs to."""
         with self.costs.steps:
             settled = self._settled.get(id(module))
             known = settled is not None and settled() is module and self._place.is_here
-        if known or not module.training or not hears(self) or sends_shapes(module, arguments):
+        if known or not hears(self) or sends_shapes(module, arguments):
             return
         # Losses and activation functions come and go.
         if next(parameters(module), None) is not None:
@@ -260,16 +280,15 @@ class Launcher:
                 self._settled[id(module)] = weakref.ref(module)
                 for model in self.models.holding(parameters(module)):
                     if (recorder := self._record(model)) is not None:
-                        self._follow_forwards(recorder, model, arguments if model is module else None)
+                        if model is module:
+                            _tell_of_call(model, arguments)
+                        begin(recorder, model)
 
-    def _follow_forwards(self, recorder: Recorder, model: nn.Module, arguments: Any) -> None:
-        """End a step with each forward of a model; one that has begun already has these arguments."""
-        if arguments is not None:
-            # This call's own hooks were collected before these were there.
-            for place, hook in list(model._forward_pre_hooks.items()):
-                if isinstance(hook, Hook):
-                    # PyTorch tells a hook of all modules no keyword arguments: in this one forward they are missed.
-                    hook(model, arguments, *([{}] if place in model._forward_pre_hooks_with_kwargs else []))
+    def _begin_early(self, recorder: Recorder, _: nn.Module) -> None:
+        self._early |= {name for name, own in self.recorders.items() if own is recorder}
+
+    def _follow_forwards(self, recorder: Recorder, model: nn.Module) -> None:
+        """End a step with each forward of a model."""
         handle = model.register_forward_hook(Hook(model, self._forward_ended(recorder)))
         self._hooks.callback(handle.remove)
 
@@ -298,14 +317,19 @@ class Launcher:
         self.costs.training_ends()
         with self.costs.once:
             self._hooks.close()
+            self._unbuilt.close()
             twins = called_through_another(self.recorders)
+            untrained = {name for name in self._early if name in self.recorders and not self.recorders[name].steps}
             for name, recorder in list(self.recorders.items()):
                 try:
                     recorder.__exit__(None, None, None)
                     if name in twins:
                         raise RecordingError(f"{name} has the layers of {twins[name]}, which alone was called")
+                    if name in untrained:
+                        raise RecordingError(f"{name} was called, and no optimizer trained it")
                 except IcshiftError as reason:
-                    self._problem(str(reason))
+                    if name not in untrained:
+                        self._problem(str(reason))
                     del self.recorders[name]
                     if name not in self._shared:
                         shutil.rmtree(recorder.path, ignore_errors=True)
@@ -323,6 +347,14 @@ class Launcher:
                 "nothing was recorded"
             ]
         return self.problems
+
+
+def _tell_of_call(model: nn.Module, arguments: Any) -> None:
+    """Tell the hooks of a model of a call that began before they were there."""
+    for place, hook in list(model._forward_pre_hooks.items()):
+        if isinstance(hook, Hook):
+            # PyTorch tells a hook of all modules no keyword arguments: in this one forward they are missed.
+            hook(model, arguments, *([{}] if place in model._forward_pre_hooks_with_kwargs else []))
 
 
 @contextmanager
