@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
 from rich.text import Text
 
 from icshift.analysis.drift import default_phase
@@ -15,8 +14,9 @@ from icshift.analysis.metrics import DEFAULT
 from icshift.reports.outcome import correlation, verdict
 from icshift.reports.report import Report
 from icshift.reports.run import coverage, unmasked
-from icshift.reports.tables import TREND, columns, compact, listing, number, ordinal, records, share, times
-from icshift.reports.text_charts import sparkline
+from icshift.reports.sheet import Column, Sheet
+from icshift.reports.tables import TREND, compact, number, ordinal, records, share, times, trend_scale
+from icshift.reports.text_charts import sparklines
 from icshift.runs.phases import (
     NO_GRAD,
     OWN_INPUTS,
@@ -80,57 +80,69 @@ def drift_report(
 
 def metrics_report(metrics: Mapping[str, Metric]) -> Report:
     """Returns a table with one row per metric."""
-    rows = [
-        [metric.name, metric.of + ", probe" * metric.by_example, metric.unit, metric.meaning]
-        for metric in metrics.values()
+    columns = [
+        Column("of", [metric.of + ", probe" * metric.by_example for metric in metrics.values()], 2, align="left"),
+        Column("unit", [metric.unit for metric in metrics.values()], 1, align="left"),
+        Column("meaning", [metric.meaning for metric in metrics.values()], align="left", fold=20),
     ]
-    return Report(body=(listing(["metric", "of", "unit", "meaning"], rows),))
+    return Report(body=(Sheet("metric", list(metrics), columns),))
 
 
-def report_table(summary: pd.DataFrame, *, wide: bool) -> Table:
+def report_table(summary: pd.DataFrame, *, wide: bool) -> Sheet:
     """Returns a table with one row per site, in the order of `summary`.
 
     On a `wide` screen it has columns for the number of units, that of activations (`count`), the 90th percentile and
-    the largest too. Probes, but by
-    running averages, have no noise: they always show the latter two, in place of floor, ratio and share moved.
+    the largest too. Probes, but by running averages, have no noise: they always show the latter two, in place of
+    floor, ratio and share moved.
     """
+    rows = records(summary)
     noiseless = bool(summary["noiseless"].dropna().all())
-    spread = ["p90", "max"] if summary["max"].notna().any() else []  # One number a site has none.
-    noise = [] if noiseless else ["floor", "×floor"]
-    table = columns()
-    table.add_column("site", overflow="fold", min_width=6)
-    for name in [*(["units", "count"] * wide), "drift", *noise, *(spread if wide or noiseless else [])]:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("trend", no_wrap=True, min_width=TREND)
-    for name in ["loc scl shp", *([] if noiseless else ["moved"])]:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("health", no_wrap=True)
-    for row in records(summary):
-        cells: list[str | Text] = [site_label(row), *([str(row["units"]), compact(row["activations"])] if wide else [])]
-        if isinstance(row.get("trend"), list):
-            cells.append(number(row["median"]))
-            cells += [] if noiseless else [number(row["floor"]), _ratio(row)]
-            cells += [number(row[name]) for name in spread] if wide or noiseless else []
-            cells += [sparkline(row["trend"], TREND), _split(row)]
-            cells += [] if noiseless else [share(row["moved"])]
-        else:
-            cells += ["–"] * (len(table.columns) - len(cells) - 1)
-        table.add_row(*cells, _health(row))
-    return table
+    spread = ("p90", "max") if summary["max"].notna().any() else ()  # One number a site has none.
+
+    def compared(cell: Callable[[dict[str, Any]], str | Text]) -> list[str | Text]:
+        return [cell(row) if isinstance(row.get("trend"), list) else "–" for row in rows]
+
+    def numbers(name: str) -> list[str | Text]:
+        return compared(lambda row: number(row[name]))
+
+    trends = iter(_trends(summary)[0])
+    found = [
+        Column("units", [str(row["units"]) for row in rows], 8),
+        Column("count", [compact(row["activations"]) for row in rows], 9),
+        Column("drift", numbers("median")),
+        Column("floor", numbers("floor"), 4),
+        Column("×floor", compared(_ratio), 1),
+        *(Column(name, numbers(name), 2 if noiseless else 7) for name in spread),
+        Column("trend", compared(lambda _: next(trends)), 5, align="left"),
+        Column("loc scl shp", compared(_split), 6),
+        Column("moved", compared(lambda row: share(row["moved"])), 2),
+        Column("health", [_health(row) for row in rows], 3, align="left"),
+    ]
+    hidden = {"floor", "×floor", "moved"} if noiseless else set() if wide else set(spread)
+    hidden |= set() if wide else {"units", "count"}
+    return Sheet("site", [site_label(row) for row in rows], [column for column in found if column.head not in hidden])
 
 
-def distribution_table(summary: pd.DataFrame) -> Table:
+def _trends(summary: pd.DataFrame) -> tuple[list[str], float]:
+    """Returns bars for each site that has a trend, all on one scale, and the largest value of that scale."""
+    return sparklines([trend for trend in summary.get("trend", ()) if isinstance(trend, list)], TREND)
+
+
+def distribution_table(summary: pd.DataFrame) -> Sheet:
     """Returns a table with one row per site with nothing to compare: its distribution, as medians over units."""
-    table = columns()
-    table.add_column("site", overflow="fold", min_width=6)
-    for name in ("units", "n", "mean", "sd", "q15", "q50", "q85", "zeros"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("health", no_wrap=True)
-    for row in records(summary):
-        cells = [number(row[name]) for name in ("mean", "std", "q15", "q50", "q85")]
-        cells.append(share(row["zero_share"]))
-        table.add_row(site_label(row), str(row["units"]), f"{row['n']:,}", *cells, _health(row))
-    return table
+    rows = records(summary)
+    ranks = {"mean": 0, "std": 0, "q15": 3, "q50": 2, "q85": 3}
+    values = [
+        Column(name.replace("std", "sd"), [number(row[name]) for row in rows], rank) for name, rank in ranks.items()
+    ]
+    columns = [
+        Column("units", [str(row["units"]) for row in rows], 6),
+        Column("n", [f"{row['n']:,}" for row in rows], 4),
+        *values,
+        Column("zeros", [share(row["zero_share"]) for row in rows], 5),
+        Column("health", [_health(row) for row in rows], 1, align="left"),
+    ]
+    return Sheet("site", [site_label(row) for row in rows], columns)
 
 
 def site_label(row: dict[str, Any]) -> str:
@@ -230,6 +242,7 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome
     notes += [metric.caveat] if metric.caveat and not metric.by_example else []
     if table["activations"].nunique() > 1:
         notes.append("count, on wide screens: activations a unit in this window.")
+    notes += trend_scale(_trends(table)[1], "site")
     notes.append("loc scl shp: share of W2² that is change of mean, of sd, of shape.")
     if table["near_constant"].any():
         notes.append(

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
 from rich.text import Text
 
 from icshift.analysis.health import unknown
 from icshift.reports.report import Report
-from icshift.reports.tables import columns, number, records, share, times
+from icshift.reports.sheet import Column, Sheet
+from icshift.reports.tables import number, records, share, times
 from icshift.reports.text_charts import ribbons
 from icshift.runs.phases import PROBE_RUNNING
 
@@ -71,25 +71,25 @@ def unit_report(run: StoredRun, site: Site, unit: int, series: pd.DataFrame) -> 
     )
 
 
-def units_table(units: pd.DataFrame, value_name: str) -> Table:
+def units_table(units: pd.DataFrame, value_name: str) -> Sheet:
     """Returns a table with one row per unit: its drift and floor (* where it moved beyond noise) and its distribution.
 
     A near-constant unit is marked by ≈: its drift in sd means little. Units of a probe have no floor.
     """
-    noisy = bool(units["floor"].notna().any())
-    table = columns()
-    shown = value_name if len(value_name) <= _NAME else "drift"
-    for name in ["unit", shown, *(["floor", "×floor"] * noisy), "mean", "sd", "q15", "q50", "q85", "zeros"]:
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in records(units):
-        table.add_row(
-            f"≈ {row['unit']}" if row["near_constant"] else str(row["unit"]),
-            number(row["value"]),
-            *([number(row["floor"]), f"{times(row['ratio'])} {'*' if row['moved'] else ' '}"] if noisy else []),
-            *(number(row[name]) for name in ("mean", "std", "q15", "q50", "q85")),
-            share(row["zero_share"]),
-        )
-    return table
+    rows = records(units)
+    noise = [
+        Column("floor", [number(row["floor"]) for row in rows], 2),
+        Column("×floor", [f"{times(row['ratio'])} {'*' if row['moved'] else ' '}" for row in rows], 1),
+    ]
+    ranks = {"mean": 3, "std": 3, "q15": 5, "q50": 4, "q85": 5}
+    columns = [
+        Column(value_name if len(value_name) <= _NAME else "drift", [number(row["value"]) for row in rows]),
+        *(noise if units["floor"].notna().any() else []),
+        *(Column(name.replace("std", "sd"), [number(row[name]) for row in rows], ranks[name]) for name in ranks),
+        Column("zeros", [share(row["zero_share"]) for row in rows], 6),
+    ]
+    names = [f"≈ {row['unit']}" if row["near_constant"] else str(row["unit"]) for row in rows]
+    return Sheet("unit", names, columns)
 
 
 def ribbon(series: pd.DataFrame, *, width: int, height: int) -> Text:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from icshift.analysis.ancestry import PAIRED_RUN
 from icshift.analysis.unordered import MEASURES
 from icshift.reports.report import Report
-from icshift.reports.tables import columns, number, records
+from icshift.reports.sheet import Column, Sheet
+from icshift.reports.tables import number, records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,16 +45,20 @@ def unordered_report(run: StoredRun, measured: pd.DataFrame, caveats: Sequence[s
     )
 
 
-def _table(rows: list[dict[str, object]], known: list[str]) -> Table:
-    table = columns()
-    table.add_column("site", overflow="fold", min_width=6)
-    for name in ("units", *(_HEADERS[measure] for measure in known)):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        alike = row["units"] == row["units_there"]
-        units = f"{row['units']}" if alike else f"{row['units']}, there {row['units_there']}"
-        table.add_row(str(row["site"]), units, *(number(float(str(row[measure]))) for measure in known))
-    return table
+def _table(rows: list[dict[str, object]], known: list[str]) -> Sheet:
+    alike = [row["units"] == row["units_there"] for row in rows]
+    units = [
+        f"{row['units']}" + ("" if same else f", there {row['units_there']}")
+        for row, same in zip(rows, alike, strict=True)
+    ]
+    columns = [
+        Column("units", units, 8 if all(alike) else 1),
+        *(
+            Column(_HEADERS[measure], [number(float(str(row[measure]))) for row in rows], rank)
+            for rank, measure in enumerate(known)
+        ),
+    ]
+    return Sheet("site", [str(row["site"]) for row in rows], columns)
 
 
 def _notes(measured: pd.DataFrame, known: list[str]) -> list[str]:
