@@ -16,6 +16,7 @@ from icshift.errors import SelectionError
 if TYPE_CHECKING:
     from icshift.figures.figure import Wanted
     from icshift.page.build import Asked
+    from icshift.runs.reader import StoredRun
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def report(
     """
     from icshift.analysis.ancestry import caveats, strangers
     from icshift.analysis.by_site import summary
-    from icshift.analysis.drift import default_phase
+    from icshift.analysis.drift import as_asked
     from icshift.analysis.furthest import furthest
     from icshift.analysis.measured import gradient_shift_summary, smoothness_summary
     from icshift.analysis.metrics import DEFAULT
@@ -99,16 +100,18 @@ def report(
         return
     _refuse_what_takes_a_file(_wanted(figure, site, unit, theme), [run, *map(Path, ctx.args)])
     opened = StoredRun(run)
-    chosen = phase or default_phase(opened)
+    phase, reference = as_asked(opened, phase, reference)
     if (other := strangers(opened, reference)) is not None:
         measures([] if metric == DEFAULT else [metric])
-        seen = opened if window == LAST else opened.until(opened.window(window))
-        units = unordered(seen, other, phase=chosen, sites=site)
-        shown = unordered_report(seen, units, caveats(seen, reference, chosen))
+        seen = _named(opened, other, window)
+        units = unordered(seen, other, phase=phase, sites=site)
+        shown = unordered_report(seen, units, caveats(seen, reference, phase))
     elif window == ALL:
         drifts = by_window(opened, metric_name=metric, reference=reference, phase=phase, sites=site)
-        doubts = caveats(opened, reference, chosen)
-        shown = windows_report(opened, drifts, metric_named(metric), chosen, top=top, caveats=doubts)
+        doubts = caveats(opened, reference, phase)
+        shown = windows_report(
+            opened, drifts, metric_named(metric), phase, top=top, reference=reference, caveats=doubts
+        )
     else:
         of = as_of(opened, window, metric_name=metric, reference=reference, phase=phase, sites=site)
         sites = summary(of.run, metric_name=metric, reference=reference, phase=phase, sites=site, level=of.level)
@@ -116,7 +119,7 @@ def report(
         layers = gradient_shift_summary(opened, layers=site)
         shift = furthest(layers, top, "relative")
         doubts = [
-            *caveats(of.run, reference, chosen),
+            *caveats(of.run, reference, phase),
             *searched(of.searched),
             *not_shown(len(table), len(sites), "sites", "those that drifted furthest"),
             *not_shown(len(shift), len(layers), "layers", "those with the largest gradient shift"),
@@ -143,6 +146,19 @@ def _refuse_what_takes_a_file(wanted: Wanted | None, paths: list[Path]) -> None:
     if len(paths) > 1:
         given = " ".join(quote(str(path)) for path in paths)
         raise SelectionError(f"a report is of one run; icshift compare {given} compares two")
+
+
+def _named(run: StoredRun, other: StoredRun, window: str) -> StoredRun:
+    """Returns a run up to a window that is named: there is no worst one of networks whose units have no order."""
+    from icshift.analysis.ancestry import PAIRED_RUN
+    from icshift.analysis.windows import ALL, LAST, WORST
+
+    if window in (WORST, ALL):
+        raise SelectionError(
+            f"--window {window} takes one drift to compare windows by, and units of {run.path} and {other.path} have "
+            f"no order in common: name a window, or pair units by number with --reference {PAIRED_RUN}:{other.path}"
+        )
+    return run if window == LAST else run.until(run.window(window))
 
 
 def _write(paths: list[Path], output: Path, asked: Asked, wanted: Wanted | None, manner: Manner) -> None:
