@@ -23,8 +23,8 @@ class Hook:
     `act` is not called again.
 
     While `torch.compile` traces the module, `traced` is called instead, and becomes part of the graph; if that is None,
-    nothing is. It does nothing while a model is exported, traced by `torch.jit` or `make_fx`, or called by Keras to learn
-    shapes.
+    nothing is. It does nothing while a model is exported, traced by `torch.jit` or `make_fx`, or called by Keras to
+    learn shapes.
 
     A lambda or a bound method here would make `torch.save(model)` fail and would let a deep copy of the
     model (an average of the weights, say) record itself as the original. In copies and pickles a hook becomes a
