@@ -82,7 +82,7 @@ def report(
     from icshift.analysis.metrics import metric as metric_named
     from icshift.analysis.outcome import outcome
     from icshift.analysis.unordered import measures, unordered
-    from icshift.analysis.windows import ALL, LAST, as_of, by_window
+    from icshift.analysis.windows import ALL, as_of, by_window
     from icshift.cli.output import show
     from icshift.page.build import Asked
     from icshift.reports.drift import drift_report

@@ -10,8 +10,9 @@ from rich.text import Text
 
 from icshift.analysis.landed import Landed
 from icshift.reports.run import added_time
-from icshift.reports.tables import TREND, columns, counted, number, times
-from icshift.reports.text_charts import sparkline
+from icshift.reports.sheet import Column, Sheet
+from icshift.reports.tables import TREND, counted, number, times
+from icshift.reports.text_charts import sparklines
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -88,18 +89,17 @@ def picture(
 def _table(compared: Sequence[Landed], top: int) -> RenderableType:
     last = compared[-1].sites
     by = "ratio" if last["ratio"].notna().any() else "median"
-    rows = last.sort_values(by, ascending=False, kind="stable").head(top)
-    table = columns()
-    table.add_column("site", no_wrap=True, overflow="ellipsis", min_width=8)
-    for name in ("drift", "floor", "×floor"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("moved", no_wrap=True)
-    table.add_column("trend", no_wrap=True)
+    rows = last.sort_values(by, ascending=False, kind="stable").head(top).to_dict(orient="records")
     trends = _trends(compared[-TREND:])
-    for row in rows.to_dict(orient="records"):
-        moved = {True: "yes", False: "no", None: "?"}[_known(row["moved"])]
-        values = [number(row["median"]), number(row["floor"]), times(row["ratio"])]
-        table.add_row(row["site"], *values, moved, sparkline(trends[row["site"]], TREND))
+    bars, _ = sparklines([trends[row["site"]] for row in rows], TREND)
+    shown = [
+        Column("drift", [number(row["median"]) for row in rows]),
+        Column("floor", [number(row["floor"]) for row in rows], 3),
+        Column("×floor", [times(row["ratio"]) for row in rows], 1),
+        Column("moved", [{True: "yes", False: "no", None: "?"}[_known(row["moved"])] for row in rows], 2, align="left"),
+        Column("trend", list(bars), 4, align="left"),
+    ]
+    table = Sheet("site", [row["site"] for row in rows], shown)
     if len(last) > len(rows):
         return Group(table, Text(f"{len(rows):,} of {len(last):,} sites, those that drifted furthest.", style="dim"))
     return table
@@ -118,7 +118,7 @@ def _meaning(metric: Metric, last: Landed) -> Text:
     return Text(
         f"Drift: {metric.name} from the window before, phase {last.phase}, median over units{unit}. "
         "Floor: what sampling alone would show. Moved: beyond noise; of windows in which nothing moved 5 % show a "
-        "site. Trend: one scale a row.",
+        "site. Trend: one scale for all sites.",
         style="dim",
     )
 
