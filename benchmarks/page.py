@@ -18,9 +18,9 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from icshift.reports.page.fold import bound_of
-from icshift.reports.page.write import html
-from tests.reports.page.pages import page_of_sites
+from icshift.page.fold import bound_of
+from icshift.page.write import html
+from tests.page.pages import page_of_sites
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 
 os.environ["OMP_NUM_THREADS"] = "1"  # Read when torch is imported, here and by what is started: tests share the cores.
+os.environ["KERAS_BACKEND"] = "torch"  # Read when Keras is imported.
 
 import pytest
 import torch
@@ -16,7 +17,8 @@ from torch.optim import optimizer as optimizers
 from icshift.record import journal
 from icshift.record.recorder import Recorder
 
-collect_ignore = ["warm/server.py"]  # a program, which cannot be imported where there are threads
+collect_ignore = ["warm/server.py", "oracles/trainings.py"]
+"""Programs: one cannot be imported where there are threads, the other is found beside the scripts that it watches."""
 
 GLOBAL_HOOKS = (
     optimizers._global_optimizer_post_hooks,

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from icshift.analysis import over_units
+from icshift.analysis.anatomy import shares
 from icshift.analysis.drift import Comparison, by_site, floor_of, movements
 from icshift.analysis.health import health, typical_std
 from icshift.analysis.metrics import Metric
@@ -51,7 +52,8 @@ class Row:
     constant units, `lost` those of which something was not finite in the window or its reference, `still` those that
     are known not to have moved. `drift`, `floor` and `ratio` are the medians over units that are not near-constant
     and how many times the one is the other; `moved` is the share of units that moved, and `why` says why it is not
-    known. `compared` marks windows that have data, and a reference that has. `dead`, `constant` and `nonfinite` count
+    known. `parts` [windows, 3] are the shares of location, scale and shape in the drift (`anatomy.shares`). `compared`
+    marks windows that have data, and a reference that has. `dead`, `constant` and `nonfinite` count
     units, -1 where they are not known; `n` is the number of sampled activations a unit in the last window.
     """
 
@@ -67,6 +69,7 @@ class Row:
     ratio: Floats
     moved: Floats
     why: tuple[str, ...]
+    parts: Floats
     dead: Ints
     constant: Ints
     nonfinite: Ints
@@ -136,8 +139,8 @@ def _row(
     values, floors = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
     near, lost, still = (np.zeros(shape, bool) for _ in range(3))
     there = np.zeros(len(place), bool)
-    drift, level, shares = (np.full(len(place), np.nan) for _ in range(3))
-    why = [""] * len(place)
+    drift, level, share = (np.full(len(place), np.nan) for _ in range(3))
+    why, parts = [""] * len(place), np.full((len(place), 3), np.nan)
     for comparison in comparisons:
         at, judged = place[comparison.window.index], moved[comparison.window.index]
         if not (_has_data(comparison.before) and _has_data(comparison.after)):
@@ -149,7 +152,7 @@ def _row(
         near[:, at] = metric.near_constant(comparison.before, comparison.after)
         usual = ~near[:, at]
         drift[at], level[at] = over_units.median(values[usual, at]), over_units.median(floors[usual, at])
-        shares[at], why[at] = judged.share(site.name), judged.unknown.get(site.name, "")
+        share[at], why[at], parts[at] = judged.share(site.name), judged.unknown.get(site.name, ""), shares(comparison)
         still[:, at] = ~judged.moved.get(site.name, np.ones(len(values), bool))
     ratio = np.divide(drift, level, out=np.full(len(drift), np.nan), where=level > 0)
     recorded = distributions(run, phase, site)
@@ -167,8 +170,9 @@ def _row(
         drift=drift,
         floor=level,
         ratio=ratio,
-        moved=shares,
+        moved=share,
         why=tuple(why),
+        parts=parts,
         dead=dead,
         constant=constant,
         nonfinite=nonfinite,
@@ -198,12 +202,13 @@ def _troubles(site: Site, recorded: Recorded) -> Ints:
     return counts
 
 
-def pictures(recorded: Recorded, order: Ints) -> tuple[Fans, Densities]:
+def pictures(recorded: Recorded, order: Ints, places: Ints | None = None) -> tuple[Fans, Densities]:
     """Returns percentiles and densities of some units of a site, given what was `recorded` of it in every window.
 
-    `order` [units] are rows, the one that went farthest first: half of the units are the first of them.
+    `order` [units] are rows, the one that went farthest first; the units are at these `places` in it, or half of them
+    are its first ones, the others at even ranks of the rest.
     """
-    places = half_and_half(len(order), FANS)
+    places = half_and_half(len(order), FANS) if places is None else places
     some = [at for at, one in enumerate(recorded) if one is not None and one.units == len(order)]
     ridges = [some[place] for place in spread(len(some), RIDGES)]
     fans = np.full((len(places), len(recorded), len(STEP_QUANTILES)), np.nan)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from icshift.analysis import over_units
-from icshift.analysis.distances import near_constant, w2_parts
+from icshift.analysis.anatomy import PARTS, shares
 from icshift.analysis.drift import (
     Comparison,
     by_site,
@@ -137,24 +137,9 @@ def _of_drift(metric: Metric, comparisons: list[Comparison], moved: dict[int, Mo
         **({"rows": int(np.median(metric.n(last.before, last.after)))} if metric.by_example else {}),
         "moved": moved[last.window.index].share(last.site.name),
         "moved_unknown": moved[last.window.index].unknown.get(last.site.name, ""),
-        **_split(last, ~near_constant(last.before, last.after)),
+        **dict(zip(PARTS, map(float, shares(last)), strict=True)),
         "trend": [_typical(one_sd, comparison) for comparison in comparisons],
     }
-
-
-def _split(comparison: Comparison, units: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> dict[str, float]:
-    """Returns the typical shares of location, scale and shape in w2 squared, which sum to 1; empty if none is known."""
-    parts = [part[units] for part in w2_parts(comparison.before, comparison.after)]
-    total = np.sum(parts, axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        shares = [over_units.median(np.where(total > 0, part / total, np.nan)) for part in parts]
-    # Medians of three shares need not add up to 1.
-    together = sum(shares)
-    return (
-        dict(zip(("location", "scale", "shape"), (share / together for share in shares), strict=True))
-        if together
-        else {}
-    )
 
 
 def _typical(metric: Metric, comparison: Comparison) -> float:

@@ -62,8 +62,9 @@ def _refuse_without_units(run: StoredRun, site: Site, metric: str, reference: st
 def unit_series(run: StoredRun, site: Site, unit: int, phase: str | None) -> pd.DataFrame:
     """Returns the series of steps of one unit, one row per step, in the columns of `StoredRun.steps`.
 
-    Without a `phase` it is of `train`, or of the first phase that has a series where `train` has none. Raises
-    `SelectionError` for a unit or phase without a series.
+    Of a run up to a window (`StoredRun.until`) it ends with that window. Without a `phase` it is
+    of `train`, or of the first phase that has a series where `train` has none. Raises `SelectionError`
+    for a unit or phase without a series.
     """
     known = kept_units(site)
     if unit not in known:
@@ -74,7 +75,10 @@ def unit_series(run: StoredRun, site: Site, unit: int, phase: str | None) -> pd.
     wanted = phase or ("train" if "train" in phases else next(iter(phases), "train"))
     if wanted not in phases:
         raise unknown("phase with a step series", wanted, phases)
-    return steps[(steps["phase"] == wanted) & (steps["unit"] == unit)].reset_index(drop=True)
+    here = (steps["phase"] == wanted) & (steps["unit"] == unit)
+    if not run.whole:
+        here &= steps["step"] <= run.window_list[-1].last_step
+    return steps[here].reset_index(drop=True)
 
 
 def drift_of_phases(
@@ -109,7 +113,7 @@ def typical_unit(run: StoredRun, site: str) -> pd.DataFrame:
     It is the unit whose median ranges, over the steps, as far as in the middle one of all units of the site.
     """
     steps = run.steps(phase="train", sites=[site])
-    ranges = _median_ranges(steps).sort_values()
+    ranges = median_ranges(steps).sort_values()
     return steps[steps["unit"] == ranges.index[len(ranges) // 2]].reset_index(drop=True)
 
 
@@ -121,9 +125,9 @@ def wandering(run: StoredRun, site: str) -> tuple[float, float, float]:
     windows = run.windows()
     here = windows[(windows["site"] == site) & (windows["phase"] == "train")]
     spread = here.groupby("window")["std"].median()
-    return float(_median_ranges(here).median()), float(spread.iloc[0]), float(spread.iloc[-1])
+    return float(median_ranges(here).median()), float(spread.iloc[0]), float(spread.iloc[-1])
 
 
-def _median_ranges(series: pd.DataFrame) -> pd.Series[float]:
-    """Returns the largest less the smallest median, by unit."""
+def median_ranges(series: pd.DataFrame) -> pd.Series[float]:
+    """Returns the largest less the smallest median, by unit, of rows that have `unit` and `q50`."""
     return series.groupby("unit")["q50"].agg(lambda median: median.max() - median.min())

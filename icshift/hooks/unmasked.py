@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -61,6 +61,21 @@ class Unmasked:
             for name, count in hidden.items()
             if count
         }
+
+
+def joined(found: Iterable[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Returns what was found in several parts of a recording, as it would have been in one.
+
+    >>> once = {"attention_mask": {"hidden": 3, "positions": 6, "hiding": False}}
+    >>> joined([once, {}, once])
+    {'attention_mask': {'hidden': 6, 'positions': 12, 'hiding': False}}
+    """
+    whole: dict[str, dict[str, Any]] = {}
+    for part in found:
+        for name, seen in part.items():
+            before = whole.get(name, {"hidden": 0, "positions": 0})
+            whole[name] = seen | {key: before[key] + seen[key] for key in ("hidden", "positions")}
+    return whole
 
 
 def _masks(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -16,6 +16,8 @@ from icshift.launch.sources import Source, Sources
 from icshift.model.torch_private import loader_iterator
 from icshift.model.unheard import hears
 from icshift.notice import notice
+
+_UNTIMED: AbstractContextManager[None] = nullcontext()
 
 
 @dataclass
@@ -48,7 +50,8 @@ class Passes:
     A pass that was left before its end is over when the next one over the same data begins, unless that may be an
     evaluation within it. Where it turns out later to have been one, as the pass goes on without a step in between,
     `take_back` is called. `steps` returns the number of optimizer steps so far, `training` whether any model is in
-    training mode.
+    training mode, `stand_in` what stands for a loader whose data are not known again by their identity. All that is
+    done here is within blocks of `watch`.
     """
 
     def __init__(
@@ -58,11 +61,15 @@ class Passes:
         *,
         steps: Callable[[], int],
         training: Callable[[], bool],
+        stand_in: Callable[[Any], Any] = lambda loader: loader,
+        watch: AbstractContextManager[Any] = _UNTIMED,
     ) -> None:
         self._act = act
         self._take_back = take_back
+        self._watch = watch
         self._steps = steps
         self._training = training
+        self._stand_in = stand_in
         self._sources = Sources()
         self._passes: WeakKeyDictionary[Any, _Pass] = WeakKeyDictionary()
         self._trained: WeakKeyDictionary[Source, _Pass] = WeakKeyDictionary()
@@ -140,13 +147,14 @@ class Passes:
         if not hears(self):
             return
         try:
-            note(*arguments)
+            with self._watch:
+                note(*arguments)
         except Exception as error:  # noqa: BLE001  The training must not notice.
             notice(f"icshift lost sight of passes over the data: {error}")
 
     def _begins(self, iterator: Any, loader: Any) -> None:
         """Notes that a pass begins, and calls `act` where one over the training data is over."""
-        source, steps, evaluates = self._sources.of(loader), self._steps(), not self._training()
+        source, steps, evaluates = self._sources.of(self._stand_in(loader)), self._steps(), not self._training()
         left = self._left_before(iterator, source, evaluates=evaluates)
         self._passes[iterator] = _Pass(source, steps, steps, evaluates)
         if self._ended or left is not None:

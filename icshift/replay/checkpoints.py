@@ -16,6 +16,7 @@ from torch import nn
 from icshift.errors import ModelError, RecordingError, RunError
 from icshift.hooks.batch_norm import averaging, probe_statistics
 from icshift.hooks.manifest import beginning
+from icshift.hooks.unmasked import joined
 from icshift.inputs.data import Data
 from icshift.model.parameters import Parameters
 from icshift.model.processes import this_process
@@ -35,7 +36,7 @@ _DECISIVE = {
     "model_arguments": "--model-arg",
     PROBE_STATISTICS: "kind of statistics for batch norm in the phase probe",
     "phases": "choice of phases",
-    "sites": "--sites",
+    "sites": "--site",
     "samples": "--samples",
     "max_units": "number of units",
     "device": "device",
@@ -116,6 +117,7 @@ class CheckpointRun:
                 raise RunError(f"{path} has {window.name} as window {window.index}, now {name} comes there: name all")
         self._done = frozenset(window.index for window in run.window_list if window.closed)
         self._manifest |= {key: run.manifest[key] for key in ("created", "sites", "ledger")}
+        self._manifest["unmasked"] = run.manifest.get("unmasked", {})
 
     def record(self, path: Path, after: Callable[[], None], *, force: bool = False) -> None:
         """Replay every model that is waiting, and write a window for each; `after` is called after each.
@@ -137,6 +139,7 @@ class CheckpointRun:
                     change, before = parameters.change(), index
                     window = self._window(index, change if index > 1 else None)
                     seen, state = replayer.taken(), replayer.state()
+                    state["unmasked"] = joined([self._manifest.get("unmasked", {}), state["unmasked"]])
                     _refuse_nothing(self._model, seen, state["ledger"])
                     with interrupts.Guard(), _writing(path):
                         recording = recording or self._begun(path, state, force=force)

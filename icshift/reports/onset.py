@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from icshift.analysis.onset import MEDIAN, NOT_FINITE, SD
+from icshift.reports.next_step import next_step
 from icshift.reports.report import Report
-from icshift.reports.tables import columns, number, records, share
+from icshift.reports.sheet import Sheet, of_rows
+from icshift.reports.tables import number, records, share
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.table import Table
 
     from icshift.runs.reader import StoredRun
 
@@ -56,12 +56,13 @@ def _first(left: list[dict[str, Any]]) -> str:
     before = "; no other site left" if not others else ", before all others that left" if others > 1 else ""
     before = f", before {left[-1]['site']}" if others == 1 else before
     their = "its" if len(first) == 1 else "their"
-    what = f" ({_how(first[0])})" if len(first) == 1 else ""
+    what = f" ({how_it_left(first[0])})" if len(first) == 1 else ""
     names = _named([row["site"] for row in first], "and")
     return f"{names} left the band of {their} past at step {int(left[0]['step'])}{before}{what}."
 
 
-def _how(row: dict[str, Any]) -> str:
+def how_it_left(row: dict[str, Any]) -> str:
+    """Returns what of a site left its band, and the band: `sd 0.610, band 0.180 to 0.300 of steps 0 to 43`."""
     if row["what"] == NOT_FINITE:
         return "activations that are not finite"
     return f"{row['what']} {number(row['value'])}{_unit(row)}, band {_band(row)} of steps {_past(row)}"
@@ -79,15 +80,13 @@ def _past(row: dict[str, Any]) -> str:
     return f"{int(row['past_first'])} to {int(row['past_last'])}" if math.isfinite(row["past_first"]) else "–"
 
 
-def onset_table(table: pd.DataFrame) -> Table:
+_COLUMNS = (("step", 0), ("what", 1), ("value", 3), ("band of its past", 4), ("past steps", 5), ("outside since", 2))
+"""Heads of the table's columns, and their ranks: which go first where the screen is narrow."""
+
+
+def onset_table(table: pd.DataFrame) -> Sheet:
     """Returns a table with one row per site, in the order of `table`; a dash where a site did not leave."""
-    shown = columns()
-    shown.add_column("site", overflow="fold", min_width=6)
-    for name in ("step", "what", "value", "band of its past", "past steps", "outside since"):
-        shown.add_column(name, justify="left" if name == "what" else "right", no_wrap=True)
-    for row in records(table):
-        shown.add_row(str(row["site"]), *onset_cells(row))
-    return shown
+    return of_rows("site", _COLUMNS, [[str(row["site"]), *onset_cells(row)] for row in records(table)])
 
 
 def onset_cells(row: dict[str, Any]) -> list[str]:
@@ -119,9 +118,10 @@ def onset_notes(run: StoredRun) -> list[str]:
 
 
 def _next_step(run: StoredRun, table: pd.DataFrame) -> str:
+    phase = str(table["phase"].iloc[0])
     if not math.isfinite(table["step"].iloc[0]):
-        return f"Next: icshift report {run.path}"
-    return f"Next: icshift units {run.path} --site {quote(str(table['site'].iloc[0]))}   (its units in the last window)"
+        return next_step("report", run, phase=phase)
+    return next_step("units", run, site=str(table["site"].iloc[0]), phase=phase, why="its units in the last window")
 
 
 def _named(sites: list[str], word: str) -> str:

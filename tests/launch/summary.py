@@ -246,7 +246,7 @@ KNOWN = (
         _unheard,
     ),
     (r"(\S+): (\d+) models in turn, each a copy of another; one run holds them all.", _copies),
-    (r"Cost of it all: (at least )?\+(\d+) %, ([\d.,]+) s beside ([\d.,]+) s of the script's own; .+", _cost),
+    (r"Cost of it all: (at least|about) \+(\d+) %, ([\d.,]+) s beside ([\d.,]+) s of the script's own; .+", _cost),
     (r"icshift: nothing was recorded in (\S+): .+", _never_called),
     (r"Next: icshift report (.+)", _next),
 )

@@ -1,0 +1,30 @@
+"""Anatomy: what a drift is made of, change of mean (location), of sd (scale) and of all else (shape).
+
+The squares of the three add up to that of `w2` exactly. Normalising could take the first two away, the third it cannot.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from icshift.analysis import over_units
+from icshift.analysis.distances import near_constant, w2_parts
+from icshift.analysis.drift import Comparison
+from icshift.distribution import Floats
+
+PARTS = ("location", "scale", "shape")
+"""What the shares of a drift are called, in the order in which they come."""
+
+
+def shares(comparison: Comparison) -> Floats:
+    """Returns the typical shares [3] of `PARTS` in w2 squared, which sum to 1; NaN where none is known.
+
+    They are medians over the units that are not near-constant.
+    """
+    units = ~near_constant(comparison.before, comparison.after)
+    parts = [part[units] for part in w2_parts(comparison.before, comparison.after)]
+    total = np.sum(parts, axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        typical = np.array([over_units.median(np.where(total > 0, part / total, np.nan)) for part in parts])
+        # Medians of three shares need not add up to 1.
+        return np.asarray(typical / typical.sum(), float)

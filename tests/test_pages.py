@@ -1,0 +1,165 @@
+"""What the README and the pages in docs/ show is executed: every command, every line of Python, every output."""
+
+import os
+import re
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import lightning.pytorch
+import pytest
+import torch
+import transformers
+from lightning.pytorch import LightningModule
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import icshift
+from tests.warm import starting as warm
+
+ROOT = Path(__file__).parent.parent
+PAGES = {page.name: page.read_text() for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+INSTALLING = ("python3 -m venv", "pip install")
+ELSEWHERE = {"icshift selfcheck --quick": "takes half a minute; tests/cli/test_selfcheck.py runs it"}
+
+
+def blocks(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", PAGES[page], re.S)
+
+
+def commands(page):
+    lines = [line for block in blocks(page, "sh") for line in block.replace("\\\n", "").splitlines()]
+    return [re.sub(r" +", " ", line.split("  #")[0]) for line in lines if not line.startswith(INSTALLING)]
+
+
+SHOWN = [(page, number) for page in PAGES for number, _ in enumerate(commands(page))]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """Where the demo has run, as the README's first command runs it, and a script was recorded."""
+    folder = tmp_path_factory.mktemp("demo")
+    for line in ("icshift demo --force --epochs 20 --seeds 2", f"icshift run {ROOT}/examples/train.py --epochs 2"):
+        assert bash(line, folder).returncode == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(demo, tmp_path_factory):
+    """A folder for each page, in which its commands follow one another."""
+    made = {}
+    for page in PAGES:
+        made[page] = tmp_path_factory.mktemp("page")
+        (made[page] / "examples").symlink_to(ROOT / "examples")
+        (made[page] / "train.py").symlink_to(ROOT / "examples" / "train.py")
+        (made[page] / "icshift-demo").symlink_to(demo / "icshift-demo")
+        if not any(line.startswith("icshift run") for line in commands(page)):
+            (made[page] / "icshift-runs").symlink_to(demo / "icshift-runs")
+    return made
+
+
+def bash(line, folder):
+    environment = {**os.environ, "PATH": f"{warm.folder()}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "80"}
+    return subprocess.run(
+        ["bash", "-c", line], cwd=folder, capture_output=True, text=True, env=environment, check=False, timeout=600
+    )
+
+
+@pytest.mark.parametrize(("page", "number"), SHOWN)
+def test_commands_run(page, number, folders):
+    line = commands(page)[number]
+    if line in ELSEWHERE:
+        pytest.skip(ELSEWHERE[line])
+    done = bash(line, folders[page])
+    assert done.returncode == (1 if "--fail-above" in line else 0), done.stderr
+    assert done.stdout or done.stderr, line  # of what is written to a file, where it is
+
+
+def words(text):
+    """Of a text; numbers are rounded, since their last digits are another machine's."""
+    for word in text.split():
+        try:
+            yield f"{float(word.replace(',', '')):.1g}"
+        except ValueError:
+            yield word
+
+
+@pytest.mark.parametrize("page", [page for page, text in PAGES.items() if re.search("```sh\n[^`]*```\n```\n", text)])
+def test_what_a_command_prints_is_shown(page, folders):
+    for command, shown in re.findall("```sh\n([^`]*)```\n```\n([^`]*)```", PAGES[page]):
+        printed = bash(command.strip().splitlines()[-1], folders[page]).stdout
+        assert list(words(printed))[: len(shown.split())] == list(words(shown))
+
+
+def test_every_command_is_shown():
+    shown = {line.split()[1] for page in PAGES for line in commands(page)} | {"demo"}
+    listed = subprocess.run([warm.icshift(), "--help"], capture_output=True, text=True, check=True, timeout=600)
+    assert shown >= set(re.findall(r"^  (\w+) {2,}", listed.stdout.split("Commands:")[1], re.M))
+
+
+def test_an_own_loop_gives_drift(tmp_path, monkeypatch):
+    """As the README shows it, twice: a cell of a notebook is run again."""
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("README.md", "python")
+    for _ in range(2):
+        found = {}
+        exec(code, found)
+        assert set(found["drift"]["window"]) == {2, 3, 4, 5}
+        assert set(found["drift"]["site"]) == {"0"}
+
+
+def test_gradients_are_measured(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    for code in (blocks("recording.md", "python")[0], *blocks("gradients.md", "python")):
+        exec(code, found)
+    assert set(found["drift"]["window"]) == {2, 3, 4, 5}
+    assert found["shift"]["step"].unique().tolist() == [0, 4, 8, 12]
+    assert found["shift"]["layer"].unique().tolist() == ["0", "2"]
+    assert len(icshift.open("runs/gradients").smoothness()) == 4
+    assert found["plane"].losses.shape == (21, 21)
+
+
+class Module(LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 1))
+
+    def forward(self, x):
+        return self.net(x)
+
+    def training_step(self, batch):
+        return self(batch[0]).square().mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_lightning_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (code,) = (block for block in blocks("recording.md", "python") if "lightning" in block)
+    inputs = torch.randn(64, 20)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    trainer = partial(lightning.pytorch.Trainer, **quiet, enable_model_summary=False)
+    loader = DataLoader(TensorDataset(inputs), batch_size=16)
+    exec(code, {"inputs": inputs, "Trainer": trainer, "module": Module(), "loader": loader})
+    assert len(icshift.open("runs/lightning").window_list) == 10
+
+
+def test_transformers_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (code,) = (block for block in blocks("recording.md", "python") if "transformers" in block)
+    size = {"n_embd": 8, "n_layer": 1, "n_head": 1, "vocab_size": 11, "n_positions": 8}
+    ids = torch.randint(0, 11, (16, 6))
+    arguments = transformers.TrainingArguments(
+        "out", num_train_epochs=2, report_to=[], save_strategy="no", disable_tqdm=True, use_cpu=True
+    )
+    given = {
+        "Trainer": transformers.Trainer,
+        "model": transformers.GPT2LMHeadModel(transformers.GPT2Config(**size)),
+        "arguments": arguments,
+        "data": [{"input_ids": row, "labels": row} for row in ids],
+        "ids": ids,
+    }
+    exec(code, given)
+    assert len(icshift.open("runs/transformers").window_list) == 2

@@ -1,0 +1,79 @@
+"""The lines of docs/reading.md run as they stand, and read the numbers that icshift reads."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import icshift
+from tests.conftest import record_small
+
+PAGE = (Path(__file__).parent.parent / "docs" / "reading.md").read_text()
+LINES = {snippet.split()[1].split(".")[0]: snippet for snippet in re.findall(r"```python\n(.*?)```", PAGE, re.S)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run at the path that the page reads, with a file beside it that is being written."""
+    folder = tmp_path_factory.mktemp("reading")
+    record_small(folder / "runs" / "a", windows=3)
+    for name in ("windows", "steps"):
+        (folder / "runs" / "a" / name / ".000009.rank0.parquet.77").write_bytes(b"half")
+    return folder
+
+
+def frame(table):
+    """What a snippet made, as a data frame."""
+    ways = [getattr(table, name) for name in ("to_pandas", "df", "reset_index") if hasattr(table, name)]
+    return ways[0]() if ways else table
+
+
+@pytest.fixture(params=LINES)
+def made(request, folder, monkeypatch):
+    """What the lines for a tool make, run as somebody types them."""
+    pytest.importorskip(request.param)
+    monkeypatch.chdir(folder)
+    made = {"tool": request.param}
+    exec(LINES[request.param], made)
+    return made
+
+
+def test_a_tool_makes_the_same_medians(made):
+    if made["tool"] == "pyarrow":
+        assert "median" not in LINES["pyarrow"]
+        return
+    run = icshift.open("runs/a")
+    windows = run.windows()
+    expected = windows[windows["phase"] == "train"].groupby(["site", "window"])["std"].median()
+    found = frame(made["sd"]).set_index(["site", "window"])
+    found = found[found.columns[0]].sort_index()
+    assert found.index.tolist() == expected.index.tolist()
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    expected = run.steps(sites="fc1").groupby("step")["q50"].median()
+    found = frame(made["medians"]).set_index("step").iloc[:, 0].sort_index()
+    assert found.index.tolist() == expected.index.tolist()
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_tool_reads_every_row(made):
+    run = icshift.open("runs/a")
+    for name, read in (("windows", run.windows()), ("steps", run.steps())):
+        found = frame(made[name]).astype({"phase": str, "site": str})
+        key = [column for column in ("phase", "site", "window", "step", "unit") if column in found]
+        columns = [*key, "count", "nonfinite", "mean", "std", "min", "max", "zero_share"]
+        found, expected = (table.sort_values(key, ignore_index=True)[columns] for table in (found, read))
+        pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+
+
+def test_every_tool_that_the_page_names_is_read_with():
+    assert list(LINES) == ["pandas", "pyarrow", "duckdb", "polars"]
+
+
+def test_windows_have_their_names_where_the_page_says(folder, monkeypatch):
+    duckdb = pytest.importorskip("duckdb")
+    monkeypatch.chdir(folder)
+    (query,) = re.findall(r"`(select decode.*?)`", PAGE)
+    names = re.findall(r'"name": "(.*?)"', " ".join(value for (value,) in duckdb.sql(query).fetchall()))
+    assert names == [window.name for window in icshift.open("runs/a").window_list]
