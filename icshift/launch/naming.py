@@ -53,7 +53,7 @@ def _held_by(model: nn.Module) -> str | None:
 
 
 def _is_name(name: object) -> bool:
-    return isinstance(name, str) and not name.startswith("_") and name not in _NO_NAMES
+    return isinstance(name, str) and name.isidentifier() and not name.startswith("_") and name not in _NO_NAMES
 
 
 def _scopes() -> Iterator[dict[str, Any]]:
