@@ -7,6 +7,7 @@ import linecache
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from types import FrameType
 from typing import Any
@@ -52,7 +53,7 @@ def _held_by(model: nn.Module) -> str | None:
 
 
 def _is_name(name: object) -> bool:
-    return isinstance(name, str) and not name.startswith("_") and name not in _NO_NAMES
+    return isinstance(name, str) and name.isidentifier() and not name.startswith("_") and name not in _NO_NAMES
 
 
 def _scopes() -> Iterator[dict[str, Any]]:
@@ -61,10 +62,17 @@ def _scopes() -> Iterator[dict[str, Any]]:
         module = str(frame.f_globals.get("__name__", "")).split(".")[0]
         if module not in _NOT_THEIRS:
             yield dict(frame.f_locals)
-            owner = frame.f_locals.get("self")
-            if owner is not None and hasattr(owner, "__dict__"):
-                parts = vars(owner).get("_modules")
-                yield dict(vars(owner)) | (dict(parts) if isinstance(parts, dict) else {})
+            yield _attributes(frame.f_locals.get("self"))
+
+
+def _attributes(owner: Any) -> dict[str, Any]:
+    """The attributes of an owner and the modules that it holds; none where it does not tell, whatever it raises."""
+    attributes: dict[str, Any] = {}
+    with suppress(Exception):
+        attributes = dict(vars(owner))
+        parts = attributes.get("_modules")
+        return attributes | (dict(parts) if isinstance(parts, dict) else {})
+    return attributes
 
 
 def _frames() -> Iterator[FrameType]:
@@ -76,7 +84,9 @@ def _frames() -> Iterator[FrameType]:
 
 
 def _is(value: object, model: nn.Module) -> bool:
-    return issubclass(type(value), nn.Module) and unwrapped(value) is model  # type: ignore[arg-type]
+    with suppress(Exception):  # A class of the user's own may have no parts, or give them in its own way.
+        return issubclass(type(value), nn.Module) and unwrapped(value) is model  # type: ignore[arg-type]
+    return False
 
 
 def _to_be_held_by(model: nn.Module) -> str | None:

@@ -67,3 +67,44 @@ def test_one_that_is_being_made_is_called_as_it_will_be():
     assert (robot.called, moved.called) == ("robot", "moved")
     assert Owner().player.called == "player"
     assert [Agent()][0].called == "agent"
+
+
+class Unmade(nn.Module):
+    def __init__(self):
+        """Leaves its base out: it has no parts."""
+
+
+class Hostile:
+    """Raises whatever it is asked."""
+
+    def __init__(self, model):
+        object.__setattr__(self, "held", model)
+
+    def __getattribute__(self, name):
+        raise RuntimeError(name)
+
+    def _refuse(self, *_):
+        raise RuntimeError
+
+    __eq__ = __len__ = __iter__ = __bool__ = __hash__ = _refuse
+
+
+class Slotted:
+    __slots__ = ("network",)
+
+    def __init__(self, model):
+        self.network = model
+
+    def name(self):
+        return name_of(self.network)
+
+
+def test_strange_values_and_owners_hide_no_name_that_comes_after():
+    def within(self):  # noqa: ARG001
+        first, second = Hostile(None), Unmade()  # noqa: F841
+        wanted = nn.Linear(2, 2)
+        return name_of(wanted)
+
+    for owner in (Hostile(None), Unmade(), Slotted(None), 3):
+        assert within(owner) == "wanted"
+    assert Slotted(nn.Linear(2, 2)).name() == "linear"
