@@ -5,13 +5,15 @@ Commands import what they need when they run, so that `icshift --help` imports n
 
 from __future__ import annotations
 
-import os
+import re
 import sys
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
 
 from icshift._version import __version__
+from icshift.cli import output
 from icshift.cli.analyze import analyze
 from icshift.cli.check import check
 from icshift.cli.compare import WithMany, compare
@@ -26,13 +28,14 @@ from icshift.cli.run import run
 from icshift.cli.selfcheck import selfcheck
 from icshift.cli.shift import shift
 from icshift.cli.units import units
+from icshift.cli.watch import watch
 from icshift.errors import IcshiftError
 
 app = typer.Typer(
     name="icshift",
     help="Measure internal covariate shift: how far the activations of every hidden unit drift while a network trains.",
     epilog="Record a script with `icshift run train.py`, your own loop with icshift.Recorder; or try `icshift demo`.",
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -41,7 +44,22 @@ _SPECIAL: dict[Any, dict[str, Any]] = {
     report: {"context_settings": {"allow_extra_args": True}},  # It says itself what to do with two runs.
     compare: {"cls": WithMany},
 }
-for command in (demo, info, report, onset, units, path, compare, export, check, analyze, shift, landscape, selfcheck):
+for command in (
+    demo,
+    info,
+    report,
+    onset,
+    watch,
+    units,
+    path,
+    compare,
+    export,
+    check,
+    analyze,
+    shift,
+    landscape,
+    selfcheck,
+):
     app.command(**_SPECIAL.get(command, {}))(command)
 
 
@@ -54,7 +72,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _common(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     pass
@@ -69,26 +87,64 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    if arguments[:1] != ["run"]:  # What is printed there is the script's.
+        output.readable(sys.stdout)
+    stdout = sys.stdout
     try:
-        return app(arguments or ["--help"], prog_name="icshift", standalone_mode=False) or 0
+        if arguments[:1] != ["run"]:
+            _once(arguments)
+        code = app(arguments or ["--help"], prog_name="icshift", standalone_mode=False) or 0
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except IcshiftError as error:
         return _fail(str(error))
     except typer.TyperException as error:
-        return _fail(error.format_message() if hasattr(error, "format_message") else str(error))
+        return _fail(_plain(error.format_message() if hasattr(error, "format_message") else str(error)))
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted")
         return 130
-    except BrokenPipeError:
-        # The reader of a pipe has seen enough; the interpreter must not complain when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:
+        # The reader of help is gone: then typer exits with 1, and puts a stream of its own in place of stdout.
+        if type(sys.stdout).__name__ != "PacifyFlushWrapper":
+            raise
+        output.print_no_more(stdout)
         return 0
     except OSError as error:
         # A path that no file can have, a full disk: whoever typed the command can change that.
-        return _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+        return _fail(f"{error.filename or 'output'}: {error.strerror or error}")
+    return int(code)
+
+
+_SAID = (
+    (r"Input should be a valid integer.*", "it is no whole number"),
+    (r"Input should be a valid number.*", "it is no number"),
+    (r"Input should be greater than or equal to (\S+)", r"it must be at least \1"),
+    (r"Input should be less than or equal to (\S+)", r"it must be at most \1"),
+    (r"Input should be (?=')", "it must be "),
+)
+"""What typer says of a value that an option does not take, and what we say: it speaks of types."""
+
+
+def _plain(message: str) -> str:
+    for typed, said in _SAID:
+        message = re.sub(typed, said, message)
+    return message
+
+
+def _once(arguments: list[str]) -> None:
+    """Raises `typer.BadParameter` where a file to write is named twice: only the last one would be written."""
+    for names in (("--output", "-o"), ("--chart",), ("--csv",), ("--junit",)):
+        if sum(argument.partition("=")[0] in names for argument in arguments) > 1:
+            raise typer.BadParameter(
+                f"{' or '.join(names)} is given more than once, but one file is written: give it once"
+            )
 
 
 def _fail(message: str) -> int:
-    print(f"icshift: {' '.join(message.split())}", file=sys.stderr)
+    if sys.stderr is not None:
+        output.readable(sys.stderr)
+        with suppress(OSError):  # A full disk; nobody is left to be told.
+            print(f"icshift: {' '.join(message.split())}", file=sys.stderr)
     return 2
 
 

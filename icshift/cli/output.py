@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
+from contextlib import contextmanager, nullcontext
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from icshift.errors import RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from rich.console import Console
     from rich.progress import Progress, ProgressColumn
+    from rich.text import Text
 
     from icshift.reports.report import Part, Report
 
@@ -26,11 +29,56 @@ def screen(*, no_color: bool, stderr: bool = False) -> Console:
     """
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
-    if isinstance(stream, TextIOWrapper):
-        stream.reconfigure(errors="replace")
+    readable(sys.stderr if stderr else _stdout())
     # No markup: names of sites and paths may hold brackets.
-    return Console(stderr=stderr, no_color=no_color or None, highlight=False, soft_wrap=False, markup=False)
+    console = Console(stderr=stderr, no_color=no_color or None, highlight=False, soft_wrap=False, markup=False)
+    console.on_broken_pipe = _raise_again  # type: ignore[method-assign]  # rich would exit with 1
+    return console
+
+
+def _stdout() -> TextIO:
+    if sys.stdout is None:
+        raise RunError("stdout is closed: there is nothing to print on")
+    return sys.stdout
+
+
+@contextmanager
+def _as_long_as_it_is_read() -> Iterator[None]:
+    """Goes on where the reader of stdout has seen enough, as `head`: how a command ends does not depend on it."""
+    try:
+        yield
+        _stdout().flush()
+    except BrokenPipeError:
+        print_no_more(sys.stdout)
+
+
+def print_no_more(stdout: TextIO) -> None:
+    """Have what still waits to be printed go nowhere: the interpreter would complain when it ends."""
+    sys.stdout = stdout
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+
+
+def _raise_again() -> None:
+    raise  # noqa: PLE0704  (rich calls this where it has caught a BrokenPipeError)
+
+
+def readable(stream: TextIO | None) -> None:
+    """Have a stream print whatever it is given: signs that its encoding lacks in ASCII, or as `?`.
+
+    Where the locale is C by name, it is ASCII, although Python would print UTF-8.
+    """
+    if isinstance(stream, TextIOWrapper):
+        codecs.register_error("icshift", _instead)
+        named = next(filter(None, (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))), "")
+        chosen = "PYTHONIOENCODING" in os.environ or "PYTHONUTF8" in os.environ
+        ascii_only = named in ("C", "POSIX") and not chosen
+        stream.reconfigure(encoding="ascii" if ascii_only else None, errors="icshift")
+
+
+def _instead(error: UnicodeError) -> tuple[str, int]:
+    from icshift.reports.spelling import instead
+
+    return instead(error)
 
 
 def progress(*columns: str | ProgressColumn, quiet: bool, no_color: bool) -> Progress:
@@ -46,24 +94,29 @@ def show(
 ) -> None:
     """Show a report on stdout, or on stderr if `stderr` is set; with `json`, print its data and nothing else.
 
-    `quiet` leaves out the next step. Characters that the screen's encoding does not have become `?`.
+    `quiet` leaves out the next step.
     """
     if json:
         from icshift.reports.tabular import to_json
 
         print_text(to_json(dict(report.data)))
         return
+    from rich.text import Text
+
     console = screen(no_color=no_color, stderr=stderr)
-    draw(report, console)
-    if report.next_step and not quiet:
-        console.print(report.next_step, style="dim", soft_wrap=True)
+    with nullcontext() if stderr else _as_long_as_it_is_read():
+        draw(report, console)
+        if report.next_step and not quiet:
+            _print(Text(report.next_step, style="dim", no_wrap=True), console)
 
 
 def warn(warnings: Iterable[str], *, no_color: bool) -> None:
     """Print warnings on stderr, one a line."""
+    from rich.text import Text
+
     console = screen(no_color=no_color, stderr=True)
     for warning in warnings:
-        console.print(f"icshift: {warning}", style="yellow", soft_wrap=True)
+        _print(Text(f"icshift: {warning}", style="yellow", no_wrap=True), console)
 
 
 def draw(report: Report, console: Console) -> None:
@@ -71,16 +124,18 @@ def draw(report: Report, console: Console) -> None:
     from rich.text import Text
 
     if report.heading:
-        console.print(report.heading, style="bold", soft_wrap=True)
+        _print(Text(report.heading, style="bold", no_wrap=True), console)
     for part in report.body:
         _draw_part(part, console)
     for note in report.notes:
-        console.print(note, style="dim")
+        _print(Text(note, style="dim"), console)
     for warning in report.warnings:
-        console.print(warning, style="yellow", soft_wrap=True)
+        _print(Text(warning, style="yellow", no_wrap=True), console)
     if report.verdict:
         verdict = report.verdict
-        console.print(Text(verdict, style="bold") if isinstance(verdict, str) else verdict, soft_wrap=True)
+        lines = Text(verdict, style="bold") if isinstance(verdict, str) else verdict.copy()
+        lines.no_wrap = True
+        _print(lines, console)
 
 
 def _draw_part(part: Part, console: Console) -> None:
@@ -90,15 +145,34 @@ def _draw_part(part: Part, console: Console) -> None:
 
     if isinstance(part, Report):
         draw(part, console)
-    elif isinstance(part, str) or (isinstance(part, Text) and part.no_wrap):
-        console.print(part, soft_wrap=True)
+    elif isinstance(part, str):
+        _print(Text(part, no_wrap=True), console)
+    elif isinstance(part, Text):
+        _print(part, console)
+    elif callable(part):
+        _draw_part(part(console.width), console)
     else:
-        console.print(part(console.width) if callable(part) else part)
+        console.print(part)
+
+
+def _print(text: Text, console: Console) -> None:
+    """Print text as the screen can show it, wrapped between words unless it is not to be wrapped."""
+    from icshift.reports.spelling import spelt_text
+
+    console.print(spelt_text(text) if console.options.ascii_only else text, soft_wrap=bool(text.no_wrap))
+
+
+def print_line(text: str) -> None:
+    """Print one line to stdout at once, for whoever reads a pipe."""
+    console = screen(no_color=True)
+    console.print(text, soft_wrap=True)
+    console.file.flush()
 
 
 def print_text(text: str) -> None:
-    """Print text to stdout as it is."""
-    sys.stdout.write(text)
+    """Print text to stdout as it is. Raises `RunError` where that is closed."""
+    with _as_long_as_it_is_read():
+        _stdout().write(text)
 
 
 def refuse(path: Path, *, force: bool) -> None:
@@ -125,7 +199,8 @@ def write_file(path: Path, content: bytes, *, force: bool) -> None:
     """
     refuse_file(path, force=force)
     if str(path) == "-":
-        sys.stdout.buffer.write(content)
+        with _as_long_as_it_is_read():
+            _stdout().buffer.write(content)
         return
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:

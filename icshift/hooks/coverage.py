@@ -13,7 +13,7 @@ from icshift.hooks.observer import Observer
 from icshift.model import names as naming
 from icshift.model.copies import is_within
 from icshift.model.parameters import has_gradients
-from icshift.model.sites import is_leaf, owns_weights, type_name
+from icshift.model.sites import is_default, is_leaf, owns_weights, type_name
 
 _BYPASSED = (
     "its weights were used (they have gradients), but not by calling it: its forward is called directly, or fused into "
@@ -119,7 +119,7 @@ class Coverage:
                 (name in fused, "bypassed", _FUSED),
                 (not naming.takes_hooks(module), "excluded", _TORCHSCRIPT),
                 (
-                    (copy := is_within(name, copies)) is not None,
+                    (copy := is_within(name, copies)) is not None and is_default(module),
                     "in a copy",
                     _COPY.format(copy, copies.get(copy or "")),
                 ),

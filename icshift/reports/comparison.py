@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import product
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
+from rich.console import Group
 from rich.text import Text
 
 from icshift.replicates.alignment import GROUPS
@@ -16,7 +18,8 @@ from icshift.replicates.inference import LEAST
 from icshift.replicates.values import LAST, METRICS, PATH, WINDOW
 from icshift.reports.comparison_verdict import NOISY, p_value, ratio, verdict
 from icshift.reports.report import Part, Report
-from icshift.reports.tables import columns, counted, number, records, share
+from icshift.reports.sheet import Sheet, of_rows
+from icshift.reports.tables import counted, number, records, share
 from icshift.runs.phases import PROBE, TRAIN
 
 if TYPE_CHECKING:
@@ -29,6 +32,9 @@ _SHOWN = (("w1_sd", PATH), ("w1_sd", LAST))
 
 _WINDOWS = 6
 """Windows that the table of windows has columns for."""
+
+_SIDE_BY_SIDE = 72
+"""Screens of at least so many characters get the ratios of two phases in one table."""
 
 _NAMES = {PATH: "path", LAST: "last window"}
 
@@ -45,7 +51,7 @@ def comparison_report(compared: RunComparison) -> Report:
         heading="\n".join(_group(compared, group) for group in GROUPS),
         body=(*_verdict(compared), *parts, *_every_run(compared)),
         notes=tuple(_notes(compared)),
-        next_step=f"Next: icshift path {compared.runs['run'].iloc[0]} --phase {compared.phases[-1]}",
+        next_step=f"Next: icshift path {quote(str(compared.runs['run'].iloc[0]))} --phase {quote(compared.phases[-1])}",
         data=_data(compared),
     )
 
@@ -71,7 +77,8 @@ def _of_methods(compared: RunComparison) -> Iterator[Part]:
         yield from _over_all(compared, phases)
         for metric, span in _SHOWN:
             yield Text(f"A / B of every site: {_NAMES[span]}, {metric}", style="bold")
-            yield ratio_table("site", list(_of_sites(compared, metric, span)), phases)
+            sites = list(_of_sites(compared, metric, span))
+            yield partial(ratio_tables, "site", sites, phases)
     yield Text("A / B by window, over all sites: w1_sd, 95 % interval below", style="bold")
     yield _window_table(compared)
 
@@ -82,7 +89,7 @@ def _over_all(compared: RunComparison, phases: Sequence[str]) -> Iterator[Part]:
         yield Text(f"A / B over all sites{how}: geometric mean, 95 % interval, p", style="bold")
         whole = _at(compared.ratios, by=by, site_a="")
         rows = [(f"{span} {metric}", _at(whole, metric=metric, span=span)) for span in _NAMES for metric in METRICS]
-        yield ratio_table("", rows, phases)
+        yield partial(ratio_tables, "", rows, phases)
 
 
 def _of_sites(compared: RunComparison, metric: str, span: str) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -97,21 +104,28 @@ def _of_sites(compared: RunComparison, metric: str, span: str) -> Iterator[tuple
             yield pair.name, _at(of_span, site_a=pair.a.name, site_b=pair.b.name)
 
 
-def ratio_table(head: str, rows: Sequence[tuple[str, pd.DataFrame]], phases: Sequence[str]) -> Table:
+def ratio_tables(head: str, rows: Sequence[tuple[str, pd.DataFrame]], phases: Sequence[str], width: int) -> Group:
+    """Returns the ratios of the phases side by side, or below one another where the screen is narrow."""
+    groups = [phases] if width >= _SIDE_BY_SIDE else [[phase] for phase in phases]
+    return Group(*(ratio_table(head, rows, group) for group in groups))
+
+
+def ratio_table(head: str, rows: Sequence[tuple[str, pd.DataFrame]], phases: Sequence[str]) -> Sheet:
     """Returns a table with one row for each name and its rows of `RunComparison.ratios`, the phases side by side."""
     noisy = [phase for phase in phases if any(_is_noisy(_at(of, phase=phase)) for _, of in rows)]
-    table = columns()
-    table.add_column(head, overflow="fold", min_width=8)
-    for phase in phases:
-        for name in (phase, "95 %", "p", *(["noise"] if phase in noisy else [])):
-            table.add_column(name, justify="right", no_wrap=True)
+    columns = [
+        (name, rank)
+        for phase in phases
+        for rank, name in enumerate((phase, "95 %", "p", *(["noise"] if phase in noisy else [])))
+    ]
+    lines = []
     for name, of in rows:
         cells: list[str | Text] = []
         for phase in phases:
             found = records(_at(of, phase=phase))
             cells += (_cells(found[0]) if found else [""] * 4)[: None if phase in noisy else 3]
-        table.add_row(name, *cells)
-    return table
+        lines.append([name, *cells])
+    return of_rows(head, columns, lines)
 
 
 def _is_noisy(rows: pd.DataFrame) -> bool:
@@ -130,21 +144,17 @@ def _cells(row: dict[str, Any]) -> list[str | Text]:
     return [value, f"{ratio(row['low'])} to {ratio(row['high'])}", p_value(row["p_adjusted"]), noise]
 
 
-def _window_table(compared: RunComparison) -> Table:
+def _window_table(compared: RunComparison) -> Sheet:
     """Returns a table with a row a phase and a column for some of the windows, evenly spaced, the last among them."""
     whole = _at(compared.ratios, by=compared.alignment.ways[0], metric="w1_sd", span=WINDOW, site_a="")
     windows = sorted(whole["window"].unique())
     count = min(_WINDOWS, len(windows))
     shown = [windows[round(place * (len(windows) - 1) / max(count - 1, 1))] for place in range(count)]
-    table = columns()
-    table.add_column("window")
-    for window in shown:
-        table.add_column(str(window), justify="right", no_wrap=True)
+    lines: list[list[str | Text]] = []
     for phase in compared.phases:
         rows = {row["window"]: row for row in records(_at(whole, phase=phase))}
-        cells = [_two_lines(rows[window]) if window in rows else "–" for window in shown]
-        table.add_row(phase, *cells)
-    return table
+        lines.append([phase, *(_two_lines(rows[window]) if window in rows else "–" for window in shown)])
+    return of_rows("window", [(str(window), count - place) for place, window in enumerate(shown, start=1)], lines)
 
 
 def _two_lines(row: dict[str, Any]) -> str:
@@ -162,46 +172,41 @@ def _of_runs(compared: RunComparison) -> Iterator[Part]:
         yield _value_table(compared, here, noiseless=noiseless)
 
 
-def _value_table(compared: RunComparison, values: pd.DataFrame, *, noiseless: bool) -> Table:
+def _value_table(compared: RunComparison, values: pd.DataFrame, *, noiseless: bool) -> Sheet:
     shown = ["value"] if noiseless else ["value", "floor"]
     runs = range(1, max(compared.design.a, compared.design.b) + 1)
-    table = columns()
-    table.add_column("site", overflow="fold", min_width=8)
-    table.add_column("run", no_wrap=True)
-    for group in GROUPS:
-        for span in _NAMES:
-            for name in (f"{group} {span}", "floor")[: len(shown)]:
-                table.add_column(name, justify="right", no_wrap=True)
+    columns = [("run", 0)]
+    for group, (place, span) in product(GROUPS, enumerate(_NAMES)):
+        columns += [(f"{group} {span}", place), ("floor", 2 + place)][: len(shown)]
+    lines: list[list[str | Text]] = []
     pairs = dict.fromkeys((*compared.alignment.roles, *compared.alignment.layers))
     for pair, run in product(pairs, runs):
-        cells: list[str] = []
+        cells: list[str | Text] = []
         for (group, site), span in product(zip(GROUPS, (pair.a, pair.b), strict=True), _NAMES):
             rows = records(_at(values, group=group, number=run, site=site.name, span=span))
             cells += [number(rows[0][name]) for name in shown] if rows else [""] * len(shown)
-        table.add_row(pair.name if run == 1 else "", str(run), *cells)
-    return table
+        lines.append([pair.name if run == 1 else "", str(run), *cells])
+    return of_rows("site", columns, lines)
 
 
 def _every_run(compared: RunComparison) -> list[Part]:
     """Returns a table with a row a run of each group: its path over all sites, and what it logged last."""
     paths = _at(compared.overall, by=compared.alignment.ways[0], metric="w1_sd", span=PATH)
     logged = [name for name in compared.runs.columns if name.startswith(LOGGED)]
-    table = columns()
-    table.add_column("run")
-    for name in [*compared.phases, *logged]:
-        for group in GROUPS:
-            table.add_column(f"{group} {name.removeprefix(LOGGED)}", justify="right")
+    names = [*compared.phases, *logged]
+    columns = [(f"{group} {name.removeprefix(LOGGED)}", place) for place, name in enumerate(names) for group in GROUPS]
+    lines: list[list[str | Text]] = []
     for run in range(1, max(compared.design.a, compared.design.b) + 1):
         measured = [_at(paths, number=run, phase=phase).set_index("group")["value"] for phase in compared.phases]
         last = _at(compared.runs, number=run).set_index("group")
         measured += [last[name] for name in logged]
-        table.add_row(
-            str(run), *(number(found[group]) if group in found else "" for found in measured for group in GROUPS)
+        lines.append(
+            [str(run), *(number(found[group]) if group in found else "" for found in measured for group in GROUPS)]
         )
     title = "Every run: path over all sites, w1_sd" + (
         ", and means of what it logged in its last window" if logged else ""
     )
-    return [Text(title, style="bold"), table]
+    return [Text(title, style="bold"), of_rows("run", columns, lines)]
 
 
 def _notes(compared: RunComparison) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING
 
 from rich.columns import Columns
@@ -14,7 +15,7 @@ from rich.text import Text
 from icshift.reports.comparison import comparison_summary
 from icshift.reports.report import Report
 from icshift.reports.run import overhead
-from icshift.reports.tables import counted, facts
+from icshift.reports.tables import Facts, counted
 from icshift.reports.units import ribbon
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def networks_report(networks: Sequence[Trained], compared: RunComparison) -> Rep
             ),
             lambda width: Columns([_ribbon(network, (width - 4) // 2) for network in networks], padding=(0, 2)),
             "",
-            facts([fact for network in networks for fact in _facts(network)]),
+            Facts([fact for network in networks for fact in _facts(network)]),
             "",
             f"A is {names[0]}, B is {names[1]}, {counted(len(networks[0].accuracies), 'seed')}, the same of both.",
             comparison_summary(compared),
@@ -83,7 +84,7 @@ def demo_report(
 
 def _of_all_seeds(compared: RunComparison) -> list[str]:
     """Returns the paths of the runs of both groups, as they are typed."""
-    return [" ".join(paths) for _, paths in compared.runs.groupby("group")["run"]]
+    return [join(map(str, paths)) for _, paths in compared.runs.groupby("group")["run"]]
 
 
 def _ribbon(network: Trained, width: int) -> Group:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from shlex import quote
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
 from rich.text import Text
 
-from icshift.analysis.drift import default_phase
-from icshift.analysis.metrics import DEFAULT
+from icshift.reports.next_step import next_step, window_shown
 from icshift.reports.outcome import correlation, verdict
 from icshift.reports.report import Report
 from icshift.reports.run import coverage, unmasked
-from icshift.reports.tables import TREND, columns, compact, listing, number, ordinal, records, share, times
-from icshift.reports.text_charts import sparkline
+from icshift.reports.sheet import Column, Sheet
+from icshift.reports.tables import TREND, compact, number, ordinal, records, share, times, trend_scale
+from icshift.reports.text_charts import sparklines
 from icshift.runs.phases import (
     NO_GRAD,
     OWN_INPUTS,
@@ -66,7 +64,7 @@ def drift_report(
         body=(*([Text(" ".join(words), style="bold")] if words else []), table),
         notes=(*caveats, *_notes(run, summary, metric, outcome)),
         warnings=tuple(filter(None, [coverage(run), *unmasked(run)])),
-        next_step=_next_step(run, summary, metric),
+        next_step=_next_step(run, summary, metric, reference),
         data={
             "run": str(run.path),
             "metric": metric.name,
@@ -80,57 +78,69 @@ def drift_report(
 
 def metrics_report(metrics: Mapping[str, Metric]) -> Report:
     """Returns a table with one row per metric."""
-    rows = [
-        [metric.name, metric.of + ", probe" * metric.by_example, metric.unit, metric.meaning]
-        for metric in metrics.values()
+    columns = [
+        Column("of", [metric.of + ", probe" * metric.by_example for metric in metrics.values()], 2, align="left"),
+        Column("unit", [metric.unit for metric in metrics.values()], 1, align="left"),
+        Column("meaning", [metric.meaning for metric in metrics.values()], align="left", fold=20),
     ]
-    return Report(body=(listing(["metric", "of", "unit", "meaning"], rows),))
+    return Report(body=(Sheet("metric", list(metrics), columns),))
 
 
-def report_table(summary: pd.DataFrame, *, wide: bool) -> Table:
+def report_table(summary: pd.DataFrame, *, wide: bool) -> Sheet:
     """Returns a table with one row per site, in the order of `summary`.
 
     On a `wide` screen it has columns for the number of units, that of activations (`count`), the 90th percentile and
-    the largest too. Probes, but by
-    running averages, have no noise: they always show the latter two, in place of floor, ratio and share moved.
+    the largest too. Probes, but by running averages, have no noise: they always show the latter two, in place of
+    floor, ratio and share moved.
     """
+    rows = records(summary)
     noiseless = bool(summary["noiseless"].dropna().all())
-    spread = ["p90", "max"] if summary["max"].notna().any() else []  # One number a site has none.
-    noise = [] if noiseless else ["floor", "×floor"]
-    table = columns()
-    table.add_column("site", overflow="fold", min_width=6)
-    for name in [*(["units", "count"] * wide), "drift", *noise, *(spread if wide or noiseless else [])]:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("trend", no_wrap=True, min_width=TREND)
-    for name in ["loc scl shp", *([] if noiseless else ["moved"])]:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("health", no_wrap=True)
-    for row in records(summary):
-        cells: list[str | Text] = [site_label(row), *([str(row["units"]), compact(row["activations"])] if wide else [])]
-        if isinstance(row.get("trend"), list):
-            cells.append(number(row["median"]))
-            cells += [] if noiseless else [number(row["floor"]), _ratio(row)]
-            cells += [number(row[name]) for name in spread] if wide or noiseless else []
-            cells += [sparkline(row["trend"], TREND), _split(row)]
-            cells += [] if noiseless else [share(row["moved"])]
-        else:
-            cells += ["–"] * (len(table.columns) - len(cells) - 1)
-        table.add_row(*cells, _health(row))
-    return table
+    spread = ("p90", "max") if summary["max"].notna().any() else ()  # One number a site has none.
+
+    def compared(cell: Callable[[dict[str, Any]], str | Text]) -> list[str | Text]:
+        return [cell(row) if isinstance(row.get("trend"), list) else "–" for row in rows]
+
+    def numbers(name: str) -> list[str | Text]:
+        return compared(lambda row: number(row[name]))
+
+    trends = iter(_trends(summary)[0])
+    found = [
+        Column("units", [str(row["units"]) for row in rows], 8),
+        Column("count", [compact(row["activations"]) for row in rows], 9),
+        Column("drift", numbers("median")),
+        Column("floor", numbers("floor"), 4),
+        Column("×floor", compared(_ratio), 1),
+        *(Column(name, numbers(name), 2 if noiseless else 7) for name in spread),
+        Column("trend", compared(lambda _: next(trends)), 5, align="left"),
+        Column("loc scl shp", compared(_split), 6),
+        Column("moved", compared(lambda row: share(row["moved"])), 2),
+        Column("health", [_health(row) for row in rows], 3, align="left"),
+    ]
+    hidden = {"floor", "×floor", "moved"} if noiseless else set() if wide else set(spread)
+    hidden |= set() if wide else {"units", "count"}
+    return Sheet("site", [site_label(row) for row in rows], [column for column in found if column.head not in hidden])
 
 
-def distribution_table(summary: pd.DataFrame) -> Table:
+def _trends(summary: pd.DataFrame) -> tuple[list[str], float]:
+    """Returns bars for each site that has a trend, all on one scale, and the largest value of that scale."""
+    return sparklines([trend for trend in summary.get("trend", ()) if isinstance(trend, list)], TREND)
+
+
+def distribution_table(summary: pd.DataFrame) -> Sheet:
     """Returns a table with one row per site with nothing to compare: its distribution, as medians over units."""
-    table = columns()
-    table.add_column("site", overflow="fold", min_width=6)
-    for name in ("units", "n", "mean", "sd", "q15", "q50", "q85", "zeros"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("health", no_wrap=True)
-    for row in records(summary):
-        cells = [number(row[name]) for name in ("mean", "std", "q15", "q50", "q85")]
-        cells.append(share(row["zero_share"]))
-        table.add_row(site_label(row), str(row["units"]), f"{row['n']:,}", *cells, _health(row))
-    return table
+    rows = records(summary)
+    ranks = {"mean": 0, "std": 0, "q15": 3, "q50": 2, "q85": 3}
+    values = [
+        Column(name.replace("std", "sd"), [number(row[name]) for row in rows], rank) for name, rank in ranks.items()
+    ]
+    columns = [
+        Column("units", [str(row["units"]) for row in rows], 6),
+        Column("n", [f"{row['n']:,}" for row in rows], 4),
+        *values,
+        Column("zeros", [share(row["zero_share"]) for row in rows], 5),
+        Column("health", [_health(row) for row in rows], 1, align="left"),
+    ]
+    return Sheet("site", [site_label(row) for row in rows], columns)
 
 
 def site_label(row: dict[str, Any]) -> str:
@@ -222,14 +232,11 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome
     notes += normalised_by(run, first["phase"])
     errors = table["error"].dropna()
     if len(errors) and not metric.by_example:
-        bound, ranks = errors.median(), 100 * first["rank_error"]
-        typical = f"below {metric.typical * bound:.2g} in 9 of 10 units, " if bound and metric.typical < 1 else ""
-        notes.append(
-            f"Sketch error of a drift: {typical}never above {bound:.2g} (median bound); of a rank: {ranks:.1f} %."
-        )
+        notes.append(_of_sketches(table, metric))
     notes += [metric.caveat] if metric.caveat and not metric.by_example else []
     if table["activations"].nunique() > 1:
         notes.append("count, on wide screens: activations a unit in this window.")
+    notes += trend_scale(_trends(table)[1], "site")
     notes.append("loc scl shp: share of W2² that is change of mean, of sd, of shape.")
     if table["near_constant"].any():
         notes.append(
@@ -243,6 +250,20 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome
     if stride > 1:
         notes.append(f"The step series keeps every {ordinal(stride)} step; windows are of all steps.")
     return notes
+
+
+def _of_sketches(table: pd.DataFrame, metric: Metric) -> str:
+    """Returns a note on how far drifts may be off by what is kept of a window, and at how many sites that matters."""
+    known = table.dropna(subset=["error", "median"])
+    bound, ranks = known["error"].median(), 100 * known["rank_error"].max()
+    if not (known["error"] > 0).any():
+        return "Sketch error: none, every sampled value was kept."
+    beyond = f"{(known['median'] > known['error']).sum()} of {len(known)} sites drift further than their own bound"
+    typical = f"below {metric.typical * bound:.2g} in 9 of 10 units, " if metric.typical < 1 else ""
+    return (
+        f"Sketch error: what a drift may be off by since quantiles are kept in place of all values, {typical}never "
+        f"above {bound:.2g} (median of the sites' bounds; {beyond}); ranks by at most {ranks:.1f} %."
+    )
 
 
 def _without_gradients(run: StoredRun) -> str:
@@ -330,13 +351,17 @@ def _of_examples(table: pd.DataFrame, metric: Metric) -> list[str]:
     return notes
 
 
-def _next_step(run: StoredRun, table: pd.DataFrame, metric: Metric) -> str:
+def _next_step(run: StoredRun, table: pd.DataFrame, metric: Metric, reference: str) -> str:
     if not len(table) or "ratio" not in table or not table["median"].notna().any():
-        return f"Next: icshift info {run.path}"
+        return next_step("info", run)
     by = "ratio" if table["ratio"].notna().any() else "median"
-    worst = table.sort_values(by, ascending=False)["site"].iloc[0]
-    phase = table["phase"].iloc[0]
-    chosen = "" if phase == default_phase(run) else f" --phase {quote(str(phase))}"
-    chosen += "" if metric.name == DEFAULT or metric.of == "site" else f" --metric {metric.name}"
-    chosen += "" if run.whole else f" --window {quote(run.window_list[-1].name)}"
-    return f"Next: icshift units {run.path} --site {quote(worst)}{chosen}   ({metric.hint})"
+    return next_step(
+        "units",
+        run,
+        site=str(table.sort_values(by, ascending=False)["site"].iloc[0]),
+        phase=str(table["phase"].iloc[0]),
+        metric="" if metric.of == "site" else metric.name,
+        reference=reference,
+        window=window_shown(run),
+        why=metric.hint,
+    )

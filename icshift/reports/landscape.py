@@ -10,11 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.table import Table
-
 from icshift.reports.contour import MINIMUM, MODEL, OTHER, Mark, Panel
 from icshift.reports.report import Report
-from icshift.reports.tables import columns, counted, facts
+from icshift.reports.sheet import Sheet, of_rows
+from icshift.reports.tables import Facts, counted
 
 Model = dict[str, Any]
 """The numbers of one model."""
@@ -136,7 +135,7 @@ def _apart(models: Sequence[Model]) -> Report:
     return Report(f"How far they are from {models[0]['model']}{minima}", body=(moved_table(models),))
 
 
-def facts_table(model: Model) -> Table:
+def facts_table(model: Model) -> Facts:
     """Returns a table of everything about one model, in one or two lines for each quantity."""
     rows = [("loss", f"{_number(model['loss'])}, gradient norm {_number(model['gradient_norm'])}"), *_hessian(model)]
     if model["learning_rate"] is None:
@@ -145,17 +144,16 @@ def facts_table(model: Model) -> Table:
         rows += [("λ₁·lr", _stability(model)), *_along(model["along_gradient"])]
     if model["slice"] is not None:
         rows += [("contours", _elongation(model["slice"])), *_minimum(model["slice"]), *_quadratic(model["slice"])]
-    return facts(rows)
+    return Facts(rows)
 
 
-def models_table(models: Sequence[Model]) -> Table:
+def models_table(models: Sequence[Model]) -> Sheet:
     """Returns a table with one row per model: loss, gradient norm, curvature, and the axes of its contours."""
-    table = _table(models)
     rated = models[0]["learning_rate"] is not None
     sliced = models[0]["slice"] is not None
-    names = ["loss", "‖g‖", "λ₁", "smallest"]
-    for name in [*names, *(["λ₁·lr", "β·lr"] if rated else ["2/λ₁"]), *(["axes"] if sliced else [])]:
-        table.add_column(name, justify="right", no_wrap=True)
+    names = [("loss", 0), ("‖g‖", 4), ("λ₁", 1), ("smallest", 5)]
+    names += [*([("λ₁·lr", 2), ("β·lr", 3)] if rated else [("2/λ₁", 2)]), *([("axes", 6)] if sliced else [])]
+    rows = []
     for model in models:
         top = model["eigenvalues"][0]
         cells = [_short(model["loss"]), _short(model["gradient_norm"])]
@@ -163,17 +161,16 @@ def models_table(models: Sequence[Model]) -> Table:
         values = [model["smallest"]]
         values += [model["lambda_lr"], _known_beta(model)] if rated else [model["largest_step"]]
         values += [model["slice"]["elongation"]] if sliced else []
-        table.add_row(model["model"], *cells, *map(_short, values))
-    return table
+        rows.append([model["model"], *cells, *map(_short, values)])
+    return of_rows("model", names, rows)
 
 
-def moved_table(models: Sequence[Model]) -> Table:
+def moved_table(models: Sequence[Model]) -> Sheet:
     """Returns a table with one row per model: its displacement from the first model, and the minimum of its slice."""
     sliced = models[0]["slice"] is not None
-    table = _table(models)
-    # Pairs of coordinates may be folded: all the rest is short.
-    for name in ["distance", *(["at α, β", "off plane"] * sliced), "cos", *(["minimum", "its α, β"] * sliced)]:
-        table.add_column(name, justify="right", no_wrap="α" not in name)
+    names = [("distance", 0), *([("at α, β", 2), ("off plane", 5)] if sliced else []), ("cos", 1)]
+    names += [("minimum", 3), ("its α, β", 4)] if sliced else []
+    rows = []
     for model in models:
         displacement = model["moved"]
         cells = ["–"] * (4 if sliced else 2)
@@ -184,8 +181,8 @@ def moved_table(models: Sequence[Model]) -> Table:
             called, lowest = _lowest(model["slice"])
             which = "" if called == "minimum" else " edge" if lowest["on_edge"] else " grid"
             cells += [_short(lowest["loss"]), f"{_pair(lowest['alpha'], lowest['beta'])}{which}"]
-        table.add_row(model["model"], *cells)
-    return table
+        rows.append([model["model"], *cells])
+    return of_rows("model", names, rows)
 
 
 def _hessian(model: Model) -> list[tuple[str, str]]:
@@ -356,12 +353,6 @@ def _not_finite(model: Model) -> list[str]:
 
 def _pair(alpha: float, beta: float) -> str:
     return f"{alpha:.2g}, {beta:.2g}"
-
-
-def _table(models: Sequence[Model]) -> Table:
-    table = columns()
-    table.add_column("model", overflow="fold", min_width=min(16, max(len(model["model"]) for model in models)))
-    return table
 
 
 def _number(value: float, form: str = ".4g") -> str:

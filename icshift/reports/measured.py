@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
 from icshift.reports.report import Report
-from icshift.reports.tables import columns, number
-from icshift.reports.text_charts import sparkline
+from icshift.reports.sheet import Column, Sheet
+from icshift.reports.tables import number, records, trend_scale
+from icshift.reports.text_charts import sparklines
 from icshift.runs.format import GRADIENT_SHIFT
 
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ def _gradient_shift_report(shift: pd.DataFrame, counted: str) -> Report:
             "before it makes of it (nothing, of the first). relative and trend: ‖G−G′‖ over ‖G‖; 10–90 %: what these "
             "steps differ by. All depend on the batch: compare runs of one batch size only."
             + (f" Counted of each layer: {counted} parameters." if counted else ""),
+            *trend_scale(sparklines(list(shift["trend"]), _TREND)[1], "layer"),
             "Drift is another definition of the shift; the two may disagree.",
         ),
         data={"gradient_shift": shift.to_dict(orient="records")},
@@ -58,18 +58,19 @@ def _smoothness_report(around: dict[str, Any]) -> Report:
     )
 
 
-def gradient_shift_table(summary: pd.DataFrame) -> Table:
+def gradient_shift_table(summary: pd.DataFrame) -> Sheet:
     """Returns a table with one row per layer, in the order of the forward."""
-    table = columns()
-    table.add_column("layer", overflow="fold", min_width=6)
-    for name in ("params", "‖G−G′‖", "relative", "10–90 %", "cos", "cos p10"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("trend", no_wrap=True, min_width=_TREND)
-    for row in summary.to_dict(orient="records"):
-        cells = [number(row["l2"]), number(row["relative"]), _interval(row["relative_p10"], row["relative_p90"])]
-        cells += [_cosine(row["cosine"]), _cosine(row["cosine_p10"])]
-        table.add_row(str(row["layer"]), f"{row['parameters']:,}", *cells, sparkline(row["trend"], _TREND))
-    return table
+    rows = records(summary)
+    columns = [
+        Column("params", [f"{row['parameters']:,}" for row in rows], 5),
+        Column("‖G−G′‖", [number(row["l2"]) for row in rows], 3),
+        Column("relative", [number(row["relative"]) for row in rows]),
+        Column("10–90 %", [_interval(row["relative_p10"], row["relative_p90"]) for row in rows], 1),
+        Column("cos", [_cosine(row["cosine"]) for row in rows], 2),
+        Column("cos p10", [_cosine(row["cosine_p10"]) for row in rows], 4),
+        Column("trend", [*sparklines(list(summary["trend"]), _TREND)[0]], 6, align="left"),
+    ]
+    return Sheet("layer", [str(row["layer"]) for row in rows], columns)
 
 
 def smoothness_lines(around: dict[str, Any]) -> list[str]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from icshift.analysis.onset import MEDIAN, NOT_FINITE, SD
+from icshift.reports.next_step import next_step
 from icshift.reports.report import Report
-from icshift.reports.tables import columns, number, records, share
+from icshift.reports.sheet import Sheet, of_rows
+from icshift.reports.tables import number, records, share
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.table import Table
 
     from icshift.runs.reader import StoredRun
 
@@ -80,15 +80,13 @@ def _past(row: dict[str, Any]) -> str:
     return f"{int(row['past_first'])} to {int(row['past_last'])}" if math.isfinite(row["past_first"]) else "–"
 
 
-def onset_table(table: pd.DataFrame) -> Table:
+_COLUMNS = (("step", 0), ("what", 1), ("value", 3), ("band of its past", 4), ("past steps", 5), ("outside since", 2))
+"""Heads of the table's columns, and their ranks: which go first where the screen is narrow."""
+
+
+def onset_table(table: pd.DataFrame) -> Sheet:
     """Returns a table with one row per site, in the order of `table`; a dash where a site did not leave."""
-    shown = columns()
-    shown.add_column("site", overflow="fold", min_width=6)
-    for name in ("step", "what", "value", "band of its past", "past steps", "outside since"):
-        shown.add_column(name, justify="left" if name == "what" else "right", no_wrap=True)
-    for row in records(table):
-        shown.add_row(str(row["site"]), *onset_cells(row))
-    return shown
+    return of_rows("site", _COLUMNS, [[str(row["site"]), *onset_cells(row)] for row in records(table)])
 
 
 def onset_cells(row: dict[str, Any]) -> list[str]:
@@ -120,9 +118,10 @@ def onset_notes(run: StoredRun) -> list[str]:
 
 
 def _next_step(run: StoredRun, table: pd.DataFrame) -> str:
+    phase = str(table["phase"].iloc[0])
     if not math.isfinite(table["step"].iloc[0]):
-        return f"Next: icshift report {run.path}"
-    return f"Next: icshift units {run.path} --site {quote(str(table['site'].iloc[0]))}   (its units in the last window)"
+        return next_step("report", run, phase=phase)
+    return next_step("units", run, site=str(table["site"].iloc[0]), phase=phase, why="its units in the last window")
 
 
 def _named(sites: list[str], word: str) -> str:

@@ -7,16 +7,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from icshift.reports.report import Report
-from icshift.reports.tables import facts, listing
+from icshift.reports.sheet import Column, Sheet, of_rows
+from icshift.reports.tables import Facts
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
     from icshift.runs.reader import StoredRun
 
@@ -25,20 +26,23 @@ def run_report(run: StoredRun) -> Report:
     """Returns the report of `icshift info`: facts about a run, its sites, and the modules that were not recorded."""
     windows = [asdict(window) for window in run.window_list]
     return Report(
-        body=(facts(_facts(run)), _sites(run)),
+        body=(Facts(_facts(run)), _sites(run)),
         warnings=tuple(map(_missed_in_words, _missed(run))),
         notes=tuple(filter(None, [pooled(run), *unmasked(run)])),
         data={**run.manifest, "path": str(run.path), "phases": run.phases, "windows": windows},
     )
 
 
-def _sites(run: StoredRun) -> Table:
-    rows = []
-    for site in run.sites:
-        kept = f"{site.units}" if site.kept is None else f"{site.units}, {len(site.kept)} recorded"
-        read_by = ", ".join((*site.feeds, *site.others)) or "–"
-        rows.append([site.name, site.type, kept, str(site.axis), read_by, site.follows or "–"])
-    return listing(["site", "type", "units", "axis", "feeds", "follows"], rows)
+def _sites(run: StoredRun) -> Sheet:
+    kept = [f"{site.units}" if site.kept is None else f"{site.units}, {len(site.kept)} recorded" for site in run.sites]
+    columns = [
+        Column("type", [site.type for site in run.sites], 2, align="left", fold=8),
+        Column("units", kept, 0, align="left"),
+        Column("axis", [str(site.axis) for site in run.sites], 3, align="left"),
+        Column("feeds", [", ".join((*site.feeds, *site.others)) or "–" for site in run.sites], 1, "left", fold=8),
+        Column("follows", [site.follows or "–" for site in run.sites], 4, align="left", fold=12),
+    ]
+    return Sheet("site", [site.name for site in run.sites], columns)
 
 
 def _facts(run: StoredRun) -> list[tuple[str, str]]:
@@ -102,6 +106,17 @@ def pooled(run: StoredRun) -> str:
     return f"One site for all calls in a forward from the number in its name on: {listed}" if names else ""
 
 
+def unheard(run: StoredRun) -> str:
+    """Returns in words how many steps followed no forward that they were computed from; empty where each did."""
+    steps = run.manifest.get("unheard_steps", 0)
+    return (
+        f"{steps:,} of {run.manifest['steps']:,} steps followed no call, of the model or of a watched module, "
+        "in training mode with gradients: nothing of theirs is in phase train"
+        if steps
+        else ""
+    )
+
+
 def _missed(run: StoredRun) -> list[dict[str, str]]:
     return [entry for entry in run.manifest.get("ledger", []) if entry["state"] not in ("observed", "excluded")]
 
@@ -136,21 +151,30 @@ def size(run: StoredRun) -> str:
 class Cost:
     """What `icshift run` took of the time of a process, in seconds; `whole` says whether that is all.
 
-    `copies` says how many models, each a copy made in turn, are in one run, by its name.
+    `once` is the part of it that is the same however many `steps` are trained. `copies` says how many models, each a
+    copy made in turn, are in one run, by its name.
     """
 
     seconds: float
     elapsed: float
     copies: dict[str, int] = field(default_factory=dict)
     whole: bool = True
+    once: float = 0.0
+    steps: int = 0
 
     def in_words(self) -> str:
-        """Returns the time in % of the rest, and in s."""
+        """Returns the time in % of the rest, and in s; how much of it is not a step's; and what a step takes."""
         rest = max(self.elapsed - self.seconds, 1e-9)
+        share = f"{'about' if self.whole else 'at least'} +{100 * self.seconds / rest:.0f} %"
+        each = f", {float(f'{1e3 * (self.seconds - self.once) / self.steps:.2g}'):g} ms a step" if self.steps else ""
         return (
-            f"Cost of it all: {'' if self.whole else 'at least '}+{100 * self.seconds / rest:.0f} %, "
-            f"{self.seconds:.1f} s beside {rest:.1f} s of the script's own; its start and this summary are in it."
+            f"Cost of it all: {share}, {self.seconds:.1f} s beside {rest:.1f} s of the script's own; "
+            f"{self.once:.1f} s once (start, end, this summary){each}."
         )
+
+
+_RECORDED = (("model", 5), ("sites", 4), ("steps", 3), ("windows", 0), ("time", 1), ("disk", 2))
+"""Heads of the columns on a run that was recorded, and their ranks: which go first where the screen is narrow."""
 
 
 def recorded_report(target: Path, runs: Sequence[StoredRun], cost: Cost | None = None) -> Report:
@@ -158,11 +182,7 @@ def recorded_report(target: Path, runs: Sequence[StoredRun], cost: Cost | None =
 
     `cost` is that of the process whose script it was, if it recorded anything.
     """
-    hints: list[RenderableType] = []
-    if any(window.provisional for run in runs for window in run.window_list):
-        hints = [Text("No DataLoader told of epochs: windows as long as leaves 10 to 20; choose with --window.")]
-    elif any(len(run.window_list) < 2 for run in runs):
-        hints = [Text("One window leaves nothing to compare: choose shorter ones with --window.", no_wrap=True)]
+    hints: list[RenderableType] = [Text(hint) for hint in _of_windows(runs)]
     undone = [window for run in runs for window in run.window_list if window.name.startswith("undone-")]
     if undone:
         steps = ", ".join(f"{window.first_step} to {window.last_step}" for window in undone)
@@ -177,7 +197,8 @@ def recorded_report(target: Path, runs: Sequence[StoredRun], cost: Cost | None =
         ]
     names = {run: _name(target, run) for run in runs}
     missed = [f"{name}: {warning}" for run, name in names.items() if (warning := coverage(run, target / name))]
-    missed += [f"{name}: {note}" for run, name in names.items() for note in (pooled(run), *unmasked(run)) if note]
+    told = {name: (unheard(run), pooled(run), *unmasked(run)) for run, name in names.items()}
+    missed += [f"{name}: {note}" for name, notes in told.items() for note in notes if note]
     missed += [
         f"{name} is unfinished: its process still runs, or was killed"
         for run, name in names.items()
@@ -186,15 +207,26 @@ def recorded_report(target: Path, runs: Sequence[StoredRun], cost: Cost | None =
     return Report(
         heading=f"Recorded in {target}",
         body=(
-            listing(
-                ["run", "model", "sites", "steps", "windows", "time", "disk"],
-                [_recorded(run, name) for run, name in names.items()],
-            ),
+            of_rows("run", _RECORDED, [_recorded(run, name) for run, name in names.items()]),
             Report(warnings=tuple(missed)),
             *hints,
         ),
-        next_step=f"Next: icshift report {target / _name(target, runs[0])}",
+        next_step=f"Next: icshift report {quote(str(target / _name(target, runs[0])))}",
     )
+
+
+def _of_windows(runs: Sequence[StoredRun]) -> list[str]:
+    """Returns in words why windows are as long as they are where nobody said so, and what to do where one is alone."""
+    chosen = [run for run in runs if any(window.provisional for window in run.window_list)]
+    if chosen:
+        few = any(len(run.window_list) < min(10, run.manifest["steps"]) for run in chosen)
+        where = " where every step has activations" if few else ""
+        return [
+            f"No DataLoader told of a second epoch: windows as long as leaves 10 to 20{where}; choose with --window."
+        ]
+    alone = [run.manifest["steps"] - run.manifest.get("unheard_steps", 0) for run in runs if len(run.window_list) < 2]
+    advice = ": choose shorter ones with --window" if max(alone, default=0) > 1 else ""
+    return [f"One window leaves nothing to compare{advice}."] if alone else []
 
 
 def _name(target: Path, run: StoredRun) -> str:

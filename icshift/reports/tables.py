@@ -3,41 +3,35 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.table import Table
+
+from icshift.reports.spelling import spelt
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console, ConsoleOptions, RenderResult
 
 TREND = 9
 """Characters of a sparkline in a table."""
 
 
-def columns(*, gap: int = 1) -> Table:
-    """Returns an empty table with a line under its head and `gap` spaces between its columns."""
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
+@dataclass(frozen=True)
+class Facts:
+    """A table of names and values, one pair a line."""
 
+    rows: Sequence[tuple[str, str]]
 
-def facts(rows: list[tuple[str, str]]) -> Table:
-    """Returns a table of names and values, one pair a line."""
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows:
-        table.add_row(name, value)
-    return table
-
-
-def listing(headers: list[str], rows: list[list[str]]) -> Table:
-    """Returns a plain table of text; every row has one cell for each header."""
-    table = columns()
-    for header in headers:
-        table.add_column(header, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value in self.rows:
+            table.add_row(*map(spelt, (name, value)) if options.ascii_only else (name, value))
+        yield table
 
 
 def number(value: float) -> str:
@@ -83,6 +77,15 @@ def not_shown(shown: int, of: int, what: str, which: str) -> list[str]:
     ['200 of 250 sites are shown, those that drifted furthest: --top 250 shows all.']
     """
     return [] if shown == of else [f"{shown:,} of {of:,} {what} are shown, {which}: --top {of} shows all."]
+
+
+def trend_scale(top: float, what: str) -> list[str]:
+    """Returns a note on the scale of the bars of a column `trend`, none where there are no bars.
+
+    >>> trend_scale(0.2251, "site")
+    ['trend: one scale for all sites, a full bar is 0.225.']
+    """
+    return [f"trend: one scale for all {what}s, a full bar is {number(top)}."] if math.isfinite(top) else []
 
 
 def searched(windows: int) -> list[str]:

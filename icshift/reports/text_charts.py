@@ -6,21 +6,35 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.text import Text
+
+Floats = NDArray[np.float64]
 
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-def sparkline(values: Sequence[float], width: int) -> str:
-    """Returns values as bars from 0 to the largest; more than `width` values are averaged, NaN becomes a space."""
-    shown = np.asarray(values, float)
-    if len(shown) > width:
-        shown = np.array([_mean(part) for part in np.array_split(shown, width)])
-    top = np.nanmax(shown) if np.isfinite(shown).any() else 0.0
-    if not top > 0:
-        return "".join(_BARS[0] if math.isfinite(value) else " " for value in shown)
-    places = [round(value / top * (len(_BARS) - 1)) if math.isfinite(value) else -1 for value in shown]
-    return "".join(_BARS[place] if place >= 0 else " " for place in places)
+def sparklines(rows: Sequence[Sequence[float]], width: int) -> tuple[list[str], float]:
+    """Returns rows of values as bars, all on one scale from 0 to the largest, which is returned beside them.
+
+    More than `width` values are averaged. NaN and infinity become a space; so does a row without values.
+    """
+    shown = [_averaged(np.asarray(row, float), width) for row in rows]
+    finite = [value for row in shown for value in row if math.isfinite(value)]
+    top = max(finite, default=math.nan)
+    return ["".join(_bar(value, top) for value in row) for row in shown], top
+
+
+def _averaged(values: Floats, width: int) -> Floats:
+    if len(values) <= width:
+        return values
+    return np.array([_mean(part) for part in np.array_split(values, width)])
+
+
+def _bar(value: float, top: float) -> str:
+    if not math.isfinite(value):
+        return " "
+    return _BARS[round(value / top * (len(_BARS) - 1))] if top > 0 else _BARS[0]
 
 
 def ribbons(
@@ -67,6 +81,6 @@ def ribbons(
     return text
 
 
-def _mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+def _mean(values: Floats) -> float:
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else math.nan

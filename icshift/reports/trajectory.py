@@ -6,16 +6,17 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from icshift.reports.drift import by_averages, normalised_by
+from icshift.reports.next_step import next_step
 from icshift.reports.report import Report
-from icshift.reports.tables import TREND, columns, number, records
-from icshift.reports.text_charts import sparkline
+from icshift.reports.sheet import Column, Sheet
+from icshift.reports.tables import TREND, number, records, trend_scale
+from icshift.reports.text_charts import sparklines
 from icshift.runs.phases import PROBE, PROBE_RUNNING
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.text import Text
 
     from icshift.analysis.metrics import Metric
     from icshift.runs.reader import StoredRun
@@ -32,7 +33,7 @@ def path_report(run: StoredRun, paths: pd.DataFrame, metric: Metric, left_out: S
         heading=f"{run.path} · {run.manifest['model']} · phase {phase} · {_span(paths)}{state}",
         body=(path_table(paths),),
         notes=(*left_out, *_notes(run, paths, metric)),
-        next_step=_next_step(run, paths),
+        next_step=_next_step(run, paths, metric),
         data={
             "run": str(run.path),
             "metric": metric.name,
@@ -42,29 +43,30 @@ def path_report(run: StoredRun, paths: pd.DataFrame, metric: Metric, left_out: S
     )
 
 
-def path_table(paths: pd.DataFrame) -> Table:
+def path_table(paths: pd.DataFrame) -> Sheet:
     """Returns a table with one row per site, in model order.
 
     Columns that say nothing are left out: the number of windows where all sites have the same, the floors in a phase
     without sampling noise, drift per change of the parameters where that is not known.
     """
-    differ = paths["windows"].nunique() > 1
-    noiseless, changes = bool(paths["noiseless"].all()), bool(paths["per_change"].notna().any())
-    table = columns()
-    table.add_column("site", overflow="fold", min_width=6)
-    floor = [] if noiseless else ["floor"]
-    for name in (*(["windows"] * differ), "path", *floor, "displaced", *floor, "straight", *(["per change"] * changes)):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("trend", no_wrap=True, min_width=TREND)
-    for row in records(paths):
-        cells = [*([str(row["windows"])] * differ), number(row["path"])]
-        cells += [] if noiseless else [number(row["floor"])]
-        cells += [number(row["displacement"])]
-        cells += [] if noiseless else [number(row["displacement_floor"])]
-        cells += [f"{row['straightness']:.2f}" if math.isfinite(row["straightness"]) else "–"]
-        cells += [number(row["per_change"])] if changes else []
-        table.add_row(str(row["site"]), *cells, sparkline(row["trend"], TREND))
-    return table
+    rows = records(paths)
+    noiseless = bool(paths["noiseless"].all())
+
+    def numbers(name: str) -> list[str | Text]:
+        return [number(row[name]) for row in rows]
+
+    straight = [f"{row['straightness']:.2f}" if math.isfinite(row["straightness"]) else "–" for row in rows]
+    columns = [
+        *([Column("windows", [str(row["windows"]) for row in rows], 7)] if paths["windows"].nunique() > 1 else []),
+        Column("path", numbers("path")),
+        *([] if noiseless else [Column("floor", numbers("floor"), 3)]),
+        Column("displaced", numbers("displacement"), 2),
+        *([] if noiseless else [Column("floor", numbers("displacement_floor"), 4)]),
+        Column("straight", straight, 1),
+        *([Column("per change", numbers("per_change"), 6)] if paths["per_change"].notna().any() else []),
+        Column("trend", [*sparklines(list(paths["trend"]), TREND)[0]], 5, align="left"),
+    ]
+    return Sheet("site", [str(row["site"]) for row in rows], columns)
 
 
 def _span(table: pd.DataFrame) -> str:
@@ -95,6 +97,7 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric) -> list[str]:
             "a path is near its floor, straight tells nothing. Noise grows with the number of windows: compare runs "
             "with windows of one length."
         )
+    notes += trend_scale(sparklines(list(table["trend"]), TREND)[1], "site")
     notes += normalised_by(run, first["phase"])
     if table["windows"].max() == 2:
         notes.append("Of two windows path and displacement are one: it takes three to tell a trend.")
@@ -112,9 +115,9 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric) -> list[str]:
     return notes
 
 
-def _next_step(run: StoredRun, table: pd.DataFrame) -> str:
+def _next_step(run: StoredRun, table: pd.DataFrame, metric: Metric) -> str:
     noise = "the noise of running averages" if table["phase"].iloc[0] == PROBE_RUNNING else "sampling noise"
     if not table["noiseless"].all() and PROBE in run.phases:
-        return f"Next: icshift path {run.path} --phase {PROBE}   (without {noise})"
-    phase = table["phase"].iloc[0]
-    return f"Next: icshift report {run.path} --phase {phase} --reference first"
+        return next_step("path", run, phase=PROBE, metric=metric.name, why=f"without {noise}")
+    phase = str(table["phase"].iloc[0])
+    return next_step("report", run, phase=phase, metric=metric.name, reference="first")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
 from rich.text import Text
 
 from icshift.reports.report import Part, Report
-from icshift.reports.tables import columns, number, records
+from icshift.reports.sheet import Column, Sheet
+from icshift.reports.tables import number, records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,39 +70,32 @@ def two_data_sets_report(about: Compared, result: Result, notes: Sequence[str], 
     )
 
 
-def site_table(sites: pd.DataFrame) -> Table:
+def site_table(sites: pd.DataFrame) -> Sheet:
     """Returns a table with one row per site: drift, floor, ratio to the drift of the input, a bar, and the verdict."""
-    table = columns()
-    table.add_column("site", overflow="fold", min_width=6, max_width=20)
-    for name in ("drift", "floor", "×input"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("profile", no_wrap=True, min_width=_BAR)
-    table.add_column("verdict", overflow="fold", ratio=1)
+    rows = records(sites)
     top = sites["median"].max()
-    for row in records(sites):
-        values = [float(row[name]) for name in ("median", "floor", "relative")]
-        shown = [number(value) for value in values[:2]]
-        style = "yellow" if row["shifted"] == 1 else ""
-        table.add_row(
-            str(row["site"]),
-            *shown,
-            f"{values[2]:.2f}" if math.isfinite(values[2]) else "–",
-            Text(bar(values[0] / top if top > 0 else math.nan), style="cyan"),
-            Text(str(row["verdict"]), style=style),
-        )
-    return table
+    bars = [Text(bar(row["median"] / top if top > 0 else math.nan), style="cyan") for row in rows]
+    verdicts = [Text(str(row["verdict"]), style="yellow" if row["shifted"] == 1 else "") for row in rows]
+    columns = [
+        Column("drift", [number(row["median"]) for row in rows]),
+        Column("floor", [number(row["floor"]) for row in rows], 2),
+        Column("×input", [f"{row['relative']:.2f}" if math.isfinite(row["relative"]) else "–" for row in rows], 3),
+        Column("profile", bars, 4, align="left"),
+        Column("verdict", verdicts, 1, align="left", fold=14),
+    ]
+    return Sheet("site", [str(row["site"]) for row in rows], columns)
 
 
-def layer_table(layers: pd.DataFrame) -> Table:
+def layer_table(layers: pd.DataFrame) -> Sheet:
     """Returns a table with one row per batch norm layer: distances in sd, each with its floor in brackets."""
-    table = columns(gap=2)
-    table.add_column("layer", overflow="fold", min_width=6)
-    for name in ("reference", "data", "precise"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in records(layers):
-        stale = Text(_with_floor(row, "staleness"), style="yellow" if row["stale"] else "")
-        table.add_row(str(row["layer"]), _with_floor(row, "reference"), _with_floor(row, "data"), stale)
-    return table
+    rows = records(layers)
+    stale = [Text(_with_floor(row, "staleness"), style="yellow" if row["stale"] else "") for row in rows]
+    columns = [
+        Column("reference", [_with_floor(row, "reference") for row in rows], 2),
+        Column("data", [_with_floor(row, "data") for row in rows], 1),
+        Column("precise", stale),
+    ]
+    return Sheet("layer", [str(row["layer"]) for row in rows], columns, gap=2)
 
 
 def bar(share: float) -> str:
@@ -156,7 +150,7 @@ def _not_finite(data: DataSet) -> str:
 def _next_step(run: str | None) -> str:
     if run is None:
         return "Next: the same with -o RUN keeps a run for icshift report, units and export"
-    return f"Next: icshift report {run} --phase data --reference phase:reference"
+    return f"Next: icshift report {quote(run)} --phase data --reference phase:reference"
 
 
 def _as_data(about: Compared, result: Result, notes: Sequence[str]) -> dict[str, Any]:

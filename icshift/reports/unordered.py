@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from icshift.analysis.ancestry import PAIRED_RUN
 from icshift.analysis.unordered import MEASURES
+from icshift.reports.next_step import next_step, window_shown
 from icshift.reports.report import Report
-from icshift.reports.tables import columns, number, records
+from icshift.reports.sheet import Column, Sheet
+from icshift.reports.tables import number, records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,22 +40,32 @@ def unordered_report(run: StoredRun, measured: pd.DataFrame, caveats: Sequence[s
         f"against {first['reference']}, without an order of units",
         body=(_table(rows, known),),
         notes=(*_notes(last, known), *caveats),
-        next_step=f"Next: icshift report {run.path} --reference "
-        f"{PAIRED_RUN}:{str(first['reference']).partition(':')[2]}   (unit by number, if these networks are akin)",
+        next_step=next_step(
+            "report",
+            run,
+            phase=str(first["phase"]),
+            reference=f"{PAIRED_RUN}:{str(first['reference']).partition(':')[2]}",
+            window=window_shown(run),
+            why="unit by number, if these networks are akin",
+        ),
         data={"run": str(run.path), "reference": str(first["reference"]), "unordered": True, "sites": rows},
     )
 
 
-def _table(rows: list[dict[str, object]], known: list[str]) -> Table:
-    table = columns()
-    table.add_column("site", overflow="fold", min_width=6)
-    for name in ("units", *(_HEADERS[measure] for measure in known)):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        alike = row["units"] == row["units_there"]
-        units = f"{row['units']}" if alike else f"{row['units']}, there {row['units_there']}"
-        table.add_row(str(row["site"]), units, *(number(float(str(row[measure]))) for measure in known))
-    return table
+def _table(rows: list[dict[str, object]], known: list[str]) -> Sheet:
+    alike = [row["units"] == row["units_there"] for row in rows]
+    units = [
+        f"{row['units']}" + ("" if same else f", there {row['units_there']}")
+        for row, same in zip(rows, alike, strict=True)
+    ]
+    columns = [
+        Column("units", units, 8 if all(alike) else 1),
+        *(
+            Column(_HEADERS[measure], [number(float(str(row[measure]))) for row in rows], rank)
+            for rank, measure in enumerate(known)
+        ),
+    ]
+    return Sheet("site", [str(row["site"]) for row in rows], columns)
 
 
 def _notes(measured: pd.DataFrame, known: list[str]) -> list[str]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from shlex import quote
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
 from icshift.analysis.furthest import furthest
 from icshift.analysis.windows import worst
+from icshift.reports.next_step import next_step
 from icshift.reports.report import Report
-from icshift.reports.tables import columns, not_shown, number, records
+from icshift.reports.sheet import Column, Sheet
+from icshift.reports.tables import not_shown, number, records
 from icshift.runs.phases import PROBE_RUNNING
 
 if TYPE_CHECKING:
@@ -24,15 +24,16 @@ if TYPE_CHECKING:
 _CELL = 7
 """Characters of a cell: a number of at most six and a mark."""
 
-_BETWEEN = 2
-"""Characters between two cells."""
-
-_SITE = 6
-"""Characters of a site's name that there is always room for."""
-
 
 def windows_report(
-    run: StoredRun, drifts: pd.DataFrame, metric: Metric, phase: str, *, top: int, caveats: Sequence[str] = ()
+    run: StoredRun,
+    drifts: pd.DataFrame,
+    metric: Metric,
+    phase: str,
+    *,
+    top: int,
+    reference: str = "previous",
+    caveats: Sequence[str] = (),
 ) -> Report:
     """Returns the report of the table that `analysis.windows.by_window` made: a row a site, a column a window.
 
@@ -44,43 +45,40 @@ def windows_report(
     state = "" if run.finished else " · unfinished"
     return Report(
         heading=f"{run.path} · {run.manifest['model']} · phase {phase} · {_span(drifts)}{state}",
-        body=((lambda width: windows_table(shown, width)),) if len(shown) else (),
+        body=(windows_table(shown),) if len(shown) else (),
         notes=(
             *caveats,
             *not_shown(len(kept), len(largest), "sites", "those that drifted furthest in any window"),
             *(_notes(drifts, metric, phase) if len(drifts) else ["Drift needs two windows of a phase."]),
         ),
-        next_step=_next_step(run, drifts),
+        next_step=_next_step(run, drifts, metric, phase, reference),
         data={
             "run": str(run.path),
             "metric": metric.name,
             "phase": phase,
+            "reference": reference,
             "caveats": list(caveats),
             "windows": [{**row, "moved": _known(row["moved"])} for row in records(shown)],
         },
     )
 
 
-def windows_table(drifts: pd.DataFrame, width: int) -> Table:
-    """Returns a table with one row per site and a column for each of the last windows that `width` characters hold.
+def windows_table(drifts: pd.DataFrame) -> Sheet:
+    """Returns a table with one row per site and a column a window; where not all have room, the first ones go first.
 
     Cells are medians over units; * marks a site that moved beyond noise, ? one of which that cannot be told. What all
     names of windows begin with is left out of the head.
     """
-    names = dict(zip(drifts["window"], map(str, drifts["name"]), strict=True))
-    site = max(_SITE, min(width // 3, int(drifts["site"].str.len().max())))
-    last = sorted(names)[-max(1, (width - site - 3) // (_CELL + _BETWEEN)) :]
+    names = dict(sorted(zip(drifts["window"], map(str, drifts["name"]), strict=True)))
     skipped = len(_shared_words(list(names.values())))
-    table = columns()
-    table.add_column("site", overflow="fold", width=site)
-    for window in last:
-        table.add_column(names[window][skipped:][-_CELL:], justify="right", no_wrap=True, width=_CELL)
-    for site_name, rows in drifts.groupby("site", sort=False):
-        cells = {row["window"]: _cell(row) for row in records(rows)}
-        table.add_row(str(site_name), *(cells.get(window, Text("–")) for window in last))
-    if len(last) < len(names):
-        table.caption = f"the last {len(last)} of {len(names)} windows: a wider screen or --json shows more"
-    return table
+    cells = {(row["site"], row["window"]): _cell(row) for row in records(drifts)}
+    sites = list(dict.fromkeys(drifts["site"]))
+    columns = [
+        Column(name[skipped:][-_CELL:], [cells.get((site, window), Text("–")) for site in sites], len(names) - place)
+        for place, (window, name) in enumerate(names.items(), start=1)
+    ]
+    last = f"the last {{}} of {len(names)} windows: a wider screen or --json shows more"
+    return Sheet("site", sites, columns, left_out=lambda gone: last.format(len(names) - len(gone)))
 
 
 def _shared_words(names: list[str]) -> str:
@@ -120,7 +118,9 @@ def _notes(drifts: pd.DataFrame, metric: Metric, phase: str) -> list[str]:
     return [f"{metric.name} of every window, {over}. {metric.meaning}.", f"* moved {wrong}. {unknown}".strip()]
 
 
-def _next_step(run: StoredRun, drifts: pd.DataFrame) -> str:
+def _next_step(run: StoredRun, drifts: pd.DataFrame, metric: Metric, phase: str, reference: str) -> str:
     if drifts.empty:
-        return f"Next: icshift info {run.path}"
-    return f"Next: icshift report {run.path} --window {quote(str(worst(drifts)['name']))}"
+        return next_step("info", run)
+    return next_step(
+        "report", run, window=str(worst(drifts)["name"]), phase=phase, metric=metric.name, reference=reference
+    )

@@ -102,11 +102,79 @@ def test_a_mistake_there_is_one_line_too(tmp_path):
     assert done.stderr.startswith("icshift: no such run: ")
 
 
-def test_a_pipe_that_closes_early_is_no_error(two_windows):
-    command = f"{sys.executable} -m icshift export {two_windows} -o - | head -1"
+@pytest.mark.parametrize(
+    ("encoding", "arguments"),
+    [
+        *((encoding, ["report", "RUN"]) for encoding in ("ascii", "cp1252", "cp437")),
+        *(("ascii", arguments) for arguments in (["onset", "RUN"], ["info", "--metrics"], ["run", "-h"])),
+    ],
+)
+def test_other_encodings_get_ascii(encoding, arguments, two_windows):
+    given = [str(two_windows) if argument == "RUN" else argument for argument in arguments]
+    done = process(*given, PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.isascii()
+    assert "?" not in done.stdout
+
+
+def test_the_c_locale_by_name_gets_ascii(two_windows):
+    done = process("report", two_windows, LC_ALL="C")
+    assert done.returncode == 0
+    assert done.stdout.isascii()
+    assert "xfloor" in done.stdout
+    assert "×floor" in process("report", two_windows, LC_ALL="C.UTF-8").stdout
+
+
+@pytest.mark.parametrize("arguments", ["report RUN", "report RUN --json", "export RUN -o -", "--help"])
+def test_what_cannot_be_printed_is_one_line(arguments, two_windows):
+    command = f"{sys.executable} -m icshift {arguments.replace('RUN', str(two_windows))}"
+    full = subprocess.run(["bash", "-c", f"{command} >/dev/full"], capture_output=True, text=True, check=False)
+    assert (full.returncode, full.stderr) == (2, "icshift: output: No space left on device\n")
+    if arguments != "--help":
+        closed = subprocess.run(["bash", "-c", f"{command} >&-"], capture_output=True, text=True, check=False)
+        assert (closed.returncode, closed.stderr) == (2, "icshift: stdout is closed: there is nothing to print on\n")
+
+
+@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full"])
+def test_a_mistake_has_its_exit_code_where_nobody_can_be_told(stderr, tmp_path):
+    command = f"{sys.executable} -m icshift report {tmp_path / 'nowhere'} {stderr}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
+
+
+@pytest.mark.parametrize("arguments", ["report RUN", "report RUN --json", "export RUN -o -", "--help"])
+def test_a_pipe_whose_reader_has_seen_enough_ends_well(arguments, two_windows):
+    command = f"{sys.executable} -m icshift {arguments.replace('RUN', str(two_windows))} | true"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
-    assert "Traceback" not in done.stderr
-    assert done.stdout.startswith("run,phase")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("shell", "asked"),
+    [
+        ("bash", {"_ICSHIFT_COMPLETE": "complete_bash", "COMP_WORDS": "icshift rep", "COMP_CWORD": "1"}),
+        ("zsh", {"_ICSHIFT_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "icshift rep"}),
+        (
+            "fish",
+            {
+                "_ICSHIFT_COMPLETE": "complete_fish",
+                "_TYPER_COMPLETE_ARGS": "icshift rep",
+                "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+            },
+        ),
+    ],
+)
+def test_shells_complete_what_is_typed(shell, asked):
+    assert "report" in process(**asked).stdout
+    script = process(_ICSHIFT_COMPLETE=f"source_{shell}").stdout
+    assert "_ICSHIFT_COMPLETE" in script
+
+
+@pytest.mark.parametrize(("short", "long"), [("-h", "--help"), ("-V", "--version")])
+def test_short_names(short, long, printed):
+    assert printed(short) == printed(long)
+    if short == "-h":
+        assert printed("report", "-h") == printed("report", "--help")
 
 
 LONG = "x" * 300

@@ -67,9 +67,9 @@ def test_stderr_takes_warnings(capsys):
 def test_characters_that_the_screen_lacks_are_no_error(monkeypatch):
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="latin-1"))
-    show(Report(body=("é ▁▂",)))
+    show(Report(body=("é ▁▂ 数",)))
     sys.stdout.flush()
-    assert raw.getvalue() == "é ??\n".encode("latin-1")
+    assert raw.getvalue() == "é _. ?\n".encode("latin-1")
 
 
 def test_what_exists_is_refused(tmp_path):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from icshift.reports.report import Report
-from icshift.reports.tables import columns, counted, facts, listing, number, records, share, times
+from icshift.reports.tables import Facts, counted, number, records, share, times, trend_scale
 from tests.reports.shown import shown
 
 
@@ -30,20 +30,13 @@ def test_shares_multiples_and_counts():
     assert [counted(value, "example") for value in (0, 1, 1400)] == ["0 examples", "1 example", "1,400 examples"]
 
 
-def test_facts_and_listings_keep_names_with_brackets():
-    assert shown(Report(body=(facts([("run", "a[0]"), ("", "b")]),))) == ["run  a[0]", "     b   "]
-    lines = shown(Report(body=(listing(["site"], [["fc[bold]"]]),)))
-    assert [line.strip() for line in lines] == ["", "site", "─" * 8, "fc[bold]", ""]
+def test_facts_keep_names_with_brackets():
+    assert shown(Report(body=(Facts([("run", "a[0]"), ("", "b")]),))) == ["run  a[0]", "     b   "]
 
 
-def test_a_gap_of_two_is_wider():
-    widths = []
-    for gap in (1, 2):
-        table = columns(gap=gap)
-        for name in ("a", "b"):
-            table.add_column(name)
-        widths.append(len(shown(Report(body=(table,)))[1].rstrip()))
-    assert widths == [5, 6]
+def test_the_scale_of_trends_is_told_where_there_are_any():
+    assert trend_scale(0.5, "layer") == ["trend: one scale for all layers, a full bar is 0.500."]
+    assert trend_scale(math.nan, "layer") == []
 
 
 def test_records_have_the_columns_as_names():

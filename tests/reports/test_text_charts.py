@@ -2,17 +2,23 @@
 
 import math
 
-from icshift.reports.text_charts import ribbons, sparkline
+from icshift.reports.text_charts import ribbons, sparklines
 
 
-def test_a_sparkline_goes_from_0_to_the_largest():
-    assert sparkline([0, 0.5, 1], 9) == "▁▅█"
-    assert sparkline([0, math.nan, 2], 9) == "▁ █"
-    assert sparkline([0, 0], 9) == "▁▁"
+def test_bars_of_all_rows_have_one_scale_from_0_to_the_largest():
+    assert sparklines([[0, 0.5, 1], [2]], 9) == (["▁▃▅", "█"], 2)
+    assert sparklines([[0, math.nan, 2, math.inf], []], 9) == (["▁ █ ", ""], 2)
+    assert sparklines([[0, 0]], 9) == (["▁▁"], 0)
 
 
-def test_longer_series_are_averaged():
-    assert sparkline([0, 0, 4, 4, 8, 8], 3) == sparkline([0, 4, 8], 3)
+def test_of_rows_without_values_there_is_no_scale():
+    bars, top = sparklines([[math.nan], []], 9)
+    assert bars == [" ", ""]
+    assert math.isnan(top)
+
+
+def test_longer_series_are_averaged_before_they_are_scaled():
+    assert sparklines([[0, 0, 4, 4, 7, 9]], 3) == sparklines([[0, 4, 8]], 3)
 
 
 def test_ribbons_have_the_median_in_them_and_steps_below():

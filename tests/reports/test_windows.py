@@ -29,7 +29,7 @@ def report(run, **options):
     return windows_report(run, by_window(run), METRICS["w1_sd"], "train", **{"top": 200, **options})
 
 
-@pytest.mark.parametrize(("width", "windows"), [(40, 2), (60, 4), (80, 5), (120, 8), (200, 11)])
+@pytest.mark.parametrize(("width", "windows"), [(40, 2), (60, 5), (80, 7), (120, 11), (200, 11)])
 def test_the_last_windows_that_fit_are_shown_and_how_many_are_not(run, width, windows):
     lines = shown(report(run), width)
     (head,) = [line for line in lines if line.split()[:1] == ["site"]]
@@ -37,7 +37,7 @@ def test_the_last_windows_that_fit_are_shown_and_how_many_are_not(run, width, wi
     assert max(map(len, lines[1:])) <= width
     rows = [line.split() for line in lines if line.startswith(" fc")]
     assert [len(row) for row in rows] == [windows + 1]
-    assert "…" not in " ".join(lines)
+    assert all(cell.rstrip("*").replace(".", "").isdigit() for cell in rows[0][1:])
     assert (f"the last {windows} of 11 windows" in words(report(run), width)) == (windows < 11)
 
 
