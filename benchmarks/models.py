@@ -192,6 +192,9 @@ def row(model: nn.Module, run: StoredRun, same: bool) -> Row:
         name for name in states.keys() - observed if states[name]["state"] == "bypassed" and _within(name, observed)
     }
     watched = [name for name, entry in states.items() if entry["state"] != "excluded" and name not in fused]
+    for name in watched:
+        if name not in observed and name not in set(owner.values()):  # what it holds is seen elsewhere: tied weights
+            left_out.setdefault(f"{states[name]['state']}: {states[name]['reason']}", []).append(name)
     return Row(
         sites=[site.name for site in run.sites],
         modules=sum(1 for _ in model.modules()),
@@ -220,15 +223,20 @@ def described(rows: dict[str, Row]) -> Iterator[str]:
         )
     yield ""
     if not any(of.left_out for of in rows.values()):
-        yield "Every parameter belongs to a site."
+        yield "Nothing is left out."
         return
-    yield "Parameters that belong to no site, and what the run says of their modules:"
+    yield "Left out, and what the run says of it (where the share is 100.0%, it is rounded, or the weights are tied):"
     yield ""
     for name, of in rows.items():
-        for reason, modules in of.left_out.items():
-            kinds = Counter(_numbered(module) for module in modules)
-            listed = ", ".join(f"`{kind}`" + (f" ({n})" if n > 1 else "") for kind, n in kinds.items())
-            yield f"* {name}: {listed}. {reason}"
+        yield from omissions(name, of)
+
+
+def omissions(name: str, of: Row) -> Iterator[str]:
+    """Yields a line a reason for which modules of a model were left out."""
+    for reason, modules in of.left_out.items():
+        kinds = Counter(_numbered(module) for module in modules)
+        listed = ", ".join(f"`{kind}`" + (f" ({n})" if n > 1 else "") for kind, n in kinds.items())
+        yield f"* {name}: {listed}. {reason}"
 
 
 def _numbered(module: str) -> str:

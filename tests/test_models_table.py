@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from benchmarks.models import TABLE, huggingface, measured
+from benchmarks.models import TABLE, huggingface, measured, omissions
 
 pytest.importorskip("transformers")
 ROWS = {
@@ -21,6 +21,8 @@ def test_a_model_is_recorded_as_the_table_says(name, tmp_path):
     *counts, covered, unchanged = ROWS[name]
     assert [row.modules, row.watched, row.called, len(row.sites)] == [int(count) for count in counts]
     assert f"{row.covered:.1%}" == covered
+    lines = TABLE.read_text().splitlines()
+    assert [line for line in lines if line.startswith(f"* {name}:")] == list(omissions(name, row))
     assert (row.same, unchanged) == (True, "bit for bit")
 
 
