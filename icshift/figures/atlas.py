@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from icshift.figures.cells import SIGNS, Grid, drawn, framed, places_of
+from icshift.figures.cells import SIGNS, Axes, Grid, drawn, framed, places_of
 from icshift.figures.frame import WIDTH, Chart, data, exact, facts, plain_numbers, whole
 from icshift.page.look import ABSENT, CHANCE, CONSTANT, LOWEST, NOT_FINITE, UNKNOWN, states
 from icshift.page.model import Page, SiteOnPage
@@ -15,18 +15,10 @@ def atlas(page: Page, theme: dict[str, str]) -> Chart:
     import altair as alt
 
     grid = grid_of(page)
-    layers = drawn(
-        grid,
-        theme,
-        {"title": "window", "orient": "bottom"},
-        {"title": "site"},
-    )
-    marks = [
-        *_blocks(page, theme),
-        *_triangles(page, theme),
-        *_troubles(page, grid, theme),
-        *framed(page, grid.codes.shape[0], theme),
-    ]
+    axes = Axes(grid, {"title": "window"}, {"title": "site"})
+    layers = drawn(grid, theme, axes)
+    marks = [*_blocks(page, axes, theme), *_triangles(page, axes, theme), *_troubles(page, axes, theme)]
+    marks += framed(page, axes, theme)
     cells = alt.layer(*layers, *marks).properties(width=grid.width, height=grid.height)
     above = [logged(page, grid.width, theme)] if any(np.isfinite(line.values).any() for line in page.lines) else []
     title = f"Drift of {len(page.sites):,} sites in {len(page.windows):,} windows"
@@ -100,18 +92,20 @@ def step_place(page: Page, step: int) -> float:
     return float(len(page.windows))
 
 
-def _blocks(page: Page, theme: dict[str, str]) -> list[Chart]:
+def _blocks(page: Page, axes: Axes, theme: dict[str, str]) -> list[Chart]:
     import altair as alt
 
     sites = page.sites
     rows = [{"y": at} for at in range(1, len(sites)) if sites[at].block != sites[at - 1].block]
     if not rows or len(rows) == len(sites) - 1:
         return []
-    rule = alt.Chart(data(rows)).mark_rule(strokeWidth=1, aria=False).encode(y="y:Q", color=alt.value(theme["hatch"]))
+    rule = (
+        alt.Chart(data(rows)).mark_rule(strokeWidth=1, aria=False).encode(y=axes.y(), color=alt.value(theme["hatch"]))
+    )
     return [rule]
 
 
-def _triangles(page: Page, theme: dict[str, str]) -> list[Chart]:
+def _triangles(page: Page, axes: Axes, theme: dict[str, str]) -> list[Chart]:
     import altair as alt
 
     rows = [
@@ -126,14 +120,14 @@ def _triangles(page: Page, theme: dict[str, str]) -> list[Chart]:
     mark = alt.Chart(data(rows)).mark_point(
         shape="triangle-down", filled=True, size=60, opacity=1, stroke=theme["ground"], strokeWidth=0.8
     )
-    return [mark.encode(x="x:Q", y="y:Q", color=alt.value(theme["mark"]), description="says:N")] if rows else []
+    return [mark.encode(x=axes.x(), y=axes.y(), color=alt.value(theme["mark"]), description="says:N")] if rows else []
 
 
-def _troubles(page: Page, grid: Grid, theme: dict[str, str]) -> list[Chart]:
+def _troubles(page: Page, axes: Axes, theme: dict[str, str]) -> list[Chart]:
     """Returns a dot in cells with dead units and a bar in those with near-constant ones, as on the page."""
     import altair as alt
 
-    if grid.wide < 6:
+    if axes.grid.wide < 6:
         return []
     layers = []
     for shape, across, counts in (("circle", 0.2, "dead"), ("square", 0.8, "constant")):
@@ -148,7 +142,7 @@ def _troubles(page: Page, grid: Grid, theme: dict[str, str]) -> list[Chart]:
             shape=path, size=4 if shape == "square" else 18, filled=True, opacity=1, strokeWidth=1, aria=False
         )
         layers += (
-            [mark.encode(x="x:Q", y="y:Q", fill=alt.value(theme["ink"]), stroke=alt.value(theme["ground"]))]
+            [mark.encode(x=axes.x(), y=axes.y(), fill=alt.value(theme["ink"]), stroke=alt.value(theme["ground"]))]
             if rows
             else []
         )

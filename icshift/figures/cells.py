@@ -56,16 +56,36 @@ def places_of(scale: Scale, drift: Floats, floor: Floats) -> Floats:
     return np.where(np.isfinite(place), place, np.nan)
 
 
-def drawn(grid: Grid, theme: dict[str, str], across: dict[str, Any], down: dict[str, Any]) -> list[Chart]:
-    """Returns the layers of a grid; `across` and `down` are options of its two axes."""
+@dataclass(frozen=True)
+class Axes:
+    """The axes of a grid, with the options of each: every layer takes them, or Vega takes its own."""
+
+    grid: Grid
+    across: dict[str, Any]
+    down: dict[str, Any]
+
+    def x(self, field: str = "x") -> Any:
+        """Returns a place across, in columns."""
+        import altair as alt
+
+        scale = alt.Scale(domain=[0, max(self.grid.codes.shape[1], 1)], nice=False, zero=False)
+        return alt.X(f"{field}:Q", scale=scale, axis=alt.Axis(**{**named(self.grid.columns), **self.across}))
+
+    def y(self, field: str = "y") -> Any:
+        """Returns a place down, in rows."""
+        import altair as alt
+
+        above = {"titleAngle": 0, "titleAlign": "right", "titleX": -8, "titleY": -8, "labelOverlap": False}
+        scale = alt.Scale(domain=[max(self.grid.codes.shape[0], 1), 0], nice=False, zero=False)
+        return alt.Y(f"{field}:Q", scale=scale, axis=alt.Axis(**{**named(self.grid.rows), **above, **self.down}))
+
+
+def drawn(grid: Grid, theme: dict[str, str], axes: Axes) -> list[Chart]:
+    """Returns the layers of a grid."""
     import altair as alt
 
     rows, columns = grid.codes.shape
-    x_axis = alt.Axis(**{**named(grid.columns), **across})
-    above = {"titleAngle": 0, "titleAlign": "right", "titleX": -8, "titleY": -8, "labelOverlap": False}
-    y_axis = alt.Axis(**{**named(grid.rows), **above, **down})
-    x = alt.X("x:Q", scale=alt.Scale(domain=[0, max(columns, 1)], nice=False, zero=False), axis=x_axis)
-    y = alt.Y("y:Q", scale=alt.Scale(domain=[max(rows, 1), 0], nice=False, zero=False), axis=y_axis)
+    x, y = axes.x(), axes.y()
     if rows * columns > MOST:
         return _as_picture(grid, theme, x, y)
     cells = _cells(grid)
@@ -76,7 +96,7 @@ def drawn(grid: Grid, theme: dict[str, str], across: dict[str, Any], down: dict[
     signs = alt.Chart(data([cell for cell in cells if cell["sign"]])).mark_text(
         fontSize=11, fontWeight="bold", aria=False
     )
-    middle = {"x": alt.X("cx:Q", axis=x_axis), "y": alt.Y("cy:Q", axis=y_axis)}
+    middle = {"x": axes.x("cx"), "y": axes.y("cy")}
     return [
         plain,
         coloured,
@@ -148,16 +168,16 @@ def stripes(wide: float, high: float, gap: float = 5.0) -> str:
     return "".join(lines)
 
 
-def framed(page: Page, rows: int, theme: dict[str, str]) -> list[Chart]:
+def framed(page: Page, axes: Axes, theme: dict[str, str]) -> list[Chart]:
     """Returns a frame around the window that is looked at; none around the last one."""
     import altair as alt
 
     if not 0 <= page.window < len(page.windows) - 1:
         return []
     said = f"window {page.windows[page.window].name}"
-    frame = {"x": page.window, "x2": page.window + 1, "y": 0, "y2": max(rows, 1), "says": said}
+    frame = {"x": page.window, "x2": page.window + 1, "y": 0, "y2": max(axes.grid.codes.shape[0], 1), "says": said}
     mark = alt.Chart(data([frame])).mark_rect(filled=False, strokeWidth=2)
-    return [mark.encode(x="x:Q", x2="x2", y="y:Q", y2="y2", stroke=alt.value(theme["ink"]), description="says:N")]
+    return [mark.encode(x=axes.x(), x2="x2", y=axes.y(), y2="y2", stroke=alt.value(theme["ink"]), description="says:N")]
 
 
 def _as_picture(grid: Grid, theme: dict[str, str], x: Any, y: Any) -> list[Chart]:

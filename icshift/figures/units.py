@@ -8,7 +8,7 @@ import numpy as np
 
 from icshift.analysis.atlas import BINS, LEVELS, Densities, distributions, pictures
 from icshift.errors import SelectionError
-from icshift.figures.cells import Grid, drawn, framed
+from icshift.figures.cells import Axes, Grid, drawn, framed
 from icshift.figures.fan import PERCENTILES
 from icshift.figures.frame import Chart, data, elided, exact, facts, named, plain_numbers, whole
 from icshift.page.look import LEVELS as STEPS
@@ -46,13 +46,10 @@ def units(run: StoredRun, page: Page, unit: str | None, theme: dict[str, str]) -
     shown = grid.codes.shape[0]
     a_row = -(-len(site.units.ids) // _ROWS) if len(site.units.ids) else 1
     title = "unit, the farthest first" if a_row == 1 else f"unit, the farthest first ({a_row} a row)"
-    layers = drawn(
-        grid,
-        theme,
-        {"title": "window"},
-        {"title": title, "titleAlign": "left", "titleX": -50, "labelOverlap": "parity"},
-    )
-    left = alt.layer(*layers, *framed(page, shown, theme)).properties(width=grid.width, height=grid.height)
+    rows = {"title": title, "titleAlign": "left", "titleX": -50, "labelOverlap": "parity"}
+    axes = Axes(grid, {"title": "window"}, rows)
+    layers = drawn(grid, theme, axes)
+    left = alt.layer(*layers, *framed(page, axes, theme)).properties(width=grid.width, height=grid.height)
     parts = [left]
     about = [facts(page, "of every unit"), _counted(site), how]
     if place is not None:
