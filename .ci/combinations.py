@@ -4,9 +4,10 @@
     python .ci/combinations.py 3.11-lowest      one of them
     python .ci/combinations.py --list
 
-`lowest` is the oldest release with a wheel for that Python of everything that pyproject.toml names, `newest` what a
-user gets today, `old-torch` the oldest torch beside the newest of the rest. `UV_TORCH_BACKEND=cpu` takes torch without
-CUDA from its own index. Each environment is removed again, unless `--keep` says where they go.
+`lowest` is the oldest release with a wheel for that Python of everything that pyproject.toml names (which are newer
+than promised is said), `newest` what a user gets today, `old-torch` the oldest torch beside the newest of the rest.
+`UV_TORCH_BACKEND=cpu` takes torch without CUDA from its own index. Each environment is removed again, unless `--keep`
+says where they go.
 """
 
 import argparse
@@ -21,13 +22,15 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PYTHONS = [name.split()[-1] for name in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", name)]
-NEEDED = [re.split(r"[<>=~!\[ ]", requirement)[0] for requirement in PROJECT["dependencies"]]
-OLDEST_TORCH = next(r for r in PROJECT["dependencies"] if r.startswith("torch")).replace(">=", "==")
+EXTRAS = ("demo", "charts")
+NEEDED = [*PROJECT["dependencies"], *(r for extra in EXTRAS for r in PROJECT["optional-dependencies"][extra])]
+LOWEST = dict(requirement.split(">=") for requirement in NEEDED)
+"""The lowest version that is promised, by package."""
 
 SETS = {
     "lowest": ["--resolution", "lowest-direct"],
     "newest": [],
-    "old-torch": [OLDEST_TORCH],
+    "old-torch": [f"torch=={LOWEST['torch']}"],
 }
 COMBINATIONS = [f"{python}-{versions}" for python in PYTHONS for versions in SETS]
 
@@ -66,7 +69,7 @@ def tried(combination: str, environment: Path) -> str:
     """Install a combination and try it; returns "passed", or what did not."""
     version, _, versions = combination.partition("-")
     python = environment / "bin" / "python"
-    wanted = ["-e", ".[demo,charts]", "pytest", "pytest-timeout", *SETS[versions]]
+    wanted = ["-e", f".[{','.join(EXTRAS)}]", "pytest>=8", "pytest-timeout>=2.4", *SETS[versions]]
     install = ["uv", "pip", "install", "-q", "--python", python, "--only-binary", ":all:", "--no-binary", "icshift"]
     steps = {
         "no such Python": ["uv", "venv", "-q", "--clear", "--python", version, environment],
@@ -78,19 +81,33 @@ def tried(combination: str, environment: Path) -> str:
         if subprocess.run([str(word) for word in command], cwd=ROOT, env=alone(), check=False).returncode:
             return failure
         if failure == "cannot be installed":
-            print(f"{combination}: {installed(python)}", flush=True)
+            found = installed(python)
+            print(f"{combination}: {', '.join(f'{name} {of}' for name, of in found.items())}", flush=True)
+            if versions == "lowest" and (higher := above_the_lowest(found)):
+                print(f"{combination}: no wheels for Python {version}, so newer ones are tried: {higher}", flush=True)
     return "passed"
 
 
 def alone() -> dict[str, str]:
-    """The environment variables without those that would have other packages imported."""
-    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    """The environment variables without those that have other packages imported, or all of torch parsed every time."""
+    without = ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if name not in without}
 
 
-def installed(python: Path) -> str:
-    """The versions of what icshift needs in an environment."""
-    listed = "import importlib.metadata as m; print(', '.join(f'{n} {m.version(n)}' for n in %r))"
-    return subprocess.run([python, "-c", listed % NEEDED], capture_output=True, text=True, check=True).stdout.strip()
+def installed(python: Path) -> dict[str, str]:
+    """The versions of what icshift needs in an environment, by package."""
+    listed = f"import importlib.metadata as m; print(*(m.version(name) for name in {list(LOWEST)!r}))"
+    found = subprocess.run([python, "-c", listed], capture_output=True, text=True, check=True, env=alone()).stdout
+    return dict(zip(LOWEST, found.split(), strict=True))
+
+
+def above_the_lowest(found: dict[str, str]) -> str:
+    """The promised versions that are not the installed ones, each with the one that is installed."""
+    return ", ".join(
+        f"{name} {lowest} ({found[name]})"
+        for name, lowest in LOWEST.items()
+        if not f"{found[name]}.0.0".startswith(f"{lowest}.")
+    )
 
 
 if __name__ == "__main__":

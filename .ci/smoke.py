@@ -43,10 +43,23 @@ RECORDED = """
 import icshift, torch
 from train import Net, train
 
+def plain(net):
+    return net
+
+def compiled(net):
+    torch.compiler.reset()
+    return torch.compile(net, backend="aot_eager")
+
+def compiled_before(net):
+    model = compiled(net)
+    model(torch.ones(32, 6))
+    return model
+
 WAYS = {
-    "plain": ({}, lambda net: net),
-    "masked": ({"mask": lambda x: x[:, 0] > 0}, lambda net: net),
-    "compiled": ({}, lambda net: torch.compile(net, backend="aot_eager")),
+    "plain": (plain, {}, 256),
+    "masked": (plain, {"mask": lambda x: x[:, 0] > 0}, None),
+    "compiled": (compiled, {}, 256),
+    "compiled-before": (compiled_before, {}, 256),
 }
 
 def weights(made, path=None, **options):
@@ -59,21 +72,22 @@ def weights(made, path=None, **options):
         with icshift.Recorder(net, path, **options) as recorder:
             for epoch in train(net, model):
                 recorder.epoch()
-    return list(net.parameters())
+    return [*net.state_dict().values(), torch.get_rng_state()]
 
-for name, (options, made) in WAYS.items():
+for name, (made, options, rows) in WAYS.items():
     found = weights(made, f"of-{name}", **options)
-    if name == "compiled":
-        torch.compiler.reset()
     same = all(torch.equal(a, b) for a, b in zip(weights(made), found, strict=True))
-    run = icshift.open(f"of-{name}")
     assert same, f"{name}: another training than without icshift"
-    assert len(run.drift()), name
+    run = icshift.open(f"of-{name}")
+    assert set(run.drift().site) == {"0", "1", "3"}, name
+    seen = set(run.distribution("train", "0", 1).count)
+    assert seen == {rows} if rows else len(seen) == 1 and max(seen) < 256, f"{name}: {seen}"
     print(name, "is recorded")
 """
 
 COMMANDS = """
 report run
+report run -o run.html
 units run --site 0
 path run
 info run
@@ -84,6 +98,10 @@ export run -o drift.parquet
 analyze epoch0.pt epoch1.pt epoch2.pt --model train:Net --data data.pt -o saved
 report saved --json
 shift epoch2.pt --model train:Net --reference data.pt --data data.pt
+report icshift-demo/plain
+report icshift-demo/batch-norm
+report icshift-demo/batch-norm -o demo.html
+check icshift-demo/plain --fail-on w1_sd>1000
 compare icshift-demo/plain icshift-demo/batch-norm
 """.strip().splitlines()
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from icshift import Recorder
+from icshift.model.names import ROOT
 from icshift.runs.reader import StoredRun
 
 TABLE = Path(__file__).parent.parent / "docs" / "models.md"
@@ -34,9 +35,10 @@ Made = tuple[nn.Module, Callable[[nn.Module], Tensor]]
 
 @dataclass(frozen=True)
 class Row:
-    """What became of a model: its sites, the watched modules without one, and what was not chosen, with reasons."""
+    """What became of a model: its sites, how many modules were watched, and what was left out, with reasons."""
 
     sites: list[str]
+    modules: int
     watched: int
     called: int
     left_out: dict[str, list[str]]
@@ -171,7 +173,8 @@ def row(model: nn.Module, run: StoredRun, same: bool) -> Row:
     observed = {name for name, entry in states.items() if entry["state"] == "observed"}
     sizes: dict[str, int] = {}
     owner: dict[int, str] = {}
-    for name, module in model.named_modules():
+    for own_name, module in model.named_modules():
+        name = own_name or ROOT
         inside = _within(name, observed)  # the weights of a site's parts are the site's: attention's projection
         for parameter in module.parameters(recurse=False):
             owner.setdefault(id(parameter), inside or name)
@@ -182,11 +185,21 @@ def row(model: nn.Module, run: StoredRun, same: bool) -> Row:
     for key in dict.fromkeys(owner.values()):
         if key not in observed:
             entry = states.get(key, {"state": "not listed", "reason": ""})
-            left_out.setdefault(f"{entry['state']}: {entry['reason']}", []).append(key or "(the model itself)")
+            left_out.setdefault(f"{entry['state']}: {entry['reason']}", []).append(key)
     covered = sum(sizes[str(number)] for number, name in owner.items() if name in observed)
-    watched = [entry for entry in states.values() if entry["state"] != "excluded"]
+    # What is fused into a recorded module is seen in that one's output.
+    fused = {
+        name for name in states.keys() - observed if states[name]["state"] == "bypassed" and _within(name, observed)
+    }
+    watched = [name for name, entry in states.items() if entry["state"] != "excluded" and name not in fused]
     return Row(
-        [site.name for site in run.sites], len(watched), len(observed), left_out, covered / sum(sizes.values()), same
+        sites=[site.name for site in run.sites],
+        modules=sum(1 for _ in model.modules()),
+        watched=len(watched),
+        called=len(observed),
+        left_out=left_out,
+        covered=covered / sum(sizes.values()),
+        same=same,
     )
 
 
@@ -198,14 +211,17 @@ def _within(name: str, observed: set[str]) -> str:
 
 def described(rows: dict[str, Row]) -> Iterator[str]:
     """Yields the lines of a table, and under it what was left out."""
-    yield "| model | modules watched | of these recorded | sites | parameters in them | training unchanged |"
-    yield "|---|--:|--:|--:|--:|---|"
+    yield "| model | modules | watched | of these recorded | sites | parameters in them | training unchanged |"
+    yield "|---|--:|--:|--:|--:|--:|---|"
     for name, of in rows.items():
         yield (
-            f"| {name} | {of.watched} | {of.called} | {len(of.sites)} | {of.covered:.1%} | "
+            f"| {name} | {of.modules} | {of.watched} | {of.called} | {len(of.sites)} | {of.covered:.1%} | "
             f"{'bit for bit' if of.same else '**no**'} |"
         )
     yield ""
+    if not any(of.left_out for of in rows.values()):
+        yield "Every parameter belongs to a site."
+        return
     yield "Parameters that belong to no site, and what the run says of their modules:"
     yield ""
     for name, of in rows.items():
@@ -227,8 +243,9 @@ def page(tables: dict[str, dict[str, Row]]) -> str:
         "# Models that were tried",
         "",
         f"Each was trained for {STEPS} steps on random inputs, with a default recorder and without. Watched",
-        "are the modules that a recorder chooses, recorded those whose outputs it saw; one called several times",
-        "in a forward, or returning several tensors, has several sites. Written by `python -m benchmarks.models` with",
+        "are the modules that a recorder chooses, recorded those whose outputs it saw (what is fused into one of them,",
+        "as a projection into an attention, counts as that one); one called several times in a forward, or returning",
+        "several tensors, has several sites. Written by `python -m benchmarks.models` with",
         ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
     ]
     for package, rows in tables.items():

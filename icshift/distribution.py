@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from icshift.blocks import Blocks, no_blocks
 from icshift.curve import curve
+from icshift.distribution_card import distribution_card, distribution_line
 from icshift.tails import TAIL, merged
 
 Floats = NDArray[np.floating[Any]]
@@ -95,6 +96,9 @@ class Distribution:
     blocks: Blocks | None = None
     examples: Floats | None = None
     tails: Floats | None = None
+
+    __repr__ = distribution_line
+    _repr_html_ = distribution_card
 
     @property
     def units(self) -> int:

@@ -6,6 +6,7 @@ import os
 import signal
 
 os.environ["OMP_NUM_THREADS"] = "1"  # Read when torch is imported, here and by what is started: tests share the cores.
+os.environ["KERAS_BACKEND"] = "torch"  # Read when Keras is imported.
 
 import pytest
 import torch

@@ -3,9 +3,9 @@
 import ast
 import json
 import re
+import runpy
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -187,15 +187,15 @@ def test_versions_agree():
     assert re.search(rf"^## {re.escape(version)}\b", (ROOT / "CHANGELOG.md").read_text(), re.M)
 
 
-def test_everything_that_is_needed_has_a_lowest_version():
-    """Or the workflow could not install the lower bounds."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / ".ci" / "lower_bounds.py")], capture_output=True, text=True, check=True
-    )
-    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    lines = done.stdout.splitlines()
-    assert len(lines) > len(needed)
-    assert all(re.fullmatch(r"[\w-]+==[\d.]+", line) for line in lines)
+def test_everything_that_is_needed_has_a_lowest_version_and_every_python_its_combinations():
+    """Or the workflow could not try them."""
+    script = runpy.run_path(str(ROOT / ".ci" / "combinations.py"))
+    assert set(script["LOWEST"]) >= {"torch", "numpy", "pandas", "altair"}
+    assert all(re.fullmatch(r"[\d.]+", version) for version in script["LOWEST"].values())
+    assert {"3.11-lowest", "3.13-newest"} <= set(script["COMBINATIONS"])
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    (tried,) = re.findall(r"combination: \[(.+)\]", workflow)
+    assert set(tried.split(", ")) <= set(script["COMBINATIONS"])
 
 
 def test_actions_of_the_workflow_are_pinned_and_may_do_nothing():

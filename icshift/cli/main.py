@@ -28,6 +28,7 @@ from icshift.cli.run import run
 from icshift.cli.selfcheck import selfcheck
 from icshift.cli.shift import shift
 from icshift.cli.units import units
+from icshift.cli.watch import watch
 from icshift.errors import IcshiftError
 
 app = typer.Typer(
@@ -43,7 +44,22 @@ _SPECIAL: dict[Any, dict[str, Any]] = {
     report: {"context_settings": {"allow_extra_args": True}},  # It says itself what to do with two runs.
     compare: {"cls": WithMany},
 }
-for command in (demo, info, report, onset, units, path, compare, export, check, analyze, shift, landscape, selfcheck):
+for command in (
+    demo,
+    info,
+    report,
+    onset,
+    watch,
+    units,
+    path,
+    compare,
+    export,
+    check,
+    analyze,
+    shift,
+    landscape,
+    selfcheck,
+):
     app.command(**_SPECIAL.get(command, {}))(command)
 
 

@@ -162,6 +162,13 @@ def _print(text: Text, console: Console) -> None:
     console.print(spelt_text(text) if console.options.ascii_only else text, soft_wrap=bool(text.no_wrap))
 
 
+def print_line(text: str) -> None:
+    """Print one line to stdout at once, for whoever reads a pipe."""
+    console = screen(no_color=True)
+    console.print(text, soft_wrap=True)
+    console.file.flush()
+
+
 def print_text(text: str) -> None:
     """Print text to stdout as it is. Raises `RunError` where that is closed."""
     with _as_long_as_it_is_read():

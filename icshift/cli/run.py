@@ -85,7 +85,7 @@ def run(
 
             launchers.append(Launcher(settings(how)))
             recording.enter_context(launchers[0].recording())
-            launchers[0].costs.add(start + time.perf_counter() - begun)
+            launchers[0].costs.once.seconds += start + time.perf_counter() - begun
 
         # What the interpreter did until now it did for icshift, but for its own start.
         start, begun = time.process_time(), time.perf_counter()
@@ -159,9 +159,10 @@ def _report(target: Path, launcher: Launcher | None, elapsed: float, *, quiet: b
         return
     cost = None
     if launcher is not None and own:
-        seconds, whole = launcher.cost
+        spent, steps = launcher.costs.spent, launcher.steps
         telling = time.perf_counter() - begun
-        cost = Cost(seconds + telling, elapsed + telling, launcher.copies.counts(), whole=whole)
+        once, elapsed = spent.once + telling, elapsed + telling
+        cost = Cost(once + spent.training, elapsed, launcher.copies.counts(), spent.whole, once, steps)
     report = recorded_report(target, runs, cost)
     show(report, no_color=no_color, stderr=True)
 

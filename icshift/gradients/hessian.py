@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from icshift.errors import MeasurementError
+from icshift.gradients.cards import spectrum_card, spectrum_line
 from icshift.gradients.hessian_products import Product
 from icshift.gradients.objective import Objective
 
@@ -51,6 +52,9 @@ class Spectrum:
     converged: bool
     products: int
     parameters: int
+
+    __repr__ = spectrum_line
+    _repr_html_ = spectrum_card
 
 
 def hessian(

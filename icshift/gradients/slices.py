@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from icshift.errors import MeasurementError
+from icshift.gradients.cards import slice_card, slice_line
 from icshift.gradients.hessian_products import products
 from icshift.gradients.objective import Objective, dot, norm, trainable, with_parameters
 
@@ -56,6 +57,9 @@ class Slice:
     curvatures: tuple[float, float]
     elongation: float
     quadratic_minimum: tuple[float, float]
+
+    __repr__ = slice_line
+    _repr_html_ = slice_card
 
 
 def random_directions(model: nn.Module, seed: int) -> tuple[list[Tensor], list[Tensor]]:

@@ -21,7 +21,7 @@ from icshift.hooks.calls import Call
 from icshift.hooks.hook import Hook
 from icshift.model.copies import is_within
 from icshift.model.layout import tensors
-from icshift.model.names import callable_parts, modules, takes_hooks
+from icshift.model.names import callable_parts, every_module, modules, parameters, takes_hooks
 from icshift.model.torch_private import compiled_before, is_symbolic, no_subclass_sees
 from icshift.model.unheard import hears
 from icshift.notice import notice
@@ -135,6 +135,12 @@ class Attachment:
         self._put_on(chosen)
         return True
 
+    def choose_again(self) -> None:
+        """Watch what `choose` returns by now."""
+        self.watched = self._without_left_out(self._choose(self._model, least=0))
+        if self.attached:
+            self._put_on(self.watched)
+
     def follow(self, model: nn.Module) -> None:
         """Hook another model, and the one before no longer."""
         self._take_off()
@@ -147,9 +153,7 @@ class Attachment:
         if parts == self.left_out:
             return
         self.left_out = parts
-        self.watched = self._without_left_out(self._choose(self._model, least=0))
-        if self.attached:
-            self._put_on(self.watched)
+        self.choose_again()
 
     def begin_with(self, part: nn.Module) -> None:
         """Take calls of this part for forwards too, from the next one on."""
@@ -261,7 +265,7 @@ class Attachment:
         _keep(self._watching, [])
         _keep(self._following, [])
         # Some ways to exchange a module move its hooks to the new one, where their handles do not find them.
-        for module in self._model.modules():
+        for module in every_module(self._model):
             for hooks in (module._forward_pre_hooks, module._forward_hooks):
                 for key in [key for key, hook in hooks.items() if isinstance(hook, Hook) and hook.of is self]:
                     del hooks[key]
@@ -297,4 +301,4 @@ def _made(mask: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
 
 
 def _ids(model: nn.Module) -> set[int]:
-    return {id(parameter) for parameter in model.parameters()}
+    return {id(parameter) for parameter in parameters(model)}

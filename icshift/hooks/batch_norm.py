@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, fx, nn
 
-from icshift.model import names
+from icshift.model import keras_layers, names
 from icshift.model.layout import by_unit
 from icshift.model.modes import evaluating
 from icshift.model.torch_private import AVERAGING, BATCH_NORM
@@ -125,7 +125,7 @@ def evaluating_as_trained(model: nn.Module, send: Sent, frozen: Collection[nn.Mo
 
 def averaging(model: nn.Module) -> list[nn.Module]:
     """The layers that keep running averages: batch norm, and instance norm that tracks them."""
-    layers = [module for module in model.modules() if isinstance(module, AVERAGING)]
+    layers = [module for module in names.every_module(model) if isinstance(module, AVERAGING)]
     return [layer for layer in layers if layer.running_mean is not None]
 
 
@@ -134,6 +134,8 @@ def probe_statistics(model: nn.Module) -> str | None:
     # Parts of an exported program are of several classes, and all keep their operators in this attribute.
     graphs = (getattr(part, "graph", None) for part in model.modules())
     if any(isinstance(graph, fx.Graph) and _averages_in(graph) for graph in graphs):
+        return RUNNING_AVERAGES
+    if any(keras_layers.normalises_by_the_batch(part) for part in names.every_module(model)):
         return RUNNING_AVERAGES
     return OWN_INPUTS if averaging(model) else None
 

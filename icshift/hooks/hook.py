@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from icshift.model.torch_private import is_replica, is_written_down, leave_as_written
+from icshift.model.keras_layers import sends_shapes
+from icshift.model.torch_private import is_exported, is_replica, is_written_down, leave_as_written
 from icshift.notice import notice
 
 _UNTIMED: AbstractContextManager[None] = nullcontext()
@@ -22,7 +23,8 @@ class Hook:
     `act` is not called again.
 
     While `torch.compile` traces the module, `traced` is called instead, and becomes part of the graph; if that is None,
-    nothing is. It does nothing while a model is exported, or traced by `torch.jit` or `make_fx`.
+    nothing is. It does nothing while a model is exported, traced by `torch.jit` or `make_fx`, or called by Keras to
+    learn shapes.
 
     A lambda or a bound method here would make `torch.save(model)` fail and would let a deep copy of the
     model (an average of the weights, say) record itself as the original. In copies and pickles a hook becomes a
@@ -50,11 +52,11 @@ class Hook:
         if module is not self._module and not is_replica(module):
             return
         if torch.compiler.is_compiling():
-            if self._traced is not None and not torch.compiler.is_exporting():
+            if self._traced is not None and not is_exported():
                 self._traced(module, *seen)
             return
         try:
-            if not is_written_down():
+            if not is_written_down() and not sends_shapes(module, seen):
                 with self._watch:
                     self._act(module, *seen)
         except Exception as error:  # noqa: BLE001  Whatever is wrong in here, the training goes on.

@@ -15,6 +15,7 @@ from icshift.hooks.attachment import Attachment
 from icshift.hooks.coverage import Coverage
 from icshift.hooks.neighbours import NOT_CALLED, Neighbours
 from icshift.hooks.observer import Observer
+from icshift.model.names import parameters
 from icshift.model.sites import type_name
 from icshift.runs.format import Site
 
@@ -26,7 +27,7 @@ def beginning(model: nn.Module, settings: dict[str, Any]) -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "model": type_name(model),
-        "parameters": sum(p.numel() for p in model.parameters() if not nn.parameter.is_lazy(p)),
+        "parameters": _count(model),
         "settings": settings,
         "sites": [],
         "ledger": [],
@@ -39,9 +40,15 @@ def seen(
 ) -> dict[str, Any]:
     """Returns the entries about what was seen so far: the sites, and what became of every module."""
     return {
+        "parameters": _count(model),
         "sites": _site_table(observer.sites, coverage.owners, attachment.watched, neighbours),
         "ledger": coverage.ledger(model, attachment, observer),
     }
+
+
+def _count(model: nn.Module) -> int:
+    """How many numbers the parameters are that have a shape by now."""
+    return sum(p.numel() for p in parameters(model) if not nn.parameter.is_lazy(p))
 
 
 def _site_table(

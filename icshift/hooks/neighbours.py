@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from icshift.hooks.hook import Hook
 from icshift.hooks.readers import Graph, Place, Readers, place_of
 from icshift.model.layout import tensors
-from icshift.model.names import modules, takes_hooks
+from icshift.model.names import changing, modules, parameters, takes_hooks
 from icshift.model.sites import is_leaf, normalises
 from icshift.model.torch_private import DROPOUT, MAX_POOLING, compiled_before, no_subclass_sees
 
@@ -54,11 +54,12 @@ class Neighbours:
         self._handles: list[RemovableHandle] = []
 
     def listen(self) -> None:
-        """Put hooks on every activation and normalisation module."""
+        """Put hooks on every activation and normalisation module, also where they were there before."""
         self.close()
         self._resting = False
+        self._looks = 0
         for module in filter(takes_hooks, modules(self._model).values()):
-            plain = is_leaf(module) and not any(True for _ in module.parameters()) and not list(module.buffers())
+            plain = is_leaf(module) and not any(True for _ in parameters(module)) and not changing(module)
             if isinstance(module, _PASS_ON):
                 self._handles.append(module.register_forward_hook(Hook(module, self._passed_on)))
             elif normalises(module) or plain:

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from icshift.model.names import parameters
 from icshift.model.torch_private import no_subclass_sees
 
 Place: TypeAlias = "tuple[Any, int]"
@@ -174,7 +175,7 @@ def graph_alone(model: nn.Module) -> Iterator[None]:
 
     Frozen parameters have gradients within. No gradient can be computed of what it builds.
     """
-    frozen = [p for p in model.parameters() if not p.requires_grad and p.is_floating_point()]
+    frozen = [p for p in parameters(model) if not p.requires_grad and p.is_floating_point()]
     try:
         for parameter in frozen:
             parameter.requires_grad_(True)

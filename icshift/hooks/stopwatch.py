@@ -1,94 +1,98 @@
-"""How much of a training's time recording takes: what passes within our hooks, and what PyTorch takes to call them."""
+"""How much of a training's time recording takes: what passes within blocks of ours, and how much they slow the rest."""
 
 from __future__ import annotations
 
 import threading
 import time
-from functools import cache
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING
-
-from torch import nn
-
-from icshift.model.torch_private import hooks_for_all_modules
-from icshift.model.unheard import unheard
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-_TRIES, _CALLS = 7, 50
 
 
-class _Open(threading.local):
-    """The block that a thread is in: how many lie within one another, and when the outermost began."""
+class Timeline(threading.local):
+    """The blocks of stopwatches that a thread is in, and the clock that they are timed by."""
 
-    depth = 0
-    started = 0.0
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.clock = clock
+        self.open: list[Stopwatch] = []
+        """One for each block, that of the innermost block last."""
+        self.since = 0.0
+        """When the innermost block began, or went on after one within it."""
+
+
+_everything = Timeline()
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """A block that counts for the one that it is in, and within which stopwatches are timed as if they were in none."""
+    line = _everything
+    before = line.open, line.since
+    line.open = []
+    try:
+        yield
+    finally:
+        line.open, line.since = before
 
 
 class Stopwatch:
-    """Adds up the seconds spent in its `with` blocks; a block within a block counts once. Threads add to each other's.
+    """Adds up the seconds spent in its `with` blocks. Threads add to each other's.
 
-    >>> watch = Stopwatch()
-    >>> with watch, watch:
-    ...     pass
-    >>> watch.seconds > 0, watch.blocks
-    (True, 1)
+    Of blocks within one another, of several stopwatches too, each second counts for the innermost: what all stopwatches
+    of a timeline show together has no second twice, and none is lost between them.
+
+    >>> clock = iter(range(100))
+    >>> line = Timeline(lambda: next(clock))
+    >>> outer, inner = Stopwatch(line), Stopwatch(line)
+    >>> with outer:  # From 0 to 1.
+    ...     with inner, inner:  # From 1 to 2.
+    ...         pass  # And the rest of `outer` from 2 to 3.
+    >>> outer.seconds, inner.seconds, outer.blocks, inner.blocks
+    (2.0, 1.0, 1, 0)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timeline: Timeline = _everything) -> None:
         self.seconds = 0.0
-        """Those of all blocks that have ended."""
+        """Those of all blocks, as far as they have ended."""
         self.blocks = 0
-        """How many have, without those within others."""
-        self._open = _Open()
+        """How many blocks have ended that were within no other: so often was the training interrupted."""
+        self.beside: float | None = None
+        """Seconds by which a block slows the training beside its own; None where that is not known."""
+        self._timeline = timeline
 
     def __enter__(self) -> None:
-        running = self._open
-        if not running.depth:
-            running.started = time.perf_counter()
-        running.depth += 1
+        line = self._timeline
+        if not line.open:
+            line.since = line.clock()
+        elif line.open[-1] is not self:
+            line.open[-1]._count(line)
+        line.open.append(self)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        running = self._open
-        running.depth -= 1
-        if not running.depth:
-            self.seconds += time.perf_counter() - running.started
+        line = self._timeline
+        line.open.pop()
+        if not line.open:
+            self._count(line)
             self.blocks += 1
+        elif line.open[-1] is not self:
+            self._count(line)
 
     @property
     def whole(self) -> float:
-        """The seconds of all blocks, and an estimate of those that PyTorch took to call them (see `around_a_hook`)."""
-        return self.seconds + self.blocks * around_a_hook()
+        """The seconds so far, of open blocks too, and those by which blocks slowed the training beside their own."""
+        line = self._timeline
+        if line.open and line.open[-1] is self:
+            self._count(line)
+        return self.seconds + self.blocks * (self.beside or 0.0)
 
     def overhead(self, started: float) -> dict[str, float]:
         """Returns the entries of a manifest: the seconds of `whole`, and those since `started`, of the same clock."""
-        wall = time.perf_counter() - started
+        wall = self._timeline.clock() - started
         return {"recording_seconds": round(min(self.whole, wall), 6), "wall_seconds": round(wall, 6)}
 
-
-@cache
-def around_a_hook() -> float:
-    """Seconds that a hook of ours takes beside those within its block: PyTorch calls modules with hooks by longer ways.
-
-    Measured once, on a module that does nothing. Where hooks for all modules are there, which would see that module, it
-    is 0: unknown.
-    """
-    from icshift.hooks.hook import Hook
-
-    if hooks_for_all_modules():
-        return 0.0
-    plain, hooked, watch = nn.Identity(), nn.Identity(), Stopwatch()
-    hooked.register_forward_hook(Hook(hooked, lambda *_: None, watch=watch))
-    with unheard():
-        differences = [_seconds(hooked) - _seconds(plain) for _ in range(_TRIES)]
-    return max(sorted(differences)[_TRIES // 2] / _CALLS - watch.seconds / watch.blocks, 0.0)
-
-
-def _seconds(call: Callable[[None], None]) -> float:
-    started = time.perf_counter()
-    for _ in range(_CALLS):
-        call(None)
-    return time.perf_counter() - started
+    def _count(self, line: Timeline) -> None:
+        now = line.clock()
+        self.seconds += now - line.since
+        line.since = now

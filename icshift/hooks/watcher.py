@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -28,7 +27,7 @@ from icshift.hooks.unmasked import Unmasked
 from icshift.model.copies import copies, is_within
 from icshift.model.names import modules
 from icshift.model.parameters import has_gradients
-from icshift.model.sites import Sites, choose_sites
+from icshift.model.sites import Sites, called_around, choose_sites
 from icshift.model.torch_private import in_backward
 from icshift.model.unheard import heard_by
 from icshift.runs.interrupts import Guard
@@ -83,7 +82,7 @@ class Watcher:
         listener = Listener(
             self._saw, self._coverage.note_no_tensor, observer.fail, self._entered, self._left, mask, self.stopwatch
         )
-        self.attachment = Attachment(model, partial(choose_sites, sites=sites), listener)
+        self.attachment = Attachment(model, self._choose, listener)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -125,14 +124,34 @@ class Watcher:
         """Learn from the gradients that exist after a step, the `first` or a later one.
 
         A part without any may be a copy; what was taken for one and has some is watched again. Chosen modules that have
-        some although none of the sites `trained` is theirs were bypassed (where that is not None: not known).
+        some although none of the sites `trained` is theirs were bypassed (where that is not None: not known), and what
+        is around them is watched from now on.
         """
         if trained is not None:
             self._coverage.note_gradients(self.attachment.watched, trained)
+            self._watch_around(self._coverage.never_called())
         if first:
             self.leave_copies_out(lambda parameter: parameter.grad is not None)
         there, left_out = modules(self._model), self.attachment.left_out
         self._leave_out({n: of for n, of in left_out.items() if n in there and not has_gradients(there[n])})
+
+    def _choose(self, model: nn.Module, least: int = 1) -> dict[str, nn.Module]:
+        """The modules to watch: those that are chosen, and those around what was bypassed."""
+        chosen = choose_sites(model, self._sites, least=least).keys() | self._coverage.around
+        return {name: module for name, module in modules(model).items() if name in chosen}
+
+    def _watch_around(self, bypassed: Iterable[str]) -> None:
+        """Watch, unless sites were chosen, what uses the weights of these modules without calling them.
+
+        So torchvision's windowed attention hands the weights of its parts to a function; its own output is seen.
+        """
+        found = called_around(self._model, bypassed) - self.attachment.watched.keys()
+        if self._sites.select is not None or not found:
+            return
+        self._coverage.around |= found
+        self.attachment.choose_again()
+        self._follows = True
+        self._neighbours.listen()
 
     def _leave_out(self, parts: dict[str, str]) -> None:
         self.attachment.leave_out(parts)

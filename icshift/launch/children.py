@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from pathlib import Path
@@ -59,17 +59,37 @@ def _await_optimizer(settings: str) -> None:
     if told["forwards"]:
         _record(told)
         return
-    optimizer: Any = sys.modules["torch"].optim.Optimizer
-    construct = optimizer.__init__
+    waiting: list[Callable[[], None]] = []
+
+    def record() -> None:
+        while waiting:
+            waiting.pop()()
+        _record(told)
+
+    waiting.append(_before_first(sys.modules["torch"].optim.Optimizer, record))
+    # The module of Keras that has the class of all of its optimizers.
+    module = "keras.src.optimizers.optimizer"
+    end = when_imported(module, lambda: waiting.append(_before_first(sys.modules[module].Optimizer, record)))
+    waiting.append(end)
+
+
+def _before_first(optimizer: Any, act: Callable[[], None]) -> Callable[[], None]:
+    """Have a function called before the first optimizer is made; returns what waits for none any more."""
+    owner = next(kind for kind in optimizer.__mro__ if "__init__" in vars(kind))
+    construct = owner.__init__
 
     @wraps(construct)
-    def record_and_construct(self: Any, *arguments: Any, **options: Any) -> None:
-        if optimizer.__init__ is record_and_construct:
-            optimizer.__init__ = construct
-            _record(told)
-        optimizer.__init__(self, *arguments, **options)
+    def act_and_construct(self: Any, *arguments: Any, **options: Any) -> None:
+        if owner.__init__ is act_and_construct:
+            act()
+        owner.__init__(self, *arguments, **options)
 
-    optimizer.__init__ = record_and_construct
+    def end() -> None:
+        if owner.__init__ is act_and_construct:
+            owner.__init__ = construct
+
+    owner.__init__ = act_and_construct
+    return end
 
 
 def _record(told: dict[str, Any]) -> None:

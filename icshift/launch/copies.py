@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from icshift.launch.discovery import Models
+from icshift.model.names import named_parameters, parameters
 from icshift.record.following import follow
 from icshift.record.recorder import Recorder
 
@@ -74,9 +75,9 @@ def alike(one: nn.Module, other: nn.Module) -> bool:
 
 
 def _shapes(model: nn.Module) -> list[tuple[str, torch.Size]]:
-    return [(name, parameter.shape) for name, parameter in model.named_parameters()]
+    return [(name, parameter.shape) for name, parameter in named_parameters(model)]
 
 
 def _equal(one: nn.Module, other: nn.Module) -> bool:
-    pairs: zip[tuple[Tensor, Tensor]] = zip(one.parameters(), other.parameters(), strict=True)
+    pairs: zip[tuple[Tensor, Tensor]] = zip(parameters(one), parameters(other), strict=True)
     return all(a is not b and a.device == b.device and torch.equal(a, b) for a, b in pairs)

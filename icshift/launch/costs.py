@@ -1,50 +1,60 @@
-"""What recording a script costs, as a whole."""
+"""What recording a script costs, as a whole: once, and while it trains."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 
-from icshift.record.recorder import Recorder
+from icshift.hooks.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Seconds that recording took: `once`, however long the training is, and in its `training`.
+
+    `whole` says whether that is all: what hooks cost beside the time that passes within them may not be known.
+    """
+
+    once: float
+    training: float
+    whole: bool
 
 
 class Costs:
-    """Adds up the seconds that a launcher takes beside its recorders: to find models, to make and close recorders.
+    """Adds up what a launcher takes and what its recorders do, also those that it let go of.
 
-    >>> costs = Costs()
-    >>> with costs.counting([]):
-    ...     pass
-    >>> 0 < costs.whole([]) < 1
-    True
+    >>> costs, recorder = Costs(), Stopwatch()
+    >>> costs.recorders.append(recorder)
+    >>> recorder.seconds, costs.steps.seconds = 3.0, 0.5
+    >>> costs.training_ends()
+    >>> recorder.seconds, recorder.beside = 4.0, 0.0  # A second to close it.
+    >>> costs.once.seconds += 2.0
+    >>> costs.spent
+    Spent(once=3.0, training=3.5, whole=True)
     """
 
     def __init__(self) -> None:
-        self._seconds = 0.0
-        self._counting = False
+        self.once = Stopwatch()
+        """Within its blocks models are looked for, and recorders are made and closed; the start is added to it."""
+        self.steps = Stopwatch()
+        """Within its blocks steps are counted, and passes over the data are followed."""
+        self.recorders: list[Stopwatch] = []
+        """Those of all recorders."""
+        self._trained: float | None = None
 
-    @contextmanager
-    def counting(self, recorders: Iterable[Recorder]) -> Iterator[None]:
-        """A block whose seconds count, but for those that these recorders count themselves."""
-        if self._counting:
-            yield
-            return
-        self._counting, recorders = True, list(recorders)
-        theirs, started = _of(recorders), time.perf_counter()
-        try:
-            yield
-        finally:
-            self._seconds += time.perf_counter() - started - (_of(recorders) - theirs)
-            self._counting = False
+    def training_ends(self) -> None:
+        """What recorders take from now on they take once."""
+        self._trained = self._within()
 
-    def add(self, seconds: float) -> None:
-        """Count seconds that passed before, or elsewhere."""
-        self._seconds += seconds
+    @property
+    def spent(self) -> Spent:
+        """What all took so far."""
+        closing = 0.0 if self._trained is None else self._within() - self._trained
+        recorded = sum(watch.whole for watch in self.recorders)
+        return Spent(
+            once=self.once.whole + closing,
+            training=self.steps.whole + recorded - closing,
+            whole=all(watch.beside is not None for watch in self.recorders),
+        )
 
-    def whole(self, recorders: Iterable[Recorder]) -> float:
-        """The seconds of all blocks, and those of the recorders."""
-        return self._seconds + _of(recorders)
-
-
-def _of(recorders: Iterable[Recorder]) -> float:
-    return sum(recorder.stopwatch.whole for recorder in recorders)
+    def _within(self) -> float:
+        return sum(watch.seconds for watch in self.recorders)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.modules import module as registrations
 from torch.optim.optimizer import Optimizer
 
-from icshift.model.names import unwrapped
+from icshift.model import keras_layers
+from icshift.model.names import modules, own_parameters, unwrapped
 
 _FRUITLESS = 2
 """So many scans that meet no module unknown before, and there is no other: each may take a second."""
@@ -69,7 +70,7 @@ class Models:
 
     def trained_by(self, optimizer: Optimizer) -> list[nn.Module]:
         """The models whose parameters an optimizer holds: outermost modules, without what wraps them (`unwrapped`)."""
-        return self.holding(parameter for group in optimizer.param_groups for parameter in group["params"])
+        return self.holding(parameters_of(optimizer))
 
     def holding(self, parameters: Iterable[Tensor]) -> list[nn.Module]:
         """The outermost modules that hold any of these parameters, in their order.
@@ -83,7 +84,7 @@ class Models:
             if any(self._known(parameter) is None for parameter in unknown) and self._scan():
                 self._learn(unknown)
         roots = dict.fromkeys(root for parameter in wanted for root in self._known(parameter) or ())
-        return [root for root in roots if not isinstance(root, torch.jit.ScriptModule)]
+        return self._without_views([root for root in roots if not isinstance(root, torch.jit.ScriptModule)])
 
     def since(self, module: nn.Module) -> int:
         """How many modules had been noted when this one was; 0 for one that never was."""
@@ -94,6 +95,18 @@ class Models:
         """All that are known and live."""
         living = (reference() for reference, _ in list(self._alive.values()))
         return [module for module in living if module is not None and "_modules" in vars(module)]
+
+    def _without_views(self, roots: list[nn.Module]) -> list[nn.Module]:
+        """Those of these models that are no other's layers once more, as an encoder is of its autoencoder in Keras.
+
+        Of two with the same layers it is the first that has an optimizer, else the first.
+        """
+        held = {root: _with_weights(root) for root in roots if keras_layers.is_layer(root)}
+        order = sorted(
+            held, key=lambda root: (-len(held[root]), not keras_layers.has_optimizer(root), self.since(root))
+        )
+        views = {root for at, root in enumerate(order) if any(held[root] <= held[other] for other in order[:at])}
+        return [root for root in roots if root not in views]
 
     def _note(self, module: nn.Module) -> None:
         key = id(module)
@@ -128,12 +141,12 @@ class Models:
         wanted = {id(parameter): parameter for parameter in parameters}
         owners: dict[int, list[nn.Module]] = {}
         for module in alive:
-            for parameter in vars(module).get("_parameters", {}).values():
+            for parameter in _held(module):
                 if id(parameter) in wanted:
                     owners.setdefault(id(parameter), []).append(module)
         above: dict[nn.Module, list[nn.Module]] = {}
-        for key, modules in owners.items():
-            outermost = dict.fromkeys(root for module in modules for root in _above(module, parents, above))
+        for key, holders in owners.items():
+            outermost = dict.fromkeys(root for module in holders for root in _above(module, parents, above))
             self._roots[key] = weakref.ref(wanted[key]), [weakref.ref(root) for root in outermost]
 
     def _scan(self) -> bool:
@@ -149,10 +162,27 @@ class Models:
         return self.met > before
 
 
+def parameters_of(optimizer: Optimizer) -> list[Tensor]:
+    """All parameters of an optimizer."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _held(module: nn.Module) -> list[Any]:
+    """The parameters of a module itself; a layer of Keras has its own before torch knows of them."""
+    if keras_layers.is_layer(module):
+        return list(keras_layers.weights(module).values())
+    return list(vars(module).get("_parameters", {}).values())
+
+
+def _with_weights(model: nn.Module) -> frozenset[nn.Module]:
+    return frozenset(module for module in modules(model).values() if own_parameters(module))
+
+
 def _parts(module: nn.Module) -> list[nn.Module]:
     parts = vars(module)["_modules"]
     # Some classes that look like modules have a `_modules` of their own kind.
-    return [part for part in parts.values() if part is not None] if isinstance(parts, dict) else []
+    held = [part for part in parts.values() if part is not None] if isinstance(parts, dict) else []
+    return [*held, *(part for _, part in keras_layers.parts(module))] if keras_layers.is_layer(module) else held
 
 
 def _above(

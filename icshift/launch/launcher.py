@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import (
@@ -30,15 +31,19 @@ from icshift.errors import IcshiftError, RecordingError
 from icshift.hooks.hook import Hook
 from icshift.launch.copies import Copies
 from icshift.launch.costs import Costs
-from icshift.launch.discovery import Models
+from icshift.launch.discovery import Models, parameters_of
 from icshift.launch.evaluations import Evaluations
+from icshift.launch.keras_fit import KerasFits
 from icshift.launch.naming import name_of
 from icshift.launch.passes import Passes
 from icshift.launch.place import Place
 from icshift.launch.twins import called_through_another
+from icshift.launch.unbuilt import Unbuilt
+from icshift.model.keras_layers import is_layer, sends_shapes
+from icshift.model.names import parameters
 from icshift.model.processes import this_process
-from icshift.model.torch_private import compiled_before
 from icshift.model.unheard import hears
+from icshift.record import keras_steps
 from icshift.record.recorder import Recorder
 from icshift.record.windows import AUTO
 
@@ -94,10 +99,15 @@ class Launcher:
         self._settings = settings
         self._begin(Place(settings.path, child=settings.child))
         self._hooks = ExitStack()
+        self._unbuilt = Unbuilt(self._called_before_built)
+        self._fits = KerasFits(self._epoch_begins)
         self._passes = Passes(
-            self._epoch_begins,
-            lambda: self.steps,
-            lambda: any(recorder.model.training for recorder in self.recorders.values()),
+            lambda: None if self._fits.fitting else self._epoch_begins(),
+            lambda: None if self._fits.fitting else self._epoch_goes_on(),
+            steps=lambda: self.steps,
+            training=lambda: any(recorder.model.training for recorder in self.recorders.values()),
+            stand_in=self._fits.stand_in,
+            watch=self.costs.steps,
         )
 
     def _begin(self, place: Place) -> None:
@@ -111,9 +121,11 @@ class Launcher:
         self._recorded: set[nn.Module] = set()
         self._shared: set[str] = set()
         """Names of the runs to which other processes of a distributed training write too."""
+        self._early: set[str] = set()
+        """Names of runs of models that were called before any optimizer was known to train them."""
         self._rank = 0
         self._settled: dict[int, weakref.ref[nn.Module]] = {}
-        self._looked: WeakKeyDictionary[Optimizer, int] = WeakKeyDictionary()
+        self._looked: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         """How many groups of parameters an optimizer had when the models that it trains were looked for."""
         self.copies = Copies(self.models)
 
@@ -121,6 +133,8 @@ class Launcher:
     def recording(self) -> Iterator[None]:
         """A block within which trainings are recorded; at its end every recording is closed, also by an exception."""
         with ExitStack() as listening:
+            # At the very end, when nothing else of ours is on PyTorch that would slow what is timed then.
+            listening.callback(self.close)
             listening.enter_context(self.models.listening())
             if self._settings.forwards:
                 listening.callback(register_module_forward_pre_hook(self._called).remove)
@@ -128,19 +142,44 @@ class Launcher:
                 listening.enter_context(_constructions(self._made))
                 listening.callback(register_optimizer_step_pre_hook(self._steps).remove)
                 listening.callback(register_optimizer_step_post_hook(self._stepped).remove)
+                listening.enter_context(keras_steps.heard(self._of_keras()))
             listening.enter_context(self._passes.listening())
-            listening.callback(self.close)
+            listening.enter_context(self._fits.listening())
             yield
 
+    def _of_keras(self) -> keras_steps.Listener:
+        return keras_steps.Listener(
+            after=lambda *_: self._stepped(),
+            before=lambda optimizer, changed: self._before_step(optimizer, changed, 1),
+            built=self._built_of_keras,
+            made=self._made_of_keras,
+        )
+
+    def _built_of_keras(self, optimizer: Any, trained: list[Any]) -> None:
+        self._look_safely(optimizer, trained, 1)
+        self._unbuilt.built(optimizer)
+
+    def _made_of_keras(self, optimizer: Any) -> None:
+        if (backend := keras_steps.backend()) == "torch":
+            self._unbuilt.add(optimizer)
+        else:
+            problem = f"Keras runs on {backend}, and icshift records PyTorch: start with KERAS_BACKEND=torch"
+            if problem not in self.problems:
+                print(f"icshift: {problem}", file=sys.stderr)
+            self._problem(problem)
+
     def _made(self, optimizer: Optimizer) -> None:
+        self._look_safely(optimizer, parameters_of(optimizer), len(optimizer.param_groups))
+
+    def _look_safely(self, optimizer: Any, trained: list[Any], groups: int) -> None:
         with self._working(f"what {type(optimizer).__name__} trains"):
-            self._look(optimizer)
+            self._look(optimizer, trained, groups)
 
     @contextmanager
     def _working(self, what: str) -> Iterator[None]:
         """A block of work, which is timed; an error in it is a problem, of which the script does not notice."""
         try:
-            with self.costs.counting(self.recorders.values()):
+            with self.costs.once:
                 if not self._place.is_here:
                     self._begin(self._place.in_fork(self.close))
                 yield
@@ -151,13 +190,13 @@ class Launcher:
         if problem not in self.problems:
             self.problems.append(problem)
 
-    def _look(self, optimizer: Optimizer) -> None:
-        """Record the models that an optimizer trains."""
-        models = self.models.trained_by(optimizer)
+    def _look(self, optimizer: Any, trained: list[Any], groups: int) -> None:
+        """Record the models that an optimizer trains, which has these parameters in so many groups."""
+        models = self.models.holding(trained)
         for model in models:
             self._record(model)
         if models or optimizer in self._looked:
-            self._looked[optimizer] = len(optimizer.param_groups)
+            self._looked[optimizer] = groups
         else:
             # Its parameters may have got a home by its first step; that step's forward is lost.
             self._looked[optimizer] = 0
@@ -195,6 +234,7 @@ class Launcher:
             return None
         recorder.forwards.evaluation = Evaluations(self._passes.evaluated_source, self._passes.trains_on).phase
         self.recorders[name] = recorder
+        self.costs.recorders.append(recorder.stopwatch)
         self._rank, ranks = this_process()
         if ranks > 1:
             self._shared.add(name)
@@ -202,40 +242,53 @@ class Launcher:
 
     def _steps(self, optimizer: Optimizer, *_: Any) -> None:
         """Before a step: afterwards a recorder could not listen, for the hooks that it adds to are being called."""
+        self._before_step(optimizer, None, len(optimizer.param_groups))
+
+    def _before_step(self, optimizer: Any, trained: list[Any] | None, groups: int) -> None:
         # A fork that goes on with its parent's optimizer is no training of its own.
-        if hears(self) and self._place.is_here and self._looked.get(optimizer) != len(optimizer.param_groups):
-            with self._working(f"what {type(optimizer).__name__} trains"):
-                self._look(optimizer)
+        with self.costs.steps:
+            new = self._place.is_here and self._looked.get(optimizer) != groups
+        if new and hears(self):
+            self._look_safely(optimizer, parameters_of(optimizer) if trained is None else trained, groups)
 
     def _stepped(self, *_: Any) -> None:
-        if hears(self) and self._place.is_here:
-            self._count()
+        with self.costs.steps:
+            if hears(self) and self._place.is_here:
+                self._count()
 
     def _count(self) -> None:
         self.steps += 1
 
+    def _called_before_built(self, module: nn.Module, arguments: Any) -> None:
+        if is_layer(module) and torch.is_grad_enabled():
+            self._record_called(module, arguments, self._begin_early)
+
     def _called(self, module: nn.Module, arguments: Any) -> None:
-        if not module.training or not hears(self):
-            return
-        settled = self._settled.get(id(module))
-        if settled is not None and settled() is module and self._place.is_here:
+        if module.training:
+            self._record_called(module, arguments, self._follow_forwards)
+
+    def _record_called(self, module: nn.Module, arguments: Any, begin: Callable[..., None]) -> None:
+        """Record the models that a module which is called belongs to."""
+        with self.costs.steps:
+            settled = self._settled.get(id(module))
+            known = settled is not None and settled() is module and self._place.is_here
+        if known or not hears(self) or sends_shapes(module, arguments):
             return
         # Losses and activation functions come and go.
-        if next(module.parameters(), None) is not None:
+        if next(parameters(module), None) is not None:
             with self._working(type(module).__name__):
                 self._settled[id(module)] = weakref.ref(module)
-                for model in self.models.holding(module.parameters()):
+                for model in self.models.holding(parameters(module)):
                     if (recorder := self._record(model)) is not None:
-                        self._follow_forwards(recorder, model, arguments if model is module else None)
+                        if model is module:
+                            _tell_of_call(model, arguments)
+                        begin(recorder, model)
 
-    def _follow_forwards(self, recorder: Recorder, model: nn.Module, arguments: Any) -> None:
-        """End a step with each forward of a model; one that has begun already has these arguments."""
-        if arguments is not None:
-            # This call's own hooks were collected before these were there.
-            for place, hook in list(model._forward_pre_hooks.items()):
-                if isinstance(hook, Hook):
-                    # PyTorch tells a hook of all modules no keyword arguments: in this one forward they are missed.
-                    hook(model, arguments, *([{}] if place in model._forward_pre_hooks_with_kwargs else []))
+    def _begin_early(self, recorder: Recorder, _: nn.Module) -> None:
+        self._early |= {name for name, own in self.recorders.items() if own is recorder}
+
+    def _follow_forwards(self, recorder: Recorder, model: nn.Module) -> None:
+        """End a step with each forward of a model."""
         handle = model.register_forward_hook(Hook(model, self._forward_ended(recorder)))
         self._hooks.callback(handle.remove)
 
@@ -252,20 +305,31 @@ class Launcher:
             for recorder in self.recorders.values():
                 recorder.epoch_begins()
 
+    def _epoch_goes_on(self) -> None:
+        if self._settings.window is None:
+            for recorder in self.recorders.values():
+                recorder.epoch_goes_on()
+
     def close(self) -> None:
         """End every recording of this process; a run without anything is deleted, and a problem."""
         if not self._place.is_here or self._place.left:
             return  # Nothing was recorded in this fork, or all is closed.
-        with self.costs.counting(self.recorders.values()):
+        self.costs.training_ends()
+        with self.costs.once:
             self._hooks.close()
+            self._unbuilt.close()
             twins = called_through_another(self.recorders)
+            untrained = {name for name in self._early if name in self.recorders and not self.recorders[name].steps}
             for name, recorder in list(self.recorders.items()):
                 try:
                     recorder.__exit__(None, None, None)
                     if name in twins:
                         raise RecordingError(f"{name} has the layers of {twins[name]}, which alone was called")
+                    if name in untrained:
+                        raise RecordingError(f"{name} was called, and no optimizer trained it")
                 except IcshiftError as reason:
-                    self._problem(str(reason))
+                    if name not in untrained:
+                        self._problem(str(reason))
                     del self.recorders[name]
                     if name not in self._shared:
                         shutil.rmtree(recorder.path, ignore_errors=True)
@@ -275,11 +339,6 @@ class Launcher:
             for problem in self.missing():
                 print(f"icshift: process {os.getpid()}: {problem}", file=sys.stderr)
 
-    @property
-    def cost(self) -> tuple[float, bool]:
-        """The seconds that recording took, and whether that is all: what is compiled with hooks may be slower."""
-        return self.costs.whole(self.recorders.values()), not compiled_before()
-
     def missing(self) -> list[str]:
         """One line for each reason why less was recorded than there was to record; empty where all was."""
         if self.steps and not self.recorders and not self.problems:
@@ -288,6 +347,14 @@ class Launcher:
                 "nothing was recorded"
             ]
         return self.problems
+
+
+def _tell_of_call(model: nn.Module, arguments: Any) -> None:
+    """Tell the hooks of a model of a call that began before they were there."""
+    for place, hook in list(model._forward_pre_hooks.items()):
+        if isinstance(hook, Hook):
+            # PyTorch tells a hook of all modules no keyword arguments: in this one forward they are missed.
+            hook(model, arguments, *([{}] if place in model._forward_pre_hooks_with_kwargs else []))
 
 
 @contextmanager

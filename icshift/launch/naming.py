@@ -13,10 +13,11 @@ from typing import Any
 
 from torch import nn
 
+from icshift.model.keras_layers import is_layer
 from icshift.model.names import unwrapped
 
 _NO_NAMES = ("self", "cls")
-_NOT_THEIRS = ("icshift", "runpy", "typer", "torch")
+_NOT_THEIRS = ("icshift", "runpy", "typer", "torch", "keras")
 """Packages whose variables are not looked at."""
 
 
@@ -34,7 +35,12 @@ def name_of(model: nn.Module) -> str:
             name = None
         if name is not None:
             return name
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(model).__name__).lower()
+    return _named_by_keras(model) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(model).__name__).lower()
+
+
+def _named_by_keras(model: nn.Module) -> str:
+    """The name that Keras has for a model, as far as it can be that of a folder; empty where it has none."""
+    return re.sub(r"[^\w.-]+", "_", str(vars(model).get("name", ""))) if is_layer(model) else ""
 
 
 def _held_by(model: nn.Module) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -16,6 +16,8 @@ from icshift.launch.sources import Source, Sources
 from icshift.model.torch_private import loader_iterator
 from icshift.model.unheard import hears
 from icshift.notice import notice
+
+_UNTIMED: AbstractContextManager[None] = nullcontext()
 
 
 @dataclass
@@ -43,20 +45,40 @@ class Passes:
     A pass is one over training data where steps come between its batches; evaluations have none, whatever grad mode
     and mode of the model they are in. The end of a pass alone does not count: some trainers ask for the batch after the
     last before they train on the last, some never ask for it. Nor does a pass of a single batch, which is how some draw
-    from a loader without end. `steps` returns the number of optimizer steps so far, `training` whether any model is in
-    training mode.
+    from a loader without end.
+
+    A pass that was left before its end is over when the next one over the same data begins, unless that may be an
+    evaluation within it. Where it turns out later to have been one, as the pass goes on without a step in between,
+    `take_back` is called. `steps` returns the number of optimizer steps so far, `training` whether any model is in
+    training mode, `stand_in` what stands for a loader whose data are not known again by their identity. All that is
+    done here is within blocks of `watch`.
     """
 
-    def __init__(self, act: Callable[[], None], steps: Callable[[], int], training: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        act: Callable[[], None],
+        take_back: Callable[[], None],
+        *,
+        steps: Callable[[], int],
+        training: Callable[[], bool],
+        stand_in: Callable[[Any], Any] = lambda loader: loader,
+        watch: AbstractContextManager[Any] = _UNTIMED,
+    ) -> None:
         self._act = act
+        self._take_back = take_back
+        self._watch = watch
         self._steps = steps
         self._training = training
+        self._stand_in = stand_in
         self._sources = Sources()
         self._passes: WeakKeyDictionary[Any, _Pass] = WeakKeyDictionary()
-        self._latest: WeakKeyDictionary[Source, _Pass] = WeakKeyDictionary()
+        self._trained: WeakKeyDictionary[Source, _Pass] = WeakKeyDictionary()
+        """By source, the latest pass with steps between its batches that has no end yet."""
         self._trained_on: WeakSet[Source] = WeakSet()
         self._drawing: Callable[[], Any] = lambda: None
         self._ended = False
+        self._left: tuple[_Pass, int] | None = None
+        """The pass that was taken to be over although it has no end, and how many steps there were then."""
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -107,14 +129,16 @@ class Passes:
     def evaluated_source(self, inputs: Any) -> Source | None:
         """Returns what is being evaluated on, the source of the latest batch, where a forward begins with `inputs`.
 
-        None where there were steps in that pass: what is evaluated then comes from somewhere else. So it does where a
-        model was in training mode when the pass began and the inputs have not as many rows as the batch.
+        None where a step came since: what is evaluated then comes from somewhere else. So it does where a model is
+        trained in that pass (and another one, as its teacher, may be evaluated), or was in training mode when it began,
+        and the inputs have not as many rows as the batch.
         """
         iterator = self._drawing()
         followed = None if iterator is None else self._passes.get(iterator)
-        if followed is None or self._steps() > followed.began:
+        if followed is None or self._steps() > followed.reached:
             return None
-        if not followed.evaluates and (followed.rows is None or _rows(inputs) != followed.rows):
+        evaluates = followed.evaluates and followed.reached == followed.began
+        if not evaluates and (followed.rows is None or _rows(inputs) != followed.rows):
             return None
         # The last batch may be used after the end was asked for; but workers that persist keep their iterator for good.
         return None if followed.ended and _persists(iterator) else followed.source
@@ -123,27 +147,47 @@ class Passes:
         if not hears(self):
             return
         try:
-            note(*arguments)
+            with self._watch:
+                note(*arguments)
         except Exception as error:  # noqa: BLE001  The training must not notice.
             notice(f"icshift lost sight of passes over the data: {error}")
 
     def _begins(self, iterator: Any, loader: Any) -> None:
         """Notes that a pass begins, and calls `act` where one over the training data is over."""
-        source, steps = self._sources.of(loader), self._steps()
-        before = self._latest.get(source)
-        left = before is not None and before.trained and before.drawn > 1 and not before.ended
-        self._passes[iterator] = self._latest[source] = _Pass(source, steps, steps, evaluates=not self._training())
-        if self._ended or left:
+        source, steps, evaluates = self._sources.of(self._stand_in(loader)), self._steps(), not self._training()
+        left = self._left_before(iterator, source, evaluates=evaluates)
+        self._passes[iterator] = _Pass(source, steps, steps, evaluates)
+        if self._ended or left is not None:
+            self._left = None if self._ended or left is None else (left, steps)
             self._ended = False
             self._act()
+
+    def _left_before(self, iterator: Any, source: Source, *, evaluates: bool) -> _Pass | None:
+        """The pass over a source that is left where this iterator begins a new one."""
+        before = self._trained.get(source)
+        # Within a pass that is evaluated its iterator lives on. What begins in eval mode may train all the same.
+        if before is None or (evaluates and any(p is before for i, p in self._passes.items() if i is not iterator)):
+            return None
+        return self._trained.pop(source)
 
     def _draws(self, iterator: Any, batch: Any) -> None:
         followed = self._passes.get(iterator)
         if followed is not None:
             self._note_steps(followed)
+            if self._left is not None and self._left[0] is followed:
+                self._goes_on()
             followed.drawn += 1
+            if followed.trained:
+                self._trained[followed.source] = followed
             followed.rows = _rows(batch)
             self._drawing = weakref.ref(iterator)
+
+    def _goes_on(self) -> None:
+        """Notes that the pass goes on that was taken to be over."""
+        assert self._left is not None
+        if self._left[1] == self._steps():
+            self._take_back()
+        self._left = None
 
     def _ends(self, iterator: Any) -> None:
         followed = self._passes.get(iterator)
@@ -151,6 +195,8 @@ class Passes:
             self._note_steps(followed)
             followed.ended = True
             self._ended |= followed.trained and followed.drawn > 1
+            if self._trained.get(followed.source) is followed:
+                del self._trained[followed.source]
 
     def _note_steps(self, followed: _Pass) -> None:
         steps = self._steps()

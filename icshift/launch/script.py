@@ -76,15 +76,18 @@ def _run_file(path: Path) -> None:
     exec(code, main.__dict__)
 
 
-def when_imported(name: str, act: Callable[[], None]) -> None:
+def when_imported(name: str, act: Callable[[], None]) -> Callable[[], None]:
     """Calls `act` right after a module's first import; at once where it is imported already.
 
-    A script may set things that count only before that import, such as the number of threads.
+    A script may set things that count only before that import, such as the number of threads. Returns what ends the
+    waiting.
     """
+    watcher = _ImportWatcher(name, act)
     if name in sys.modules:
         act()
     else:
-        sys.meta_path.insert(0, _ImportWatcher(name, act))
+        sys.meta_path.insert(0, watcher)
+    return watcher.end
 
 
 def _show_theirs_alone(error: BaseException) -> None:
@@ -136,11 +139,16 @@ class _ImportWatcher(MetaPathFinder):
         self._name = name
         self._act = act
 
+    def end(self) -> None:
+        """Wait no longer."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+
     def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
         """The spec that other finders give, with a loader before theirs; None for every other module."""
         if name != self._name or self not in sys.meta_path:
             return None
-        sys.meta_path.remove(self)
+        self.end()
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
             spec.loader = _Loading(spec.loader, self._act)

@@ -5,7 +5,17 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """What a loader that somebody makes anew for every pass draws from, and what the pass is for."""
+
+    dataset: Any
+    role: str
+    sampler: None = None
 
 
 class Source:
@@ -85,7 +95,8 @@ def _sampler(loader: Any) -> Any:
 
 def _kind(loader: Any) -> tuple[Any, ...]:
     dataset, sampler = getattr(loader, "dataset", None), _sampler(loader)
-    return type(dataset), _length(dataset), _length(getattr(sampler, "indices", None))
+    role = loader.role if isinstance(loader, StandIn) else None
+    return type(dataset), _length(dataset), _length(getattr(sampler, "indices", None)), role
 
 
 def _length(data: Any) -> int | None:

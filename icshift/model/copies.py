@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from icshift.model.names import modules
+from icshift.model.names import modules, named_parameters, parameters
 from icshift.model.sites import type_name
 
 ALIKE = 0.5
@@ -40,7 +40,7 @@ def copies(model: nn.Module, trained: Callable[[nn.Parameter], bool]) -> dict[st
         return {}
     kinds: dict[tuple[object, ...], list[str]] = {}
     for name, module in named.items():
-        if any(trained(parameter) for parameter in module.parameters()):
+        if any(trained(parameter) for parameter in parameters(module)):
             kinds.setdefault(_kind(module), []).append(name)
     found: dict[str, str] = {}
     for name in resting:
@@ -60,22 +60,22 @@ def _outermost_without(named: dict[str, nn.Module], trained: Callable[[nn.Parame
     """The outermost modules without a trained parameter, and of what wraps another both."""
     found: dict[str, set[int]] = {}
     for name, module in named.items():
-        parameters = {id(parameter) for parameter in module.parameters()}
+        own = {id(parameter) for parameter in parameters(module)}
         around = next((outer for outer in found if _within(name, outer)), None)
-        wrapped = around is not None and parameters == found[around]
-        if wrapped or (around is None and parameters and not any(trained(p) for p in module.parameters())):
-            found[name] = parameters
+        wrapped = around is not None and own == found[around]
+        if wrapped or (around is None and own and not any(trained(p) for p in parameters(module))):
+            found[name] = own
     return list(found)
 
 
 def _kind(module: nn.Module) -> tuple[object, ...]:
     """What two copies have in common; empty for modules without weights, and of which these are not there yet."""
-    parameters = list(module.named_parameters())
-    if any(nn.parameter.is_lazy(parameter) for _, parameter in parameters):
+    named = list(named_parameters(module))
+    if any(nn.parameter.is_lazy(parameter) for _, parameter in named):
         return ()
-    if not any(parameter.ndim > 1 for _, parameter in parameters):
+    if not any(parameter.ndim > 1 for _, parameter in named):
         return ()
-    return (type_name(module), *((name, tuple(parameter.shape)) for name, parameter in parameters))
+    return (type_name(module), *((name, tuple(parameter.shape)) for name, parameter in named))
 
 
 def _within(name: str, part: str) -> bool:
@@ -90,7 +90,7 @@ def _alike(one: nn.Module, other: nn.Module) -> bool:
     """Whether the weights (not what has one axis, as scales, which start at 1 in every network) are almost the same."""
     product = square = other_square = 0.0
     with torch.no_grad():
-        for a, b in zip(one.parameters(), other.parameters(), strict=True):
+        for a, b in zip(parameters(one), parameters(other), strict=True):
             if a.ndim > 1 and not a.is_meta and not b.is_meta:
                 x, y = (weights.detach().flatten()[:_SOME].double().cpu() for weights in (a, b))
                 product += float(x @ y)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from icshift.model import keras_layers
 from icshift.model.torch_private import AVERAGING, CONVOLUTION
 
 _CHANNEL_FIRST = (
@@ -35,11 +36,14 @@ def unit_axis(module: nn.Module, ndim: int) -> int:
     """The axis that runs over units, counted from 0; `ndim` is the output's number of axes, at least 1.
 
     Convolution, batch, instance and group normalisation: the channel. Linear, layer normalisation, embedding,
-    attention and recurrent layers: the last axis. Anything else: the last axis up to 3 axes, axis 1 from 4.
+    attention and recurrent layers: the last axis. Layers of Keras: as they say. Anything else: the last axis up to 3
+    axes, axis 1 from 4.
 
     >>> unit_axis(nn.Conv2d(3, 8, 3), 4), unit_axis(nn.Linear(3, 8), 3), unit_axis(nn.ReLU(), 4)
     (1, 2, 1)
     """
+    if keras_layers.is_layer(module):
+        return keras_layers.unit_axis(module, ndim)
     if isinstance(module, CONVOLUTION):
         return ndim - len(module.kernel_size) - 1
     if isinstance(module, _UNIT_LAST):
@@ -88,7 +92,7 @@ def tensors(module: nn.Module, output: Any) -> Iterator[tuple[str, Tensor]]:
             yield "", output
     elif isinstance(output, PackedSequence):
         yield "", output.data
-    elif isinstance(module, _FIRST_ALONE) and isinstance(output, tuple):
+    elif isinstance(output, (tuple, list)) and output and _gives_first_alone(module, output):
         yield from tensors(module, output[0])
     elif isinstance(output, Mapping):
         for key, value in output.items():
@@ -100,6 +104,10 @@ def tensors(module: nn.Module, output: Any) -> Iterator[tuple[str, Tensor]]:
     elif is_dataclass(output) and not isinstance(output, type):
         for field in fields(output):
             yield from _suffixed(module, f".{field.name}", getattr(output, field.name, None))
+
+
+def _gives_first_alone(module: nn.Module, output: Any) -> bool:
+    return (isinstance(module, _FIRST_ALONE) and isinstance(output, tuple)) or keras_layers.gives_first_alone(module)
 
 
 def _suffixed(module: nn.Module, suffix: str, value: Any) -> Iterator[tuple[str, Tensor]]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import nn
 
+from icshift.model.names import every_module
 from icshift.model.torch_private import AVERAGING
 from icshift.model.undisturbed import undisturbed
 
@@ -23,7 +24,7 @@ def evaluating(model: nn.Module, normalised_by: NormalisedBy = "running") -> Ite
     are given, as in training.
     """
     with undisturbed(model):
-        for module in model.modules():
+        for module in every_module(model):
             module.training = normalised_by == "batch" and differs_by_mode(module)
         yield
 
@@ -32,7 +33,7 @@ def evaluating(model: nn.Module, normalised_by: NormalisedBy = "running") -> Ite
 def in_training_mode(model: nn.Module) -> Iterator[None]:
     """A block within which the whole model is in training mode, undisturbed: afterwards all is as it was."""
     with undisturbed(model):
-        for module in model.modules():
+        for module in every_module(model):
             module.training = True
         yield
 

@@ -4,6 +4,7 @@ hash by which the same ones are known again."""
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from hashlib import blake2b
 from typing import TypeAlias
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from icshift.model.names import modules
+from icshift.model.names import modules, own_parameters, parameters
 
 Copy: TypeAlias = dict[tuple[str, str], Tensor]
 """Parameters by module and name."""
@@ -69,7 +70,7 @@ class Parameters:
         None where they are not followed or lazy. One parameter at a time is copied to the host, which takes about a
         second a gigabyte.
         """
-        if any(is_lazy(parameter) for parameter in self._model.parameters()):
+        if any(is_lazy(parameter) for parameter in parameters(self._model)):
             return None
         digest, sign = blake2b(digest_size=16), self._sign()
         places = self._places()
@@ -107,8 +108,8 @@ class Parameters:
         # By names without wrappers: parts may be compiled in the meantime. Tied parameters count once.
         places: dict[nn.Parameter, tuple[str, str]] = {}
         for name, module in modules(self._model).items():
-            for own, parameter in module._parameters.items():
-                if parameter is not None and _has_numbers(parameter):
+            for own, parameter in own_parameters(module).items():
+                if _has_numbers(parameter):
                     places.setdefault(parameter, (name, own))
         if not all(map(_is_here, places)) or sum(parameter.numel() for parameter in places) > MOST:
             return {}
@@ -201,6 +202,6 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
     return (b.double() - a.double()).norm()
 
 
-def has_gradients(module: nn.Module) -> bool:
-    """Whether a parameter of a module has a gradient now, whatever its value."""
-    return any(parameter.grad is not None for parameter in module.parameters())
+def has_gradients(module: nn.Module, besides: Collection[nn.Parameter] = ()) -> bool:
+    """Whether a parameter of a module, other than these, has a gradient now, whatever its value."""
+    return any(parameter.grad is not None and parameter not in besides for parameter in parameters(module))

@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from icshift.errors import RecordingError
+from icshift.model import keras_layers, names
 from icshift.model.layout import unit_axis
 from icshift.model.names import modules, takes_hooks, unwrapped
 from icshift.model.torch_private import AVERAGING, CONVOLUTION
@@ -63,8 +64,11 @@ def choose_sites(model: nn.Module, sites: Sites, *, least: int = 1) -> dict[str,
     listed = f"its modules: {names}" if names else "TorchScript takes no hooks, give the model it was made from"
     if sites.select is None:
         # A parametrisation gives weights, not activations.
-        chosen = {n: module for n, module in named.items() if "parametrizations" not in n and _is_default(module)}
-        if len(chosen) < least:
+        chosen = {n: module for n, module in named.items() if "parametrizations" not in n and is_default(module)}
+        whole = (module for module in chosen.values() if keras_layers.is_whole(module))
+        within = {part for module in whole for part in modules(module).values() if part is not module}
+        chosen = {name: module for name, module in chosen.items() if module not in within}
+        if len(chosen) < least and not any(map(keras_layers.waits_for_inputs, named.values())):
             raise RecordingError(f"no module of {type(model).__name__} carries weights or normalises; {listed}")
         return chosen
     selectors = sites.select if isinstance(sites.select, (list, tuple, set, frozenset)) else [sites.select]
@@ -80,10 +84,31 @@ def choose_sites(model: nn.Module, sites: Sites, *, least: int = 1) -> dict[str,
     return {name: module for name, module in named.items() if name in selected}
 
 
+def called_around(model: nn.Module, names: Iterable[str]) -> set[str]:
+    """For each of these modules the nearest one that holds it and has a forward of its own; never the model itself.
+
+    >>> model = nn.ModuleDict({"blocks": nn.ModuleList([nn.Sequential(nn.Linear(2, 2))]), "head": nn.Linear(2, 2)})
+    >>> called_around(model, ["blocks.0.0", "head"])
+    {'blocks.0'}
+    """
+    named = modules(model)
+    found = set()
+    for name in names:
+        around = name.rpartition(".")[0]
+        while around and not (around in named and _has_forward(named[around])):
+            around = around.rpartition(".")[0]
+        found |= {around} - {""}
+    return found
+
+
 def normalises(module: nn.Module) -> bool:
     """Whether a module is a normalisation layer, by type or, for those of other packages, by name."""
     known = (AVERAGING, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
-    return isinstance(module, known) or type(module).__name__.endswith(("Norm", "Norm1d", "Norm2d", "Norm3d"))
+    return (
+        isinstance(module, known)
+        or keras_layers.normalises(module)
+        or type(module).__name__.endswith(("Norm", "Norm1d", "Norm2d", "Norm3d"))
+    )
 
 
 def describe(name: str, module: nn.Module, plain: Tensor, leading: int, sites: Sites, seed: int) -> Site:
@@ -115,7 +140,7 @@ def describe(name: str, module: nn.Module, plain: Tensor, leading: int, sites: S
         units=units,
         kept=kept,
         normalises=normalises(module),
-        batch_statistics=isinstance(module, AVERAGING),
+        batch_statistics=isinstance(module, AVERAGING) or keras_layers.normalises_by_the_batch(module),
     )
 
 
@@ -126,7 +151,7 @@ def is_leaf(module: nn.Module) -> bool:
 
 def owns_weights(module: nn.Module) -> bool:
     """Whether a module has parameters that are in none of its parts."""
-    return any(True for _ in module.parameters(recurse=False)) or hasattr(module, "parametrizations")
+    return bool(names.own_parameters(module)) or hasattr(module, "parametrizations")
 
 
 def type_name(module: nn.Module) -> str:
@@ -134,19 +159,25 @@ def type_name(module: nn.Module) -> str:
     return type(module).__name__.removeprefix("FSDP").removeprefix("Parametrized")
 
 
-def _is_default(module: nn.Module) -> bool:
+def _has_forward(module: nn.Module) -> bool:
+    """Whether a module can be called and heard: lists and dictionaries of modules cannot."""
+    return takes_hooks(module) and not isinstance(module, (nn.ModuleList, nn.ModuleDict))
+
+
+def is_default(module: nn.Module) -> bool:
+    """Whether a module is watched where nobody chooses."""
     if normalises(module):
         return True
-    if isinstance(module, _CARRY_WEIGHTS):
+    if isinstance(module, _CARRY_WEIGHTS) or keras_layers.is_whole(module):
         return True
     # Adapters as PEFT's: the output of the layer and its adapter together is what the layer gave before.
     if isinstance(getattr(module, "base_layer", None), nn.Module):
         return True
-    return owns_weights(module) and not any(True for part in _parts(module) for _ in part.parameters())
+    return owns_weights(module) and not any(True for part in _parts(module) for _ in names.parameters(part))
 
 
 def _parts(module: nn.Module) -> list[nn.Module]:
-    return [part for name, part in module.named_children() if name != "parametrizations"]
+    return [part for name, part in names.parts(module) if name != "parametrizations"]
 
 
 def _matches(selector: Any, name: str, module: nn.Module) -> bool:

@@ -229,6 +229,24 @@ def not_compiled(function: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+def is_exported() -> bool:
+    """Whether `torch.export` runs the model: its program must hold nothing of ours.
+
+    The compiler calls this function as it traces a hook. Traced, `is_exporting` would be true of every compiled model
+    until torch 2.12; called, it is false of a strict export in 2.7, which the translator knows (`current_tx`). With a
+    torch that has no such translator a strict export of a model that is recorded holds our operators.
+    """
+    compiler: Any = sys.modules.get("torch._dynamo.symbolic_convert")
+    try:
+        return bool(torch.compiler.is_exporting() or compiler.InstructionTranslator.current_tx().export)
+    except AttributeError:
+        return torch.compiler.is_exporting()
+
+
+# What `torch.compiler.assume_constant_result` does, which would load the compiler. Without it this function is traced.
+is_exported._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 def leave_as_written(code: CodeType) -> None:
     """Have the compiler make no graph of this code, nor of what it calls, where it is called between graphs."""
     if None not in (_strategies, _strategy, _skip):

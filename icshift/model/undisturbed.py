@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from icshift.model import names
 from icshift.model.unheard import unheard
 
 
@@ -33,14 +34,15 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def kept(model: nn.Module) -> Iterator[None]:
     """A block after which modes, attributes and buffers are as before: the same tensors, with their old values."""
-    modes = [(module, module.training) for module in model.modules()]
+    modules = names.every_module(model)
+    modes = [(module, module.training) for module in modules]
     places = [
         (place, dict(place))
-        for module in model.modules()
+        for module in modules
         for place in (vars(module), module._buffers, module._parameters, module._modules)
         if isinstance(place, dict)
     ]
-    buffers = [(b, b.detach().clone()) for b in model.buffers() if not is_lazy(b)]
+    buffers = [(b, b.detach().clone()) for b in names.changing(model) if not is_lazy(b)]
     try:
         yield
     finally:
@@ -70,14 +72,15 @@ def lists_kept(model: nn.Module) -> Iterator[None]:
 
 def lists(model: nn.Module) -> list[tuple[list[object], list[object]]]:
     """Returns every list that is an attribute of a module, each with a copy of it."""
-    attributes = [value for module in model.modules() for value in vars(module).values() if type(value) is list]
+    modules = names.every_module(model)
+    attributes = [value for module in modules for value in vars(module).values() if type(value) is list]
     return [(value, list(value)) for value in attributes]
 
 
 @contextmanager
 def lent(model: nn.Module) -> Iterator[None]:
     """An `undisturbed` block after which parameters too have their values, device and precision of before."""
-    known = [parameter for parameter in model.parameters() if not is_lazy(parameter)]
+    known = [parameter for parameter in names.parameters(model) if not is_lazy(parameter)]
     before = [(parameter, parameter.data, parameter.data.clone()) for parameter in known]
     try:
         with undisturbed(model):

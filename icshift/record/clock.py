@@ -6,6 +6,7 @@ from weakref import ref
 
 from torch import Tensor, nn
 
+from icshift.model.names import parameters
 from icshift.model.torch_private import in_backward, times_written
 
 
@@ -59,7 +60,7 @@ class Clock:
         return heard or unheard
 
     def _now(self) -> dict[int, tuple[ref[Tensor], int]]:
-        owned = ((id(owner), owner.grad) for owner in self._model.parameters())
+        owned = ((id(owner), owner.grad) for owner in parameters(self._model))
         return {owner: (ref(grad), times_written(grad)) for owner, grad in owned if grad is not None}
 
     def _is_new(self, owner: int, before: dict[int, tuple[ref[Tensor], int]]) -> bool:

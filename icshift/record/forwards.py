@@ -10,6 +10,8 @@ from torch import nn
 
 from icshift.hooks.calls import Call
 from icshift.hooks.examples import Inputs
+from icshift.model.keras_layers import is_layer, told_training
+from icshift.model.names import parameters
 from icshift.model.sites import is_leaf, normalises
 from icshift.runs.phases import EVAL, NO_GRAD, TRAIN, is_probe
 
@@ -97,19 +99,31 @@ class Forwards:
         return self.acted and not self._computed
 
     def _named(self, call: Call) -> Forward:
-        training = self._training(call.part)
+        training = self._training(call)
         if self._label is not None:
             return Forward(self._label, training and not is_probe(self._label))
         if not training:
             return Forward(self.evaluation(call.inputs), stepping=False)
         return Forward(TRAIN, stepping=True) if call.gradients else Forward(NO_GRAD, stepping=False)
 
-    def _training(self, part: nn.Module) -> bool:
+    def _training(self, call: Call) -> bool:
         """Whether what is called is in training mode.
 
         What is always in eval mode, as a frozen network that features are taken from, or a frozen layer of batch norm,
         is in the mode of the model.
         """
-        if part.training or not self._model.training:
-            return part.training
-        return (is_leaf(part) and normalises(part)) or not any(p.requires_grad for p in part.parameters())
+        part, training = call.part, _mode(call)
+        if training or not self._model.training:
+            return training
+        return (is_leaf(part) and normalises(part)) or not any(p.requires_grad for p in parameters(part))
+
+
+def _mode(call: Call) -> bool:
+    """The mode of what is called. That of a layer of Keras is an argument; without it, it trains where gradients are.
+
+    Keras sets the mode that torch knows in `fit` and `evaluate` alone, and of some layers alone.
+    """
+    if not is_layer(call.part):
+        return call.part.training
+    told = told_training(call.inputs)
+    return call.gradients if told is None else told

@@ -14,6 +14,7 @@ from icshift.gradients.gradient_shift import Step
 from icshift.gradients.layers import Counted
 from icshift.gradients.objective import Closure, Objective
 from icshift.gradients.smoothness import smoothness
+from icshift.model.keras_layers import is_layer
 from icshift.notice import notice
 from icshift.runs.format import GRADIENT_SHIFT, SMOOTHNESS
 
@@ -111,6 +112,8 @@ class Gradients:
     def _measure(self, kind: str, number: int, act: Callable[[], None]) -> None:
         if kind in self._given_up or self._last.get(kind) == number:
             return
+        if is_layer(self._model):
+            raise RecordingError("measurements with gradients are for models of PyTorch, and this one is of Keras")
         try:
             act()
         except Exception as error:

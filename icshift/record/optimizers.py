@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from typing import Any
 from weakref import WeakSet
 
+from torch import nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
 from icshift.errors import RecordingError
 from icshift.hooks.attachment import Attachment
 from icshift.model.torch_private import not_compiled, takes_step_hooks
 from icshift.model.unheard import hears
+from icshift.record import keras_steps
 
 
-def listen(optimizers: list[Optimizer] | None, attachment: Attachment, act: Callable[[], None]) -> ExitStack:
+def listen(optimizers: list[Any] | None, attachment: Attachment, act: Callable[[], None]) -> ExitStack:
     """Call `act` after every step of these optimizers, or (None) of any that holds a parameter of the model.
 
-    Closing the stack that is returned ends it. `act` must not raise: it runs within `optimizer.step()`. Steps that a
-    measurement of icshift takes do not count.
+    Optimizers are those of PyTorch and of Keras. Closing the stack that is returned ends it. `act` must not raise: it
+    runs within `optimizer.step()`. Steps that a measurement of icshift takes do not count.
     """
     stack = ExitStack()
     # A step may be compiled, but nothing called from here. (`torch.compiler.disable` would load the compiler at once.)
@@ -26,21 +29,31 @@ def listen(optimizers: list[Optimizer] | None, attachment: Attachment, act: Call
         own = _OwnSteps(attachment, act)
         after = not_compiled(lambda optimizer, *_: own.after(optimizer))
         stack.callback(register_optimizer_step_post_hook(after).remove)
+        stack.enter_context(keras_steps.heard(keras_steps.Listener(own.after_keras)))
+    given = set(map(id, optimizers or []))
     after = not_compiled(lambda *_: act() if hears(attachment) else None)
     for optimizer in optimizers or []:
-        stack.callback(optimizer.register_step_post_hook(after).remove)
+        if isinstance(optimizer, Optimizer):
+            stack.callback(optimizer.register_step_post_hook(after).remove)
+    if any(not isinstance(optimizer, Optimizer) for optimizer in optimizers or []):
+        stack.enter_context(keras_steps.heard(keras_steps.Listener(lambda o, _: after() if id(o) in given else None)))
     return stack
 
 
-def as_list(optimizer: Optimizer | Iterable[Optimizer] | None) -> list[Optimizer] | None:
-    """Returns a list of one optimizer or several, None for None. Raises `RecordingError` for anything else."""
+def as_list(optimizer: Any) -> list[Any] | None:
+    """Returns a list of one optimizer or several, of PyTorch or Keras, None for None.
+
+    Raises `RecordingError` for anything else.
+    """
     if optimizer is None:
         return None
     optimizers = list(optimizer) if isinstance(optimizer, Iterable) else [optimizer]
     for given in optimizers:
-        if not isinstance(given, Optimizer):
-            raise RecordingError(f"optimizer must be a torch.optim.Optimizer or several, got {type(given).__name__}")
-    return [_innermost(given) for given in optimizers]
+        if not isinstance(given, Optimizer) and not keras_steps.is_optimizer(given):
+            raise RecordingError(
+                f"optimizer must be a torch.optim.Optimizer (or one of Keras) or several, got {type(given).__name__}"
+            )
+    return [_innermost(given) if isinstance(given, Optimizer) else keras_steps.inner(given) for given in optimizers]
 
 
 def _innermost(optimizer: Optimizer) -> Optimizer:
@@ -70,3 +83,9 @@ class _OwnSteps:
             self._act()
         else:
             self._foreign.add(optimizer)
+
+    def after_keras(self, _: Any, changed: list[nn.Parameter]) -> None:
+        if hears(self._attachment):
+            self._attachment.refresh()
+            if any(id(parameter) in self._attachment.parameters for parameter in changed):
+                self._act()

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from icshift.errors import RecordingError
 from icshift.hooks.batch_norm import averaging, evaluating_as_trained
+from icshift.model.keras_layers import telling, waits_for_inputs
 from icshift.model.modes import evaluating, in_training_mode
+from icshift.model.names import modules, parameters
 from icshift.runs.phases import PROBE, PROBE_RUNNING, PROBE_TRAIN
 
 
@@ -110,7 +112,7 @@ def send(model: nn.Module, probe: Probe, after: Callable[[], None] = lambda: Non
     """Send the probe through the model once, in the mode that the model is in; `after` is called after each forward."""
     for positional, keyword in probe.batches():
         try:
-            model(*positional, **keyword)
+            model(*positional, **{**telling(model), **keyword})
         except ValueError as error:
             if "more than 1 value per channel" in str(error):
                 raise RecordingError(
@@ -141,11 +143,13 @@ def replays(
 def rehearse(model: nn.Module, probe: Probe, frozen: Collection[nn.Module] = ()) -> None:
     """Raise `RecordingError` before the training starts, not at the end of its first window, if the probe does not fit.
 
-    A model with lazy parameters is not tried: they would be made to fit the probe.
+    A model with lazy parameters, or of Keras and not built yet, is not tried: it would be made to fit the probe.
     """
     if probe.running and not averaging(model):
         raise RecordingError(f"{type(model).__name__} has no layer with running averages: make the probe without them")
-    if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
+    if any(nn.parameter.is_lazy(parameter) for parameter in parameters(model)):
+        return
+    if any(waits_for_inputs(module) for module in modules(model).values()):
         return
     try:
         with as_trained(model, probe, frozen):

@@ -2,8 +2,8 @@
 
 They begin with one step. Whenever there are `MOST_PARTS`, every two neighbours are joined and those to come are twice
 as long: a run of any length ends with 10 to 20 windows of equally many steps, the last of which may have fewer. With
-the first sign of an epoch they are given up for the one window that they are together.
-
+the first sign of an epoch they are given up for the one window that they are together. As any window, one that holds
+nothing goes on: steps of which no forward was heard are in a longer one.
 """
 
 from __future__ import annotations

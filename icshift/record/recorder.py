@@ -19,7 +19,6 @@ from icshift.gradients.layers import Counted
 from icshift.gradients.objective import Closure
 from icshift.gradients.smoothness import STEPS
 from icshift.hooks import compiled, manifest
-from icshift.hooks.batch_norm import probe_statistics
 from icshift.hooks.calls import Call
 from icshift.hooks.coverage import why_nothing
 from icshift.hooks.examples import Examples
@@ -34,15 +33,17 @@ from icshift.notice import notice
 from icshift.record.clock import Clock
 from icshift.record.forwards import Forward, Forwards
 from icshift.record.gradients import Gradients, is_due
+from icshift.record.interruption import MEASURING, beside
 from icshift.record.journal import Journal, Open
 from icshift.record.logged import Logged
 from icshift.record.optimizers import as_list, listen
 from icshift.record.probe import Probe
 from icshift.record.replays import Replays
-from icshift.record.windows import AUTO, Seen, Windows
+from icshift.record.settings import asked_for, refuse_settings
+from icshift.record.windows import Seen, Windows
 from icshift.runs import interrupts
-from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, NO_STEP, PROBE_FINGERPRINT
-from icshift.runs.phases import NO_GRAD, PROBE, PROBE_STATISTICS, is_probe
+from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, NO_STEP
+from icshift.runs.phases import NO_GRAD, PROBE, is_probe
 from icshift.runs.writer import Recording, refuse_occupied
 
 
@@ -62,7 +63,6 @@ class Recorder:
 
     A model within DistributedDataParallel, FSDP or `torch.compile` is recorded as itself; what was compiled before is
     compiled once more. Every process of a distributed training makes its own recorder with the same path.
-
     Training with a recorder is bit-identical to training without: what goes wrong within is said in a warning, and
     ends the recording alone. Raises `RunError` if the path exists (unless `force`), `RecordingError` if no module
     matches or the probe does not pass through the model, and at the end of the `with` block if nothing was recorded.
@@ -94,10 +94,7 @@ class Recorder:
         mask: Callable[..., Tensor] | None = None,
         force: bool = False,
     ) -> None:
-        if samples != "all" and (not isinstance(samples, int) or samples < 2):
-            raise RecordingError(f'samples must be "all" or at least 2 values a unit and step, got {samples!r}')
-        if window not in (None, AUTO) and (not isinstance(window, int) or window < 1):
-            raise RecordingError(f'window must be at least 1 step, or "auto", got {window!r}')
+        refuse_settings(samples, window)
         self.model = unwrapped(model)
         self.path = Path(path)
         self._rank, self._ranks = this_process()
@@ -113,8 +110,8 @@ class Recorder:
             if self._ranks > 1:
                 refuse_waiting(self.model, training=given.train_mode)
         self._samples = samples
-        kept = math.inf if samples == "all" else samples
-        self._observer = Observer(self._sites, kept, SEED, self._keep_steps, self._rank)
+        most = math.inf if samples == "all" else samples
+        self._observer = Observer(self._sites, most, SEED, self._keep_steps, self._rank)
         self.forwards = Forwards(self.model)
         keeper = Keeper(self._take, self._forward_ended, self._give_up, self._forward_began)
         self._examples = Examples(self.model, SEED)
@@ -135,15 +132,7 @@ class Recorder:
         self._replays.note_frozen()
         self._watcher.leave_copies_out(lambda parameter: parameter.requires_grad)
         self._replays.rehearse()
-        settings = {
-            "samples": self._samples,
-            "window_steps": None if self.window == AUTO else self.window,
-            "max_units": self._sites.max_units,
-            "probe_examples": 0 if self._probe is None else self._probe.size,
-            PROBE_FINGERPRINT: None if self._probe is None else self._probe.fingerprint,
-            PROBE_STATISTICS: probe_statistics(self.model),
-            "seed": SEED,
-        }
+        settings = asked_for(self.model, self._samples, self.window, self._sites, self._probe)
         parameters = Parameters(self.model)
         beginning = manifest.beginning(self.model, settings) | {INITIAL_WEIGHTS: parameters.fingerprint()}
         self._recording = Recording(self.path, beginning, force=self._force, rank=self._rank, ranks=self._ranks)
@@ -172,6 +161,7 @@ class Recorder:
             self._rest()
             self._journal.flush()
             self._logged.close(f"the recording of {self.path} has ended")
+            self.stopwatch.beside = beside(MEASURING * (time.perf_counter() - self._started))
             self._recording.finish(self._state() | {FINAL_WEIGHTS: self._windows.parameters.fingerprint()})
         self._watcher.close()
         if kind is None and not self._observer.sites:
@@ -268,6 +258,10 @@ class Recorder:
             with self._safely():
                 self._windows.epoch_begins(self.steps)
 
+    def epoch_goes_on(self) -> None:
+        """Take `epoch_begins` back, unless the window has ended since."""
+        self._windows.epoch_goes_on()
+
     @contextmanager
     def phase(self, label: str) -> Iterator[None]:
         """A block whose forwards are recorded under a phase of this name (as `fake` in a GAN's discriminator).
@@ -357,10 +351,9 @@ class Recorder:
 
     def _tick_rest(self) -> None:
         """Add to the window forwards that no step followed, as a discriminator's for its generator's sake."""
-        if not self._clocked:
-            if self.forwards.trained:
-                self._tick(heard=True)
-        elif self._observer.step_begun:
+        if not self._clocked and self.forwards.trained:
+            self._tick(heard=True)
+        elif self._clocked and self._observer.step_begun:
             self._observer.tick(NO_STEP, stepping=True)
 
     def _rest(self) -> None:

@@ -77,10 +77,16 @@ class Windows:
             self._seen.replays.replay()
             self._epoch_over = True
 
+    def epoch_goes_on(self) -> None:
+        """The open window is not over, unless it has ended since."""
+        self._epoch_over = False
+
     def ends(self, step: int, length: Length) -> bool:
-        """Whether a window, or a provisional one, ends where the training goes on now."""
+        """Whether a window, or a provisional one that holds anything, ends where the training goes on now."""
+        if self._epoch_over or self.over(step, length):
+            return True
         provisional = self._journal.provisional
-        return self._epoch_over or self.over(step, length) or (provisional is not None and provisional.over(step))
+        return provisional is not None and provisional.over(step) and self._seen.observer.holding_part
 
     def go_on(self, step: int, length: Length) -> None:
         """The training goes on: end what `ends`."""

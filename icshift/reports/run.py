@@ -106,6 +106,17 @@ def pooled(run: StoredRun) -> str:
     return f"One site for all calls in a forward from the number in its name on: {listed}" if names else ""
 
 
+def unheard(run: StoredRun) -> str:
+    """Returns in words how many steps followed no forward that they were computed from; empty where each did."""
+    steps = run.manifest.get("unheard_steps", 0)
+    return (
+        f"{steps:,} of {run.manifest['steps']:,} steps followed no call, of the model or of a watched module, "
+        "in training mode with gradients: nothing of theirs is in phase train"
+        if steps
+        else ""
+    )
+
+
 def _missed(run: StoredRun) -> list[dict[str, str]]:
     return [entry for entry in run.manifest.get("ledger", []) if entry["state"] not in ("observed", "excluded")]
 
@@ -140,20 +151,25 @@ def size(run: StoredRun) -> str:
 class Cost:
     """What `icshift run` took of the time of a process, in seconds; `whole` says whether that is all.
 
-    `copies` says how many models, each a copy made in turn, are in one run, by its name.
+    `once` is the part of it that is the same however many `steps` are trained. `copies` says how many models, each a
+    copy made in turn, are in one run, by its name.
     """
 
     seconds: float
     elapsed: float
     copies: dict[str, int] = field(default_factory=dict)
     whole: bool = True
+    once: float = 0.0
+    steps: int = 0
 
     def in_words(self) -> str:
-        """Returns the time in % of the rest, and in s."""
+        """Returns the time in % of the rest, and in s; how much of it is not a step's; and what a step takes."""
         rest = max(self.elapsed - self.seconds, 1e-9)
+        share = f"{'about' if self.whole else 'at least'} +{100 * self.seconds / rest:.0f} %"
+        each = f", {float(f'{1e3 * (self.seconds - self.once) / self.steps:.2g}'):g} ms a step" if self.steps else ""
         return (
-            f"Cost of it all: {'' if self.whole else 'at least '}+{100 * self.seconds / rest:.0f} %, "
-            f"{self.seconds:.1f} s beside {rest:.1f} s of the script's own; its start and this summary are in it."
+            f"Cost of it all: {share}, {self.seconds:.1f} s beside {rest:.1f} s of the script's own; "
+            f"{self.once:.1f} s once (start, end, this summary){each}."
         )
 
 
@@ -166,11 +182,7 @@ def recorded_report(target: Path, runs: Sequence[StoredRun], cost: Cost | None =
 
     `cost` is that of the process whose script it was, if it recorded anything.
     """
-    hints: list[RenderableType] = []
-    if any(window.provisional for run in runs for window in run.window_list):
-        hints = [Text("No DataLoader told of epochs: windows as long as leaves 10 to 20; choose with --window.")]
-    elif any(len(run.window_list) < 2 for run in runs):
-        hints = [Text("One window leaves nothing to compare: choose shorter ones with --window.", no_wrap=True)]
+    hints: list[RenderableType] = [Text(hint) for hint in _of_windows(runs)]
     undone = [window for run in runs for window in run.window_list if window.name.startswith("undone-")]
     if undone:
         steps = ", ".join(f"{window.first_step} to {window.last_step}" for window in undone)
@@ -185,7 +197,8 @@ def recorded_report(target: Path, runs: Sequence[StoredRun], cost: Cost | None =
         ]
     names = {run: _name(target, run) for run in runs}
     missed = [f"{name}: {warning}" for run, name in names.items() if (warning := coverage(run, target / name))]
-    missed += [f"{name}: {note}" for run, name in names.items() for note in (pooled(run), *unmasked(run)) if note]
+    told = {name: (unheard(run), pooled(run), *unmasked(run)) for run, name in names.items()}
+    missed += [f"{name}: {note}" for name, notes in told.items() for note in notes if note]
     missed += [
         f"{name} is unfinished: its process still runs, or was killed"
         for run, name in names.items()
@@ -200,6 +213,20 @@ def recorded_report(target: Path, runs: Sequence[StoredRun], cost: Cost | None =
         ),
         next_step=f"Next: icshift report {quote(str(target / _name(target, runs[0])))}",
     )
+
+
+def _of_windows(runs: Sequence[StoredRun]) -> list[str]:
+    """Returns in words why windows are as long as they are where nobody said so, and what to do where one is alone."""
+    chosen = [run for run in runs if any(window.provisional for window in run.window_list)]
+    if chosen:
+        few = any(len(run.window_list) < min(10, run.manifest["steps"]) for run in chosen)
+        where = " where every step has activations" if few else ""
+        return [
+            f"No DataLoader told of a second epoch: windows as long as leaves 10 to 20{where}; choose with --window."
+        ]
+    alone = [run.manifest["steps"] - run.manifest.get("unheard_steps", 0) for run in runs if len(run.window_list) < 2]
+    advice = ": choose shorter ones with --window" if max(alone, default=0) > 1 else ""
+    return [f"One window leaves nothing to compare{advice}."] if alone else []
 
 
 def _name(target: Path, run: StoredRun) -> str:

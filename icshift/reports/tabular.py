@@ -68,6 +68,11 @@ def to_json(value: Any) -> str:
     return json.dumps(_finite(value), indent=1) + "\n"
 
 
+def to_json_line(value: Any) -> str:
+    """Returns the same on one line."""
+    return json.dumps(_finite(value))
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}

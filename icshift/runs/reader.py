@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from icshift.distribution import Distribution
 from icshift.errors import RunError, unknown
+from icshift.runs.cards import run_card, run_line
 from icshift.runs.format import (
     FORMAT,
     GRADIENT_SHIFT,
@@ -90,6 +91,9 @@ class StoredRun:
                     raise
             else:
                 return
+
+    __repr__ = run_line
+    _repr_html_ = run_card
 
     @property
     def name(self) -> str:

@@ -132,6 +132,84 @@ def test_bypassed_is_noticed_though_the_optimizer_drops_its_gradients(sites: Any
     assert ledger(StoredRun(tmp_path / "run"))["functional"][0] == "bypassed"
 
 
+class Attention(nn.Module):
+    """Hands the weights of its parts to a function, as torchvision's windowed attention does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.proj, self.scale = nn.Linear(6, 18), nn.Linear(6, 6), nn.Parameter(torch.ones(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = functional.linear(x, self.qkv.weight, self.qkv.bias).chunk(3, -1)
+        mixed = functional.scaled_dot_product_attention(q, k, v) * self.scale
+        return functional.linear(mixed, self.proj.weight, self.proj.bias)
+
+
+class Windowed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.ModuleDict({"norm": nn.LayerNorm(6), "attn": Attention()}) for _ in range(2))
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = x + block["attn"](block["norm"](x))
+        return functional.linear(x, self.head.weight, self.head.bias)
+
+
+def test_what_uses_the_weights_of_its_parts_itself_is_watched_from_the_second_step_on(tmp_path: Path) -> None:
+    run = train(Windowed(), tmp_path / "run", torch.randn(5, 4, 6), window=2, steps=4)
+    assert {name: state for name, (state, _) in ledger(run).items()} == {
+        name: state
+        for block in ("blocks.0", "blocks.1")
+        for name, state in {
+            f"{block}.norm": "observed",
+            f"{block}.attn": "observed",
+            f"{block}.attn.qkv": "bypassed",
+            f"{block}.attn.proj": "bypassed",
+        }.items()
+    } | {"head": "bypassed"}
+    assert "since parts of it were found to be bypassed" in ledger(run)["blocks.0.attn"][1]
+    assert "the output of blocks.0.attn, which holds it, is recorded" in ledger(run)["blocks.0.attn.qkv"][1]
+    rows = [run.distribution("train", "blocks.1.attn", window).count.tolist() for window in (1, 2)]
+    assert rows == [[20] * 6, [40] * 6]
+    sites = {site.name: site for site in run.sites}
+    assert sites["blocks.0.attn"].unseen == sites["blocks.0.norm"].unseen == ""
+    assert set(summary(run).site) == set(sites)
+
+
+def test_chosen_sites_are_left_alone_whatever_is_bypassed(tmp_path: Path) -> None:
+    run = train(Windowed(), tmp_path / "run", torch.randn(5, 4, 6), sites=["*.norm", "*.qkv"], window=1)
+    assert {site.name for site in run.sites} == {"blocks.0.norm", "blocks.1.norm"}
+
+
+class Tied(nn.Module):
+    """Tied embeddings, of which T5 calls one, and a head that is tied to them, with a bias of its own or without."""
+
+    def __init__(self, *, bias: bool) -> None:
+        super().__init__()
+        self.shared, self.encoder, self.head = nn.Embedding(9, 6), nn.Embedding(9, 6), nn.Linear(6, 9, bias=bias)
+        self.encoder.weight = self.head.weight = self.shared.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(self.encoder(x), self.head.weight, self.head.bias)
+
+
+def test_weights_that_are_tied_to_those_of_a_called_module_do_not_show_a_call(tmp_path: Path) -> None:
+    found = ledger(train(Tied(bias=False), tmp_path / "tied", torch.arange(9)))
+    assert found["encoder"] == ("observed", "")
+    for name in ("shared", "head"):
+        state, reason = found[name]
+        assert state == "never called"
+        assert "its weights are those of encoder too, whose calls are recorded" in reason
+    found = ledger(train(Tied(bias=True), tmp_path / "biased", torch.arange(9)))
+    assert {name: state for name, (state, _) in found.items()} == {
+        "shared": "never called",
+        "encoder": "observed",
+        "head": "bypassed",
+    }
+
+
 def test_what_was_bypassed_in_one_window_and_called_in_another_is_observed(tmp_path: Path) -> None:
     class Turning(nn.Module):
         def __init__(self) -> None:

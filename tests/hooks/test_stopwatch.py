@@ -1,39 +1,134 @@
-"""Blocks within blocks count once."""
+"""Each second counts once, and for the innermost block."""
 
-import time
+import itertools
+import random
+import threading
 
 import pytest
 
-from icshift.hooks.stopwatch import Stopwatch
+from icshift.hooks.stopwatch import Stopwatch, Timeline, apart
 
 
-def test_a_block_within_a_block_counts_once():
-    watch = Stopwatch()
-    started = time.perf_counter()
+class Clock:
+    """One that goes on by itself only as far as it is told."""
+
+    now = 0.0
+    raises = False
+
+    def __call__(self):
+        return self.now
+
+    def passes(self, seconds):
+        self.now += seconds
+        if self.raises:
+            raise KeyError
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def line(clock):
+    return Timeline(clock)
+
+
+def test_a_block_within_a_block_counts_once(clock, line):
+    watch = Stopwatch(line)
     with watch:
         for _ in range(3):
             with watch:
-                time.sleep(0.01)
-    assert 0.03 <= watch.seconds <= time.perf_counter() - started
+                clock.passes(1)
+    assert (watch.seconds, watch.blocks) == (3, 1)
 
 
-def test_blocks_add_up_and_time_between_them_does_not():
-    watch = Stopwatch()
-    with watch:
-        pass
-    first = watch.seconds
-    time.sleep(0.02)
-    assert watch.seconds == first
-    with watch:
-        time.sleep(0.01)
-    assert watch.seconds >= first + 0.01
+def test_blocks_add_up_and_time_between_them_does_not(clock, line):
+    watch = Stopwatch(line)
+    for _ in range(2):
+        with watch:
+            clock.passes(2)
+        clock.passes(100)
+    assert (watch.seconds, watch.blocks) == (4, 2)
 
 
-def test_a_block_that_raises_counts_and_the_next_one_starts_anew():
-    watch = Stopwatch()
-    with pytest.raises(KeyError), watch:
-        raise KeyError
-    before = watch.seconds
+def test_a_block_that_raises_counts_and_the_next_one_starts_anew(clock, line):
+    outer, watch = Stopwatch(line), Stopwatch(line)
+    clock.raises = True
+    with pytest.raises(KeyError), outer, watch:
+        clock.passes(1)
+    clock.raises = False
+    clock.passes(100)
     with watch, watch:
-        time.sleep(0.01)
-    assert watch.seconds >= before + 0.01
+        clock.passes(2)
+    assert (outer.seconds, watch.seconds, watch.blocks) == (0, 3, 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_stopwatches_within_one_another_lose_no_second_and_count_none_twice(seed, clock, line):
+    watches, draw = [Stopwatch(line) for _ in range(3)], random.Random(seed)
+    expected = dict.fromkeys(watches, 0.0)
+
+    def nest(depth):
+        watch = draw.choice(watches)
+        with watch:
+            for _ in range(draw.randrange(3) if depth < 6 else 0):
+                nest(depth + 1)
+            clock.passes(1)
+            expected[watch] += 1
+            assert watch.whole == expected[watch]
+
+    for _ in range(20):
+        nest(0)
+        clock.passes(7)
+    assert {watch: watch.seconds for watch in watches} == expected
+    assert sum(watch.blocks for watch in watches) == 20
+    assert sum(expected.values()) == clock.now - 20 * 7
+
+
+def test_what_an_open_block_took_so_far_is_in_the_whole(clock, line):
+    watch = Stopwatch(line)
+    with watch:
+        clock.passes(1)
+        assert watch.whole == 1
+        clock.passes(1)
+        assert watch.overhead(started=-2.0) == {"recording_seconds": 2.0, "wall_seconds": 4.0}
+    assert watch.seconds == 2
+
+
+def test_interruptions_cost_something_beside(clock, line):
+    watch = Stopwatch(line)
+    for _ in range(4):
+        with watch, watch:
+            clock.passes(1)
+    assert watch.whole == 4
+    watch.beside = 0.5
+    assert watch.whole == 4 + 4 * 0.5
+
+
+def test_threads_are_timed_each_by_itself(line):
+    watch, steps = Stopwatch(line), itertools.count()
+    line.clock = lambda: next(steps)
+
+    def work():
+        with watch:
+            pass
+
+    with watch:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert watch.blocks == 2
+
+
+def test_what_is_measured_apart_counts_for_the_block_around_it():
+    outer, within = Stopwatch(), Stopwatch()
+    with outer:
+        with apart():
+            for _ in range(3):
+                with within:
+                    pass
+        before = outer.whole
+    assert within.blocks == 3
+    assert outer.blocks == 1
+    assert 0 < within.seconds < before <= outer.seconds

@@ -1,4 +1,4 @@
-"""Every training runs once a session."""
+"""Every training runs once a session, every style once a file."""
 
 import pytest
 
@@ -6,6 +6,9 @@ from tests.launch.launching import TRAININGS, train
 
 collect_ignore = ["scripts", "styles"]
 """They train when they are imported."""
+
+
+pytest.register_assert_rewrite("tests.launch.claims")
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +22,10 @@ def trained(tmp_path_factory):
         return done[name]
 
     return trained
+
+
+def pytest_generate_tests(metafunc):
+    if "style" in metafunc.fixturenames:
+        from tests.launch.claims import parameters
+
+        metafunc.parametrize("style", parameters(metafunc.function.__name__, metafunc.module.STYLES))

@@ -137,24 +137,36 @@ def _truth_of(run: Run, name: str) -> Truth | None:
     return next((run.truths[kind] for kind, known in run.names.items() if known == name), None)
 
 
-def _no_epochs(run: Run, _: re.Match[str]) -> Iterator[str]:
-    if run.style.epoch and run.style.epochs:
+def _one_epoch(run: Run, _: re.Match[str]) -> Iterator[str]:
+    if run.style.epoch and run.style.epochs and any(len(truth.windows()) > 1 for _, truth in run.pairs()):
         yield f"the script counts epochs: {run.style.epoch}"
 
 
 def _some_windows(run: Run, found: re.Match[str]) -> Iterator[str]:
-    yield from _no_epochs(run, found)
-    for recorded, truth in run.pairs():
-        if not min(10, truth.steps) <= len(recorded.window_list) <= 20:
-            yield f"{recorded.name} has {len(recorded.window_list)}"
+    yield from _one_epoch(run, found)
+    few = [recorded for recorded, truth in run.pairs() if len(recorded.window_list) < min(10, truth.steps)]
+    if any(len(recorded.window_list) > 20 for recorded, _ in run.pairs()):
+        yield "there are more"
+    if few and not found[1]:
+        yield f"there are fewer in {few}"
+    if found[1] and not all(_truth_of(run, recorded.name).unheard for recorded in few):
+        yield f"every step has activations in {few}"
 
 
-def _one_window(run: Run, _: re.Match[str]) -> Iterator[str]:
-    short = [recorded for recorded, _ in run.pairs() if len(recorded.window_list) < 2]
-    if not short:
+def _one_window(run: Run, found: re.Match[str]) -> Iterator[str]:
+    alone = [truth for recorded, truth in run.pairs() if len(recorded.window_list) < 2]
+    if not alone:
         yield "every run has several windows"
-    if any(truth.steps > 1 and not run.style.epoch for _, truth in run.pairs()):
-        yield "the training was long enough for more"
+    if any(len(truth.windows()) > 1 for truth in alone if run.style.epoch and run.style.epochs):
+        yield "there are several epochs"
+    if bool(found[1]) != any(truth.steps - truth.unheard > 1 for truth in alone):
+        yield f"steps, and those without activations, are {[(truth.steps, truth.unheard) for truth in alone]}"
+
+
+def _unheard(run: Run, found: re.Match[str]) -> Iterator[str]:
+    truth = _truth_of(run, found[1])
+    if truth is None or (f"{truth.unheard:,}", f"{truth.steps:,}") != (found[2], found[3]):
+        yield f"it is {truth and (truth.unheard, truth.steps)}"
 
 
 def _next(run: Run, found: re.Match[str]) -> Iterator[str]:
@@ -198,6 +210,14 @@ def _unsaid(run: Run, lines: list[str]) -> Iterator[str]:
     for name in [*run.names.values(), *run.style.declared]:
         if not any(line.split()[0] == name for line in lines):
             yield f"{name} is recorded"
+        truth = _truth_of(run, name)
+        told = " ".join(line for line in lines if line.startswith(f"{name}: "))
+        if truth is not None and truth.unheard and "followed no call" not in told:
+            yield f"{truth.unheard} steps of {name} followed no forward"
+        if truth is not None and +truth.missed and "Modules not recorded" not in told:
+            yield f"modules of {name} are missed: {+truth.missed}"
+        if truth is not None and truth.masked and "attention_mask" not in told:
+            yield f"padding is counted in {name}"
 
 
 def _of_a_traceback(line: str, plain: str) -> bool:
@@ -214,11 +234,19 @@ KNOWN = (
     (r"(\S+): attention_mask hides (\S+) of ([\d,]+) positions, which are counted: Recorder\(mask=.+", _masked),
     (r"(\S+): One site for all calls in a forward from the number in its name on: (.+)", _pooled),
     (r"(\S+): Modules not recorded(?:, or not in training)?: (.+) \(`icshift info .+` says which and why\)", _missed),
-    (r"No DataLoader told of epochs: windows of 100 steps; choose with --window.", _no_epochs),
-    (r"No DataLoader told of epochs: windows as long as leaves 10 to 20; choose with --window.", _some_windows),
-    (r"One window leaves nothing to compare: choose shorter ones with --window.", _one_window),
+    (
+        r"No DataLoader told of a second epoch: windows as long as leaves 10 to 20( where every step has activations)?;"
+        r" choose with --window\.",
+        _some_windows,
+    ),
+    (r"One window leaves nothing to compare(: choose shorter ones with --window)?\.", _one_window),
+    (
+        r"(\S+): ([\d,]+) of ([\d,]+) steps followed no call, of the model or of a watched module, in training mode "
+        r"with gradients: nothing of theirs is in phase train",
+        _unheard,
+    ),
     (r"(\S+): (\d+) models in turn, each a copy of another; one run holds them all.", _copies),
-    (r"Cost of it all: (at least )?\+(\d+) %, ([\d.,]+) s beside ([\d.,]+) s of the script's own; .+", _cost),
+    (r"Cost of it all: (at least|about) \+(\d+) %, ([\d.,]+) s beside ([\d.,]+) s of the script's own; .+", _cost),
     (r"icshift: nothing was recorded in (\S+): .+", _never_called),
     (r"Next: icshift report (.+)", _next),
 )

@@ -94,7 +94,7 @@ def test_force_replaces_runs(tmp_path, existing):
 
 def test_where_no_loader_tells_of_epochs_there_are_10_to_20_windows(tmp_path):
     done = icshift_run("-o", tmp_path / "runs", SCRIPTS / "no_loader.py")
-    assert "No DataLoader told of epochs" in done.stderr
+    assert "No DataLoader told of a second epoch" in done.stderr
     assert "13 of 8 to 16 steps" in done.stderr
     kept = icshift.open(tmp_path / "runs" / "net")
     assert kept.manifest["steps"] == 200

@@ -21,10 +21,13 @@ class Training:
 
     def __init__(self):
         self.steps, self.training, self.ends, self.due = 0, True, [], False
-        self.passes = Passes(self.over_since, lambda: self.steps, lambda: self.training)
+        self.passes = Passes(self.over_since, self.goes_on, steps=lambda: self.steps, training=lambda: self.training)
 
     def over_since(self):
         self.due = True
+
+    def goes_on(self):
+        self.due = False
 
     def step(self):
         if self.due:
@@ -81,6 +84,46 @@ def test_evaluations_in_the_middle_of_a_pass_end_nothing(training):
             if place % 2:
                 training.evaluate(itertools.islice(test, 2))
     assert training.ends == [4, 8]
+
+
+class Endless(torch.utils.data.Sampler):
+    def __iter__(self):
+        return itertools.repeat(0)
+
+
+@pytest.mark.parametrize(("when", "training_at_first"), [("before", False), ("after", False), ("after", True)])
+def test_evaluations_of_the_training_data_in_the_middle_of_a_pass_end_nothing(training, when, training_at_first):
+    """An endless pass and loaders that are made anew (makemore), a mode that comes with the first batch (ignite)."""
+    data = TensorDataset(torch.zeros(8))
+
+    def evaluate():
+        training.training = training_at_first
+        for _ in DataLoader(data, batch_size=2, shuffle=True):
+            training.training = False
+        training.training = True
+
+    for place, _ in zip(range(12), DataLoader(data, batch_size=2, sampler=Endless()), strict=False):
+        if when == "before" and place % 4 == 3:
+            evaluate()
+        training.step()
+        if when == "after" and place % 4 == 3:
+            evaluate()
+    assert training.ends == []
+
+
+@pytest.mark.parametrize("begins_in", ["training mode", "eval mode"])
+def test_a_pass_left_before_its_end_is_over_also_where_the_training_data_are_evaluated_after_it(training, begins_in):
+    """Some put the model into training mode within the loop."""
+    batches = loader()
+    for _ in range(3):
+        training.over(itertools.islice(batches, 3))
+        training.evaluate(itertools.islice(batches, 3))
+        training.training = begins_in == "training mode"
+        one = iter(batches)
+        training.training = True
+        training.over(itertools.islice(one, 3))
+        del one
+    assert training.ends == [3, 6, 9, 12, 15]
 
 
 def test_batches_drawn_ahead_belong_to_the_pass_that_they_are_of(training):
@@ -223,6 +266,17 @@ def test_what_is_evaluated_without_a_loader_has_no_source(training):
         training.training = False
         assert training.passes.evaluated_source((batch, {})) is None
         training.training = True
+
+
+def test_a_teacher_is_evaluated_on_what_its_student_is_trained_on(training):
+    train, found = loader(), []
+    training.over(train)
+    for batch in train:
+        found.append(training.passes.evaluated_source((batch, {})))
+        training.step()
+    assert None not in found
+    assert len(set(found)) == 1
+    assert training.passes.trains_on(found[0])
 
 
 def test_the_mode_may_change_after_the_first_batch_was_drawn(training):

@@ -32,6 +32,17 @@ TRAINERS = (
 )
 """Packages that take seconds to import: one process imports them for all scripts that need any."""
 
+RECORDING = (
+    "icshift.cli.run",
+    "icshift.cli.output",
+    "icshift.launch.children",
+    "icshift.launch.launcher",
+    "icshift.launch.script",
+    "icshift.reports.run",
+    "icshift.runs.reader",
+)
+"""What `icshift run` imports, in a third of a second: a process imports it for all scripts that are recorded."""
+
 Values = tuple[np.ndarray, np.ndarray]
 """Activations [n, units]; of each the forward, the steps before it, the epoch, whether the next has begun [n, 4]."""
 
@@ -55,7 +66,8 @@ class Style:
     second that an optimizer steps); where a model goes by several names, either will do. `epoch` is the script's own
     counter of epochs, None where there is none; `epochs` is false where nothing but that counter tells of them. A
     script `writes` into the folder that is its first argument. Where models are `copies`, made in turn, all that are
-    trained of a class are one. `declared` are the runs of other processes, by their names.
+    trained of a class are one; `average` is the part of a model that is an average of another part, and left out.
+    `declared` are the runs of other processes, by their names.
     """
 
     name: str
@@ -67,6 +79,7 @@ class Style:
     needs: str = ""
     writes: bool = False
     copies: bool = False
+    average: str = ""
     declared: dict[str, Declared] = field(default_factory=dict)
 
     @property
@@ -74,9 +87,11 @@ class Style:
         """Whether the package that the script needs is not installed."""
         return bool(self.needs) and find_spec(self.needs) is None
 
-    def packages(self) -> tuple[str, ...]:
-        """What the process that forks has imported before."""
-        return tuple(p for p in TRAINERS if find_spec(p.split(".")[0])) if self.needs and self.needs != "keras" else ()
+    def packages(self, way: str) -> tuple[str, ...]:
+        """What the process that forks has imported before: one where trainers are needed, for they take seconds."""
+        if self.needs and self.needs != "keras":
+            return (*(p for p in TRAINERS if find_spec(p.split(".")[0])), *RECORDING)
+        return RECORDING if way == "recorded" else ()
 
 
 STYLES_BY_NAME = {
@@ -120,7 +135,7 @@ STYLES_BY_NAME = {
         Style("seq2seq", {"EncoderRNN": "encoder", "DecoderRNN": "decoder"}),
         Style("moe", {"Transformer": "model"}),
         Style("simclr", {"ResNetSimCLR": "model"}, epoch="epoch_counter"),
-        Style("byol", {"BYOL": "learner"}),
+        Style("byol", {"BYOL": "learner"}, average="target_encoder"),
         Style("distillation", {"DeepNN": "nn_deep", "LightNN": "nn_light"}),
         Style("swa", {"Sequential": "model"}),
         Style("freezing", {"Network": "model_ft"}),
@@ -158,22 +173,26 @@ STYLES_BY_NAME = {
 class Truth:
     """What the oracle kept of one model, or of several that take each other's place."""
 
-    def __init__(self, paths: list[Path], counted: str) -> None:
+    def __init__(self, paths: list[Path], counted: str, average: str) -> None:
         files = [np.load(path) for path in paths]
         self.models = len(files)
         self.epochs: np.ndarray = np.concatenate([arrays[counted] for arrays in files])
         """The epoch of each step; of each forward in training, where these are the steps."""
-        never, used, empty = (set(files[0][key].tolist()) for key in ("never", "used", "empty"))
+        aside = {site for site in files[0]["sites"].tolist() if average and site.startswith(f"{average}.")}
+        never, used, empty = (set(files[0][key].tolist()) - aside for key in ("never", "used", "empty"))
         self.missed = Counter(
             {
                 "bypassed": len(never & used),
                 "bypassed in training": len(used - never),
                 "never called": len(never - used),
                 "always 0 rows": len(empty),
+                "in a copy": len(aside),
             }
         )
-        self.empty = empty
         """How many modules with weights gave nothing, or not in training, and why."""
+        self.empty = empty
+        self.unheard = sum(int(arrays["unheard"]) for arrays in files)
+        """Steps that followed no forward of the phase `train`."""
         self.positions, self.masked = files[0]["masked"].tolist()
         """Positions that an `attention_mask` tells of, and how many of them it hides."""
         parts: dict[tuple[str, str], list[Values]] = defaultdict(list)
@@ -182,6 +201,8 @@ class Truth:
             for key in arrays:
                 if key.endswith("/values"):
                     site, phase, _ = key.rsplit("/", 2)
+                    if site.split("#")[0] in aside:
+                        continue
                     at = arrays[f"{site}/{phase}/at"][:, [0, 2 if counted == "steps" else 3, 1, 4]]
                     parts[phase, site].append((arrays[key], at + begun))
             begun += [1 << 20, len(arrays[counted]), 0, 0]
@@ -227,7 +248,7 @@ class Run:
             # The model of which they are copies is stepped, and never called.
             files[kind] = [file for file in files[kind] if any(key.endswith("/values") for key in np.load(file))]
         counted = "forwards" if "--forwards" in self.style.options else "steps"
-        return {kind: Truth(files[kind], counted) for kind in self.style.models if kind in files}
+        return {kind: Truth(files[kind], counted, self.style.average) for kind in self.style.models if kind in files}
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -259,8 +280,9 @@ def run_style(style: Style, folder: Path) -> Run:
         "recorded": [*RECORDER, "-o", folder / "runs", "--samples", "all", *style.options, *command],
         "hooked": [ORACLE, folder / "truth", classes, style.epoch or "None", *command],
     }
-    program = python(*style.packages())
-    started = {way: start(*arguments, cwd=STYLES, program=program) for way, arguments in ways.items()}
+    started = {
+        way: start(*arguments, cwd=STYLES, program=python(*style.packages(way))) for way, arguments in ways.items()
+    }
     return Run(style, folder, **{way: ended(process) for way, process in started.items()})
 
 
@@ -268,10 +290,11 @@ def in_windows(values: Values, truth: Truth, spans: list[tuple[int, int]], phase
     """The activations of a site in each window, counted from 1; `spans` are the first and last step of each."""
     activations, at = values
     kept: dict[int, list[np.ndarray]] = defaultdict(list)
-    for forward in np.unique(at[:, 0]):
-        mine = at[:, 0] == forward
-        _, step, epoch, begun = at[mine][0].tolist()
-        kept[_window(step, epoch, truth, spans, begun=phase == "train" or begun)].append(activations[mine])
+    # Those of a forward are side by side.
+    begins = np.flatnonzero(np.diff(at[:, 0], prepend=-1))
+    for first, following in pairwise([*begins.tolist(), len(at)]):
+        _, step, epoch, begun = at[first].tolist()
+        kept[_window(step, epoch, truth, spans, begun=phase == "train" or begun)].append(activations[first:following])
     return {window: np.concatenate(parts) for window, parts in kept.items()}
 
 

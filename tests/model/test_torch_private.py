@@ -183,6 +183,28 @@ def test_what_is_not_compiled_is_told_without_the_private_name():
     assert calls == ["called"]
 
 
+def exported_while_traced(x):
+    return x + 1 if torch_private.is_exported() else x - 1
+
+
+class Tracing(nn.Module):
+    forward = staticmethod(exported_while_traced)
+
+
+def test_a_compiled_model_is_not_exported_and_an_exported_one_is():
+    """Traced, `torch.compiler.is_exporting` is true of both with older torches."""
+    x = torch.zeros(1)
+    assert exported_while_traced(x) == -1
+    assert torch.compile(exported_while_traced, backend="eager", fullgraph=True)(x) == -1
+    for strict in (True, False):
+        assert torch.export.export(Tracing(), (x,), strict=strict).module()(x) == 1
+
+
+def test_the_compiler_calls_what_torch_itself_would_have_it_call():
+    marked = torch.compiler.assume_constant_result(lambda: True)
+    assert vars(marked) == vars(torch_private.is_exported)
+
+
 def test_where_the_compiler_counts_no_frames_it_has_compiled(monkeypatch):
     monkeypatch.setattr(torch._dynamo.convert_frame, "FRAME_COUNTER", 0)
     assert not torch_private.compiled_before()

@@ -12,8 +12,10 @@ on; under torchrun OUT/rank1/CLASS.npz), with the arrays
                           forwards in the phase `train` there were before it, and whether there was such a forward
                           since the last step
     steps, forwards       the epoch of each step of the model, of each forward in the phase `train`
-    never, used, empty    the names of sites that were never called, of those whose weights had gradients at a step
-                          although they were not called before it, and of those that never gave a row
+    sites                 the names of all modules that are sites
+    never, used, empty    of those that were never called, of those whose weights had gradients at a step although they
+                          were not called before it, and of those that never gave a row
+    unheard               how many steps came after no forward that is `train`
     masked                how many positions an argument `attention_mask` had, and how many of them were 0
 
 and OUT/training.json: how many `steps` of optimizers there were, how many models of each class were `trained`, and
@@ -21,11 +23,11 @@ how many of them were never called (`silent`).
 
 A SITE is a module that has parameters of its own and no parts that have some, or that normalises; from its second call
 within a forward on with the call's number, which from the 16th on is `16+`. A forward is a call of the outermost part
-of the model that has parts itself. Its PHASE is of the mode of that part: `train`, `no-grad` (training mode without
-gradients), or `eval`, where batches come from loaders of several data sets apart: `eval-train` on those that are
-trained on, `eval-2` on the second of the others. A step is a step of an optimizer that holds parameters of the model,
-after a forward that is `train` or, where there is none, after another step of the same optimizer. `torch.compile`
-compiles nothing here.
+of the model that is a site or has parts itself. Its PHASE is of the mode of that part: `train`, `no-grad` (training
+mode without gradients), or `eval`, where batches come from loaders of several data sets apart: `eval-train` on those
+that are trained on, `eval-2` on the second of the others. A step is a step of an optimizer that holds parameters of the
+model, after a forward that is `train` or, where there is none, after another step of the same optimizer.
+`torch.compile` compiles nothing here.
 """
 
 import json
@@ -136,6 +138,7 @@ class Model:
         self.masked = [0, 0]
         self._begun = False
         self._stepped = None
+        self._unheard = 0
         self._forward = -1
 
     def sites(self):
@@ -148,7 +151,10 @@ class Model:
                 names[part] = name or "(model)"
         return names
 
-    def enter(self, module, epoch, loaders):
+    def enter(self, module, name, epoch, loaders):
+        parts = any(True for _ in module.children())
+        if not self._open and name is None and not parts:
+            return
         if not self._open:
             self._calls.clear()
             mode = "train" if torch.is_grad_enabled() or _within_checkpoint() else "no-grad"
@@ -158,7 +164,7 @@ class Model:
             if self._phase == "train":
                 self._begun = True
                 self.forwards.append(self._where[1])
-        if not self._open or any(True for _ in module.children()):
+        if not self._open or parts:
             self._open.append(module)
 
     def leave(self, module):
@@ -187,17 +193,20 @@ class Model:
             if unheard and any(p.grad is not None for p in module.parameters()):
                 self.used.add(name)
         if self._begun or again:
+            self._unheard += not self._begun
             self.steps.append(epoch.now())
             self._begun, self._stepped = False, set()
         self._stepped.add(optimizer)
 
     def save(self, path):
+        names = set(self.sites().values())
         arrays = {
+            "sites": np.array(sorted(names), str),
+            "unheard": np.array(self._unheard),
             "masked": np.array(self.masked),
             "steps": np.array(self.steps, int),
             "forwards": np.array(self.forwards, int),
         }
-        names = set(self.sites().values())
         given = {site.split("#")[0] for site, _ in self.kept}
         for key, some in (("never", names - self.called), ("used", self.used), ("empty", self.called - given)):
             arrays[key] = np.array(sorted(some & names), str)
@@ -270,8 +279,8 @@ class Watch:
 
     def _enter(self, module, _):
         if torch._C._current_graph_task_id() == -1:
-            for model in self._holding(module):
-                model.enter(module, self._epoch, self._loaders)
+            for model, name in self._holding(module).items():
+                model.enter(module, name, self._epoch, self._loaders)
 
     def _leave(self, module, _, output):
         if torch._C._current_graph_task_id() == -1:

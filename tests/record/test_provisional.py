@@ -69,6 +69,27 @@ def test_a_run_of_any_length_has_10_to_20_windows(steps, length, windows, where,
     assert sorted(run.steps()["step"].unique()) == list(range(steps))
 
 
+def test_a_window_without_a_forward_goes_on(tmp_path):
+    """Trained by its `forward`, and called to predict alone: where nothing is seen no window ends."""
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    with Recorder(model, tmp_path / "run", window="auto", optimizer=optimizer):
+        for step in range(60):
+            optimizer.zero_grad()
+            model.forward(torch.ones(5, 4)).sum().backward()
+            optimizer.step()
+            if step % 15 == 14:
+                model.eval()
+                model(torch.ones(5, 4))
+                model.train()
+    run = StoredRun(tmp_path / "run")
+    assert run.manifest["unheard_steps"] == 60
+    assert [(window.first_step, window.last_step) for window in run.window_list] == [
+        (n, n + 14) for n in (0, 15, 30, 45)
+    ]
+    assert [int(run.distribution("eval", "(model)", window.index).count[0]) for window in run.window_list] == [5] * 4
+
+
 def test_blocks_are_of_equally_many_steps(tmp_path):
     run, *_ = record(tmp_path / "run", 700)
     for window in run.window_list[:-1]:

@@ -30,7 +30,7 @@ def test_windows_that_nobody_chose_and_one_alone_are_told(one_window):
     assert "One window leaves nothing to compare" in str(chosen.body[-1])
     run.window_list = [replace(window, provisional=True) for window in run.window_list]
     automatic = recorded_report(Path("there"), [run])
-    assert str(automatic.body[-1]).startswith("No DataLoader told of epochs")
+    assert str(automatic.body[-1]).startswith("No DataLoader told of a second epoch")
 
 
 @pytest.mark.parametrize(
@@ -58,5 +58,11 @@ def test_what_children_could_have_done_is_said_where_nothing_was_recorded():
 
 
 def test_the_cost_is_that_of_it_all():
-    assert Cost(2.0, 10.0).in_words().startswith("Cost of it all: +25 %, 2.0 s beside 8.0 s of the script's own")
+    told = Cost(2.0, 10.0, once=0.5, steps=1000).in_words()
+    assert told == (
+        "Cost of it all: about +25 %, 2.0 s beside 8.0 s of the script's own; "
+        "0.5 s once (start, end, this summary), 1.5 ms a step."
+    )
     assert "at least +25 %" in Cost(2.0, 10.0, whole=False).in_words()
+    assert "a step" not in Cost(2.0, 10.0).in_words()
+    assert ", 120 ms a step" in Cost(2.468, 10.0, once=0.0, steps=20).in_words()

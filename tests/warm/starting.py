@@ -18,8 +18,8 @@ def folder(*packages: str) -> Path:
     """
     if sys.platform != "linux":
         return Path(sys.executable).parent
-    # The search path is of the command that is run, not of the server.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    # The search path is of the command that is run, not of the server, unless that imports what is found there.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH" or packages}
     server = subprocess.Popen(
         [python() if packages else sys.executable, SERVER, *packages],
         env=environment | {"OMP_NUM_THREADS": "1"},

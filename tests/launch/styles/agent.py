@@ -60,9 +60,9 @@ class Agent:
 if __name__ == "__main__":
     torch.manual_seed(0)
     agent = Agent(gamma=0.9, lr=0.003, batch_size=16)
-    for i in range(10):
+    for i in range(5):
         observation, score = np.ones(3, np.float32) * 0.1 * i, 0.0
-        for _ in range(12):
+        for _ in range(8):
             action = agent.choose_action(observation)
             observation_ = (observation * 0.9 + 0.1 * (2 * action - 1)).astype(np.float32)
             reward = -float(np.abs(observation_).sum())

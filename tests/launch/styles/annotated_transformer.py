@@ -102,12 +102,12 @@ def example_simple_model():
     optimizer = torch.optim.Adam(model.parameters(), lr=0.5, betas=(0.9, 0.98), eps=1e-9)
     scheduler = LambdaLR(optimizer, lambda step: 12**-0.5 * min((step + 1) ** -0.5, (step + 1) * 40**-1.5))
     compute = SimpleLossCompute(model.generator, nn.NLLLoss(reduction="sum"))
-    for epoch in range(4):
+    for epoch in range(3):
         model.train()
-        run_epoch(data_gen(10, 8), model, compute, optimizer, scheduler)
+        run_epoch(data_gen(10, 7), model, compute, optimizer, scheduler)
         model.eval()
         with torch.no_grad():
-            loss = run_epoch(data_gen(10, 3), model, compute, None, None, mode="eval")
+            loss = run_epoch(data_gen(10, 2), model, compute, None, None, mode="eval")
         print(f"Epoch {epoch} Validation Loss: {loss:.4f}")
     print(fingerprint(model))
 

@@ -76,7 +76,7 @@ class EMA(nn.Module):
 
 
 class Trainer:
-    def __init__(self, diffusion_model, images, train_num_steps=40, sample_every=20, accumulate=2):
+    def __init__(self, diffusion_model, images, train_num_steps=22, sample_every=11, accumulate=2):
         self.model = diffusion_model
         self.train_num_steps, self.sample_every, self.accumulate = train_num_steps, sample_every, accumulate
         self.dl = cycle(DataLoader(images, batch_size=16, shuffle=True, num_workers=0))

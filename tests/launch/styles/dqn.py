@@ -74,9 +74,9 @@ def optimize_model():
     optimizer.step()
 
 
-for i_episode in range(12):
+for i_episode in range(5):
     state, total = torch.randn(1, 3) * 0.5, 0.0
-    for _ in range(15):
+    for _ in range(10):
         action = select_action(state)
         next_state = 0.9 * state + 0.2 * (action.float() - 0.5) + 0.05 * torch.randn(1, 3)
         reward = -next_state.abs().sum().view(1)

@@ -60,9 +60,9 @@ def test():
     return [(pred[mask] == y[mask]).float().mean().item() for mask in (train_mask, ~train_mask)]
 
 
-for epoch in range(1, 61):
+for epoch in range(1, 25):
     loss = train()
     accs = test()
-    if epoch % 10 == 0:
+    if epoch % 8 == 0:
         print(f"Epoch: {epoch:03d}, Loss: {loss:.4f}, Train: {accs[0]:.4f}, Test: {accs[1]:.4f}")
 print(fingerprint(model))

@@ -102,13 +102,13 @@ if __name__ == "__main__":
         optimizer.step()
         if step % 20 == 0:
             print(f"step {step} | loss {loss.item():.4f}")
-        if step > 0 and step % 30 == 0:
+        if step > 0 and step % 11 == 0:
             train_loss = evaluate(model, train_dataset, max_batches=4)
             test_loss = evaluate(model, test_dataset, max_batches=4)
             print(f"step {step} train loss: {train_loss:.4f} test loss: {test_loss:.4f}")
-        if step > 0 and step % 40 == 0:
+        if step > 0 and step % 15 == 0:
             print_samples()
         step += 1
-        if step >= 120:
+        if step >= 44:
             break
     print(fingerprint(model))

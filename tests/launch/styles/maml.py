@@ -30,7 +30,7 @@ def sample_task():
 torch.manual_seed(0)
 model = Regressor()
 meta_optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-for iteration in range(15):
+for iteration in range(5):
     meta_optimizer.zero_grad()
     meta_loss = 0.0
     for _ in range(4):
@@ -51,6 +51,6 @@ for iteration in range(15):
             gradient = adapted.grad / 4
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
     meta_optimizer.step()
-    if iteration % 5 == 0:
+    if iteration % 2 == 0:
         print(f"iteration {iteration}: meta loss {meta_loss:.4f}")
 print(fingerprint(model))

@@ -162,11 +162,11 @@ class Trainer:
 torch.manual_seed(3407)
 train_dataset = SortDataset()
 model = GPT(SimpleNamespace(n_layer=1, n_head=2, n_embd=16, block_size=9, vocab_size=3))
-trainer = Trainer(SimpleNamespace(learning_rate=5e-3, max_iters=70, batch_size=8), model, train_dataset)
+trainer = Trainer(SimpleNamespace(learning_rate=5e-3, max_iters=24, batch_size=8), model, train_dataset)
 
 
 def batch_end_callback(trainer):
-    if trainer.iter_num % 20 == 0:
+    if trainer.iter_num % 8 == 0:
         print(f"iter {trainer.iter_num}: train loss {trainer.loss.item():.5f}")
 
 

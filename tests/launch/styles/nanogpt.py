@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 batch_size, block_size, vocab_size, n_embd = 6, 8, 12, 16
-max_iters, eval_interval, eval_iters, gradient_accumulation_steps, grad_clip = 60, 15, 3, 2, 1.0
+max_iters, eval_interval, eval_iters, gradient_accumulation_steps, grad_clip = 22, 8, 2, 2, 1.0
 dtype = "float32"
 
 torch.manual_seed(1337)
@@ -45,7 +45,7 @@ class GPT(nn.Module):
         super().__init__()
         self.wte = nn.Embedding(vocab_size, n_embd)
         self.wpe = nn.Embedding(block_size, n_embd)
-        self.h = nn.ModuleList([Block() for _ in range(2)])
+        self.h = nn.ModuleList([Block() for _ in range(1)])
         self.ln_f = nn.LayerNorm(n_embd)
         self.lm_head = nn.Linear(n_embd, vocab_size, bias=False)
         self.wte.weight = self.lm_head.weight

@@ -19,7 +19,7 @@ class PINN(nn.Module):
 pinn = PINN()
 optimizer = torch.optim.Adam(pinn.parameters(), lr=5e-3)
 loss, iteration = torch.tensor(1.0), 0
-while loss > 1e-3 and iteration < 130:
+while loss > 1e-3 and iteration < 42:
     optimizer.zero_grad()
     t_boundary = torch.zeros(1, 1).requires_grad_(True)
     loss1 = (pinn(t_boundary).squeeze() - 1) ** 2
@@ -31,6 +31,6 @@ while loss > 1e-3 and iteration < 130:
     loss.backward()
     optimizer.step()
     iteration += 1
-    if iteration % 40 == 0:
+    if iteration % 20 == 0:
         print(f"{iteration}: {loss.item():.5f}")
 print(fingerprint(pinn))

@@ -44,7 +44,7 @@ class Agent(nn.Module):
 
 
 if __name__ == "__main__":
-    num_envs, num_steps, num_iterations, update_epochs, minibatch_size = 4, 16, 8, 2, 16
+    num_envs, num_steps, num_iterations, update_epochs, minibatch_size = 4, 8, 6, 2, 16
     batch_size = num_envs * num_steps
     torch.manual_seed(1)
     envs = Envs(num_envs)

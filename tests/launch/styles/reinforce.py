@@ -69,9 +69,9 @@ def finish_episode():
 
 def main():
     running_reward = 10
-    for i_episode in range(40):
+    for i_episode in range(22):
         state, ep_reward = env.reset(i_episode), 0
-        for _ in range(1, 60):
+        for _ in range(1, 16):
             action = select_action(state)
             state, reward, done = env.step(action)
             policy.rewards.append(reward)

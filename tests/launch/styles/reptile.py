@@ -21,12 +21,12 @@ def inner_train(model, amplitude, phase):
     return loss.item()
 
 
-for iteration in range(20):
+for iteration in range(6):
     task_model = copy.deepcopy(meta_model)
     loss = inner_train(task_model, torch.rand(()) * 4 + 1, torch.rand(()) * 3)
     with torch.no_grad():
         for p, q in zip(meta_model.parameters(), task_model.parameters(), strict=True):
             p.add_(q - p, alpha=0.1)
-    if iteration % 5 == 0:
+    if iteration % 2 == 0:
         print(f"iteration {iteration}: loss {loss:.4f}")
 print(fingerprint(meta_model))

@@ -51,7 +51,7 @@ if __name__ == "__main__":
     alpha = log_alpha.exp().item()
     a_optimizer = optim.Adam([log_alpha], lr=3e-3)
     obs, buffer = rng.normal(size=3).astype(np.float32), []
-    for global_step in range(110):
+    for global_step in range(44):
         if global_step < 20:
             action = rng.uniform(-1, 1, 1).astype(np.float32)
         else:
@@ -89,6 +89,6 @@ if __name__ == "__main__":
         for q, t in ((qf1, qf1_target), (qf2, qf2_target)):
             for param, target_param in zip(q.parameters(), t.parameters(), strict=True):
                 target_param.data.copy_(0.05 * param.data + 0.95 * target_param.data)
-        if global_step % 30 == 0:
+        if global_step % 10 == 0:
             print(f"step {global_step}: qf loss {qf_loss.item():.4f} actor loss {actor_loss.item():.4f} {alpha:.4f}")
     print(fingerprint(actor, qf1, qf2))

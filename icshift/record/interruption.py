@@ -1,0 +1,136 @@
+"""What an interruption by our hooks costs a training beside the time that passes within them.
+
+PyTorch calls modules with hooks by a longer way, and what a hook does leaves other data than the training's in the
+caches of the processor: on a busy machine the training goes on a third slower. Neither can be seen from within a hook.
+So a small training of our own is timed, when the user's is over, with and without hooks like theirs: in turn, so that
+both see the same state of the machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from icshift.hooks.calls import Call
+from icshift.hooks.examples import Examples
+from icshift.hooks.observer import SEED, Observer
+from icshift.hooks.stopwatch import Stopwatch, apart
+from icshift.hooks.watcher import Keeper, Watcher
+from icshift.model.sites import Sites
+from icshift.model.torch_private import compiled_before, hooks_for_all_modules
+from icshift.record.forwards import Forward, Forwards
+
+MEASURING = 0.01
+"""The share of a recording's time that may go into measuring it."""
+
+_STEPS = 4
+"""Steps of a stretch with hooks, and of one without."""
+
+_PAIRS = 9
+"""Stretches of both kinds that are timed, at most."""
+
+_SAMPLES = 64
+
+_beside: float | None = None
+
+
+def beside(seconds: float) -> float | None:
+    """Returns the seconds an interruption, which are measured once in a process.
+
+    That takes at most so many seconds, or two stretches of both kinds. None where they cannot be told: where there are
+    hooks for all modules, which would see our training, or anything is compiled, and whatever else prevents it.
+    """
+    global _beside  # noqa: PLW0603  It is about the process.
+    if _beside is None and not hooks_for_all_modules() and not compiled_before():
+        try:
+            with apart(), torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
+                _beside = _measured(time.perf_counter() + seconds)
+        except Exception:  # noqa: BLE001  Whatever a script has made of PyTorch, it is not to notice.
+            return None
+    return _beside
+
+
+def _measured(until: float) -> float:
+    training = _Training()
+    found: list[float] = []
+    training.stretch()
+    while len(found) < 2 or (len(found) <= _PAIRS and time.perf_counter() < until):
+        plain = training.stretch()
+        with training.recorded() as watch:
+            hooked = training.stretch()
+        found.append((hooked - plain - watch.seconds) / watch.blocks)
+    return max(median(found[1:]), 0.0)  # The first one wakes up what the others find awake.
+
+
+class _Layer(nn.Linear):
+    """One that draws no random number."""
+
+    def reset_parameters(self) -> None:
+        for parameter in self.parameters():
+            values = torch.linspace(-0.1, 0.1, parameter.numel(), device="cpu", dtype=torch.float32)
+            parameter.detach().copy_(values.reshape(parameter.shape))
+
+
+class _Training:
+    """A sigmoid network of four layers that learns by plain gradient descent."""
+
+    def __init__(self) -> None:
+        layers: list[nn.Module] = []
+        for width in ((784, 100), (100, 100), (100, 100), (100, 10)):
+            layers += [_Layer(*width, device="cpu", dtype=torch.float32), nn.Sigmoid()]
+        self._model = nn.Sequential(*layers[:-1])
+        self._inputs = torch.linspace(0, 1, 60 * 784, device="cpu", dtype=torch.float32).reshape(60, 784)
+        self._targets = torch.zeros(60, device="cpu", dtype=torch.int64)
+        self._forwards, self._examples = Forwards(self._model), Examples(self._model, SEED)
+        self._observer = Observer(Sites(), _SAMPLES, SEED, lambda *_: None)
+        keeper = Keeper(self._take, lambda _: None, lambda _: None, self._began)
+        self._watcher = Watcher(self._model, Sites(), self._observer, keeper)
+        self._steps = 0
+
+    @contextmanager
+    def recorded(self) -> Iterator[Stopwatch]:
+        """A block within which hooks see the steps, timed by the stopwatch, which begins at zero."""
+        watch = self._watcher.stopwatch
+        with self._watcher.listening():
+            self._step()
+            self._watcher.stop_following()
+            watch.seconds, watch.blocks = 0.0, 0
+            yield watch
+        self._observer.new_window()
+
+    def stretch(self) -> float:
+        """Some steps. Returns the seconds that they took."""
+        began = time.perf_counter()
+        for _ in range(_STEPS):
+            self._step()
+        return time.perf_counter() - began
+
+    def _step(self) -> None:
+        # Drawn one by one, as a DataLoader does.
+        batch = torch.stack([self._inputs[row] for row in range(len(self._inputs))])
+        functional.cross_entropy(self._model(batch), self._targets).backward()
+        for parameter in self._model.parameters():
+            assert parameter.grad is not None
+            parameter.detach().sub_(parameter.grad, alpha=0.01)
+            parameter.grad = None
+        if self._watcher.attachment.attached:
+            with self._watcher.guard, self._watcher.stopwatch:
+                self._observer.tick(self._steps, stepping=True)
+                self._forwards.next_step()
+                self._steps += 1
+
+    def _began(self, call: Call) -> Forward:
+        forward = self._forwards.begun(call)
+        self._examples.take(forward.phase, call.part, call.inputs, sure=forward.stepping)
+        return forward
+
+    def _take(self, site: str, module: nn.Module, tensor: Tensor, forward: Forward, padding: Any) -> None:
+        self._forwards.took(site, forward)
+        self._observer.observe(site, module, tensor, forward.phase, stepping=forward.stepping, padding=padding)

@@ -1,0 +1,163 @@
+"""A recording in progress: one line a window, the same as data, and a picture of where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.text import Text
+
+from icshift.analysis.landed import Landed
+from icshift.reports.run import added_time
+from icshift.reports.sheet import Column, Sheet
+from icshift.reports.tables import TREND, counted, number, times
+from icshift.reports.text_charts import sparklines
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from icshift.analysis.metrics import Metric
+    from icshift.runs.reader import StoredRun
+
+QUIET = 30.0
+"""After so many seconds without a word it is said that there is none: a recorder writes every ten, while steps end."""
+
+
+def window_line(run: StoredRun, landed: Landed, metric: Metric) -> str:
+    """Returns a window in one line: what moved, the site that drifted furthest, what was logged, the cost."""
+    parts = [_moved(landed), *_furthest(landed, metric), *_numbers(landed)]
+    if "overhead" in run.manifest:
+        parts.append(f"cost so far {added_time(run)}")
+    return f"window {_named(landed)}: {', '.join(parts)}"
+
+
+def window_data(run: StoredRun, landed: Landed, metric: Metric) -> dict[str, Any]:
+    """Returns a window as data; `moved` of a site is null where that cannot be told."""
+    rows = landed.sites.to_dict(orient="records") if len(landed.sites) else []
+    return {
+        "run": str(run.path),
+        "window": landed.window.index,
+        "name": landed.window.name,
+        "first_step": landed.window.first_step,
+        "last_step": landed.window.last_step,
+        "phase": landed.phase or None,
+        "reference": rows[0]["reference"] if rows else None,
+        "metric": metric.name,
+        "sites": [
+            {
+                "site": row["site"],
+                "drift": row["median"],
+                "floor": row["floor"],
+                "ratio": row["ratio"],
+                "moved": _known(row["moved"]),
+            }
+            for row in rows
+        ],
+        "logged": {one.name: {"mean": one.mean, "n": one.n} for one in landed.logged},
+        "overhead": run.manifest.get("overhead"),
+    }
+
+
+def quiet_for(seconds: float) -> str:
+    """Returns in words that nothing was written for so long, empty where it was not long."""
+    if seconds < QUIET:
+        return ""
+    return f"no news for {seconds:.0f} s: its steps take long, it is paused, or it was killed"
+
+
+def picture(
+    run: StoredRun, landed: Sequence[Landed], metric: Metric, *, top: int, silent: float = 0.0
+) -> RenderableType:
+    """Returns where a recording stands: `landed` are its windows so far, `silent` the seconds since it last wrote."""
+    said = quiet_for(silent)
+    state = "finished" if run.finished else f"unfinished, {said}" if said else "recording"
+    steps = run.manifest.get("steps")
+    done = f", {counted(steps, 'step')}" if isinstance(steps, int) else ""
+    head = f"{run.path}: {run.manifest.get('model', '–')}, {counted(len(landed), 'window')}{done}, {state}"
+    parts: list[RenderableType] = [Text(head, style="bold")]
+    compared = [one for one in landed if len(one.sites)]
+    if not landed:
+        parts.append(Text("No window has ended yet.", style="dim"))
+    elif not compared:
+        parts.append(Text(window_line(run, landed[-1], metric)))
+    else:
+        parts += [_table(compared, top), Text(window_line(run, compared[-1], metric)), _meaning(metric, compared[-1])]
+    return Group(*parts)
+
+
+def _table(compared: Sequence[Landed], top: int) -> RenderableType:
+    last = compared[-1].sites
+    by = "ratio" if last["ratio"].notna().any() else "median"
+    rows = last.sort_values(by, ascending=False, kind="stable").head(top).to_dict(orient="records")
+    trends = _trends(compared[-TREND:])
+    bars, _ = sparklines([trends[row["site"]] for row in rows], TREND)
+    shown = [
+        Column("drift", [number(row["median"]) for row in rows]),
+        Column("floor", [number(row["floor"]) for row in rows], 3),
+        Column("×floor", [times(row["ratio"]) for row in rows], 1),
+        Column("moved", [{True: "yes", False: "no", None: "?"}[_known(row["moved"])] for row in rows], 2, align="left"),
+        Column("trend", list(bars), 4, align="left"),
+    ]
+    table = Sheet("site", [row["site"] for row in rows], shown)
+    if len(last) > len(rows):
+        return Group(table, Text(f"{len(rows):,} of {len(last):,} sites, those that drifted furthest.", style="dim"))
+    return table
+
+
+def _trends(compared: Sequence[Landed]) -> Mapping[str, list[float]]:
+    by_site: dict[str, list[float]] = {}
+    for at, one in enumerate(compared):
+        for site, median in zip(one.sites["site"], one.sites["median"], strict=True):
+            by_site.setdefault(site, [float("nan")] * len(compared))[at] = median
+    return by_site
+
+
+def _meaning(metric: Metric, last: Landed) -> Text:
+    unit = f", in {metric.unit}" if metric.unit else ""
+    return Text(
+        f"Drift: {metric.name} from the window before, phase {last.phase}, median over units{unit}. "
+        "Floor: what sampling alone would show. Moved: beyond noise; of windows in which nothing moved 5 % show a "
+        "site. Trend: one scale for all sites.",
+        style="dim",
+    )
+
+
+def _named(landed: Landed) -> str:
+    window = landed.window
+    steps = (
+        "no step"
+        if window.last_step < window.first_step
+        else f"step {window.first_step}"
+        if window.last_step == window.first_step
+        else f"steps {window.first_step} to {window.last_step}"
+    )
+    return f"{window.name} ({steps})"
+
+
+def _moved(landed: Landed) -> str:
+    if not landed.phase:
+        return "nothing of this phase"
+    if not len(landed.sites):
+        return "nothing to compare with yet"
+    known = landed.sites["moved"].dropna()
+    told = f"{int(known.sum()):,} of {counted(len(known), 'site')} moved" if len(known) else "what moved cannot be told"
+    unknown = len(landed.sites) - len(known)
+    return told + (f", of {unknown:,} it cannot be told" if unknown and len(known) else "")
+
+
+def _furthest(landed: Landed, metric: Metric) -> list[str]:
+    if not len(landed.sites) or landed.sites["median"].isna().all():
+        return []
+    by = "ratio" if landed.sites["ratio"].notna().any() else "median"
+    row = landed.sites.sort_values(by, ascending=False, kind="stable").iloc[0]
+    against = f", {times(row['ratio'])} × floor" if by == "ratio" else ""
+    return [f"furthest {row['site']} ({metric.name} {number(row['median'])}{against})"]
+
+
+def _numbers(landed: Landed) -> list[str]:
+    return [f"{one.name} {number(one.mean)} (mean of {one.n:,})" for one in landed.logged[:3]]
+
+
+def _known(moved: Any) -> bool | None:
+    return bool(moved) if moved in (True, False) else None

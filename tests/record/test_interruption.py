@@ -1,0 +1,59 @@
+"""What an interruption costs is measured without a trace, or not told."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from icshift.hooks.stopwatch import Stopwatch
+from icshift.record import interruption
+from icshift.record.interruption import beside
+
+
+@pytest.fixture(autouse=True)
+def unknown(monkeypatch):
+    monkeypatch.setattr(interruption, "_beside", None)
+
+
+def test_it_is_measured_once():
+    found = beside(0.0)
+    assert 0 <= found < 1
+    assert beside(0.0) == found
+
+
+def test_it_draws_nothing_and_leaves_nothing():
+    torch.manual_seed(3)
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    watch = Stopwatch()
+    with watch:
+        assert beside(0.0) is not None
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1:] == (random.getstate(), np.random.get_state()[1].tolist())
+    assert watch.blocks == 1
+    assert torch.is_grad_enabled()
+
+
+def states():
+    """What a script may have set when its training ends."""
+    yield "no gradients", torch.no_grad
+    yield "inference", torch.inference_mode
+    yield "half precision", lambda: torch.autocast("cpu", torch.bfloat16)
+    yield "another device", lambda: torch.device("meta")
+
+
+@pytest.mark.parametrize("state", [pytest.param(state, id=name) for name, state in states()])
+def test_it_is_measured_whatever_state_pytorch_is_in(state):
+    with state():
+        assert beside(0.0) is not None
+
+
+def test_it_is_unknown_where_other_hooks_would_see_it():
+    seen = []
+    handle = nn.modules.module.register_module_forward_hook(lambda *seeing: seen.append(seeing))
+    try:
+        assert beside(0.0) is None
+    finally:
+        handle.remove()
+    assert not seen
