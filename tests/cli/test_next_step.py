@@ -84,7 +84,6 @@ def options(words):
         ("report RUN --window all --metric ks --phase probe --reference first", "--phase --metric --reference"),
         ("units RUN --site fc2 --phase eval --window 2", "--site --phase --window"),
         ("path RUN --phase probe --metric ks", "--phase --metric"),
-        ("onset RUN --site fc2", "--site"),
         ("check RUN --fail-on 'ks > 0' --reference first --phase probe --window 2", "--reference --phase --window"),
     ],
 )

@@ -35,7 +35,8 @@ def test_the_most_drifting_come_first(run):
     assert lines[4].split()[0] == "2"
     assert "*" in lines[4]
     assert "2 of 4 units, n = 500 sampled activations each" in words(report)
-    assert report.next_step == f"Next: icshift units {run.path} --site 'fc 1' --unit 2"
+    # It has no series of steps, in which a unit could be looked at.
+    assert report.next_step == f"Next: icshift report {run.path} --site 'fc 1'"
     assert next(row["unit"] for row in report.data["units"]) == 2
     assert "≈ 1" in words(units_report(run, SITE, table, METRICS["w1_sd"], of=4))
 
