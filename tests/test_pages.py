@@ -22,7 +22,7 @@ PAGES = {page.name: page.read_text() for page in (ROOT / "README.md", *sorted((R
 INSTALLING = ("python3 -m venv", "pip install")
 ELSEWHERE = {
     "icshift selfcheck --quick": "takes half a minute; tests/cli/test_selfcheck.py runs it",
-    "icshift export icshift-runs/train --to tensorboard -o logs/train": "an extra; tests/cli/test_export_tracker.py runs it",
+    "icshift export icshift-runs/train --to tensorboard -o logs/train": "tests/cli/test_export_tracker.py does",
 }
 
 
