@@ -35,7 +35,8 @@ ALLOWED = {
     "replicates": {"errors", "distribution", "runs", "analysis"},
     "reports": {"errors", "runs", "noise", "analysis", "replicates"},
     "page": {"errors", "runs", "analysis", "replicates", "reports"},
-    "document": {"errors", "runs", "analysis", "reports", "page"},
+    "figures": {"errors", "runs", "analysis", "replicates", "reports", "page"},
+    "document": {"errors", "runs", "analysis", "reports", "page", "figures"},
     "trackers": {"errors", "_version", "distribution", "runs", "analysis"},
     "api": {"runs", "analysis", "replicates"},
     "demo": {"errors", "record"},
@@ -45,7 +46,7 @@ ALLOWED = {
     },
     "cli": {
         *("errors", "_version", "runs", "model", "inputs", "saved", "replay", "launch", "analysis", "reports"),
-        *("replicates", "page", "document", "trackers", "demo", "selfcheck"),
+        *("replicates", "page", "figures", "document", "trackers", "demo", "selfcheck"),
     },
     "__main__": {"cli"},
     "__init__": {"_version", "errors", "api", "model", "gradients", "record", "replay", "launch"},

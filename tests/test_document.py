@@ -2,14 +2,16 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from icshift.analysis.by_site import summary
 from icshift.analysis.metrics import METRICS
-from icshift.document import FORMATS, by_suffix
+from icshift.document import FORMATS, check, content
 from icshift.errors import SelectionError
+from icshift.figures.figure import Wanted
 from icshift.page.build import Asked
 from icshift.runs.format import Site
 from icshift.runs.reader import StoredRun
@@ -25,7 +27,7 @@ def run(with_batch_norm):
 
 
 def written(suffix, run, asked=ASKED):
-    return by_suffix(suffix)(run, asked).decode()
+    return content([run], asked, None, suffix).decode()
 
 
 def test_csv_is_the_table(run, tmp_path):
@@ -69,11 +71,43 @@ def test_a_page_is_one_file(run):
     assert written(".html", run).startswith("<!doctype html>")
 
 
-def test_upper_case_is_the_same():
-    assert by_suffix(".HTML") is FORMATS[".html"]
+def test_upper_case_is_the_same(run):
+    check(".HTML", 1, None)
+    assert content([run], ASKED, None, ".CSV").decode() == written(".csv", run)
 
 
 @pytest.mark.parametrize("suffix", ["", ".xlsx", ".htm"])
 def test_an_unknown_suffix_names_the_known_ones(suffix):
-    with pytest.raises(SelectionError, match=r"take \.html, \.md, \.csv or \.json"):
-        by_suffix(suffix)
+    with pytest.raises(SelectionError, match=r"take \.html, \.md, \.csv, \.json, \.svg, \.png or \.pdf"):
+        check(suffix, 1, None)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_what_is_for_figures_or_of_one_run_is_told(suffix):
+    with pytest.raises(SelectionError, match=r"--figure, --unit and --theme are for \.svg, \.png or \.pdf"):
+        check(suffix, 1, Wanted())
+    with pytest.raises(SelectionError, match="is of one run, 2 are given: icshift compare A B compares two"):
+        check(suffix, 2, None)
+
+
+def test_a_picture_is_the_atlas_and_of_two_runs_their_comparison(run):
+    assert b"fc1, window" in content([run], ASKED, None, ".svg")
+    check(".svg", 2, None)
+    with pytest.raises(SelectionError, match="figure compare is of two runs"):
+        check(".svg", 3, None)
+
+
+def test_a_window_is_the_one_of_the_terminal(run):
+    first = run.window_list[1].name
+    found = json.loads(written(".json", run, replace(ASKED, window=first)))
+    expected = summary(run.until(run.window(first)))
+    assert [row["median"] for row in found["sites"]] == pytest.approx(expected["median"].tolist())
+    assert {row["window"] for row in found["sites"]} == {first}
+
+
+def test_all_windows_are_rows(run):
+    rows = written(".csv", run, replace(ASKED, window="all")).splitlines()
+    assert len(rows) == 1 + 3 * 3
+    assert len(json.loads(written(".json", run, replace(ASKED, window="all")))["windows"]) == 9
+    with pytest.raises(SelectionError, match="Markdown holds one window"):
+        written(".md", run, replace(ASKED, window="all"))

@@ -18,7 +18,7 @@ from icshift.distribution import Distribution, Floats
 from icshift.errors import SelectionError, unknown
 from icshift.noise.movement import FALSE_ALARMS, Flags, Movement, movement
 from icshift.runs.format import Site, Window, kept_units
-from icshift.runs.phases import PROBE, PROBE_RUNNING
+from icshift.runs.phases import DATA, PROBE, PROBE_RUNNING, REFERENCE
 from icshift.runs.reader import StoredRun
 from icshift.runs.selection import choose
 
@@ -217,6 +217,16 @@ def refuse_without_examples(metric: Metric, run: StoredRun, phase: str, comparis
         if phase.startswith("probe"):
             what = "both windows must be of the same probe, recorded by this version or a later one"
         raise SelectionError(f"{metric.name} compares the same examples in two windows, phase {phase} has none: {what}")
+
+
+def as_asked(run: StoredRun, phase: str | None, reference: str) -> tuple[str, str]:
+    """Returns phase and reference of a command: what was asked for, else what the run is for.
+
+    Of the two data sets of `icshift shift` that is the one against the other, else a window against the one before.
+    """
+    if phase is None and reference == "previous" and set(run.phases) == {DATA, REFERENCE}:
+        return DATA, f"phase:{REFERENCE}"
+    return default_phase(run) if phase is None else phase, reference
 
 
 def default_phase(run: StoredRun) -> str:

@@ -86,7 +86,7 @@ class Lookout:
                 self._created, self._told = run.manifest.get("created", ""), (-2, 0)
             new = [one for one in run.window_list if one.closed and _key(one) > self._told and _settled(run, one)]
             landed = tuple(self._landed(run, window) for window in new)
-        except ChangedError:
+        except (ChangedError, FileNotFoundError):
             return None
         self._stamp = stamp
         if new:

@@ -62,8 +62,9 @@ def _refuse_without_units(run: StoredRun, site: Site, metric: str, reference: st
 def unit_series(run: StoredRun, site: Site, unit: int, phase: str | None) -> pd.DataFrame:
     """Returns the series of steps of one unit, one row per step, in the columns of `StoredRun.steps`.
 
-    Without a `phase` it is of `train`, or of the first phase that has a series where `train` has none. Raises
-    `SelectionError` for a unit or phase without a series.
+    Of a run up to a window (`StoredRun.until`) it ends with that window. Without a `phase` it is
+    of `train`, or of the first phase that has a series where `train` has none. Raises `SelectionError`
+    for a unit or phase without a series.
     """
     known = kept_units(site)
     if unit not in known:
@@ -74,7 +75,10 @@ def unit_series(run: StoredRun, site: Site, unit: int, phase: str | None) -> pd.
     wanted = phase or ("train" if "train" in phases else next(iter(phases), "train"))
     if wanted not in phases:
         raise unknown("phase with a step series", wanted, phases)
-    return steps[(steps["phase"] == wanted) & (steps["unit"] == unit)].reset_index(drop=True)
+    here = (steps["phase"] == wanted) & (steps["unit"] == unit)
+    if not run.whole:
+        here &= steps["step"] <= run.window_list[-1].last_step
+    return steps[here].reset_index(drop=True)
 
 
 def drift_of_phases(

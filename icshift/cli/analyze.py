@@ -45,6 +45,7 @@ def analyze(
     ],
     model: models.Model = None,
     model_arg: models.ModelArguments = None,
+    target: models.Target = None,
     batch_size: models.BatchSize = 256,
     limit: models.Limit = None,
     device: models.Device = "cpu",
@@ -93,7 +94,7 @@ def analyze(
     loading = models.Loading(model, model_arg, batch_size, limit, own_device(device), dtype, wanted)
     bar = progress(quiet=quiet or rank > 0, no_color=no_color)
     with models.opened(find(saved), loading) as opened, bar:
-        inputs = opened.data(data)
+        inputs, left_out = opened.data(data, target)
         task = bar.add_task("reading", total=len(opened.found))
         trajectory = opened.trajectory(lambda: bar.advance(task))
         run = CheckpointRun(opened.model, opened.snapshots(trajectory.models), inputs, how)
@@ -105,8 +106,10 @@ def analyze(
         if ranks > 1 and not rank:
             _wait(output, ranks, started - 1 if resume or force else 0, bar)
     if not rank:
-        warnings = trajectory.notes + [f"values of {data} that are not finite: {inputs.nonfinite:,}"] * bool(
-            inputs.nonfinite
+        warnings = (
+            trajectory.notes
+            + left_out
+            + [f"values of {data} that are not finite: {inputs.nonfinite:,}"] * bool(inputs.nonfinite)
         )
         warn(warnings, no_color=no_color)
         _report(output, json=json, quiet=quiet, no_color=no_color)

@@ -52,7 +52,7 @@ def check(
     from icshift.analysis.ancestry import caveats
     from icshift.analysis.checks import evaluate
     from icshift.analysis.conditions import parse
-    from icshift.analysis.drift import default_phase
+    from icshift.analysis.drift import as_asked
     from icshift.analysis.windows import ALL, LAST, WORST, as_of
     from icshift.cli.output import refuse_file, show, write_file
     from icshift.reports.checks import all_passed, cases, checks_report
@@ -66,9 +66,10 @@ def check(
     if junit is not None:
         refuse_file(junit, force=force)
     opened = StoredRun(run)
-    phase = default_phase(opened) if phase is None else phase
+    phase, reference = as_asked(opened, phase, reference)
     every = window in (ALL, WORST)  # Of all windows the worst decides.
     seen = as_of(opened, LAST if every else window, reference=reference, phase=phase).run
+    named = window if window == LAST or every else seen.window_list[-1].name
     verdicts = evaluate(seen, conditions, reference=reference, phase=phase, all_windows=every)
     if junit is not None:
         suite = f"icshift check {run}, phase {phase}, reference {reference}" + (
@@ -77,7 +78,7 @@ def check(
         write_file(junit, as_junit(suite, cases(verdicts)), force=force)
     if not to_stdout:
         doubts = caveats(opened, reference, phase)
-        report = checks_report(opened, verdicts, phase=phase, reference=reference, caveats=doubts)
+        report = checks_report(opened, verdicts, phase=phase, reference=reference, window=named, caveats=doubts)
         show(report, json=json, quiet=quiet, no_color=no_color)
     if not all_passed(verdicts):
         raise typer.Exit(1)

@@ -100,6 +100,6 @@ def compare(
             raise SelectionError("there are no ratios of so few runs; --table values writes the values of each")
         write_file(output, render(written), force=force)
         if not quiet and not to_stdout:
-            show(written_report(output, len(written), chosen.value), stderr=True)
+            show(written_report(output, len(written)), stderr=True, no_color=no_color)
     if not to_stdout:
         show(comparison_report(compared), json=json, quiet=quiet, no_color=no_color)

@@ -64,6 +64,7 @@ def export(
     ] = None,
     force: options.Force = False,
     quiet: options.Quiet = False,
+    no_color: options.NoColor = False,
 ) -> None:
     """Write the drift of every unit to a file, or what was measured with gradients.
 
@@ -80,14 +81,14 @@ def export(
         if table is not Table.DRIFT:
             raise SelectionError(f"--table {table.value} is for files: leave it out, or --to {to.value}")
         asked = Asked(tuple(metrics), reference, tuple(site) if site else None, tuple(phase) if phase else None)
-        _track(run, output, to, asked, force=force, quiet=quiet)
+        _track(run, output, to, asked, force=force, quiet=quiet, no_color=no_color)
         return
     from icshift.analysis.ancestry import caveats, strangers
     from icshift.analysis.drift import default_phase
     from icshift.analysis.units import drift_of_phases, without_values
     from icshift.analysis.unordered import unordered_of_phases
     from icshift.cli.output import refuse_file, show, write_file
-    from icshift.reports.tabular import as_csv, by_suffix, written_report
+    from icshift.reports.tabular import as_csv, by_suffix, no_rows, written_report
     from icshift.runs.reader import StoredRun
 
     render = as_csv if str(output) == "-" else by_suffix(output.suffix)
@@ -104,13 +105,15 @@ def export(
         if metric or site or phase:
             raise SelectionError(f"--metric, --site and --phase choose among drifts: {table.value} has none of them")
         written = opened.gradient_shift() if table is Table.GRADIENT_SHIFT else opened.smoothness()
+    if written.empty and table is not Table.DRIFT:
+        raise SelectionError(f"nothing to write to {output}: {no_rows(table.value)}")
     write_file(output, render(written), force=force)
     if not quiet and str(output) != "-":
         doubts = caveats(opened, reference, (phase or [default_phase(opened)])[0]) if table is Table.DRIFT else []
-        show(written_report(output, len(written), table.value, missing, doubts), stderr=True)
+        show(written_report(output, len(written), missing, doubts), stderr=True, no_color=no_color)
 
 
-def _track(run: Path, folder: Path, to: Tracker, asked: Asked, *, force: bool, quiet: bool) -> None:
+def _track(run: Path, folder: Path, to: Tracker, asked: Asked, *, force: bool, quiet: bool, no_color: bool) -> None:
     """Write a run for a dashboard."""
     from icshift.analysis.ancestry import caveats, strangers
     from icshift.cli.output import progress, show
@@ -128,11 +131,15 @@ def _track(run: Path, folder: Path, to: Tracker, asked: Asked, *, force: bool, q
             "in common"
         )
     phases = phases_of(opened, asked)
-    with progress("{task.description}", quiet=quiet, no_color=False) as bar:
+    with progress("{task.description}", quiet=quiet, no_color=no_color) as bar:
         series = list(bar.track(sent(opened, asked), total=len(phases), description=f"Reading {run}"))
     written = write_folder(folder, lambda target: write(target, opened, series), force=force)
     if not quiet:
         told = Tracked(
             written.scalars, written.histograms, tuple(one.phase for one in series), by_steps(opened.window_list)
         )
-        show(tracked_report(folder, to.value, told, caveats(opened, asked.reference, phases[0])), stderr=True)
+        show(
+            tracked_report(folder, to.value, told, caveats(opened, asked.reference, phases[0])),
+            stderr=True,
+            no_color=no_color,
+        )

@@ -183,7 +183,7 @@ def _examples(data: str, opened: models.Opened, loss: Loss, target: str | None) 
     from icshift.inputs import targets
 
     if not loss.needs_targets:
-        return opened.data(data)
+        return opened.data(data)[0]
     return targets.read_with_targets(data, opened.model, opened.reading, target)
 
 

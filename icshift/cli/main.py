@@ -5,6 +5,7 @@ Commands import what they need when they run, so that `icshift --help` imports n
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import suppress
 from typing import Annotated, Any
@@ -90,13 +91,15 @@ def _run(arguments: list[str]) -> int:
         output.readable(sys.stdout)
     stdout = sys.stdout
     try:
+        if arguments[:1] != ["run"]:
+            _once(arguments)
         code = app(arguments or ["--help"], prog_name="icshift", standalone_mode=False) or 0
         if sys.stdout is not None:
             sys.stdout.flush()
     except IcshiftError as error:
         return _fail(str(error))
     except typer.TyperException as error:
-        return _fail(error.format_message() if hasattr(error, "format_message") else str(error))
+        return _fail(_plain(error.format_message() if hasattr(error, "format_message") else str(error)))
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted")
         return 130
@@ -110,6 +113,31 @@ def _run(arguments: list[str]) -> int:
         # A path that no file can have, a full disk: whoever typed the command can change that.
         return _fail(f"{error.filename or 'output'}: {error.strerror or error}")
     return int(code)
+
+
+_SAID = (
+    (r"Input should be a valid integer.*", "it is no whole number"),
+    (r"Input should be a valid number.*", "it is no number"),
+    (r"Input should be greater than or equal to (\S+)", r"it must be at least \1"),
+    (r"Input should be less than or equal to (\S+)", r"it must be at most \1"),
+    (r"Input should be (?=')", "it must be "),
+)
+"""What typer says of a value that an option does not take, and what we say: it speaks of types."""
+
+
+def _plain(message: str) -> str:
+    for typed, said in _SAID:
+        message = re.sub(typed, said, message)
+    return message
+
+
+def _once(arguments: list[str]) -> None:
+    """Raises `typer.BadParameter` where a file to write is named twice: only the last one would be written."""
+    for names in (("--output", "-o"), ("--chart",), ("--csv",), ("--junit",)):
+        if sum(argument.partition("=")[0] in names for argument in arguments) > 1:
+            raise typer.BadParameter(
+                f"{' or '.join(names)} is given more than once, but one file is written: give it once"
+            )
 
 
 def _fail(message: str) -> int:

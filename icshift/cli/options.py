@@ -28,7 +28,7 @@ def directory(text: str | Path) -> Path:
 
 
 def selector(text: str) -> str:
-    """The value of `--sites`. Raises `typer.BadParameter` for an empty one, which matches nothing."""
+    """The value of `--site` of modules. Raises `typer.BadParameter` for an empty one, which matches nothing."""
     if not text.strip():
         raise typer.BadParameter("it is empty: give the name or a glob of modules, or all")
     return text
@@ -80,6 +80,7 @@ SiteGlobs = Annotated[
 Modules = Annotated[
     list[str] | None,
     typer.Option(
+        "--site",
         "--sites",
         metavar="GLOB",
         parser=selector,

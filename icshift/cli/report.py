@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import join, quote
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,18 @@ from icshift.cli import options
 from icshift.errors import SelectionError
 
 if TYPE_CHECKING:
+    from icshift.figures.figure import Wanted
     from icshift.page.build import Asked
+    from icshift.runs.reader import StoredRun
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a file is written and told of."""
+
+    force: bool
+    quiet: bool
+    no_color: bool
 
 
 def report(
@@ -31,9 +42,27 @@ def report(
         typer.Option(
             "--output",
             "-o",
-            help="Write a file instead: .html is a page to look at, .md, .csv and .json hold the table of all sites.",
+            help="Write a file instead: .html is a page to look at, .svg, .png and .pdf a figure, .md, .csv and .json "
+            "hold the table of all sites.",
             show_default=False,
         ),
+    ] = None,
+    figure: Annotated[
+        str | None,
+        typer.Option(
+            "--figure",
+            help="Which figure -o draws: atlas (the usual one), onset, fan, units, anatomy, or of two runs compare.",
+            show_default=False,
+        ),
+    ] = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(
+            "--unit", help="Unit of the figures fan and units; all in a fan: medians over units.", show_default=False
+        ),
+    ] = None,
+    theme: Annotated[
+        str | None, typer.Option("--theme", help="light or dark, of a figure; light by default.", show_default=False)
     ] = None,
     force: options.Force = False,
     json: options.AsJson = False,
@@ -46,14 +75,14 @@ def report(
     """
     from icshift.analysis.ancestry import caveats, strangers
     from icshift.analysis.by_site import summary
-    from icshift.analysis.drift import default_phase
+    from icshift.analysis.drift import as_asked
     from icshift.analysis.furthest import furthest
     from icshift.analysis.measured import gradient_shift_summary, smoothness_summary
     from icshift.analysis.metrics import DEFAULT
     from icshift.analysis.metrics import metric as metric_named
     from icshift.analysis.outcome import outcome
     from icshift.analysis.unordered import measures, unordered
-    from icshift.analysis.windows import ALL, LAST, as_of, by_window
+    from icshift.analysis.windows import ALL, as_of, by_window
     from icshift.cli.output import show
     from icshift.page.build import Asked
     from icshift.reports.drift import drift_report
@@ -64,26 +93,25 @@ def report(
     from icshift.reports.windows import windows_report
     from icshift.runs.reader import StoredRun
 
-    if ctx.args:
-        given = " ".join(quote(str(path)) for path in (run, *ctx.args))
-        raise SelectionError(f"a report is of one run; icshift compare {given} compares two")
     if output is not None:
-        if window != LAST:
-            raise SelectionError(f"--window {window} is for the terminal: a page has all windows, other files the last")
-        asked = Asked(metric_named(metric), reference, phase, site, join(["icshift", *sys.argv[1:]]))
-        _write(run, output, asked, force=force, quiet=quiet, no_color=no_color)
+        asked = Asked(metric_named(metric), reference, phase, site, join(["icshift", *sys.argv[1:]]), window=window)
+        wanted = _wanted(figure, site, unit, theme)
+        _write([run, *map(Path, ctx.args)], output, asked, wanted, Manner(force=force, quiet=quiet, no_color=no_color))
         return
+    _refuse_what_takes_a_file(_wanted(figure, site, unit, theme), [run, *map(Path, ctx.args)])
     opened = StoredRun(run)
-    chosen = phase or default_phase(opened)
+    phase, reference = as_asked(opened, phase, reference)
     if (other := strangers(opened, reference)) is not None:
         measures([] if metric == DEFAULT else [metric])
-        seen = opened if window == LAST else opened.until(opened.window(window))
-        units = unordered(seen, other, phase=chosen, sites=site)
-        shown = unordered_report(seen, units, caveats(seen, reference, chosen))
+        seen = _named(opened, other, window)
+        units = unordered(seen, other, phase=phase, sites=site)
+        shown = unordered_report(seen, units, caveats(seen, reference, phase))
     elif window == ALL:
         drifts = by_window(opened, metric_name=metric, reference=reference, phase=phase, sites=site)
-        doubts = caveats(opened, reference, chosen)
-        shown = windows_report(opened, drifts, metric_named(metric), chosen, top=top, caveats=doubts)
+        doubts = caveats(opened, reference, phase)
+        shown = windows_report(
+            opened, drifts, metric_named(metric), phase, top=top, reference=reference, caveats=doubts
+        )
     else:
         of = as_of(opened, window, metric_name=metric, reference=reference, phase=phase, sites=site)
         sites = summary(of.run, metric_name=metric, reference=reference, phase=phase, sites=site, level=of.level)
@@ -91,7 +119,7 @@ def report(
         layers = gradient_shift_summary(opened, layers=site)
         shift = furthest(layers, top, "relative")
         doubts = [
-            *caveats(of.run, reference, chosen),
+            *caveats(of.run, reference, phase),
             *searched(of.searched),
             *not_shown(len(table), len(sites), "sites", "those that drifted furthest"),
             *not_shown(len(shift), len(layers), "layers", "those with the largest gradient shift"),
@@ -102,23 +130,55 @@ def report(
     show(shown, json=json, quiet=quiet, no_color=no_color)
 
 
-def _write(run: Path, output: Path, asked: Asked, *, force: bool, quiet: bool, no_color: bool) -> None:
+def _wanted(figure: str | None, site: list[str] | None, unit: str | None, theme: str | None) -> Wanted | None:
+    """Returns the figure that was asked for; None where no option asks for one."""
+    from icshift.figures.figure import ATLAS, FAN, Wanted
+
+    if (figure, unit, theme) == (None, None, None):
+        return None
+    usual = ATLAS if unit is None else FAN
+    return Wanted(figure or usual, site, unit, theme or "light")
+
+
+def _refuse_what_takes_a_file(wanted: Wanted | None, paths: list[Path]) -> None:
+    if wanted is not None:
+        raise SelectionError("--figure, --unit and --theme are for a figure: name its file, -o FILE.svg, .png or .pdf")
+    if len(paths) > 1:
+        given = " ".join(quote(str(path)) for path in paths)
+        raise SelectionError(f"a report is of one run; icshift compare {given} compares two")
+
+
+def _named(run: StoredRun, other: StoredRun, window: str) -> StoredRun:
+    """Returns a run up to a window that is named: there is no worst one of networks whose units have no order."""
+    from icshift.analysis.ancestry import PAIRED_RUN
+    from icshift.analysis.windows import ALL, LAST, WORST
+
+    if window in (WORST, ALL):
+        raise SelectionError(
+            f"--window {window} takes one drift to compare windows by, and units of {run.path} and {other.path} have "
+            f"no order in common: name a window, or pair units by number with --reference {PAIRED_RUN}:{other.path}"
+        )
+    return run if window == LAST else run.until(run.window(window))
+
+
+def _write(paths: list[Path], output: Path, asked: Asked, wanted: Wanted | None, manner: Manner) -> None:
     """Write the report as a file, which its suffix tells how."""
     from icshift.analysis.ancestry import caveats, strangers
     from icshift.analysis.drift import default_phase
     from icshift.cli.output import refuse_file, show, write_file
-    from icshift.document import by_suffix, document_report
+    from icshift.document import check, content, document_report
     from icshift.runs.reader import StoredRun
 
-    render = by_suffix(output.suffix)
-    refuse_file(output, force=force)
-    opened = StoredRun(run)
-    if strangers(opened, asked.reference) is not None:
+    check(output.suffix, len(paths), wanted)
+    refuse_file(output, force=manner.force)
+    runs = [StoredRun(path) for path in paths]
+    if strangers(runs[0], asked.reference) is not None:
         raise SelectionError(
-            f"no file can be written of {run} against {asked.reference.partition(':')[2]}: their units have no order "
-            "in common; leave out -o to see what does not depend on one"
+            f"no file can be written of {paths[0]} against {asked.reference.partition(':')[2]}: their units have no "
+            "order in common; leave out -o to see what does not depend on one"
         )
-    doubts = caveats(opened, asked.reference, asked.phase or default_phase(opened))
-    write_file(output, render(opened, replace(asked, doubts=tuple(doubts))), force=force)
-    if not quiet:
-        show(document_report(output), stderr=True, no_color=no_color)
+    doubts = caveats(runs[0], asked.reference, asked.phase or default_phase(runs[0]))
+    written = content(runs, replace(asked, doubts=tuple(doubts)), wanted, output.suffix)
+    write_file(output, written, force=manner.force)
+    if not manner.quiet:
+        show(document_report(output), stderr=True, no_color=manner.no_color)

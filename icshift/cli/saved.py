@@ -37,6 +37,15 @@ ModelArguments = Annotated[
         show_default=False,
     ),
 ]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="NAME",
+        help="The column of a table that is no input; by default target, label, y or class; none keeps all.",
+        show_default=False,
+    ),
+]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Examples a forward, at most.")]
 Limit = Annotated[
     int | None,
@@ -95,11 +104,16 @@ class Opened:
     reading: Reading
     wanted: Wanted
 
-    def data(self, spec: str) -> Data:
-        """Returns the data that a `--data` option names. Raises `ModelError` if they are no inputs for this model."""
-        from icshift.inputs.data import read_data
+    def data(self, spec: str, target: str | None = None) -> tuple[Data, list[str]]:
+        """Returns the data that a `--data` option names, and which columns of a table were left out as targets.
 
-        return read_data(spec, self.model, self.reading)
+        Raises `ModelError` if they are no inputs for this model.
+        """
+        from icshift.inputs.data import as_data
+        from icshift.inputs.targets import without_targets
+
+        values, left_out = without_targets(spec, target)
+        return as_data(values, self.model, self.reading, spec), left_out
 
     def trajectory(self, after: Callable[[], object] = lambda: None) -> Trajectory:
         """The saved models in training order, copies and what is no model left aside, and what is to be told of them.

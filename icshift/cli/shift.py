@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -50,6 +51,7 @@ def shift(
             show_default=False,
         ),
     ] = None,
+    target: models.Target = None,
     batch_size: models.BatchSize = 256,
     limit: models.Limit = None,
     device: models.Device = "cpu",
@@ -105,7 +107,8 @@ def shift(
     with models.opened(saved_models, loading) as opened, tempfile.TemporaryDirectory() as folder:
         notes = opened.trajectory().notes
         opened.snapshots(saved_models)[0].put(opened.model)
-        both = opened.data(reference), opened.data(data)
+        both, left_out = zip(opened.data(reference, target), opened.data(data, target), strict=True)
+        notes = [*notes, *chain.from_iterable(left_out)]
         measured, shown = _replay(opened.model, both, samples, quiet=quiet, no_color=no_color)
         # Whatever is wrong with the options shows before anything is written where it stays.
         run = Path(folder) / (saved_models[0].path.resolve().name or "model")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from icshift.figures.cells import SIGNS, Grid, drawn, places_of
-from icshift.figures.frame import WIDTH, Chart, data, exact, facts, whole
+from icshift.figures.cells import SIGNS, Grid, drawn, framed, places_of
+from icshift.figures.frame import WIDTH, Chart, data, exact, facts, plain_numbers, whole
 from icshift.page.look import ABSENT, CHANCE, CONSTANT, LOWEST, NOT_FINITE, UNKNOWN, states
 from icshift.page.model import Page, SiteOnPage
 
@@ -25,7 +25,7 @@ def atlas(page: Page, theme: dict[str, str]) -> Chart:
         *_blocks(page, theme),
         *_triangles(page, theme),
         *_troubles(page, grid, theme),
-        *_chosen(page, theme),
+        *framed(page, grid.codes.shape[0], theme),
     ]
     cells = alt.layer(*layers, *marks).properties(width=grid.width, height=grid.height)
     above = [logged(page, grid.width, theme)] if any(np.isfinite(line.values).any() for line in page.lines) else []
@@ -81,7 +81,9 @@ def logged(page: Page, width: float, theme: dict[str, str]) -> Chart:
     ]
     x = alt.X("x:Q", axis=None, scale=alt.Scale(domain=[0, len(page.windows)], nice=False))
     y = alt.Y(
-        "y:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=line.name, tickCount=3, format="~g", titleLimit=120)
+        "y:Q",
+        scale=alt.Scale(zero=False),
+        axis=alt.Axis(title=line.name, tickCount=3, **plain_numbers(), titleLimit=120),
     )
     base = alt.Chart(data(rows)).encode(x=x, y=y)
     parts = base.mark_line(aria=False), base.mark_point(size=14, filled=True, opacity=1).encode(description="says:N")
@@ -151,23 +153,6 @@ def _troubles(page: Page, grid: Grid, theme: dict[str, str]) -> list[Chart]:
             else []
         )
     return layers
-
-
-def _chosen(page: Page, theme: dict[str, str]) -> list[Chart]:
-    """Returns a frame around the window that is looked at; none around the last one."""
-    import altair as alt
-
-    if not 0 <= page.window < len(page.windows) - 1:
-        return []
-    frame = {
-        "x": page.window,
-        "x2": page.window + 1,
-        "y": 0,
-        "y2": max(len(page.sites), 1),
-        "says": f"window {page.windows[page.window].name}",
-    }
-    mark = alt.Chart(data([frame])).mark_rect(filled=False, strokeWidth=2)
-    return [mark.encode(x="x:Q", x2="x2", y="y:Q", y2="y2", stroke=alt.value(theme["ink"]), description="says:N")]
 
 
 def _caption(page: Page) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from icshift.figures.frame import Chart, data, named
 from icshift.figures.image import DENSE, as_url, palette, png, stretched
 from icshift.page.look import ABSENT, CHANCE, CONSTANT, LOWEST, NOT_FINITE, PALETTES, UNKNOWN, Codes, Scale
-from icshift.page.model import Floats
+from icshift.page.model import Floats, Page
 
 MOST = 5000
 """Cells that are drawn one by one; of more, all are one picture."""
@@ -86,8 +87,6 @@ def drawn(grid: Grid, theme: dict[str, str], across: dict[str, Any], down: dict[
 
 def colour(scale: Scale, field: str = "place:Q") -> Any:
     """Returns the colour of a place on the scale, with a legend in its own words."""
-    import json
-
     import altair as alt
 
     ticks = [place for place, _ in scale.ticks]
@@ -147,6 +146,18 @@ def stripes(wide: float, high: float, gap: float = 5.0) -> str:
         lines.append(f"M{x1 - wide / 2:.1f},{y1 - high / 2:.1f}L{x2 - wide / 2:.1f},{y2 - high / 2:.1f}")
         place += gap
     return "".join(lines)
+
+
+def framed(page: Page, rows: int, theme: dict[str, str]) -> list[Chart]:
+    """Returns a frame around the window that is looked at; none around the last one."""
+    import altair as alt
+
+    if not 0 <= page.window < len(page.windows) - 1:
+        return []
+    said = f"window {page.windows[page.window].name}"
+    frame = {"x": page.window, "x2": page.window + 1, "y": 0, "y2": max(rows, 1), "says": said}
+    mark = alt.Chart(data([frame])).mark_rect(filled=False, strokeWidth=2)
+    return [mark.encode(x="x:Q", x2="x2", y="y:Q", y2="y2", stroke=alt.value(theme["ink"]), description="says:N")]
 
 
 def _as_picture(grid: Grid, theme: dict[str, str], x: Any, y: Any) -> list[Chart]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from icshift.figures.frame import WIDTH, Chart, data, exact, named, whole
+from icshift.figures.frame import WIDTH, Chart, data, exact, named, plain_numbers, whole
 from icshift.page.look import COLOURS_OF_GROUPS
 from icshift.page.pairs import Mark, Pairs
 from icshift.replicates.alignment import GROUPS
@@ -60,7 +60,7 @@ def _values(pairs: Pairs, phase: str, wide: float, theme: dict[str, str], *, fir
     marks = [(at, pair.name, mark) for at, pair in enumerate(pairs.pairs) for mark in pair.marks[phase]]
     domain = _log_domain([value for _, _, mark in marks for value in (mark.value, mark.floor)])
     scale = alt.Scale(type="log", domain=domain, nice=False, clamp=True)
-    axis = alt.Axis(title=f"path [{pairs.unit}]", tickCount=4, format="~g")
+    axis = alt.Axis(title=f"path [{pairs.unit}]", tickCount=4, **plain_numbers())
     x, y = (lambda field: alt.X(f"{field}:Q", scale=scale, axis=axis)), _rows(pairs, first=first)
     rows = [_row(at, name, mark, domain[0]) for at, name, mark in marks if np.isfinite(mark.value)]
     floors = [row for row in rows if row["floor"] is not None]
@@ -77,7 +77,7 @@ def _values(pairs: Pairs, phase: str, wide: float, theme: dict[str, str], *, fir
             x=x("x"), y=y, color=colour, shape=alt.Shape("group:N", scale=shapes, legend=legend), description="says:N"
         ),
     ]
-    title = alt.TitleParams(text=phase, fontSize=12, anchor="start", offset=4)
+    title = alt.TitleParams(text=phase, fontSize=12, anchor="start", frame="group", offset=4)
     return alt.layer(*layers).properties(width=wide, height=_ROW * max(len(pairs.pairs), 1), title=title)
 
 
@@ -121,7 +121,7 @@ def _ratios(pairs: Pairs, phase: str, wide: float, theme: dict[str, str]) -> Cha
         ]
     )
     scale = alt.Scale(type="log", domain=domain, nice=False, clamp=True)
-    axis = alt.Axis(title="A / B, 95 % interval", tickCount=4, format="~g")
+    axis = alt.Axis(title="A / B, 95 % interval", tickCount=4, **plain_numbers())
     x, y = (lambda field: alt.X(f"{field}:Q", scale=scale, axis=axis)), _rows(pairs, first=False)
     rows = [
         {
@@ -147,7 +147,7 @@ def _ratios(pairs: Pairs, phase: str, wide: float, theme: dict[str, str]) -> Cha
         bar.encode(x=x("low"), x2="high", y=y, color=ink),
         dot.encode(x=x("x"), y=y, stroke=ink, fill=filled, description="says:N"),
     ]
-    title = alt.TitleParams(text=f"{phase}: A / B", fontSize=12, anchor="start", offset=4)
+    title = alt.TitleParams(text=f"{phase}: A / B", fontSize=12, anchor="start", frame="group", offset=4)
     return alt.layer(*layers).properties(width=wide, height=_ROW * max(len(pairs.pairs), 1), title=title)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from icshift.analysis.atlas import Series
-from icshift.figures.frame import WIDTH, Chart, data, elided, exact, whole
+from icshift.figures.frame import WIDTH, Chart, data, elided, exact, plain_numbers, whole
 from icshift.page.model import Floats, Ints, WindowOnPage
 
 PERCENTILES = (5, 15, 50, 85, 95)
@@ -77,7 +77,7 @@ def _panel(
         scale=alt.Scale(domain=[start, end], nice=False, zero=False),
         axis=alt.Axis(title=panel.over, tickCount=4, grid=False, format="~s"),
     )
-    axis = alt.Axis(title="activation" if first else None, tickCount=5, format="~g")
+    axis = alt.Axis(title="activation" if first else None, tickCount=5, **plain_numbers())
     scale = alt.Scale(domain=domain, nice=False, zero=False)
     rows = [
         {"x": int(step), **{f"q{p}": float(value) for p, value in zip(PERCENTILES, five, strict=True)}}
@@ -100,7 +100,7 @@ def _panel(
         *_left(panel, theme, x),
     ]
     title = alt.TitleParams(
-        text=elided(panel.title, 44), subtitle=panel.subtitle, fontSize=12, anchor="start", offset=4
+        text=elided(panel.title, 44), subtitle=panel.subtitle, fontSize=12, anchor="start", frame="group", offset=4
     )
     return alt.layer(*layers).properties(width=size[0], height=size[1], title=title)
 

@@ -82,7 +82,7 @@ def drawn_comparison(compared: RunComparison, suffix: str, theme: str = "light")
 
 def _fan(source: Source, theme: dict[str, str]) -> Chart:
     wanted, read = source.wanted, [(run, source.page_of(run)) for run in source.runs]
-    about = panels.about(read[0][1], wanted.unit, named=bool(wanted.sites))
+    about = panels.about(read[0][1], wanted.unit, len(read), named=bool(wanted.sites))
     return fan.fan(panels.panels_of(read, wanted.sites, wanted.unit), about, theme)
 
 

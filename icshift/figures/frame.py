@@ -72,6 +72,11 @@ def named(names: Sequence[str], *, first: float = 0.5) -> dict[str, Any]:
     }
 
 
+def plain_numbers() -> dict[str, Any]:
+    """Returns the options of an axis of numbers: `10`, not `1e+1`, and nothing where Vega leaves a label out."""
+    return {"labelExpr": "datum.label === '' ? '' : replace(format(datum.value, '.4~g'), 'e+', 'e')"}
+
+
 def in_reference(page: Page) -> str:
     """Returns in words what every window of a page is compared with."""
     kind, _, rest = page.reference.partition(":")
@@ -94,11 +99,11 @@ def samples(page: Page) -> str:
     return f"n = {between} sampled activations a unit and window"
 
 
-def facts(page: Page) -> str:
+def facts(page: Page, over: str = "median over units") -> str:
     """Returns what a reader must know of the drifts of a page: run, phase, reference, metric, n and floor."""
     unit = f" [{page.unit}]" if page.unit not in ("share", "0 to 1") else ""
     floor = "floor: what sampling noise alone shows" if page.scale.of_floor else "no floor is known"
-    drift = f"drift: {page.metric}{unit}, median over units, against {in_reference(page)}"
+    drift = f"drift: {page.metric}{unit}, {over}, against {in_reference(page)}"
     return f"{page.title} · phase {page.phase} · {drift} · {floor} · {samples(page)}"
 
 
@@ -129,7 +134,11 @@ def whole(
         frame="bounds",
         offset=14,
     )
-    return alt.vconcat(*parts[:-1], last, spacing=10).properties(title=head).resolve_scale(color="independent")
+    return (
+        alt.vconcat(*parts[:-1], last, spacing=10)
+        .properties(title=head)
+        .resolve_scale(color="independent", shape="independent")
+    )
 
 
 def _looks(theme: Mapping[str, str]) -> dict[str, Any]:

@@ -25,15 +25,15 @@ def onset(page: Page, theme: dict[str, str]) -> Chart:
     lines = [_line(site, at, first, last) for at, site in enumerate(sites)]
     left = [line for line in lines if line["left"]]
     base = alt.Chart(data(lines))
-    rule = base.mark_rule(strokeWidth=3, aria=False).encode(x=x, x2="x2", y=y, color=alt.value(theme["line"]))
+    rule = base.mark_rule(strokeWidth=3).encode(x=x, x2="x2", y=y, color=alt.value(theme["line"]), description="says:N")
     mark = alt.Chart(data(left)).mark_point(
-        shape="triangle-down", filled=True, size=75, opacity=1, stroke=theme["ground"], strokeWidth=0.8
+        shape="triangle-down", filled=True, size=75, opacity=1, aria=False, stroke=theme["ground"], strokeWidth=0.8
     )
     said = base.mark_text(align="left", dx=8, fontSize=10.5, limit=430, aria=False)
     layers = [
         _shades(page, theme, height, x),
         rule,
-        mark.encode(x=alt.X("x2:Q", axis=step_axis), y=y, color=alt.value(theme["mark"]), description="says:N"),
+        mark.encode(x=alt.X("x2:Q", axis=step_axis), y=y, color=alt.value(theme["mark"])),
         said.encode(x=alt.value(wide), y=y, text="text:N", color=alt.value(theme["quiet"])),
     ]
     chart = alt.layer(*layers).properties(width=wide, height=height)

@@ -45,15 +45,16 @@ def panels_of(runs: Sequence[tuple[StoredRun, Page]], sites: Sequence[str] | Non
     ]
 
 
-def about(page: Page, unit: str | None, *, named: bool) -> str:
+def about(page: Page, unit: str | None, runs: int, *, named: bool) -> str:
     """Returns what is shown of what, and what was chosen."""
     what = {
         None: "a typical unit of a site (its median ranges as far as that of the middle one)",
         ALL: "medians over units",
     }
     shown = what.get(unit, f"unit {unit}")
-    said = f"phase {page.phase} · {shown} · activations"
-    return said if named else f"{said} · sites chosen: --site names others"
+    of = [page.title] * (runs == 1)
+    chosen = ["sites chosen: --site names others"] * (not named)
+    return " · ".join([*of, f"phase {page.phase}", shown, *chosen])
 
 
 def _farthest(page: Page) -> list[SiteOnPage]:

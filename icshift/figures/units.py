@@ -8,9 +8,9 @@ import numpy as np
 
 from icshift.analysis.atlas import BINS, LEVELS, Densities, distributions, pictures
 from icshift.errors import SelectionError
-from icshift.figures.cells import Grid, drawn
+from icshift.figures.cells import Grid, drawn, framed
 from icshift.figures.fan import PERCENTILES
-from icshift.figures.frame import Chart, data, elided, exact, facts, named, whole
+from icshift.figures.frame import Chart, data, elided, exact, facts, named, plain_numbers, whole
 from icshift.page.look import LEVELS as STEPS
 from icshift.page.look import LOWEST, states
 from icshift.page.model import Floats, Ints, Page, SiteOnPage
@@ -42,7 +42,7 @@ def units(run: StoredRun, page: Page, unit: str | None, theme: dict[str, str]) -
 
     site, how = chosen(page)
     place = _place(site, unit)
-    grid = _grid(page, site)
+    grid = grid_of(page, site)
     shown = grid.codes.shape[0]
     a_row = -(-len(site.units.ids) // _ROWS) if len(site.units.ids) else 1
     title = "unit, the farthest first" if a_row == 1 else f"unit, the farthest first ({a_row} a row)"
@@ -52,9 +52,9 @@ def units(run: StoredRun, page: Page, unit: str | None, theme: dict[str, str]) -
         {"title": "window"},
         {"title": title, "titleAlign": "left", "titleX": -50, "labelOverlap": "parity"},
     )
-    left = alt.layer(*layers).properties(width=grid.width, height=grid.height)
+    left = alt.layer(*layers, *framed(page, shown, theme)).properties(width=grid.width, height=grid.height)
     parts = [left]
-    about = [facts(page), _counted(site), how]
+    about = [facts(page, "of every unit"), _counted(site), how]
     if place is not None:
         order = _rows(run, site)
         fans, densities = pictures(distributions(run, page.phase, run.site(site.name)), order, np.array([place]))
@@ -90,7 +90,8 @@ def _rows(run: StoredRun, site: SiteOnPage) -> Ints:
     return np.searchsorted(kept_units(run.site(site.name)), site.units.ids).astype(np.int64)
 
 
-def _grid(page: Page, site: SiteOnPage) -> Grid:
+def grid_of(page: Page, site: SiteOnPage) -> Grid:
+    """Returns the units of a site as cells; of many, some share a row, which shows the farthest of them."""
     codes, ids = site.units.codes, site.units.ids
     a_row = max(1, -(-len(ids) // _ROWS))
     if len(ids):
@@ -140,7 +141,7 @@ def _fan(page: Page, quantiles: Floats, name: str, theme: dict[str, str]) -> Cha
 
     def y(field: str) -> Any:
         return alt.Y(
-            f"{field}:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title="activation", tickCount=5, format="~g")
+            f"{field}:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title="activation", tickCount=5, **plain_numbers())
         )
 
     base, blue, ink = alt.Chart(data(rows)), alt.value(theme["accent"]), alt.value(theme["ink"])
@@ -150,7 +151,9 @@ def _fan(page: Page, quantiles: Floats, name: str, theme: dict[str, str]) -> Cha
         base.mark_line(strokeWidth=2, aria=False).encode(x=x, y=y("q50"), color=ink),
         base.mark_point(size=12, filled=True, opacity=1).encode(x=x, y=y("q50"), color=ink, description="says:N"),
     ]
-    title = alt.TitleParams(text=f"{name}: percentiles 5, 15, 50, 85, 95", fontSize=12, anchor="start", offset=4)
+    title = alt.TitleParams(
+        text=f"{name}: percentiles 5, 15, 50, 85, 95", fontSize=12, anchor="start", frame="group", offset=4
+    )
     return alt.layer(*layers).properties(width=280, height=130, title=title)
 
 
@@ -178,7 +181,7 @@ def _ridges(page: Page, densities: Densities, name: str, theme: dict[str, str]) 
     x = alt.X(
         "x:Q",
         scale=alt.Scale(domain=[low, high], nice=False, zero=False),
-        axis=alt.Axis(title="activation", tickCount=4, format="~g", grid=False),
+        axis=alt.Axis(title="activation", tickCount=4, **plain_numbers(), grid=False),
     )
     layers = []
     for at in range(count):
@@ -186,9 +189,11 @@ def _ridges(page: Page, densities: Densities, name: str, theme: dict[str, str]) 
         span = f"{BINS} bins from {exact(low)} to {exact(high)}, heights of {LEVELS}"
         said = f"{name}, window {names[at]}: density, {span}: {heights}"
         base = alt.Chart(data([row for row in rows if row["ridge"] == at]))
-        mark = base.mark_area(opacity=0.85, line={"color": theme["accent"], "strokeWidth": 1}, description=said)
-        layers.append(mark.encode(x=x, y=y, y2="y2", color=alt.value(theme["band"])))
-    title = alt.TitleParams(text=f"{name}: densities by window", fontSize=12, anchor="start", offset=4)
+        mark = base.mark_area(
+            fill=theme["band"], fillOpacity=0.85, stroke=theme["accent"], strokeWidth=1, description=said
+        )
+        layers.append(mark.encode(x=x, y=y, y2="y2"))
+    title = alt.TitleParams(text=f"{name}: densities by window", fontSize=12, anchor="start", frame="group", offset=4)
     return alt.layer(*layers).properties(width=280, height=max(60.0, min(18.0 * count, 200.0)), title=title)
 
 

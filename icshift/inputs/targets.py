@@ -92,6 +92,28 @@ def _contents(spec: str, target: str | None) -> Any:
     return np.delete(values, columns.index(targets[0]), axis=1), _column(Path(spec), targets[0])
 
 
+def without_targets(spec: str, target: str | None) -> tuple[Any, list[str]]:
+    """What a spec names without the columns of a table that hold targets, and a sentence on each that is left out.
+
+    These are the column of the name `target` or, if it is None, those of the names `TARGETS`; with `none` all are
+    kept. Raises `ModelError` as `contents` does, and for a column that is not there.
+    """
+    values = contents(spec)
+    if not _is_table(spec) or target == "none":
+        return values, []
+    columns = _columns(Path(spec))
+    if target is not None and target not in columns:
+        raise ModelError(f"{spec}: {unknown('column', target, columns)}")
+    gone = _targets_among(columns) if target is None else [target]
+    if target is None and len(gone) == len(columns):
+        return values, []
+    said = "is the target" if target else "looks like a target"
+    notes = [
+        f"{spec}: column {name!r} {said}: left out{'' if target else ' (--target none keeps it)'}" for name in gone
+    ]
+    return np.delete(values, [columns.index(name) for name in gone], axis=1), notes
+
+
 def _is_table(spec: str) -> bool:
     return Path(spec).suffix.lower() in (".csv", ".parquet")
 

@@ -97,7 +97,7 @@ class Models:
         return [module for module in living if module is not None and "_modules" in vars(module)]
 
     def _without_views(self, roots: list[nn.Module]) -> list[nn.Module]:
-        """Those of these models that are no other's layers seen once more, as an encoder is of an autoencoder in Keras.
+        """Those of these models that are no other's layers once more, as an encoder is of its autoencoder in Keras.
 
         Of two with the same layers it is the first that has an optimizer, else the first.
         """

@@ -1,4 +1,4 @@
-"""Optimizers of Keras that do not know yet what they train: in a loop of the script's own their first step tells them."""
+"""Optimizers of Keras that do not know yet what they train: in a loop of one's own their first step tells them."""
 
 from __future__ import annotations
 

@@ -65,8 +65,9 @@ def choose_sites(model: nn.Module, sites: Sites, *, least: int = 1) -> dict[str,
     if sites.select is None:
         # A parametrisation gives weights, not activations.
         chosen = {n: module for n, module in named.items() if "parametrizations" not in n and is_default(module)}
-        wholes = tuple(f"{name}." for name, module in chosen.items() if keras_layers.is_whole(module))
-        chosen = {name: module for name, module in chosen.items() if not name.startswith(wholes)}
+        whole = (module for module in chosen.values() if keras_layers.is_whole(module))
+        within = {part for module in whole for part in modules(module).values() if part is not module}
+        chosen = {name: module for name, module in chosen.items() if module not in within}
         if len(chosen) < least and not any(map(keras_layers.waits_for_inputs, named.values())):
             raise RecordingError(f"no module of {type(model).__name__} carries weights or normalises; {listed}")
         return chosen

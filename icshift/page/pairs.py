@@ -106,5 +106,5 @@ def _ratios(ratios: pd.DataFrame, a: str, b: str) -> dict[str, Ratio]:
 
 
 def _ratio(row: dict[str, Any]) -> Ratio:
-    known = (float(row[name]) for name in ("ratio", "low", "high", "p_adjusted"))
-    return Ratio(*known, noisy=not row["noise"] < NOISY)
+    ratio, low, high, p = (float(row[name]) for name in ("ratio", "low", "high", "p_adjusted"))
+    return Ratio(ratio, low, high, p, noisy=not row["noise"] < NOISY)

@@ -117,6 +117,7 @@ class _Training:
         batch = torch.stack([self._inputs[row] for row in range(len(self._inputs))])
         functional.cross_entropy(self._model(batch), self._targets).backward()
         for parameter in self._model.parameters():
+            assert parameter.grad is not None
             parameter.detach().sub_(parameter.grad, alpha=0.01)
             parameter.grad = None
         if self._watcher.attachment.attached:

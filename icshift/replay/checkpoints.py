@@ -36,7 +36,7 @@ _DECISIVE = {
     "model_arguments": "--model-arg",
     PROBE_STATISTICS: "kind of statistics for batch norm in the phase probe",
     "phases": "choice of phases",
-    "sites": "--sites",
+    "sites": "--site",
     "samples": "--samples",
     "max_units": "number of units",
     "device": "device",

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from shlex import quote
 from typing import TYPE_CHECKING, Literal
 
 from rich.text import Text
 
 from icshift.analysis.checks import most_extreme
 from icshift.analysis.conditions import COUNTED
-from icshift.analysis.drift import default_phase
 from icshift.analysis.metrics import METRICS
+from icshift.analysis.windows import ALL, LAST, WORST
 from icshift.reports.junit import Case
+from icshift.reports.next_step import next_step
 from icshift.reports.report import Report
 from icshift.reports.run import coverage
 from icshift.reports.tables import number
@@ -40,29 +40,44 @@ _OUTCOMES: dict[str, Literal["passed", "failure", "error", "skipped"]] = {
 
 
 def checks_report(
-    run: StoredRun, verdicts: Sequence[Verdict], *, phase: str, reference: str, caveats: Sequence[str] = ()
+    run: StoredRun,
+    verdicts: Sequence[Verdict],
+    *,
+    phase: str,
+    reference: str,
+    window: str = LAST,
+    caveats: Sequence[str] = (),
 ) -> Report:
     """Returns the report of a check: what failed, what could not be measured, what is well, and how many of each.
 
+    `window` is what was asked for: a window's name, or one of `LAST`, `WORST` and `ALL`.
     `caveats` are what the comparison with another run takes for granted (`analysis.ancestry.caveats`).
     """
     state = "" if run.finished else " · unfinished"
     passed = all_passed(verdicts)
     return Report(
-        heading=f"{run.path} · {run.manifest['model']} · phase {phase} · reference {reference}{state}",
+        heading=f"{run.path} · {run.manifest['model']} · phase {phase} · reference {reference}{_which(window)}{state}",
         # Modules that were not recorded come after the outcome, since there is none for them.
         body=(Report(body=tuple(_labelled(*line) for line in _lines(verdicts)), verdict=_count(verdicts)),),
         notes=tuple(caveats),
         warnings=tuple(filter(None, [coverage(run)])),
-        next_step="" if passed else _next_step(run, verdicts, phase),
+        next_step="" if passed else _next_step(run, verdicts, phase, reference),
         data={
             "run": str(run.path),
             "phase": phase,
             "reference": reference,
+            "window": window,
             "passed": passed,
             "checks": [_row(verdict) for verdict in verdicts],
         },
     )
+
+
+def _which(window: str) -> str:
+    """Returns in words which windows were checked, for the heading: nothing for the last one, which is the rule."""
+    if window == LAST:
+        return ""
+    return " · the worst of all windows" if window in (ALL, WORST) else f" · window {window}"
 
 
 def all_passed(verdicts: Sequence[Verdict]) -> bool:
@@ -144,16 +159,22 @@ def _count(verdicts: Sequence[Verdict]) -> str:
     return ", ".join(parts)
 
 
-def _next_step(run: StoredRun, verdicts: Sequence[Verdict], phase: str) -> str:
+def _next_step(run: StoredRun, verdicts: Sequence[Verdict], phase: str, reference: str) -> str:
     failed = next((verdict for verdict in verdicts if verdict.state == "failed"), None)
     if failed is None:
-        return f"Next: icshift info {run.path}"
-    elsewhere = "" if phase == default_phase(run) else f" --phase {quote(phase)}"
+        return next_step("info", run)
     window = failed.measurement.window if failed.measurement is not None and failed.measurement.reference else ""
-    elsewhere += (
-        f" --window {quote(window)}" if window and (window != run.window_list[-1].name or not run.whole) else ""
+    quantity = failed.condition.quantity
+    of_site = quantity in METRICS and METRICS[quantity].of == "site"
+    return next_step(
+        "report" if of_site else "units",
+        run,
+        site=failed.site,
+        phase=phase,
+        metric=quantity if quantity in METRICS else "",
+        reference=reference if window else "",
+        window="" if run.whole and window == run.window_list[-1].name else window,
     )
-    return f"Next: icshift units {run.path} --site {quote(failed.site)}{elsewhere}"
 
 
 def _row(verdict: Verdict) -> dict[str, object]:

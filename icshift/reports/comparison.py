@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import product
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -50,7 +51,7 @@ def comparison_report(compared: RunComparison) -> Report:
         heading="\n".join(_group(compared, group) for group in GROUPS),
         body=(*_verdict(compared), *parts, *_every_run(compared)),
         notes=tuple(_notes(compared)),
-        next_step=f"Next: icshift path {compared.runs['run'].iloc[0]} --phase {compared.phases[-1]}",
+        next_step=f"Next: icshift path {quote(str(compared.runs['run'].iloc[0]))} --phase {quote(compared.phases[-1])}",
         data=_data(compared),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING
 
 from rich.columns import Columns
@@ -83,7 +84,7 @@ def demo_report(
 
 def _of_all_seeds(compared: RunComparison) -> list[str]:
     """Returns the paths of the runs of both groups, as they are typed."""
-    return [" ".join(paths) for _, paths in compared.runs.groupby("group")["run"]]
+    return [join(map(str, paths)) for _, paths in compared.runs.groupby("group")["run"]]
 
 
 def _ribbon(network: Trained, width: int) -> Group:

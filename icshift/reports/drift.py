@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from icshift.analysis.drift import default_phase
-from icshift.analysis.metrics import DEFAULT
+from icshift.reports.next_step import next_step, window_shown
 from icshift.reports.outcome import correlation, verdict
 from icshift.reports.report import Report
 from icshift.reports.run import coverage, unmasked
@@ -66,7 +64,7 @@ def drift_report(
         body=(*([Text(" ".join(words), style="bold")] if words else []), table),
         notes=(*caveats, *_notes(run, summary, metric, outcome)),
         warnings=tuple(filter(None, [coverage(run), *unmasked(run)])),
-        next_step=_next_step(run, summary, metric),
+        next_step=_next_step(run, summary, metric, reference),
         data={
             "run": str(run.path),
             "metric": metric.name,
@@ -234,11 +232,7 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome
     notes += normalised_by(run, first["phase"])
     errors = table["error"].dropna()
     if len(errors) and not metric.by_example:
-        bound, ranks = errors.median(), 100 * first["rank_error"]
-        typical = f"below {metric.typical * bound:.2g} in 9 of 10 units, " if bound and metric.typical < 1 else ""
-        notes.append(
-            f"Sketch error of a drift: {typical}never above {bound:.2g} (median bound); of a rank: {ranks:.1f} %."
-        )
+        notes.append(_of_sketches(table, metric))
     notes += [metric.caveat] if metric.caveat and not metric.by_example else []
     if table["activations"].nunique() > 1:
         notes.append("count, on wide screens: activations a unit in this window.")
@@ -256,6 +250,20 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome
     if stride > 1:
         notes.append(f"The step series keeps every {ordinal(stride)} step; windows are of all steps.")
     return notes
+
+
+def _of_sketches(table: pd.DataFrame, metric: Metric) -> str:
+    """Returns a note on how far drifts may be off by what is kept of a window, and at how many sites that matters."""
+    known = table.dropna(subset=["error", "median"])
+    bound, ranks = known["error"].median(), 100 * known["rank_error"].max()
+    if not (known["error"] > 0).any():
+        return "Sketch error: none, every sampled value was kept."
+    beyond = f"{(known['median'] > known['error']).sum()} of {len(known)} sites drift further than their own bound"
+    typical = f"below {metric.typical * bound:.2g} in 9 of 10 units, " if metric.typical < 1 else ""
+    return (
+        f"Sketch error: what a drift may be off by since quantiles are kept in place of all values, {typical}never "
+        f"above {bound:.2g} (median of the sites' bounds; {beyond}); ranks by at most {ranks:.1f} %."
+    )
 
 
 def _without_gradients(run: StoredRun) -> str:
@@ -343,13 +351,17 @@ def _of_examples(table: pd.DataFrame, metric: Metric) -> list[str]:
     return notes
 
 
-def _next_step(run: StoredRun, table: pd.DataFrame, metric: Metric) -> str:
+def _next_step(run: StoredRun, table: pd.DataFrame, metric: Metric, reference: str) -> str:
     if not len(table) or "ratio" not in table or not table["median"].notna().any():
-        return f"Next: icshift info {run.path}"
+        return next_step("info", run)
     by = "ratio" if table["ratio"].notna().any() else "median"
-    worst = table.sort_values(by, ascending=False)["site"].iloc[0]
-    phase = table["phase"].iloc[0]
-    chosen = "" if phase == default_phase(run) else f" --phase {quote(str(phase))}"
-    chosen += "" if metric.name == DEFAULT or metric.of == "site" else f" --metric {metric.name}"
-    chosen += "" if run.whole else f" --window {quote(run.window_list[-1].name)}"
-    return f"Next: icshift units {run.path} --site {quote(worst)}{chosen}   ({metric.hint})"
+    return next_step(
+        "units",
+        run,
+        site=str(table.sort_values(by, ascending=False)["site"].iloc[0]),
+        phase=str(table["phase"].iloc[0]),
+        metric="" if metric.of == "site" else metric.name,
+        reference=reference,
+        window=window_shown(run),
+        why=metric.hint,
+    )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from icshift.analysis.onset import MEDIAN, NOT_FINITE, SD
+from icshift.reports.next_step import next_step
 from icshift.reports.report import Report
 from icshift.reports.sheet import Sheet, of_rows
 from icshift.reports.tables import number, records, share
@@ -118,9 +118,10 @@ def onset_notes(run: StoredRun) -> list[str]:
 
 
 def _next_step(run: StoredRun, table: pd.DataFrame) -> str:
+    phase = str(table["phase"].iloc[0])
     if not math.isfinite(table["step"].iloc[0]):
-        return f"Next: icshift report {run.path}"
-    return f"Next: icshift units {run.path} --site {quote(str(table['site'].iloc[0]))}   (its units in the last window)"
+        return next_step("report", run, phase=phase)
+    return next_step("units", run, site=str(table["site"].iloc[0]), phase=phase, why="its units in the last window")
 
 
 def _named(sites: list[str], word: str) -> str:

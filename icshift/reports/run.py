@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -210,7 +211,7 @@ def recorded_report(target: Path, runs: Sequence[StoredRun], cost: Cost | None =
             Report(warnings=tuple(missed)),
             *hints,
         ),
-        next_step=f"Next: icshift report {target / _name(target, runs[0])}",
+        next_step=f"Next: icshift report {quote(str(target / _name(target, runs[0])))}",
     )
 
 

@@ -45,17 +45,19 @@ def by_suffix(suffix: str) -> Callable[[pd.DataFrame], bytes]:
     return FORMATS[suffix.lower()]
 
 
-def written_report(path: Path, rows: int, table: str, missing: Sequence[str] = (), notes: Sequence[str] = ()) -> Report:
-    """Returns the report on a written file: the number of its rows, or why it has none.
+def no_rows(table: str) -> str:
+    """Returns in words why a run has no rows of a table."""
+    if table == "drift":
+        return "one window leaves nothing to compare"
+    return f"recorder.{table.replace('-', '_')}(closure) was not called while it was recorded"
 
-    `table` names what was written, `missing` the metrics without values; `notes` say how to read it.
+
+def written_report(path: Path, rows: int, missing: Sequence[str] = (), notes: Sequence[str] = ()) -> Report:
+    """Returns the report on a written file: the number of its rows, or why the drift of a run has none.
+
+    `missing` are the metrics without values; `notes` say how to read it.
     """
-    nothing = (
-        "one window leaves nothing to compare"
-        if table == "drift"
-        else f"recorder.{table.replace('-', '_')}(closure) was not called while it was recorded"
-    )
-    line = f"{path}: {rows:,} rows" if rows else f"{path}: no rows: {nothing}"
+    line = f"{path}: {rows:,} rows" if rows else f"{path}: no rows: {no_rows('drift')}"
     if missing:
         line += f"; {', '.join(missing)} without values: they compare the same examples, which takes a probe"
     return Report(body=(Text(line, style="dim", no_wrap=True),), notes=tuple(notes))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from icshift.reports.drift import by_averages, normalised_by
+from icshift.reports.next_step import next_step
 from icshift.reports.report import Report
 from icshift.reports.sheet import Column, Sheet
 from icshift.reports.tables import TREND, number, records, trend_scale
@@ -32,7 +33,7 @@ def path_report(run: StoredRun, paths: pd.DataFrame, metric: Metric, left_out: S
         heading=f"{run.path} · {run.manifest['model']} · phase {phase} · {_span(paths)}{state}",
         body=(path_table(paths),),
         notes=(*left_out, *_notes(run, paths, metric)),
-        next_step=_next_step(run, paths),
+        next_step=_next_step(run, paths, metric),
         data={
             "run": str(run.path),
             "metric": metric.name,
@@ -114,9 +115,9 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric) -> list[str]:
     return notes
 
 
-def _next_step(run: StoredRun, table: pd.DataFrame) -> str:
+def _next_step(run: StoredRun, table: pd.DataFrame, metric: Metric) -> str:
     noise = "the noise of running averages" if table["phase"].iloc[0] == PROBE_RUNNING else "sampling noise"
     if not table["noiseless"].all() and PROBE in run.phases:
-        return f"Next: icshift path {run.path} --phase {PROBE}   (without {noise})"
-    phase = table["phase"].iloc[0]
-    return f"Next: icshift report {run.path} --phase {phase} --reference first"
+        return next_step("path", run, phase=PROBE, metric=metric.name, why=f"without {noise}")
+    phase = str(table["phase"].iloc[0])
+    return next_step("report", run, phase=phase, metric=metric.name, reference="first")

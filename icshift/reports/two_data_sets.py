@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -149,7 +150,7 @@ def _not_finite(data: DataSet) -> str:
 def _next_step(run: str | None) -> str:
     if run is None:
         return "Next: the same with -o RUN keeps a run for icshift report, units and export"
-    return f"Next: icshift report {run} --phase data --reference phase:reference"
+    return f"Next: icshift report {quote(run)} --phase data --reference phase:reference"
 
 
 def _as_data(about: Compared, result: Result, notes: Sequence[str]) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from icshift.analysis.health import unknown
+from icshift.reports.next_step import next_step, window_shown
 from icshift.reports.report import Report
 from icshift.reports.sheet import Column, Sheet
 from icshift.reports.tables import number, records, share, times
@@ -27,7 +27,14 @@ _NAME = 8
 
 
 def units_report(
-    run: StoredRun, site: Site, shown: pd.DataFrame, metric: Metric, *, of: int, caveats: Sequence[str] = ()
+    run: StoredRun,
+    site: Site,
+    shown: pd.DataFrame,
+    metric: Metric,
+    *,
+    of: int,
+    reference: str = "previous",
+    caveats: Sequence[str] = (),
 ) -> Report:
     """Returns the report of the units `shown`, from `analysis.units.most_drifting`; `of` is how many the site has.
 
@@ -35,7 +42,8 @@ def units_report(
     """
     first = shown.iloc[0]
     kind = "paired" if metric.by_example else "sampled"
-    moved = "* moved beyond noise (FDR 5 %), " if shown["floor"].notna().any() else ""
+    same = "The same inputs in every window: no noise, no floor; " if (shown["floor"] == 0).any() else ""
+    moved = "* moved beyond noise (FDR 5 %), " if has_floor(shown) else same
     if PROBE_RUNNING in (first["phase"], first["reference"].removeprefix("phase:")):
         moved = "Floor: what running averages do, see icshift report; * moved beyond it, "
     against = f"against {first['reference']}" if first["reference"] else "with nothing to compare"
@@ -50,9 +58,16 @@ def units_report(
             *([f"Whether units are dead or saturated is not known: {cause}."] if (cause := unknown(site)) else []),
             *caveats,
         ),
-        next_step=f"Next: icshift units {run.path} --site {quote(site.name)} --unit {int(first['unit'])}",
+        next_step=_next_step(run, site, first, reference),
         data={"run": str(run.path), "site": site.name, "metric": metric.name, "units": shown.to_dict(orient="records")},
     )
+
+
+def _next_step(run: StoredRun, site: Site, first: pd.Series[Any], reference: str) -> str:
+    phase, window = str(first["phase"]), window_shown(run)
+    if phase in set(run.steps(sites=[site.name])["phase"]):
+        return next_step("units", run, site=site.name, unit=str(int(first["unit"])), phase=phase, window=window)
+    return next_step("report", run, site=site.name, phase=phase, reference=reference, window=window)
 
 
 def _of_all(shown: pd.DataFrame, metric: Metric) -> str:
@@ -71,6 +86,11 @@ def unit_report(run: StoredRun, site: Site, unit: int, series: pd.DataFrame) -> 
     )
 
 
+def has_floor(units: pd.DataFrame) -> bool:
+    """Whether drift has noise in it: a probe shows the same inputs in every window, and has none."""
+    return bool((units["floor"] > 0).any())
+
+
 def units_table(units: pd.DataFrame, value_name: str) -> Sheet:
     """Returns a table with one row per unit: its drift and floor (* where it moved beyond noise) and its distribution.
 
@@ -84,7 +104,7 @@ def units_table(units: pd.DataFrame, value_name: str) -> Sheet:
     ranks = {"mean": 3, "std": 3, "q15": 5, "q50": 4, "q85": 5}
     columns = [
         Column(value_name if len(value_name) <= _NAME else "drift", [number(row["value"]) for row in rows]),
-        *(noise if units["floor"].notna().any() else []),
+        *(noise if has_floor(units) else []),
         *(Column(name.replace("std", "sd"), [number(row[name]) for row in rows], ranks[name]) for name in ranks),
         Column("zeros", [share(row["zero_share"]) for row in rows], 6),
     ]
@@ -102,5 +122,6 @@ def _ribbon_title(run: StoredRun, site: Site, unit: int, series: pd.DataFrame) -
     """Returns the title of the chart: run, site, unit, percentiles, and the number of activations a step."""
     n = int(series["count"].median()) if len(series) else 0
     process = f", process {series['rank'].iloc[0]} of {run.ranks}" if "rank" in series and len(series) else ""
-    what = f"15th, 50th, 85th percentile of each step (≤ {n:,} activations a step{process})"
+    end = f" to window {run.window_list[-1].name}" if not run.whole else ""
+    what = f"15th, 50th, 85th percentile of each step{end} (≤ {n:,} activations a step{process})"
     return f"{run.path} · {site.name} ({site.type}) unit {unit} · {what}"

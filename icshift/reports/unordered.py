@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from icshift.analysis.ancestry import PAIRED_RUN
 from icshift.analysis.unordered import MEASURES
+from icshift.reports.next_step import next_step, window_shown
 from icshift.reports.report import Report
 from icshift.reports.sheet import Column, Sheet
 from icshift.reports.tables import number, records
@@ -39,8 +40,14 @@ def unordered_report(run: StoredRun, measured: pd.DataFrame, caveats: Sequence[s
         f"against {first['reference']}, without an order of units",
         body=(_table(rows, known),),
         notes=(*_notes(last, known), *caveats),
-        next_step=f"Next: icshift report {run.path} --reference "
-        f"{PAIRED_RUN}:{str(first['reference']).partition(':')[2]}   (unit by number, if these networks are akin)",
+        next_step=next_step(
+            "report",
+            run,
+            phase=str(first["phase"]),
+            reference=f"{PAIRED_RUN}:{str(first['reference']).partition(':')[2]}",
+            window=window_shown(run),
+            why="unit by number, if these networks are akin",
+        ),
         data={"run": str(run.path), "reference": str(first["reference"]), "unordered": True, "sites": rows},
     )
 

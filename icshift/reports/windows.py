@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from icshift.analysis.furthest import furthest
 from icshift.analysis.windows import worst
+from icshift.reports.next_step import next_step
 from icshift.reports.report import Report
 from icshift.reports.sheet import Column, Sheet
 from icshift.reports.tables import not_shown, number, records
@@ -26,7 +26,14 @@ _CELL = 7
 
 
 def windows_report(
-    run: StoredRun, drifts: pd.DataFrame, metric: Metric, phase: str, *, top: int, caveats: Sequence[str] = ()
+    run: StoredRun,
+    drifts: pd.DataFrame,
+    metric: Metric,
+    phase: str,
+    *,
+    top: int,
+    reference: str = "previous",
+    caveats: Sequence[str] = (),
 ) -> Report:
     """Returns the report of the table that `analysis.windows.by_window` made: a row a site, a column a window.
 
@@ -44,11 +51,12 @@ def windows_report(
             *not_shown(len(kept), len(largest), "sites", "those that drifted furthest in any window"),
             *(_notes(drifts, metric, phase) if len(drifts) else ["Drift needs two windows of a phase."]),
         ),
-        next_step=_next_step(run, drifts),
+        next_step=_next_step(run, drifts, metric, phase, reference),
         data={
             "run": str(run.path),
             "metric": metric.name,
             "phase": phase,
+            "reference": reference,
             "caveats": list(caveats),
             "windows": [{**row, "moved": _known(row["moved"])} for row in records(shown)],
         },
@@ -110,7 +118,9 @@ def _notes(drifts: pd.DataFrame, metric: Metric, phase: str) -> list[str]:
     return [f"{metric.name} of every window, {over}. {metric.meaning}.", f"* moved {wrong}. {unknown}".strip()]
 
 
-def _next_step(run: StoredRun, drifts: pd.DataFrame) -> str:
+def _next_step(run: StoredRun, drifts: pd.DataFrame, metric: Metric, phase: str, reference: str) -> str:
     if drifts.empty:
-        return f"Next: icshift info {run.path}"
-    return f"Next: icshift report {run.path} --window {quote(str(worst(drifts)['name']))}"
+        return next_step("info", run)
+    return next_step(
+        "report", run, window=str(worst(drifts)["name"]), phase=phase, metric=metric.name, reference=reference
+    )

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from icshift.errors import SelectionError
-from icshift.reports.tabular import by_suffix, to_json, written_report
+from icshift.reports.tabular import by_suffix, no_rows, to_json, written_report
 from tests.reports.shown import shown
 
 FRAME = pd.DataFrame({"site": ["fc1", "fc2"], "value": [0.1 + 0.2, np.nan], "n": [3, 4]})
@@ -33,7 +33,11 @@ def test_json_has_no_infinities_and_plain_numbers():
 
 def test_what_is_said_of_a_written_table():
     long = Path("a" * 100 + ".csv")
-    assert shown(written_report(long, 1234, "drift")) == [f"{long}: 1,234 rows"]
-    assert "one window leaves nothing to compare" in shown(written_report(long, 0, "drift"))[0]
-    assert "recorder.gradient_shift(closure) was not called" in shown(written_report(long, 0, "gradient-shift"))[0]
-    assert "; cka_distance without values" in shown(written_report(long, 3, "drift", ["cka_distance"]))[0]
+    assert shown(written_report(long, 1234)) == [f"{long}: 1,234 rows"]
+    assert shown(written_report(long, 0)) == [f"{long}: no rows: one window leaves nothing to compare"]
+    assert "; cka_distance without values" in shown(written_report(long, 3, ["cka_distance"]))[0]
+
+
+def test_why_there_are_no_rows():
+    assert no_rows("drift") == "one window leaves nothing to compare"
+    assert "recorder.gradient_shift(closure) was not called" in no_rows("gradient-shift")

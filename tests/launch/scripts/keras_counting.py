@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "torch"
 
@@ -39,5 +40,4 @@ def tell(model):
 
 def save(path):
     """Write [model, layer, phase, epoch, rows, mean over units summed over rows] of all."""
-    with open(path, "w") as file:
-        json.dump([[*key, *value] for key, value in seen.items()], file)
+    Path(path).write_text(json.dumps([[*key, *value] for key, value in seen.items()]))
