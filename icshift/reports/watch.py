@@ -11,11 +11,7 @@ from rich.text import Text
 from icshift.analysis.landed import Landed
 from icshift.reports.run import added_time
 from icshift.reports.sheet import Column, Sheet
-<<<<<<< HEAD
 from icshift.reports.tables import TREND, counted, number, records, times, trend_scale
-=======
-from icshift.reports.tables import TREND, counted, number, times
->>>>>>> main
 from icshift.reports.text_charts import sparklines
 
 if TYPE_CHECKING:
@@ -93,7 +89,6 @@ def picture(
 def _table(compared: Sequence[Landed], top: int) -> list[RenderableType]:
     last = compared[-1].sites
     by = "ratio" if last["ratio"].notna().any() else "median"
-<<<<<<< HEAD
     rows = records(last.sort_values(by, ascending=False, kind="stable").head(top))
     trends, scale = sparklines(_trends(compared[-TREND:], [row["site"] for row in rows]), TREND)
     moved = {True: "yes", False: "no", None: "?"}
@@ -105,19 +100,6 @@ def _table(compared: Sequence[Landed], top: int) -> list[RenderableType]:
         Column("trend", [*trends], 4, align="left"),
     ]
     notes = trend_scale(scale, "site")
-=======
-    rows = last.sort_values(by, ascending=False, kind="stable").head(top).to_dict(orient="records")
-    trends = _trends(compared[-TREND:])
-    bars, _ = sparklines([trends[row["site"]] for row in rows], TREND)
-    shown = [
-        Column("drift", [number(row["median"]) for row in rows]),
-        Column("floor", [number(row["floor"]) for row in rows], 3),
-        Column("×floor", [times(row["ratio"]) for row in rows], 1),
-        Column("moved", [{True: "yes", False: "no", None: "?"}[_known(row["moved"])] for row in rows], 2, align="left"),
-        Column("trend", list(bars), 4, align="left"),
-    ]
-    table = Sheet("site", [row["site"] for row in rows], shown)
->>>>>>> main
     if len(last) > len(rows):
         notes = [f"{len(rows):,} of {len(last):,} sites, those that drifted furthest.", *notes]
     return [Sheet("site", [str(row["site"]) for row in rows], columns), *(Text(note, style="dim") for note in notes)]
@@ -132,12 +114,7 @@ def _meaning(metric: Metric, last: Landed) -> Text:
     unit = f", in {metric.unit}" if metric.unit else ""
     return Text(
         f"Drift: {metric.name} from the window before, phase {last.phase}, median over units{unit}. "
-<<<<<<< HEAD
         "Floor: what sampling alone would show. Moved: beyond noise; where nothing moved, 5 % of windows show a site.",
-=======
-        "Floor: what sampling alone would show. Moved: beyond noise; of windows in which nothing moved 5 % show a "
-        "site. Trend: one scale for all sites.",
->>>>>>> main
         style="dim",
     )
 
