@@ -20,7 +20,10 @@ from tests.warm import starting as warm
 ROOT = Path(__file__).parent.parent
 PAGES = {page.name: page.read_text() for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 INSTALLING = ("python3 -m venv", "pip install")
-ELSEWHERE = {"icshift selfcheck --quick": "takes half a minute; tests/cli/test_selfcheck.py runs it"}
+ELSEWHERE = {
+    "icshift selfcheck --quick": "takes half a minute; tests/cli/test_selfcheck.py runs it",
+    "icshift export icshift-runs/train --to tensorboard -o logs/train": "tests/cli/test_export_tracker.py does",
+}
 
 
 def blocks(page, language):

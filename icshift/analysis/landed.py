@@ -84,9 +84,9 @@ class Lookout:
             choose(run.sites, self.sites if run.sites else None)
             if run.manifest.get("created") != self._created:  # It was begun anew.
                 self._created, self._told = run.manifest.get("created", ""), (-2, 0)
-            new = [window for window in run.window_list if window.closed and _key(window) > self._told]
+            new = [one for one in run.window_list if one.closed and _key(one) > self._told and _settled(run, one)]
             landed = tuple(self._landed(run, window) for window in new)
-        except ChangedError:
+        except (ChangedError, FileNotFoundError):
             return None
         self._stamp = stamp
         if new:
@@ -132,6 +132,14 @@ def silent(path: Path) -> float:
 def _key(window: Window) -> tuple[int, int]:
     """What grows from window to window, also where provisional ones are joined: their numbers fall then."""
     return window.last_step, window.first_step
+
+
+def _settled(run: StoredRun, window: Window) -> bool:
+    """Whether all that belongs to a window is written: after it comes what was logged in it, and then the manifest."""
+    file = run.path / "windows" / f"{window.index:06d}.rank0.parquet"
+    if run.finished or not file.exists():
+        return True
+    return file.stat().st_mtime_ns < (run.path / MANIFEST).stat().st_mtime_ns
 
 
 def _before(run: StoredRun, window: Window, phase: str) -> Window | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -11,7 +11,7 @@ from rich.text import Text
 from icshift.analysis.landed import Landed
 from icshift.reports.run import added_time
 from icshift.reports.sheet import Column, Sheet
-from icshift.reports.tables import TREND, counted, number, times
+from icshift.reports.tables import TREND, counted, number, records, times, trend_scale
 from icshift.reports.text_charts import sparklines
 
 if TYPE_CHECKING:
@@ -82,43 +82,39 @@ def picture(
     elif not compared:
         parts.append(Text(window_line(run, landed[-1], metric)))
     else:
-        parts += [_table(compared, top), Text(window_line(run, compared[-1], metric)), _meaning(metric, compared[-1])]
+        parts += [*_table(compared, top), Text(window_line(run, compared[-1], metric)), _meaning(metric, compared[-1])]
     return Group(*parts)
 
 
-def _table(compared: Sequence[Landed], top: int) -> RenderableType:
+def _table(compared: Sequence[Landed], top: int) -> list[RenderableType]:
     last = compared[-1].sites
     by = "ratio" if last["ratio"].notna().any() else "median"
-    rows = last.sort_values(by, ascending=False, kind="stable").head(top).to_dict(orient="records")
-    trends = _trends(compared[-TREND:])
-    bars, _ = sparklines([trends[row["site"]] for row in rows], TREND)
-    shown = [
+    rows = records(last.sort_values(by, ascending=False, kind="stable").head(top))
+    trends, scale = sparklines(_trends(compared[-TREND:], [row["site"] for row in rows]), TREND)
+    moved = {True: "yes", False: "no", None: "?"}
+    columns = [
         Column("drift", [number(row["median"]) for row in rows]),
         Column("floor", [number(row["floor"]) for row in rows], 3),
         Column("×floor", [times(row["ratio"]) for row in rows], 1),
-        Column("moved", [{True: "yes", False: "no", None: "?"}[_known(row["moved"])] for row in rows], 2, align="left"),
-        Column("trend", list(bars), 4, align="left"),
+        Column("moved", [moved[_known(row["moved"])] for row in rows], 2, align="left"),
+        Column("trend", [*trends], 4, align="left"),
     ]
-    table = Sheet("site", [row["site"] for row in rows], shown)
+    notes = trend_scale(scale, "site")
     if len(last) > len(rows):
-        return Group(table, Text(f"{len(rows):,} of {len(last):,} sites, those that drifted furthest.", style="dim"))
-    return table
+        notes = [f"{len(rows):,} of {len(last):,} sites, those that drifted furthest.", *notes]
+    return [Sheet("site", [str(row["site"]) for row in rows], columns), *(Text(note, style="dim") for note in notes)]
 
 
-def _trends(compared: Sequence[Landed]) -> Mapping[str, list[float]]:
-    by_site: dict[str, list[float]] = {}
-    for at, one in enumerate(compared):
-        for site, median in zip(one.sites["site"], one.sites["median"], strict=True):
-            by_site.setdefault(site, [float("nan")] * len(compared))[at] = median
-    return by_site
+def _trends(compared: Sequence[Landed], sites: Sequence[str]) -> list[list[float]]:
+    by_window = [dict(zip(one.sites["site"], one.sites["median"], strict=True)) for one in compared]
+    return [[medians.get(site, float("nan")) for medians in by_window] for site in sites]
 
 
 def _meaning(metric: Metric, last: Landed) -> Text:
     unit = f", in {metric.unit}" if metric.unit else ""
     return Text(
         f"Drift: {metric.name} from the window before, phase {last.phase}, median over units{unit}. "
-        "Floor: what sampling alone would show. Moved: beyond noise; of windows in which nothing moved 5 % show a "
-        "site. Trend: one scale for all sites.",
+        "Floor: what sampling alone would show. Moved: beyond noise; where nothing moved, 5 % of windows show a site.",
         style="dim",
     )
 

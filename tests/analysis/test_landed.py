@@ -33,7 +33,7 @@ def write(into, index, *, closed=True, first=None, last=None, provisional=False,
     at = 1_000_000_000 + write.count
     write.count += 1
     os.utime(into.window_file(index), (at, at))
-    os.utime(into.path / "run.json", (at, at))
+    os.utime(into.path / "run.json", (at + 0.5, at + 0.5))
 
 
 write.count = 0
@@ -60,6 +60,17 @@ def test_every_window_is_told_once_when_it_has_ended(tmp_path):
     into.finish({})
     look = lookout.look()
     assert (names(look), look.run.finished) == ([], True)
+
+
+def test_a_window_is_told_once_the_manifest_is_written_after_it(tmp_path):
+    """Before that, what the training logged in it may be missing."""
+    into = recording(tmp_path / "run")
+    write(into, 1)
+    os.utime(into.path / "run.json", (1e9 - 1, 1e9 - 1))
+    lookout = Lookout(tmp_path / "run", "w1_sd")
+    assert names(lookout.look()) == []
+    into.update({})
+    assert names(lookout.look()) == ["epoch 1"]
 
 
 def test_a_windows_drift_is_that_of_the_report(with_batch_norm):

@@ -121,6 +121,7 @@ def unfinished(tmp_path):
     recording.write_window(Window(1, "1", 0, 9, True), {("train", site): of_zoo("normal", 100)})
     for path in recording.path.rglob("*"):
         os.utime(path, (1e9, 1e9))
+    os.utime(recording.path / "run.json", (1e9 + 1, 1e9 + 1))
     return recording.path
 
 
