@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import tempfile
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -107,8 +106,8 @@ def shift(
     with models.opened(saved_models, loading) as opened, tempfile.TemporaryDirectory() as folder:
         notes = opened.trajectory().notes
         opened.snapshots(saved_models)[0].put(opened.model)
-        both, left_out = zip(opened.data(reference, target), opened.data(data, target), strict=True)
-        notes = [*notes, *chain.from_iterable(left_out)]
+        (first, left_of_first), (second, left_of_second) = opened.data(reference, target), opened.data(data, target)
+        both, notes = (first, second), [*notes, *left_of_first, *left_of_second]
         measured, shown = _replay(opened.model, both, samples, quiet=quiet, no_color=no_color)
         # Whatever is wrong with the options shows before anything is written where it stays.
         run = Path(folder) / (saved_models[0].path.resolve().name or "model")

@@ -64,9 +64,9 @@ def _values(pairs: Pairs, phase: str, wide: float, theme: dict[str, str], *, fir
     x, y = (lambda field: alt.X(f"{field}:Q", scale=scale, axis=axis)), _rows(pairs, first=first)
     rows = [_row(at, name, mark, domain[0]) for at, name, mark in marks if np.isfinite(mark.value)]
     floors = [row for row in rows if row["floor"] is not None]
-    groups = {"domain": list(GROUPS), "range": list(COLOURS_OF_GROUPS)}
     legend = alt.Legend(title="runs of", orient="bottom", titleOrient="left", direction="horizontal") if first else None
-    colour = alt.Color("group:N", scale=alt.Scale(**groups), legend=legend)
+    colours = alt.Scale(domain=list(GROUPS), range=list(COLOURS_OF_GROUPS))
+    colour = alt.Color("group:N", scale=colours, legend=legend)
     shapes = alt.Scale(domain=list(GROUPS), range=["circle", "diamond"])
     tick = alt.Chart(data(floors)).mark_point(shape="M0,-5L0,5", size=4, strokeWidth=2, opacity=0.75, aria=False)
     dot = alt.Chart(data(rows)).mark_point(filled=True, size=62, opacity=0.85)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -105,7 +106,7 @@ def _panel(
     return alt.layer(*layers).properties(width=size[0], height=size[1], title=title)
 
 
-def _alone(rows: list[dict[str, float]], x: object, axis: object, theme: dict[str, str]) -> list[Chart]:
+def _alone(rows: list[dict[str, float]], x: Any, axis: Any, theme: dict[str, str]) -> list[Chart]:
     """Returns a bar where there is one step only: of one place no line can be drawn."""
     import altair as alt
 

@@ -34,6 +34,7 @@ def panels_of(runs: Sequence[tuple[StoredRun, Page]], sites: Sequence[str] | Non
     of one run those that went farthest; where no unit is named, it is the typical one of every site.
     """
     first = runs[0]
+    chosen: list[tuple[SiteOnPage, ...]]
     if len(runs) == 1:
         chosen = [(site,) for site in (first[1].sites if sites else _farthest(first[1]))]
     else:

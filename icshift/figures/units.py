@@ -50,7 +50,7 @@ def units(run: StoredRun, page: Page, unit: str | None, theme: dict[str, str]) -
     axes = Axes(grid, {"title": "window"}, rows)
     layers = drawn(grid, theme, axes)
     left = alt.layer(*layers, *framed(page, axes, theme)).properties(width=grid.width, height=grid.height)
-    parts = [left]
+    parts: list[Chart] = [left]
     about = [facts(page, "of every unit"), _counted(site), how]
     if place is not None:
         order = _rows(run, site)

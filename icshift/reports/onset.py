@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from icshift.analysis.onset import MEDIAN, NOT_FINITE, SD
@@ -61,7 +62,7 @@ def _first(left: list[dict[str, Any]]) -> str:
     return f"{names} left the band of {their} past at step {int(left[0]['step'])}{before}{what}."
 
 
-def how_it_left(row: dict[str, Any]) -> str:
+def how_it_left(row: Mapping[str, Any]) -> str:
     """Returns what of a site left its band, and the band: `sd 0.610, band 0.180 to 0.300 of steps 0 to 43`."""
     if row["what"] == NOT_FINITE:
         return "activations that are not finite"
