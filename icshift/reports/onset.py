@@ -69,7 +69,7 @@ def how_it_left(row: Mapping[str, Any]) -> str:
     return f"{row['what']} {number(row['value'])}{_unit(row)}, band {_band(row)} of steps {_past(row)}"
 
 
-def _unit(row: dict[str, Any]) -> str:
+def _unit(row: Mapping[str, Any]) -> str:
     return " sd from its start" if row["what"] == MEDIAN else ""
 
 
