@@ -73,11 +73,11 @@ def _unit(row: Mapping[str, Any]) -> str:
     return " sd from its start" if row["what"] == MEDIAN else ""
 
 
-def _band(row: dict[str, Any]) -> str:
+def _band(row: Mapping[str, Any]) -> str:
     return f"{number(row['low'])} to {number(row['high'])}" if math.isfinite(row["low"]) else "–"
 
 
-def _past(row: dict[str, Any]) -> str:
+def _past(row: Mapping[str, Any]) -> str:
     return f"{int(row['past_first'])} to {int(row['past_last'])}" if math.isfinite(row["past_first"]) else "–"
 
 
