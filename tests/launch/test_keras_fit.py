@@ -67,7 +67,7 @@ def test_windows_are_epochs_and_hold_what_each_layer_returned(ran):
         assert kept.finished
         assert [(window.first_step, window.last_step) for window in kept.window_list] == epochs
         assert all(window.parameter_change for window in kept.window_list[1:])
-        assert [site.name for site in kept.sites] == sites
+        assert {site.name for site in kept.sites} == set(sites)
         table = kept.windows()
         expected = {key for key in counted if key[0] == name and key[1] in {site.split(".")[-1] for site in sites}}
         for (phase, window, site), units in table.groupby(["phase", "window", "site"]):
