@@ -25,13 +25,13 @@ def watch(
     top: options.Top = 20,
     every: Annotated[float, typer.Option("--every", metavar="SECONDS", min=0.05, help="Look so often.")] = 1.0,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for a run that is not there yet.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one line of JSON a window.")] = False,
+    json: options.AsJson = False,
     no_color: options.NoColor = False,
 ) -> None:
     """Watch a recording in progress, from another shell.
 
     Sites by drift over floor, refreshed as windows land, until the run is finished or Ctrl-C; the run is only read.
-    Where stdout is no terminal, one line a window.
+    Where stdout is no terminal, and with --json, it is one line a window.
     """
     try:
         from icshift.analysis.landed import Lookout

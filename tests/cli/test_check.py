@@ -177,7 +177,7 @@ def test_names_are_no_markup(check, folder):
     code, out, _ = check("dead > 0", run="[bold]")
     assert code == 1
     assert out.startswith("[bold] · Net")
-    assert out.endswith("icshift units [bold] --site fc1\n")
+    assert out.endswith("icshift units '[bold]' --site fc1\n")
 
 
 def test_junit_has_a_case_a_condition_and_site(check, tmp_path):
