@@ -123,7 +123,7 @@ REFUSALS = {
     "other data": ({"inputs": SPEC + "shifted"}, "another fingerprint of its data: "),
     "doubles": ({"options": ["--dtype", "float64"]}, "another fingerprint of its data: "),
     "samples": ({"options": ["--samples", "all"]}, "another --samples: 1024, now all"),
-    "sites": ({"options": ["--sites", "fc*"]}, "another --sites: none, now fc*"),
+    "sites": ({"options": ["--sites", "fc*"]}, "another --site: none, now fc*"),
     "phases": ({"options": ["--train-mode"]}, "another choice of phases: probe, now probe, probe-batch"),
     "arguments": ({"options": ["--model-arg", "hidden=0xc"]}, "another --model-arg: hidden=12, now hidden=0xc"),
     "class": ({"model": SPEC + "Slow"}, "another model: Digits, now Slow"),
