@@ -204,6 +204,9 @@ def write_file(path: Path, content: bytes, *, force: bool) -> None:
         return
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        if path.exists() and not path.is_file():  # A device or a pipe: it stays what it is.
+            path.write_bytes(content)
+            return
         aside.write_bytes(content)
         aside.replace(path)
     except OSError as error:

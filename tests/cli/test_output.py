@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from rich.text import Text
@@ -93,3 +95,14 @@ def test_where_no_file_can_be_is_refused(tmp_path):
         refuse_file(tmp_path, force=True)
     with pytest.raises(RunError, match="there is no directory"):
         refuse_file(tmp_path / "none" / "file", force=False)
+
+
+def test_a_pipe_that_has_a_name_stays_one(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(pipe.read_bytes)
+        write_file(pipe, b"a,b\n", force=True)
+        assert read.result(timeout=30) == b"a,b\n"
+    assert pipe.is_fifo()
+    assert [file.name for file in tmp_path.iterdir()] == ["pipe"]
