@@ -9,12 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # from 3.7 on it asks for a database otherwise
-
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
-
 from icshift.trackers.series import Sent, Written, about, keys
 
 if TYPE_CHECKING:
@@ -26,6 +20,11 @@ _BATCH = 1000
 
 def write(folder: Path, run: StoredRun, series: Iterable[Sent]) -> Written:
     """Writes one run of the experiment `icshift`; a series is named by its phase, its quantity and its site."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # Both are read when it is imported.
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # From 3.7 on it asks for a database otherwise.
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param
+
     client = MlflowClient(tracking_uri=folder.absolute().as_uri())
     experiment = client.get_experiment_by_name("icshift")
     number = client.create_experiment("icshift") if experiment is None else experiment.experiment_id

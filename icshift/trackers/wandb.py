@@ -7,10 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # read when it is imported: offline is offline
-
-import wandb
-
 from icshift.trackers.series import Sent, Written, about, keys
 
 if TYPE_CHECKING:
@@ -19,6 +15,9 @@ if TYPE_CHECKING:
 
 def write(folder: Path, run: StoredRun, series: Iterable[Sent]) -> Written:
     """Writes one run into `folder/wandb`; a series is named by its phase, its quantity and its site."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # Read when it is imported: offline is offline.
+    import wandb
+
     quiet = wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True, save_code=False)
     sent = list(series)
     rows: dict[int, dict[str, Any]] = {}

@@ -61,7 +61,7 @@ def test_the_same_model_is_made_every_time_and_draws_nothing(folder):
 def test_model_and_data_have_the_precision_that_is_asked_for(folder):
     with opened(saved(folder, "step-60.pt"), replace(NET, dtype="float64", limit=10, batch_size=4)) as found:
         assert {parameter.dtype for parameter in found.model.parameters()} == {torch.float64}
-        data = found.data(str(folder / "unlabelled.npz"))
+        data, _ = found.data(str(folder / "unlabelled.npz"))
         assert data.examples == 10
         inputs = list(data.tensors())
         assert {part.dtype for part in inputs} == {torch.float64}
