@@ -20,7 +20,7 @@ class Epochs(keras.callbacks.Callback):
 
 
 def count(name, model):
-    """Count what every layer returns, from the first epoch on: before it Keras learns shapes, by real tensors if need be.
+    """Count what every layer returns, from the first epoch on: before it Keras learns shapes, also by real tensors.
 
     The phase is known by gradients being computed.
     """
