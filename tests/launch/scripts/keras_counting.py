@@ -19,13 +19,17 @@ class Epochs(keras.callbacks.Callback):
         epoch[0] = number + 1
 
 
-def count(name, model, label=lambda: None):
-    """Count what every layer returns; its phase is that of `label`, else known by gradients being computed."""
+def count(name, model):
+    """Count what every layer returns, from the first epoch on: before it Keras learns shapes, also by real tensors.
+
+    The phase is known by gradients being computed.
+    """
+    epoch[0] = 0
 
     def note(layer, _, output):
         output = output[0] if isinstance(output, tuple) else output
-        if isinstance(output, torch.Tensor) and not output.is_meta:  # Else Keras learns shapes.
-            key = (name, layer.name, label() or ("train" if torch.is_grad_enabled() else "eval"), epoch[0])
+        if epoch[0] and isinstance(output, torch.Tensor) and not output.is_meta:
+            key = (name, layer.name, "train" if torch.is_grad_enabled() else "eval", epoch[0])
             rows, total = seen.get(key, (0, 0.0))
             flat = output.detach().double().reshape(-1, output.shape[-1])
             seen[key] = (rows + len(flat), total + float(flat.mean(-1).sum()))
