@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -26,12 +27,9 @@ Writer: TypeAlias = "Callable[[Path, StoredRun, Iterable[Sent]], Written]"
 
 def writer(tracker: str) -> Writer:
     """Returns what writes for a dashboard. Raises `SelectionError` where its package is not installed."""
-    try:
-        write: Writer = import_module(f"icshift.trackers.{tracker}").write
-    except ImportError as error:
-        raise SelectionError(
-            f"{tracker} cannot be imported ({error}): pip install 'icshift[{tracker}]' installs it"
-        ) from error
+    if find_spec(tracker) is None:
+        raise SelectionError(f"{tracker} is not installed: pip install 'icshift[{tracker}]' installs it")
+    write: Writer = import_module(f"icshift.trackers.{tracker}").write
     return write
 
 
