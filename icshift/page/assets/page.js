@@ -255,7 +255,8 @@
   function labelled() {
     const pen = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
     pen.font = FONT;
-    return 14 + sites.reduce((/** @type {number} */ most, /** @type {any} */ s) => Math.max(most, pen.measureText(s.name).width), 0);
+    const names = [...sites.map((/** @type {any} */ site) => pen.measureText(site.name).width), ...meta.lines.slice(0, 1).map((/** @type {any} */ line) => pen.measureText(line.name).width + 64)];
+    return 14 + Math.max(0, ...names);
   }
 
   function drawAtlas() {
