@@ -344,7 +344,7 @@ class Launcher:
         if self.steps and not self.recorders and not self.problems:
             return [
                 f"{self.steps:,} optimizer steps were seen, but no module holds the parameters that they changed: "
-                "nothing was recorded"
+                "nothing was recorded; hold them in an nn.Module as its parameters"
             ]
         return self.problems
 

@@ -1,10 +1,6 @@
 """What commands print on screens of 40 to 200 columns, in UTF-8 and in ASCII: golden files of a small run.
 
-<<<<<<<< HEAD:tests/cli/test_output_widths.py
-`ICSHIFT_ACCEPT=1 pytest tests/cli/test_output_widths.py` accepts new output.
-========
 `ICSHIFT_ACCEPT=1 pytest tests/cli/test_main_widths.py` accepts new output.
->>>>>>>> terminal:tests/cli/test_main_widths.py
 """
 
 import difflib

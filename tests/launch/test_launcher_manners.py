@@ -69,6 +69,21 @@ def test_no_step_seen_is_said(tmp_path):
     assert "--forwards" in done.stderr
 
 
+def test_parameters_that_no_module_holds_are_told_of_with_what_to_do(tmp_path):
+    script = tmp_path / "tensors.py"
+    script.write_text(
+        "import torch\n"
+        "w = torch.ones(3, requires_grad=True)\n"
+        "optimizer = torch.optim.SGD([w], lr=0.1)\n"
+        "for _ in range(2):\n"
+        "    w.square().sum().backward()\n"
+        "    optimizer.step()\n"
+    )
+    done = icshift_run("-o", tmp_path / "runs", script)
+    assert "2 optimizer steps were seen" in done.stderr
+    assert "hold them in an nn.Module as its parameters" in " ".join(done.stderr.split())
+
+
 @pytest.fixture(scope="module")
 def existing(tmp_path_factory):
     """A folder with a run of four windows, of `no_loader.py`."""
