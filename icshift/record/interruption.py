@@ -48,7 +48,9 @@ def beside(seconds: float) -> float | None:
     hooks for all modules, which would see our training, or anything is compiled, and whatever else prevents it.
     """
     global _beside  # noqa: PLW0603  It is about the process.
-    if _beside is None and not hooks_for_all_modules() and not compiled_before():
+    if hooks_for_all_modules() or compiled_before():
+        return None
+    if _beside is None:
         try:
             with apart(), torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
                 _beside = _measured(time.perf_counter() + seconds)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch._dynamo import convert_frame
 
 from icshift.hooks.stopwatch import Stopwatch
 from icshift.record import interruption
@@ -15,6 +16,7 @@ from icshift.record.interruption import beside
 @pytest.fixture(autouse=True)
 def unknown(monkeypatch):
     monkeypatch.setattr(interruption, "_beside", None)
+    monkeypatch.setattr(convert_frame, "FRAME_COUNTER", 0)  # Another test may have compiled something.
 
 
 def test_it_is_measured_once():
@@ -57,3 +59,9 @@ def test_it_is_unknown_where_other_hooks_would_see_it():
     finally:
         handle.remove()
     assert not seen
+
+
+def test_it_is_unknown_once_anything_was_compiled_whatever_was_measured_before(monkeypatch):
+    assert beside(0.0) is not None
+    monkeypatch.setattr(convert_frame, "FRAME_COUNTER", 1)
+    assert beside(0.0) is None
