@@ -68,10 +68,6 @@ class Models:
             nn.Module.__setstate__ = restore_and_tell  # type: ignore[method-assign]
             yield
 
-    def trained_by(self, optimizer: Optimizer) -> list[nn.Module]:
-        """The models whose parameters an optimizer holds: outermost modules, without what wraps them (`unwrapped`)."""
-        return self.holding(parameters_of(optimizer))
-
     def holding(self, parameters: Iterable[Tensor]) -> list[nn.Module]:
         """The outermost modules that hold any of these parameters, in their order.
 

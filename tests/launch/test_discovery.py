@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from icshift.launch.discovery import Models
+from icshift.launch.discovery import Models, parameters_of
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def test_an_optimizer_trains_the_outermost_modules_of_its_parameters(models):
     first = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2)))
     second, other = nn.Linear(2, 2), nn.Linear(2, 2)
     optimizer = torch.optim.SGD([*first[1].parameters(), second.bias], lr=0.1)
-    assert models.trained_by(optimizer) == [first, second]
+    assert models.holding(parameters_of(optimizer)) == [first, second]
     assert models.holding([torch.zeros(1, requires_grad=True)]) == []
     assert models.holding([other.weight]) == [other]
     assert models.scans == 0
