@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from icshift.cli import options
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from icshift.replicates.compare import RunComparison
 
 
 class Table(StrEnum):
@@ -49,7 +54,10 @@ def compare(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="A .csv, .json or .parquet file, or - for CSV on stdout.", show_default=False
+            "--output",
+            "-o",
+            help="A .csv, .json or .parquet file, or - for CSV on stdout; .svg, .png and .pdf are a figure.",
+            show_default=False,
         ),
     ] = None,
     table: Annotated[
@@ -76,7 +84,10 @@ def compare(
     Compared are the path, how far a site went over all windows, and the last window.
     """
     from icshift.cli.output import refuse_file, show, write_file
-    from icshift.errors import SelectionError
+    from icshift.document import document_report
+    from icshift.figures.figure import drawn_comparison
+    from icshift.figures.frame import FORMATS as PICTURES
+    from icshift.figures.frame import require
     from icshift.replicates.compare import compare as compare_runs
     from icshift.reports.comparison import comparison_report
     from icshift.reports.tabular import as_csv, by_suffix, written_report
@@ -88,18 +99,34 @@ def compare(
     to_stdout = str(output) == "-"
     if json and to_stdout:
         raise typer.BadParameter("--json and -o - both go to stdout: give -o the path of a file")
-    render = as_csv if output is None or to_stdout else by_suffix(output.suffix)
+    pictured = output is not None and output.suffix.lower() in PICTURES
+    if pictured:
+        require()
+        if table is not None:
+            raise typer.BadParameter(f"--table chooses rows and {output} is a figure: leave one of them out")
+    render = as_csv if output is None or to_stdout or pictured else by_suffix(output.suffix)
     if output is not None:
         refuse_file(output, force=force)
     groups = [[StoredRun(path) for path in paths] for paths in ((runs, others) if others else (runs[:1], runs[1:]))]
     compared = compare_runs(*groups, phases=phase, sites=site)
     if output is not None:
-        chosen = table or (Table.RATIOS if compared.design.enough else Table.VALUES)
-        written = compared.ratios if chosen is Table.RATIOS else compared.values
-        if not len(written):
-            raise SelectionError("there are no ratios of so few runs; --table values writes the values of each")
-        write_file(output, render(written), force=force)
+        if pictured:
+            content, told = drawn_comparison(compared, output.suffix.lower()), document_report(output)
+        else:
+            written = _rows(compared, table)
+            content, told = render(written), written_report(output, len(written))
+        write_file(output, content, force=force)
         if not quiet and not to_stdout:
-            show(written_report(output, len(written)), stderr=True, no_color=no_color)
+            show(told, stderr=True, no_color=no_color)
     if not to_stdout:
         show(comparison_report(compared), json=json, quiet=quiet, no_color=no_color)
+
+
+def _rows(compared: RunComparison, table: Table | None) -> pd.DataFrame:
+    from icshift.errors import SelectionError
+
+    chosen = table or (Table.RATIOS if compared.design.enough else Table.VALUES)
+    written = compared.ratios if chosen is Table.RATIOS else compared.values
+    if not len(written):
+        raise SelectionError("there are no ratios of so few runs; --table values writes the values of each")
+    return written

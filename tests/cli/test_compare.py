@@ -1,6 +1,7 @@
 """`icshift compare`: what it takes, prints and writes."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -85,3 +86,24 @@ def test_mistakes_end_in_one_line(mistake, runs, refused):
     arguments, expected = MISTAKES[mistake]
     places = {"A": runs[0][0], "B": runs[1][0], "A2": runs[0][1]}
     assert expected in refused("compare", *[places.get(word, word) for word in arguments])
+
+
+def test_a_figure_tells_the_ratios_of_the_table(runs, command, tmp_path):
+    a, b = runs
+    code, _, err = command("compare", *a, "--with", *b, "-o", tmp_path / "compare.svg")
+    assert (code, err) == (0, f"{tmp_path / 'compare.svg'}: written\n")
+    svg = (tmp_path / "compare.svg").read_text()
+    told = re.findall(r"(\w+): A / B ([\d.]+), 95 % interval ([\d.]+) to ([\d.]+)", svg)
+    ratios = icshift.compare(*([icshift.open(path) for path in group] for group in runs)).ratios
+    rows = ratios[(ratios["by"] == "role") & (ratios["span"] == "path") & (ratios["metric"] == "w1_sd")]
+    rows = rows[(rows["phase"] == "probe") & rows["site_a"].isin(A) & (rows["window"] == rows["window"].max())]
+    expected = {row["site_a"]: [row["ratio"], row["low"], row["high"]] for row in rows.to_dict(orient="records")}
+    assert set(expected) == set(A)
+    assert {site for site, *_ in told} == set(A)
+    for site, *numbers in told:
+        assert [*map(float, numbers)] == pytest.approx(expected[site], rel=1e-6)
+
+
+def test_a_figure_has_no_rows_to_choose(runs, refused):
+    a, b = runs
+    assert "--table chooses rows" in refused("compare", *a, "--with", *b, "-o", "x.svg", "--table", "values")
