@@ -31,3 +31,14 @@ def order(
     /,
 ) -> None: ...
 def sort_level(level: Floats, units: int, rounding: float, moved: Floats, /) -> None: ...
+def digest(
+    levels: tuple[Floats, ...],
+    fills: Ints,
+    weights: Ints,
+    units: int,
+    slices: int,
+    values: Floats,
+    error: Floats | None,
+    tails: Floats | None,
+    /,
+) -> None: ...

@@ -48,6 +48,24 @@ void order(const float *rows, int64_t steps, int n, int64_t units, order_t out);
 
 void sort_level(float *level, int64_t units, double rounding, double *moved);
 
+/* What a window keeps of finite levels [fill, units] of all its sketches, those of one weight after one another and the
+   lightest first. */
+typedef struct {
+    const float *values;
+    int fill;
+    int32_t weight;
+} level_t;
+
+typedef struct {
+    int slices;    /* 0 to keep all points as they are: then they all weigh the same */
+    float *values; /* [units, slices] means of equal slices, or [units, points] */
+    double *error; /* [units] mean distance of the points to their slice's mean */
+    float *tails;  /* [units, 2 TAIL] lowest and highest of the first weight, of which there are at least TAIL */
+} digest_t;
+
+/* Returns 0 where there is no memory. */
+int digest(const level_t *levels, int count, int64_t units, digest_t out);
+
 #ifdef __cplusplus
 }
 #endif

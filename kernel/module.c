@@ -7,9 +7,11 @@
 
 #define LONG_WORK (1 << 18) /* values from which another thread may run meanwhile; below, taking turns costs more */
 
+#define MOST_LEVELS 64 /* of all sketches: two reach it after 10^18 values */
+
 /* Buffers that a call holds until it returns. */
 typedef struct {
-    Py_buffer views[8];
+    Py_buffer views[MOST_LEVELS + 8];
     int count;
 } held_t;
 
@@ -129,12 +131,53 @@ static PyObject *py_sort_level(PyObject *self, PyObject *const *o, Py_ssize_t gi
     return done(&held);
 }
 
+static PyObject *py_digest(PyObject *self, PyObject *const *o, Py_ssize_t given)
+{
+    (void)self;
+    if (!takes("digest", given, 8))
+        return NULL;
+    held_t held = {.count = 0};
+    level_t levels[MOST_LEVELS];
+    Py_ssize_t count = PyTuple_Size(o[0]);
+    if (count > MOST_LEVELS)
+        PyErr_Format(PyExc_ValueError, "%zd levels, where at most %d are digested", count, MOST_LEVELS);
+    if (PyErr_Occurred())
+        return NULL;
+    const int32_t *fills = known(&held, o[1], count * (int64_t)sizeof(int32_t));
+    const int32_t *weights = known(&held, o[2], count * (int64_t)sizeof(int32_t));
+    int64_t units = integer(o[3]), points = 0, singles = 0;
+    for (Py_ssize_t k = 0; k < count && !PyErr_Occurred(); k++) {
+        levels[k].values = known(&held, PyTuple_GetItem(o[0], k), fills[k] * units * (int64_t)sizeof(float));
+        levels[k].fill = fills[k];
+        levels[k].weight = weights[k];
+        points += fills[k];
+        singles += weights[k] == weights[0] ? fills[k] : 0;
+    }
+    digest_t out = {.slices = (int)integer(o[4])};
+    int64_t width = out.slices ? out.slices : points;
+    out.values = wanted(&held, o[5], width * units * (int64_t)sizeof(float));
+    out.error = wanted(&held, o[6], units * (int64_t)sizeof(double));
+    out.tails = wanted(&held, o[7], 2 * TAIL * units * (int64_t)sizeof(float));
+    if (!PyErr_Occurred() && out.slices && singles < TAIL)
+        PyErr_Format(PyExc_ValueError, "%lld single values, where %d are the least", (long long)singles, TAIL);
+    if (!PyErr_Occurred()) {
+        int there;
+        Py_BEGIN_ALLOW_THREADS
+        there = digest(levels, (int)count, units, out);
+        Py_END_ALLOW_THREADS
+        if (!there)
+            PyErr_NoMemory();
+    }
+    return done(&held);
+}
+
 #define METHOD(name, text) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, text}
 
 static PyMethodDef methods[] = {
     METHOD(scan, "address, rows, units, positions, stride, table, centre, known, drawn, n, sampled, first"),
     METHOD(order, "rows, steps, n, units, values, table, zeros, quantiles, slices, probabilities"),
     METHOD(sort_level, "level, units, rounding, moved"),
+    METHOD(digest, "levels, fills, weights, units, slices, values, error, tails"),
     {0}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernel", "See the folder `kernel`.", -1, methods};
 

@@ -1,4 +1,4 @@
-"""The compiled kernel, for float32: what it needs to know of arrays and tensors, and when NumPy has to do it instead."""
+"""The compiled kernel, for float32: what it needs to know of arrays and tensors, and what it leaves to NumPy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from icshift.blocks import SLICES
-from icshift.distribution import Floats, Ints
+from icshift.distribution import EXACT, QUANTILES, Floats, Ints
 from icshift.runs.format import STEP_QUANTILES
 from icshift.sketch import choice
 from icshift.sketch.block import Order
@@ -20,9 +20,13 @@ from icshift.sketch.level import TERMS, Digest, K, Level
 from icshift.sketch.moments import Moments
 from icshift.sketch.sampler import Sampler
 from icshift.sketch.workspace import Workspace
+from icshift.tails import TAIL
 
 _MOST = 1024
 """Values of a step that are sorted column by column; more go to NumPy, which sorts rows."""
+
+_MOST_LEVELS = 64
+"""Levels that are digested together."""
 
 _ROUNDING = TERMS * float(np.finfo(np.float32).eps)
 _PROBABILITIES = np.array(STEP_QUANTILES)
@@ -99,5 +103,22 @@ class Native:
         return moved
 
     def digest(self, levels: Sequence[Level], sampled: Ints) -> Digest:
-        """Returns what to keep of the levels of a window."""
-        return self._numpy.digest(levels, sampled)
+        """Merges the levels unit by unit. Where values are not finite, units differ in number, which is for NumPy."""
+        held = sorted((level for level in levels if level.fill), key=lambda level: level.weight)
+        if not held or (sampled != int(sum(level.fill * level.weight for level in held))).any():
+            return self._numpy.digest(levels, sampled)
+        units, points = len(sampled), sum(level.fill for level in held)
+        singles = sum(level.fill for level in held if level.weight == 1)
+        memory = tuple(level.values.T for level in held)
+        fills = np.array([level.fill for level in held], np.int32)
+        weights = np.array([level.weight for level in held], np.int32)
+        if points <= EXACT and singles == points:
+            values = np.empty((units, points), np.float32)
+            compiled.digest(memory, fills, weights, units, 0, values, None, None)
+            return Digest(values, np.zeros(units), 0.0, None)
+        if not TAIL <= singles <= _MOST or len(held) > _MOST_LEVELS or held[-1].weight > 1 << 30:
+            return self._numpy.digest(levels, sampled)
+        values, error = np.empty((units, QUANTILES), np.float32), np.empty(units)
+        tails = np.empty((units, 2 * TAIL), np.float32)
+        compiled.digest(memory, fills, weights, units, QUANTILES, values, error, tails)
+        return Digest(values, error, 1.0 / QUANTILES, tails)
