@@ -44,7 +44,7 @@ class Kernel(Protocol):
         """
 
     def order(self, rows: Floats, steps: int, workspace: Workspace) -> Order:
-        """Returns what a block of so many steps, rows [steps * n, units], shows."""
+        """Returns what a block of so many steps, rows [steps * n, units], shows; the rows may be overwritten."""
 
     def steps_of(self, values: Floats, start: int, every: int) -> Floats:
         """Returns the values [units, m] of some of the steps of values [units, steps, n]."""

@@ -69,15 +69,15 @@ class Native:
         return torch.from_numpy(table)
 
     def order(self, rows: Floats, steps: int, workspace: Workspace) -> Order:
-        """Sorts columns, and reads from each of them all that it shows."""
+        """Sorts columns where they are, and reads from each of them all that it shows."""
         n, units = len(rows) // steps, rows.shape[1]
         if n > _MOST:
             return self._numpy.order(rows, steps, workspace)
-        values = workspace.take("rows", (steps, n, units), np.float32)
+        values = rows.reshape(steps, n, units)
         table, zeros = np.empty((6, steps, units)), np.empty((steps, units), np.int64)
         quantiles = np.empty((len(STEP_QUANTILES), steps, units), np.float32)
         slices = np.empty((steps, SLICES, units))
-        compiled.order(rows, steps, n, units, values, table, zeros, quantiles, slices, _PROBABILITIES)
+        compiled.order(rows, steps, n, units, rows, table, zeros, quantiles, slices, _PROBABILITIES)
         return Order(
             values=values.transpose(2, 0, 1),
             clean=not table[1].any(),
