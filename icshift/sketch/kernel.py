@@ -63,4 +63,4 @@ class Kernel(Protocol):
 def kernel(dtype: type[np.floating[Any]]) -> Kernel:
     """Returns the implementation in use for activations of this type: chosen once."""
     choice.say_what_is_missing()
-    return Native() if choice.native() is not None and dtype is np.float32 else NumPy(dtype)
+    return Native() if choice.uses_native() and dtype is np.float32 else NumPy(dtype)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +12,8 @@ from torch import Tensor
 from icshift.blocks import SLICES
 from icshift.distribution import EXACT, QUANTILES, Floats, Ints
 from icshift.runs.format import STEP_QUANTILES
-from icshift.sketch import choice
 from icshift.sketch.block import Order
+from icshift.sketch.choice import compiled
 from icshift.sketch.kernel_numpy import NumPy
 from icshift.sketch.level import TERMS, Digest, K, Level
 from icshift.sketch.moments import Moments
@@ -30,9 +29,6 @@ _MOST_LEVELS = 64
 
 _ROUNDING = TERMS * float(np.finfo(np.float32).eps)
 _PROBABILITIES = np.array(STEP_QUANTILES)
-
-
-compiled: Any = choice.compiled
 
 
 class Native:
