@@ -24,7 +24,7 @@ from icshift.runs.format import Site, StepRows, kept_units
 from icshift.runs.phases import is_probe
 from icshift.sketch import moments as exact
 from icshift.sketch.accumulator import Accumulator
-from icshift.sketch.sampler import ExampleSampler, Sampler
+from icshift.sketch.sampler import ExampleSampler, Sampler, stream_of
 from icshift.sketch.workspace import Workspace
 
 SEED = 20150211
@@ -67,7 +67,7 @@ class Observer:
         self._transfer = Transfer()
         self._workspace = Workspace()
         self._axes: dict[tuple[str, int], int] = {}
-        self._units: dict[str, Tensor] = {}
+        self._units: dict[str, dict[object, Tensor]] = {}
         self._open: dict[tuple[str, str], Accumulator] = {}
         self._begun = False
         self._ticking: dict[bool, dict[Accumulator, None]] = {True: {}, False: {}}
@@ -235,8 +235,6 @@ class Observer:
     ) -> None:
         """Give rows of the activations, and the moments of all of them, to the accumulator of this phase and site."""
         name = site.name
-        if site.kept is not None and name not in self._units:
-            self._units[name] = torch.from_numpy(kept_units(site))
         if 0 in plain.shape:
             return
         kept = None if padding is None else padding.without(plain, axis)
@@ -249,22 +247,26 @@ class Observer:
         table = None
         if drawn.numel() != activations.numel():
             table = exact.moments(activations[None], self._workspace)
-            table = table.index_select(2, self._units[name].to(table.device)) if name in self._units else table
-        rows = self._recorded_units(name, drawn)
+            table = self._recorded_units(site, table)
+        rows = _readable(self._recorded_units(site, drawn))
         accumulator = self._open.get((phase, name))
         if accumulator is None:
             accumulator = self._open[phase, name] = self._accumulator(phase, site, rows, stepping)
         self._ticking[stepping][accumulator] = None
         probed = not stepping and is_probe(phase)
         if probed and (examples := self._examples.rows(activations, phase)) is not None:
-            self._once_on_host(partial(_keep_examples, accumulator), [self._recorded_units(name, examples)])
+            self._once_on_host(partial(_keep_examples, accumulator), [_readable(self._recorded_units(site, examples))])
         self._once_on_host(partial(_observe, accumulator), [rows] if table is None else [rows, table])
 
-    def _recorded_units(self, name: str, rows: Tensor) -> Tensor:
-        """Returns rows [n, recorded units] of rows [n, units], in a precision that NumPy has."""
-        if name in self._units:
-            rows = rows.index_select(1, self._units[name].to(rows.device))
-        return rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
+    def _recorded_units(self, site: Site, numbers: Tensor) -> Tensor:
+        """Returns numbers [..., recorded units] of numbers [..., units]."""
+        if site.kept is None:
+            return numbers
+        there = self._units.setdefault(site.name, {})
+        place = numbers.device, stream_of(numbers.device)
+        if place not in there:
+            there[place] = torch.from_numpy(kept_units(site)).to(numbers.device)
+        return numbers.index_select(-1, there[place])
 
     def _once_on_host(self, then: Callable[[list[Tensor]], None], tensors: list[Tensor]) -> None:
         """Call `then` with the tensors once they are on the host: at once if they and all before them are there."""
@@ -290,6 +292,11 @@ class Observer:
             blocks=not is_probe(phase),
             sink=(lambda rows: self._sink(phase, site, rows)) if stepping else None,
         )
+
+
+def _readable(rows: Tensor) -> Tensor:
+    """Returns rows in a precision that NumPy has."""
+    return rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
 
 
 def _tick(accumulator: Accumulator, step: int, _: list[Tensor]) -> None:

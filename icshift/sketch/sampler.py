@@ -24,7 +24,7 @@ class Sampler:
         self.samples = samples
         self._random = random
         self._offsets: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
-        self._places: dict[tuple[int, int, torch.device], tuple[Tensor, Tensor]] = {}
+        self._places: dict[tuple[object, ...], tuple[Tensor, Tensor]] = {}
 
     def renew(self) -> None:
         """Makes the next call draw anew."""
@@ -45,7 +45,7 @@ class Sampler:
 
     def _drawn(self, count: int, positions: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Returns the drawn places: rows, and positions within them."""
-        key = count, positions, device
+        key = count, positions, device, stream_of(device)
         places = self._places.get(key)
         if places is None:
             if self._offsets is None:
@@ -56,6 +56,14 @@ class Sampler:
             rows, within = (torch.from_numpy(part).to(device, non_blocking=True) for part in divmod(drawn, positions))
             places = self._places[key] = rows, within
         return places
+
+
+def stream_of(device: torch.device) -> object:
+    """What tells the streams of a CUDA device apart; None on other devices.
+
+    What one stream copies to the device may not be there yet when another reads it: each has a copy of its own.
+    """
+    return torch.cuda.current_stream(device) if device.type == "cuda" else None
 
 
 class ExampleSampler:
