@@ -21,7 +21,7 @@ ALLOWED = {
     "distribution": {"blocks", "tails", "curve", "distribution_card"},
     "runs": {"errors", "blocks", "distribution", "card"},
     "model": {"errors", "notice", "runs"},
-    "sketch": {"blocks", "tails", "distribution", "runs"},
+    "sketch": {"notice", "blocks", "tails", "distribution", "runs"},
     "inputs": {"errors", "saved"},  # arrays lie in files of the same formats as weights
     "saved": {"errors", "model"},
     "gradients": {"errors", "model", "card"},

@@ -33,6 +33,8 @@ SEED = 20150211
 FORWARD_SAMPLES = 1024
 """Values a unit and forward that quantiles are made from where forwards belong to no step: in eval mode, in probes."""
 
+_OF_NUMPY = (torch.float32, torch.float64)
+
 Sink = Callable[[str, Site, StepRows], None]
 Distributions = dict[tuple[str, Site], Distribution]
 
@@ -243,6 +245,9 @@ class Observer:
             return
         self.filled.add(name)
         sampler = self._sampler if stepping else self._sampler_of(phase)
+        if plain.device.type == "cpu" and self._transfer.idle and site.kept is None:
+            self._take(site, activations, phase, stepping, sampler)
+            return
         drawn = sampler.rows(activations)
         table = None
         if drawn.numel() != activations.numel():
@@ -257,6 +262,17 @@ class Observer:
         if probed and (examples := self._examples.rows(activations, phase)) is not None:
             self._once_on_host(partial(_keep_examples, accumulator), [_readable(self._recorded_units(site, examples))])
         self._once_on_host(partial(_observe, accumulator), [rows] if table is None else [rows, table])
+
+    def _take(self, site: Site, activations: Tensor, phase: str, stepping: bool, sampler: Sampler) -> None:
+        """Give activations that are on the host, of all units, to the accumulator of this phase and site."""
+        values = activations if activations.dtype in _OF_NUMPY else activations.float()
+        accumulator = self._open.get((phase, site.name))
+        if accumulator is None:
+            accumulator = self._open[phase, site.name] = self._accumulator(phase, site, values, stepping)
+        self._ticking[stepping][accumulator] = None
+        if not stepping and is_probe(phase) and (examples := self._examples.rows(values, phase)) is not None:
+            accumulator.keep(examples)
+        accumulator.take(values, sampler)
 
     def _recorded_units(self, site: Site, numbers: Tensor) -> Tensor:
         """Returns numbers [..., recorded units] of numbers [..., units]."""
@@ -296,7 +312,7 @@ class Observer:
 
 def _readable(rows: Tensor) -> Tensor:
     """Returns rows in a precision that NumPy has."""
-    return rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
+    return rows if rows.dtype in _OF_NUMPY else rows.float()
 
 
 def _tick(accumulator: Accumulator, step: int, _: list[Tensor]) -> None:
