@@ -151,6 +151,10 @@ class Observer:
         self._transfer.deliver(wait=True)
         return any(accumulator.ticks for accumulator in self._open.values())
 
+    def units_held(self) -> int:
+        """Returns how many units the open window holds, those of every phase."""
+        return sum(accumulator.units for accumulator in self._open.values() if accumulator.holding)
+
     def distributions(self) -> Distributions:
         """Returns what the open window holds so far, by phase and site, both in the order in which they first came.
 

@@ -139,7 +139,8 @@ class Recorder:
         self._gradients = Gradients(self.model, self._optimizers, self._recording.append_measured)
         self._process = os.getpid()
         observer, examples = self._observer, self._examples
-        seen = Open(observer.distributions, examples.seen, observer.part, examples.part, self._logged.taken)
+        inputs, logged = (examples.seen, observer.part, examples.part), self._logged.taken
+        seen = Open(observer.units_held, observer.distributions, *inputs, logged)
         self._journal = Journal(self._recording, seen, self._state)
         self._windows = Windows(self._journal, Seen(observer, examples, self._replays), parameters, self.window)
         self.parts = (*self.parts, self._clock, self._windows)

@@ -157,6 +157,8 @@ class Accumulator:
             for first, last, moments in self._open
             if moments is not None or len(self._open) > 1
         ]
+        if len(parts) == 1:
+            return parts[0]
         return exact.stack(parts).total() if parts else None
 
     def _moments_of(self, first: int, last: int) -> Moments:
