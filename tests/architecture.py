@@ -20,7 +20,7 @@ ALLOWED = {
     "distribution_card": {"card", "distribution"},
     "distribution": {"blocks", "tails", "curve", "distribution_card"},
     "runs": {"errors", "blocks", "distribution", "card"},
-    "model": {"errors", "runs"},
+    "model": {"errors", "notice", "runs"},
     "sketch": {"blocks", "tails", "distribution", "runs"},
     "inputs": {"errors", "saved"},  # arrays lie in files of the same formats as weights
     "saved": {"errors", "model"},

@@ -30,8 +30,9 @@ _UNIT_SECONDS = 4e-4
 class Open:
     """Functions that return what is known of the open window so far.
 
-    `units` is how many it holds, in all phases; `distributions` by phase and site; `inputs`: which examples each phase saw; `part` and `part_inputs` are the same of
-    the open one of its provisional windows. `logged`: rows of the series `LOGGED` that came since the last call.
+    `units` is how many it holds, in all phases; `distributions` by phase and site; `inputs`: which examples each phase
+    saw; `part` and `part_inputs` are the same of the open one of its provisional windows. `logged`: rows of the series
+    `LOGGED` that came since the last call.
     """
 
     units: Callable[[], int]

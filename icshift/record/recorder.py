@@ -29,6 +29,7 @@ from icshift.model.names import unwrapped
 from icshift.model.parameters import Parameters
 from icshift.model.processes import refuse_waiting, this_process
 from icshift.model.sites import Selector, Sites, as_sites
+from icshift.model.unit_budget import lowered
 from icshift.notice import notice
 from icshift.record.clock import Clock
 from icshift.record.forwards import Forward, Forwards
@@ -101,7 +102,7 @@ class Recorder:
         refuse_occupied(self.path, force=force, rank=self._rank, ranks=self._ranks)
         self._force = force
         self._optimizers = as_list(optimizer)
-        self._sites = as_sites(sites)
+        self._sites = lowered(self.model, as_sites(sites))
         self.window = window
         """Steps that end a window, "auto", or None: only `epoch` ends one. A number may be changed while recording."""
         self._probe = given = probe if probe is None or isinstance(probe, Probe) else Probe(probe)

@@ -98,13 +98,25 @@ class Recording:
         self._buffers: dict[tuple[str, str], StepBuffer] = {}
         self._measured: dict[str, list[dict[str, Any]]] = {}
         self._written = 0
+        self._texts: dict[str, tuple[list[Any], str]] = {}
         self.update({})
 
     def update(self, changes: dict[str, Any]) -> None:
         """Replaces some entries of the manifest, and writes it."""
         self._manifest |= {**changes, "step_stride": self.stride}
-        text = json.dumps(self._manifest, indent=1, allow_nan=False)
+        entries = [f"{json.dumps(key)}: {self._text(key, value)}" for key, value in self._manifest.items()]
+        text = "{\n " + ",\n ".join(entries) + "\n}\n"
         _write_aside(self.path / _manifest_name(self._rank), lambda aside: aside.write_text(text))
+
+    def _text(self, key: str, value: Any) -> str:
+        """Returns an entry of the manifest as JSON; a list, of sites or modules, is written down once for all times."""
+        if not isinstance(value, list) or not value:
+            return json.dumps(value, allow_nan=False)
+        known, text = self._texts.get(key, (None, ""))
+        if known is not value:
+            text = "[\n  " + ",\n  ".join(json.dumps(one, allow_nan=False) for one in value) + "\n ]"
+            self._texts[key] = value, text
+        return text
 
     def write_window(self, window: Window, distributions: dict[tuple[str, Site], Distribution]) -> None:
         """Writes one window, or replaces what was written of it: `distributions` by phase and site."""

@@ -23,7 +23,7 @@ from icshift.sketch.moments import Moments
 from icshift.sketch.summary import Summary
 from icshift.sketch.workspace import Workspace
 
-_BLOCK_VALUES = 1 << 18
+BLOCK_VALUES = 1 << 18
 """Values in a block: 1 MiB of float32; larger blocks leave the cache, smaller ones call more often."""
 
 _PADDING = 16
@@ -42,6 +42,7 @@ class Accumulator:
     `samples` bounds the values a unit and step that quantiles are made from (infinite: no bound). Without `blocks` the
     distribution has none: so for a probe, whose inputs are the same in every window, which leaves no sampling noise to
     estimate. Finished steps go to `sink` as `StepRows`, several at a time.
+    Rows wait in a block of about `block_values`.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Accumulator:
         *,
         blocks: bool = True,
         sink: Callable[[StepRows], None] | None = None,
+        block_values: int = BLOCK_VALUES,
     ) -> None:
         self.units = units
         self._samples = samples
@@ -63,8 +65,8 @@ class Accumulator:
         self._before: Summary | None = None
         self._keeps_parts = blocks
         self._sink = sink
-        block_rows = int(max(min(samples, 1024), min(64 * samples, _BLOCK_VALUES // units)))
-        self._rows = np.empty((block_rows, units + _PADDING), dtype)
+        block_rows = int(max(min(samples, 1024), min(64 * samples, block_values // units)))
+        self._rows = np.empty((block_rows, units + (_PADDING if units >= _PADDING else 0)), dtype)
         self.restart(random)
 
     def restart(self, random: np.random.Generator) -> None:
@@ -125,6 +127,11 @@ class Accumulator:
         self.ticks += 1
         if self._filled + n > len(self._rows):
             self._work_off(self._filled)
+
+    @property
+    def block_values(self) -> int:
+        """How many values there is room for in a block."""
+        return self._rows.size
 
     @property
     def holding(self) -> bool:

@@ -14,7 +14,7 @@ from icshift.sketch.block import Order, slice_means
 from icshift.sketch.compactor import Sketch
 from icshift.sketch.moments import Moments
 
-_PARTS = 64
+_PARTS = 16
 """Moments of blocks that wait to be merged into one."""
 
 
