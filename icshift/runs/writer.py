@@ -263,5 +263,22 @@ def _write_aside(path: Path, write: Any) -> None:
 
 
 def _write_rows(table: pa.Table, aside: Path) -> None:
-    # A dictionary of numbers that are all different takes five times as long and a fifth more room.
-    pq.write_table(table, aside, compression="lz4", use_dictionary=["phase", "site"], write_statistics=False)
+    # A dictionary of numbers that are all different takes five times as long and a fifth more room. Signs and exponents
+    # of neighbours are mostly alike: with the bytes of all numbers sorted by place, a third of a window goes.
+    pq.write_table(
+        table,
+        aside,
+        compression="lz4",
+        use_dictionary=["phase", "site"],
+        write_statistics=False,
+        use_byte_stream_split=_floats(table.schema),
+    )
+
+
+def _floats(schema: pa.Schema) -> list[str]:
+    """Returns the paths of the columns that hold floats, or lists of them."""
+    lists = [field.name for field in schema if pa.types.is_list(field.type)]
+    plain = [field.name for field in schema if pa.types.is_floating(field.type)]
+    return plain + [
+        f"{name}.list.element" for name in lists if pa.types.is_floating(schema.field(name).type.value_type)
+    ]
