@@ -19,6 +19,7 @@ from icshift.reports.tables import Facts
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from icshift.runs.format import Site
     from icshift.runs.reader import StoredRun
 
 
@@ -34,7 +35,7 @@ def run_report(run: StoredRun) -> Report:
 
 
 def _sites(run: StoredRun) -> Sheet:
-    kept = [f"{site.units}" if site.kept is None else f"{site.units}, {len(site.kept)} recorded" for site in run.sites]
+    kept = [_units(site) for site in run.sites]
     columns = [
         Column("type", [site.type for site in run.sites], 2, align="left", fold=8),
         Column("units", kept, 0, align="left"),
@@ -43,6 +44,14 @@ def _sites(run: StoredRun) -> Sheet:
         Column("follows", [site.follows or "–" for site in run.sites], 4, align="left", fold=12),
     ]
     return Sheet("site", [site.name for site in run.sites], columns)
+
+
+def _units(site: Site) -> str:
+    """Returns how many units a site has, and of how many there are windows and steps where these are not all."""
+    recorded = [] if site.kept is None else [f"{len(site.kept)} recorded"]
+    return ", ".join(
+        [f"{site.units}", *recorded, *([] if site.in_steps is None else [f"{len(site.in_steps)} in steps"])]
+    )
 
 
 def _facts(run: StoredRun) -> list[tuple[str, str]]:

@@ -136,7 +136,7 @@ def test_stride_doubles_once_for_once_too_many(tmp_path, monkeypatch):
 
 def test_steps_that_overfill_the_buffer_are_on_the_stride_too(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "STEP_ROWS", 60)
-    monkeypatch.setattr(module, "_BUFFERED_VALUES", 3 * 10 * 21)
+    monkeypatch.setattr(module, "_BUFFERED_BYTES", 0)
     recording = start(tmp_path / "run", site("a"))
     for first in (0, 15, 30, 45):
         recording.append_steps("train", site("a"), numbered(range(first, first + 15)))
@@ -146,7 +146,7 @@ def test_steps_that_overfill_the_buffer_are_on_the_stride_too(tmp_path, monkeypa
 
 
 def test_more_rows_at_once_than_the_buffer_holds(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_BUFFERED_VALUES", 3 * 10 * 4)
+    monkeypatch.setattr(module, "_BUFFERED_BYTES", 0)
     recording = start(tmp_path / "run", site("a"))
     recording.append_steps("train", site("a"), numbered(range(30)))
     recording.append_steps("train", site("a"), numbered([30]))
