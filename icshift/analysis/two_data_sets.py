@@ -159,19 +159,13 @@ class Result:
     """One model on two data sets, in tables.
 
     `sites`, `units` and `layers` are made by `site_table`, `unit_table` and `layer_table`, which describe their
-    columns. `limit`, in the unit of the metric, is the largest drift that a site may have; None if nobody set one.
-    `above` are the names of the shifted sites that drift more than that, the most drifting first; `unknown` those of
-    the sites of which that is not known: with too few examples, with units of which one data set gave no finite value,
-    and shifted ones whose units are constants.
+    columns.
     """
 
     metric: Metric
     sites: pd.DataFrame
     units: pd.DataFrame
     layers: pd.DataFrame
-    limit: float | None
-    above: list[str]
-    unknown: list[str]
 
 
 def compare(
@@ -181,7 +175,6 @@ def compare(
     *,
     metric_name: str,
     sites: Iterable[str] | None,
-    limit: float | None,
 ) -> Result:
     """Returns the result of comparing one model's activations on two data sets, both held by a run of `icshift shift`.
 
@@ -191,9 +184,8 @@ def compare(
     layers = {layer.name: LayerDistances.of(layer) for layer in statistics}
     site_shifts = shifts(run, parts, metric_name=metric_name)
     table = site_table(run, site_shifts, layers, metric_name=metric_name, sites=sites)
-    above, unknown = ([], []) if limit is None else _above(table, site_shifts, limit)
     units = unit_table(run, site_shifts, metric_name=metric_name, sites=sites)
-    return Result(metric_named(metric_name), table, units, layer_table(layers.values()), limit, above, unknown)
+    return Result(metric_named(metric_name), table, units, layer_table(layers.values()))
 
 
 def shifts(run: StoredRun, parts: Parts, *, metric_name: str = "w1_sd") -> dict[str, SiteShift]:
@@ -302,19 +294,6 @@ def unit_table(
         with np.errstate(divide="ignore", invalid="ignore"):
             table["ratio"] = np.where(table["floor"] > 0, table["value"].abs() / table["floor"], np.nan)
     return table
-
-
-def _above(sites: pd.DataFrame, site_shifts: Mapping[str, SiteShift], limit: float) -> tuple[list[str], list[str]]:
-    """Returns the names of the shifted sites that drift more than the limit, and of those of which it is not known.
-
-    The former are in descending order of their drift.
-    """
-    known = sites[sites["n"].notna()]
-    shifted = known["shifted"] == 1
-    beyond = known[shifted & (known["median"] > limit)].sort_values("median", ascending=False)
-    unseen = known["site"].map(lambda name: bool(site_shifts[name].unseen.any()))
-    unknown = known["p"].isna() | unseen.astype(bool) | (shifted & known["median"].isna())
-    return beyond["site"].tolist(), known[unknown & ~known["site"].isin(beyond["site"])]["site"].tolist()
 
 
 def _p_values(gauge_noise: Noise, comparison: Comparison) -> Floats:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from icshift.errors import RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console
     from rich.progress import Progress, ProgressColumn
@@ -173,6 +173,19 @@ def print_text(text: str) -> None:
     """Print text to stdout as it is. Raises `RunError` where that is closed."""
     with _as_long_as_it_is_read():
         _stdout().write(text)
+
+
+def refuse_twice(paths: Sequence[Path]) -> None:
+    """Raises `RunError` for a path that is named twice: the second would replace the first."""
+    for path in paths:
+        if paths.count(path) > 1:
+            raise RunError(f"-o {path} is given twice: one of them would replace the other")
+
+
+def one_on_stdout(*given: str) -> None:
+    """Raises `RunError` where more than one of the options given writes to stdout; empty ones do not."""
+    if len(several := [*filter(None, given)]) > 1:
+        raise RunError(f"{' and '.join(several)} {'both' if len(several) == 2 else 'all'} go to stdout: name a file")
 
 
 def refuse(path: Path, *, force: bool) -> None:

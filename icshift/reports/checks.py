@@ -1,4 +1,4 @@
-"""The outcome of `icshift check`: on the screen, as JSON and as cases of JUnit."""
+"""The outcome of checks, of `icshift check` and `icshift shift`: on the screen, as JSON and as cases of JUnit."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def checks_report(
     return Report(
         heading=f"{run.path} · {run.manifest['model']} · phase {phase} · reference {reference}{_which(window)}{state}",
         # Modules that were not recorded come after the outcome, since there is none for them.
-        body=(Report(body=tuple(_labelled(*line) for line in _lines(verdicts)), verdict=_count(verdicts)),),
+        body=(outcome_of_checks(verdicts),),
         notes=tuple(caveats),
         warnings=tuple(filter(None, [coverage(run)])),
         next_step="" if passed else _next_step(run, verdicts, phase, reference),
@@ -68,9 +68,19 @@ def checks_report(
             "reference": reference,
             "window": window,
             "passed": passed,
-            "checks": [_row(verdict) for verdict in verdicts],
+            "checks": check_rows(verdicts),
         },
     )
+
+
+def outcome_of_checks(verdicts: Sequence[Verdict]) -> Report:
+    """Returns the lines of a check: what failed, what could not be measured, what is well, and how many of each."""
+    return Report(body=tuple(_labelled(*line) for line in _lines(verdicts)), verdict=_count(verdicts))
+
+
+def check_rows(verdicts: Sequence[Verdict]) -> list[dict[str, object]]:
+    """Returns the verdicts for JSON, one a row."""
+    return [_row(verdict) for verdict in verdicts]
 
 
 def _which(window: str) -> str:
@@ -147,7 +157,8 @@ def _value(condition: Condition, measurement: Measurement) -> str:
 def _basis(measurement: Measurement) -> str:
     """Returns, in brackets, what a value rests on: its floor if known, the number of activations a unit, the window."""
     noise = "" if math.isnan(measurement.floor) else f"floor {number(measurement.floor)}, "
-    return f"({noise}n = {measurement.n:,}, window {measurement.window})"
+    window = f", window {measurement.window}" if measurement.window else ""
+    return f"({noise}n = {measurement.n:,}{window})"
 
 
 def _count(verdicts: Sequence[Verdict]) -> str:

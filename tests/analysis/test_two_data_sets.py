@@ -67,7 +67,7 @@ class Statistics:
 
 
 def told(run, **options):
-    asked = {"metric_name": "w1_sd", "sites": None, "limit": None} | options
+    asked = {"metric_name": "w1_sd", "sites": None} | options
     return compare(run, PARTS, options.pop("statistics", [Statistics()]), **asked)
 
 
@@ -104,29 +104,18 @@ def test_verdicts(sites):
     assert verdicts["aside"] == "not measured: only one data set reaches it"
 
 
-def test_a_shift_beyond_the_limit_is_named_the_largest_first(run, sites):
-    medians = sites["median"]
-    assert told(run, limit=0.3).above == sorted(["(input)", "grows", "norm"], key=lambda name: -medians[name])
-    assert told(run, limit=0.8).above == ["grows"]
-    assert told(run, limit=5.0).above == []
-    assert told(run).above == []
-    assert "quiet" not in told(run, limit=0.0).above
-
-
-def test_what_too_few_examples_leave_open_is_named_too(run):
+def test_what_too_few_examples_leave_open_is_said(run):
     few = {key: part[:1] for key, part in PARTS.items()}
-    result = compare(run, few, [], metric_name="w1_sd", sites=None, limit=0.3)
-    assert result.above == []
-    assert result.unknown == list(SHIFTS)
+    result = compare(run, few, [], metric_name="w1_sd", sites=None)
     assert set(result.sites.set_index("site")["verdict"][list(SHIFTS)]) == {"not known: too few examples to tell noise"}
 
 
 def test_globs_choose_what_is_shown_and_change_nothing_of_it(run, sites):
-    shown = told(run, sites=["g*", "norm"], limit=0.0)
+    shown = told(run, sites=["g*", "norm"])
     assert tuple(shown.sites.columns) == SITE_COLUMNS
     assert shown.sites["site"].tolist() == ["grows", "norm"]
     assert shown.sites["change"].tolist() == sites["change"][["grows", "norm"]].tolist()
-    assert set(shown.units["site"]) == set(shown.above) == {"grows", "norm"}
+    assert set(shown.units["site"]) == {"grows", "norm"}
     with pytest.raises(SelectionError, match="no site 'grow'; did you mean grows"):
         told(run, sites=["grow"])
 
