@@ -36,6 +36,7 @@ from icshift.analysis.staleness import UNKNOWN, Distance, MeanAndVariance, from_
 from icshift.distribution import Distribution, Floats, Sample
 from icshift.noise.movement import FALSE_ALARMS, discoveries
 from icshift.runs.format import Site
+from icshift.runs.frames import in_model_order
 from icshift.runs.phases import DATA, REFERENCE
 from icshift.runs.reader import StoredRun
 from icshift.runs.selection import choose
@@ -54,7 +55,7 @@ batches' noise alone, 0.04 sd at 60 and 0.1 at 8.
 """
 
 SITE_COLUMNS = (
-    "site", "type", "units", "n", "nonfinite", "median", "p90", "max", "floor", "ratio",
+    "site", "type", "units", "n", "nonfinite", "drift", "p90", "max", "floor", "ratio",
     "p", "shifted", "moved", "relative", "before", "change", "verdict",
 )  # fmt: skip
 """Columns of `site_table`."""
@@ -226,9 +227,10 @@ def site_table(
     """Returns a data frame with one row per site in model order and the columns `SITE_COLUMNS`.
 
     `n` is the number of activations a unit and `nonfinite` the number of units with NaN or infinity in the data.
-    `median`, `p90` and `max` of the absolute drift, and `floor`, are over the units that are not near-constant, in the
-    metric's unit; `ratio` is median / floor. `p` is the probability that noise alone makes the units differ as much,
-    `shifted` whether the site is called shifted, `moved` the share of its units that moved beyond noise.
+    `drift`, the median of the units' absolute drifts, `p90` and `max` of these, and `floor` are over the units that are
+    not near-constant, in the metric's unit; `ratio` is drift / floor. `p` is the probability that noise alone makes the
+    units differ as much, `shifted` whether the site is called shifted, `moved` the share of its units that moved beyond
+    noise.
 
     `relative` is the median divided by that of the most shifted input, `change` the median divided by that of the site
     `before`, which is the previous one in the order of the calls, or of a normalisation layer the one that it reads;
@@ -259,7 +261,7 @@ def site_table(
         if not _is_input(site):
             before = site.name
     chosen = {site.name for site in choose(run.sites, sites)}
-    return pd.DataFrame([row for row in rows if row["site"] in chosen], columns=SITE_COLUMNS)
+    return in_model_order(pd.DataFrame([row for row in rows if row["site"] in chosen], columns=SITE_COLUMNS), run.sites)
 
 
 def layer_table(layers: Iterable[LayerDistances]) -> pd.DataFrame:
@@ -313,7 +315,7 @@ def _of_site(site_shift: SiteShift) -> dict[str, object]:
         "units": comparison.after.units,
         "n": _activations(comparison.before, comparison.after),
         "nonfinite": int((comparison.after.nonfinite > 0).sum()),
-        "median": site_shift.median,
+        "drift": site_shift.median,
         "p90": over_units.quantile(values, 0.9),
         "max": over_units.quantile(values, 1.0),
         "floor": floor,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from rich.text import Text
@@ -21,6 +21,7 @@ from icshift.reports.tables import number
 if TYPE_CHECKING:
     from icshift.analysis.checks import Measurement, Verdict
     from icshift.analysis.conditions import Condition
+    from icshift.runs.format import Window
     from icshift.runs.reader import StoredRun
 
 _LABELS = {
@@ -66,9 +67,9 @@ def checks_report(
             "run": str(run.path),
             "phase": phase,
             "reference": reference,
-            "window": window,
+            "looked_at": window,
             "passed": passed,
-            "checks": check_rows(verdicts),
+            "checks": check_rows(verdicts, run.window_list),
         },
     )
 
@@ -78,9 +79,10 @@ def outcome_of_checks(verdicts: Sequence[Verdict]) -> Report:
     return Report(body=tuple(_labelled(*line) for line in _lines(verdicts)), verdict=_count(verdicts))
 
 
-def check_rows(verdicts: Sequence[Verdict]) -> list[dict[str, object]]:
-    """Returns the verdicts for JSON, one a row."""
-    return [_row(verdict) for verdict in verdicts]
+def check_rows(verdicts: Sequence[Verdict], windows: Iterable[Window] = ()) -> list[dict[str, object]]:
+    """Returns the verdicts for JSON, one a row; `windows` are those of the run."""
+    numbers = {window.name: window.index for window in windows}
+    return [_row(verdict, numbers) for verdict in verdicts]
 
 
 def _which(window: str) -> str:
@@ -188,17 +190,19 @@ def _next_step(run: StoredRun, verdicts: Sequence[Verdict], phase: str, referenc
     )
 
 
-def _row(verdict: Verdict) -> dict[str, object]:
+def _row(verdict: Verdict, numbers: Mapping[str, int]) -> dict[str, object]:
     """Returns a verdict for JSON; `level` is the measured value in the scale of `limit`."""
     condition, measurement = verdict.condition, verdict.measurement
     unit = "units" if condition.quantity in COUNTED else METRICS[condition.quantity].unit
-    measured = ("window", "reference", "value", "level", "floor", "n", "units")
+    measured = ("reference", "value", "level", "floor", "n", "units")
     return {
         "condition": str(condition),
         "site": verdict.site,
         "state": verdict.state,
         "reason": verdict.reason,
-        "unit": unit,
+        "metric_unit": unit,
         "limit": condition.limit,
+        "window": numbers.get(getattr(measurement, "window", "")),
+        "name": getattr(measurement, "window", "") or None,
         **{name: getattr(measurement, name, None) for name in measured},
     }

@@ -29,7 +29,7 @@ def verdict(outcome: Outcome, summary: pd.DataFrame, metric: Metric) -> list[str
     noiseless = bool(compared["noiseless"].all())
     beyond = "beyond the sketch's error" if noiseless else "beyond noise"
     sites = len(outcome.moved) + len(outcome.still) + sum(map(len, outcome.unknown.values()))
-    last = str(compared["window"].iloc[-1])
+    last = str(compared["name"].iloc[-1])
     sentences = []
     if outcome.moved:
         largest = _largest(compared[compared["site"].isin(outcome.moved)], metric, len(outcome.moved))
@@ -68,7 +68,7 @@ def _since(outcome: Outcome, last: str) -> str:
 
 
 def _largest(moved: pd.DataFrame, metric: Metric, of: int) -> str:
-    by = "ratio" if moved["ratio"].notna().any() else "median"
+    by = "ratio" if moved["ratio"].notna().any() else "drift"
     if not moved[by].notna().any():
         return ""
     row = moved.sort_values(by, ascending=False).iloc[0]
@@ -76,7 +76,7 @@ def _largest(moved: pd.DataFrame, metric: Metric, of: int) -> str:
     unit = "" if metric.unit in ("share", "0 to 1") else f" {metric.unit}"
     name = f"{'most ' * (len(moved) == of)}{row['site']}: " if of > 1 else ""
     units = f"{share(row['moved'])} of its units, " if metric.of == "unit" and math.isfinite(row["moved"]) else ""
-    return f"; {name}{units}{'median ' * (metric.of == 'unit')}{number(row['median'])}{unit}{multiple}"
+    return f"; {name}{units}{'median ' * (metric.of == 'unit')}{number(row['drift'])}{unit}{multiple}"
 
 
 def _share(moved: Sequence[str], sites: int) -> str:

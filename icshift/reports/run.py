@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -24,13 +24,19 @@ if TYPE_CHECKING:
 
 def run_report(run: StoredRun) -> Report:
     """Returns the report of `icshift info`: facts about a run, its sites, and the modules that were not recorded."""
-    windows = [asdict(window) for window in run.window_list]
+    windows = [_renamed(asdict(window), index="window") for window in run.window_list]
+    sites = [_renamed(site, name="site") for site in run.manifest["sites"]]
     return Report(
         body=(Facts(_facts(run)), _sites(run)),
         warnings=tuple(map(_missed_in_words, _missed(run))),
         notes=tuple(filter(None, [pooled(run), *unmasked(run)])),
-        data={**run.manifest, "path": str(run.path), "phases": run.phases, "windows": windows},
+        data={"run": str(run.path), **run.manifest, "sites": sites, "phases": run.phases, "windows": windows},
     )
+
+
+def _renamed(entry: Mapping[str, Any], **words: str) -> dict[str, Any]:
+    """Returns an entry of a file under the words that all reports use."""
+    return {words.get(name, name): value for name, value in entry.items()}
 
 
 def _sites(run: StoredRun) -> Sheet:

@@ -109,5 +109,10 @@ def ordinal(number: int) -> str:
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Returns the rows of a data frame, each as a dictionary from column to value."""
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict(orient="records")]
+    """Returns the rows of a data frame, each as a dictionary from column to value; what is not there is None."""
+    import pandas as pd
+
+    return [
+        {str(name): None if value is pd.NA else value for name, value in row.items()}
+        for row in frame.to_dict(orient="records")
+    ]

@@ -78,11 +78,11 @@ def two_data_sets_report(
 def site_table(sites: pd.DataFrame) -> Sheet:
     """Returns a table with one row per site: drift, floor, ratio to the drift of the input, a bar, and the verdict."""
     rows = records(sites)
-    top = sites["median"].max()
-    bars = [Text(bar(row["median"] / top if top > 0 else math.nan), style="cyan") for row in rows]
+    top = sites["drift"].max()
+    bars = [Text(bar(row["drift"] / top if top > 0 else math.nan), style="cyan") for row in rows]
     verdicts = [Text(str(row["verdict"]), style="yellow" if row["shifted"] == 1 else "") for row in rows]
     columns = [
-        Column("drift", [number(row["median"]) for row in rows]),
+        Column("drift", [number(row["drift"]) for row in rows]),
         Column("floor", [number(row["floor"]) for row in rows], 2),
         Column("×input", [f"{row['relative']:.2f}" if math.isfinite(row["relative"]) else "–" for row in rows], 3),
         Column("profile", bars, 4, align="left"),

@@ -39,8 +39,8 @@ def windows_report(
 
     Of more than `top` sites those are shown that drifted furthest in any window. `caveats` come before all other notes.
     """
-    largest = drifts.groupby("site", sort=False)[["ratio", "median"]].max().reset_index()
-    kept = furthest(largest, top, "ratio", "median")["site"]
+    largest = drifts.groupby("site", sort=False, observed=True)[["ratio", "drift"]].max().reset_index()
+    kept = furthest(largest, top, "ratio", "drift")["site"]
     shown = drifts[drifts["site"].isin(kept)]
     state = "" if run.finished else " · unfinished"
     return Report(
@@ -57,7 +57,7 @@ def windows_report(
             "metric": metric.name,
             "phase": phase,
             "reference": reference,
-            "caveats": list(caveats),
+            "notes": list(caveats),
             "windows": [{**row, "moved": _known(row["moved"])} for row in records(shown)],
         },
     )
@@ -93,7 +93,7 @@ def _shared_words(names: list[str]) -> str:
 def _cell(row: dict[str, object]) -> Text:
     moved = _known(row["moved"])
     mark = "?" if moved is None else "*" if moved else " "
-    return Text(f"{number(float(str(row['median'])))}{mark}", style="bold" if moved else "")
+    return Text(f"{number(float(str(row['drift'])))}{mark}", style="bold" if moved else "")
 
 
 def _known(moved: object) -> bool | None:

@@ -32,7 +32,7 @@ def test_what_is_measured_is_what_the_report_shows(run, sites):
             assert (found.state, found.reason) == ("skipped", "only one data set reaches it")
             continue
         assert found.state == "ok"
-        assert found.measurement.value == sites["median"][name]
+        assert found.measurement.value == sites["drift"][name]
         assert found.measurement.floor == sites["floor"][name]
         assert found.measurement.n == sites["n"][name]
 
@@ -40,7 +40,7 @@ def test_what_is_measured_is_what_the_report_shows(run, sites):
 def test_a_site_fails_where_the_condition_is_met(run, sites):
     for limit in (0.3, 0.8, 5.0):
         failed = {name for name, state in states(run, f"drift > {limit}").items() if state == "failed"}
-        assert failed == set(sites.index[sites["median"] > limit])
+        assert failed == set(sites.index[sites["drift"] > limit])
 
 
 def test_a_drift_within_the_noise_that_fails_says_so(run):

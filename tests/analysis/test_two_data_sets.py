@@ -96,7 +96,7 @@ def test_a_shift_is_compared_with_the_input_and_with_the_site_that_is_read(sites
 
 def test_verdicts(sites):
     verdicts, change = sites["verdict"], sites["change"]
-    assert verdicts["(input)"] == f"shifted: 100 % of units, {sites['median']['(input)']:.2f} sd"
+    assert verdicts["(input)"] == f"shifted: 100 % of units, {sites['drift']['(input)']:.2f} sd"
     assert verdicts["grows"].endswith(f"; amplifies: {change['grows']:.2f}x the input")
     assert verdicts["quiet"] == "no shift beyond noise"
     assert verdicts["norm"].endswith(f"; absorbs: {change['norm']:.2f}x grows's")
@@ -123,7 +123,7 @@ def test_globs_choose_what_is_shown_and_change_nothing_of_it(run, sites):
 def test_other_metrics_judge_by_the_same_noise(run):
     found = told(run, metric_name="ks").sites.set_index("site")
     assert found["shifted"].drop("aside").astype(bool).to_dict() == {name: name != "quiet" for name in SHIFTS}
-    assert found["median"]["grows"] == pytest.approx(0.38, abs=0.03)
+    assert found["drift"]["grows"] == pytest.approx(0.38, abs=0.03)
     assert " sd" not in found["verdict"]["grows"]
     with pytest.raises(SelectionError, match="data sets are of different ones"):
         shifts(run, PARTS, metric_name="cka_distance")

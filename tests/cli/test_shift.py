@@ -117,7 +117,7 @@ def test_json_is_what_was_measured(icshift, tmp_path):
     images = digits()[0]
     expected = Measured(tmp_path / "run", model, images[:SEEN], 0.5 * images[TRAINING:])
     assert [site["site"] for site in found["sites"]] == list(expected.sites.index)
-    for name in ("median", "p90", "floor", "moved", "p"):
+    for name in ("drift", "p90", "floor", "moved", "p"):
         assert [site[name] for site in found["sites"]] == pytest.approx(expected.sites[name].tolist())
     assert [site["verdict"] for site in found["sites"]] == expected.sites["verdict"].tolist()
     assert found["reference"] == {"source": "train.npz", "examples": SEEN, "nonfinite": 0}
@@ -154,7 +154,7 @@ def test_the_run_is_for_all_other_commands(icshift, tmp_path, capsys):
     assert _run(["report", str(run), *asked, "--json"]) == 0
     report = {row["site"]: row for row in json.loads(capsys.readouterr().out)["sites"]}
     for site in json.loads(out)["sites"]:
-        assert report[site["site"]]["median"] == pytest.approx(site["median"])
+        assert report[site["site"]]["drift"] == pytest.approx(site["drift"])
         assert report[site["site"]]["floor"] == pytest.approx(site["floor"], rel=0.5)
         assert report[site["site"]]["moved"] == pytest.approx(site["moved"], abs=0.2)  # of other parts
     assert _run(["units", str(run), "--site", "(input)", *asked]) == 0
@@ -171,7 +171,7 @@ def test_a_condition_is_the_exit_code(icshift, limit, expected):
     assert code == expected
     found = json.loads(icshift(*asked, "--json")[1])
     failed = {check["site"] for check in found["checks"] if check["state"] == "failed"}
-    assert failed == {site["site"] for site in found["sites"] if site["median"] > limit}
+    assert failed == {site["site"] for site in found["sites"] if site["drift"] > limit}
     assert found["passed"] == (not expected)
     assert [line.split(": ")[0].split()[1] for line in out.splitlines() if line.startswith("FAILED ")] == [
         check["site"] for check in found["checks"] if check["state"] == "failed"

@@ -15,9 +15,9 @@ from icshift.reports.two_data_sets import Compared, DataSet, bar, two_data_sets_
 ROW = dict.fromkeys(SITE_COLUMNS, np.nan) | {"units": 4, "n": 90, "floor": 0.05, "p": 0.0, "shifted": True}
 SITES = pd.DataFrame(
     [
-        ROW | {"site": "(input)", "median": 0.5, "relative": 1.0, "verdict": "shifted: 90 % of units, 0.50 sd"},
-        ROW | {"site": "fc1", "median": 0.25, "relative": 0.5, "verdict": "shifted; absorbs: 0.50x the site before"},
-        ROW | {"site": "fc2", "median": 0.1, "p": np.nan, "verdict": "not known: too few examples to tell noise"},
+        ROW | {"site": "(input)", "drift": 0.5, "relative": 1.0, "verdict": "shifted: 90 % of units, 0.50 sd"},
+        ROW | {"site": "fc1", "drift": 0.25, "relative": 0.5, "verdict": "shifted; absorbs: 0.50x the site before"},
+        ROW | {"site": "fc2", "drift": 0.1, "p": np.nan, "verdict": "not known: too few examples to tell noise"},
     ]
 )
 LAYERS = layer_table([LayerDistances("norm", Distance(0.3, 0.1, 90, 4), Distance(0.4, 0.1, 80, 4))])
