@@ -197,8 +197,8 @@ def _hessian(model: Model) -> list[tuple[str, str]]:
 
 
 def _condition(model: Model) -> str:
-    if math.isfinite(model["condition"]):
-        return f"number {_number(model['condition'])}, largest over smallest eigenvalue"
+    if math.isfinite(model["condition_number"]):
+        return f"number {_number(model['condition_number'])}, largest over smallest eigenvalue"
     if model["smallest"] < -model["smallest_error"]:
         return "– the loss is not convex here: the smallest eigenvalue is below 0"
     return "– the smallest eigenvalue is too near 0 to be known well enough"

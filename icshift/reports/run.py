@@ -15,6 +15,7 @@ from rich.text import Text
 from icshift.reports.report import Report
 from icshift.reports.sheet import Column, Sheet, of_rows
 from icshift.reports.tables import Facts
+from icshift.runs.disk import in_words, used
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -30,8 +31,14 @@ def run_report(run: StoredRun) -> Report:
         body=(Facts(_facts(run)), _sites(run)),
         warnings=tuple(map(_missed_in_words, _missed(run))),
         notes=tuple(filter(None, [pooled(run), *unmasked(run)])),
-        data={"run": str(run.path), **run.manifest, "sites": sites, "phases": run.phases, "windows": windows},
+        data={"run": str(run.path), **run.manifest, "sites": sites, "phases": run.phases, "windows": windows}
+        | {"disk": _disk_in_bytes(run)},
     )
+
+
+def _disk_in_bytes(run: StoredRun) -> dict[str, Any]:
+    taken, windows = used(run.path), max(len(run.window_list), 1)
+    return {"bytes": taken.all, "window_bytes": taken.windows / windows, "windows": taken.windows, "steps": taken.steps}
 
 
 def _renamed(entry: Mapping[str, Any], **words: str) -> dict[str, Any]:
@@ -72,7 +79,15 @@ def _facts(run: StoredRun) -> list[tuple[str, str]]:
         ),
         ("modules", ", ".join(f"{count} {state}" for state, count in ledger.items()) or "–"),
         ("cost", overhead(run)),
+        ("disk", _disk(run)),
     ]
+
+
+def _disk(run: StoredRun) -> str:
+    """Returns in words what the run takes on disk, and of which of its parts."""
+    taken = used(run.path)
+    each = f" ({in_words(taken.windows / len(windows))} each)" if (windows := run.window_list) else ""
+    return f"{in_words(taken.all)}: windows {in_words(taken.windows)}{each}, steps {in_words(taken.steps)}"
 
 
 def _steps(manifest: dict[str, Any]) -> str:
@@ -150,7 +165,7 @@ def added_time(run: StoredRun) -> str:
 
 def size(run: StoredRun) -> str:
     """Returns the size of all files of a run, in MB."""
-    return f"{sum(file.stat().st_size for file in run.path.rglob('*') if file.is_file()) / 1e6:.1f} MB"
+    return f"{used(run.path).all / 1e6:.1f} MB"
 
 
 @dataclass(frozen=True)

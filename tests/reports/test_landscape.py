@@ -44,7 +44,7 @@ def model(name, **changes):
         "eigenvalues": [{"value": 4.0, "error": 1e-6}],
         "smallest": -0.5,
         "smallest_error": 1e-4,
-        "condition": math.nan,
+        "condition_number": math.nan,
         "converged": True,
         "products": 31,
         "learning_rate": None,
