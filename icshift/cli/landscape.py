@@ -34,6 +34,7 @@ def landscape(
         str,
         typer.Option(
             "--data",
+            metavar="DATA",
             help="Inputs with targets: a file of arrays, or package.module:callable.",
             show_default=False,
         ),

@@ -124,7 +124,8 @@ def draw(report: Report, console: Console) -> None:
     from rich.text import Text
 
     if report.heading:
-        _print(Text(report.heading, style="bold", no_wrap=True), console)
+        lines = [part for line in report.heading.split("\n") for part in parted(line, console.width)]
+        _print(Text("\n".join(lines), style="bold", no_wrap=True), console)
     for part in report.body:
         _draw_part(part, console)
     for note in report.notes:
@@ -136,6 +137,22 @@ def draw(report: Report, console: Console) -> None:
         lines = Text(verdict, style="bold") if isinstance(verdict, str) else verdict.copy()
         lines.no_wrap = True
         _print(lines, console)
+
+
+def parted(heading: str, width: int) -> list[str]:
+    """Returns a heading as lines that fit, if they can: it is parted at its dots, and no path or name is.
+
+    >>> parted("runs/a · Net · phase train", 20), parted("a-very-long-path/of/a/run · Net", 20)
+    (['runs/a · Net', '· phase train'], ['a-very-long-path/of/a/run', '· Net'])
+    """
+    first, *rest = heading.split(" · ")
+    lines = [first]
+    for part in rest:
+        if len(lines[-1]) + len(f" · {part}") <= width:
+            lines[-1] += f" · {part}"
+        else:
+            lines.append(f"· {part}")
+    return lines
 
 
 def _draw_part(part: Part, console: Console) -> None:

@@ -16,7 +16,7 @@ from icshift.reports.junit import Case
 from icshift.reports.next_step import next_step
 from icshift.reports.report import Report
 from icshift.reports.run import coverage
-from icshift.reports.tables import number
+from icshift.reports.tables import number, site_named
 
 if TYPE_CHECKING:
     from icshift.analysis.checks import Measurement, Verdict
@@ -112,7 +112,11 @@ def _labelled(state: str, line: str) -> Text:
 def _lines(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str]]:
     """Yields states and lines: first one for each check that failed or was not measured, then one per condition."""
     for state in ("failed", "unmeasured"):
-        yield from ((state, f"{verdict.site}: {_in_words(verdict)}") for verdict in verdicts if verdict.state == state)
+        yield from (
+            (state, f"{site_named(verdict.site)}: {_in_words(verdict)}")
+            for verdict in verdicts
+            if verdict.state == state
+        )
     for condition in dict.fromkeys(verdict.condition for verdict in verdicts):
         ok = {
             verdict.site: verdict.measurement
@@ -125,14 +129,15 @@ def _lines(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str]]:
     for condition, reason in dict.fromkeys((verdict.condition, verdict.reason) for verdict in skipped):
         sites = [verdict.site for verdict in skipped if (verdict.condition, verdict.reason) == (condition, reason)]
         more = f" and {len(sites) - 3} more" if len(sites) > 3 else ""
-        yield "skipped", f"{condition}: {', '.join(sites[:3])}{more}: {reason}"
+        yield "skipped", f"{condition}: {', '.join(map(site_named, sites[:3]))}{more}: {reason}"
 
 
 def _nearest(condition: Condition, ok: dict[str, Measurement]) -> str:
     """Returns the site that came nearest to failing, and how many sites it is one of; `ok` is by site."""
     nearest = most_extreme(condition, list(ok.values()))
     site = next(site for site, measurement in ok.items() if measurement is nearest)
-    sites = f"{len(ok)} sites, nearest {site}" if len(ok) > 1 else site
+    named = site_named(site)
+    sites = f"{len(ok)} sites, nearest {named}" if len(ok) > 1 else named
     return f"{sites} with {_value(condition, nearest)} {_basis(nearest)}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,15 @@ def trend_scale(top: float, what: str) -> list[str]:
     ['trend: one scale for all sites, a full bar is 0.225.']
     """
     return [f"trend: one scale for all {what}s, a full bar is {number(top)}."] if math.isfinite(top) else []
+
+
+def site_named(name: str) -> str:
+    """Returns what a sentence calls a site: one that has a number for a name would be taken for a number.
+
+    >>> [site_named(name) for name in ("fc1", "3", "0.2", "2.conv")]
+    ['fc1', 'site 3', 'site 0.2', '2.conv']
+    """
+    return f"site {name}" if re.fullmatch(r"[\d.]+", name) else name
 
 
 def searched(windows: int) -> list[str]:

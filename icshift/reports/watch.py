@@ -11,7 +11,7 @@ from rich.text import Text
 from icshift.analysis.landed import Landed
 from icshift.reports.run import added_time
 from icshift.reports.sheet import Column, Sheet
-from icshift.reports.tables import TREND, counted, number, records, times, trend_scale
+from icshift.reports.tables import TREND, counted, number, records, site_named, times, trend_scale
 from icshift.reports.text_charts import sparklines
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _furthest(landed: Landed, metric: Metric) -> list[str]:
     by = "ratio" if landed.sites["ratio"].notna().any() else "drift"
     row = landed.sites.sort_values(by, ascending=False, kind="stable").iloc[0]
     against = f", {times(row['ratio'])} × floor" if by == "ratio" else ""
-    return [f"furthest {row['site']} ({metric.name} {number(row['drift'])}{against})"]
+    return [f"furthest {site_named(row['site'])} ({metric.name} {number(row['drift'])}{against})"]
 
 
 def _numbers(landed: Landed) -> list[str]:

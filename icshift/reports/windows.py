@@ -12,7 +12,7 @@ from icshift.analysis.windows import worst
 from icshift.reports.next_step import next_step
 from icshift.reports.report import Report
 from icshift.reports.sheet import Column, Sheet
-from icshift.reports.tables import not_shown, number, records
+from icshift.reports.tables import not_shown, number, records, site_named
 from icshift.runs.phases import PROBE_RUNNING
 
 if TYPE_CHECKING:
@@ -104,7 +104,9 @@ def _span(drifts: pd.DataFrame) -> str:
     if drifts.empty:
         return "one window, nothing to compare"
     names = drifts.sort_values("window")["name"]
-    return f"windows {names.iloc[0]} to {names.iloc[-1]}, furthest in {worst(drifts)['name']} ({worst(drifts)['site']})"
+    most = worst(drifts)
+    window = f"window {most['name']}" if str(most["name"]).isdigit() else most["name"]
+    return f"windows {names.iloc[0]} to {names.iloc[-1]} · furthest in {window} ({site_named(most['site'])})"
 
 
 def _notes(drifts: pd.DataFrame, metric: Metric, phase: str) -> list[str]:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icshift.distribution import Distribution
-from icshift.errors import RunError, unknown
+from icshift.errors import RunError, SelectionError, unknown
 from icshift.runs.cards import run_card, run_line
 from icshift.runs.format import (
     FORMAT,
@@ -131,6 +131,8 @@ class StoredRun:
         for window in self.window_list:
             if str(label) in (window.name, str(window.index)):
                 return window
+        if re.fullmatch(r"-\d+", str(label)):
+            raise SelectionError(f"no window {label}: they are counted from 1; --window last is the last one")
         raise unknown("window", label, [window.name for window in self.window_list])
 
     def until(self, window: Window) -> Self:

@@ -14,7 +14,7 @@ def test_path_has_a_row_a_site_and_fits_80_columns(with_batch_norm, command):
     lines = out.splitlines()
     assert [line.split()[0] for line in lines if line.strip().startswith(("fc", "norm"))] == ["fc1", "norm1", "fc2"]
     assert max(map(len, lines[1:])) <= 80
-    assert "phase train · 4 windows, 1 to 4" in lines[0]
+    assert "phase train · 4 windows, 1 to 4" in " ".join(lines)
     assert "sampling noise alone, n = 200" in " ".join(lines)
     # Nothing is cut off: a mark of the trend for every part of the path.
     trend = re.compile("[▁▂▃▄▅▆▇█]+$")
