@@ -178,5 +178,5 @@ def test_batch_norm_wanders_less(demo):
         windows = StoredRun(folder / name).windows()
         here = windows[(windows["site"] == site) & (windows["phase"] == "train")]
         medians = here.groupby("unit")["q50"]
-        wandered[name] = (medians.max() - medians.min()).median() / here.groupby("window")["std"].median().iloc[-1]
+        wandered[name] = (medians.max() - medians.min()).median() / here.groupby("window")["sd"].median().iloc[-1]
     assert wandered["batch-norm"] < wandered["plain"]
