@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from icshift.runs.reader import StoredRun
 
 
-def page_of_groups(compared: RunComparison, groups: Sequence[Sequence[StoredRun]], asked: Asked) -> bytes:
+def page_of_groups(compared: RunComparison, firsts: Sequence[StoredRun], asked: Asked) -> bytes:
     """Returns a page for a browser of two groups of runs side by side, and of the first run of each."""
-    return html(pages_of_groups(compared, groups, asked))
+    return html(pages_of_groups(compared, firsts, asked))
 
 
 def as_json(run: StoredRun, asked: Asked) -> bytes:

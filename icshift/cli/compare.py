@@ -136,7 +136,9 @@ def _pictured(compared: RunComparison, groups: list[list[StoredRun]], sites: lis
     if suffix != PAGE:
         return drawn_comparison(compared, suffix)
     command = join(["icshift", *sys.argv[1:]])
-    return page_of_groups(compared, groups, Asked(metric(DEFAULT), "previous", None, sites, command))
+    return page_of_groups(
+        compared, [runs[0] for runs in groups], Asked(metric(DEFAULT), "previous", None, sites, command)
+    )
 
 
 def _rows(compared: RunComparison, table: Table | None) -> pd.DataFrame:

@@ -57,23 +57,23 @@ def pages_of(runs: Sequence[StoredRun], asked: Asked) -> Pages:
     if len(runs) == 1:
         return alone(page_of(runs[0], asked))
     if len(runs) == 2:
-        return pages_of_groups(compare(runs[:1], runs[1:], sites=asked.sites), (runs[:1], runs[1:]), asked)
+        return pages_of_groups(compare(runs[:1], runs[1:], sites=asked.sites), runs, asked)
     note = "Runs are not compared here: icshift compare A1 A2 --with B1 B2 -o FILE.html sets two groups side by side."
     named = tuple(PageOfRun(_page(run, asked), str(run.path)) for run in runs)
     return Pages(named, f"{len(runs)} runs", (note,))
 
 
-def pages_of_groups(compared: RunComparison, groups: Sequence[Sequence[StoredRun]], asked: Asked) -> Pages:
-    """Returns two groups of runs side by side, and the page of the first run of each, which are a pair."""
+def pages_of_groups(compared: RunComparison, firsts: Sequence[StoredRun], asked: Asked) -> Pages:
+    """Returns two groups of runs side by side, and the pages of the first run of each, which are a pair."""
     pairs = pairs_of(compared)
-    firsts = tuple(
-        PageOfRun(_page(runs[0], asked), f"{group}: {runs[0].path}", group, 1)
-        for group, runs in zip(GROUPS, groups, strict=True)
+    named = tuple(
+        PageOfRun(_page(run, asked), f"{group}: {run.path}", group, 1)
+        for group, run in zip(GROUPS, firsts, strict=True)
     )
-    a, b = (runs[0].name for runs in groups)
-    more = max(map(len, groups)) > 1
+    a, b = (run.name for run in firsts)
+    more = max(map(len, pairs.groups)) > 1
     note = "Of each group the first run is below whole; icshift report RUN -o FILE.html makes the page of another."
-    return Pages(firsts, f"A: {a} · B: {b}", (*pairs.notes, *([note] if more else [])), pairs)
+    return Pages(named, f"A: {a} · B: {b}", (*pairs.notes, *([note] if more else [])), pairs)
 
 
 def _page(run: StoredRun, asked: Asked) -> Page:

@@ -168,7 +168,7 @@ def _tables(tables: Iterable[Table]) -> list[dict[str, Any]]:
 def _pairs(pairs: Pairs) -> dict[str, Any]:
     return {
         "title": title(pairs),
-        "sentence": pairs.sentence,
+        "sentences": pairs.sentence.splitlines(),
         "about": about(pairs),
         "caption": caption(pairs),
         "groups": GROUPS,

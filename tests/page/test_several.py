@@ -40,7 +40,7 @@ def test_two_runs_are_compared_and_each_has_its_page(runs):
 
 def test_of_groups_the_first_of_each_has_its_page_and_that_is_said(runs):
     groups = [[runs[0], runs[2]], [runs[1]]]
-    pages = pages_of_groups(compare(*groups), groups, ASKED)
+    pages = pages_of_groups(compare(*groups), runs[:2], ASKED)
     assert [one.page.title for one in pages.runs] == ["a", "b"]
     assert len(pages.pairs.groups[0]) == 2
     assert "Of each group the first run is below whole" in pages.notes[-1]

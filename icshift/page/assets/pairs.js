@@ -18,7 +18,7 @@
 
   function fillPairs() {
     $("pairs-part").hidden = false;
-    $("said").append(make("p", { textContent: pairs.sentence }));
+    $("said").append(...paragraphs(pairs.sentences, ""));
     for (const [name, words] of [["h-pairs", pairs.title], ["pairs-about", pairs.about], ["pairs-caption", pairs.caption]]) $(name).textContent = words;
     $("pairs-tables").append(...pairs.tables.flatMap((/** @type {any} */ one, /** @type {number} */ which) => table(one, which ? "ratios" : "paths", false)));
     $("pairs-tables").append(make("ul", { id: "pairs-notes", className: "quiet" }, ...whole.notes.map((/** @type {string} */ words) => make("li", { textContent: words }))));
