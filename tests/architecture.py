@@ -36,7 +36,7 @@ ALLOWED = {
     "reports": {"errors", "runs", "noise", "analysis", "replicates"},
     "page": {"errors", "runs", "analysis", "replicates", "reports"},
     "figures": {"errors", "runs", "analysis", "replicates", "reports", "page"},
-    "document": {"errors", "runs", "analysis", "reports", "page", "figures"},
+    "document": {"errors", "runs", "analysis", "replicates", "reports", "page", "figures"},
     "trackers": {"errors", "_version", "distribution", "runs", "analysis"},
     "api": {"runs", "analysis", "replicates"},
     "demo": {"errors", "record"},
