@@ -45,8 +45,8 @@ ALLOWED = {
         *("noise", "analysis", "api", "demo"),
     },
     "cli": {
-        *("errors", "_version", "runs", "model", "inputs", "saved", "replay", "launch", "analysis", "reports"),
-        *("replicates", "page", "figures", "document", "trackers", "demo", "selfcheck"),
+        *("errors", "_version", "runs", "model", "sketch", "inputs", "saved", "replay", "launch", "analysis"),
+        *("reports", "replicates", "page", "figures", "document", "trackers", "demo", "selfcheck"),
     },
     "__main__": {"cli"},
     "__init__": {"_version", "errors", "api", "model", "gradients", "record", "replay", "launch"},
@@ -63,6 +63,7 @@ WITH_TORCH = {"cli/demo.py": "sets the number of threads before it trains"}
 """Files of rooms without torch that import it all the same, and why."""
 
 WITHOUT_TORCH = {
+    "sketch/choice.py": "`icshift --version` says which kernel is in use",
     "launch/script.py": "a script is prepared before torch is imported",
     "launch/children.py": "a process that loads no torch must not wait for it",
     "launch/startup/sitecustomize.py": "every process imports it",

@@ -73,10 +73,12 @@ def _facts(run: StoredRun) -> list[tuple[str, str]]:
     span = f"{len(windows)}" + (f" ({windows[0].name} to {windows[-1].name})" if len(windows) > 1 else "")
     ledger = Counter(entry["state"] for entry in manifest.get("ledger", []))
     stride = manifest.get("step_stride", 1)
+    versions = [f"icshift {manifest['icshift']}", f"torch {manifest['torch']}"]
+    versions += [f"kernel {manifest['kernel']}"] if "kernel" in manifest else []
     return [
         ("run", f"{run.path}{'' if run.finished else '  (unfinished: still recording, or the process was killed)'}"),
         ("model", f"{manifest['model']}, {manifest['parameters']:,} parameters"),
-        ("recorded", f"{manifest['created']} · icshift {manifest['icshift']} · torch {manifest['torch']}"),
+        ("recorded", " · ".join([manifest["created"], *versions])),
         ("steps", _steps(manifest) + (f", series of every {stride}th" if stride > 1 else "")),
         ("windows", span),
         ("phases", ", ".join(run.phases) or "none"),

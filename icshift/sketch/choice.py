@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import os
-from types import ModuleType
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
 
 from icshift.notice import notice
 
 CHOICE = "ICSHIFT_KERNEL"
 """The environment variable that asks for `numpy` or `native`."""
 
-try:
-    from icshift import _kernel as compiled
-except ImportError:  # There was no compiler, or this is another system: NumPy does the same.
-    compiled = None
+compiled: Any = None
+"""The module that `setup.py` builds from the folder `kernel`; None where it did not, as without a compiler."""
+
+with suppress(ImportError):
+    compiled = import_module("icshift._kernel")
 
 
-def native() -> ModuleType | None:
-    """Returns the compiled module where it is to be used, None where NumPy is."""
-    return None if os.environ.get(CHOICE) == "numpy" else compiled
+def uses_native() -> bool:
+    """Whether the native kernel is in use."""
+    return compiled is not None and os.environ.get(CHOICE) != "numpy"
 
 
 def in_use() -> str:
     """Returns which kernel is in use and, where that is NumPy's, why."""
-    if native() is not None:
+    if uses_native():
         return "native"
     return "numpy (the native kernel was not built)" if compiled is None else f"numpy ({CHOICE} asks for it)"
 

@@ -44,7 +44,7 @@ class Kernel(Protocol):
         """
 
     def order(self, rows: Floats, steps: int, workspace: Workspace) -> Order:
-        """Returns what a block of so many steps, rows [steps * n, units], shows."""
+        """Returns what a block of so many steps, rows [steps * n, units], shows; the rows may be overwritten."""
 
     def steps_of(self, values: Floats, start: int, every: int) -> Floats:
         """Returns the values [units, m] of some of the steps of values [units, steps, n]."""
@@ -63,4 +63,4 @@ class Kernel(Protocol):
 def kernel(dtype: type[np.floating[Any]]) -> Kernel:
     """Returns the implementation in use for activations of this type: chosen once."""
     choice.say_what_is_missing()
-    return Native() if choice.native() is not None and dtype is np.float32 else NumPy(dtype)
+    return Native() if choice.uses_native() and dtype is np.float32 else NumPy(dtype)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +12,8 @@ from torch import Tensor
 from icshift.blocks import SLICES
 from icshift.distribution import EXACT, QUANTILES, Floats, Ints
 from icshift.runs.format import STEP_QUANTILES
-from icshift.sketch import choice
 from icshift.sketch.block import Order
+from icshift.sketch.choice import compiled
 from icshift.sketch.kernel_numpy import NumPy
 from icshift.sketch.level import TERMS, Digest, K, Level
 from icshift.sketch.moments import Moments
@@ -30,9 +29,6 @@ _MOST_LEVELS = 64
 
 _ROUNDING = TERMS * float(np.finfo(np.float32).eps)
 _PROBABILITIES = np.array(STEP_QUANTILES)
-
-
-compiled: Any = choice.compiled
 
 
 class Native:
@@ -69,15 +65,15 @@ class Native:
         return torch.from_numpy(table)
 
     def order(self, rows: Floats, steps: int, workspace: Workspace) -> Order:
-        """Sorts columns, and reads from each of them all that it shows."""
+        """Sorts columns where they are, and reads from each of them all that it shows."""
         n, units = len(rows) // steps, rows.shape[1]
         if n > _MOST:
             return self._numpy.order(rows, steps, workspace)
-        values = workspace.take("rows", (steps, n, units), np.float32)
+        values = rows.reshape(steps, n, units)
         table, zeros = np.empty((6, steps, units)), np.empty((steps, units), np.int64)
         quantiles = np.empty((len(STEP_QUANTILES), steps, units), np.float32)
         slices = np.empty((steps, SLICES, units))
-        compiled.order(rows, steps, n, units, values, table, zeros, quantiles, slices, _PROBABILITIES)
+        compiled.order(rows, steps, n, units, rows, table, zeros, quantiles, slices, _PROBABILITIES)
         return Order(
             values=values.transpose(2, 0, 1),
             clean=not table[1].any(),

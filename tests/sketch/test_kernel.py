@@ -117,9 +117,7 @@ def ordered(kernel, rows, steps):
     one = kernel(rows.dtype.type)
     memory = one.rows(*rows.shape)
     memory[:] = rows
-    shown = one.order(memory, steps, Workspace())
-    np.testing.assert_array_equal(memory, rows)
-    return shown
+    return one.order(memory, steps, Workspace())
 
 
 BLOCKS = [(1, 1), (5, 2), (4, 33), (2, 600), (1, 1100)]
