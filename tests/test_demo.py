@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import re
+import shlex
 import subprocess
 
 import numpy as np
@@ -164,6 +165,16 @@ def test_every_seed_is_a_training_of_its_own(demo):
     paths = compared.overall.query("span == 'path' and phase == 'probe' and metric == 'w1' and by == 'role'")
     assert len(paths) == 4
     assert paths["value"].nunique() == len(paths)
+
+
+def test_what_is_next_can_be_typed(demo):
+    folder, text = demo
+    lines = re.findall(r"^Next: (icshift .+?)(?:   \(.*\))?$", text, re.MULTILINE)
+    assert lines
+    for line in lines:
+        words = [warm.icshift(), *shlex.split(line)[1:]]
+        done = subprocess.run(words, cwd=folder.parent, capture_output=True, text=True, check=False, timeout=600)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_percentile_ribbons_of_one_unit_of_each(demo):
