@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, get_args
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperOption
@@ -55,8 +55,8 @@ def _what(option: TyperOption) -> str:
     described = option.type_descriptor
     if described.choices is not None:
         return "|".join(str(getattr(choice, "value", choice)) for choice in described.choices)
-    kind = described.annotation
-    kind = get_args(kind)[0] if get_origin(kind) is list else kind
+    kind: Any = described.annotation
+    kind = get_args(kind)[0] if described.is_list else kind
     return _WHAT.get(kind, "VALUE")
 
 

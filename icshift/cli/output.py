@@ -124,8 +124,8 @@ def draw(report: Report, console: Console) -> None:
     from rich.text import Text
 
     if report.heading:
-        lines = [part for line in report.heading.split("\n") for part in parted(line, console.width)]
-        _print(Text("\n".join(lines), style="bold", no_wrap=True), console)
+        heading = "\n".join(part for line in report.heading.split("\n") for part in parted(line, console.width))
+        _print(Text(heading, style="bold", no_wrap=True), console)
     for part in report.body:
         _draw_part(part, console)
     for note in report.notes:
