@@ -20,7 +20,7 @@ ALLOWED = {
     "distribution_card": {"card", "distribution"},
     "distribution": {"blocks", "tails", "curve", "distribution_card"},
     "runs": {"errors", "blocks", "distribution", "card"},
-    "model": {"errors", "runs"},
+    "model": {"errors", "notice", "runs"},
     "sketch": {"notice", "blocks", "tails", "distribution", "runs"},
     "inputs": {"errors", "saved"},  # arrays lie in files of the same formats as weights
     "saved": {"errors", "model"},
@@ -36,7 +36,7 @@ ALLOWED = {
     "reports": {"errors", "runs", "noise", "analysis", "replicates"},
     "page": {"errors", "runs", "analysis", "replicates", "reports"},
     "figures": {"errors", "runs", "analysis", "replicates", "reports", "page"},
-    "document": {"errors", "runs", "analysis", "reports", "page", "figures"},
+    "document": {"errors", "runs", "analysis", "replicates", "reports", "page", "figures"},
     "trackers": {"errors", "_version", "distribution", "runs", "analysis"},
     "api": {"runs", "analysis", "replicates"},
     "demo": {"errors", "record"},
@@ -70,7 +70,7 @@ WITHOUT_TORCH = {
 }
 """Files of rooms with torch that must not import it, and why."""
 
-SHARED_BY_COMMANDS = {"main", "options", "output", "saved"}
+SHARED_BY_COMMANDS = {"main", "command", "options", "output", "saved"}
 """Files of `cli` that are no commands."""
 
 TORCH_PRIVATE = "model/torch_private.py"

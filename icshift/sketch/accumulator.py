@@ -25,7 +25,7 @@ from icshift.sketch.sampler import Sampler
 from icshift.sketch.summary import Summary
 from icshift.sketch.workspace import Workspace
 
-_BLOCK_VALUES = 1 << 18
+BLOCK_VALUES = 1 << 18
 """Values in a block: 1 MiB of float32; larger blocks leave the cache, smaller ones call more often."""
 
 
@@ -41,6 +41,7 @@ class Accumulator:
     `samples` bounds the values a unit and step that quantiles are made from (infinite: no bound). Without `blocks` the
     distribution has none: so for a probe, whose inputs are the same in every window, which leaves no sampling noise to
     estimate. Finished steps go to `sink` as `StepRows`, several at a time.
+    Rows wait in a block of about `block_values`.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Accumulator:
         *,
         blocks: bool = True,
         sink: Callable[[StepRows], None] | None = None,
+        block_values: int = BLOCK_VALUES,
     ) -> None:
         self.units = units
         self._samples = samples
@@ -63,7 +65,7 @@ class Accumulator:
         self._before: Summary | None = None
         self._keeps_parts = blocks
         self._sink = sink
-        block_rows = int(max(min(samples, 1024), min(64 * samples, _BLOCK_VALUES // units)))
+        block_rows = int(max(min(samples, 1024), min(64 * samples, block_values // units)))
         self._centre = np.empty(units, dtype)
         self._rows = self._kernel.rows(block_rows, units)
         self.restart(random)
@@ -139,6 +141,11 @@ class Accumulator:
             self._work_off(self._filled)
 
     @property
+    def block_values(self) -> int:
+        """How many values there is room for in a block."""
+        return self._rows.size
+
+    @property
     def holding(self) -> bool:
         """Whether any step (or forward) of the window was closed."""
         return self.ticks > 0 or self._before is not None
@@ -169,6 +176,8 @@ class Accumulator:
             for first, last, moments in self._open
             if moments is not None or len(self._open) > 1
         ]
+        if len(parts) == 1:
+            return parts[0]
         return exact.stack(parts).total() if parts else None
 
     def _moments_of(self, first: int, last: int) -> Moments:

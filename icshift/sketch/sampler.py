@@ -25,7 +25,7 @@ class Sampler:
         self._random = random
         self._offsets: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
         self._drawn: dict[int, Ints] = {}
-        self._places: dict[tuple[int, int, torch.device], tuple[Tensor, Tensor]] = {}
+        self._places: dict[tuple[object, ...], tuple[Tensor, Tensor]] = {}
 
     def renew(self) -> None:
         """Makes the next call draw anew."""
@@ -58,13 +58,21 @@ class Sampler:
 
     def _parts(self, count: int, positions: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Returns the drawn places: rows, and positions within them."""
-        key = count, positions, device
+        key = count, positions, device, stream_of(device)
         places = self._places.get(key)
         if places is None:
             parts = divmod(self.places(count * positions), positions)
             rows, within = (torch.from_numpy(part).to(device, non_blocking=True) for part in parts)
             places = self._places[key] = rows, within
         return places
+
+
+def stream_of(device: torch.device) -> object:
+    """What tells the streams of a CUDA device apart; None on other devices.
+
+    What one stream copies to the device may not be there yet when another reads it: each has a copy of its own.
+    """
+    return torch.cuda.current_stream(device) if device.type == "cuda" else None
 
 
 class ExampleSampler:
