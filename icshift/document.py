@@ -64,7 +64,7 @@ def as_markdown(run: StoredRun, asked: Asked) -> bytes:
     lines = [f"**{_plain(report.heading)}**", "", *([_plain(words), ""] if words else [])]
     lines += ["| site | units | drift | floor | ×floor | p90 | max | moved |", "|---|--:|--:|--:|--:|--:|--:|--:|"]
     for row in records(table):
-        values = [number(row.get("median", float("nan"))), number(row.get("floor", float("nan")))]
+        values = [number(row.get("drift", float("nan"))), number(row.get("floor", float("nan")))]
         values += [times(row.get("ratio", float("nan")))]
         values += [number(row.get(name, float("nan"))) for name in ("p90", "max")]
         lines.append(" | ".join(["| " + _plain(site_label(row)), str(row["units"]), *values, _share(row) + " |"]))

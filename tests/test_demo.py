@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import re
+import shlex
 import subprocess
 
 import numpy as np
@@ -166,6 +167,16 @@ def test_every_seed_is_a_training_of_its_own(demo):
     assert paths["value"].nunique() == len(paths)
 
 
+def test_what_is_next_can_be_typed(demo):
+    folder, text = demo
+    lines = re.findall(r"^Next: (icshift .+?)(?:   \(.*\))?$", text, re.MULTILINE)
+    assert lines
+    for line in lines:
+        words = [warm.icshift(), *shlex.split(line)[1:]]
+        done = subprocess.run(words, cwd=folder.parent, capture_output=True, text=True, check=False, timeout=600)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_percentile_ribbons_of_one_unit_of_each(demo):
     _, text = demo
     assert text.count("┤") >= 8
@@ -189,5 +200,5 @@ def test_batch_norm_wanders_less(demo):
         windows = StoredRun(folder / name).windows()
         here = windows[(windows["site"] == site) & (windows["phase"] == "train")]
         medians = here.groupby("unit")["q50"]
-        wandered[name] = (medians.max() - medians.min()).median() / here.groupby("window")["std"].median().iloc[-1]
+        wandered[name] = (medians.max() - medians.min()).median() / here.groupby("window")["sd"].median().iloc[-1]
     assert wandered["batch-norm"] < wandered["plain"]

@@ -9,9 +9,9 @@ from shlex import join
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from icshift.cli import options
+from icshift.cli.command import Command
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ class Table(StrEnum):
     VALUES = "values"
 
 
-class WithMany(TyperCommand):
+class WithMany(Command):
     """A command whose option `--with` takes all the arguments that follow it, up to the next option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -86,7 +86,7 @@ def compare(
     on there are ratios A / B with 95 % intervals and exact tests; of fewer, the values of each and no statement.
     Compared are the path, how far a site went over all windows, and the last window.
     """
-    from icshift.cli.output import refuse_file, show, write_file
+    from icshift.cli.output import one_on_stdout, refuse_file, show, write_file
     from icshift.document import PAGE, document_report
     from icshift.figures.frame import FORMATS as PICTURES
     from icshift.figures.frame import require
@@ -99,8 +99,7 @@ def compare(
         what = "1 run is no comparison" if len(runs) == 1 else f"{len(runs)} runs are one group"
         raise typer.BadParameter(f"{what}: give the other one, --with B1 B2 …")
     to_stdout = str(output) == "-"
-    if json and to_stdout:
-        raise typer.BadParameter("--json and -o - both go to stdout: give -o the path of a file")
+    one_on_stdout("--json" * json, "-o -" * to_stdout)
     suffix = "" if output is None else output.suffix.lower()
     pictured = suffix in (PAGE, *PICTURES)
     if suffix in PICTURES:

@@ -115,7 +115,7 @@ def report(
     else:
         of = as_of(opened, window, metric_name=metric, reference=reference, phase=phase, sites=site)
         sites = summary(of.run, metric_name=metric, reference=reference, phase=phase, sites=site, level=of.level)
-        table = furthest(sites, top, "ratio", "median")
+        table = furthest(sites, top, "ratio", "drift")
         layers = gradient_shift_summary(opened, layers=site)
         shift = furthest(layers, top, "relative")
         doubts = [

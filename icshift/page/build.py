@@ -23,7 +23,7 @@ from icshift.reports.onset import how_it_left, onset_cells, onset_in_words
 from icshift.reports.outcome import verdict
 from icshift.reports.run import coverage, overhead
 from icshift.reports.tables import number, records, searched, share, times
-from icshift.runs.format import kept_units
+from icshift.runs.format import Site, kept_units
 from icshift.runs.phases import normalises_by_its_own_inputs
 
 if TYPE_CHECKING:
@@ -146,7 +146,9 @@ def _sites(run: StoredRun, asked: Asked, phase: str, left: pd.DataFrame | None) 
     drift, floor = (np.array([getattr(row, name) for row in rows]).reshape(-1) for name in ("drift", "floor"))
     scale = look.scale_of(asked.metric, drift, floor)
     series = run.steps(phase=phase)
-    steps: Mapping[Any, pd.DataFrame] = dict(tuple(series.groupby("site", sort=False))) if len(series) else {}
+    steps: Mapping[Any, pd.DataFrame] = (
+        dict(tuple(series.groupby("site", sort=False, observed=True))) if len(series) else {}
+    )
     # Of a phase without a series nothing is known: that a site stayed cannot be said.
     onsets = {} if left is None else {row["site"]: row for row in records(left)}
     nothing = {"unknown": f"no series of steps was recorded in phase {phase}"}
@@ -158,6 +160,13 @@ def _sites(run: StoredRun, asked: Asked, phase: str, left: pd.DataFrame | None) 
         recorded, of_steps = distributions(run, phase, row.site), series_of(steps.get(name))
         sites.append(_site(row, scale, recorded, of_steps, onset_of, affine))
     return sites, scale
+
+
+def _some_units(site: Site) -> str:
+    """Returns of how many units there are windows and steps, where these are not all."""
+    recorded = "" if site.kept is None else f"{len(site.kept):,} of {site.units:,} units recorded"
+    steps = "" if site.in_steps is None else f"steps of {len(site.in_steps):,} of {site.units:,} units"
+    return "; ".join(filter(None, [recorded, steps]))
 
 
 def _site(
@@ -177,7 +186,7 @@ def _site(
         type=site.type,
         of=site.units,
         n=row.n,
-        note="" if site.kept is None else f"{len(site.kept):,} of {site.units:,} units recorded",
+        note=_some_units(site),
         affine=affine,
         onset_how=how_it_left(onset_of) if np.isfinite(step) else "",
         onset=int(step) if np.isfinite(step) else None,
@@ -227,7 +236,7 @@ def _sites_table(table: pd.DataFrame, left: pd.DataFrame | None, which: str) -> 
     steps = {} if left is None else dict(zip(left["site"], left["step"], strict=True))
     noiseless = "noiseless" in table and bool(table["noiseless"].dropna().all())
     noise: dict[str, tuple[str, Any]] = {} if noiseless else {"floor": ("floor", number), "×floor": ("ratio", times)}
-    shown = {"drift": ("median", number), **noise, "p90": ("p90", number), "max": ("max", number)}
+    shown = {"drift": ("drift", number), **noise, "p90": ("p90", number), "max": ("max", number)}
     shown |= {"moved": ("moved", share)}
     troubles = {"dead": "dead", "constant": "near_constant", "not finite": "nonfinite"}
     rows = [

@@ -29,6 +29,7 @@ from icshift.model.names import unwrapped
 from icshift.model.parameters import Parameters
 from icshift.model.processes import refuse_waiting, this_process
 from icshift.model.sites import Selector, Sites, as_sites
+from icshift.model.unit_budget import lowered
 from icshift.notice import notice
 from icshift.record.clock import Clock
 from icshift.record.forwards import Forward, Forwards
@@ -42,7 +43,7 @@ from icshift.record.replays import Replays
 from icshift.record.settings import asked_for, refuse_settings
 from icshift.record.windows import Seen, Windows
 from icshift.runs import interrupts
-from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, NO_STEP
+from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, NO_STEP, Site
 from icshift.runs.phases import NO_GRAD, PROBE, is_probe
 from icshift.runs.writer import Recording, refuse_occupied
 
@@ -101,7 +102,7 @@ class Recorder:
         refuse_occupied(self.path, force=force, rank=self._rank, ranks=self._ranks)
         self._force = force
         self._optimizers = as_list(optimizer)
-        self._sites = as_sites(sites)
+        self._sites = lowered(self.model, as_sites(sites))
         self.window = window
         """Steps that end a window, "auto", or None: only `epoch` ends one. A number may be changed while recording."""
         self._probe = given = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
@@ -139,7 +140,8 @@ class Recorder:
         self._gradients = Gradients(self.model, self._optimizers, self._recording.append_measured)
         self._process = os.getpid()
         observer, examples = self._observer, self._examples
-        seen = Open(observer.distributions, examples.seen, observer.part, examples.part, self._logged.taken)
+        inputs, logged = (examples.seen, observer.part, examples.part), self._logged.taken
+        seen = Open(observer.units_held, observer.distributions, *inputs, logged)
         self._journal = Journal(self._recording, seen, self._state)
         self._windows = Windows(self._journal, Seen(observer, examples, self._replays), parameters, self.window)
         self.parts = (*self.parts, self._clock, self._windows)
@@ -172,6 +174,11 @@ class Recorder:
     def steps(self) -> int:
         """How many steps have ended."""
         return self._clock.steps
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The sites that were seen so far."""
+        return tuple(self._observer.sites.values())
 
     @property
     def windows(self) -> int:

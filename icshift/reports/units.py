@@ -13,6 +13,7 @@ from icshift.reports.report import Report
 from icshift.reports.sheet import Column, Sheet
 from icshift.reports.tables import number, records, share, times
 from icshift.reports.text_charts import ribbons
+from icshift.runs.format import units_in_steps
 from icshift.runs.phases import PROBE_RUNNING
 
 if TYPE_CHECKING:
@@ -58,15 +59,18 @@ def units_report(
             *([f"Whether units are dead or saturated is not known: {cause}."] if (cause := unknown(site)) else []),
             *caveats,
         ),
-        next_step=_next_step(run, site, first, reference),
+        next_step=_next_step(run, site, shown, reference),
         data={"run": str(run.path), "site": site.name, "metric": metric.name, "units": shown.to_dict(orient="records")},
     )
 
 
-def _next_step(run: StoredRun, site: Site, first: pd.Series[Any], reference: str) -> str:
+def _next_step(run: StoredRun, site: Site, shown: pd.DataFrame, reference: str) -> str:
+    first = shown.iloc[0]
     phase, window = str(first["phase"]), window_shown(run)
     if phase in set(run.steps(sites=[site.name])["phase"]):
-        return next_step("units", run, site=site.name, unit=str(int(first["unit"])), phase=phase, window=window)
+        units = [int(unit) for unit in shown["unit"] if unit in units_in_steps(site)]
+        unit = units[0] if units else int(units_in_steps(site)[0])
+        return next_step("units", run, site=site.name, unit=str(unit), phase=phase, window=window)
     return next_step("report", run, site=site.name, phase=phase, reference=reference, window=window)
 
 
@@ -101,11 +105,11 @@ def units_table(units: pd.DataFrame, value_name: str) -> Sheet:
         Column("floor", [number(row["floor"]) for row in rows], 2),
         Column("×floor", [f"{times(row['ratio'])} {'*' if row['moved'] else ' '}" for row in rows], 1),
     ]
-    ranks = {"mean": 3, "std": 3, "q15": 5, "q50": 4, "q85": 5}
+    ranks = {"mean": 3, "sd": 3, "q15": 5, "q50": 4, "q85": 5}
     columns = [
         Column(value_name if len(value_name) <= _NAME else "drift", [number(row["value"]) for row in rows]),
         *(noise if has_floor(units) else []),
-        *(Column(name.replace("std", "sd"), [number(row[name]) for row in rows], ranks[name]) for name in ranks),
+        *(Column(name, [number(row[name]) for row in rows], ranks[name]) for name in ranks),
         Column("zeros", [share(row["zero_share"]) for row in rows], 6),
     ]
     names = [f"≈ {row['unit']}" if row["near_constant"] else str(row["unit"]) for row in rows]

@@ -66,7 +66,7 @@ def test_a_table_is_written(runs, tmp_path, command):
     assert pd.read_csv(tmp_path / "c.csv")["ratio"].tolist() == icshift.compare(a, b).ratios["ratio"].tolist()
     assert command("compare", *a, "--with", *b, "-o", tmp_path / "c.csv")[0] == 2
     code, out, _ = command("compare", *a[:2], "--with", *b[:2], "-o", "-")
-    assert (code, out.splitlines()[0]) == (0, "group,number,phase,site,metric,unit,span,window,value,floor")
+    assert (code, out.splitlines()[0]) == (0, "group,number,phase,site,metric,metric_unit,span,window,value,floor")
 
 
 MISTAKES = {
