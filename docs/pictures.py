@@ -1,7 +1,7 @@
 """Make the pictures of docs/page.md, docs/comparing.md and docs/figures.md: python docs/pictures.py [FOLDER]
 
 Takes Debian's chromium, and Pillow, which comes with the dev extra and makes pictures of few colours small. It records
-`icshift demo` and `examples/diverging.py`, some minutes, and takes the recordings that FOLDER has of an earlier call.
+`icshift demo`, some minutes, or takes what an earlier call has recorded in FOLDER.
 """
 
 from __future__ import annotations
@@ -33,35 +33,35 @@ FIGURES = {
 GROUPS = [*SEEDS["plain"], "--with", *SEEDS["batch-norm"]]
 
 PAGES = {
-    "page": ("diverging", {}),
+    "page": ("plain", {"width": 1000, "height": 860}),
     "page-overview": ("plain", {}),
     "page-site": ("plain", {"site": "fc3"}),
     "page-unit": ("plain", {"site": "fc3", "unit": True}),
     "page-filter": ("plain", {"search": "fc3", "scheme": "dark"}),
     "page-narrow": ("plain", {"width": 400, "height": 860}),
     "page-dark": ("plain", {"scheme": "dark", "site": "fc2"}),
-    "page-anatomy": ("batch-norm", {"view": "parts", "to": "h-atlas", "height": 420}),
-    "page-compare": ("compare", {"height": 700}),
-    "page-compare-dark": ("compare", {"scheme": "dark", "width": 400, "height": 860}),
+    "page-anatomy": ("batch-norm", {"view": "parts", "to": "h-atlas", "height": 580}),
+    "page-compare": ("compare", {"height": 780}),
+    "page-compare-dark": ("compare", {"scheme": "dark", "width": 400, "height": 900, "to": "h-pairs"}),
 }
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        runs = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder)
+        made = Path(folder)
+        runs = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else made
         if not (runs / "demo").exists():
             icshift(runs, "demo", "-o", "demo", "-q")
-            icshift(runs, "run", str(HERE.parent / "examples" / "diverging.py"), "-o", "diverging", "-q")
-        made = Path(folder)
+        for name in ("plain", "batch-norm", "seeds"):
+            (made / name).symlink_to(runs / "demo" / name)
         for name, (*given, figure, which) in ((name, split(options)) for name, options in FIGURES.items()):
-            icshift(runs / "demo", "report", *given, figure, *which, "-o", str(made / f"{name}.png"))
-        icshift(runs / "demo", "compare", *GROUPS, "-q", "-o", str(made / "compare.png"))
+            icshift(made, "report", *given, figure, *which, "-o", f"{name}.png")
+        icshift(made, "compare", *GROUPS, "-q", "-o", "compare.png")
         for name in (*FIGURES, "compare"):
             (HERE / f"figure-{name}.png").write_bytes(small((made / f"{name}.png").read_bytes(), 1100))
         for name in ("plain", "batch-norm"):
-            icshift(runs / "demo", "report", name, "-o", str(made / f"{name}.html"))
-        icshift(runs, "report", "diverging/net", "-o", str(made / "diverging.html"))
-        icshift(runs / "demo", "compare", *GROUPS, "-q", "-o", str(made / "compare.html"))
+            icshift(made, "report", name, "-o", f"{name}.html")
+        icshift(made, "compare", *GROUPS, "-q", "-o", "compare.html")
         screenshots(made)
 
 
