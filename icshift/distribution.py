@@ -147,7 +147,6 @@ class Distribution:
         """
         if self.units != other.units:
             raise ValueError(f"cannot merge {self.units} units with {other.units}: not the same site")
-        count = self.count + other.count
         mean, std = _merged_moments(self, other)
         values, reduction_error, slices = _merged_values(self, other)
         share = _shares(self.sampled, other.sampled)
@@ -155,7 +154,7 @@ class Distribution:
         rank = float(np.max(share[0], initial=0.0, where=np.isfinite(share[0]))) * self.rank_error
         rank += float(np.max(share[1], initial=0.0, where=np.isfinite(share[1]))) * other.rank_error + slices
         return Distribution(
-            count=count,
+            count=self.count + other.count,
             nonfinite=self.nonfinite + other.nonfinite,
             mean=mean,
             std=std,
@@ -247,9 +246,12 @@ def ordered(points: Floats, weights: Floats) -> tuple[Floats, Floats]:
 
     weights are [units, m] or, the same for all units, [m]. Points that come in sorted runs are merged, not sorted anew.
     """
-    order = np.argsort(points, axis=1, kind="stable")
-    weights = weights[order] if weights.ndim == 1 else np.take_along_axis(weights, order, 1)
-    points = np.take_along_axis(points, order, 1)
+    if weights.ndim == 1 and (weights == weights[:1]).all():
+        points, weights = np.sort(points, axis=1), np.broadcast_to(weights, points.shape)
+    else:
+        order = np.argsort(points, axis=1, kind="stable")
+        weights = weights[order] if weights.ndim == 1 else np.take_along_axis(weights, order, 1)
+        points = np.take_along_axis(points, order, 1)
     missing = np.isnan(points)
     return points, np.where(missing, 0.0, weights) if missing.any() else weights
 
@@ -325,9 +327,10 @@ def _ends(distribution: Distribution) -> tuple[Floats, Floats]:
 
 
 def _pooled(a: Distribution, b: Distribution) -> tuple[Floats, Floats]:
-    points_a, weights_a = weighted_values(a.values, a.sampled)
-    points_b, weights_b = weighted_values(b.values, b.sampled)
-    return np.concatenate([points_a, points_b], 1), np.concatenate([weights_a, weights_b], 1)
+    (points_a, weights_a), (points_b, weights_b) = (weighted_values(one.values, one.sampled) for one in (a, b))
+    points = np.concatenate([points_a, points_b], 1)
+    whole = all((one.sampled == one.values.shape[1]).all() for one in (a, b))
+    return points, np.ones(points.shape[1]) if whole else np.concatenate([weights_a, weights_b], 1)
 
 
 class _Curves:
@@ -385,13 +388,12 @@ class _Curves:
 
         It is twice what lies above the means, from where the quantile function crosses the mean to the slice's end.
         """
-        slices = means.shape[1]
         relative = np.where(np.isnan(means), 0.0, means - self.first[:, None])
         scale = np.where(self.last > 0, self.last, 1.0)[:, None]
         keys = (self.x / scale + self.start).ravel()
         reached = np.searchsorted(keys, (relative / scale + self.start).ravel(), side="right").reshape(means.shape)
         below = reached - np.arange(len(means))[:, None] * self.x.shape[1]
-        edges = np.linspace(0.0, 1.0, slices + 1)
+        edges = np.linspace(0.0, 1.0, means.shape[1] + 1)
         crossing = np.clip(np.take_along_axis(self.place, np.clip(below, 0, self.x.shape[1]), 1), edges[:-1], edges[1:])
         ends = np.broadcast_to(edges[1:], means.shape)
         above = self.integral_at(ends) - self.integral_at(crossing) - relative * (ends - crossing)

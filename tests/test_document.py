@@ -9,7 +9,7 @@ import pytest
 
 from icshift.analysis.by_site import summary
 from icshift.analysis.metrics import METRICS
-from icshift.document import FORMATS, check, content
+from icshift.document import OF_ONE_RUN, PAGE, check, content
 from icshift.errors import SelectionError
 from icshift.figures.figure import Wanted
 from icshift.page.build import Asked
@@ -82,11 +82,17 @@ def test_an_unknown_suffix_names_the_known_ones(suffix):
         check(suffix, 1, None)
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
-def test_what_is_for_figures_or_of_one_run_is_told(suffix):
+@pytest.mark.parametrize("suffix", [PAGE, *OF_ONE_RUN])
+def test_what_is_for_figures_is_told(suffix):
     with pytest.raises(SelectionError, match=r"--figure, --unit and --theme are for \.svg, \.png or \.pdf"):
         check(suffix, 1, Wanted())
-    with pytest.raises(SelectionError, match="is of one run, 2 are given: icshift compare A B compares two"):
+
+
+@pytest.mark.parametrize("suffix", OF_ONE_RUN)
+def test_what_is_of_one_run_is_told(suffix):
+    with pytest.raises(
+        SelectionError, match=r"is of one run, 2 are given: \.html is of several, as is icshift compare"
+    ):
         check(suffix, 2, None)
 
 

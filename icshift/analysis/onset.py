@@ -95,7 +95,7 @@ def onset(
     Raises `SelectionError` for a site or a phase without a series of steps.
     """
     series = run.steps()
-    chosen = _phase(list(dict.fromkeys(series["phase"])), phase)
+    chosen = _phase(series["phase"].unique().tolist(), phase)
     here = dict(tuple(series[series["phase"] == chosen].groupby("site", sort=False, observed=True)))
     rows = []
     for site in choose(run.sites, sites):

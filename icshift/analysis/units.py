@@ -13,7 +13,7 @@ from icshift.analysis.metrics import METRICS
 from icshift.analysis.metrics import metric as metric_named
 from icshift.errors import SelectionError, unknown
 from icshift.noise.movement import FALSE_ALARMS
-from icshift.runs.format import Site, kept_units
+from icshift.runs.format import Site, kept_units, units_in_steps
 from icshift.runs.reader import StoredRun
 
 
@@ -77,6 +77,13 @@ def unit_series(run: StoredRun, site: Site, unit: int, phase: str | None) -> pd.
     if unit not in known:
         recorded = "all" if site.kept is None else f"{len(known)} of them recorded"
         raise SelectionError(f"no unit {unit} in site {site.name}: it has units 0 to {site.units - 1}, {recorded}")
+    in_series = units_in_steps(site)
+    if unit not in in_series:
+        some = ", ".join(map(str, in_series[:6].tolist()))
+        raise SelectionError(
+            f"unit {unit} of site {site.name} is not in the step series, which has {len(in_series)} of {site.units} "
+            f"units, drawn at random: {some}, …; Sites(max_step_units=None) records all"
+        )
     steps = run.steps(sites=[site.name])
     phases = list(dict.fromkeys(steps["phase"]))
     wanted = phase or ("train" if "train" in phases else next(iter(phases), "train"))
@@ -117,7 +124,7 @@ def without_values(drifts: pd.DataFrame) -> list[str]:
 def typical_unit(run: StoredRun, site: str) -> pd.DataFrame:
     """Returns the series of training steps of a typical unit of the site, in the columns of `StoredRun.steps`.
 
-    It is the unit whose median ranges, over the steps, as far as in the middle one of all units of the site.
+    It is the unit whose median ranges, over the steps, as far as in the middle one of all units of the series.
     """
     steps = run.steps(phase="train", sites=[site])
     ranges = median_ranges(steps).sort_values()

@@ -68,7 +68,9 @@ for command in (
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"icshift {__version__}")
+        from icshift.sketch.choice import in_use
+
+        typer.echo(f"icshift {__version__}, kernel {in_use()}")
         raise typer.Exit
 
 

@@ -42,8 +42,8 @@ def report(
         typer.Option(
             "--output",
             "-o",
-            help="Write a file instead: .html is a page to look at, .svg, .png and .pdf a figure, .md, .csv and .json "
-            "hold the table of all sites.",
+            help="Write a file instead: .html is a page to look at, also of two runs side by side, .svg, .png and .pdf "
+            "a figure, .md, .csv and .json hold the table of all sites.",
             show_default=False,
         ),
     ] = None,

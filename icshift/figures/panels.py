@@ -13,7 +13,7 @@ from icshift.errors import SelectionError
 from icshift.figures.fan import Panel
 from icshift.page.model import Page, SiteOnPage
 from icshift.replicates.alignment import align
-from icshift.runs.format import STEP_QUANTILES, kept_units
+from icshift.runs.format import STEP_QUANTILES, kept_units, units_in_steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,6 +113,8 @@ def _series(run: StoredRun, page: Page, site: SiteOnPage, unit: str | None) -> t
     number = _unit(run, page, site, unit)
     if number is None or not len(site.series.number):
         return site.series, number, 0
+    if number not in units_in_steps(run.site(site.name)):
+        return series_of(None), number, 0
     steps = unit_series(run, run.site(site.name), number, page.phase)
     return series_of(steps), number, _n(steps)
 

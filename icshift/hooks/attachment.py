@@ -83,6 +83,8 @@ class Attachment:
         self.attached = False
         """Whether the hooks are on and call the listener."""
         self._stale = False
+        self.choices = 0
+        """How often it was decided anew what is watched."""
 
     def attach(self) -> None:
         """Put all hooks on."""
@@ -153,6 +155,7 @@ class Attachment:
         if parts == self.left_out:
             return
         self.left_out = parts
+        self.choices += 1
         self.choose_again()
 
     def begin_with(self, part: nn.Module) -> None:
@@ -163,6 +166,7 @@ class Attachment:
 
     def _put_on(self, chosen: dict[str, nn.Module]) -> None:
         """Hook exactly these modules, and the parts whose calls are forwards."""
+        self.choices += 1
         parts = [*callable_parts(self._model), *(part for part in self._deeper if part in self.modules)]
         left_out = {module for name, module in modules(self._model).items() if is_within(name, self.left_out)}
         parts = [part for part in parts if part not in left_out]

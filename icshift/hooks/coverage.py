@@ -77,6 +77,10 @@ class Coverage:
             of_called = _parameters(watched[name] for name in called & watched.keys())
             self._bypassed |= {name for name in suspects if has_gradients(watched[name], besides=of_called)}
 
+    def signs(self) -> tuple[int, ...]:
+        """Returns what changes where the ledger does."""
+        return tuple(map(len, (self.owners, self._without, self._bypassed, self._trained, self.around)))
+
     def never_called(self) -> set[str]:
         """The modules whose weights were trained so far, and never by calling them."""
         return self._bypassed - self._trained

@@ -103,6 +103,10 @@ class Neighbours:
         self._looks += 1
         return self._looks == _LOOKS or not any(self.unseen.values())
 
+    def signs(self) -> tuple[int, ...]:
+        """Returns what changes where it is known of more sites what reads them."""
+        return (self._looks, len(self.followed), len(self.unseen), sum(map(len, self.feeds.values())))
+
     def rest(self) -> None:
         """Stop listening; where anything is compiled the hooks stay, since it would be compiled again without them."""
         self._resting = True

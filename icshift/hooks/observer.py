@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -23,8 +25,8 @@ from icshift.notice import notice
 from icshift.runs.format import Site, StepRows, kept_units
 from icshift.runs.phases import is_probe
 from icshift.sketch import moments as exact
-from icshift.sketch.accumulator import Accumulator
-from icshift.sketch.sampler import ExampleSampler, Sampler
+from icshift.sketch.accumulator import BLOCK_VALUES, Accumulator
+from icshift.sketch.sampler import ExampleSampler, Sampler, stream_of
 from icshift.sketch.workspace import Workspace
 
 SEED = 20150211
@@ -32,6 +34,16 @@ SEED = 20150211
 
 FORWARD_SAMPLES = 1024
 """Values a unit and forward that quantiles are made from where forwards belong to no step: in eval mode, in probes."""
+
+_OF_NUMPY = (torch.float32, torch.float64)
+
+_FEWEST_UNITS = 16
+"""Units that a site may have although all sites together have as many as they may: what is called ever anew has ever
+new sites."""
+
+_ALL_BLOCKS, _SHARES = 1 << 24, 16
+"""Values that wait in the blocks of all sites, about, and which part of what is left of them the next site gets: of
+some sixty sites all have a block of full size."""
 
 Sink = Callable[[str, Site, StepRows], None]
 Distributions = dict[tuple[str, Site], Distribution]
@@ -67,7 +79,7 @@ class Observer:
         self._transfer = Transfer()
         self._workspace = Workspace()
         self._axes: dict[tuple[str, int], int] = {}
-        self._units: dict[str, Tensor] = {}
+        self._units: dict[str, dict[object, Tensor]] = {}
         self._open: dict[tuple[str, str], Accumulator] = {}
         self._begun = False
         self._ticking: dict[bool, dict[Accumulator, None]] = {True: {}, False: {}}
@@ -151,6 +163,14 @@ class Observer:
         self._transfer.deliver(wait=True)
         return any(accumulator.ticks for accumulator in self._open.values())
 
+    def signs(self) -> tuple[Any, ...]:
+        """Returns what changes where the tables of sites do."""
+        return len(self.sites), len(self.filled), tuple(self.failed.items()), tuple(self.other.items())
+
+    def units_held(self) -> int:
+        """Returns how many units the open window holds, those of every phase."""
+        return sum(accumulator.units for accumulator in self._open.values() if accumulator.holding)
+
     def distributions(self) -> Distributions:
         """Returns what the open window holds so far, by phase and site, both in the order in which they first came.
 
@@ -220,7 +240,7 @@ class Observer:
         axis = self._axes.get((site, ndim))
         if axis is None:
             # A site may be called on batches and on single examples: each has its units on an axis of its own.
-            described = describe(site, module, plain, leading, self._chosen, self._seed)
+            described = describe(site, module, plain, leading, self._bounded(), self._seed)
             refuse_split(module, tensor, described.axis)
             self.sites.setdefault(site, described)
             axis = self._axes[site, ndim] = described.axis
@@ -230,41 +250,62 @@ class Observer:
             raise RecordingError(f"{site} had {known.units} units on axis {known.axis}, now its shape is {shape}")
         return axis + leading
 
+    def _bounded(self) -> Sites:
+        """What was chosen, with as many units a site as there is room for: few once that is used up."""
+        left = self._chosen.max_total_units - sum(len(kept_units(site)) for site in self.sites.values())
+        return replace(self._chosen, max_units=min(self._chosen.max_units, max(left, _FEWEST_UNITS)))
+
     def _accumulate(
         self, site: Site, plain: Tensor, axis: int, phase: str, stepping: bool, padding: Padding | None
     ) -> None:
         """Give rows of the activations, and the moments of all of them, to the accumulator of this phase and site."""
         name = site.name
-        if site.kept is not None and name not in self._units:
-            self._units[name] = torch.from_numpy(kept_units(site))
         if 0 in plain.shape:
             return
         kept = None if padding is None else padding.without(plain, axis)
         activations = by_unit(plain, axis) if kept is None else kept
         if not len(activations):
             return
+        activations = self._recorded_units(site, activations)
         self.filled.add(name)
         sampler = self._sampler if stepping else self._sampler_of(phase)
+        if plain.device.type == "cpu" and self._transfer.idle:
+            self._take(site, activations, phase, stepping, sampler)
+            return
         drawn = sampler.rows(activations)
         table = None
         if drawn.numel() != activations.numel():
             table = exact.moments(activations[None], self._workspace)
-            table = table.index_select(2, self._units[name].to(table.device)) if name in self._units else table
-        rows = self._recorded_units(name, drawn)
+        rows = _readable(drawn)
         accumulator = self._open.get((phase, name))
         if accumulator is None:
             accumulator = self._open[phase, name] = self._accumulator(phase, site, rows, stepping)
         self._ticking[stepping][accumulator] = None
         probed = not stepping and is_probe(phase)
         if probed and (examples := self._examples.rows(activations, phase)) is not None:
-            self._once_on_host(partial(_keep_examples, accumulator), [self._recorded_units(name, examples)])
+            self._once_on_host(partial(_keep_examples, accumulator), [_readable(examples)])
         self._once_on_host(partial(_observe, accumulator), [rows] if table is None else [rows, table])
 
-    def _recorded_units(self, name: str, rows: Tensor) -> Tensor:
-        """Returns rows [n, recorded units] of rows [n, units], in a precision that NumPy has."""
-        if name in self._units:
-            rows = rows.index_select(1, self._units[name].to(rows.device))
-        return rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
+    def _take(self, site: Site, activations: Tensor, phase: str, stepping: bool, sampler: Sampler) -> None:
+        """Give activations that are on the host, of all units, to the accumulator of this phase and site."""
+        values = activations if activations.dtype in _OF_NUMPY else activations.float()
+        accumulator = self._open.get((phase, site.name))
+        if accumulator is None:
+            accumulator = self._open[phase, site.name] = self._accumulator(phase, site, values, stepping)
+        self._ticking[stepping][accumulator] = None
+        if not stepping and is_probe(phase) and (examples := self._examples.rows(values, phase)) is not None:
+            accumulator.keep(examples)
+        accumulator.take(values, sampler)
+
+    def _recorded_units(self, site: Site, activations: Tensor) -> Tensor:
+        """Returns activations [rows, recorded units(, positions)] of [rows, units(, positions)]."""
+        if site.kept is None:
+            return activations
+        there = self._units.setdefault(site.name, {})
+        place = activations.device, stream_of(activations.device)
+        if place not in there:
+            there[place] = torch.from_numpy(kept_units(site)).to(activations.device)
+        return activations.index_select(1, there[place])
 
     def _once_on_host(self, then: Callable[[list[Tensor]], None], tensors: list[Tensor]) -> None:
         """Call `then` with the tensors once they are on the host: at once if they and all before them are there."""
@@ -281,6 +322,7 @@ class Observer:
         return np.random.default_rng([self._seed, crc32(phase.encode()), crc32(site.encode()), self._rank])
 
     def _accumulator(self, phase: str, site: Site, rows: Tensor, stepping: bool) -> Accumulator:
+        left = _ALL_BLOCKS - sum(accumulator.block_values for accumulator in self._open.values())
         return Accumulator(
             units=rows.shape[1],
             samples=(self._sampler if stepping else self._sampler_of(phase)).samples,
@@ -289,7 +331,13 @@ class Observer:
             workspace=self._workspace,
             blocks=not is_probe(phase),
             sink=(lambda rows: self._sink(phase, site, rows)) if stepping else None,
+            block_values=min(BLOCK_VALUES, max(left, 0) // _SHARES),
         )
+
+
+def _readable(rows: Tensor) -> Tensor:
+    """Returns rows in a precision that NumPy has."""
+    return rows if rows.dtype in _OF_NUMPY else rows.float()
 
 
 def _tick(accumulator: Accumulator, step: int, _: list[Tensor]) -> None:

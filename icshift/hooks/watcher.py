@@ -78,6 +78,9 @@ class Watcher:
         self._coverage = Coverage()
         self._neighbours = Neighbours(model)
         self._follows = False
+        self._state: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+        """What `state` returned last of sites and modules, and the signs of what it was made from: of a model of ten
+        thousand modules it takes most of a second."""
         self._unmasked = Unmasked(model) if mask is None else None
         listener = Listener(
             self._saw, self._coverage.note_no_tensor, observer.fail, self._entered, self._left, mask, self.stopwatch
@@ -168,8 +171,11 @@ class Watcher:
 
     def state(self) -> dict[str, Any]:
         """Entries of a manifest: the sites seen so far, and what became of every module."""
-        seen = manifest.seen(self._model, self._observer, self._coverage, self.attachment, self._neighbours)
-        return seen | {"unmasked": {} if self._unmasked is None else self._unmasked.found()}
+        signs = (*self._observer.signs(), *self._coverage.signs(), self._neighbours.signs(), self.attachment.choices)
+        if self._state is None or self._state[0] != signs:
+            seen = manifest.seen(self._model, self._observer, self._coverage, self.attachment, self._neighbours)
+            self._state = signs, seen
+        return self._state[1] | {"unmasked": {} if self._unmasked is None else self._unmasked.found()}
 
     def _saw(self, name: str, module: nn.Module, gradients: bool, suffix: str, tensor: Tensor) -> None:
         """A module returned this tensor: name its site and hand it to the keeper."""

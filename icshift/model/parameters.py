@@ -199,7 +199,9 @@ def _bytes(values: Tensor) -> memoryview:
 def _distance(a: Tensor, b: Tensor) -> Tensor:
     if a.is_complex():
         a, b = torch.view_as_real(a.resolve_conj()), torch.view_as_real(b.resolve_conj())
-    return (b.double() - a.double()).norm()
+    # The difference of two close numbers is exact; half types have too few digits for that of any two.
+    a, b = (part.float() if part.dtype in (torch.float16, torch.bfloat16) else part for part in (a, b))
+    return torch.linalg.vector_norm(b - a, dtype=torch.float64)
 
 
 def has_gradients(module: nn.Module, besides: Collection[nn.Parameter] = ()) -> bool:

@@ -40,8 +40,10 @@ class Sites:
     `select` is a glob over module names ("layers.*.attn"), "all" for every leaf module, a module type, a module of the
     model itself, a callable (name, module) -> bool, or several of these; None for the default. `axis` overrides the
     unit axis, counted from 0 or from the end, of the sites whose name matches a glob. Of a site with more than
-    `max_units` units a fixed random subset is kept. Each call of a module in a forward is a site of its own ("cell#2");
-    those from the `max_calls`-th on are one site together ("cell#16+").
+    `max_units` units a fixed random subset is kept; where all sites together would have more than `max_total_units`,
+    that bound is lowered, for all alike. The step series has at most `max_step_units` of the units of a site, drawn at
+    random once (None: all that are kept). Each call of a module in a forward is a site of its own ("cell#2"); those
+    from the `max_calls`-th on are one site together ("cell#16+").
 
     >>> network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> list(choose_sites(network, Sites())), list(choose_sites(network, Sites(nn.ReLU)))
@@ -52,6 +54,8 @@ class Sites:
     axis: Mapping[str, int] = field(default_factory=dict)
     max_units: int = 1024
     max_calls: int = 16
+    max_total_units: int = 65_536
+    max_step_units: int | None = 64
 
 
 def choose_sites(model: nn.Module, sites: Sites, *, least: int = 1) -> dict[str, nn.Module]:
@@ -133,12 +137,19 @@ def describe(name: str, module: nn.Module, plain: Tensor, leading: int, sites: S
     if units > sites.max_units:
         drawn = np.random.default_rng(seed).choice(units, sites.max_units, replace=False)
         kept = tuple(np.sort(drawn).tolist())
+    recorded, in_steps = units if kept is None else len(kept), None
+    if sites.max_step_units is not None and recorded > sites.max_step_units:
+        places = np.sort(
+            np.random.default_rng([seed, 1]).choice(recorded, sites.max_step_units, replace=False)
+        ).tolist()
+        in_steps = tuple(places if kept is None else [kept[place] for place in places])
     return Site(
         name=name,
         type=type_name(module),
         axis=axis,
         units=units,
         kept=kept,
+        in_steps=in_steps,
         normalises=normalises(module),
         batch_statistics=isinstance(module, AVERAGING) or keras_layers.normalises_by_the_batch(module),
     )

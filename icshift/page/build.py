@@ -23,7 +23,7 @@ from icshift.reports.onset import how_it_left, onset_cells, onset_in_words
 from icshift.reports.outcome import verdict
 from icshift.reports.run import coverage, overhead
 from icshift.reports.tables import number, records, searched, share, times
-from icshift.runs.format import kept_units
+from icshift.runs.format import Site, kept_units
 from icshift.runs.phases import normalises_by_its_own_inputs
 
 if TYPE_CHECKING:
@@ -162,6 +162,13 @@ def _sites(run: StoredRun, asked: Asked, phase: str, left: pd.DataFrame | None) 
     return sites, scale
 
 
+def _some_units(site: Site) -> str:
+    """Returns of how many units there are windows and steps, where these are not all."""
+    recorded = "" if site.kept is None else f"{len(site.kept):,} of {site.units:,} units recorded"
+    steps = "" if site.in_steps is None else f"steps of {len(site.in_steps):,} of {site.units:,} units"
+    return "; ".join(filter(None, [recorded, steps]))
+
+
 def _site(
     row: Row,
     scale: look.Scale,
@@ -179,7 +186,7 @@ def _site(
         type=site.type,
         of=site.units,
         n=row.n,
-        note="" if site.kept is None else f"{len(site.kept):,} of {site.units:,} units recorded",
+        note=_some_units(site),
         affine=affine,
         onset_how=how_it_left(onset_of) if np.isfinite(step) else "",
         onset=int(step) if np.isfinite(step) else None,

@@ -20,17 +20,22 @@ FLUSH_SECONDS = 10.0
 """Step rows are written at least so often while recording."""
 
 _SNAPSHOT_SHARE = 0.02
-"""The open window is written with them, unless that takes more than this share of the time since the last time."""
+"""The open window is written with them, unless that would take more than this share of the time since the last time."""
+
+_UNIT_SECONDS = 4e-4
+"""What writing a unit of a window takes, until a window of this recording was written: on a slow machine."""
 
 
 @dataclass(frozen=True)
 class Open:
     """Functions that return what is known of the open window so far.
 
-    `distributions` by phase and site; `inputs`: which examples each phase saw; `part` and `part_inputs` are the same of
-    the open one of its provisional windows. `logged`: rows of the series `LOGGED` that came since the last call.
+    `units` is how many it holds, in all phases; `distributions` by phase and site; `inputs`: which examples each phase
+    saw; `part` and `part_inputs` are the same of the open one of its provisional windows. `logged`: rows of the series
+    `LOGGED` that came since the last call.
     """
 
+    units: Callable[[], int]
     distributions: Callable[[], dict[tuple[str, Site], Distribution]]
     inputs: Callable[[], dict[str, Seen | None]]
     part: Callable[[], dict[tuple[str, Site], Distribution]]
@@ -60,7 +65,7 @@ class Journal:
         self._closed: list[Window] = []
         """Those that ended and are of no kind of their own."""
         self._flushed = self._snapshot = time.perf_counter()
-        self._snapshot_cost = 0.0
+        self._unit_seconds = _UNIT_SECONDS
 
     @property
     def ended(self) -> int:
@@ -107,7 +112,9 @@ class Journal:
             inputs=self._seen.inputs(),
         )
         if kind is None:
+            began, units = time.perf_counter(), self._seen.units()
             self._recording.write_window(closed, self._seen.distributions())
+            self._learn(began, units)
             self._closed.append(closed)
         else:
             self._write_kind(kind, closed)
@@ -125,11 +132,16 @@ class Journal:
         now = time.perf_counter()
         if now - self._flushed < FLUSH_SECONDS:
             return
-        if self._snapshot_cost <= _SNAPSHOT_SHARE * (now - self._snapshot):
+        units = self._seen.units()
+        if units * self._unit_seconds <= _SNAPSHOT_SHARE * (now - self._snapshot):
             self._write_open(step)
+            self._learn(now, units)
             self._snapshot = time.perf_counter()
-            self._snapshot_cost = self._snapshot - now
         self.flush()
+
+    def _learn(self, began: float, units: int) -> None:
+        """Note what writing a window of so many units took, since `began`."""
+        self._unit_seconds = (time.perf_counter() - began) / max(units, 1)
 
     def flush(self) -> None:
         """Write all that waits: windows, the rows of all series, and the manifest."""

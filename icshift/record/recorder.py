@@ -29,6 +29,7 @@ from icshift.model.names import unwrapped
 from icshift.model.parameters import Parameters
 from icshift.model.processes import refuse_waiting, this_process
 from icshift.model.sites import Selector, Sites, as_sites
+from icshift.model.unit_budget import lowered
 from icshift.notice import notice
 from icshift.record.clock import Clock
 from icshift.record.forwards import Forward, Forwards
@@ -101,7 +102,7 @@ class Recorder:
         refuse_occupied(self.path, force=force, rank=self._rank, ranks=self._ranks)
         self._force = force
         self._optimizers = as_list(optimizer)
-        self._sites = as_sites(sites)
+        self._sites = lowered(self.model, as_sites(sites))
         self.window = window
         """Steps that end a window, "auto", or None: only `epoch` ends one. A number may be changed while recording."""
         self._probe = given = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
@@ -139,7 +140,8 @@ class Recorder:
         self._gradients = Gradients(self.model, self._optimizers, self._recording.append_measured)
         self._process = os.getpid()
         observer, examples = self._observer, self._examples
-        seen = Open(observer.distributions, examples.seen, observer.part, examples.part, self._logged.taken)
+        inputs, logged = (examples.seen, observer.part, examples.part), self._logged.taken
+        seen = Open(observer.units_held, observer.distributions, *inputs, logged)
         self._journal = Journal(self._recording, seen, self._state)
         self._windows = Windows(self._journal, Seen(observer, examples, self._replays), parameters, self.window)
         self.parts = (*self.parts, self._clock, self._windows)

@@ -35,6 +35,8 @@ def asked_for(
         "samples": samples,
         "window_steps": None if window == AUTO else window,
         "max_units": sites.max_units,
+        "max_total_units": sites.max_total_units,
+        "max_step_units": sites.max_step_units,
         "probe_examples": 0 if probe is None else probe.size,
         PROBE_FINGERPRINT: None if probe is None else probe.fingerprint,
         PROBE_STATISTICS: probe_statistics(model),

@@ -115,6 +115,19 @@ def onset_notes(run: StoredRun) -> list[str]:
             [f"The series keeps one step of {stride}: what left may have done so up to {stride - 1} steps earlier."]
             * (stride > 1)
         ),
+        *_of_some_units(run),
+    ]
+
+
+def _of_some_units(run: StoredRun) -> list[str]:
+    """Returns a note where the series does not hold all units of the sites."""
+    some = [site for site in run.sites if site.in_steps is not None]
+    if not some:
+        return []
+    largest = max(some, key=lambda site: site.units)
+    return [
+        f"Steps are of units drawn at random: of {largest.name} {len(largest.in_steps or ())} of {largest.units:,} "
+        f"units, at {len(some)} of {len(run.sites)} sites not all."
     ]
 
 

@@ -20,6 +20,7 @@ from icshift.runs.disk import in_words, used
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from icshift.runs.format import Site
     from icshift.runs.reader import StoredRun
 
 
@@ -47,7 +48,7 @@ def _renamed(entry: Mapping[str, Any], **words: str) -> dict[str, Any]:
 
 
 def _sites(run: StoredRun) -> Sheet:
-    kept = [f"{site.units}" if site.kept is None else f"{site.units}, {len(site.kept)} recorded" for site in run.sites]
+    kept = [_units(site) for site in run.sites]
     columns = [
         Column("type", [site.type for site in run.sites], 2, align="left", fold=8),
         Column("units", kept, 0, align="left"),
@@ -58,16 +59,26 @@ def _sites(run: StoredRun) -> Sheet:
     return Sheet("site", [site.name for site in run.sites], columns)
 
 
+def _units(site: Site) -> str:
+    """Returns how many units a site has, and of how many there are windows and steps where these are not all."""
+    recorded = [] if site.kept is None else [f"{len(site.kept)} recorded"]
+    return ", ".join(
+        [f"{site.units}", *recorded, *([] if site.in_steps is None else [f"{len(site.in_steps)} in steps"])]
+    )
+
+
 def _facts(run: StoredRun) -> list[tuple[str, str]]:
     manifest = run.manifest
     windows = run.window_list
     span = f"{len(windows)}" + (f" ({windows[0].name} to {windows[-1].name})" if len(windows) > 1 else "")
     ledger = Counter(entry["state"] for entry in manifest.get("ledger", []))
     stride = manifest.get("step_stride", 1)
+    versions = [f"icshift {manifest['icshift']}", f"torch {manifest['torch']}"]
+    versions += [f"kernel {manifest['kernel']}"] if "kernel" in manifest else []
     return [
         ("run", f"{run.path}{'' if run.finished else '  (unfinished: still recording, or the process was killed)'}"),
         ("model", f"{manifest['model']}, {manifest['parameters']:,} parameters"),
-        ("recorded", f"{manifest['created']} · icshift {manifest['icshift']} · torch {manifest['torch']}"),
+        ("recorded", " · ".join([manifest["created"], *versions])),
         ("steps", _steps(manifest) + (f", series of every {stride}th" if stride > 1 else "")),
         ("windows", span),
         ("phases", ", ".join(run.phases) or "none"),

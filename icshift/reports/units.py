@@ -13,6 +13,7 @@ from icshift.reports.report import Report
 from icshift.reports.sheet import Column, Sheet
 from icshift.reports.tables import number, records, share, times
 from icshift.reports.text_charts import ribbons
+from icshift.runs.format import units_in_steps
 from icshift.runs.phases import PROBE_RUNNING
 
 if TYPE_CHECKING:
@@ -58,15 +59,18 @@ def units_report(
             *([f"Whether units are dead or saturated is not known: {cause}."] if (cause := unknown(site)) else []),
             *caveats,
         ),
-        next_step=_next_step(run, site, first, reference),
+        next_step=_next_step(run, site, shown, reference),
         data={"run": str(run.path), "site": site.name, "metric": metric.name, "units": shown.to_dict(orient="records")},
     )
 
 
-def _next_step(run: StoredRun, site: Site, first: pd.Series[Any], reference: str) -> str:
+def _next_step(run: StoredRun, site: Site, shown: pd.DataFrame, reference: str) -> str:
+    first = shown.iloc[0]
     phase, window = str(first["phase"]), window_shown(run)
     if phase in set(run.steps(sites=[site.name])["phase"]):
-        return next_step("units", run, site=site.name, unit=str(int(first["unit"])), phase=phase, window=window)
+        units = [int(unit) for unit in shown["unit"] if unit in units_in_steps(site)]
+        unit = units[0] if units else int(units_in_steps(site)[0])
+        return next_step("units", run, site=site.name, unit=str(unit), phase=phase, window=window)
     return next_step("report", run, site=site.name, phase=phase, reference=reference, window=window)
 
 

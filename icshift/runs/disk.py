@@ -10,15 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from icshift.runs.format import Site, kept_units
+from icshift.runs.format import Site, kept_units, units_in_steps
 
-WINDOW_BYTES = 1900
+WINDOW_BYTES = 1250
 """Bytes of a window, a unit and phase. A window of at most 512 sampled values a unit keeps all: then it varies most."""
 
-STEP_BYTES = 40
-"""Bytes of the series of steps, a unit, phase and step."""
+STEP_BYTES = 32
+"""Bytes of the series of steps, a phase, step and unit that is in it."""
 
-SERIES_BYTES = 40e6
+SERIES_BYTES = 32e6
 """Bytes of the series of steps at most: of one that grows longer, every second step is kept."""
 
 FACTOR = 2
@@ -44,8 +44,9 @@ class Expected:
 
 def expected(sites: Iterable[Site]) -> Expected:
     """Returns what recording these sites will take, within a factor of `FACTOR`."""
-    units = sum(len(kept_units(site)) for site in sites)
-    return Expected(WINDOW_BYTES * units, STEP_BYTES * units)
+    here = list(sites)
+    in_windows, in_steps = (sum(len(units(site)) for site in here) for units in (kept_units, units_in_steps))
+    return Expected(WINDOW_BYTES * in_windows, STEP_BYTES * in_steps)
 
 
 def used(path: Path) -> Disk:

@@ -102,11 +102,12 @@ NO_STEP = -1
 class Site:
     """A place in the model whose output is watched.
 
-    `kept` are the recorded units where a site has more than the cap, else None. `normalises` marks
-    normalisation layers, `batch_statistics` those that use the batch's own mean and variance in training.
-    `feeds` are the class names of the activation functions that read this output directly, called as modules or not,
-    `others` the names of other operations that do. `unseen` says why there may be more; it is empty where all were
-    seen. `follows` is the site whose output a normalisation layer reads.
+    `kept` are the recorded units where a site has more than the cap, else None; `in_steps` are those of them that the
+    step series holds, None where it holds them all. `normalises` marks normalisation layers, `batch_statistics` those
+    that use the batch's own mean and variance in training. `feeds` are the class names of the activation functions that
+    read this output directly, called as modules or not, `others` the names of other operations that do. `unseen` says
+    why there may be more; it is empty where all were seen. `follows` is the site whose output a normalisation layer
+    reads.
     """
 
     name: str
@@ -120,6 +121,7 @@ class Site:
     follows: str | None = None
     others: tuple[str, ...] = ()
     unseen: str = ""
+    in_steps: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -197,6 +199,11 @@ class StepRows:
 def kept_units(site: Site) -> Ints:
     """Returns the numbers of the recorded units of a site, in order."""
     return np.arange(site.units) if site.kept is None else np.array(site.kept)
+
+
+def units_in_steps(site: Site) -> Ints:
+    """Returns the numbers of the units of a site that are in the step series, in order."""
+    return kept_units(site) if site.in_steps is None else np.array(site.in_steps)
 
 
 def rank_in(name: str, pattern: re.Pattern[str]) -> int | None:

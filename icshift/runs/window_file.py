@@ -51,8 +51,8 @@ def read_distributions(file: Path) -> dict[tuple[str, str], Distribution]:
     """Returns the distributions of one window file by phase and site. Raises `RunError` where it is damaged."""
     import pyarrow.parquet as pq
 
-    with damage(file):
-        return _distributions(pq.read_table(file, partitioning=None))
+    with damage(file), pq.ParquetFile(file) as opened:  # Not `read_table`, which imports pandas.
+        return _distributions(opened.read())
 
 
 def _distributions(table: pa.Table) -> dict[tuple[str, str], Distribution]:

@@ -20,14 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas  # noqa: F401  (pyarrow loads it at its first table; better now than in the middle of a training)
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from icshift.blocks import Blocks, no_blocks
-from icshift.distribution import Distribution, Ints
+from icshift.distribution import Distribution
 from icshift.errors import RunError
+from icshift.runs.arrow_arrays import flags
 from icshift.runs.format import (
     FORMAT,
     GRADIENT_SHIFT,
@@ -36,26 +34,25 @@ from icshift.runs.format import (
     MANIFEST_NAME,
     NO_STEP,
     PART_NAME,
-    QUANTILE_COLUMNS,
     SMOOTHNESS,
     SMOOTHNESS_IN_FORMAT_1,
     Site,
     StepRows,
     Window,
     is_run,
-    kept_units,
     rank_in,
 )
+from icshift.runs.step_buffer import StepBuffer, step_table
+from icshift.runs.window_table import window_table
 
 STEP_ROWS = 1_000_000
 """Rows (one a step, site and unit) after which only every second step is kept: about 37 MB of Parquet."""
 
-_BUFFERED_VALUES = 1 << 20
-"""Values a site and phase that wait for the next flush: 4 MiB of float32."""
+_BUFFERED_BYTES = 1 << 25
+"""Memory for step rows of all sites and phases that wait for the next flush."""
 
 _ASIDE = re.compile(r"\.(.+)\.[0-9]+")
 _FOLDERS = ("windows", "steps", GRADIENT_SHIFT, SMOOTHNESS, SMOOTHNESS_IN_FORMAT_1, LOGGED)
-_FLOATS = ("mean", "std", "min", "max", "zero_share")
 
 
 class Recording:
@@ -98,23 +95,34 @@ class Recording:
             **manifest,
         }
         self._segments: dict[Path, int] = {}
-        self._buffers: dict[tuple[str, str], _Buffer] = {}
+        self._buffers: dict[tuple[str, str], StepBuffer] = {}
         self._measured: dict[str, list[dict[str, Any]]] = {}
         self._written = 0
+        self._texts: dict[str, tuple[list[Any], str]] = {}
         self.update({})
 
     def update(self, changes: dict[str, Any]) -> None:
         """Replaces some entries of the manifest, and writes it."""
         self._manifest |= {**changes, "step_stride": self.stride}
-        text = json.dumps(self._manifest, indent=1, allow_nan=False)
+        entries = [f"{json.dumps(key)}: {self._text(key, value)}" for key, value in self._manifest.items()]
+        text = "{\n " + ",\n ".join(entries) + "\n}\n"
         _write_aside(self.path / _manifest_name(self._rank), lambda aside: aside.write_text(text))
+
+    def _text(self, key: str, value: Any) -> str:
+        """Returns an entry of the manifest as JSON; a list, of sites or modules, is written down once for all times."""
+        if not isinstance(value, list) or not value:
+            return json.dumps(value, allow_nan=False)
+        known, text = self._texts.get(key, (None, ""))
+        if known is not value:
+            text = "[\n  " + ",\n  ".join(json.dumps(one, allow_nan=False) for one in value) + "\n ]"
+            self._texts[key] = value, text
+        return text
 
     def write_window(self, window: Window, distributions: dict[tuple[str, Site], Distribution]) -> None:
         """Writes one window, or replaces what was written of it: `distributions` by phase and site."""
-        tables = [_window_table(window, *key, distribution) for key, distribution in distributions.items()]
-        if not tables:
+        if not distributions:
             return
-        table = pa.concat_tables(tables, promote_options="permissive")
+        table = window_table(window.index, distributions)
         table = table.replace_schema_metadata({b"icshift": json.dumps(asdict(window)).encode()})
         _write_aside(self.window_file(window.index), lambda aside: _write_rows(table, aside))
 
@@ -132,14 +140,20 @@ class Recording:
         """Keeps the steps that are on the stride, for the next `flush` to write; `rows` may be overwritten then."""
         buffer = self._buffers.get((phase, site.name))
         if buffer is None:
-            buffer = self._buffers[phase, site.name] = _Buffer(phase, site)
+            buffer = self._buffers[phase, site.name] = StepBuffer(phase, site)
         waiting = np.flatnonzero(rows.steps != NO_STEP)
         while len(waiting := waiting[rows.steps[waiting] % self.stride == 0]):
             room = buffer.capacity - buffer.filled
             buffer.append(rows, waiting[:room])
             waiting = waiting[room:]
             if buffer.filled == buffer.capacity:
-                self.flush()
+                self._make_room(buffer)
+
+    def _make_room(self, buffer: StepBuffer) -> None:
+        if buffer.size + sum(one.size for one in self._buffers.values()) <= _BUFFERED_BYTES:
+            buffer.grow()
+        else:
+            self.flush()
 
     def append_measured(self, kind: str, rows: list[dict[str, Any]]) -> None:
         """Keep rows of a series (`GRADIENT_SHIFT`, `SMOOTHNESS`, `LOGGED`) for the next `flush`; they stay all."""
@@ -153,14 +167,15 @@ class Recording:
         for kind, rows in self._measured.items():
             self._write_measured(kind, pa.Table.from_pylist(rows))
         self._measured.clear()
-        tables = [buffer.emptied() for buffer in self._buffers.values() if buffer.filled]
-        if not tables:
+        waiting = [buffer for buffer in self._buffers.values() if buffer.filled]
+        if not waiting:
             return
         path = self.path / "steps" / f"{self._written:06d}.rank{self._rank}.parquet"
         self._written += 1
-        table = pa.concat_tables(tables)
-        self._write_segment(path, table)
-        last = int(table["step"].to_numpy().max())
+        self._write_segment(path, step_table(waiting))
+        last = max(int(buffer.steps[: buffer.filled].max()) for buffer in waiting)
+        for buffer in waiting:
+            buffer.filled = 0
         while sum(self._segments.values()) > STEP_ROWS and self.stride <= last:
             self.stride *= 2
             for segment in list(self._segments):
@@ -178,10 +193,11 @@ class Recording:
         _write_aside(path, lambda aside: pq.write_table(table, aside, compression="lz4"))
 
     def _thin(self, segment: Path) -> None:
-        table = pq.read_table(segment, partitioning=None)
+        with pq.ParquetFile(segment) as file:
+            table = file.read()
         kept = table["step"].to_numpy() % self.stride == 0
         if kept.any():
-            self._write_segment(segment, table.filter(pa.array(kept)))
+            self._write_segment(segment, table.filter(flags(kept)))
         else:
             segment.unlink()
             del self._segments[segment]
@@ -247,90 +263,22 @@ def _write_aside(path: Path, write: Any) -> None:
 
 
 def _write_rows(table: pa.Table, aside: Path) -> None:
-    # A dictionary of numbers that are all different takes five times as long and a fifth more room.
-    pq.write_table(table, aside, compression="lz4", use_dictionary=["phase", "site"], write_statistics=False)
+    # A dictionary of numbers that are all different takes five times as long and a fifth more room. Signs and exponents
+    # of neighbours are mostly alike: with the bytes of all numbers sorted by place, a third of a window goes.
+    pq.write_table(
+        table,
+        aside,
+        compression="lz4",
+        use_dictionary=["phase", "site"],
+        write_statistics=False,
+        use_byte_stream_split=_floats(table.schema),
+    )
 
 
-def _repeated(value: str, rows: int) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), [value])
-
-
-def _window_table(window: Window, phase: str, site: Site, distribution: Distribution) -> pa.Table:
-    rows = distribution.units
-    columns: dict[str, Any] = {
-        "phase": pa.array([phase] * rows),
-        "site": pa.array([site.name] * rows),
-        "unit": kept_units(site).astype(np.int32),
-        "window": np.full(rows, window.index, np.int32),
-        "count": distribution.count,
-        "nonfinite": distribution.nonfinite,
-        **{name: getattr(distribution, name) for name in _FLOATS},
-        "sampled": distribution.sampled,
-        "w1_error": distribution.w1_error,
-        "rank_error": np.full(rows, distribution.rank_error),
-        "values": _lists(distribution.values),
-    }
-    columns |= _block_columns(distribution.blocks, rows)
-    none = np.empty((rows, 0), distribution.values.dtype)
-    columns["paired_values"] = _lists(none if distribution.examples is None else distribution.examples)
-    columns["tail_values"] = _lists(none if distribution.tails is None else distribution.tails)
-    return pa.table(columns)
-
-
-def _block_columns(blocks: Blocks | None, rows: int) -> dict[str, pa.Array]:
-    kept = no_blocks(rows) if blocks is None else blocks
-    absent = np.full(rows, blocks is None)
-    return {
-        "block_slices": _lists(kept.slices.reshape(rows, -1), absent),
-        "block_sampled": _lists(kept.sampled.astype(np.int32), absent),
-        "block_zeros": _lists(kept.zeros.astype(np.int32), absent),
-        "block_steps": _lists(np.broadcast_to(kept.steps.astype(np.int32), (rows, len(kept))), absent),
-    }
-
-
-def _lists(values: NDArray[Any], absent: NDArray[np.bool_] | None = None) -> pa.Array:
-    """Returns one list a row, null where `absent`."""
-    rows, width = values.shape
-    ends = pa.array(np.arange(rows + 1, dtype=np.int32) * width)
-    mask = None if absent is None else pa.array(absent)
-    return pa.ListArray.from_arrays(ends, pa.array(values.ravel()), mask=mask)
-
-
-class _Buffer:
-    """Step rows of one site and phase that wait to be written, in memory that is used again after every flush."""
-
-    def __init__(self, phase: str, site: Site) -> None:
-        self._phase = phase
-        self._site = site
-        self._units = kept_units(site).astype(np.int32)
-        self.capacity = max(1, _BUFFERED_VALUES // (len(self._units) * (len(_FLOATS) + len(QUANTILE_COLUMNS))))
-        self.filled = 0
-        self._steps = np.empty(self.capacity, np.int64)
-        self._counts = np.empty((2, self.capacity, len(self._units)), np.int32)
-        self._floats = np.empty((len(_FLOATS) + len(QUANTILE_COLUMNS), self.capacity, len(self._units)), np.float32)
-
-    def append(self, rows: StepRows, kept: Ints) -> None:
-        place = slice(self.filled, self.filled + len(kept))
-        self._steps[place] = rows.steps[kept]
-        self._counts[0, place] = rows.count[kept]
-        self._counts[1, place] = rows.nonfinite[kept]
-        for column, name in enumerate(_FLOATS):
-            self._floats[column, place] = getattr(rows, name)[kept]
-        for column in range(len(QUANTILE_COLUMNS)):
-            self._floats[len(_FLOATS) + column, place] = rows.quantiles[column, kept]
-        self.filled += len(kept)
-
-    def emptied(self) -> pa.Table:
-        steps, total = self.filled, self.filled * len(self._units)
-        columns: dict[str, Any] = {
-            "phase": _repeated(self._phase, total),
-            "site": _repeated(self._site.name, total),
-            "step": np.repeat(self._steps[:steps], len(self._units)),
-            "unit": np.tile(self._units, steps),
-            "count": self._counts[0, :steps].ravel(),
-            "nonfinite": self._counts[1, :steps].ravel(),
-        }
-        for column, name in enumerate((*_FLOATS, *QUANTILE_COLUMNS)):
-            columns[name] = self._floats[column, :steps].ravel()
-        self.filled = 0
-        return pa.table(columns)
+def _floats(schema: pa.Schema) -> list[str]:
+    """Returns the paths of the columns that hold floats, or lists of them."""
+    lists = [field.name for field in schema if pa.types.is_list(field.type)]
+    plain = [field.name for field in schema if pa.types.is_floating(field.type)]
+    return plain + [
+        f"{name}.list.element" for name in lists if pa.types.is_floating(schema.field(name).type.value_type)
+    ]

@@ -203,8 +203,12 @@ def _steps(run: StoredRun, phase: str, sites: Sequence[Site]) -> Iterator[Scalar
         if site.name in medians.index.get_level_values("site"):
             rows = medians.loc[site.name]
             at, sd, median = rows.index.to_numpy(), rows["sd"].to_numpy(float), rows["q50"].to_numpy(float)
-            yield from _known(f"step_sd/{site.name}", "Standard deviation in a step, median over units.", at, sd)
-            yield from _known(f"step_median/{site.name}", "Median in a step, median over units.", at, median)
+            yield from _known(
+                f"step_sd/{site.name}", "Standard deviation in a step, median over the series' units.", at, sd
+            )
+            yield from _known(
+                f"step_median/{site.name}", "Median in a step, median over the series' units.", at, median
+            )
 
 
 def _of_training(rows: pd.DataFrame) -> Iterator[Scalars]:

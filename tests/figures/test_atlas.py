@@ -30,7 +30,7 @@ def test_every_cell_tells_the_numbers_of_the_page_and_of_its_file():
     page = page_of_sites(sites=4, units=10, windows=6)
     found = cells(said(atlas(page, LIGHT)))
     meta = json.loads(re.search(r'id="meta">(.*?)</script>', html(page).decode(), re.DOTALL)[1])
-    for site, packed in zip(page.sites, meta["sites"], strict=True):
+    for site, packed in zip(page.sites, meta["runs"][0]["sites"], strict=True):
         for name in ("drift", "floor", "ratio"):
             of_file = np.frombuffer(base64.b64decode(packed[name]), "<f4")
             read = [number(found[site.name, window.name], name) for window in page.windows[1:]]

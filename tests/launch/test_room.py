@@ -21,7 +21,7 @@ def train(folder, width, **settings):
 def test_it_is_told_once_where_it_is_much(tmp_path, capsys):
     line = train(tmp_path, 2000)
     assert line == (
-        f"net: about 1.9 MB a window and phase, and 41 kB a step up to 40.0 MB a model, will be written to {tmp_path}"
+        f"net: about 1.3 MB a window and phase, and 2 kB a step up to 32.0 MB a model, will be written to {tmp_path}"
     )
     assert capsys.readouterr().err == f"icshift: {line}\n"
 

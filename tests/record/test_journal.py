@@ -114,6 +114,20 @@ def test_a_run_can_be_read_while_it_is_recorded(tmp_path: Path, monkeypatch: pyt
     assert not list((tmp_path / "run").rglob(".*")), "files being written are left behind"
 
 
+def test_an_open_window_is_not_written_where_that_would_cost_too_much_not_even_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first time it stopped the training of a model of many units for a minute."""
+    monkeypatch.setattr(module, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_SNAPSHOT_SHARE", 0.0)
+    model = nn.Linear(4, 3)
+    with Recorder(model, tmp_path / "run") as recorder:
+        for _ in range(2):
+            model(torch.randn(5, 4))
+            recorder.step()
+        assert not StoredRun(tmp_path / "run").window_list
+
+
 @pytest.mark.parametrize("rows", [40, 200])
 def test_when_it_was_flushed_changes_no_step_and_no_window_beyond_its_stated_error(
     rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

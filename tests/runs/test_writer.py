@@ -10,6 +10,7 @@ import pytest
 from icshift.errors import RunError
 from icshift.runs import writer as module
 from icshift.runs.format import MANIFEST, QUANTILE_COLUMNS, StepRows, Window
+from icshift.runs.frames import FILED
 from icshift.runs.reader import StoredRun
 from icshift.runs.writer import Recording, refuse_occupied
 from tests import laws
@@ -41,12 +42,12 @@ def assert_series(table, steps, units):
     assert (table["count"] == code).all()
     assert (table["nonfinite"] == code + 1).all()
     for number, name in enumerate((*FLOATS, *QUANTILE_COLUMNS)):
-        assert (table[name] == code + number / 8).all(), name
+        assert (table[FILED.get(name, name)] == code + number / 8).all(), name
 
 
 def in_bits(rows, number):
     """Rows of one step, as float32 where they are stored so."""
-    return {name: getattr(rows, name)[number].astype(np.float32) for name in FLOATS}
+    return {FILED.get(name, name): getattr(rows, name)[number].astype(np.float32) for name in FLOATS}
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -136,7 +137,7 @@ def test_stride_doubles_once_for_once_too_many(tmp_path, monkeypatch):
 
 def test_steps_that_overfill_the_buffer_are_on_the_stride_too(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "STEP_ROWS", 60)
-    monkeypatch.setattr(module, "_BUFFERED_VALUES", 3 * 10 * 21)
+    monkeypatch.setattr(module, "_BUFFERED_BYTES", 0)
     recording = start(tmp_path / "run", site("a"))
     for first in (0, 15, 30, 45):
         recording.append_steps("train", site("a"), numbered(range(first, first + 15)))
@@ -146,7 +147,7 @@ def test_steps_that_overfill_the_buffer_are_on_the_stride_too(tmp_path, monkeypa
 
 
 def test_more_rows_at_once_than_the_buffer_holds(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_BUFFERED_VALUES", 3 * 10 * 4)
+    monkeypatch.setattr(module, "_BUFFERED_BYTES", 0)
     recording = start(tmp_path / "run", site("a"))
     recording.append_steps("train", site("a"), numbered(range(30)))
     recording.append_steps("train", site("a"), numbered([30]))

@@ -1,0 +1,55 @@
+"""The table of one window, as its file has it: all phases and sites in one go, one column at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from icshift.blocks import Blocks, no_blocks
+from icshift.distribution import Distribution
+from icshift.runs.arrow_arrays import lists, numbers, words
+from icshift.runs.format import Site, kept_units
+
+_MOMENTS = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "w1_error")
+
+
+def window_table(index: int, distributions: Mapping[tuple[str, Site], Distribution]) -> pa.Table:
+    """Returns the rows of a window of this number: `distributions` by phase and site, at least one."""
+    sites, parts = [site for _, site in distributions], list(distributions.values())
+    rows = [part.units for part in parts]
+    columns = {
+        "phase": words([phase for phase, _ in distributions], rows),
+        "site": words([site.name for site in sites], rows),
+        "unit": numbers(np.concatenate([kept_units(site) for site in sites]).astype(np.int32)),
+        "window": numbers(np.full(sum(rows), index, np.int32)),
+    }
+    columns |= {name: numbers(np.concatenate([getattr(part, name) for part in parts])) for name in _MOMENTS}
+    columns["rank_error"] = numbers(np.repeat([part.rank_error for part in parts], rows).astype(float))
+    columns["values"] = lists([part.values for part in parts])
+    columns |= _blocks(parts, rows)
+    columns["paired_values"] = lists([_or_empty(part.examples, part) for part in parts])
+    columns["tail_values"] = lists([_or_empty(part.tails, part) for part in parts])
+    return pa.Table.from_arrays(list(columns.values()), names=list(columns))
+
+
+def _or_empty(values: NDArray[Any] | None, part: Distribution) -> NDArray[Any]:
+    return np.empty((part.units, 0), part.values.dtype) if values is None else values
+
+
+def _blocks(parts: Sequence[Distribution], rows: Sequence[int]) -> dict[str, pa.Array]:
+    absent = np.repeat([part.blocks is None for part in parts], rows)
+    kept = [no_blocks(part.units) if part.blocks is None else part.blocks for part in parts]
+    return {
+        "block_slices": lists([blocks.slices.reshape(len(blocks.sampled), -1) for blocks in kept], absent),
+        "block_sampled": lists([blocks.sampled.astype(np.int32) for blocks in kept], absent),
+        "block_zeros": lists([blocks.zeros.astype(np.int32) for blocks in kept], absent),
+        "block_steps": lists([_steps(blocks) for blocks in kept], absent),
+    }
+
+
+def _steps(blocks: Blocks) -> NDArray[np.int32]:
+    return np.broadcast_to(blocks.steps.astype(np.int32), blocks.sampled.shape)

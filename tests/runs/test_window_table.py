@@ -1,0 +1,39 @@
+"""The table of a window: all sites in one, as their files had it one by one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from icshift.runs.format import Window
+from icshift.runs.reader import StoredRun
+from icshift.runs.window_table import window_table
+from icshift.runs.writer import Recording
+from tests import laws
+from tests.recorded import of_zoo, probe, site
+from tests.zoo.distributions import draw
+
+
+def test_sites_of_every_kind_stand_in_one_table_and_are_read_as_they_were(tmp_path: Path) -> None:
+    """Of other widths, without blocks, with examples, with tails, of some units, with values that are not finite."""
+    given = {
+        ("train", site("few")): of_zoo("normal", 7),
+        ("train", site("many", units=90, kept=(5, 50))): of_zoo("relu", 3000, units=2),
+        ("probe", site("few")): probe(draw("normal", 300)),
+        ("train", site("broken")): of_zoo("with_nan", 600),
+    }
+    sites = list({key[1].name: asdict(key[1]) for key in given}.values())
+    recording = Recording(tmp_path / "run", {"sites": sites})
+    recording.write_window(Window(3, "3", 0, 9, closed=True), given)
+    run = StoredRun(tmp_path / "run")
+    for (phase, one), distribution in given.items():
+        laws.assert_identical(run.distribution(phase, one.name, 3), distribution)
+
+
+def test_rows_name_their_phase_site_unit_and_window() -> None:
+    many = site("many", units=90, kept=(5, 50))
+    table = window_table(4, {("train", site("a")): of_zoo("normal", 7), ("eval", many): of_zoo("normal", 7, units=2)})
+    assert table["phase"].to_pylist() == ["train"] * 3 + ["eval"] * 2
+    assert table["site"].to_pylist() == ["a"] * 3 + ["many"] * 2
+    assert table["unit"].to_pylist() == [0, 1, 2, 5, 50]
+    assert table["window"].to_pylist() == [4] * 5
