@@ -35,7 +35,7 @@ def main() -> None:
             packed = time.perf_counter() - start
             ready, click = in_browser(content, sites)
             kind = "noise" if noise else "steady"
-            most = bound_of(sites, windows) / 1e6
+            most = bound_of([(sites, windows)]) / 1e6
             size = f"{len(content) / 1e6:.2f} | {most:.0f} | {packed:.1f} | {ready} | {click}"
             print(f"| {sites} x {windows} | {kind} | {size} |", flush=True)
 
@@ -67,7 +67,7 @@ def click(shown: Any, row: int) -> float:
     """The seconds from a click on a site that was not opened yet until it is drawn."""
     script = """async (row) => {
       const canvas = document.getElementById('atlas'), box = canvas.getBoundingClientRect(), start = performance.now();
-      const rows = JSON.parse(document.getElementById('meta').textContent).sites;
+      const rows = JSON.parse(document.getElementById('meta').textContent).runs[0].sites;
       const high = rows.length > 40 ? 14 : 20, top = box.height - 12 - rows.length * high;
       const at = { bubbles: true, clientX: box.left + 400, clientY: box.top + top + row * high + 5 };
       canvas.dispatchEvent(new MouseEvent('click', at));

@@ -1,4 +1,4 @@
-"""The four trainings that overhead is measured on."""
+"""The trainings that overhead is measured on: four networks, the small one with three sizes of batches."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ class Workload:
     steps: int
 
 
-def small_mlp() -> Workload:
-    """784-100-100-100-10, sigmoid, batch 60: Ioffe & Szegedy's network, where a step is little work."""
+def small_mlp(batch: int = 60) -> Workload:
+    """784-100-100-100-10, sigmoid: Ioffe & Szegedy's network, where a step is little work; they took batches of 60."""
     layers: list[nn.Module] = []
     for inputs in (784, 100, 100):
         layers += [nn.Linear(inputs, 100), nn.Sigmoid()]
-    return _classifier("small MLP", nn.Sequential(*layers, nn.Linear(100, 10)), torch.rand(60, 784), 430)
+    model = nn.Sequential(*layers, nn.Linear(100, 10))
+    return _classifier(f"small MLP, batch {batch}", model, torch.rand(batch, 784), 430 * 60 // batch)
 
 
 def wide_mlp() -> Workload:
@@ -117,3 +118,13 @@ def _workload(
         optimizer.step()
 
     return Workload(name, model, optimizer, step, steps)
+
+
+WORKLOADS: dict[str, Callable[[], Workload]] = {
+    "small MLP, batch 60": small_mlp,
+    "small MLP, batch 128": lambda: small_mlp(128),
+    "small MLP, batch 256": lambda: small_mlp(256),
+    "wide MLP": wide_mlp,
+    "ResNet-20": resnet20,
+    "transformer": transformer,
+}

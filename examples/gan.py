@@ -85,7 +85,9 @@ def drift(folder: Path) -> pd.DataFrame:
     frames = []
     for name, phase in PHASES.items():
         table = icshift.open(folder / name).drift(phase=phase)
-        medians = table.groupby(["site", "window"], sort=False)[["value", "floor"]].median().reset_index()
+        medians = (
+            table.groupby(["site", "window"], sort=False, observed=True)[["value", "floor"]].median().reset_index()
+        )
         frames.append(medians.assign(network=name))
     return pd.concat(frames)
 
@@ -93,8 +95,8 @@ def drift(folder: Path) -> pd.DataFrame:
 def by_site(folder: Path) -> pd.DataFrame:
     """A row a network and site: drift, the median over windows; and real against generated images, in the last."""
     apart = icshift.open(folder / "discriminator").report(reference="phase:fake", phase="real")
-    apart = apart.assign(network="discriminator").set_index(["network", "site"])["median"]
-    medians = drift(folder).groupby(["network", "site"], sort=False)["value"].median()
+    apart = apart.assign(network="discriminator").set_index(["network", "site"])["drift"]
+    medians = drift(folder).groupby(["network", "site"], sort=False, observed=True)["value"].median()
     return pd.DataFrame({"drift": medians, "real-fake": apart.reindex(medians.index)})
 
 

@@ -62,8 +62,8 @@ def by_unit(path: Path) -> pd.DataFrame:
             "range of the median": units["q50"].max() - units["q50"].min(),
             "path": paths["w1"],
             "path in sd": paths["w1_sd"],
-            "first sd": units["std"].first(),
-            "last sd": units["std"].last(),
+            "first sd": units["sd"].first(),
+            "last sd": units["sd"].last(),
         }
     )
 

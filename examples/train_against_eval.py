@@ -44,7 +44,7 @@ def main() -> None:
             recorder.epoch()
     report = icshift.open(path).report(reference="phase:eval", phase="train")
     print(f"test accuracy {accuracy:.3f} on {len(test)} digits; drift of train against eval, w1_sd in sd:")
-    print(report[["site", "type", "median", "floor", "ratio", "moved"]].round(3).to_string(index=False))
+    print(report[["site", "type", "drift", "floor", "ratio", "moved"]].round(3).to_string(index=False))
     print(f"Next: icshift report {path} --reference phase:eval")
 
 

@@ -84,13 +84,13 @@ def drift(path: Path) -> pd.DataFrame:
         for statistics in STATISTICS:
             report = run.report(reference="phase:training images", phase=f"{shift}, {statistics}")
             report = report.assign(shift=shift, statistics=statistics, layer=range(1, len(report) + 1))
-            frames.append(report[["shift", "statistics", "layer", "median", "floor"]])
+            frames.append(report[["shift", "statistics", "layer", "drift", "floor"]])
     return pd.concat(frames)
 
 
 def picture(rows: pd.DataFrame) -> alt.Chart:
     """A panel for each kind of statistics; a line a shift over the depth of the layer."""
-    base = alt.Chart(rows.rename(columns={"median": "drift"}))
+    base = alt.Chart(rows)
     lines = base.mark_line(point=True).encode(
         alt.X("layer:O", title="batch norm layer, from the input", axis=alt.Axis(labelAngle=0)),
         alt.Y("drift:Q", title="drift, sd (median of 100 units)"),
@@ -118,7 +118,7 @@ def main() -> None:
             accuracy(model, images[training], classes[training])
         accuracies = pd.DataFrame(test(model, recorder, images[testing], classes[testing]))
     rows = drift(path)
-    layers = rows.pivot(index=["shift", "statistics"], columns="layer", values="median").add_prefix("layer ")
+    layers = rows.pivot(index=["shift", "statistics"], columns="layer", values="drift").add_prefix("layer ")
     table = accuracies.merge(layers.reset_index())
     print(f"Accuracy on {len(testing)} test images, and the drift of three batch norm layers' outputs against")
     print(f"{len(training)} training images, w1_sd in sd, median of 100 units.")

@@ -120,7 +120,7 @@ def drift(path: Path) -> pd.DataFrame:
     run, frames = icshift.open(path), []
     for kind, glob in KINDS.items():
         table = run.drift(phase="probe", sites=glob)
-        medians = table.groupby(["site", "window"], sort=False)["value"].median().reset_index()
+        medians = table.groupby(["site", "window"], sort=False, observed=True)["value"].median().reset_index()
         frames.append(medians.assign(kind=kind, block=medians["site"].str.split(".").str[1].astype(int) + 1))
     return pd.concat(frames)
 
@@ -139,10 +139,10 @@ def by_kind(path: Path, rows: pd.DataFrame) -> pd.DataFrame:
                 "sites": of_kind["site"].nunique(),
                 "first drift": window.iloc[0],
                 "last drift": window.iloc[-1],
-                "path": of_kind.groupby("site")["value"].sum().median(),
-                "|mean|": (units["mean"].abs() / units["std"]).median(),
-                "sd 5 %": units["std"].quantile(0.05),
-                "sd 95 %": units["std"].quantile(0.95),
+                "path": of_kind.groupby("site", observed=True)["value"].sum().median(),
+                "|mean|": (units["mean"].abs() / units["sd"]).median(),
+                "sd 5 %": units["sd"].quantile(0.05),
+                "sd 95 %": units["sd"].quantile(0.95),
             }
         )
     return pd.DataFrame(table)

@@ -53,17 +53,26 @@ class Curve:
 
     def at(self, probabilities: Sequence[float]) -> Floats:
         """Returns quantiles [units, probabilities]; at a gap its lower end."""
-        found = np.empty((len(self.share), len(probabilities)))
-        for place, probability in enumerate(probabilities):
-            after = np.clip((self.share < probability).sum(1), 1, self.share.shape[1] - 1)[:, None]
-            (start, end), (low, high) = (
-                (np.take_along_axis(knots, after - 1, 1)[:, 0], np.take_along_axis(knots, after, 1)[:, 0])
-                for knots in (self.share, self.value)
-            )
-            width = end - start
-            part = np.divide(probability - start, width, out=np.ones_like(width), where=width > 0)
-            found[:, place] = low + np.clip(part, 0.0, 1.0) * (high - low)
-        return found
+        wanted = np.asarray(probabilities, float)
+        after = np.clip(_below(self.share, wanted), 1, self.share.shape[1] - 1)
+        (start, end), (low, high) = (
+            (np.take_along_axis(knots, after - 1, 1), np.take_along_axis(knots, after, 1))
+            for knots in (self.share, self.value)
+        )
+        width = end - start
+        part = np.divide(wanted - start, width, out=np.ones_like(width), where=width > 0)
+        return np.asarray(low + np.clip(part, 0.0, 1.0) * (high - low))
+
+
+def _below(rows: Floats, wanted: Floats) -> Ints:
+    """Returns how many entries of each row, which ascends, are less than each of the wanted ones [rows, wanted].
+
+    It goes along whichever is shorter: of few numbers all rows are compared with each at once.
+    """
+    if len(wanted) < len(rows):
+        found = [(rows < one).sum(1) for one in wanted]
+        return np.stack(found, axis=1) if found else np.zeros((len(rows), 0), np.int64)
+    return np.array([np.searchsorted(row, wanted) for row in rows], np.int64).reshape(len(rows), len(wanted))
 
 
 def curve(values: Floats, sampled: Ints, tails: Floats | None = None, zero_share: Floats | None = None) -> Curve:

@@ -17,6 +17,7 @@ from icshift.figures.figure import ATLAS, COMPARE, Source, Wanted, drawn
 from icshift.figures.figure import check as check_figure
 from icshift.figures.frame import FORMATS as PICTURES
 from icshift.page.build import Asked, page_of
+from icshift.page.several import pages_of, pages_of_groups
 from icshift.page.write import html
 from icshift.reports.drift import drift_report, site_label
 from icshift.reports.report import Report
@@ -27,12 +28,13 @@ from icshift.reports.windows import windows_report
 if TYPE_CHECKING:
     import pandas as pd
 
+    from icshift.replicates.compare import RunComparison
     from icshift.runs.reader import StoredRun
 
 
-def as_page(run: StoredRun, asked: Asked) -> bytes:
-    """Returns a page for a browser."""
-    return html(page_of(run, asked))
+def page_of_groups(compared: RunComparison, firsts: Sequence[StoredRun], asked: Asked) -> bytes:
+    """Returns a page for a browser of two groups of runs side by side, and of the first run of each."""
+    return html(pages_of_groups(compared, firsts, asked))
 
 
 def as_json(run: StoredRun, asked: Asked) -> bytes:
@@ -62,7 +64,7 @@ def as_markdown(run: StoredRun, asked: Asked) -> bytes:
     lines = [f"**{_plain(report.heading)}**", "", *([_plain(words), ""] if words else [])]
     lines += ["| site | units | drift | floor | ×floor | p90 | max | moved |", "|---|--:|--:|--:|--:|--:|--:|--:|"]
     for row in records(table):
-        values = [number(row.get("median", float("nan"))), number(row.get("floor", float("nan")))]
+        values = [number(row.get("drift", float("nan"))), number(row.get("floor", float("nan")))]
         values += [times(row.get("ratio", float("nan")))]
         values += [number(row.get(name, float("nan"))) for name in ("p90", "max")]
         lines.append(" | ".join(["| " + _plain(site_label(row)), str(row["units"]), *values, _share(row) + " |"]))
@@ -70,8 +72,9 @@ def as_markdown(run: StoredRun, asked: Asked) -> bytes:
     return "\n".join(lines).encode()
 
 
-FORMATS: dict[str, Callable[[StoredRun, Asked], bytes]] = {
-    ".html": as_page,
+PAGE = ".html"
+
+OF_ONE_RUN: dict[str, Callable[[StoredRun, Asked], bytes]] = {
     ".md": as_markdown,
     ".csv": as_csv_of_sites,
     ".json": as_json,
@@ -86,13 +89,15 @@ def check(suffix: str, runs: int, wanted: Wanted | None) -> None:
     if suffix.lower() in PICTURES:
         check_figure(wanted or _usual(runs), runs)
         return
-    if suffix.lower() not in FORMATS:
+    if suffix.lower() not in (PAGE, *OF_ONE_RUN):
         what = suffix or "a file without a suffix"
-        raise SelectionError(f"no report is written as {what}: take {_listed([*FORMATS, *PICTURES])}")
+        raise SelectionError(f"no report is written as {what}: take {_listed([PAGE, *OF_ONE_RUN, *PICTURES])}")
     if wanted is not None:
         raise SelectionError(f"--figure, --unit and --theme are for {_listed(PICTURES)}; {suffix} is no figure")
-    if runs > 1:
-        raise SelectionError(f"{suffix} is of one run, {runs} are given: icshift compare A B compares two")
+    if runs > 1 and suffix.lower() != PAGE:
+        raise SelectionError(
+            f"{suffix} is of one run, {runs} are given: .html is of several, as is icshift compare A B"
+        )
 
 
 def content(runs: Sequence[StoredRun], asked: Asked, wanted: Wanted | None, suffix: str) -> bytes:
@@ -100,7 +105,9 @@ def content(runs: Sequence[StoredRun], asked: Asked, wanted: Wanted | None, suff
     if suffix.lower() in PICTURES:
         source = Source(runs, lambda run: page_of(run, asked), wanted or _usual(len(runs)))
         return drawn(source, suffix)
-    return FORMATS[suffix.lower()](runs[0], asked)
+    if suffix.lower() == PAGE:
+        return html(pages_of(runs, asked))
+    return OF_ONE_RUN[suffix.lower()](runs[0], asked)
 
 
 def _usual(runs: int) -> Wanted:
@@ -114,7 +121,7 @@ def _listed(names: Iterable[str]) -> str:
 
 def document_report(path: Path) -> Report:
     """Returns the report on a written file."""
-    what = "open it in a browser" if path.suffix.lower() == ".html" else "written"
+    what = "open it in a browser" if path.suffix.lower() == PAGE else "written"
     return Report(body=(Text(f"{path}: {what}", style="dim", no_wrap=True),))
 
 

@@ -21,7 +21,7 @@ ALLOWED = {
     "distribution": {"blocks", "tails", "curve", "distribution_card"},
     "runs": {"errors", "blocks", "distribution", "card"},
     "model": {"errors", "notice", "runs"},
-    "sketch": {"blocks", "tails", "distribution", "runs"},
+    "sketch": {"notice", "blocks", "tails", "distribution", "runs"},
     "inputs": {"errors", "saved"},  # arrays lie in files of the same formats as weights
     "saved": {"errors", "model"},
     "gradients": {"errors", "model", "card"},
@@ -36,7 +36,7 @@ ALLOWED = {
     "reports": {"errors", "runs", "noise", "analysis", "replicates"},
     "page": {"errors", "runs", "analysis", "replicates", "reports"},
     "figures": {"errors", "runs", "analysis", "replicates", "reports", "page"},
-    "document": {"errors", "runs", "analysis", "reports", "page", "figures"},
+    "document": {"errors", "runs", "analysis", "replicates", "reports", "page", "figures"},
     "trackers": {"errors", "_version", "distribution", "runs", "analysis"},
     "api": {"runs", "analysis", "replicates"},
     "demo": {"errors", "record"},
@@ -45,8 +45,8 @@ ALLOWED = {
         *("noise", "analysis", "api", "demo"),
     },
     "cli": {
-        *("errors", "_version", "runs", "model", "inputs", "saved", "replay", "launch", "analysis", "reports"),
-        *("replicates", "page", "figures", "document", "trackers", "demo", "selfcheck"),
+        *("errors", "_version", "runs", "model", "sketch", "inputs", "saved", "replay", "launch", "analysis"),
+        *("reports", "replicates", "page", "figures", "document", "trackers", "demo", "selfcheck"),
     },
     "__main__": {"cli"},
     "__init__": {"_version", "errors", "api", "model", "gradients", "record", "replay", "launch"},
@@ -63,13 +63,14 @@ WITH_TORCH = {"cli/demo.py": "sets the number of threads before it trains"}
 """Files of rooms without torch that import it all the same, and why."""
 
 WITHOUT_TORCH = {
+    "sketch/choice.py": "`icshift --version` says which kernel is in use",
     "launch/script.py": "a script is prepared before torch is imported",
     "launch/children.py": "a process that loads no torch must not wait for it",
     "launch/startup/sitecustomize.py": "every process imports it",
 }
 """Files of rooms with torch that must not import it, and why."""
 
-SHARED_BY_COMMANDS = {"main", "options", "output", "saved"}
+SHARED_BY_COMMANDS = {"main", "command", "options", "output", "saved"}
 """Files of `cli` that are no commands."""
 
 TORCH_PRIVATE = "model/torch_private.py"

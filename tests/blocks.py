@@ -3,16 +3,16 @@
 import numpy as np
 
 from icshift.blocks import BlockKeeper
-from icshift.sketch.block import slice_means, sort
+from icshift.sketch.block import order
 from icshift.sketch.workspace import Workspace
 
 
 def blocks_of(activations, dtype=np.float32):
     """The blocks of activations [units, steps, examples]."""
     values = np.array(activations, dtype, order="C")
-    order = sort(values, Workspace())
+    shown = order(values, Workspace())
     keeper = BlockKeeper(len(values), dtype)
-    keeper.add(slice_means(values, order), order.finite, order.zeros)
+    keeper.add(shown.slices, shown.finite, shown.zeros)
     return keeper.blocks()
 
 

@@ -1,7 +1,10 @@
 """The demo end to end: every number it exports against SciPy on raw activations that a plain hook kept."""
 
 import copy
+import json
 import os
+import re
+import shlex
 import subprocess
 
 import numpy as np
@@ -18,6 +21,8 @@ from tests.warm import starting as warm
 
 EPOCHS = 30
 RUNS = ("plain", "batch-norm")
+PATHS = ("Runs", "Saved models", "Every site", "Next")
+"""How lines begin that hold paths, and are never wrapped."""
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +136,12 @@ def test_every_window_counts_every_activation(name, demo):
 
 
 def test_what_it_prints(demo):
-    _, text = demo
-    assert max(len(line) for line in text.splitlines() if not line.startswith(("Runs", "Saved models", "Next"))) <= 80
+    folder, text = demo
+    assert " ".join(text.split()).startswith(
+        "In one training the median of a typical input of the last hidden sigmoids wandered "
+    )
+    assert text.splitlines()[-1].startswith("Next: open icshift-demo/page.html in a browser ")
+    assert max(len(line) for line in text.splitlines() if not line.startswith(PATHS)) <= 80
     for expected in (
         "plain",
         "batch-norm",
@@ -142,6 +151,9 @@ def test_what_it_prints(demo):
         "drift.csv",
     ):
         assert expected in text
+    page = json.loads(re.search(r'id="meta">(.*?)</script>', (folder / "page.html").read_text(), re.DOTALL)[1])
+    assert [run["title"] for run in page["runs"]] == list(RUNS)
+    assert [len(group) for group in (page["pairs"]["rows"], page["runs"][1]["sites"])] == [4, 7]
 
 
 def test_every_seed_is_a_training_of_its_own(demo):
@@ -149,10 +161,20 @@ def test_every_seed_is_a_training_of_its_own(demo):
     runs = [[folder / name, folder / "seeds" / "2" / name] for name in RUNS]
     compared = icshift.compare(*runs)
     typed = " --with ".join(" ".join(f"icshift-demo/{path.relative_to(folder)}" for path in paths) for paths in runs)
-    assert f"Next: icshift compare {typed} " in text
+    assert f"Every site and window: icshift compare {typed}\n" in text
     paths = compared.overall.query("span == 'path' and phase == 'probe' and metric == 'w1' and by == 'role'")
     assert len(paths) == 4
     assert paths["value"].nunique() == len(paths)
+
+
+def test_what_is_next_can_be_typed(demo):
+    folder, text = demo
+    lines = re.findall(r"^Next: (icshift .+?)(?:   \(.*\))?$", text, re.MULTILINE)
+    assert lines
+    for line in lines:
+        words = [warm.icshift(), *shlex.split(line)[1:]]
+        done = subprocess.run(words, cwd=folder.parent, capture_output=True, text=True, check=False, timeout=600)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_percentile_ribbons_of_one_unit_of_each(demo):
@@ -178,5 +200,5 @@ def test_batch_norm_wanders_less(demo):
         windows = StoredRun(folder / name).windows()
         here = windows[(windows["site"] == site) & (windows["phase"] == "train")]
         medians = here.groupby("unit")["q50"]
-        wandered[name] = (medians.max() - medians.min()).median() / here.groupby("window")["std"].median().iloc[-1]
+        wandered[name] = (medians.max() - medians.min()).median() / here.groupby("window")["sd"].median().iloc[-1]
     assert wandered["batch-norm"] < wandered["plain"]

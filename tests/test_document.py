@@ -9,7 +9,7 @@ import pytest
 
 from icshift.analysis.by_site import summary
 from icshift.analysis.metrics import METRICS
-from icshift.document import FORMATS, check, content
+from icshift.document import OF_ONE_RUN, PAGE, check, content
 from icshift.errors import SelectionError
 from icshift.figures.figure import Wanted
 from icshift.page.build import Asked
@@ -34,13 +34,13 @@ def test_csv_is_the_table(run, tmp_path):
     (tmp_path / "run.csv").write_text(written(".csv", run))
     found, expected = pd.read_csv(tmp_path / "run.csv"), summary(run)
     assert found["site"].tolist() == expected["site"].tolist()
-    assert found["median"].tolist() == pytest.approx(expected["median"].tolist())
+    assert found["drift"].tolist() == pytest.approx(expected["drift"].tolist())
     assert "trend" not in found
 
 
 def test_json_is_what_json_prints(run):
     found = json.loads(written(".json", run))
-    assert [row["median"] for row in found["sites"]] == pytest.approx(summary(run)["median"].tolist())
+    assert [row["drift"] for row in found["sites"]] == pytest.approx(summary(run)["drift"].tolist())
     assert found["metric"] == "w1_sd"
 
 
@@ -49,7 +49,7 @@ def test_markdown_has_a_row_a_site_and_the_command(run):
     rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| site")]
     assert [row.split(" | ")[0].strip("| ") for row in rows] == ["fc1", "norm1 †", "fc2"]
     assert {row.count(" | ") for row in rows} == {7}
-    assert f"{summary(run)['median'].iloc[0]:.3f}" in rows[0]
+    assert f"{summary(run)['drift'].iloc[0]:.3f}" in rows[0]
     assert "`icshift report run -o run.md`" in text
     assert "sampling noise alone" in text
 
@@ -82,11 +82,17 @@ def test_an_unknown_suffix_names_the_known_ones(suffix):
         check(suffix, 1, None)
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
-def test_what_is_for_figures_or_of_one_run_is_told(suffix):
+@pytest.mark.parametrize("suffix", [PAGE, *OF_ONE_RUN])
+def test_what_is_for_figures_is_told(suffix):
     with pytest.raises(SelectionError, match=r"--figure, --unit and --theme are for \.svg, \.png or \.pdf"):
         check(suffix, 1, Wanted())
-    with pytest.raises(SelectionError, match="is of one run, 2 are given: icshift compare A B compares two"):
+
+
+@pytest.mark.parametrize("suffix", OF_ONE_RUN)
+def test_what_is_of_one_run_is_told(suffix):
+    with pytest.raises(
+        SelectionError, match=r"is of one run, 2 are given: \.html is of several, as is icshift compare"
+    ):
         check(suffix, 2, None)
 
 
@@ -101,8 +107,8 @@ def test_a_window_is_the_one_of_the_terminal(run):
     first = run.window_list[1].name
     found = json.loads(written(".json", run, replace(ASKED, window=first)))
     expected = summary(run.until(run.window(first)))
-    assert [row["median"] for row in found["sites"]] == pytest.approx(expected["median"].tolist())
-    assert {row["window"] for row in found["sites"]} == {first}
+    assert [row["drift"] for row in found["sites"]] == pytest.approx(expected["drift"].tolist())
+    assert {row["name"] for row in found["sites"]} == {first}
 
 
 def test_all_windows_are_rows(run):

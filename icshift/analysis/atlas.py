@@ -216,10 +216,11 @@ def pictures(recorded: Recorded, order: Ints, places: Ints | None = None) -> tup
     for at in some:
         distribution = recorded[at]
         assert distribution is not None
-        taken = distribution.take(order[places])
-        fans[:, at] = taken.quantile(STEP_QUANTILES)
-        if at in ridges:
-            drawn[:, ridges.index(at)] = taken.quantile(_PROBABILITIES)
+        dense = _PROBABILITIES if at in ridges else []
+        found = distribution.take(order[places]).quantile([*STEP_QUANTILES, *dense])
+        fans[:, at] = found[:, : len(STEP_QUANTILES)]
+        if dense:
+            drawn[:, ridges.index(at)] = found[:, len(STEP_QUANTILES) :]
     return Fans(places, fans), _densities(places, np.array(ridges, np.int64), drawn)
 
 

@@ -25,6 +25,7 @@ from icshift.analysis.yardstick import with_one_sd
 from icshift.distribution import Distribution
 from icshift.noise.movement import FALSE_ALARMS, Movement
 from icshift.runs.format import STEP_QUANTILES, Site
+from icshift.runs.frames import in_model_order
 from icshift.runs.phases import normalises_by_its_own_inputs
 from icshift.runs.reader import StoredRun
 from icshift.runs.selection import choose
@@ -41,17 +42,18 @@ def summary(
 ) -> pd.DataFrame:
     """Returns a data frame with one row per site in model order, about the last window that has the reference.
 
-    `median`, `p90` and `max` of the absolute drift, its `floor` and its `error` are over the units that are not
-    near-constant, in the metric's unit (a mean would follow the few wildest); `ratio` is median / floor. `moved` is the
-    share of units that moved beyond noise, NaN where that cannot be told: `moved_unknown` says why. `location`, `scale`
-    and `shape` are the medians of the three shares of w2 squared. `trend` is a list with the median of every window, in
-    units of sd by one sd for all of them. `noiseless` says that both windows are of a probe, other than by running
-    averages (which have a floor). A metric of the whole site has its value as `median`, and NaN as `p90` and `max`; for
+    `drift`, the median over units of the absolute drift, its `p90` and `max`, its `floor` and its `error` are over the
+    units that are not near-constant, in the metric's unit (a mean would follow the few wildest); `ratio` is drift /
+    floor. `moved` is the share of units that moved beyond noise, NaN where that cannot be told: `moved_unknown` says
+    why. `location`, `scale` and `shape` are the medians of the three shares of w2 squared. `trend` is a list with the
+    median of every window, in units of sd by one sd for all of them. `noiseless` says that both windows are of a probe,
+    other than by running averages (which have a floor). `window` is the number, `name` the name of the window,
+    `reference` that of the other. A metric of the whole site has its value as `drift`, and NaN as `p90` and `max`; for
     a metric by example there is the number of `rows` that were compared.
 
     `level` is the share of windows in which nothing moved that may show a site.
 
-    `activations` (their number), `n` (that of the sampled ones), `mean`, `std`, `zero_share` and the quantiles are
+    `activations` (their number), `n` (that of the sampled ones), `mean`, `sd`, `zero_share` and the quantiles are
     medians over the units, in the phase's last window. `affine_moments` says that the site's mean and sd are set by its
     own weight and bias. The counts are those of `Health`, with the reason why some are `unknown`. A site with nothing
     to compare has only these; of one that got no row in that window, as an expert that no token was sent to, they are 0
@@ -77,7 +79,8 @@ def summary(
             rows.append(row)
         elif recorded or _never_had_rows(run, site):
             rows.append(_without_rows(site, phase))
-    return pd.DataFrame(rows)
+    table = in_model_order(pd.DataFrame(rows), run.sites)
+    return table.astype({"window": "Int64"}) if "window" in table else table  # Some sites may have none.
 
 
 def _latest(run: StoredRun, phase: str) -> int:
@@ -93,7 +96,7 @@ def _never_had_rows(run: StoredRun, site: Site) -> bool:
 
 def _without_rows(site: Site, phase: str) -> dict[str, object]:
     """Returns the row of a site that got nothing in the last window."""
-    unknown = ("rank_error", "mean", "std", "zero_share", *(f"q{round(100 * p):02d}" for p in STEP_QUANTILES))
+    unknown = ("rank_error", "mean", "sd", "zero_share", *(f"q{round(100 * p):02d}" for p in STEP_QUANTILES))
     named = {"site": site.name, "type": site.type, "phase": phase, "activations": 0, "n": 0, "affine_moments": False}
     return named | dict.fromkeys(unknown, np.nan) | asdict(without_data(site))
 
@@ -107,7 +110,9 @@ def _of_site(run: StoredRun, site: Site, phase: str, recorded: Sequence[Distribu
         "activations": int(np.median(last.count + last.nonfinite)),
         "n": int(np.median(last.sampled)),
         "rank_error": last.rank_error,
-        **{name: over_units.median(getattr(last, name)) for name in ("mean", "std", "zero_share")},
+        "mean": over_units.median(last.mean),
+        "sd": over_units.median(last.std),
+        "zero_share": over_units.median(last.zero_share),
         **{f"q{round(100 * p):02d}": over_units.median(last.quantile([p])[:, 0]) for p in STEP_QUANTILES},
         "affine_moments": site.batch_statistics and normalises_by_its_own_inputs(phase, run.settings),
         **asdict(health(site, last, max(map(typical_std, earlier), default=0.0))),
@@ -124,10 +129,11 @@ def _of_drift(metric: Metric, comparisons: list[Comparison], moved: dict[int, Mo
     median, level = over_units.median(values), over_units.median(noise)
     units = values if metric.of == "unit" else np.empty(0)
     return {
-        "window": last.window.name,
+        "window": last.window.index,
+        "name": last.window.name,
         "reference": last.reference,
         "metric": metric.name,
-        "median": median,
+        "drift": median,
         "p90": over_units.quantile(units, 0.9),
         "max": over_units.quantile(units, 1.0),
         "floor": level,

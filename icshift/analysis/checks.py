@@ -50,9 +50,9 @@ class Measurement:
 
     `value` is in the metric's unit, or a number of units. `level` is the same quantity in the scale of the limit: as
     it is, as a share of the units, or as a multiple of the `floor`. These three are NaN where they are not known or do
-    not exist. `window` and `reference` are names; the latter is empty where nothing is compared. `n` is the number of
-    activations a unit, `units` the number of units of the site. `gap` says why a unit, or all of them, could not be
-    measured; it is empty where all could.
+    not exist. `window` and `reference` are names; the former is empty where there is but one window, the latter where
+    nothing is compared. `n` is the number of activations a unit, `units` the number of units of the site. `gap` says
+    why a unit, or all of them, could not be measured; it is empty where all could.
     """
 
     window: str
@@ -158,17 +158,18 @@ def _verdict(condition: Condition, site: Site, scope: _Scope) -> Verdict:
             silent = silenced_by(site, condition.quantity)
             reason = f"not {silent[0]} alone reads it" if silent else _SKIPPED[condition.quantity]
             return Verdict(condition, site.name, "skipped", None, reason)
-        return _judged(condition, site, measured)
-    return _judged(condition, site, _drifts(condition, site, scope))
+        return judged(condition, site, measured)
+    return judged(condition, site, _drifts(condition, site, scope))
 
 
-def _judged(condition: Condition, site: Site, measured: list[Measurement]) -> Verdict:
+def judged(condition: Condition, site: Site, measured: list[Measurement]) -> Verdict:
     """Returns the verdict on the worst window: of those that fail, else of those with a gap, else of all."""
     fails = COMPARISONS[condition.comparison]
     failed = [measurement for measurement in measured if fails(measurement.level, condition.limit)]
     gaps = [measurement for measurement in measured if measurement.gap]
     if gaps and not failed:
-        return Verdict(condition, site.name, "unmeasured", gaps[0], f"{gaps[0].gap} in window {gaps[0].window}")
+        where = f" in window {gaps[0].window}" if gaps[0].window else ""
+        return Verdict(condition, site.name, "unmeasured", gaps[0], gaps[0].gap + where)
     worst = most_extreme(condition, failed or measured)
     return Verdict(condition, site.name, "failed" if failed else "ok", worst, worst.gap)
 
@@ -202,7 +203,7 @@ def _drift(condition: Condition, comparison: Comparison, movement: Movement) -> 
     value = quantile(values[steady], probability)
     noises = floor_of(metric, comparison)[steady]
     noise = math.nan if comparison.noiseless else quantile(noises, probability)
-    level = _multiple(value, noise) if condition.scale == "x floor" else value
+    level = multiple(value, noise) if condition.scale == "x floor" else value
     gap = (_incomparable if metric.by_example else _undefined)(~np.isfinite(values))
     if not gap and math.isnan(value):
         gap = f"all {after.units} units are near-constant"
@@ -218,7 +219,7 @@ def _moved(condition: Condition, comparison: Comparison, movement: Movement) -> 
     gap = gap or movement.unknown.get(name, "")
     count = round(movement.share(name) * units) if name in movement.moved else math.nan
     level = _of_units(condition, count, units)
-    n = _activations(comparison)
+    n = activations(comparison)
     return Measurement(comparison.window.name, comparison.reference, count, level, n=n, units=units, gap=gap)
 
 
@@ -262,7 +263,8 @@ def _of_units(condition: Condition, count: float, units: int) -> float:
     return count / max(units, 1) if condition.scale == "%" else count
 
 
-def _multiple(value: float, noise: float) -> float:
+def multiple(value: float, noise: float) -> float:
+    """Returns a value as a multiple of its noise; infinity where there is no noise and yet a value."""
     if noise == 0:
         return math.inf if value > 0 else value
     return value / noise
@@ -276,5 +278,6 @@ def _refuse_noiseless(condition: Condition, comparison: Comparison) -> None:
         )
 
 
-def _activations(comparison: Comparison) -> int:
+def activations(comparison: Comparison) -> int:
+    """Returns the number of activations a unit that a comparison rests on."""
     return int(np.median(np.minimum(comparison.before.sampled, comparison.after.sampled)))

@@ -3,6 +3,7 @@
     condition  = [SITE] QUANTITY COMPARISON LIMIT
     SITE       = name or glob of sites; all sites where there is none
     QUANTITY   = METRIC, p90(METRIC), max(METRIC)       drift of the site: median, 90th percentile, largest of its units
+                 drift, p90(drift), max(drift)          the same by the metric that is shown where none is named
                  moved                                  units that moved beyond noise
                  dead, saturated, constant, nonfinite   units in trouble
     COMPARISON = > >= < <=
@@ -22,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from icshift.analysis.metrics import METRICS, metric
+from icshift.analysis.metrics import DEFAULT, METRICS, metric
 from icshift.errors import SelectionError, unknown
 
 Scale = Literal["", "%", "x floor"]
@@ -45,6 +46,9 @@ HEALTH = {
     "nonfinite": "nonfinite",
 }
 """Quantities that count units in trouble, each with its field of `Health`."""
+
+DRIFT = "drift"
+"""The quantity that is drift by the metric of the report."""
 
 COUNTED = ("moved", *HEALTH)
 """Quantities that are numbers of units."""
@@ -86,8 +90,11 @@ class Condition:
         return " ".join([*([self.site] if self.site else []), self.measured, self.bound])
 
 
-def parse(text: str) -> Condition:
-    """Returns the condition that a text states. Raises `SelectionError` for a text that is no condition."""
+def parse(text: str, drift: str = DEFAULT) -> Condition:
+    """Returns the condition that a text states. Raises `SelectionError` for a text that is no condition.
+
+    `drift` names the metric that the word `drift` stands for.
+    """
     parts = _FORM.fullmatch(text.strip())
     if parts is None:
         raise SelectionError(
@@ -96,21 +103,22 @@ def parse(text: str) -> Condition:
         )
     if parts["comparison"] not in COMPARISONS:
         raise SelectionError(f"no comparison {parts['comparison']!r} in {text!r}; known: {', '.join(COMPARISONS)}")
-    quantity, over = _quantity(parts["quantity"])
+    quantity, over = _quantity(parts["quantity"], drift)
     number, scale = _limit(parts["limit"].strip(), text)
     _refuse_misfit(quantity, number, scale)
     limit = number / 100 if scale == "%" else number
     return Condition(parts["site"], quantity, over, parts["comparison"], limit, scale)
 
 
-def _quantity(text: str) -> tuple[str, str]:
+def _quantity(text: str, drift: str) -> tuple[str, str]:
     """Returns the name of the quantity, and the statistic over units, which is empty where units are counted."""
     statistic = _STATISTIC.fullmatch(text)
     over, name = (statistic["over"], statistic["metric"]) if statistic else ("", text)
+    name = drift if name == DRIFT else name
     if over and over not in OVER_UNITS:
         raise unknown("statistic", over, OVER_UNITS)
     if name not in (*COUNTED, *METRICS):
-        raise unknown("metric or condition", name, (*COUNTED, *METRICS))
+        raise unknown("metric or condition", name, (DRIFT, *COUNTED, *METRICS))
     if over and name in COUNTED:
         raise SelectionError(f"{name} counts units: there is no {over} of it; write {name} alone")
     if over and METRICS[name].of == "site":

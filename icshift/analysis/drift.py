@@ -18,6 +18,7 @@ from icshift.distribution import Distribution, Floats
 from icshift.errors import SelectionError, unknown
 from icshift.noise.movement import FALSE_ALARMS, Flags, Movement, movement
 from icshift.runs.format import Site, Window, kept_units
+from icshift.runs.frames import in_model_order
 from icshift.runs.phases import DATA, PROBE, PROBE_RUNNING, REFERENCE
 from icshift.runs.reader import StoredRun
 from icshift.runs.selection import choose
@@ -100,8 +101,8 @@ def drift(
             units = moved[comparison.window.index].moved.get(comparison.site.name)
             frames += [_frame(run, comparison, metric, units) for metric in chosen]
     if not frames:
-        return pd.DataFrame(columns=[*COLUMNS, "error", "ratio", "near_constant", "moved", "activations"])
-    return pd.concat(frames, ignore_index=True)
+        frames = [pd.DataFrame(columns=[*COLUMNS, "error", "ratio", "near_constant", "moved", "activations"])]
+    return in_model_order(pd.concat(frames, ignore_index=True), run.sites)
 
 
 def by_site(

@@ -82,6 +82,8 @@ class Lookout:
         try:
             run = StoredRun(self.path)
             choose(run.sites, self.sites if run.sites else None)
+            if run.finished and self.phase is not None and run.window_list:
+                run.phase(self.phase)  # Until then it may be to come.
             if run.manifest.get("created") != self._created:  # It was begun anew.
                 self._created, self._told = run.manifest.get("created", ""), (-2, 0)
             new = [one for one in run.window_list if one.closed and _key(one) > self._told and _settled(run, one)]

@@ -26,6 +26,7 @@ from icshift.analysis.distances import STD_FLOOR, TINY
 from icshift.blocks import Floats, Ints
 from icshift.errors import unknown
 from icshift.runs.format import Site
+from icshift.runs.frames import in_model_order
 from icshift.runs.reader import StoredRun
 from icshift.runs.selection import choose
 
@@ -94,13 +95,13 @@ def onset(
     Raises `SelectionError` for a site or a phase without a series of steps.
     """
     series = run.steps()
-    chosen = _phase(list(dict.fromkeys(series["phase"])), phase)
-    here = dict(tuple(series[series["phase"] == chosen].groupby("site", sort=False)))
+    chosen = _phase(series["phase"].unique().tolist(), phase)
+    here = dict(tuple(series[series["phase"] == chosen].groupby("site", sort=False, observed=True)))
     rows = []
     for site in choose(run.sites, sites):
         steps = of_steps(here[site.name]) if site.name in here else None
         rows.append(_row(site, chosen, steps, max(len(here), 1), after))
-    table = pd.DataFrame(rows)
+    table = in_model_order(pd.DataFrame(rows), run.sites)
     return table.sort_values(["unknown", "step"], key=_last, kind="stable", ignore_index=True)
 
 
@@ -121,7 +122,7 @@ def of_steps(rows: pd.DataFrame) -> Steps:
     columns = rows[["unit", "rank"]] if "rank" in rows else rows[["unit"]]
     column = columns.groupby(list(columns), sort=True).ngroup().to_numpy()
     wide = np.full((2, len(number), int(column.max(initial=-1)) + 1), np.nan)
-    wide[:, place, column] = rows[["std", "q50"]].to_numpy(float).T
+    wide[:, place, column] = rows[["sd", "q50"]].to_numpy(float).T
     nonfinite = np.bincount(place, rows["nonfinite"].to_numpy(float), len(number)).astype(np.int64)
     return Steps(number, wide[0], wide[1], nonfinite, int(rows["count"].median()))
 

@@ -32,6 +32,7 @@ from icshift.analysis.yardstick import with_one_sd
 from icshift.distribution import Distribution
 from icshift.errors import SelectionError
 from icshift.runs.format import Site, Window
+from icshift.runs.frames import in_model_order
 from icshift.runs.reader import StoredRun
 from icshift.runs.selection import choose
 
@@ -95,7 +96,7 @@ def trajectory(
         raise SelectionError(f"a path takes at least two windows of a phase, phase {phase} has {longest}")
     paths = [_Path(run, site, phase, of_site) for site, of_site in recorded.items() if len(of_site) > 1]
     refuse_without_examples(metric, run, phase, (path.steps[-1] for path in paths))
-    return pd.DataFrame([_row(metric, path) for path in paths])
+    return in_model_order(pd.DataFrame([_row(metric, path) for path in paths]), run.sites)
 
 
 def _recorded(run: StoredRun, phase: str, site: Site) -> _Recorded:

@@ -36,6 +36,7 @@ from icshift.analysis.staleness import UNKNOWN, Distance, MeanAndVariance, from_
 from icshift.distribution import Distribution, Floats, Sample
 from icshift.noise.movement import FALSE_ALARMS, discoveries
 from icshift.runs.format import Site
+from icshift.runs.frames import in_model_order
 from icshift.runs.phases import DATA, REFERENCE
 from icshift.runs.reader import StoredRun
 from icshift.runs.selection import choose
@@ -54,7 +55,7 @@ batches' noise alone, 0.04 sd at 60 and 0.1 at 8.
 """
 
 SITE_COLUMNS = (
-    "site", "type", "units", "n", "nonfinite", "median", "p90", "max", "floor", "ratio",
+    "site", "type", "units", "n", "nonfinite", "drift", "p90", "max", "floor", "ratio",
     "p", "shifted", "moved", "relative", "before", "change", "verdict",
 )  # fmt: skip
 """Columns of `site_table`."""
@@ -159,19 +160,13 @@ class Result:
     """One model on two data sets, in tables.
 
     `sites`, `units` and `layers` are made by `site_table`, `unit_table` and `layer_table`, which describe their
-    columns. `limit`, in the unit of the metric, is the largest drift that a site may have; None if nobody set one.
-    `above` are the names of the shifted sites that drift more than that, the most drifting first; `unknown` those of
-    the sites of which that is not known: with too few examples, with units of which one data set gave no finite value,
-    and shifted ones whose units are constants.
+    columns.
     """
 
     metric: Metric
     sites: pd.DataFrame
     units: pd.DataFrame
     layers: pd.DataFrame
-    limit: float | None
-    above: list[str]
-    unknown: list[str]
 
 
 def compare(
@@ -181,7 +176,6 @@ def compare(
     *,
     metric_name: str,
     sites: Iterable[str] | None,
-    limit: float | None,
 ) -> Result:
     """Returns the result of comparing one model's activations on two data sets, both held by a run of `icshift shift`.
 
@@ -191,9 +185,8 @@ def compare(
     layers = {layer.name: LayerDistances.of(layer) for layer in statistics}
     site_shifts = shifts(run, parts, metric_name=metric_name)
     table = site_table(run, site_shifts, layers, metric_name=metric_name, sites=sites)
-    above, unknown = ([], []) if limit is None else _above(table, site_shifts, limit)
     units = unit_table(run, site_shifts, metric_name=metric_name, sites=sites)
-    return Result(metric_named(metric_name), table, units, layer_table(layers.values()), limit, above, unknown)
+    return Result(metric_named(metric_name), table, units, layer_table(layers.values()))
 
 
 def shifts(run: StoredRun, parts: Parts, *, metric_name: str = "w1_sd") -> dict[str, SiteShift]:
@@ -234,9 +227,10 @@ def site_table(
     """Returns a data frame with one row per site in model order and the columns `SITE_COLUMNS`.
 
     `n` is the number of activations a unit and `nonfinite` the number of units with NaN or infinity in the data.
-    `median`, `p90` and `max` of the absolute drift, and `floor`, are over the units that are not near-constant, in the
-    metric's unit; `ratio` is median / floor. `p` is the probability that noise alone makes the units differ as much,
-    `shifted` whether the site is called shifted, `moved` the share of its units that moved beyond noise.
+    `drift`, the median of the units' absolute drifts, `p90` and `max` of these, and `floor` are over the units that are
+    not near-constant, in the metric's unit; `ratio` is drift / floor. `p` is the probability that noise alone makes the
+    units differ as much, `shifted` whether the site is called shifted, `moved` the share of its units that moved beyond
+    noise.
 
     `relative` is the median divided by that of the most shifted input, `change` the median divided by that of the site
     `before`, which is the previous one in the order of the calls, or of a normalisation layer the one that it reads;
@@ -267,7 +261,7 @@ def site_table(
         if not _is_input(site):
             before = site.name
     chosen = {site.name for site in choose(run.sites, sites)}
-    return pd.DataFrame([row for row in rows if row["site"] in chosen], columns=SITE_COLUMNS)
+    return in_model_order(pd.DataFrame([row for row in rows if row["site"] in chosen], columns=SITE_COLUMNS), run.sites)
 
 
 def layer_table(layers: Iterable[LayerDistances]) -> pd.DataFrame:
@@ -304,19 +298,6 @@ def unit_table(
     return table
 
 
-def _above(sites: pd.DataFrame, site_shifts: Mapping[str, SiteShift], limit: float) -> tuple[list[str], list[str]]:
-    """Returns the names of the shifted sites that drift more than the limit, and of those of which it is not known.
-
-    The former are in descending order of their drift.
-    """
-    known = sites[sites["n"].notna()]
-    shifted = known["shifted"] == 1
-    beyond = known[shifted & (known["median"] > limit)].sort_values("median", ascending=False)
-    unseen = known["site"].map(lambda name: bool(site_shifts[name].unseen.any()))
-    unknown = known["p"].isna() | unseen.astype(bool) | (shifted & known["median"].isna())
-    return beyond["site"].tolist(), known[unknown & ~known["site"].isin(beyond["site"])]["site"].tolist()
-
-
 def _p_values(gauge_noise: Noise, comparison: Comparison) -> Floats:
     before, after = comparison.before, comparison.after
     p = gauge_noise.p_values
@@ -334,7 +315,7 @@ def _of_site(site_shift: SiteShift) -> dict[str, object]:
         "units": comparison.after.units,
         "n": _activations(comparison.before, comparison.after),
         "nonfinite": int((comparison.after.nonfinite > 0).sum()),
-        "median": site_shift.median,
+        "drift": site_shift.median,
         "p90": over_units.quantile(values, 0.9),
         "max": over_units.quantile(values, 1.0),
         "floor": floor,

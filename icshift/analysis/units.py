@@ -41,7 +41,14 @@ def most_drifting(
         last = compared[compared["window"] == index].merge(distribution, on="unit")
         return last.sort_values("value", key=lambda value: -value.abs(), kind="stable", ignore_index=True)
     blank = distribution.assign(
-        unit=kept_units(site), phase=name, window=index, reference="", value=np.nan, floor=np.nan, ratio=np.nan
+        site=here["site"].iloc[0],
+        unit=kept_units(site),
+        phase=name,
+        window=index,
+        reference="",
+        value=np.nan,
+        floor=np.nan,
+        ratio=np.nan,
     )
     everything = blank["count"] + blank["nonfinite"]
     return blank.assign(moved=False, near_constant=False, n=blank["sampled"], activations=everything)
@@ -131,7 +138,7 @@ def wandering(run: StoredRun, site: str) -> tuple[float, float, float]:
     """
     windows = run.windows()
     here = windows[(windows["site"] == site) & (windows["phase"] == "train")]
-    spread = here.groupby("window")["std"].median()
+    spread = here.groupby("window")["sd"].median()
     return float(median_ranges(here).median()), float(spread.iloc[0]), float(spread.iloc[-1])
 
 

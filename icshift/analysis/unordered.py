@@ -18,6 +18,7 @@ from icshift.analysis.drift import WHOLE_SITE, default_phase
 from icshift.distribution import Distribution, Floats
 from icshift.errors import SelectionError
 from icshift.runs.format import Site
+from icshift.runs.frames import in_model_order
 from icshift.runs.phases import is_probe
 from icshift.runs.reader import StoredRun
 from icshift.runs.selection import choose
@@ -74,7 +75,7 @@ def unordered(
         raise SelectionError(
             f"{run.path} and {other.path} have no window of phase {phase} with a site of the same name and type"
         )
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return in_model_order(pd.DataFrame(rows, columns=list(COLUMNS)), run.sites)
 
 
 def measures(metrics: Iterable[str]) -> list[str]:

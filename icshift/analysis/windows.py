@@ -15,6 +15,7 @@ from icshift.analysis.metrics import DEFAULT, Metric
 from icshift.analysis.metrics import metric as metric_named
 from icshift.errors import SelectionError
 from icshift.noise.movement import FALSE_ALARMS
+from icshift.runs.frames import in_model_order
 from icshift.runs.reader import StoredRun
 
 LAST, WORST, ALL = "last", "worst", "all"
@@ -77,10 +78,10 @@ def by_window(
 ) -> pd.DataFrame:
     """Returns a data frame with one row per site and window that have the reference, in model order.
 
-    `median` of the absolute drift and `floor` are over the units that are not near-constant, in the metric's unit,
-    `ratio` is median / floor, NaN where there is no floor. `moved` is whether the site moved beyond noise, NA where
-    that cannot be told; it is wrong in 5 % of the windows in which nothing moved. `window` is the number, `name` the
-    name of the window. Raises `SelectionError` for what is not there.
+    `drift`, the median of the units' absolute drifts, and `floor` are over the units that are not near-constant, in the
+    metric's unit, `ratio` is drift / floor, NaN where there is no floor. `moved` is whether the site moved beyond
+    noise, NA where that cannot be told; it is wrong in 5 % of the windows in which nothing moved. `window` is the
+    number, `name` the name of the window. Raises `SelectionError` for what is not there.
     """
     metric = metric_named(metric_name)
     phase = default_phase(run) if phase is None else run.phase(phase)
@@ -102,13 +103,13 @@ def by_window(
                     "moved": site.name in judged.called if known else pd.NA,
                 }
             )
-    columns = ["site", "window", "name", "reference", "median", "floor", "ratio", "noiseless", "moved"]
-    return pd.DataFrame(rows, columns=columns).astype({"moved": "boolean"})
+    columns = ["site", "window", "name", "reference", "drift", "floor", "ratio", "noiseless", "moved"]
+    return in_model_order(pd.DataFrame(rows, columns=columns).astype({"moved": "boolean"}), run.sites)
 
 
 def worst(table: pd.DataFrame) -> pd.Series[Any]:
     """Returns the row of `by_window` that drifted furthest against its floor, in units of the metric without floors."""
-    by = "ratio" if table["ratio"].notna().any() else "median"
+    by = "ratio" if table["ratio"].notna().any() else "drift"
     return table.sort_values(by, ascending=False, kind="stable").iloc[0]
 
 
@@ -117,7 +118,7 @@ def _drift(metric: Metric, comparison: Comparison) -> dict[str, object]:
     median = over_units.median(np.abs(metric.function(comparison.before, comparison.after))[steady])
     floor = np.nan if comparison.noiseless else over_units.median(floor_of(metric, comparison)[steady])
     return {
-        "median": median,
+        "drift": median,
         "floor": floor,
         "ratio": median / floor if floor > 0 else np.nan,
         "noiseless": comparison.noiseless,

@@ -30,7 +30,12 @@ def analyze(
     ],
     data: Annotated[
         str,
-        typer.Option("--data", help="The inputs: a file of arrays, or package.module:callable.", show_default=False),
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            help="The inputs: a file of arrays, or package.module:callable.",
+            show_default=False,
+        ),
     ],
     output: Annotated[
         Path,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,10 +21,7 @@ def check(
     phase: options.Phase = None,
     window: options.Windows = "last",
     json: options.AsJson = False,
-    junit: Annotated[
-        Path | None,
-        typer.Option("--junit", help="A JUnit XML file to write, or - for stdout.", show_default=False),
-    ] = None,
+    junit: options.Junit = None,
     force: options.Force = False,
     quiet: options.Quiet = False,
     no_color: options.NoColor = False,
@@ -37,7 +33,8 @@ def check(
     \b
     [SITE] QUANTITY COMPARISON LIMIT
       SITE        name or glob of sites; all sites where there is none
-      QUANTITY    a metric (w1_sd, ks, …): the median of a site's units,
+      QUANTITY    a metric (drift, which is w1_sd, ks, …): the median of a
+                  site's units,
                   p90(METRIC), max(METRIC): their 90th percentile, the largest;
                   moved: units that moved beyond noise;
                   dead, saturated, constant, nonfinite: units, in any window
@@ -47,21 +44,20 @@ def check(
 
     \b
     icshift check RUN --fail-on 'nonfinite > 0' --fail-on 'dead > 20%'
-    icshift check RUN --fail-on 'fc* w1_sd > 3x floor' --junit drift.xml
+    icshift check RUN --fail-on 'fc* drift > 3x floor' --junit drift.xml
     """
     from icshift.analysis.ancestry import caveats
     from icshift.analysis.checks import evaluate
     from icshift.analysis.conditions import parse
     from icshift.analysis.drift import as_asked
     from icshift.analysis.windows import ALL, LAST, WORST, as_of
-    from icshift.cli.output import refuse_file, show, write_file
+    from icshift.cli.output import one_on_stdout, refuse_file, show, write_file
     from icshift.reports.checks import all_passed, cases, checks_report
     from icshift.reports.junit import as_junit
     from icshift.runs.reader import StoredRun
 
     to_stdout = str(junit) == "-"
-    if json and to_stdout:
-        raise typer.BadParameter("--json and --junit - both go to stdout: give --junit the path of a file")
+    one_on_stdout("--json" * json, "--junit -" * to_stdout)
     conditions = list(dict.fromkeys(parse(text) for text in fail_on))
     if junit is not None:
         refuse_file(junit, force=force)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from icshift.cli import options
+from icshift.cli.command import Command
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from icshift.replicates.compare import RunComparison
+    from icshift.runs.reader import StoredRun
 
 
 class Table(StrEnum):
@@ -24,7 +27,7 @@ class Table(StrEnum):
     VALUES = "values"
 
 
-class WithMany(TyperCommand):
+class WithMany(Command):
     """A command whose option `--with` takes all the arguments that follow it, up to the next option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -56,7 +59,7 @@ def compare(
         typer.Option(
             "--output",
             "-o",
-            help="A .csv, .json or .parquet file, or - for CSV on stdout; .svg, .png and .pdf are a figure.",
+            help="A .csv, .json or .parquet file, or - for CSV on stdout; .html is a page, .svg, .png, .pdf a figure.",
             show_default=False,
         ),
     ] = None,
@@ -83,9 +86,8 @@ def compare(
     on there are ratios A / B with 95 % intervals and exact tests; of fewer, the values of each and no statement.
     Compared are the path, how far a site went over all windows, and the last window.
     """
-    from icshift.cli.output import refuse_file, show, write_file
-    from icshift.document import document_report
-    from icshift.figures.figure import drawn_comparison
+    from icshift.cli.output import one_on_stdout, refuse_file, show, write_file
+    from icshift.document import PAGE, document_report
     from icshift.figures.frame import FORMATS as PICTURES
     from icshift.figures.frame import require
     from icshift.replicates.compare import compare as compare_runs
@@ -97,13 +99,14 @@ def compare(
         what = "1 run is no comparison" if len(runs) == 1 else f"{len(runs)} runs are one group"
         raise typer.BadParameter(f"{what}: give the other one, --with B1 B2 …")
     to_stdout = str(output) == "-"
-    if json and to_stdout:
-        raise typer.BadParameter("--json and -o - both go to stdout: give -o the path of a file")
-    pictured = output is not None and output.suffix.lower() in PICTURES
-    if pictured:
+    one_on_stdout("--json" * json, "-o -" * to_stdout)
+    suffix = "" if output is None else output.suffix.lower()
+    pictured = suffix in (PAGE, *PICTURES)
+    if suffix in PICTURES:
         require()
-        if table is not None:
-            raise typer.BadParameter(f"--table chooses rows and {output} is a figure: leave one of them out")
+    if pictured and table is not None:
+        what = "page" if suffix == PAGE else "figure"
+        raise typer.BadParameter(f"--table chooses rows and {output} is a {what}: leave one of them out")
     render = as_csv if output is None or to_stdout or pictured else by_suffix(output.suffix)
     if output is not None:
         refuse_file(output, force=force)
@@ -111,7 +114,7 @@ def compare(
     compared = compare_runs(*groups, phases=phase, sites=site)
     if output is not None:
         if pictured:
-            content, told = drawn_comparison(compared, output.suffix.lower()), document_report(output)
+            content, told = _pictured(compared, groups, site, suffix), document_report(output)
         else:
             written = _rows(compared, table)
             content, told = render(written), written_report(output, len(written))
@@ -120,6 +123,21 @@ def compare(
             show(told, stderr=True, no_color=no_color)
     if not to_stdout:
         show(comparison_report(compared), json=json, quiet=quiet, no_color=no_color)
+
+
+def _pictured(compared: RunComparison, groups: list[list[StoredRun]], sites: list[str] | None, suffix: str) -> bytes:
+    """Returns the page, or the figure, of two groups of runs."""
+    from icshift.analysis.metrics import DEFAULT, metric
+    from icshift.document import PAGE, page_of_groups
+    from icshift.figures.figure import drawn_comparison
+    from icshift.page.build import Asked
+
+    if suffix != PAGE:
+        return drawn_comparison(compared, suffix)
+    command = join(["icshift", *sys.argv[1:]])
+    return page_of_groups(
+        compared, [runs[0] for runs in groups], Asked(metric(DEFAULT), "previous", None, sites, command)
+    )
 
 
 def _rows(compared: RunComparison, table: Table | None) -> pd.DataFrame:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +15,7 @@ from icshift.cli import options
 if TYPE_CHECKING:
     from icshift.demo import Training
     from icshift.replicates.compare import RunComparison
-    from icshift.reports.demo import Trained
+    from icshift.reports.demo import Made, Trained
 
 _NAMES = ("plain", "batch-norm")
 _MORE = "seeds"
@@ -28,7 +30,7 @@ def demo(
             "-o",
             metavar="DIRECTORY",
             parser=options.directory,
-            help="Directory for the runs and the CSV.",
+            help="Directory for the runs, the CSV and the page.",
         ),
     ] = Path("icshift-demo"),
     epochs: Annotated[int, typer.Option("--epochs", min=10, help="Passes over the 1,400 training digits.")] = 40,
@@ -50,20 +52,38 @@ def demo(
     from icshift.runs.writer import refuse_occupied
 
     paths = [output / name for name in _NAMES]
-    table, checkpoints = output / "drift.csv", output / "checkpoints"
+    made = _made(output)
     for path in paths:
         refuse_occupied(path, force=force)
     saved = [path.with_suffix(".pt") for path in paths]
     inputs = [output / f"{name}.npz" for name in ("probe", "dimmed", "train")]
-    _make_room([table, checkpoints, output / _MORE, *saved, *inputs], force=force)
+    _make_room([made.table, made.saved, made.page, output / _MORE, *saved, *inputs], force=force)
     accuracies = train_all(trainings(output, seeds), epochs=epochs, force=force, quiet=quiet, no_color=no_color)
     networks, compared = measured(trainings(output, seeds), accuracies)
     import pandas as pd
 
     drifts = pd.concat([drift_of_phases(network.run, ("w1", "w1_sd")) for network in networks], ignore_index=True)
-    write_file(table, as_csv(drifts), force=force)
-    report = demo_report(networks, compared, table, checkpoints, (inputs[0], inputs[2]))
-    show(report, quiet=quiet, no_color=no_color)
+    write_file(made.table, as_csv(drifts), force=force)
+    write_file(made.page, _page(networks, compared), force=force)
+    show(demo_report(networks, compared, made), quiet=quiet, no_color=no_color)
+
+
+def _made(output: Path) -> Made:
+    from icshift.reports.demo import Made
+
+    named = {"table": "drift.csv", "saved": "checkpoints", "inputs": "probe.npz", "targets": "train.npz"}
+    return Made(**{what: output / name for what, name in named.items()}, page=output / "page.html")
+
+
+def _page(networks: list[Trained], compared: RunComparison) -> bytes:
+    """Returns the page of both networks: all seeds side by side, and the first of each whole."""
+    from icshift.analysis.metrics import DEFAULT, metric
+    from icshift.document import page_of_groups
+    from icshift.page.build import Asked
+
+    command = join(["icshift", *sys.argv[1:]])
+    firsts = [network.run for network in networks]
+    return page_of_groups(compared, firsts, Asked(metric(DEFAULT), "previous", None, None, command))
 
 
 def _make_room(made: list[Path], *, force: bool) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from icshift.cli import options
 from icshift.cli import saved as models
-from icshift.errors import ModelError
+from icshift.errors import ModelError, unknown
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -34,6 +34,7 @@ def landscape(
         str,
         typer.Option(
             "--data",
+            metavar="DATA",
             help="Inputs with targets: a file of arrays, or package.module:callable.",
             show_default=False,
         ),
@@ -88,12 +89,15 @@ def landscape(
         bool, typer.Option("--eval-mode", help="Batch norm by its running averages; else by the batch, as in training.")
     ] = False,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="The slice as data: .csv, .json or .parquet.", show_default=False),
-    ] = None,
-    chart: Annotated[
-        Path | None,
-        typer.Option("--chart", help="Its contours: .html, .svg, .png or .pdf.", show_default=False),
+        list[Path] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The slice: its contours as .html, .svg, .png or .pdf, its points as .csv, .json or .parquet; may be "
+            "repeated.",
+            show_default=False,
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the random directions.")] = 0,
     batch_size: models.BatchSize = 256,
@@ -123,7 +127,8 @@ def landscape(
     from icshift.saved.find import find
     from icshift.saved.load import Wanted
 
-    _refuse(output, chart, plane, rate, radius, force=force)
+    files = output or []
+    _refuse(files, plane, rate, radius, force=force)
     loss_function = losses.loss_named(loss)
     if target is not None and not loss_function.needs_targets:
         raise ModelError("--loss own takes no --target: the model gets every array that its forward has a name for")
@@ -137,31 +142,29 @@ def landscape(
         survey = Survey(opened.model, examples, loss_function, wanted)
         surfaces = _measured(survey, opened.snapshots(saved_models), bar, points**2 if plane != "none" else 0)
         about = {"checkpoints": [str(saved_model.path) for saved_model in saved_models], **survey.about()}
-    written = _write(surfaces, output, chart, about, force=force)
+    written = _write(surfaces, files, about, force=force)
     report = landscape_report(about, [surface.as_dict() for surface in surfaces], trajectory.notes, written)
     show(report, json=json, quiet=quiet, no_color=no_color)
 
 
-def _refuse(
-    output: Path | None, chart: Path | None, plane: str, rate: float | None, radius: float | None, *, force: bool
-) -> None:
+def _refuse(files: list[Path], plane: str, rate: float | None, radius: float | None, *, force: bool) -> None:
     """Raises, before any work is done, for numbers that make no sense and for files that cannot be written."""
-    from icshift.cli.output import refuse_file
+    from icshift.cli.output import refuse_file, refuse_twice
     from icshift.reports.contour import chart_format
-    from icshift.reports.tabular import by_suffix
 
     for name, value in (("--lr", rate), ("--radius", radius)):
         if value is not None and not 0 < value < math.inf:
             raise typer.BadParameter(f"{name} must be a number above 0, got {value:g}")
-    for path, known in ((output, by_suffix), (chart, chart_format)):
-        if path is None:
-            continue
-        known(path.suffix)
+    refuse_twice(files)
+    for path in files:
+        suffix = path.suffix.lower()
+        if suffix not in (*options.TABLES, *options.PICTURES):
+            raise unknown("format of a slice", suffix or "(no suffix)", (*options.TABLES, *options.PICTURES))
+        if suffix in options.PICTURES:
+            chart_format(suffix)
         if plane == "none":
             raise typer.BadParameter(f"--slice none makes nothing to write to {path}: take hessian or random")
         refuse_file(path, force=force)
-    if output is not None and output == chart:
-        raise typer.BadParameter("--output and --chart are the same file")
 
 
 def _as_named(saved_models: list[SavedModel], saved: list[Path]) -> list[SavedModel]:
@@ -213,24 +216,21 @@ def _measured(survey: Survey, waiting: list[Snapshot], bar: Progress, points: in
     return surfaces
 
 
-def _write(
-    surfaces: list[Surface], output: Path | None, chart: Path | None, about: dict[str, Any], *, force: bool
-) -> dict[str, str]:
-    """Write slices and chart to their files; returns the paths by what is in them: `Slice`, `Chart`."""
+def _write(surfaces: list[Surface], files: list[Path], about: dict[str, Any], *, force: bool) -> dict[str, str]:
+    """Write the slices to files; returns by their paths what is in them: `Slice`, `Chart`."""
     from icshift.cli.output import write_file
     from icshift.replay.surface import points_table
     from icshift.reports.contour import chart_format
     from icshift.reports.landscape import contours
     from icshift.reports.tabular import by_suffix
 
-    written = {}
-    if output is not None:
-        write_file(output, by_suffix(output.suffix)(points_table(surfaces)), force=force)
-        written["Slice"] = str(output)
-    if chart is not None:
-        slices = [surface.slice for surface in surfaces if surface.slice is not None]
-        grids = [(plane.first, plane.second, plane.losses) for plane in slices]
-        drawn = chart_format(chart.suffix)(*contours(about, [surface.as_dict() for surface in surfaces], grids))
-        write_file(chart, drawn, force=force)
-        written["Chart"] = str(chart)
-    return written
+    for path in files:
+        if path.suffix.lower() in options.TABLES:
+            content = by_suffix(path.suffix)(points_table(surfaces))
+        else:
+            slices = [surface.slice for surface in surfaces if surface.slice is not None]
+            grids = [(plane.first, plane.second, plane.losses) for plane in slices]
+            drawn = contours(about, [surface.as_dict() for surface in surfaces], grids)
+            content = chart_format(path.suffix)(*drawn)
+        write_file(path, content, force=force)
+    return {str(path): "Slice" if path.suffix.lower() in options.TABLES else "Chart" for path in files}

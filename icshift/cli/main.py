@@ -16,6 +16,7 @@ from icshift._version import __version__
 from icshift.cli import output
 from icshift.cli.analyze import analyze
 from icshift.cli.check import check
+from icshift.cli.command import Command
 from icshift.cli.compare import WithMany, compare
 from icshift.cli.demo import demo
 from icshift.cli.export import export
@@ -39,7 +40,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command(context_settings={"allow_interspersed_args": False})(run)  # What follows SCRIPT is the script's own.
+app.command(cls=Command, context_settings={"allow_interspersed_args": False})(
+    run
+)  # What follows SCRIPT is the script's own.
 _SPECIAL: dict[Any, dict[str, Any]] = {
     report: {"context_settings": {"allow_extra_args": True}},  # It says itself what to do with two runs.
     compare: {"cls": WithMany},
@@ -60,12 +63,14 @@ for command in (
     landscape,
     selfcheck,
 ):
-    app.command(**_SPECIAL.get(command, {}))(command)
+    app.command(**{"cls": Command, **_SPECIAL.get(command, {})})(command)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"icshift {__version__}")
+        from icshift.sketch.choice import in_use
+
+        typer.echo(f"icshift {__version__}, kernel {in_use()}")
         raise typer.Exit
 
 
@@ -91,8 +96,6 @@ def _run(arguments: list[str]) -> int:
         output.readable(sys.stdout)
     stdout = sys.stdout
     try:
-        if arguments[:1] != ["run"]:
-            _once(arguments)
         code = app(arguments or ["--help"], prog_name="icshift", standalone_mode=False) or 0
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -129,15 +132,6 @@ def _plain(message: str) -> str:
     for typed, said in _SAID:
         message = re.sub(typed, said, message)
     return message
-
-
-def _once(arguments: list[str]) -> None:
-    """Raises `typer.BadParameter` where a file to write is named twice: only the last one would be written."""
-    for names in (("--output", "-o"), ("--chart",), ("--csv",), ("--junit",)):
-        if sum(argument.partition("=")[0] in names for argument in arguments) > 1:
-            raise typer.BadParameter(
-                f"{' or '.join(names)} is given more than once, but one file is written: give it once"
-            )
 
 
 def _fail(message: str) -> int:

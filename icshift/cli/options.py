@@ -5,6 +5,15 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+TABLES = (".csv", ".json", ".parquet")
+"""Suffixes of files of data."""
+
+PICTURES = (".html", ".svg", ".png", ".pdf")
+"""Suffixes of files to look at."""
+
+FILES = (*TABLES, *PICTURES, ".md", ".xml")
+"""Suffixes of files that some command writes: no directory is called so by intent."""
+
 
 def samples(text: str) -> int | Literal["all"]:
     """Returns the value of `--samples`. Raises `typer.BadParameter` for anything but a number from 2, or all."""
@@ -18,13 +27,17 @@ def samples(text: str) -> int | Literal["all"]:
 def directory(text: str | Path) -> Path:
     """The value of an option that names a directory.
 
-    Raises `typer.BadParameter` for an empty one: it would be the current directory, and not what was meant.
+    Raises `typer.BadParameter` for an empty one, which would be the current directory and not what was meant, and for
+    a name that is a file's wherever else `-o` writes.
     """
     if not str(text).strip():
         raise typer.BadParameter(
             "it is empty, as a shell's variable that is not set: name a directory, or . for this one"
         )
-    return Path(text)
+    path = Path(text)
+    if path.suffix.lower() in FILES and not path.is_dir():
+        raise typer.BadParameter(f"{path} is the name of a file, and a directory is written: take {path.stem}")
+    return path
 
 
 def selector(text: str) -> str:
@@ -87,6 +100,10 @@ Modules = Annotated[
         help="Name or glob of modules to watch, or all; may be repeated.",
         show_default=False,
     ),
+]
+Junit = Annotated[
+    Path | None,
+    typer.Option("--junit", metavar="FILE", help="Write the checks as JUnit XML, or - for stdout.", show_default=False),
 ]
 Top = Annotated[int, typer.Option("--top", min=1, help="Show at most so many rows.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]

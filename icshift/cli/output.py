@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from icshift.errors import RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console
     from rich.progress import Progress, ProgressColumn
@@ -124,7 +124,8 @@ def draw(report: Report, console: Console) -> None:
     from rich.text import Text
 
     if report.heading:
-        _print(Text(report.heading, style="bold", no_wrap=True), console)
+        heading = "\n".join(part for line in report.heading.split("\n") for part in parted(line, console.width))
+        _print(Text(heading, style="bold", no_wrap=True), console)
     for part in report.body:
         _draw_part(part, console)
     for note in report.notes:
@@ -136,6 +137,22 @@ def draw(report: Report, console: Console) -> None:
         lines = Text(verdict, style="bold") if isinstance(verdict, str) else verdict.copy()
         lines.no_wrap = True
         _print(lines, console)
+
+
+def parted(heading: str, width: int) -> list[str]:
+    """Returns a heading as lines that fit, if they can: it is parted at its dots, and no path or name is.
+
+    >>> parted("runs/a · Net · phase train", 20), parted("a-very-long-path/of/a/run · Net", 20)
+    (['runs/a · Net', '· phase train'], ['a-very-long-path/of/a/run', '· Net'])
+    """
+    first, *rest = heading.split(" · ")
+    lines = [first]
+    for part in rest:
+        if len(lines[-1]) + len(f" · {part}") <= width:
+            lines[-1] += f" · {part}"
+        else:
+            lines.append(f"· {part}")
+    return lines
 
 
 def _draw_part(part: Part, console: Console) -> None:
@@ -173,6 +190,19 @@ def print_text(text: str) -> None:
     """Print text to stdout as it is. Raises `RunError` where that is closed."""
     with _as_long_as_it_is_read():
         _stdout().write(text)
+
+
+def refuse_twice(paths: Sequence[Path]) -> None:
+    """Raises `RunError` for a path that is named twice: the second would replace the first."""
+    for path in paths:
+        if paths.count(path) > 1:
+            raise RunError(f"-o {path} is given twice: one of them would replace the other")
+
+
+def one_on_stdout(*given: str) -> None:
+    """Raises `RunError` where more than one of the options given writes to stdout; empty ones do not."""
+    if len(several := [*filter(None, given)]) > 1:
+        raise RunError(f"{' and '.join(several)} {'both' if len(several) == 2 else 'all'} go to stdout: name a file")
 
 
 def refuse(path: Path, *, force: bool) -> None:

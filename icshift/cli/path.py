@@ -18,8 +18,8 @@ def path(
     """Show how far every site went from window to window, against how far it came.
 
     The path is the sum of the drifts between consecutive windows, displaced the drift from the first to the last.
-    Their ratio, straight, tells a trend (near 1) from to and fro (near 0). Best of a probe: sampling noise makes paths
-    longer.
+    Their ratio, straightness, tells a trend (near 1) from to and fro (near 0). Best of a probe: sampling noise makes
+    paths longer.
     """
     from icshift.analysis.furthest import furthest
     from icshift.analysis.metrics import metric as metric_named

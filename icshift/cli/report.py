@@ -42,8 +42,8 @@ def report(
         typer.Option(
             "--output",
             "-o",
-            help="Write a file instead: .html is a page to look at, .svg, .png and .pdf a figure, .md, .csv and .json "
-            "hold the table of all sites.",
+            help="Write a file instead: .html is a page to look at, also of two runs side by side, .svg, .png and .pdf "
+            "a figure, .md, .csv and .json hold the table of all sites.",
             show_default=False,
         ),
     ] = None,
@@ -115,7 +115,7 @@ def report(
     else:
         of = as_of(opened, window, metric_name=metric, reference=reference, phase=phase, sites=site)
         sites = summary(of.run, metric_name=metric, reference=reference, phase=phase, sites=site, level=of.level)
-        table = furthest(sites, top, "ratio", "median")
+        table = furthest(sites, top, "ratio", "drift")
         layers = gradient_shift_summary(opened, layers=site)
         shift = furthest(layers, top, "relative")
         doubts = [

@@ -73,7 +73,7 @@ def run(
     process = os.getpid()
     how = {
         **{"path": str(target.absolute()), "sites": sites, "window": window},
-        **{"samples": samples, "force": force, "forwards": forwards},
+        **{"samples": samples, "force": force, "forwards": forwards, "quiet": quiet},
     }
     launchers: list[Launcher] = []
     with ExitStack() as recording:

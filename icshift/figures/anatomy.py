@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from icshift.analysis.anatomy import PARTS
-from icshift.figures.frame import WIDTH, Chart, data, exact, facts, named, whole
+from icshift.figures.frame import WIDTH, Chart, data, facts, named, whole
 from icshift.figures.image import DENSE, as_url, png, rgb
-from icshift.page.look import CHANCE, COLOURS_OF_PARTS
+from icshift.page import parts
+from icshift.page.look import CHANCE, COLOURS_OF_PARTS, exact
 from icshift.page.model import Floats, Ints, Page
 
 MOST = 5000
@@ -34,8 +36,7 @@ def anatomy(page: Page, theme: dict[str, str]) -> Chart:
     bars = list(_bars(page))
     layers = _picture(page, theme, wide, high, x, y) if len(bars) > MOST else _rectangles(bars, x, y)
     chart = alt.layer(*layers).properties(width=columns * wide, height=rows * high)
-    title = "Of the drift: change of mean, of sd, of shape"
-    return whole([chart], title, [facts(page)], _caption(page), columns * wide + 60)
+    return whole([chart], parts.TITLE, [facts(page)], [parts.caption(page)], columns * wide + 60)
 
 
 def _bars(page: Page) -> Iterator[dict[str, Any]]:
@@ -58,9 +59,9 @@ def _colour() -> Any:
     import altair as alt
 
     scale = alt.Scale(domain=list(PARTS), range=list(COLOURS_OF_PARTS))
-    words = "{location: 'mean (location)', scale: 'sd (scale)', shape: 'shape'}[datum.label]"
+    words = f"{json.dumps(parts.WORDS)}[datum.label]"
     legend = alt.Legend(
-        title="share of W2² that is change of",
+        title=parts.LEGEND,
         orient="bottom",
         titleOrient="left",
         direction="horizontal",
@@ -74,7 +75,7 @@ def _rectangles(bars: list[dict[str, Any]], x: Any, y: Any) -> list[Chart]:
     import altair as alt
 
     around = {"x": x, "x2": "x2", "y": y, "y2": "y2", "color": _colour(), "description": "says:N"}
-    opacity = alt.condition("datum.weak", alt.value(0.3), alt.value(1.0))
+    opacity = alt.condition("datum.weak", alt.value(parts.FAINT), alt.value(1.0))
     return [alt.Chart(data(bars)).mark_rect().encode(**around, opacity=opacity)]
 
 
@@ -88,7 +89,7 @@ def _picture(page: Page, theme: dict[str, str], wide: float, high: float, x: Any
     solid = np.array([rgb(colour) for colour in COLOURS_OF_PARTS], float)
     ground = np.array(rgb(theme["ground"]), float)
     colours = np.zeros((256, 3), np.uint8)
-    colours[0], colours[1:4], colours[4:7] = ground, solid, np.rint(0.3 * solid + 0.7 * ground)
+    colours[0], colours[1:4], colours[4:7] = ground, solid, np.rint(parts.FAINT * solid + (1 - parts.FAINT) * ground)
     ends = data([{"x": 0, "y": 0, "part": PARTS[0]}])
     scales = alt.Chart(ends).mark_point(opacity=0, aria=False).encode(x=x, y=y, color=_colour())
     mark = alt.Chart(data([{}])).mark_image(
@@ -104,25 +105,11 @@ def _picture(page: Page, theme: dict[str, str], wide: float, high: float, x: Any
     return [mark.encode(x=alt.value(0), y=alt.value(0)), scales]
 
 
-def _stacked(parts: Floats, weak: Any, down: int) -> Ints:
+def _stacked(shares: Floats, weak: Any, down: int) -> Ints:
     """Returns the numbers of parts, 1 to 3, from the bottom up [pixels, windows]; 0 where nothing is."""
     inner = down - 2
-    ends = np.rint(inner * np.cumsum(np.nan_to_num(parts), axis=1)).astype(int)
+    ends = np.rint(inner * np.cumsum(np.nan_to_num(shares), axis=1)).astype(int)
     place = np.arange(inner)[:, None, None]
     which = (place >= ends[None]).sum(2) + 1 + _FAINT * np.asarray(weak, int)
-    column = np.where((place[..., 0] < ends[None, :, -1]) & np.isfinite(parts).all(1), which, 0)
-    return np.concatenate([np.zeros((2, len(parts)), int), column[::-1]])
-
-
-def _caption(page: Page) -> list[str]:
-    said = [
-        "Shares of the squared W2 distance, typical over units: normalising could take away change of mean and of sd, "
-        "not of shape"
-    ]
-    if any((site.codes == CHANCE).any() for site in page.sites):
-        said.append("faint = the drift is not above what chance shows")
-    if any(site.affine for site in page.sites):
-        said.append("† = mean and sd are set by the layer's own weight and bias: only shape is news")
-    if any(not np.isfinite(site.parts[1:]).all() for site in page.sites):
-        said.append("empty = the shares are not known")
-    return [f"{'; '.join(said)}."]
+    column = np.where((place[..., 0] < ends[None, :, -1]) & np.isfinite(shares).all(1), which, 0)
+    return np.concatenate([np.zeros((2, len(shares)), int), column[::-1]])

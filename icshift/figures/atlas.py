@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from icshift.figures.cells import SIGNS, Axes, Grid, drawn, framed, places_of
-from icshift.figures.frame import WIDTH, Chart, data, exact, facts, plain_numbers, whole
-from icshift.page.look import ABSENT, CHANCE, CONSTANT, LOWEST, NOT_FINITE, UNKNOWN, states
+from icshift.figures.frame import WIDTH, Chart, data, facts, plain_numbers, whole
+from icshift.page.look import ABSENT, CHANCE, CONSTANT, LOWEST, NOT_FINITE, UNKNOWN, exact, states
 from icshift.page.model import Page, SiteOnPage
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from icshift.analysis.atlas import Series
-from icshift.figures.frame import WIDTH, Chart, data, elided, exact, plain_numbers, whole
+from icshift.figures.frame import WIDTH, Chart, data, elided, plain_numbers, whole
+from icshift.page.look import exact
 from icshift.page.model import Floats, Ints, WindowOnPage
 
 PERCENTILES = (5, 15, 50, 85, 95)

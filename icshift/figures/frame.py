@@ -40,11 +40,6 @@ def data(rows: Iterable[Mapping[str, Any]]) -> Any:
     return alt.Data(values=[dict(row) for row in rows])
 
 
-def exact(value: float) -> str:
-    """Returns a number with all digits that a float32 has: what a reader of an SVG file gets to hear."""
-    return f"{value:.9g}"
-
-
 def elided(name: str, most: int = NAMES) -> str:
     """Returns a name of at most so many letters, its middle left out.
 

@@ -10,9 +10,9 @@ from icshift.analysis.atlas import BINS, LEVELS, Densities, distributions, pictu
 from icshift.errors import SelectionError
 from icshift.figures.cells import Axes, Grid, drawn, framed
 from icshift.figures.fan import PERCENTILES
-from icshift.figures.frame import Chart, data, elided, exact, facts, named, plain_numbers, whole
+from icshift.figures.frame import Chart, data, elided, facts, named, plain_numbers, whole
 from icshift.page.look import LEVELS as STEPS
-from icshift.page.look import LOWEST, states
+from icshift.page.look import LOWEST, exact, states
 from icshift.page.model import Floats, Ints, Page, SiteOnPage
 from icshift.runs.format import kept_units
 

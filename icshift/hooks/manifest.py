@@ -18,6 +18,7 @@ from icshift.hooks.observer import Observer
 from icshift.model.names import parameters
 from icshift.model.sites import type_name
 from icshift.runs.format import Site
+from icshift.sketch.choice import in_use
 
 
 def beginning(model: nn.Module, settings: dict[str, Any]) -> dict[str, Any]:
@@ -25,6 +26,7 @@ def beginning(model: nn.Module, settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "icshift": __version__,
         "torch": torch.__version__,
+        "kernel": in_use(),
         "python": platform.python_version(),
         "model": type_name(model),
         "parameters": _count(model),

@@ -26,7 +26,7 @@ from icshift.runs.format import Site, StepRows, kept_units
 from icshift.runs.phases import is_probe
 from icshift.sketch import moments as exact
 from icshift.sketch.accumulator import BLOCK_VALUES, Accumulator
-from icshift.sketch.sampler import ExampleSampler, Sampler
+from icshift.sketch.sampler import ExampleSampler, Sampler, stream_of
 from icshift.sketch.workspace import Workspace
 
 SEED = 20150211
@@ -34,6 +34,8 @@ SEED = 20150211
 
 FORWARD_SAMPLES = 1024
 """Values a unit and forward that quantiles are made from where forwards belong to no step: in eval mode, in probes."""
+
+_OF_NUMPY = (torch.float32, torch.float64)
 
 _FEWEST_UNITS = 16
 """Units that a site may have although all sites together have as many as they may: what is called ever anew has ever
@@ -77,7 +79,7 @@ class Observer:
         self._transfer = Transfer()
         self._workspace = Workspace()
         self._axes: dict[tuple[str, int], int] = {}
-        self._units: dict[str, Tensor] = {}
+        self._units: dict[str, dict[object, Tensor]] = {}
         self._open: dict[tuple[str, str], Accumulator] = {}
         self._begun = False
         self._ticking: dict[bool, dict[Accumulator, None]] = {True: {}, False: {}}
@@ -258,18 +260,18 @@ class Observer:
     ) -> None:
         """Give rows of the activations, and the moments of all of them, to the accumulator of this phase and site."""
         name = site.name
-        if site.kept is not None and name not in self._units:
-            self._units[name] = torch.from_numpy(kept_units(site))
         if 0 in plain.shape:
             return
         kept = None if padding is None else padding.without(plain, axis)
         activations = by_unit(plain, axis) if kept is None else kept
         if not len(activations):
             return
-        if site.kept is not None:  # Before anything is read: of 50,000 units a thousand may be recorded.
-            activations = activations.index_select(1, self._units[name].to(activations.device))
+        activations = self._recorded_units(site, activations)
         self.filled.add(name)
         sampler = self._sampler if stepping else self._sampler_of(phase)
+        if plain.device.type == "cpu" and self._transfer.idle:
+            self._take(site, activations, phase, stepping, sampler)
+            return
         drawn = sampler.rows(activations)
         table = None
         if drawn.numel() != activations.numel():
@@ -283,6 +285,27 @@ class Observer:
         if probed and (examples := self._examples.rows(activations, phase)) is not None:
             self._once_on_host(partial(_keep_examples, accumulator), [_readable(examples)])
         self._once_on_host(partial(_observe, accumulator), [rows] if table is None else [rows, table])
+
+    def _take(self, site: Site, activations: Tensor, phase: str, stepping: bool, sampler: Sampler) -> None:
+        """Give activations that are on the host, of all units, to the accumulator of this phase and site."""
+        values = activations if activations.dtype in _OF_NUMPY else activations.float()
+        accumulator = self._open.get((phase, site.name))
+        if accumulator is None:
+            accumulator = self._open[phase, site.name] = self._accumulator(phase, site, values, stepping)
+        self._ticking[stepping][accumulator] = None
+        if not stepping and is_probe(phase) and (examples := self._examples.rows(values, phase)) is not None:
+            accumulator.keep(examples)
+        accumulator.take(values, sampler)
+
+    def _recorded_units(self, site: Site, activations: Tensor) -> Tensor:
+        """Returns activations [rows, recorded units(, positions)] of [rows, units(, positions)]."""
+        if site.kept is None:
+            return activations
+        there = self._units.setdefault(site.name, {})
+        place = activations.device, stream_of(activations.device)
+        if place not in there:
+            there[place] = torch.from_numpy(kept_units(site)).to(activations.device)
+        return activations.index_select(1, there[place])
 
     def _once_on_host(self, then: Callable[[list[Tensor]], None], tensors: list[Tensor]) -> None:
         """Call `then` with the tensors once they are on the host: at once if they and all before them are there."""
@@ -314,7 +337,7 @@ class Observer:
 
 def _readable(rows: Tensor) -> Tensor:
     """Returns rows in a precision that NumPy has."""
-    return rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
+    return rows if rows.dtype in _OF_NUMPY else rows.float()
 
 
 def _tick(accumulator: Accumulator, step: int, _: list[Tensor]) -> None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_IN_FLIGHT = 4096
-"""Deliveries that may be under way before the oldest is waited for: this bounds the pinned memory."""
+_IN_FLIGHT = 2**28
+"""Bytes that may be under way: beyond, the oldest delivery is waited for, and no other. It bounds the pinned memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +24,11 @@ class _Delivery:
     tensors: list[Tensor]
     then: Callable[[list[Tensor]], None]
     arrived: torch.cuda.Event | None
+
+    @property
+    def bytes(self) -> int:
+        """What it holds, and what it takes to keep it in the queue."""
+        return 512 + sum(tensor.nbytes for tensor in self.tensors)
 
 
 class Transfer:
@@ -38,6 +43,7 @@ class Transfer:
 
     def __init__(self) -> None:
         self._queue: deque[_Delivery] = deque()
+        self._bytes = 0
 
     @property
     def idle(self) -> bool:
@@ -59,18 +65,24 @@ class Transfer:
             # What is on the host may be overwritten before its turn comes.
             tensors = [tensor.clone() for tensor in tensors]
         self._queue.append(_Delivery(tensors, then, arrived))
-        self.deliver(wait=len(self._queue) > _IN_FLIGHT)
+        self._bytes += self._queue[-1].bytes
+        self._deliver(_IN_FLIGHT)
 
     def deliver(self, *, wait: bool) -> None:
         """Call what waits for tensors that have arrived, in order; with `wait`, for all of them."""
+        self._deliver(0 if wait else _IN_FLIGHT)
+
+    def _deliver(self, under_way: int) -> None:
+        """Call what waits for tensors that have arrived, and wait for the oldest while more bytes are under way."""
         while self._queue:
             first = self._queue[0]
             if first.arrived is not None:
-                if wait:
+                if self._bytes > under_way:
                     first.arrived.synchronize()
                 elif not first.arrived.query():
                     return
             self._queue.popleft()
+            self._bytes -= first.bytes
             first.then(first.tensors)
 
 

@@ -51,7 +51,8 @@ def build_model(spec: str, arguments: dict[str, Any]) -> nn.Module:
     >>> build_model("torch.nn:Linear", {"in_features": 3, "out_features": 2})
     Linear(in_features=3, out_features=2, bias=True)
     """
-    with torch.random.fork_rng():
+    # By default every device of the machine would be set up for it.
+    with torch.random.fork_rng(range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []):
         return _built(spec, arguments)
 
 

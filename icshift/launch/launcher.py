@@ -37,6 +37,7 @@ from icshift.launch.keras_fit import KerasFits
 from icshift.launch.naming import name_of
 from icshift.launch.passes import Passes
 from icshift.launch.place import Place
+from icshift.launch.room import room
 from icshift.launch.twins import called_through_another
 from icshift.launch.unbuilt import Unbuilt
 from icshift.model.keras_layers import is_layer, sends_shapes
@@ -56,7 +57,7 @@ class Settings:
     """How every model is recorded, in the words of `Recorder`; `path` is the folder that holds a run for each model.
 
     With `forwards` each forward in training mode is a step, for trainings without an optimizer of PyTorch. `child` says
-    that this is a process which one that records has started (see `Place`).
+    that this is a process which one that records has started (see `Place`), `quiet` that nothing is told beforehand.
     """
 
     path: Path
@@ -66,6 +67,7 @@ class Settings:
     force: bool = False
     forwards: bool = False
     child: bool = False
+    quiet: bool = False
 
 
 def settings(told: dict[str, Any], *, child: bool = False) -> Settings:
@@ -258,6 +260,10 @@ class Launcher:
 
     def _count(self) -> None:
         self.steps += 1
+        if self.steps == 1 and not (self._settings.quiet or self._settings.child or self._rank):
+            with self._working("room on disk"):
+                if line := room(self.recorders, self._settings.path):
+                    print(f"icshift: {line}", file=sys.stderr)
 
     def _called_before_built(self, module: nn.Module, arguments: Any) -> None:
         if is_layer(module) and torch.is_grad_enabled():

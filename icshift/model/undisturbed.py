@@ -24,11 +24,23 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     python_state, numpy_state = random.getstate(), np.random.get_state()
     with unheard(), kept(model):
         try:
-            with torch.random.fork_rng(), torch.no_grad():
+            with torch.random.fork_rng(_cuda_in_use(model)), torch.no_grad():
                 yield
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)
+
+
+def _cuda_in_use(model: nn.Module) -> list[int]:
+    """Returns the numbers of the devices whose random state a forward of the model may change.
+
+    By default PyTorch would save the states of all devices of the machine, and warn where there are several.
+    """
+    if not torch.cuda.is_initialized():
+        return []
+    of_model = {tensor.device for tensor in (*names.parameters(model), *names.changing(model))}
+    own = {device.index for device in of_model if device.type == "cuda"}
+    return sorted(own | {torch.cuda.current_device()})
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
+from icshift.model.cuda_graphs import is_captured
+
 _NOBODY = object()
 
 _only: dict[int, object] = {}
@@ -42,7 +44,9 @@ def heard_by(listener: object) -> Iterator[None]:
 
 
 def hears(listener: object) -> bool:
-    """Whether a listener is to take notice of what this thread runs now."""
+    """Whether a listener is to take notice of what this thread runs now: nobody is, of what a CUDA graph captures."""
+    if is_captured():
+        return False
     if not _only:
         return True
     only = _only.get(threading.get_ident()) or _of_the_thread_that_waits()

@@ -146,7 +146,9 @@ def _sites(run: StoredRun, asked: Asked, phase: str, left: pd.DataFrame | None) 
     drift, floor = (np.array([getattr(row, name) for row in rows]).reshape(-1) for name in ("drift", "floor"))
     scale = look.scale_of(asked.metric, drift, floor)
     series = run.steps(phase=phase)
-    steps: Mapping[Any, pd.DataFrame] = dict(tuple(series.groupby("site", sort=False))) if len(series) else {}
+    steps: Mapping[Any, pd.DataFrame] = (
+        dict(tuple(series.groupby("site", sort=False, observed=True))) if len(series) else {}
+    )
     # Of a phase without a series nothing is known: that a site stayed cannot be said.
     onsets = {} if left is None else {row["site"]: row for row in records(left)}
     nothing = {"unknown": f"no series of steps was recorded in phase {phase}"}
@@ -234,7 +236,7 @@ def _sites_table(table: pd.DataFrame, left: pd.DataFrame | None, which: str) -> 
     steps = {} if left is None else dict(zip(left["site"], left["step"], strict=True))
     noiseless = "noiseless" in table and bool(table["noiseless"].dropna().all())
     noise: dict[str, tuple[str, Any]] = {} if noiseless else {"floor": ("floor", number), "×floor": ("ratio", times)}
-    shown = {"drift": ("median", number), **noise, "p90": ("p90", number), "max": ("max", number)}
+    shown = {"drift": ("drift", number), **noise, "p90": ("p90", number), "max": ("max", number)}
     shown |= {"moved": ("moved", share)}
     troubles = {"dead": "dead", "constant": "near_constant", "not finite": "nonfinite"}
     rows = [

@@ -6,6 +6,7 @@ and windows is never folded.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,9 +39,15 @@ LADDER = (
 """From all to little; the first that fits is taken, the last one in any case."""
 
 
-def bound_of(sites: int, windows: int) -> int:
-    """Returns how many bytes a page may have: 5 MB up to 60 sites and 50 windows, 15 MB from 200 and 100 on."""
-    cells, few, many = sites * windows, 60 * 50, 200 * 100
+def bound_of(sizes: Sequence[tuple[int, int]]) -> int:
+    """Returns how many bytes a page may have, given the number of sites and of windows of each of its runs.
+
+    5 MB up to 60 sites and 50 windows, 15 MB from 200 and 100 on.
+
+    >>> bound_of([(60, 50)]), bound_of([(100, 100), (100, 100)])
+    (5000000, 15000000)
+    """
+    cells, few, many = sum(sites * windows for sites, windows in sizes), 60 * 50, 200 * 100
     return int(5e6 + 1e7 * min(max(cells - few, 0) / (many - few), 1.0))
 
 

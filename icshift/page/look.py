@@ -97,6 +97,11 @@ class Scale:
         return codes
 
 
+def exact(value: float) -> str:
+    """Returns a number with all digits that a float32 has: what a mark tells of itself."""
+    return f"{value:.9g}"
+
+
 def states(scale: Scale) -> dict[int, tuple[str, str]]:
     """Returns a short name and a sentence for every reserved code."""
     return {**_STATES, CHANCE: _CHANCE[0 if scale.of_floor else 1]}

@@ -1,4 +1,4 @@
-"""A `Page` as the bytes of one HTML file: markup, style and script as they are in `assets/`, and the page's data.
+"""A `Page`, or several, as the bytes of one HTML file: markup, style and script of `assets/`, and the page's data.
 
 Nothing in the file asks for anything outside of it: its policy allows the style and the script whose hashes it names,
 and nothing else. Names come from somebody's model: they go in as JSON and are put on the page as text.
@@ -15,37 +15,47 @@ from importlib.resources import files
 from typing import Any
 
 from icshift.page import look
+from icshift.page import parts as words
 from icshift.page.fold import LADDER, Fold, bound_of, folded, in_words
-from icshift.page.model import Floats, Page, SiteOnPage
+from icshift.page.model import Floats, Page, SiteOnPage, Table
 from icshift.page.pack import exact, packed
+from icshift.page.pairs import (
+    PATHS,
+    Pairs,
+    Panel,
+    about,
+    caption,
+    farther,
+    mark_in_words,
+    panels,
+    ratio_in_words,
+    title,
+)
+from icshift.page.several import Pages, alone, tables
+from icshift.replicates.alignment import GROUPS
 
-SCHEMA = 1
+SCHEMA = 2
 """The number of what a page's data mean; it rises where an older script would read them wrong."""
 
 
-def html(page: Page, bound: int | None = None) -> bytes:
-    """Returns the page as a file of at most so many bytes, or of what is least; see `fold.bound_of`.
+def html(pages: Page | Pages, bound: int | None = None) -> bytes:
+    """Returns the page of one run or of several as a file of at most so many bytes, or of what is least.
 
-    What does not fit is folded, and the page says so.
+    The bound is that of `fold.bound_of` by default. What does not fit is folded, and the page says so.
     """
-    most = bound_of(len(page.sites), len(page.windows)) if bound is None else bound
-    around = _around(page)
+    pages = alone(pages) if isinstance(pages, Page) else pages
+    most = bound_of([(len(one.page.sites), len(one.page.windows)) for one in pages.runs]) if bound is None else bound
     for fold in LADDER:
-        blocks = [packed(site) for site in folded(page, fold).sites]
-        if sum(len(block) for block, _ in blocks) + around <= most or fold is LADDER[-1]:
-            return _filled(page, fold, blocks)
+        content = _filled(pages, fold, [packed(site) for one in pages.runs for site in folded(one.page, fold).sites])
+        if len(content) <= most or fold is LADDER[-1]:
+            return content
     raise AssertionError("the ladder is not empty")
 
 
-def _around(page: Page) -> int:
-    """Returns the bytes of all but the blocks of the sites."""
-    return len(_filled(page, LADDER[0], [("", {})] * len(page.sites)))
-
-
-def _filled(page: Page, fold: Fold, blocks: list[tuple[str, dict[str, Any]]]) -> bytes:
+def _filled(pages: Pages, fold: Fold, blocks: list[tuple[str, dict[str, Any]]]) -> bytes:
     style = _theme() + _asset("page.css")
-    script = _asset("page.js")
-    meta = _meta(page, fold, [lengths for _, lengths in blocks])
+    script = _script()
+    meta = _whole(pages, fold, [lengths for _, lengths in blocks])
     data = "\n".join(f'<script type="text/plain" id="s{at}">{block}</script>' for at, (block, _) in enumerate(blocks))
     parts = {
         "POLICY": f"default-src 'none'; base-uri 'none'; form-action 'none'; style-src {_hash(style)}; "
@@ -61,6 +71,16 @@ def _filled(page: Page, fold: Fold, blocks: list[tuple[str, dict[str, Any]]]) ->
         assert found, name
         text = before + value + after
     return text.encode()
+
+
+def _script() -> str:
+    """Returns `page.js`, with the files that it is parted into in the place of their names: all have one scope."""
+    text = _asset("page.js")
+    for name in ("anatomy.js", "pairs.js"):
+        before, found, after = text.partition(f"  // <{name}>\n")
+        assert found, name
+        text = before + _asset(name) + after
+    return text
 
 
 def _asset(name: str) -> str:
@@ -88,9 +108,32 @@ def _inert(value: Any) -> str:
     return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _meta(page: Page, fold: Fold, lengths: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def _whole(pages: Pages, fold: Fold, lengths: list[dict[str, Any]]) -> dict[str, Any]:
+    runs, first = [], 0
+    for one in pages.runs:
+        of_run = lengths[first : first + len(one.page.sites)]
+        runs.append({"name": one.name, "group": one.group, "number": one.number, "first": first})
+        runs[-1] |= _meta(one.page, fold, of_run)
+        first += len(of_run)
     return {
         "schema": SCHEMA,
+        "title": pages.title,
+        "notes": pages.notes,
+        "palettes": look.PALETTES,
+        "glossary": look.GLOSSARY,
+        "lowest": look.LOWEST,
+        "levels": look.LEVELS,
+        "parts": {
+            **{"title": words.TITLE, "legend": words.LEGEND, "names": list(words.WORDS.values())},
+            **{"colours": look.COLOURS_OF_PARTS, "faint": words.FAINT},
+        },
+        "pairs": None if pages.pairs is None else _pairs(pages.pairs),
+        "runs": runs,
+    }
+
+
+def _meta(page: Page, fold: Fold, lengths: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    return {
         "title": page.title,
         "subtitle": page.subtitle,
         "command": page.command,
@@ -106,16 +149,57 @@ def _meta(page: Page, fold: Fold, lengths: Iterable[dict[str, Any]]) -> dict[str
         "unit": page.unit,
         "scale": {
             **{"ofFloor": page.scale.of_floor, "low": page.scale.low, "high": page.scale.high},
-            **{"label": page.scale.label, "ticks": page.scale.ticks, "lowest": look.LOWEST, "levels": look.LEVELS},
-            "states": {str(code): words for code, words in look.states(page.scale).items()},
+            **{"label": page.scale.label, "ticks": page.scale.ticks},
+            "states": {str(code): said for code, said in look.states(page.scale).items()},
         },
-        "palettes": look.PALETTES,
         "read": look.how_to_read(page.scale),
-        "glossary": look.GLOSSARY,
+        "parts": words.caption(page),
         "windows": [[window.index, window.name, window.first, window.last] for window in page.windows],
         "lines": [{"name": line.name, "values": _numbers(line.values)} for line in page.lines],
         "sites": [_site(site, each) for site, each in zip(page.sites, lengths, strict=True)],
-        "tables": [{"name": each.name, "columns": each.columns, "rows": each.rows} for each in page.tables],
+        "tables": _tables(page.tables),
+    }
+
+
+def _tables(tables: Iterable[Table]) -> list[dict[str, Any]]:
+    return [{"name": each.name, "columns": each.columns, "rows": each.rows} for each in tables]
+
+
+def _pairs(pairs: Pairs) -> dict[str, Any]:
+    return {
+        "title": title(pairs),
+        "sentences": pairs.sentence.splitlines(),
+        "about": about(pairs),
+        "caption": caption(pairs),
+        "groups": GROUPS,
+        "colours": look.COLOURS_OF_GROUPS,
+        "rows": [
+            {"name": pair.name, "sites": pair.sites, "farther": _or_none(farther(pair, pairs.phases[0]))}
+            for pair in pairs.pairs
+        ],
+        "panels": [_panel(pairs, panel) for panel in panels(pairs)],
+        "tables": _tables(tables(pairs)),
+    }
+
+
+def _panel(pairs: Pairs, panel: Panel) -> dict[str, Any]:
+    """Returns an axis and its marks, each by its row: where it lies, what it is of, and its words."""
+    marks: list[dict[str, Any]] = []
+    for row, pair in enumerate(pairs.pairs):
+        if panel.kind == PATHS:
+            for mark in pair.marks[panel.phase]:
+                if math.isfinite(mark.value):
+                    floor = mark.floor if mark.has_floor else None
+                    said = mark_in_words(pair.name, mark)
+                    at = {"row": row, "x": mark.value, "floor": floor, "words": said}
+                    marks.append({**at, "group": mark.group, "number": mark.number})
+        elif (ratio := pair.ratios.get(panel.phase)) is not None and ratio.known:
+            at = {"row": row, "x": ratio.ratio, "low": ratio.low, "high": ratio.high, "noisy": ratio.noisy}
+            marks.append({**at, "words": ratio_in_words(pair.name, ratio)})
+    return {
+        **{"kind": panel.kind, "title": panel.title, "axis": panel.axis, "low": panel.low, "high": panel.high},
+        "ticks": [[tick, f"{tick:.4g}"] for tick in panel.ticks],
+        "marks": marks,
     }
 
 
@@ -139,5 +223,9 @@ def _why(reasons: tuple[str, ...]) -> dict[str, str]:
     return {str(at): reason for at, reason in enumerate(reasons) if reason}
 
 
+def _or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
 def _numbers(values: Floats) -> list[float | None]:
-    return [float(value) if math.isfinite(value) else None for value in values.tolist()]
+    return [_or_none(float(value)) for value in values.tolist()]

@@ -43,7 +43,7 @@ from icshift.record.replays import Replays
 from icshift.record.settings import asked_for, refuse_settings
 from icshift.record.windows import Seen, Windows
 from icshift.runs import interrupts
-from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, NO_STEP
+from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, NO_STEP, Site
 from icshift.runs.phases import NO_GRAD, PROBE, is_probe
 from icshift.runs.writer import Recording, refuse_occupied
 
@@ -174,6 +174,11 @@ class Recorder:
     def steps(self) -> int:
         """How many steps have ended."""
         return self._clock.steps
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The sites that were seen so far."""
+        return tuple(self._observer.sites.values())
 
     @property
     def windows(self) -> int:

@@ -104,7 +104,7 @@ class Surface:
             ][: self.asked.top],
             "smallest": spectrum.smallest,
             "smallest_error": spectrum.smallest_error,
-            "condition": spectrum.condition,
+            "condition_number": spectrum.condition,
             "converged": spectrum.converged,
             "products": spectrum.products,
             "learning_rate": self.asked.rate,

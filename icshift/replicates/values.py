@@ -28,9 +28,9 @@ it compares, as in `icshift report`.
 def values_of(run: StoredRun, *, phases: Sequence[str], sites: Sequence[str] | None = None) -> pd.DataFrame:
     """Returns a data frame with one row per phase, site, metric and span, of `window` one per window.
 
-    `value` is the median over the site's units, without near-constant ones, in the metric's `unit`, and `floor` what
-    sampling noise alone would show, its error of measurement: 0 in a probe. `window` is the number of the window, of
-    paths that of their last one. Raises `SelectionError` for a phase or site that is not there, and for a phase of
+    `value` is the median over the site's units, without near-constant ones, in the metric's `metric_unit`, and `floor`
+    what sampling noise alone would show, its error of measurement: 0 in a probe. `window` is the number of the window,
+    of paths that of their last one. Raises `SelectionError` for a phase or site that is not there, and for a phase of
     fewer than two windows.
     """
     rows: list[dict[str, Any]] = []
@@ -44,7 +44,7 @@ def values_of(run: StoredRun, *, phases: Sequence[str], sites: Sequence[str] | N
 
 def _rows(path: Mapping[Any, Any], last: Comparison) -> list[dict[str, Any]]:
     metric = metric_named(path["metric"])
-    same = {"phase": path["phase"], "site": path["site"], "metric": metric.name, "unit": metric.unit}
+    same = {"phase": path["phase"], "site": path["site"], "metric": metric.name, "metric_unit": metric.unit}
     steady = ~metric.near_constant(last.before, last.after)
     value = median(np.abs(metric.function(last.before, last.after))[steady])
     windows = path["trend_windows"]

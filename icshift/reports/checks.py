@@ -1,9 +1,9 @@
-"""The outcome of `icshift check`: on the screen, as JSON and as cases of JUnit."""
+"""The outcome of checks, of `icshift check` and `icshift shift`: on the screen, as JSON and as cases of JUnit."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from rich.text import Text
@@ -16,11 +16,12 @@ from icshift.reports.junit import Case
 from icshift.reports.next_step import next_step
 from icshift.reports.report import Report
 from icshift.reports.run import coverage
-from icshift.reports.tables import number
+from icshift.reports.tables import number, site_named
 
 if TYPE_CHECKING:
     from icshift.analysis.checks import Measurement, Verdict
     from icshift.analysis.conditions import Condition
+    from icshift.runs.format import Window
     from icshift.runs.reader import StoredRun
 
 _LABELS = {
@@ -58,7 +59,7 @@ def checks_report(
     return Report(
         heading=f"{run.path} · {run.manifest['model']} · phase {phase} · reference {reference}{_which(window)}{state}",
         # Modules that were not recorded come after the outcome, since there is none for them.
-        body=(Report(body=tuple(_labelled(*line) for line in _lines(verdicts)), verdict=_count(verdicts)),),
+        body=(outcome_of_checks(verdicts),),
         notes=tuple(caveats),
         warnings=tuple(filter(None, [coverage(run)])),
         next_step="" if passed else _next_step(run, verdicts, phase, reference),
@@ -66,11 +67,22 @@ def checks_report(
             "run": str(run.path),
             "phase": phase,
             "reference": reference,
-            "window": window,
+            "looked_at": window,
             "passed": passed,
-            "checks": [_row(verdict) for verdict in verdicts],
+            "checks": check_rows(verdicts, run.window_list),
         },
     )
+
+
+def outcome_of_checks(verdicts: Sequence[Verdict]) -> Report:
+    """Returns the lines of a check: what failed, what could not be measured, what is well, and how many of each."""
+    return Report(body=tuple(_labelled(*line) for line in _lines(verdicts)), verdict=_count(verdicts))
+
+
+def check_rows(verdicts: Sequence[Verdict], windows: Iterable[Window] = ()) -> list[dict[str, object]]:
+    """Returns the verdicts for JSON, one a row; `windows` are those of the run."""
+    numbers = {window.name: window.index for window in windows}
+    return [_row(verdict, numbers) for verdict in verdicts]
 
 
 def _which(window: str) -> str:
@@ -100,7 +112,11 @@ def _labelled(state: str, line: str) -> Text:
 def _lines(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str]]:
     """Yields states and lines: first one for each check that failed or was not measured, then one per condition."""
     for state in ("failed", "unmeasured"):
-        yield from ((state, f"{verdict.site}: {_in_words(verdict)}") for verdict in verdicts if verdict.state == state)
+        yield from (
+            (state, f"{site_named(verdict.site)}: {_in_words(verdict)}")
+            for verdict in verdicts
+            if verdict.state == state
+        )
     for condition in dict.fromkeys(verdict.condition for verdict in verdicts):
         ok = {
             verdict.site: verdict.measurement
@@ -113,14 +129,15 @@ def _lines(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str]]:
     for condition, reason in dict.fromkeys((verdict.condition, verdict.reason) for verdict in skipped):
         sites = [verdict.site for verdict in skipped if (verdict.condition, verdict.reason) == (condition, reason)]
         more = f" and {len(sites) - 3} more" if len(sites) > 3 else ""
-        yield "skipped", f"{condition}: {', '.join(sites[:3])}{more}: {reason}"
+        yield "skipped", f"{condition}: {', '.join(map(site_named, sites[:3]))}{more}: {reason}"
 
 
 def _nearest(condition: Condition, ok: dict[str, Measurement]) -> str:
     """Returns the site that came nearest to failing, and how many sites it is one of; `ok` is by site."""
     nearest = most_extreme(condition, list(ok.values()))
     site = next(site for site, measurement in ok.items() if measurement is nearest)
-    sites = f"{len(ok)} sites, nearest {site}" if len(ok) > 1 else site
+    named = site_named(site)
+    sites = f"{len(ok)} sites, nearest {named}" if len(ok) > 1 else named
     return f"{sites} with {_value(condition, nearest)} {_basis(nearest)}"
 
 
@@ -147,7 +164,8 @@ def _value(condition: Condition, measurement: Measurement) -> str:
 def _basis(measurement: Measurement) -> str:
     """Returns, in brackets, what a value rests on: its floor if known, the number of activations a unit, the window."""
     noise = "" if math.isnan(measurement.floor) else f"floor {number(measurement.floor)}, "
-    return f"({noise}n = {measurement.n:,}, window {measurement.window})"
+    window = f", window {measurement.window}" if measurement.window else ""
+    return f"({noise}n = {measurement.n:,}{window})"
 
 
 def _count(verdicts: Sequence[Verdict]) -> str:
@@ -177,17 +195,19 @@ def _next_step(run: StoredRun, verdicts: Sequence[Verdict], phase: str, referenc
     )
 
 
-def _row(verdict: Verdict) -> dict[str, object]:
+def _row(verdict: Verdict, numbers: Mapping[str, int]) -> dict[str, object]:
     """Returns a verdict for JSON; `level` is the measured value in the scale of `limit`."""
     condition, measurement = verdict.condition, verdict.measurement
     unit = "units" if condition.quantity in COUNTED else METRICS[condition.quantity].unit
-    measured = ("window", "reference", "value", "level", "floor", "n", "units")
+    measured = ("reference", "value", "level", "floor", "n", "units")
     return {
         "condition": str(condition),
         "site": verdict.site,
         "state": verdict.state,
         "reason": verdict.reason,
-        "unit": unit,
+        "metric_unit": unit,
         "limit": condition.limit,
+        "window": numbers.get(getattr(measurement, "window", "")),
+        "name": getattr(measurement, "window", "") or None,
         **{name: getattr(measurement, name, None) for name in measured},
     }

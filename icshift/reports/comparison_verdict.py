@@ -10,6 +10,8 @@ from icshift.replicates.values import LAST, PATH
 from icshift.reports.tables import records
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from icshift.replicates.compare import RunComparison
 
 NOISY = 0.5
@@ -32,6 +34,28 @@ def verdict(compared: RunComparison) -> str:
     return "\n".join(lines)
 
 
+def held(compared: RunComparison) -> dict[str, str]:
+    """Returns by phase how many times as far A went as B along the whole path, where interval and test say so."""
+    if not compared.design.enough:
+        return {}
+    rows = records(_over_all(compared, PATH, compared.alignment.ways[0]))
+    return {row["phase"]: ratio(row["ratio"]) for row in rows if _decided(row, compared.design.least_p)}
+
+
+def _over_all(compared: RunComparison, span: str, by: str) -> pd.DataFrame:
+    """Returns the rows of all sites together, one a phase."""
+    table = compared.ratios
+    chosen = table[(table["site_a"] == "") & (table["by"] == by) & (table["metric"] == "w1_sd")]
+    return chosen[chosen["span"] == span]
+
+
+def _decided(row: dict[str, Any], least_p: float) -> bool:
+    """Whether a ratio is known, not of noise, and apart from 1 by its interval and by its test."""
+    apart = row["low"] > 1 or row["high"] < 1
+    tested = row["p_adjusted"] <= max(1 - CONFIDENCE, least_p) * (1 + 1e-9)
+    return bool(math.isfinite(row["ratio"]) and row["noise"] < NOISY and apart and tested)
+
+
 def _too_few(a: int, b: int) -> str:
     if max(a, b) == 1:
         return "One seed: no statement about the method. Each run's value, with its error of measurement:"
@@ -40,9 +64,7 @@ def _too_few(a: int, b: int) -> str:
 
 
 def _of_span(compared: RunComparison, name: str, span: str, by: str) -> str:
-    table = compared.ratios
-    chosen = table[(table["site_a"] == "") & (table["by"] == by) & (table["metric"] == "w1_sd")]
-    rows = {row["phase"]: row for row in records(chosen[chosen["span"] == span])}
+    rows = {row["phase"]: row for row in records(_over_all(compared, span, by))}
     said = [f"{phase}: {_said(rows[phase], compared.design.least_p)}" for phase in compared.phases]
     how = f" by {by}" if len(compared.alignment.ways) > 1 else ""
     return f"{name}{how}, {'. '.join(said)}."
@@ -57,8 +79,11 @@ def _said(row: dict[str, Any], least_p: float) -> str:
     apart = row["low"] > 1 or row["high"] < 1
     if not apart:
         return f"no difference shown, A went {measured}"
-    decided = row["p_adjusted"] <= max(1 - CONFIDENCE, least_p) * (1 + 1e-9)
-    return f"A went {measured}" if decided else f"unclear, A went {measured} but p = {p_value(row['p_adjusted'])}"
+    return (
+        f"A went {measured}"
+        if _decided(row, least_p)
+        else f"unclear, A went {measured} but p = {p_value(row['p_adjusted'])}"
+    )
 
 
 def ratio(value: float) -> str:

@@ -13,6 +13,7 @@ from rich.console import Group
 from rich.text import Text
 
 from icshift.reports.comparison import comparison_summary
+from icshift.reports.comparison_verdict import held
 from icshift.reports.report import Report
 from icshift.reports.run import overhead
 from icshift.reports.tables import Facts, counted
@@ -39,11 +40,46 @@ class Trained:
     wandering: tuple[float, float, float]
 
 
+@dataclass(frozen=True)
+class Made:
+    """The files that the demo made: the CSV file of drifts, the directory of saved models, files of inputs without and
+    with targets, and the page.
+    """
+
+    table: Path
+    saved: Path
+    inputs: Path
+    targets: Path
+    page: Path
+
+
+def headline(networks: Sequence[Trained], compared: RunComparison) -> str:
+    """Returns in a sentence or two what the demo shows: of all seeds where they say anything, else of the first one."""
+    plain, normed = networks
+    seeds = counted(len(plain.accuracies), "seed")
+    words = {"train": "in the stream of training batches", "probe": "on the same inputs in every window"}
+    known = [f"{times} times as far {words.get(phase, phase)}" for phase, times in held(compared).items()]
+    if known:
+        return (
+            f"Without batch norm the inputs of the next layers went {' and '.join(known)} as with it, over {seeds}. "
+            "Whether that is why batch norm trains better is another question."
+        )
+    wandered = " and ".join(
+        f"{each.wandering[0]:.2f} {name}" for each, name in ((plain, "without"), (normed, "with it"))
+    )
+    return (
+        f"In one training the median of a typical input of the last hidden sigmoids wandered {wandered}, in units of "
+        f"activations: {seeds} of each network {'say' if len(plain.accuracies) > 1 else 'says'} nothing of the method."
+    )
+
+
 def networks_report(networks: Sequence[Trained], compared: RunComparison) -> Report:
-    """Returns percentiles of one unit of each network, facts in words, and the comparison of all seeds."""
+    """Returns a headline, percentiles of one unit of each network, facts in words, and the comparison of all seeds."""
     names = [network.run.name for network in networks]
     return Report(
         body=(
+            Text(headline(networks, compared), style="bold"),
+            "",
             Text(
                 "A typical input of the last hidden sigmoids: 15th, 50th, 85th percentile of every step's batch",
                 style="bold",
@@ -62,23 +98,18 @@ def networks_report(networks: Sequence[Trained], compared: RunComparison) -> Rep
     )
 
 
-def demo_report(
-    networks: Sequence[Trained], compared: RunComparison, table: Path, saved: Path, inputs: tuple[Path, Path]
-) -> Report:
-    """Returns the report of both networks, followed by the paths of everything that the demo made.
-
-    `table` is the CSV file of drifts, `saved` the directory of saved models; `inputs` are the files of inputs without
-    and with targets.
-    """
+def demo_report(networks: Sequence[Trained], compared: RunComparison, made: Made) -> Report:
+    """Returns the report of both networks, the paths of everything that the demo made, and the page at the end."""
     runs = [network.run.path for network in networks]
     return Report(
         body=(
             networks_report(networks, compared),
             "",
-            f"Runs {runs[0]} and {runs[1]}, drift of every unit in {table}",
-            f"Saved models in {saved}, inputs for these in {inputs[0]}, with targets in {inputs[1]}",
+            f"Runs {runs[0]} and {runs[1]}, drift of every unit in {made.table}",
+            f"Saved models in {made.saved}, inputs for these in {made.inputs}, with targets in {made.targets}",
+            f"Every site and window: icshift compare {' --with '.join(_of_all_seeds(compared))}",
         ),
-        next_step=f"Next: icshift compare {' --with '.join(_of_all_seeds(compared))}   (every site and window)",
+        next_step=f"Next: open {made.page} in a browser   (both networks side by side, and every window of each)",
     )
 
 

@@ -70,7 +70,7 @@ def drift_report(
             "metric": metric.name,
             "reference": reference,
             "verdict": " ".join(words),
-            "caveats": list(caveats),
+            "notes": list(caveats),
             "sites": rows,
         },
     )
@@ -107,7 +107,7 @@ def report_table(summary: pd.DataFrame, *, wide: bool) -> Sheet:
     found = [
         Column("units", [str(row["units"]) for row in rows], 8),
         Column("count", [compact(row["activations"]) for row in rows], 9),
-        Column("drift", numbers("median")),
+        Column("drift", numbers("drift")),
         Column("floor", numbers("floor"), 4),
         Column("×floor", compared(_ratio), 1),
         *(Column(name, numbers(name), 2 if noiseless else 7) for name in spread),
@@ -129,10 +129,8 @@ def _trends(summary: pd.DataFrame) -> tuple[list[str], float]:
 def distribution_table(summary: pd.DataFrame) -> Sheet:
     """Returns a table with one row per site with nothing to compare: its distribution, as medians over units."""
     rows = records(summary)
-    ranks = {"mean": 0, "std": 0, "q15": 3, "q50": 2, "q85": 3}
-    values = [
-        Column(name.replace("std", "sd"), [number(row[name]) for row in rows], rank) for name, rank in ranks.items()
-    ]
+    ranks = {"mean": 0, "sd": 0, "q15": 3, "q50": 2, "q85": 3}
+    values = [Column(name, [number(row[name]) for row in rows], rank) for name, rank in ranks.items()]
     columns = [
         Column("units", [str(row["units"]) for row in rows], 6),
         Column("n", [f"{row['n']:,}" for row in rows], 4),
@@ -196,7 +194,7 @@ def _heading(run: StoredRun, table: pd.DataFrame) -> str:
     what = "one window, nothing to compare"
     if len(compared):
         last = compared.iloc[-1]
-        what = f"window {last['window']} against {last['reference']}"
+        what = f"window {last['name']} against {last['reference']}"
     return f"{run.path} · {run.manifest['model']} · phase {phase} · {what}{state}"
 
 
@@ -254,11 +252,11 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome
 
 def _of_sketches(table: pd.DataFrame, metric: Metric) -> str:
     """Returns a note on how far drifts may be off by what is kept of a window, and at how many sites that matters."""
-    known = table.dropna(subset=["error", "median"])
+    known = table.dropna(subset=["error", "drift"])
     bound, ranks = known["error"].median(), 100 * known["rank_error"].max()
     if not (known["error"] > 0).any():
         return "Sketch error: none, every sampled value was kept."
-    beyond = f"{(known['median'] > known['error']).sum()} of {len(known)} sites drift further than their own bound"
+    beyond = f"{(known['drift'] > known['error']).sum()} of {len(known)} sites drift further than their own bound"
     typical = f"below {metric.typical * bound:.2g} in 9 of 10 units, " if metric.typical < 1 else ""
     return (
         f"Sketch error: what a drift may be off by since quantiles are kept in place of all values, {typical}never "
@@ -352,9 +350,9 @@ def _of_examples(table: pd.DataFrame, metric: Metric) -> list[str]:
 
 
 def _next_step(run: StoredRun, table: pd.DataFrame, metric: Metric, reference: str) -> str:
-    if not len(table) or "ratio" not in table or not table["median"].notna().any():
+    if not len(table) or "ratio" not in table or not table["drift"].notna().any():
         return next_step("info", run)
-    by = "ratio" if table["ratio"].notna().any() else "median"
+    by = "ratio" if table["ratio"].notna().any() else "drift"
     return next_step(
         "units",
         run,

@@ -40,7 +40,7 @@ def landscape_report(
 ) -> Report:
     """Returns the report of the loss around the models, of its curvature, and of their distances from the first model.
 
-    `warnings` are about the saved models. `written` are paths of files by what is in them: `Slice`, `Chart`.
+    `warnings` are about the saved models. `written` says by the paths of files what is in them: `Slice`, `Chart`.
     """
     warnings = [*warnings, *(line for model in models for line in _not_finite(model)), *_left_out(about)]
     more = f" and {len(models) - 1} more" if len(models) > 1 else ""
@@ -52,9 +52,9 @@ def landscape_report(
             f"{normalisation_in_words(about)}; dropout off",
             *([facts_table(models[0])] if len(models) == 1 else [models_table(models), _apart(models)]),
             Report(notes=tuple(_explained(models)), warnings=tuple(warnings)),
-            *(f"{what} in {path}" for what, path in written.items()),
+            *(f"{what} in {path}" for path, what in written.items()),
         ),
-        next_step=_next_step(models, charted="Chart" in written),
+        next_step=_next_step(models, charted="Chart" in written.values()),
         data={
             **{name: value for name, value in about.items() if name != "left_out"},
             "models": list(models),
@@ -197,8 +197,8 @@ def _hessian(model: Model) -> list[tuple[str, str]]:
 
 
 def _condition(model: Model) -> str:
-    if math.isfinite(model["condition"]):
-        return f"number {_number(model['condition'])}, largest over smallest eigenvalue"
+    if math.isfinite(model["condition_number"]):
+        return f"number {_number(model['condition_number'])}, largest over smallest eigenvalue"
     if model["smallest"] < -model["smallest_error"]:
         return "– the loss is not convex here: the smallest eigenvalue is below 0"
     return "– the smallest eigenvalue is too near 0 to be known well enough"
@@ -334,7 +334,7 @@ def _next_step(models: Sequence[Model], *, charted: bool) -> str:
     if models[0]["learning_rate"] is None:
         return "Next: the same with --lr RATE compares the curvature with steps of the training"
     if models[0]["slice"] is not None and not charted:
-        return "Next: the same with --chart loss.html draws the contours"
+        return "Next: the same with -o loss.html draws the contours"
     if len(models) == 1:
         return "Next: name another saved model too, and see how the loss moved"
     around = models[0]["slice"]

@@ -10,7 +10,7 @@ from icshift.analysis.onset import MEDIAN, NOT_FINITE, SD
 from icshift.reports.next_step import next_step
 from icshift.reports.report import Report
 from icshift.reports.sheet import Sheet, of_rows
-from icshift.reports.tables import number, records, share
+from icshift.reports.tables import number, records, share, site_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,7 @@ def _first(left: list[dict[str, Any]]) -> str:
     first = [row for row in left if row["step"] == left[0]["step"]]
     others = len(left) - len(first)
     before = "; no other site left" if not others else ", before all others that left" if others > 1 else ""
-    before = f", before {left[-1]['site']}" if others == 1 else before
+    before = f", before {site_named(left[-1]['site'])}" if others == 1 else before
     their = "its" if len(first) == 1 else "their"
     what = f" ({how_it_left(first[0])})" if len(first) == 1 else ""
     names = _named([row["site"] for row in first], "and")
@@ -139,6 +139,7 @@ def _next_step(run: StoredRun, table: pd.DataFrame) -> str:
 
 
 def _named(sites: list[str], word: str) -> str:
-    if len(sites) > _NAMED:
-        return f"{', '.join(sites[: _NAMED - 1])} {word} {len(sites) - _NAMED + 1} more"
-    return f" {word} ".join(filter(None, [", ".join(sites[:-1]), sites[-1]]))
+    names = [site_named(site) for site in sites]
+    if len(names) > _NAMED:
+        return f"{', '.join(names[: _NAMED - 1])} {word} {len(names) - _NAMED + 1} more"
+    return f" {word} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from icshift.noise.movement import DEPENDENT, FAR
-from icshift.reports.tables import number, share
+from icshift.reports.tables import number, share, site_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ def verdict(outcome: Outcome, summary: pd.DataFrame, metric: Metric) -> list[str
     noiseless = bool(compared["noiseless"].all())
     beyond = "beyond the sketch's error" if noiseless else "beyond noise"
     sites = len(outcome.moved) + len(outcome.still) + sum(map(len, outcome.unknown.values()))
-    last = str(compared["window"].iloc[-1])
+    last = str(compared["name"].iloc[-1])
     sentences = []
     if outcome.moved:
         largest = _largest(compared[compared["site"].isin(outcome.moved)], metric, len(outcome.moved))
@@ -68,28 +68,33 @@ def _since(outcome: Outcome, last: str) -> str:
 
 
 def _largest(moved: pd.DataFrame, metric: Metric, of: int) -> str:
-    by = "ratio" if moved["ratio"].notna().any() else "median"
+    by = "ratio" if moved["ratio"].notna().any() else "drift"
     if not moved[by].notna().any():
         return ""
     row = moved.sort_values(by, ascending=False).iloc[0]
     multiple = f" or {row['ratio']:.1f} times its floor" if math.isfinite(row["ratio"]) else ""
     unit = "" if metric.unit in ("share", "0 to 1") else f" {metric.unit}"
-    name = f"{'most ' * (len(moved) == of)}{row['site']}: " if of > 1 else ""
+    name = f"{'most ' * (len(moved) == of)}{site_named(row['site'])}: " if of > 1 else ""
     units = f"{share(row['moved'])} of its units, " if metric.of == "unit" and math.isfinite(row["moved"]) else ""
-    return f"; {name}{units}{'median ' * (metric.of == 'unit')}{number(row['median'])}{unit}{multiple}"
+    return f"; {name}{units}{'median ' * (metric.of == 'unit')}{number(row['drift'])}{unit}{multiple}"
 
 
 def _share(moved: Sequence[str], sites: int) -> str:
     if len(moved) == sites:
-        return f"all {sites} sites" if sites > 1 else moved[0]
-    return f"{len(moved)} of {sites} sites ({_named(moved)})" if len(moved) > 1 else f"{moved[0]}, of {sites} sites"
+        return f"all {sites} sites" if sites > 1 else site_named(moved[0])
+    return (
+        f"{len(moved)} of {sites} sites ({_named(moved)})"
+        if len(moved) > 1
+        else f"{site_named(moved[0])}, of {sites} sites"
+    )
 
 
 def _of_all(sites: Sequence[str], of: int) -> str:
-    return (f"any of {of} sites" if of > 1 else sites[0]) if len(sites) == of else _named(sites, "or")
+    return (f"any of {of} sites" if of > 1 else site_named(sites[0])) if len(sites) == of else _named(sites, "or")
 
 
 def _named(sites: Sequence[str], word: str = "and") -> str:
-    if len(sites) > _NAMED:
-        return f"{', '.join(sites[: _NAMED - 1])} and {len(sites) - _NAMED + 1} more"
-    return f" {word} ".join(filter(None, [", ".join(sites[:-1]), sites[-1]]))
+    names = [site_named(site) for site in sites]
+    if len(names) > _NAMED:
+        return f"{', '.join(names[: _NAMED - 1])} and {len(names) - _NAMED + 1} more"
+    return f" {word} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

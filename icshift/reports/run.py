@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -15,6 +15,7 @@ from rich.text import Text
 from icshift.reports.report import Report
 from icshift.reports.sheet import Column, Sheet, of_rows
 from icshift.reports.tables import Facts
+from icshift.runs.disk import in_words, used
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,13 +26,25 @@ if TYPE_CHECKING:
 
 def run_report(run: StoredRun) -> Report:
     """Returns the report of `icshift info`: facts about a run, its sites, and the modules that were not recorded."""
-    windows = [asdict(window) for window in run.window_list]
+    windows = [_renamed(asdict(window), index="window") for window in run.window_list]
+    sites = [_renamed(site, name="site") for site in run.manifest["sites"]]
     return Report(
         body=(Facts(_facts(run)), _sites(run)),
         warnings=tuple(map(_missed_in_words, _missed(run))),
         notes=tuple(filter(None, [pooled(run), *unmasked(run)])),
-        data={**run.manifest, "path": str(run.path), "phases": run.phases, "windows": windows},
+        data={"run": str(run.path), **run.manifest, "sites": sites, "phases": run.phases, "windows": windows}
+        | {"disk": _disk_in_bytes(run)},
     )
+
+
+def _disk_in_bytes(run: StoredRun) -> dict[str, Any]:
+    taken, windows = used(run.path), max(len(run.window_list), 1)
+    return {"bytes": taken.all, "window_bytes": taken.windows / windows, "windows": taken.windows, "steps": taken.steps}
+
+
+def _renamed(entry: Mapping[str, Any], **words: str) -> dict[str, Any]:
+    """Returns an entry of a file under the words that all reports use."""
+    return {words.get(name, name): value for name, value in entry.items()}
 
 
 def _sites(run: StoredRun) -> Sheet:
@@ -60,10 +73,12 @@ def _facts(run: StoredRun) -> list[tuple[str, str]]:
     span = f"{len(windows)}" + (f" ({windows[0].name} to {windows[-1].name})" if len(windows) > 1 else "")
     ledger = Counter(entry["state"] for entry in manifest.get("ledger", []))
     stride = manifest.get("step_stride", 1)
+    versions = [f"icshift {manifest['icshift']}", f"torch {manifest['torch']}"]
+    versions += [f"kernel {manifest['kernel']}"] if "kernel" in manifest else []
     return [
         ("run", f"{run.path}{'' if run.finished else '  (unfinished: still recording, or the process was killed)'}"),
         ("model", f"{manifest['model']}, {manifest['parameters']:,} parameters"),
-        ("recorded", f"{manifest['created']} · icshift {manifest['icshift']} · torch {manifest['torch']}"),
+        ("recorded", " · ".join([manifest["created"], *versions])),
         ("steps", _steps(manifest) + (f", series of every {stride}th" if stride > 1 else "")),
         ("windows", span),
         ("phases", ", ".join(run.phases) or "none"),
@@ -75,7 +90,15 @@ def _facts(run: StoredRun) -> list[tuple[str, str]]:
         ),
         ("modules", ", ".join(f"{count} {state}" for state, count in ledger.items()) or "–"),
         ("cost", overhead(run)),
+        ("disk", _disk(run)),
     ]
+
+
+def _disk(run: StoredRun) -> str:
+    """Returns in words what the run takes on disk, and of which of its parts."""
+    taken = used(run.path)
+    each = f" ({in_words(taken.windows / len(windows))} each)" if (windows := run.window_list) else ""
+    return f"{in_words(taken.all)}: windows {in_words(taken.windows)}{each}, steps {in_words(taken.steps)}"
 
 
 def _steps(manifest: dict[str, Any]) -> str:
@@ -153,7 +176,7 @@ def added_time(run: StoredRun) -> str:
 
 def size(run: StoredRun) -> str:
     """Returns the size of all files of a run, in MB."""
-    return f"{sum(file.stat().st_size for file in run.path.rglob('*') if file.is_file()) / 1e6:.1f} MB"
+    return f"{used(run.path).all / 1e6:.1f} MB"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,15 @@ def trend_scale(top: float, what: str) -> list[str]:
     return [f"trend: one scale for all {what}s, a full bar is {number(top)}."] if math.isfinite(top) else []
 
 
+def site_named(name: str) -> str:
+    """Returns what a sentence calls a site: one that has a number for a name would be taken for a number.
+
+    >>> [site_named(name) for name in ("fc1", "3", "0.2", "2.conv")]
+    ['fc1', 'site 3', 'site 0.2', '2.conv']
+    """
+    return f"site {name}" if re.fullmatch(r"[\d.]+", name) else name
+
+
 def searched(windows: int) -> list[str]:
     """Returns a note on a window that was looked for among several, none where it is the only one.
 
@@ -109,5 +119,10 @@ def ordinal(number: int) -> str:
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Returns the rows of a data frame, each as a dictionary from column to value."""
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict(orient="records")]
+    """Returns the rows of a data frame, each as a dictionary from column to value; what is not there is None."""
+    import pandas as pd
+
+    return [
+        {str(name): None if value is pd.NA else value for name, value in row.items()}
+        for row in frame.to_dict(orient="records")
+    ]

@@ -38,7 +38,7 @@ def path_report(run: StoredRun, paths: pd.DataFrame, metric: Metric, left_out: S
             "run": str(run.path),
             "metric": metric.name,
             "sites": paths.to_dict(orient="records"),
-            "caveats": list(left_out),
+            "notes": list(left_out),
         },
     )
 
@@ -62,7 +62,7 @@ def path_table(paths: pd.DataFrame) -> Sheet:
         *([] if noiseless else [Column("floor", numbers("floor"), 3)]),
         Column("displaced", numbers("displacement"), 2),
         *([] if noiseless else [Column("floor", numbers("displacement_floor"), 4)]),
-        Column("straight", straight, 1),
+        Column("straightness", straight, 1),
         *([Column("per change", numbers("per_change"), 6)] if paths["per_change"].notna().any() else []),
         Column("trend", [*sparklines(list(paths["trend"]), TREND)[0]], 5, align="left"),
     ]
@@ -79,7 +79,7 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric) -> list[str]:
     over = "of the site as a whole" if metric.of == "site" else "median over units"
     notes = [
         f"path: sum of {metric.name} from window to window, {over}. displaced: the same from the first window to the "
-        "last. straight: displaced / path."
+        "last. straightness: displaced / path."
     ]
     if table["noiseless"].all():
         paired = f"Paired: the same inputs in every window, n = {first['n']:,} a unit"
@@ -89,13 +89,13 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric) -> list[str]:
         notes.append(
             "floor: how far running averages put a window from what it is by the statistics of its own inputs, the "
             f"larger of both windows; n = {first['n']:,} a unit, the same inputs in every window. Where a path is near "
-            "its floor, straight tells nothing."
+            "its floor, straightness tells nothing."
         )
     else:
         notes.append(
             f"floor: the same by sampling noise alone, n = {first['n']:,} sampled activations a unit and window. Where "
-            "a path is near its floor, straight tells nothing. Noise grows with the number of windows: compare runs "
-            "with windows of one length."
+            "a path is near its floor, straightness tells nothing. Noise grows with the number of windows: compare "
+            "runs with windows of one length."
         )
     notes += trend_scale(sparklines(list(table["trend"]), TREND)[1], "site")
     notes += normalised_by(run, first["phase"])

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from icshift.analysis.shift_checks import FLOOR
+from icshift.reports.checks import all_passed, check_rows, outcome_of_checks
 from icshift.reports.report import Part, Report
 from icshift.reports.sheet import Column, Sheet
 from icshift.reports.tables import number, records
@@ -17,6 +19,7 @@ from icshift.reports.tables import number, records
 if TYPE_CHECKING:
     import pandas as pd
 
+    from icshift.analysis.checks import Verdict
     from icshift.analysis.two_data_sets import Result
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -52,32 +55,34 @@ class Compared:
     run: str | None
 
 
-def two_data_sets_report(about: Compared, result: Result, notes: Sequence[str], missed: str) -> Report:
+def two_data_sets_report(
+    about: Compared, result: Result, notes: Sequence[str], missed: str, verdicts: Sequence[Verdict] = ()
+) -> Report:
     """Returns the report of where in a model two data sets differ, and by how much.
 
-    `notes` are about the saved model; `missed` says which modules were not measured ("": none).
+    `notes` are about the saved model; `missed` says which modules were not measured ("": none). `verdicts` are those of
+    the conditions that were asked for.
     """
     both = about.reference, about.data
     notes = [*notes, *(_not_finite(data_set) for data_set in both if data_set.nonfinite)]
     batch_norm: tuple[Part, ...] = ("", _batch_norm(result.layers)) if len(result.layers) else ()
     return Report(
         heading=f"{about.checkpoint} · {about.network}\n{_named(about.data)} against {_named(about.reference)}",
-        body=(site_table(result.sites), Report(notes=_drift_in_words(result)), *batch_norm),
+        body=(site_table(result.sites), Report(notes=_drift_in_words(result)), *batch_norm, *_checked(verdicts)),
         warnings=(*notes, *([missed] if missed else [])),
-        verdict=Text("\n".join(_reasons_to_fail(result)), style="bold red") if result.above or result.unknown else "",
         next_step=_next_step(about.run),
-        data=_as_data(about, result, notes),
+        data=_as_data(about, result, notes) | _checked_data(verdicts),
     )
 
 
 def site_table(sites: pd.DataFrame) -> Sheet:
     """Returns a table with one row per site: drift, floor, ratio to the drift of the input, a bar, and the verdict."""
     rows = records(sites)
-    top = sites["median"].max()
-    bars = [Text(bar(row["median"] / top if top > 0 else math.nan), style="cyan") for row in rows]
+    top = sites["drift"].max()
+    bars = [Text(bar(row["drift"] / top if top > 0 else math.nan), style="cyan") for row in rows]
     verdicts = [Text(str(row["verdict"]), style="yellow" if row["shifted"] == 1 else "") for row in rows]
     columns = [
-        Column("drift", [number(row["median"]) for row in rows]),
+        Column("drift", [number(row["drift"]) for row in rows]),
         Column("floor", [number(row["floor"]) for row in rows], 2),
         Column("×input", [f"{row['relative']:.2f}" if math.isfinite(row["relative"]) else "–" for row in rows], 3),
         Column("profile", bars, 4, align="left"),
@@ -122,18 +127,22 @@ def _drift_in_words(result: Result) -> tuple[str, ...]:
     in_order = result.sites["verdict"].str.contains("the site before").any()
     return (
         f"drift: {result.metric.name}, median over units. {result.metric.meaning}.",
-        "floor: the same by sampling noise alone, from splits of each by example.",
+        f"floor: the same by sampling noise alone, from {FLOOR}.",
         "shifted: units beyond noise (FDR 5 %).",
         "×input: drift over that of the input, where that is above noise.",
         *(["the site before: in the order of the calls."] if in_order else []),
     )
 
 
-def _reasons_to_fail(result: Result) -> list[str]:
-    rows = result.sites.set_index("site")
-    beyond = [f"{site} {number(rows['median'][site])} (floor {number(rows['floor'][site])})" for site in result.above]
-    unknown = [f"{site}: {rows['verdict'][site]}" for site in result.unknown]
-    return [f"above {result.limit:g} {result.metric.unit}: {site}" for site in beyond] + unknown
+def _checked(verdicts: Sequence[Verdict]) -> tuple[Part, ...]:
+    if not verdicts:
+        return ()
+    said = (f"Its floor is that of the table: {FLOOR}.",) if any(verdict.condition.over for verdict in verdicts) else ()
+    return "", outcome_of_checks(verdicts), Report(notes=said)
+
+
+def _checked_data(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    return {"passed": all_passed(verdicts), "checks": check_rows(verdicts)} if verdicts else {}
 
 
 def _named(data: DataSet) -> str:
@@ -165,9 +174,6 @@ def _as_data(about: Compared, result: Result, notes: Sequence[str]) -> dict[str,
         "notes": list(notes),
         "sites": records(result.sites),
         "batch_norm": records(result.layers),
-        "fail_above": result.limit,
-        "above": result.above,
-        "unknown": result.unknown,
     }
 
 

@@ -105,11 +105,11 @@ def units_table(units: pd.DataFrame, value_name: str) -> Sheet:
         Column("floor", [number(row["floor"]) for row in rows], 2),
         Column("×floor", [f"{times(row['ratio'])} {'*' if row['moved'] else ' '}" for row in rows], 1),
     ]
-    ranks = {"mean": 3, "std": 3, "q15": 5, "q50": 4, "q85": 5}
+    ranks = {"mean": 3, "sd": 3, "q15": 5, "q50": 4, "q85": 5}
     columns = [
         Column(value_name if len(value_name) <= _NAME else "drift", [number(row["value"]) for row in rows]),
         *(noise if has_floor(units) else []),
-        *(Column(name.replace("std", "sd"), [number(row[name]) for row in rows], ranks[name]) for name in ranks),
+        *(Column(name, [number(row[name]) for row in rows], ranks[name]) for name in ranks),
         Column("zeros", [share(row["zero_share"]) for row in rows], 6),
     ]
     names = [f"≈ {row['unit']}" if row["near_constant"] else str(row["unit"]) for row in rows]

@@ -28,7 +28,7 @@ _HEADERS = {
 
 def unordered_report(run: StoredRun, measured: pd.DataFrame, caveats: Sequence[str]) -> Report:
     """Returns the report of the table that `analysis.unordered.unordered` made, of the last window of each site."""
-    last = measured[measured["window"] == measured.groupby("site")["window"].transform("max")]
+    last = measured[measured["window"] == measured.groupby("site", observed=True)["window"].transform("max")]
     wide = last.pivot(index="site", columns="metric", values="value")
     facts = last.drop_duplicates("site").drop(columns=["metric", "value", "n"]).set_index("site")
     numbers = last[last["metric"] == "unit_means"].set_index("site")["n"].rename("n")

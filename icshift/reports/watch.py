@@ -11,7 +11,7 @@ from rich.text import Text
 from icshift.analysis.landed import Landed
 from icshift.reports.run import added_time
 from icshift.reports.sheet import Column, Sheet
-from icshift.reports.tables import TREND, counted, number, records, times, trend_scale
+from icshift.reports.tables import TREND, counted, number, records, site_named, times, trend_scale
 from icshift.reports.text_charts import sparklines
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def window_data(run: StoredRun, landed: Landed, metric: Metric) -> dict[str, Any
         "sites": [
             {
                 "site": row["site"],
-                "drift": row["median"],
+                "drift": row["drift"],
                 "floor": row["floor"],
                 "ratio": row["ratio"],
                 "moved": _known(row["moved"]),
@@ -88,12 +88,12 @@ def picture(
 
 def _table(compared: Sequence[Landed], top: int) -> list[RenderableType]:
     last = compared[-1].sites
-    by = "ratio" if last["ratio"].notna().any() else "median"
+    by = "ratio" if last["ratio"].notna().any() else "drift"
     rows = records(last.sort_values(by, ascending=False, kind="stable").head(top))
     trends, scale = sparklines(_trends(compared[-TREND:], [row["site"] for row in rows]), TREND)
     moved = {True: "yes", False: "no", None: "?"}
     columns = [
-        Column("drift", [number(row["median"]) for row in rows]),
+        Column("drift", [number(row["drift"]) for row in rows]),
         Column("floor", [number(row["floor"]) for row in rows], 3),
         Column("×floor", [times(row["ratio"]) for row in rows], 1),
         Column("moved", [moved[_known(row["moved"])] for row in rows], 2, align="left"),
@@ -106,7 +106,7 @@ def _table(compared: Sequence[Landed], top: int) -> list[RenderableType]:
 
 
 def _trends(compared: Sequence[Landed], sites: Sequence[str]) -> list[list[float]]:
-    by_window = [dict(zip(one.sites["site"], one.sites["median"], strict=True)) for one in compared]
+    by_window = [dict(zip(one.sites["site"], one.sites["drift"], strict=True)) for one in compared]
     return [[medians.get(site, float("nan")) for medians in by_window] for site in sites]
 
 
@@ -143,12 +143,12 @@ def _moved(landed: Landed) -> str:
 
 
 def _furthest(landed: Landed, metric: Metric) -> list[str]:
-    if not len(landed.sites) or landed.sites["median"].isna().all():
+    if not len(landed.sites) or landed.sites["drift"].isna().all():
         return []
-    by = "ratio" if landed.sites["ratio"].notna().any() else "median"
+    by = "ratio" if landed.sites["ratio"].notna().any() else "drift"
     row = landed.sites.sort_values(by, ascending=False, kind="stable").iloc[0]
     against = f", {times(row['ratio'])} × floor" if by == "ratio" else ""
-    return [f"furthest {row['site']} ({metric.name} {number(row['median'])}{against})"]
+    return [f"furthest {site_named(row['site'])} ({metric.name} {number(row['drift'])}{against})"]
 
 
 def _numbers(landed: Landed) -> list[str]:

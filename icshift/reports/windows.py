@@ -12,7 +12,7 @@ from icshift.analysis.windows import worst
 from icshift.reports.next_step import next_step
 from icshift.reports.report import Report
 from icshift.reports.sheet import Column, Sheet
-from icshift.reports.tables import not_shown, number, records
+from icshift.reports.tables import not_shown, number, records, site_named
 from icshift.runs.phases import PROBE_RUNNING
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def windows_report(
 
     Of more than `top` sites those are shown that drifted furthest in any window. `caveats` come before all other notes.
     """
-    largest = drifts.groupby("site", sort=False)[["ratio", "median"]].max().reset_index()
-    kept = furthest(largest, top, "ratio", "median")["site"]
+    largest = drifts.groupby("site", sort=False, observed=True)[["ratio", "drift"]].max().reset_index()
+    kept = furthest(largest, top, "ratio", "drift")["site"]
     shown = drifts[drifts["site"].isin(kept)]
     state = "" if run.finished else " · unfinished"
     return Report(
@@ -57,7 +57,7 @@ def windows_report(
             "metric": metric.name,
             "phase": phase,
             "reference": reference,
-            "caveats": list(caveats),
+            "notes": list(caveats),
             "windows": [{**row, "moved": _known(row["moved"])} for row in records(shown)],
         },
     )
@@ -93,7 +93,7 @@ def _shared_words(names: list[str]) -> str:
 def _cell(row: dict[str, object]) -> Text:
     moved = _known(row["moved"])
     mark = "?" if moved is None else "*" if moved else " "
-    return Text(f"{number(float(str(row['median'])))}{mark}", style="bold" if moved else "")
+    return Text(f"{number(float(str(row['drift'])))}{mark}", style="bold" if moved else "")
 
 
 def _known(moved: object) -> bool | None:
@@ -104,7 +104,9 @@ def _span(drifts: pd.DataFrame) -> str:
     if drifts.empty:
         return "one window, nothing to compare"
     names = drifts.sort_values("window")["name"]
-    return f"windows {names.iloc[0]} to {names.iloc[-1]}, furthest in {worst(drifts)['name']} ({worst(drifts)['site']})"
+    most = worst(drifts)
+    window = f"window {most['name']}" if str(most["name"]).isdigit() else most["name"]
+    return f"windows {names.iloc[0]} to {names.iloc[-1]} · furthest in {window} ({site_named(most['site'])})"
 
 
 def _notes(drifts: pd.DataFrame, metric: Metric, phase: str) -> list[str]:

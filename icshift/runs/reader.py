@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icshift.distribution import Distribution
-from icshift.errors import RunError, unknown
+from icshift.errors import RunError, SelectionError, unknown
 from icshift.runs.cards import run_card, run_line
 from icshift.runs.format import (
     FORMAT,
@@ -40,6 +40,7 @@ from icshift.runs.format import (
     kept_units,
     rank_in,
 )
+from icshift.runs.frames import FILED, in_model_order
 from icshift.runs.merging import LEDGER_ENTRY, merged_distribution, merged_manifest, merged_window
 from icshift.runs.provisional import Filed, by_window, joined_distributions, joined_windows, standing
 from icshift.runs.selection import choose
@@ -130,6 +131,8 @@ class StoredRun:
         for window in self.window_list:
             if str(label) in (window.name, str(window.index)):
                 return window
+        if re.fullmatch(r"-\d+", str(label)):
+            raise SelectionError(f"no window {label}: they are counted from 1; --window last is the last one")
         raise unknown("window", label, [window.name for window in self.window_list])
 
     def until(self, window: Window) -> Self:
@@ -156,7 +159,8 @@ class StoredRun:
     def windows(self) -> pd.DataFrame:
         """Returns what is kept of every window: a row a phase, site, unit and window.
 
-        Of the values themselves it has the quantiles `QUANTILE_COLUMNS`. Raises `RunError` where there is no window.
+        Of the values themselves it has the quantiles `QUANTILE_COLUMNS`. Sorted by `site` it is in model order.
+        Raises `RunError` where there is no window.
         """
         import pandas as pd
 
@@ -174,13 +178,13 @@ class StoredRun:
                     "last_step": window.last_step,
                 }
                 for name in ARRAYS:
-                    columns[name] = getattr(distribution, name)
+                    columns[FILED.get(name, name)] = getattr(distribution, name)
                 columns["rank_error"] = distribution.rank_error
                 columns |= dict(zip(QUANTILE_COLUMNS, distribution.quantile(STEP_QUANTILES).T, strict=True))
                 frames.append(pd.DataFrame(columns))
         if not frames:
             raise RunError(f"{self.path} has no windows yet: nothing was recorded, or the first flush is to come")
-        return pd.concat(frames, ignore_index=True)
+        return in_model_order(pd.concat(frames, ignore_index=True), self.sites)
 
     def steps(self, phase: str | None = None, sites: str | Iterable[str] | None = None) -> pd.DataFrame:
         """Returns the step series: a row a phase, site, step and unit (and rank, where several processes recorded).
@@ -201,12 +205,13 @@ class StoredRun:
                 frame["rank"] = rank
             frames.append(frame)
         if not frames:
-            return pd.DataFrame(columns=["phase", "site", "step", "unit", *(["rank"] if self.ranks > 1 else [])])
-        steps = pd.concat(frames, ignore_index=True)
+            columns = ["phase", "site", "step", "unit", *(["rank"] if self.ranks > 1 else [])]
+            return in_model_order(pd.DataFrame(columns=columns), self.sites)
+        steps = pd.concat(frames, ignore_index=True).rename(columns=FILED)
         if steps.empty and phase is not None and self.window_list:
             self.phase(phase)
-        for column in ("phase", "site"):
-            steps[column] = steps[column].astype(str)
+        steps["phase"] = steps["phase"].astype(str)
+        steps = in_model_order(steps, self.sites)
         return steps.sort_values(["phase", "site", "step", "unit"], kind="stable", ignore_index=True)
 
     def gradient_shift(self) -> pd.DataFrame:

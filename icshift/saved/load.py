@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from icshift.errors import ModelError
@@ -16,6 +17,9 @@ from icshift.saved.names import unwrapped_names, unwrapping
 from icshift.saved.order import SavedModel
 
 _State = dict[str, Tensor]
+
+_MOST_STRETCHED = 64 << 20
+"""Bytes that a tensor may be said to have beyond those of its storage, as an expanded buffer has."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ def _load(saved: SavedModel, wanted: Wanted) -> Loaded:
     used, part = choose_part(content, wanted.key)
     # Of the tensors only those of the model are read, where the format has them one by one.
     state = tensors(state_of(part))
+    _refuse_stretched(state)
     unwrap = unwrapping(state)
     return Loaded(
         unwrapped_names(state),
@@ -95,6 +100,16 @@ def _load(saved: SavedModel, wanted: Wanted) -> Loaded:
         {unwrap(name): entry for name, entry in versions_of(part).items()},
         class_of(part),
     )
+
+
+def _refuse_stretched(state: _State) -> None:
+    """Raises `ModelError` for a large tensor of which many elements are one: a copy would need more than is stored."""
+    for name, tensor in state.items():
+        if tensor.layout == torch.strided and tensor.nbytes > max(_MOST_STRETCHED, tensor.untyped_storage().nbytes()):
+            raise ModelError(
+                f"holds {name!r} of {tensor.nbytes:,} bytes, of which {tensor.untyped_storage().nbytes():,} are stored:"
+                " damaged, or made to deceive; of a tensor that was expanded, save a copy made with contiguous()"
+            )
 
 
 def _content(saved: SavedModel, *, unsafe: bool) -> tuple[Any, Callable[[_State], _State], Callable[[Part], str]]:

@@ -124,7 +124,7 @@ def _measured(path: Path) -> tuple[float, float, tuple[float, float]]:
     run = open_run(path)
     windows = run.windows()
     windows = windows[windows["phase"] == "probe-train"]
-    medians, spreads = windows.groupby("unit")["q50"], windows.groupby("window")["std"].median()
+    medians, spreads = windows.groupby("unit")["q50"], windows.groupby("window")["sd"].median()
     drift = run.drift("w1_sd", phase="probe-train")
     late = drift[drift["window"] > windows["window"].max() / 2]
     return (

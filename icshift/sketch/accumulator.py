@@ -18,16 +18,15 @@ from torch import Tensor
 from icshift.distribution import Distribution, Floats
 from icshift.runs.format import StepRows
 from icshift.sketch import moments as exact
-from icshift.sketch.block import Order, measure, sort
+from icshift.sketch.block import Order
+from icshift.sketch.kernel import kernel
 from icshift.sketch.moments import Moments
+from icshift.sketch.sampler import Sampler
 from icshift.sketch.summary import Summary
 from icshift.sketch.workspace import Workspace
 
 BLOCK_VALUES = 1 << 18
 """Values in a block: 1 MiB of float32; larger blocks leave the cache, smaller ones call more often."""
-
-_PADDING = 16
-"""Unused columns of the block: rows a power of two apart share cache lines and transpose six times slower."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +60,14 @@ class Accumulator:
         self._samples = samples
         self._dtype = dtype
         self._workspace = workspace
+        self._kernel = kernel(dtype)
         self._summary = Summary(units, dtype, random, blocks=blocks)
         self._before: Summary | None = None
         self._keeps_parts = blocks
         self._sink = sink
         block_rows = int(max(min(samples, 1024), min(64 * samples, block_values // units)))
-        self._rows = np.empty((block_rows, units + (_PADDING if units >= _PADDING else 0)), dtype)
+        self._centre = np.empty(units, dtype)
+        self._rows = self._kernel.rows(block_rows, units)
         self.restart(random)
 
     def restart(self, random: np.random.Generator) -> None:
@@ -87,6 +88,7 @@ class Accumulator:
 
     def _begin(self, random: np.random.Generator) -> None:
         self._random = random
+        self._centre[:] = np.nan  # So that the same activations give the same numbers, whatever came before.
         self._steps: list[_Step] = []
         self._rows_a_step = 0
         self._filled = 0
@@ -100,7 +102,17 @@ class Accumulator:
         n = rows.shape[0]
         if self._filled + n > len(self._rows):
             self._make_room(n)
-        self._rows[self._filled : self._filled + n, : self.units] = rows.numpy()
+        self._rows[self._filled : self._filled + n] = rows.numpy()
+        self._note(n, moments)
+
+    def take(self, activations: Tensor, sampler: Sampler) -> None:
+        """Takes in one forward, on the CPU: activations [rows, units(, positions)], of which the sampler draws rows."""
+        n = int(min(activations.numel() // self.units, sampler.samples))
+        if self._filled + n > len(self._rows):
+            self._make_room(n)
+        self._note(n, self._kernel.take(activations, sampler, self._rows, self._filled, self._centre, self._workspace))
+
+    def _note(self, n: int, moments: Tensor | None) -> None:
         self._open.append((self._filled, self._filled + n, moments))
         self._filled += n
 
@@ -169,13 +181,13 @@ class Accumulator:
         return exact.stack(parts).total() if parts else None
 
     def _moments_of(self, first: int, last: int) -> Moments:
-        rows = torch.from_numpy(self._rows[first:last, : self.units])
+        rows = torch.from_numpy(self._rows[first:last])
         return exact.from_tensor(exact.moments(rows[None], self._workspace))
 
     def _make_room(self, n: int) -> None:
         self._work_off_closed()
         if self._filled + n > len(self._rows):
-            longer = np.empty((2 * (self._filled + n), self._rows.shape[1]), self._dtype)
+            longer = self._kernel.rows(2 * (self._filled + n), self.units)
             longer[: self._filled] = self._rows[: self._filled]
             self._rows = longer
 
@@ -189,13 +201,10 @@ class Accumulator:
 
     def _work_off(self, last: int) -> None:
         """Moves the block of closed steps, rows up to `last`, into moments, step rows and sketches."""
-        n, steps = self._rows_a_step, self._steps
-        rows = self._rows[:last].reshape(len(steps), n, -1)[:, :, : self.units]
-        values = self._workspace.take("values", (self.units, len(steps), n), self._dtype)
-        np.copyto(values, rows.transpose(2, 0, 1))
-        order = sort(values, self._workspace)
-        self._summary.add(values, order)
-        moments = prefer_exact(measure(values, order), steps)  # Last: it overwrites the values.
+        steps = self._steps
+        order = self._kernel.order(self._rows[:last], len(steps), self._workspace)
+        self._summary.add(order)
+        moments = prefer_exact(order.moments, steps)
         self._summary.note(moments.total())
         if self._sink is not None:
             self._sink(_step_rows(steps, moments, order))

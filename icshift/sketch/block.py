@@ -22,21 +22,24 @@ _SQUARES_FIT = 1e-15
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """Statistics that sorting yields: arrays [units, steps], `quantiles` [5, units, steps].
+    """What a block shows once its `values` [units, steps, n] are sorted, those that are not finite as +inf last.
 
-    `finite` and `zeros` are numbers of values; `clean` says that all values are finite.
+    Arrays [units, steps], but `quantiles` [5, units, steps] and `slices` [units, steps, SLICES], the means of equal
+    slices of the finite values, 0 where there are none. `finite` and `zeros` are numbers of values; `clean` says that
+    all are finite. `moments` have a group a step. Memory is valid until the next block is worked off.
     """
 
+    values: Floats
     clean: bool
     finite: Ints
     zeros: Ints
-    min: Floats
-    max: Floats
     quantiles: Floats
+    slices: Floats
+    moments: Moments
 
 
-def sort(values: Floats, workspace: Workspace) -> Order:
-    """Sorts values [units, steps, n] in place, non-finite ones as +inf last, and returns what their order shows."""
+def order(values: Floats, workspace: Workspace) -> Order:
+    """Sorts values [units, steps, n] in place, and returns what they show."""
     n = values.shape[2]
     values.sort(axis=2)
     low, high = values[:, :, 0].astype(float), values[:, :, -1].astype(float)
@@ -51,34 +54,38 @@ def sort(values: Floats, workspace: Workspace) -> Order:
     is_zero = np.equal(values, 0, out=workspace.take("is_zero", values.shape, bool))
     if is_zero.any():
         zeros = is_zero.sum(2)
-    return Order(clean, finite, zeros, low, high, step_quantiles(values, None if clean else finite))
+    counted = None if clean else finite
+    slices = _slice_means(values) if clean else _slice_means_of_finite(values, finite)
+    moments = _measure(values, finite, (low, high), workspace)
+    return Order(values, clean, finite, zeros, step_quantiles(values, counted), slices, moments)
 
 
-def measure(values: Floats, order: Order) -> Moments:
-    """Returns the moments, a group a step, of sorted values, in two passes; the values are overwritten."""
-    largest = max(np.abs(order.min).max(), np.abs(order.max).max())
+def _measure(values: Floats, finite: Ints, ends: tuple[Floats, Floats], workspace: Workspace) -> Moments:
+    """Returns the moments, a group a step, of sorted values, in two passes; `ends` are the extremes."""
+    n = values.shape[2]
+    largest = max(np.abs(end).max() for end in ends)
     if not _SQUARES_FIT < largest < 1 / _SQUARES_FIT:
         values = values.astype(float)
-    count = np.maximum(order.finite, 1)
-    ones = np.ones(values.shape[2], values.dtype)
-    absent = None if order.clean else ~np.isfinite(values)
+    count = np.maximum(finite, 1)
+    ones = np.ones(n, values.dtype)
+    absent = None if (finite == n).all() else ~np.isfinite(values)
     if absent is not None:
-        values[absent] = 0
+        values = np.where(absent, values.dtype.type(0), values)
     # Not values @ ones: matrix products wake the threads of BLAS, which then spin and slow the training down.
     centre = np.vecdot(values, ones)
     centre /= count
-    np.subtract(values, centre[:, :, None], out=values)
+    centred = workspace.take("centred block", values.shape, values.dtype)
+    np.subtract(values, centre[:, :, None], out=centred)
     if absent is not None:
-        values[absent] = 0
-    rest = np.vecdot(values, ones).astype(float)
-    squares = np.vecdot(values, values) - rest * rest / count
+        centred[absent] = 0
+    rest = np.vecdot(centred, ones).astype(float)
+    squares = np.vecdot(centred, centred) - rest * rest / count
     table = np.empty((6, *count.T.shape))
-    table[0] = order.finite.T
-    table[1] = values.shape[2] - table[0]
+    table[0] = finite.T
+    table[1] = n - table[0]
     table[2] = (centre + rest / count).T
     table[3] = squares.T
-    table[4] = order.min.T
-    table[5] = order.max.T
+    table[4], table[5] = ends[0].T, ends[1].T
     return Moments(table)
 
 
@@ -108,21 +115,19 @@ def step_quantiles(values: Floats, finite: Ints | None = None) -> Floats:
     return result
 
 
-def slice_means(values: Floats, order: Order) -> Floats:
-    """Returns the means of `SLICES` equal slices of each step's finite values [units, steps, SLICES]; 0 without any.
-
-    `values` [units, steps, n] are sorted; an edge within a value gives to either side its share of it.
-    """
-    if order.clean:
-        return _slice_means(values)
+def _slice_means_of_finite(values: Floats, finite: Ints) -> Floats:
     result = np.zeros((*values.shape[:2], SLICES))
-    for count in np.unique(order.finite[order.finite > 0]):
-        here = order.finite == count
+    for count in np.unique(finite[finite > 0]):
+        here = finite == count
         result[here] = _slice_means(values[here][:, :count])
     return result
 
 
 def _slice_means(values: Floats) -> Floats:
+    """Returns the means of `SLICES` equal slices of sorted values [..., n].
+
+    An edge within a value gives to either side its share of it.
+    """
     n = values.shape[-1]
     edges = np.arange(SLICES + 1) * n / SLICES
     first = edges.astype(int)

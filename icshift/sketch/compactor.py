@@ -29,16 +29,9 @@ from typing import Any
 import numpy as np
 
 from icshift.distribution import Floats
+from icshift.sketch.kernel import kernel
+from icshift.sketch.level import GROUP, K, Level, points
 from icshift.tails import TAIL
-
-K = 512
-"""Values a level holds. NumPy sorts rows of up to 512 float32 values in 1.2 ns a value, longer ones in 8."""
-
-_GROUP = 4
-"""Neighbours of which one goes up a level."""
-
-_TERMS = 64 * K
-"""Rounding error of a sum of K values in at least 8 partial sums, in units of the largest value times the precision."""
 
 
 class Sketch:
@@ -51,11 +44,8 @@ class Sketch:
     def __init__(self, units: int, dtype: type[np.floating[Any]], random: np.random.Generator) -> None:
         self.units = units
         self._dtype = dtype
+        self._kernel = kernel(dtype)
         self._levels: list[Floats] = []
-        self._rounding = _TERMS * float(np.finfo(dtype).eps)
-        # The distances of x0 <= x1 <= x2 <= x3 to x1 add up to -x0 - x1 + x2 + x3, and those to x2 as well.
-        self._distances = np.where(np.arange(K) % _GROUP < _GROUP // 2, -1, 1).astype(dtype)
-        self._distances[:TAIL] = self._distances[K - TAIL :] = 0
         self.restart(random)
 
     def restart(self, random: np.random.Generator) -> None:
@@ -94,18 +84,19 @@ class Sketch:
         """
         return max(self._lowered, self._raised)
 
+    def kept(self) -> list[Level]:
+        """Returns what the levels hold, the lowest first: as it is, to be read before the sketch goes on."""
+        filled = zip(self._levels, self._fill, strict=True)
+        return [Level(level, fill, float(GROUP**height)) for height, (level, fill) in enumerate(filled)]
+
     def points(self) -> tuple[Floats, Floats]:
         """Returns all values kept [units, m] in sorted runs, NaN for non-finite ones, and their weights [m]."""
-        kept = [np.sort(level[:, :fill], axis=1) for level, fill in zip(self._levels, self._fill, strict=True)]
-        points = np.concatenate([np.empty((self.units, 0), self._dtype), *kept], axis=1)
-        points[np.isinf(points)] = np.nan
-        weights = [np.full(fill, float(_GROUP**height)) for height, fill in enumerate(self._fill)]
-        return points, np.concatenate([np.empty(0), *weights])
+        return points(self.kept(), self.units, self._dtype)
 
     def _push(self, height: int, values: Floats) -> None:
-        """Put values [units, n] on a level, each standing for `_GROUP**height`; full levels move up on the way."""
+        """Put values [units, n] on a level, each standing for `GROUP**height`; full levels move up on the way."""
         if height == len(self._levels):
-            self._levels.append(np.empty((self.units, K), self._dtype))
+            self._levels.append(self._kernel.level(self.units))
             self._fill.append(0)
             self._offset.append(1 + int(self._random.integers(2)))
         taken = 0
@@ -120,16 +111,13 @@ class Sketch:
 
     def _compact(self, height: int) -> None:
         """Sort a full level, and move one value of every four neighbours between its ends up a level."""
-        level, weight, offset = self._levels[height], _GROUP**height, self._offset[height]
-        level.sort(axis=1)
+        level, weight, offset = self._levels[height], GROUP**height, self._offset[height]
         # Infinite ends make this NaN for good, which says that there is no bound.
-        with np.errstate(invalid="ignore", over="ignore"):
-            largest = np.abs(level[:, TAIL]) + np.abs(level[:, -TAIL - 1])
-            self.moved += weight * (np.vecdot(level, self._distances) + self._rounding * largest)
-        self._raised += weight * (_GROUP - 1 - offset)
+        self.moved += weight * self._kernel.sort_level(level)
+        self._raised += weight * (GROUP - 1 - offset)
         self._lowered += weight * offset
         # A random start, then taking turns, makes the rank errors of neighbouring compactions cancel.
-        self._offset[height] = _GROUP - 1 - offset
-        self._push(height + 1, level[:, TAIL + offset : K - TAIL : _GROUP])
+        self._offset[height] = GROUP - 1 - offset
+        self._push(height + 1, level[:, TAIL + offset : K - TAIL : GROUP])
         level[:, TAIL : 2 * TAIL] = level[:, K - TAIL :]
         self._fill[height] = 2 * TAIL

@@ -23,6 +23,9 @@ from icshift.sketch.workspace import Workspace
 _OFF_CENTRE = 8.0
 """A mean of more than so many standard deviations calls for the second, centred pass."""
 
+_SQUARES_FIT = 1e-15
+"""Values that differ by less have squares that vanish in float32."""
+
 _CENTRED_VALUES = 1 << 18
 """Values that are centred at a time."""
 
@@ -111,7 +114,9 @@ def moments(activations: Tensor, workspace: Workspace) -> Tensor:
         sound = (squares * _OFF_CENTRE**2 >= weight) & np.isfinite(squares)
     if not sound.all():
         _read_centred(activations, table, workspace)
-        broken = np.flatnonzero(~np.isfinite(squares).all(0))
+        with np.errstate(invalid="ignore"):
+            vanishing = (table[5] > table[4]) & (table[5] - table[4] < _SQUARES_FIT)
+        broken = np.flatnonzero((vanishing | ~np.isfinite(squares)).any(0))
         if len(broken):
             table[:, :, broken] = _masked(activations[:, :, torch.from_numpy(broken)]).numpy()
     return torch.from_numpy(table)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from icshift.distribution import EXAMPLES
+from icshift.distribution import EXAMPLES, Ints
 
 
 class Sampler:
@@ -24,11 +24,13 @@ class Sampler:
         self.samples = samples
         self._random = random
         self._offsets: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
-        self._places: dict[tuple[int, int, torch.device], tuple[Tensor, Tensor]] = {}
+        self._drawn: dict[int, Ints] = {}
+        self._places: dict[tuple[object, ...], tuple[Tensor, Tensor]] = {}
 
     def renew(self) -> None:
         """Makes the next call draw anew."""
         self._offsets = None
+        self._drawn.clear()
         self._places.clear()
 
     def rows(self, activations: Tensor) -> Tensor:
@@ -36,26 +38,41 @@ class Sampler:
         if activations.ndim == 2:
             if activations.shape[0] <= self.samples:
                 return activations
-            return activations.index_select(0, self._drawn(activations.shape[0], 1, activations.device)[0])
+            return activations.index_select(0, self._parts(activations.shape[0], 1, activations.device)[0])
         count, _, positions = activations.shape
         if count * positions <= self.samples:
             return activations.transpose(1, 2).flatten(0, 1)
-        rows, within = self._drawn(count, positions, activations.device)
+        rows, within = self._parts(count, positions, activations.device)
         return activations[rows, :, within]
 
-    def _drawn(self, count: int, positions: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Returns the drawn places: rows, and positions within them."""
-        key = count, positions, device
-        places = self._places.get(key)
-        if places is None:
+    def places(self, total: int) -> Ints:
+        """Returns the drawn ones of so many places, more than `samples`, in rising order."""
+        drawn = self._drawn.get(total)
+        if drawn is None:
             if self._offsets is None:
                 stretches = int(self.samples)
                 self._offsets = np.arange(stretches) + self._random.random(stretches)
-            total = count * positions
             drawn = np.minimum((self._offsets * (total / self.samples)).astype(np.int64), total - 1)
-            rows, within = (torch.from_numpy(part).to(device, non_blocking=True) for part in divmod(drawn, positions))
+            self._drawn[total] = drawn
+        return drawn
+
+    def _parts(self, count: int, positions: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Returns the drawn places: rows, and positions within them."""
+        key = count, positions, device, stream_of(device)
+        places = self._places.get(key)
+        if places is None:
+            parts = divmod(self.places(count * positions), positions)
+            rows, within = (torch.from_numpy(part).to(device, non_blocking=True) for part in parts)
             places = self._places[key] = rows, within
         return places
+
+
+def stream_of(device: torch.device) -> object:
+    """What tells the streams of a CUDA device apart; None on other devices.
+
+    What one stream copies to the device may not be there yet when another reads it: each has a copy of its own.
+    """
+    return torch.cuda.current_stream(device) if device.type == "cuda" else None
 
 
 class ExampleSampler:

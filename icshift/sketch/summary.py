@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from icshift import tails
 from icshift.blocks import BlockKeeper
-from icshift.distribution import Distribution, Floats, ordered, summarise
+from icshift.distribution import Distribution, Floats
 from icshift.sketch import moments as exact
-from icshift.sketch.block import Order, slice_means
+from icshift.sketch.block import Order
 from icshift.sketch.compactor import Sketch
+from icshift.sketch.kernel import kernel
 from icshift.sketch.moments import Moments
 
 _PARTS = 16
@@ -26,7 +26,7 @@ class Summary:
 
     def __init__(self, units: int, dtype: type[np.floating[Any]], random: np.random.Generator, *, blocks: bool) -> None:
         self.units = units
-        self._dtype = dtype
+        self._kernel = kernel(dtype)
         self._blocks = BlockKeeper(units, dtype) if blocks else None
         # Steps take turns between two sketches: twice as many values stay as they are, with half the error of ranks.
         self._sketches = [Sketch(units, dtype, random) for _ in range(2 if blocks else 1)]
@@ -43,14 +43,15 @@ class Summary:
         self._sampled = np.zeros(self.units, np.int64)
         self._steps = 0
 
-    def add(self, values: Floats, order: Order) -> None:
-        """Takes in the values [units, steps, n] of steps and their order; `note` takes the moments of these steps."""
+    def add(self, order: Order) -> None:
+        """Takes in what a block of steps shows, but its moments: `note` takes these, or those of all activations."""
         turns = len(self._sketches)
         for turn in range(turns):
-            self._sketches[(self._steps + turn) % turns].update(values[:, turn::turns].reshape(self.units, -1))
-        self._steps += values.shape[1]
+            values = self._kernel.steps_of(order.values, turn, turns)
+            self._sketches[(self._steps + turn) % turns].update(values)
+        self._steps += order.values.shape[1]
         if self._blocks is not None:
-            self._blocks.add(slice_means(values, order), order.finite, order.zeros)
+            self._blocks.add(order.slices, order.finite, order.zeros)
         self._zeros += order.zeros.sum(1)
         self._sampled += order.finite.sum(1)
 
@@ -74,12 +75,9 @@ class Summary:
         with np.errstate(invalid="ignore"):
             std = np.sqrt(np.maximum(total.squares[0], 0.0) / count)
             zero_share = self._zeros / self._sampled
-        points, weights = (
-            np.concatenate(both, axis=-1) for both in zip(*map(Sketch.points, self._sketches), strict=True)
-        )
-        values, reduction_error, slice_rank = summarise(*ordered(points, weights), self._dtype)
+        digest = self._kernel.digest([level for sketch in self._sketches for level in sketch.kept()], self._sampled)
         ranks = sum(sketch.ranks for sketch in self._sketches)
-        w1_error = sum(sketch.moved for sketch in self._sketches) / np.maximum(self._sampled, 1) + reduction_error
+        w1_error = sum(sketch.moved for sketch in self._sketches) / np.maximum(self._sampled, 1) + digest.error
         # Pairs of a finite and a non-finite value have no gap to add up; no error exceeds the range of the values.
         spread = np.where(seen, total.max[0] - total.min[0], 0.0)
         w1_error = np.where(np.isfinite(w1_error), np.minimum(w1_error, spread), spread)
@@ -92,12 +90,12 @@ class Summary:
             max=np.where(seen, total.max[0], np.nan),
             zero_share=zero_share,
             sampled=self._sampled.copy(),
-            values=values,
+            values=digest.values,
             w1_error=w1_error,
-            rank_error=min(1.0, ranks / max(int(self._sampled[seen].min(initial=1 << 62)), 1) + slice_rank),
+            rank_error=min(1.0, ranks / max(int(self._sampled[seen].min(initial=1 << 62)), 1) + digest.rank),
             blocks=None if self._blocks is None else self._blocks.blocks(),
             examples=examples,
-            tails=tails.beside(values, self._sampled, points[:, weights == 1]),
+            tails=digest.tails,
         )
 
     def note(self, moments: Moments) -> None:

@@ -162,13 +162,13 @@ def _drifts(run: StoredRun, phase: str, asked: Asked) -> Iterator[Scalars]:
         if metric.by_example and not is_probe(phase):
             continue
         table = by_window(run, metric_name=name, reference=asked.reference, phase=phase, sites=asked.sites)
-        for site, rows in table.groupby("site", sort=False):
+        for site, rows in table.groupby("site", sort=False, observed=True):
             steps = np.array([at[index] for index in rows["window"]])
             for column, meaning in _meanings(metric, asked.reference).items():
                 yield from _known(f"{column}_{name}/{site}", meaning, steps, rows[_COLUMNS[column]].to_numpy(float))
 
 
-_COLUMNS = {"drift": "median", "floor": "floor", "ratio": "ratio"}
+_COLUMNS = {"drift": "drift", "floor": "floor", "ratio": "ratio"}
 
 
 def _meanings(metric: Metric, reference: str) -> dict[str, str]:
@@ -198,11 +198,11 @@ def _steps(run: StoredRun, phase: str, sites: Sequence[Site]) -> Iterator[Scalar
     of_phase = steps[steps["phase"] == phase]
     if of_phase.empty:
         return
-    medians = of_phase.groupby(["site", "step"])[["std", "q50"]].median()
+    medians = of_phase.groupby(["site", "step"], observed=True)[["sd", "q50"]].median()
     for site in sites:
         if site.name in medians.index.get_level_values("site"):
             rows = medians.loc[site.name]
-            at, sd, median = rows.index.to_numpy(), rows["std"].to_numpy(float), rows["q50"].to_numpy(float)
+            at, sd, median = rows.index.to_numpy(), rows["sd"].to_numpy(float), rows["q50"].to_numpy(float)
             yield from _known(
                 f"step_sd/{site.name}", "Standard deviation in a step, median over the series' units.", at, sd
             )

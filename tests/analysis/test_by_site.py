@@ -40,7 +40,7 @@ def test_drift_is_over_the_units_of_the_last_window(name, reference, run):
     for place in ("fc1", "norm1"):
         units = drift[(drift["site"] == place) & (drift["window"] == 3)]
         row, values = table.loc[place], units["value"].abs()
-        assert row["median"] == pytest.approx(values.median())
+        assert row["drift"] == pytest.approx(values.median())
         assert row["p90"] == pytest.approx(values.quantile(0.9))
         assert row["max"] == pytest.approx(values.max())
         assert row["floor"] == pytest.approx(units["floor"].median())
@@ -50,7 +50,7 @@ def test_drift_is_over_the_units_of_the_last_window(name, reference, run):
         one_sd = with_one_sd(METRICS[name], windows)
         pairs = {"previous": pairwise(windows), "first": ((windows[0], after) for after in windows[1:])}[reference]
         assert row["trend"] == pytest.approx([np.median(np.abs(one_sd.function(*pair))) for pair in pairs])
-        assert (row["window"], row["reference"]) == ("three", {"previous": "two", "first": "one"}[reference])
+        assert (row["name"], row["reference"]) == ("three", {"previous": "two", "first": "one"}[reference])
         assert not row["noiseless"]
 
 
@@ -62,14 +62,14 @@ def test_shares_of_location_scale_and_shape_add_up_to_1(run):
 
 def test_numbers_of_the_last_window_are_medians_over_its_units(run):
     row, windows = summary(run).iloc[0], run.windows().query("phase == 'train' and site == 'fc1' and window == 3")
-    for name in ("mean", "std", "zero_share", "q05", "q50", "q95"):
+    for name in ("mean", "sd", "zero_share", "q05", "q50", "q95"):
         assert row[name] == pytest.approx(windows[name].median())
     assert (row["n"], row["units"], row["dead"]) == (400, UNITS, 0)
 
 
 def test_a_site_with_nothing_to_compare_has_its_distribution_alone(run):
     late = summary(run).set_index("site").loc["late"]
-    assert np.isnan(late["median"])
+    assert np.isnan(late["drift"])
     assert late["n"] == 400
 
 
@@ -82,7 +82,7 @@ def test_a_probe_is_noiseless_and_metrics_by_example_say_of_how_many(run):
     assert row["noiseless"]
     assert (row["rows"], row["n"]) == (256, 400)
     whole = summary(run, metric_name="cka_distance", phase="probe").iloc[0]
-    assert np.isfinite(whole["median"])
+    assert np.isfinite(whole["drift"])
     assert np.isnan([whole["p90"], whole["max"]]).all()
     with pytest.raises(SelectionError, match="phase train has none: choose --phase probe"):
         summary(run, metric_name="displacement")

@@ -170,8 +170,8 @@ def test_its_sd_is_the_median_over_units_of_the_series(spiked):
     row = onset(spiked).iloc[0]
     steps = spiked.steps(sites=["fc2"])
     at = steps[steps["step"] == 60]
-    assert row["value"] == pytest.approx(at["std"].median())
-    past = steps[steps["step"] <= row["past_last"]].groupby("step")["std"].median()
+    assert row["value"] == pytest.approx(at["sd"].median())
+    past = steps[steps["step"] <= row["past_last"]].groupby("step")["sd"].median()
     assert row["low"] < past.min() <= past.max() < row["high"]
     assert row["past_last"] == 44
 

@@ -45,7 +45,7 @@ def test_a_window_by_name_or_number_is_the_run_that_ended_there(run, asked):
     assert not seen.run.whole
     assert run.whole
     table = summary(seen.run)
-    assert table["window"].tolist() == ["c", "c"]
+    assert table["name"].tolist() == ["c", "c"]
     assert [len(trend) for trend in table["trend"]] == [2, 2]
     assert outcome(seen.run).moved == ("a",)
     assert outcome(run).moved == ("b",)
@@ -86,7 +86,7 @@ def test_every_window_is_what_the_report_of_the_run_until_then_shows(run):
     judged = movements(run)
     for row in table.itertuples():
         there = summary(run.until(run.window(row.window)), metric_name="ks").set_index("site").loc[row.site]
-        assert (row.median, row.floor, row.ratio) == (there["median"], there["floor"], there["ratio"])
+        assert (row.drift, row.floor, row.ratio) == (there["drift"], there["floor"], there["ratio"])
         assert pd.isna(row.moved) == (row.site in judged[row.window].unknown)
         assert pd.isna(row.moved) or row.moved == (row.site in judged[row.window].called)
     assert table["moved"].notna().any()
@@ -96,7 +96,7 @@ def test_what_cannot_be_told_is_neither_moved_nor_still(tmp_path):
     short = [{("train", "a"): distribution(draw("normal", 9, seed=seed), steps=2)} for seed in (0, 1)]
     table = by_window(StoredRun(write_run(tmp_path / "run", short)))
     assert table["moved"].isna().all()
-    assert np.isfinite(table["median"]).all()
+    assert np.isfinite(table["drift"]).all()
 
 
 def test_one_window_is_a_table_without_rows_and_is_its_own_worst(tmp_path):

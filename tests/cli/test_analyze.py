@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -62,6 +63,33 @@ def test_its_json_is_that_of_the_report(capsys):
 def test_quiet_leaves_the_hint_out(capsys):
     assert _run(["analyze", ".", *MODEL, "-o", "run", "-q"]) == 0
     assert "Next: " not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "said", "width"),
+    [
+        ([], "icshift: data.csv: column 'label' looks like a target: left out (--target none keeps it)\n", 6),
+        (["--target", "c"], "icshift: data.csv: column 'c' is the target: left out\n", 6),
+        (["--target", "none"], "", 7),
+    ],
+)
+def test_the_column_of_a_table_that_is_no_input_is_left_out_and_told(given, said, width, folder, capsys):
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(20, 7)), columns=[*"abcdef", "label"])
+    table.to_csv(folder / "data.csv", index=False)
+    torch.save(nn.Linear(width, 3).state_dict(), folder / "net.pt")
+    model = "--model", "torch.nn:Linear", "--model-arg", f"in_features={width}", "--model-arg", "out_features=3"
+    assert _run(["analyze", "net.pt", *model, "--data", "data.csv", *given, "-o", "run", "-q"]) == 0
+    assert capsys.readouterr().err == said
+    shift = ["shift", "net.pt", *model, "--reference", "data.csv", "--data", "data.csv", *given, "--json"]
+    assert _run(shift) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == [said.removeprefix("icshift: ").strip()] * 2 * bool(said)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_target_that_is_no_column_is_a_mistake(capsys):
+    pd.DataFrame(np.zeros((20, 6)), columns=[*"abcdef"]).to_csv("data.csv", index=False)
+    assert _run(["analyze", "epoch-0.pt", *MODEL[:2], "--data", "data.csv", "--target", "labl", "-o", "run"]) == 2
+    assert "no column 'labl'; known: a, b, c, d, e, f" in capsys.readouterr().err
 
 
 def test_a_trainers_own_directory_has_a_window_for_each_moment_and_says_what_is_left_aside(folder, capsys):

@@ -110,17 +110,17 @@ def test_numbers_are_those_of_the_report(check):
     report = icshift.open("run").report(reference="first").set_index("site")
     _, out, _ = check("w1_sd > 0.4", "w1_sd > 1x floor", options=["--reference", "first"])
     row = report.loc["fc1"]
-    assert f"FAILED        fc1: w1_sd {row['median']:.3f} sd > 0.4 (floor {row['floor']:.3f}, n = {row['n']}," in out
-    assert f"{row['median']:.3f} sd = {row['ratio']:.3g}x floor > 1x floor" in out
+    assert f"FAILED        fc1: w1_sd {row['drift']:.3f} sd > 0.4 (floor {row['floor']:.3f}, n = {row['n']}," in out
+    assert f"{row['drift']:.3f} sd = {row['ratio']:.3g}x floor > 1x floor" in out
 
 
 def test_every_window_is_checked_where_asked(check):
     worst = icshift.open("run").drift(sites="fc1").query("~near_constant").groupby("window")["value"].median()
     assert worst[2] < worst[3]
     (last,) = json.loads(check("fc1 w1_sd < 9", options=["--json"])[1])["checks"]
-    assert (last["window"], last["value"]) == ("epoch 3", pytest.approx(worst[3]))
+    assert (last["name"], last["value"]) == ("epoch 3", pytest.approx(worst[3]))
     (least,) = json.loads(check("fc1 w1_sd < 9", options=["--json", "--window", "all"])[1])["checks"]
-    assert (least["window"], least["value"]) == ("epoch 2", pytest.approx(worst[2]))
+    assert (least["name"], least["value"]) == ("epoch 2", pytest.approx(worst[2]))
 
 
 def test_another_phase_is_told_and_kept(check):
@@ -164,11 +164,11 @@ def test_json_is_what_the_conditions_found(check):
     ]
     report = icshift.open("run").report().set_index("site").loc["fc1"]
     assert (rows[0]["value"], rows[0]["floor"], rows[0]["level"]) == pytest.approx(
-        (report["median"], report["floor"], report["ratio"])
+        (report["drift"], report["floor"], report["ratio"])
     )
-    assert (rows[0]["limit"], rows[0]["unit"], rows[0]["n"], rows[0]["units"]) == (2, "sd", 300, 8)
-    assert (rows[0]["window"], rows[0]["reference"]) == ("epoch 3", "epoch 2")
-    assert (rows[2]["limit"], rows[2]["unit"], rows[2]["value"], rows[2]["level"]) == (0.2, "units", 1, 1 / 8)
+    assert (rows[0]["limit"], rows[0]["metric_unit"], rows[0]["n"], rows[0]["units"]) == (2, "sd", 300, 8)
+    assert (rows[0]["window"], rows[0]["name"], rows[0]["reference"]) == (3, "epoch 3", "epoch 2")
+    assert (rows[2]["limit"], rows[2]["metric_unit"], rows[2]["value"], rows[2]["level"]) == (0.2, "units", 1, 1 / 8)
     assert (rows[3]["reason"], rows[3]["value"]) == ("no ReLU reads it", None)
 
 
@@ -262,7 +262,7 @@ def test_one_window_has_health(check):
 
 
 def test_metrics_by_example(two_windows, command):
-    table = icshift.open(two_windows).report("cka_distance", phase="probe").set_index("site")["median"]
+    table = icshift.open(two_windows).report("cka_distance", phase="probe").set_index("site")["drift"]
     limit = table.mean()
     code, out, _ = command(
         "check",
@@ -304,7 +304,7 @@ def test_what_metrics_by_example_do_not_have_is_refused(condition, expected, two
 
 
 def test_a_real_recording(with_batch_norm, command):
-    expected = icshift.open(with_batch_norm).report(reference="first").set_index("site")["median"]
+    expected = icshift.open(with_batch_norm).report(reference="first").set_index("site")["drift"]
     limit = expected.sort_values().iloc[:2].mean()
     code, out, err = command("check", with_batch_norm, "--fail-on", f"w1_sd > {limit}", "--reference", "first")
     assert code == 1, err

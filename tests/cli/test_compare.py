@@ -1,5 +1,6 @@
 """`icshift compare`: what it takes, prints and writes."""
 
+import html
 import json
 import re
 
@@ -65,7 +66,7 @@ def test_a_table_is_written(runs, tmp_path, command):
     assert pd.read_csv(tmp_path / "c.csv")["ratio"].tolist() == icshift.compare(a, b).ratios["ratio"].tolist()
     assert command("compare", *a, "--with", *b, "-o", tmp_path / "c.csv")[0] == 2
     code, out, _ = command("compare", *a[:2], "--with", *b[:2], "-o", "-")
-    assert (code, out.splitlines()[0]) == (0, "group,number,phase,site,metric,unit,span,window,value,floor")
+    assert (code, out.splitlines()[0]) == (0, "group,number,phase,site,metric,metric_unit,span,window,value,floor")
 
 
 MISTAKES = {
@@ -104,6 +105,32 @@ def test_a_figure_tells_the_ratios_of_the_table(runs, command, tmp_path):
         assert [*map(float, numbers)] == pytest.approx(expected[site], rel=1e-6)
 
 
-def test_a_figure_has_no_rows_to_choose(runs, refused):
+def payload(file):
+    """What the page in a file holds."""
+    return json.loads(re.search(r'id="meta">(.*?)</script>', file.read_text(), re.DOTALL)[1])
+
+
+def test_a_page_and_a_figure_of_groups_tell_the_same(runs, command, tmp_path):
     a, b = runs
-    assert "--table chooses rows" in refused("compare", *a, "--with", *b, "-o", "x.svg", "--table", "values")
+    for name in ("both.html", "both.svg"):
+        assert command("compare", *a, "--with", *b, "-o", tmp_path / name)[0] == 0
+    page = payload(tmp_path / "both.html")
+    told = {html.unescape(text) for text in re.findall(r'aria-label="([^"]*)"', (tmp_path / "both.svg").read_text())}
+    words = [mark["words"] for panel in page["pairs"]["panels"] for mark in panel["marks"]]
+    assert len(words) == len(A) * (len(a) + len(b) + 1)
+    assert set(words) <= told
+    assert [run["title"] for run in page["runs"]] == [a[0].name, b[0].name]
+
+
+def test_a_report_of_two_runs_is_the_page_of_their_comparison(runs, command, tmp_path):
+    a, b = runs[0][0], runs[1][0]
+    code, _, err = command("report", a, b, "-o", tmp_path / "both.html")
+    assert (code, err) == (0, f"{tmp_path / 'both.html'}: open it in a browser\n")
+    command("compare", a, b, "-o", tmp_path / "compared.html")
+    assert payload(tmp_path / "both.html")["pairs"] == payload(tmp_path / "compared.html")["pairs"]
+
+
+@pytest.mark.parametrize("file", ["x.svg", "x.html"])
+def test_a_figure_and_a_page_have_no_rows_to_choose(file, runs, refused):
+    a, b = runs
+    assert "--table chooses rows" in refused("compare", *a, "--with", *b, "-o", file, "--table", "values")

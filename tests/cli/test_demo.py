@@ -5,7 +5,7 @@ import pytest
 from icshift.cli.main import _run
 
 
-@pytest.mark.parametrize("name", ["drift.csv", "plain.pt", "checkpoints", "train.npz"])
+@pytest.mark.parametrize("name", ["drift.csv", "plain.pt", "checkpoints", "train.npz", "page.html"])
 def test_what_is_there_is_kept_before_any_work(name, tmp_path, capsys):
     path = tmp_path / name
     path.mkdir() if name == "checkpoints" else path.write_text("mine")

@@ -12,6 +12,7 @@ from icshift import __version__
 from icshift.cli import main as module
 from icshift.cli.main import _run, main
 from icshift.errors import RunError
+from icshift.sketch.choice import in_use
 
 COMMANDS = ["run", "demo", "info", "report", "units", "path", "export", "check", "analyze", "shift", "landscape"]
 
@@ -36,7 +37,7 @@ def test_every_command_has_help(name, printed):
 
 
 def test_the_version(printed):
-    assert printed("--version") == f"icshift {__version__}\n"
+    assert printed("--version") == f"icshift {__version__}, kernel {in_use()}\n"
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [(["reprot", "RUN"], "reprot"), (["--colour"], "--colour")])

@@ -6,6 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from tests.conftest import record_small
 from tests.recorded import distribution, site
@@ -70,6 +72,36 @@ def test_what_is_next_can_be_typed(asked, run, without_steps, stranger, command)
     following = next_of(out)
     code, out, err = command(*following)
     assert code in (0, 1), (following, err)
+    assert out
+
+
+def saved(folder):
+    """A saved model, the spec that makes it, and two sets of inputs, in a folder with a space in its name."""
+    torch.manual_seed(0)
+    network = nn.Linear(6, 4)
+    torch.save(network.state_dict(), folder / "net.pt")
+    torch.save({name: value + 1 for name, value in network.state_dict().items()}, folder / "net-2.pt")
+    for number, name in enumerate(("seen", "new")):
+        np.savez(folder / f"{name}.npz", np.random.default_rng(number).normal(number, 1, (80, 6)).astype(np.float32))
+    return "--model", "torch.nn:Linear", "--model-arg", "in_features=6", "--model-arg", "out_features=4"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "analyze net.pt net-2.pt --data seen.npz -o 'a run'",
+        "shift net.pt --reference seen.npz --data new.npz -o 'a run'",
+    ],
+    ids=lambda asked: asked.split()[0],
+)
+def test_what_is_next_after_saved_models_can_be_typed(asked, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = command(*shlex.split(asked), *saved(tmp_path))
+    assert code == 0, err
+    following = next_of(out)
+    assert "a run" in following
+    code, out, err = command(*following)
+    assert (code, err) == (0, "")
     assert out
 
 

@@ -10,7 +10,7 @@ def test_onset_has_a_row_a_site_and_a_sentence(with_batch_norm, printed):
     text = printed("onset", with_batch_norm)
     for site in ("fc1", "norm1", "fc2"):
         assert any(line.split()[:1] == [site] for line in text.splitlines())
-    assert "phase train · 40 steps" in text
+    assert "phase train · 40 steps" in " ".join(text.split())
     assert "left the band of" in text
     assert "Next: icshift " in text
 

@@ -14,7 +14,7 @@ def test_path_has_a_row_a_site_and_fits_80_columns(with_batch_norm, command):
     lines = out.splitlines()
     assert [line.split()[0] for line in lines if line.strip().startswith(("fc", "norm"))] == ["fc1", "norm1", "fc2"]
     assert max(map(len, lines[1:])) <= 80
-    assert "phase train · 4 windows, 1 to 4" in lines[0]
+    assert "phase train · 4 windows, 1 to 4" in " ".join(lines)
     assert "sampling noise alone, n = 200" in " ".join(lines)
     # Nothing is cut off: a mark of the trend for every part of the path.
     trend = re.compile("[▁▂▃▄▅▆▇█]+$")
@@ -45,8 +45,8 @@ def test_what_a_path_does_not_show_is_said_and_is_never_the_longest(with_batch_n
     longest = paths.loc[paths["path"].idxmax(), "site"]
     found = json.loads(command("path", with_batch_norm, "--top", "1", "--json")[1])
     assert [row["site"] for row in found["sites"]] == [longest]
-    assert found["caveats"] == ["1 of 3 sites are shown, those that went furthest: --top 3 shows all."]
-    assert found["caveats"][0] in " ".join(command("path", with_batch_norm, "--top", "1")[1].split())
+    assert found["notes"] == ["1 of 3 sites are shown, those that went furthest: --top 3 shows all."]
+    assert found["notes"][0] in " ".join(command("path", with_batch_norm, "--top", "1")[1].split())
 
 
 def test_path_is_the_sum_of_the_drifts_of_the_report(with_batch_norm):

@@ -39,7 +39,7 @@ def test_report_json_is_the_api(with_batch_norm, printed):
     found = json.loads(printed("report", with_batch_norm, "--json", "--metric", "ks", "--reference", "first"))
     expected = icshift.open(with_batch_norm).report("ks", reference="first")
     assert [row["site"] for row in found["sites"]] == expected["site"].tolist()
-    assert [row["median"] for row in found["sites"]] == pytest.approx(expected["median"].tolist())
+    assert [row["drift"] for row in found["sites"]] == pytest.approx(expected["drift"].tolist())
 
 
 def test_what_is_not_shown_is_said_and_is_never_the_worst(tmp_path, printed):
@@ -52,8 +52,8 @@ def test_what_is_not_shown_is_said_and_is_never_the_worst(tmp_path, printed):
     assert f"Next: icshift units {run} --site c" in text
     found = json.loads(printed("report", run, "--top", "2", "--json"))
     assert [row["site"] for row in found["sites"]] == ["b", "c"]
-    assert "2 of 3 sites" in found["caveats"][0]
-    assert json.loads(printed("report", run, "--json"))["caveats"] == []
+    assert "2 of 3 sites" in found["notes"][0]
+    assert json.loads(printed("report", run, "--json"))["notes"] == []
 
 
 def test_report_of_one_window_shows_its_distribution(one_window, printed):
@@ -88,8 +88,8 @@ def test_any_window_and_the_worst(with_batch_norm, printed):
     """A report of an earlier window is that of the run which ended there, and so is what it says to type next."""
     for asked in ("2", "worst"):
         found = json.loads(printed("report", with_batch_norm, "--window", asked, "--json"))
-        assert {row["window"] for row in found["sites"]} == {"2"}
-        assert bool(found["caveats"]) == (asked == "worst")
+        assert {row["window"] for row in found["sites"]} == {2}
+        assert bool(found["notes"]) == (asked == "worst")
     text = printed("report", with_batch_norm, "--window", "2")
     assert "window 2 against 1" in text
     (following,) = re.findall("Next: icshift (units .* --window 2)", text)
@@ -204,7 +204,7 @@ def test_report_of_examples(metric, two_windows, command):
     assert (code, err) == (0, "")
     expected = icshift.open(two_windows).report(metric, phase="probe")
     for line, value in zip(
-        [line for line in out.splitlines() if line.strip().startswith("fc")], expected["median"], strict=True
+        [line for line in out.splitlines() if line.strip().startswith("fc")], expected["drift"], strict=True
     ):
         assert line.split()[1] == f"{value:.3f}"
     assert "n = 50 activations a unit of the probe" in out

@@ -54,7 +54,7 @@ def test_two_runs_are_a_comparison_or_panels(two_windows, with_batch_norm, tmp_p
     assert (code, "windows of phase train" in err) == (2, True)
     assert command("report", two_windows, with_batch_norm, "--figure", "fan", "-o", file)[0] == 0
     assert "normed: norm1" in file.read_text()
-    assert "compares two" in command("report", two_windows, with_batch_norm, "-o", tmp_path / "both.html")[2]
+    assert ".html is of several" in command("report", two_windows, with_batch_norm, "-o", tmp_path / "both.md")[2]
 
 
 def test_what_is_for_a_figure_takes_a_file(two_windows, command):

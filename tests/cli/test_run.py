@@ -1,11 +1,13 @@
 """`icshift run` as a user meets it; what it records is tested in `tests/launch/`."""
 
 import os
+import shlex
 import subprocess
 import sys
 
 import pytest
 
+from icshift.cli.main import _run
 from icshift.runs.reader import StoredRun
 from tests.warm.starting import icshift as program
 
@@ -33,13 +35,15 @@ def icshift_run(tmp_path):
     return run
 
 
-def test_it_tells_what_it_recorded_on_stderr(icshift_run, tmp_path):
+def test_it_tells_what_it_recorded_on_stderr(icshift_run, tmp_path, monkeypatch):
     done = icshift_run(TRAINING, "--window", "3")
     assert (done.returncode, done.stdout) == (0, "trained\n")
     lines = [line.rstrip() for line in done.stderr.splitlines()]
     assert lines[0] == "Recorded in icshift-runs/train"
     row = next(line.split() for line in lines if line.strip().startswith("model"))
     assert lines[-1] == "Next: icshift report icshift-runs/train/model"
+    monkeypatch.chdir(tmp_path)
+    assert _run(shlex.split(lines[-1])[2:]) == 0
     assert any("2 of 3 steps" in line for line in lines), row
     assert len(StoredRun(tmp_path / "icshift-runs" / "train" / "model").window_list) == 2
 

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import sys
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pandas as pd
@@ -42,6 +43,7 @@ def folder(tmp_path_factory):
     np.savez(folder / "narrow.npz", images[:50, :60])
     np.savez(folder / "one.npz", images[:1])
     np.savez(folder / "none.npz", images[:0])
+    (folder / "train.csv").write_text("mine")
     (folder / "net.py").write_text("from tests.zoo.digits import network as make\n")
     (folder / "somebodys.py").write_text("from tests.zoo.digits import network\nmodel = network(seed=3).double()\n")
     return folder
@@ -57,7 +59,7 @@ def icshift(folder, monkeypatch, capsys):
 
     def run(*arguments, checkpoint="step-400.pt", model=MODEL):
         asked = checkpoint, *model, *map(str, arguments)
-        if asked not in ANSWERS or {"-o", "--csv"} & set(asked):
+        if asked not in ANSWERS or {"-o", "--junit"} & set(asked):
             code = _run(["shift", *asked])
             ANSWERS[asked] = (code, *capsys.readouterr())
         return ANSWERS[asked]
@@ -115,7 +117,7 @@ def test_json_is_what_was_measured(icshift, tmp_path):
     images = digits()[0]
     expected = Measured(tmp_path / "run", model, images[:SEEN], 0.5 * images[TRAINING:])
     assert [site["site"] for site in found["sites"]] == list(expected.sites.index)
-    for name in ("median", "p90", "floor", "moved", "p"):
+    for name in ("drift", "p90", "floor", "moved", "p"):
         assert [site[name] for site in found["sites"]] == pytest.approx(expected.sites[name].tolist())
     assert [site["verdict"] for site in found["sites"]] == expected.sites["verdict"].tolist()
     assert found["reference"] == {"source": "train.npz", "examples": SEEN, "nonfinite": 0}
@@ -127,7 +129,7 @@ def test_json_is_what_was_measured(icshift, tmp_path):
 
 def test_csv_is_tidy(icshift, tmp_path):
     path = tmp_path / "units.csv"
-    code, _, _ = icshift(*AGAINST, "dimmed.npz", "--csv", path, "--metric", "ks")
+    code, _, _ = icshift(*AGAINST, "dimmed.npz", "-o", path, "--metric", "ks")
     table = pd.read_csv(path)
     assert code == 0
     assert tuple(table.columns[: len(COLUMNS)]) == COLUMNS
@@ -138,7 +140,7 @@ def test_csv_is_tidy(icshift, tmp_path):
 
 
 def test_csv_goes_to_stdout_alone(icshift):
-    code, out, _ = icshift(*AGAINST, "dimmed.npz", "--limit", 60, "--csv", "-")
+    code, out, _ = icshift(*AGAINST, "dimmed.npz", "--limit", 60, "-o", "-")
     assert code == 0
     assert tuple(pd.read_csv(io.StringIO(out)).columns[: len(COLUMNS)]) == COLUMNS
 
@@ -152,7 +154,7 @@ def test_the_run_is_for_all_other_commands(icshift, tmp_path, capsys):
     assert _run(["report", str(run), *asked, "--json"]) == 0
     report = {row["site"]: row for row in json.loads(capsys.readouterr().out)["sites"]}
     for site in json.loads(out)["sites"]:
-        assert report[site["site"]]["median"] == pytest.approx(site["median"])
+        assert report[site["site"]]["drift"] == pytest.approx(site["drift"])
         assert report[site["site"]]["floor"] == pytest.approx(site["floor"], rel=0.5)
         assert report[site["site"]]["moved"] == pytest.approx(site["moved"], abs=0.2)  # of other parts
     assert _run(["units", str(run), "--site", "(input)", *asked]) == 0
@@ -163,18 +165,40 @@ def test_the_run_is_for_all_other_commands(icshift, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(0.3, 1), (5, 0)])
-def test_fail_above_is_the_exit_code(icshift, limit, expected):
-    code, out, _ = icshift(*AGAINST, "dimmed.npz", "--fail-above", limit)
+def test_a_condition_is_the_exit_code(icshift, limit, expected):
+    asked = *AGAINST, "dimmed.npz", "--fail-on", f"drift > {limit}"
+    code, out, _ = icshift(*asked)
     assert code == expected
-    above = [line for line in out.splitlines() if line.startswith(f"above {limit} sd: ")]
-    assert bool(above) == bool(expected)
-    if above:
-        drifts = [float(line.split()[4]) for line in above]
-        assert drifts == sorted(drifts, reverse=True)
-        assert min(drifts) > limit
-    found = json.loads(icshift(*AGAINST, "dimmed.npz", "--fail-above", limit, "--json")[1])
-    assert found["above"] == [line.split()[3] for line in above]
-    assert found["fail_above"] == limit
+    found = json.loads(icshift(*asked, "--json")[1])
+    failed = {check["site"] for check in found["checks"] if check["state"] == "failed"}
+    assert failed == {site["site"] for site in found["sites"] if site["drift"] > limit}
+    assert found["passed"] == (not expected)
+    assert [line.split(": ")[0].split()[1] for line in out.splitlines() if line.startswith("FAILED ")] == [
+        check["site"] for check in found["checks"] if check["state"] == "failed"
+    ]
+    assert "Its floor is that of the table: splits of each data set by example." in " ".join(out.split())
+
+
+def test_the_checks_are_a_suite_of_junit(icshift, tmp_path):
+    path = tmp_path / "shift.xml"
+    asked = *AGAINST, "dimmed.npz", "--fail-on", "(input) drift > 0.1", "--fail-on", "fc* moved > 100%"
+    assert icshift(*asked, "--junit", path)[0] == 1
+    suite = ET.parse(path).getroot().find("testsuite")
+    assert suite.get("name") == (
+        "icshift shift step-400.pt, dimmed.npz against train.npz, floor from splits of each data set by example"
+    )
+    assert (suite.get("tests"), suite.get("failures")) == ("5", "1")
+    code, out, _ = icshift(*asked, "--junit", "-")
+    assert (code, out.encode()) == (1, path.read_bytes())
+
+
+def test_a_run_and_a_file_are_written_by_one_command(icshift, tmp_path):
+    for name in ("a.csv", "a.parquet", "a.json"):
+        assert icshift(*AGAINST, "dimmed.npz", "--limit", 60, "-o", tmp_path / name, "-o", tmp_path / name[2:])[0] == 0
+    assert {path.name: path.is_dir() for path in tmp_path.iterdir()} == {
+        "a.csv": False, "a.parquet": False, "a.json": False, "csv": True, "parquet": True, "json": True,
+    }  # fmt: skip
+    assert len(pd.read_csv(tmp_path / "a.csv")) == len(pd.read_parquet(tmp_path / "a.parquet"))
 
 
 def test_the_part_of_the_file_is_chosen_and_the_others_are_told(icshift, folder):
@@ -188,16 +212,16 @@ def test_the_part_of_the_file_is_chosen_and_the_others_are_told(icshift, folder)
 
 
 def test_noise_alone_does_not_fail(icshift):
-    code, out, _ = icshift(*AGAINST, "test.npz", "--fail-above", 0, "--json")
+    code, out, _ = icshift(*AGAINST, "test.npz", "--fail-on", "moved > 0", "--json")
     shifted = [site["site"] for site in json.loads(out)["sites"] if site["shifted"]]
     assert code == bool(shifted)
-    assert icshift("--reference", "train.npz", "--data", "train.npz", "--fail-above", 0, "--limit", 100)[0] == 0
+    assert icshift("--reference", "train.npz", "--data", "train.npz", "--fail-on", "moved > 0", "--limit", 100)[0] == 0
 
 
 def test_what_cannot_be_known_fails(icshift):
-    code, out, _ = icshift("--reference", "one.npz", "--data", "one.npz", "--fail-above", 1)
+    code, out, _ = icshift("--reference", "one.npz", "--data", "one.npz", "--fail-on", "drift > 1")
     assert code == 1
-    assert "fc1: not known: too few examples to tell noise" in out
+    assert "not measured  fc1: w1_sd > 1: too few examples to tell noise" in out
 
 
 def test_sites_are_chosen_for_what_is_shown(icshift):
@@ -281,14 +305,22 @@ MISTAKES = {
     "metric": ([], {"--metric": "w3"}, "no metric 'w3'"),
     "metric by example": ([], {"--metric": "cka_distance"}, "data sets are of different ones; choose w1_sd, "),
     "site": ([], {"--site": "conv*"}, "no site 'conv*'"),
-    "fail above": ([], {"--fail-above": "-1"}, "--fail-above"),
+    "fail above": ([], {"--fail-above": "1"}, "--fail-above is gone: give --fail-on 'drift > X'"),
+    "csv": ([], {"--csv": "x.csv"}, "--csv is gone: give -o FILE.csv"),
+    "a condition": ([], {"--fail-on": "drift"}, "cannot read the condition 'drift'"),
+    "a condition below 0": ([], {"--fail-on": "drift > -1"}, "never below 0"),
+    "a condition by example": ([], {"--fail-on": "displacement > 1"}, "data sets are of different ones"),
+    "a condition of no site": ([], {"--fail-on": "conv drift > 1"}, "no site 'conv'"),
+    "no conditions for JUnit": ([], {"--junit": "new.xml"}, "give --fail-on too"),
     "existing run": ([], {"-o": "."}, "exists and is kept"),
-    "existing table": ([], {"--csv": "train.npz"}, "train.npz exists and is kept"),
-    "two things on stdout": ([], {"--csv": "-", "--json": "--quiet"}, "both go to stdout"),
-    "table nowhere": ([], {"--csv": "nowhere/units.csv"}, "there is no directory nowhere"),
+    "existing table": ([], {"-o": "train.csv"}, "train.csv exists and is kept"),
+    "a file of another kind": ([], {"-o": "new.html"}, "new.html is the name of a file, and a directory is written"),
+    "two things on stdout": ([], {"-o": "-", "--json": "--quiet"}, "both go to stdout"),
+    "a file twice": ([], {"-o": "new.csv"}, "-o new.csv is given twice"),
+    "table nowhere": ([], {"-o": "nowhere/units.csv"}, "there is no directory nowhere"),
     "table nowhere, before any work": (
         [],
-        {"--csv": "nowhere/units.csv", "--data": "none.npz"},
+        {"-o": "nowhere/units.csv", "--data": "none.npz"},
         "there is no directory nowhere",
     ),
 }
@@ -299,7 +331,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(mistake, icshift, folder):
     checkpoint, changes, expected = MISTAKES[mistake]
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if "__pycache__" not in path.parts}
     given = {"--model": MODEL[1], "--reference": "train.npz", "--data": "dimmed.npz", "-o": "new", "--limit": "60"}
-    options = [part for pair in (given | {"--csv": "new.csv"} | changes).items() if pair[1] for part in pair]
+    options = [part for pair in (given | changes).items() if pair[1] for part in pair] + ["-o", "new.csv"]
     code, out, err = icshift(*options, checkpoint=checkpoint[0] if checkpoint else "step-400.pt", model=())
     assert code == 2
     assert out == ""
@@ -312,12 +344,12 @@ def test_a_mistake_is_one_line_and_leaves_nothing(mistake, icshift, folder):
 
 def test_an_existing_run_is_kept_unless_forced(icshift, tmp_path):
     run, table = tmp_path / "run", tmp_path / "units.csv"
-    options = [*AGAINST, "dimmed.npz", "--limit", 60, "-o", run, "--csv", table]
+    options = [*AGAINST, "dimmed.npz", "--limit", 60, "-o", run, "-o", table]
     assert icshift(*options)[0] == 0
     created, rows = StoredRun(run).manifest["created"], table.read_text()
     assert icshift(*options)[0] == 2
-    assert icshift(*AGAINST, "narrow.npz", "-o", run, "--csv", table, "-f")[0] == 2
+    assert icshift(*AGAINST, "narrow.npz", "-o", run, "-o", table, "-f")[0] == 2
     assert (StoredRun(run).manifest["created"], table.read_text()) == (created, rows)
-    assert icshift(*AGAINST, "test.npz", "--limit", 50, "-o", run, "--csv", table, "-f")[0] == 0
+    assert icshift(*AGAINST, "test.npz", "--limit", 50, "-o", run, "-o", table, "-f")[0] == 0
     assert StoredRun(run).manifest["settings"]["data"]["examples"] == 50
     assert table.read_text() != rows

@@ -19,7 +19,7 @@ FEW = Pairs(
     phases=("train", "probe"),
     metric="w1_sd",
     unit="sd",
-    sentence="One seed: no statement:",
+    sentence="One seed: no statement.",
     notes=(),
     pairs=(
         Pair("fc1 : norm1", ("fc1", "norm1"), {"train": marks(0.5), "probe": marks(0.25)}, {}),

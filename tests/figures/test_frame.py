@@ -7,7 +7,8 @@ import pytest
 
 from icshift.errors import IcshiftError, SelectionError
 from icshift.figures.atlas import atlas
-from icshift.figures.frame import elided, exact, facts, in_reference, named, require, samples, written
+from icshift.figures.frame import elided, facts, in_reference, named, require, samples, written
+from icshift.page.look import exact
 from tests.figures.reading import DARK, drawn
 from tests.page.pages import page_of_sites
 

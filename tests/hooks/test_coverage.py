@@ -408,7 +408,7 @@ def test_an_expert_without_rows_is_told_in_ledger_and_report(tmp_path: Path) -> 
     table = summary(run).set_index("site")
     assert table["activations"].to_dict() == {"experts.0": 18, "experts.1": 0, "experts.2": 0}
     assert table["no_data"].to_dict() == {"experts.0": False, "experts.1": True, "experts.2": True}
-    assert table.loc[["experts.1", "experts.2"], ["near_constant", "median", "mean", "window"]].isna().all(axis=None)
+    assert table.loc[["experts.1", "experts.2"], ["near_constant", "drift", "mean", "window"]].isna().all(axis=None)
     windows = run.windows()
     rows = windows[windows["unit"] == 0].set_index(["site", "window"])["count"]
     assert rows.to_dict() == {("experts.0", 1): 12, ("experts.0", 2): 18, ("experts.1", 1): 6}

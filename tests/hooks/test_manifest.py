@@ -10,6 +10,7 @@ from icshift.hooks.manifest import beginning
 from icshift.hooks.observer import SEED, Observer
 from icshift.hooks.watcher import Keeper, Watcher
 from icshift.model.sites import Sites
+from icshift.sketch.choice import in_use
 
 
 class Net(nn.Module):
@@ -29,6 +30,7 @@ def test_the_beginning_says_what_the_model_is():
     assert entries["model"] == "Net"
     assert entries["parameters"] == 3 * 4 + 4 + 2 * 4 + 4 * 4 + 4
     assert entries["settings"] == {"samples": 64}
+    assert entries["kernel"] == in_use()
     assert (entries["icshift"], entries["torch"]) == (icshift.__version__, torch.__version__)
     assert (entries["sites"], entries["ledger"], entries["steps"]) == ([], [], 0)
 

@@ -51,8 +51,12 @@ def test_what_arrives_may_send_something_itself():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-def test_the_memory_of_what_is_under_way_is_bounded():
+def test_the_memory_of_what_is_under_way_is_bounded_and_the_oldest_alone_is_waited_for():
     transfer, arrived = Transfer(), []
-    for _ in range(_IN_FLIGHT + 10):
-        transfer.send([torch.ones(1, device="cuda")], arrived.append)
-    assert len(arrived) >= 10
+    large = torch.ones(_IN_FLIGHT // 16, device="cuda")  # four bytes each
+    for number in range(9):
+        torch.cuda._sleep(10**8)
+        transfer.send([large], lambda _, number=number: arrived.append(number))
+    assert 0 < len(arrived) < 9
+    transfer.deliver(wait=True)
+    assert arrived == list(range(9))

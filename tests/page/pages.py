@@ -8,6 +8,8 @@ from icshift.analysis.atlas import BINS, LEVELS, Densities, Fans, Series, half_a
 from icshift.analysis.metrics import metric
 from icshift.page import look
 from icshift.page.model import Line, Page, SiteOnPage, Table, Units, WindowOnPage
+from icshift.page.pairs import Mark, Pair, Pairs, Ratio
+from icshift.page.several import PageOfRun, Pages
 
 HOSTILE = (
     "</script><script>document.title='owned'</script>",
@@ -111,3 +113,40 @@ def _at(windows, place, count=1):
     counts = np.zeros(windows, np.int64)
     counts[place] = count
     return counts
+
+
+def pairs_of_groups(runs=5, *, names=("fc1 : norm1", "fc2"), tested=None):
+    """Two groups of runs with known paths: B goes half as far as A; of 5 runs and more there are ratios."""
+    paths = {group: [scale * (1 + 0.1 * at) for at in range(runs)] for group, scale in (("A", 2.0), ("B", 1.0))}
+    pairs = tuple(
+        Pair(
+            name,
+            (name.split(" : ")[0], name.split(" : ")[-1]),
+            {
+                phase: tuple(
+                    Mark(group, at + 1, value * (place + 1), value / 9 if phase == "train" else 0.0)
+                    for group, values in paths.items()
+                    for at, value in enumerate(values)
+                )
+                for phase in ("train", "probe")
+            },
+            RATIOS if (runs >= 5 if tested is None else tested) else {},
+        )
+        for place, name in enumerate(names)
+    )
+    groups = tuple(tuple(f"runs/{group}{at}" for at in range(runs)) for group in "ab")
+    return Pairs(groups, ("train", "probe"), "w1_sd", "sd", "A went twice as far as B.", ("a note on pairs",), pairs)
+
+
+RATIOS = {"train": Ratio(2.0, 1.5, 2.7, 0.03, noisy=False), "probe": Ratio(0.5, 0.2, 1.1, 0.5, noisy=True)}
+
+
+def pages_side_by_side(runs=5, **options):
+    """Two groups of runs, and the pages of the first of each, whose sites are those of the pairs."""
+    pairs = pairs_of_groups(runs, **options)
+    made = []
+    for place, group in enumerate("AB"):
+        names = [pair.sites[place] for pair in pairs.pairs]
+        page = replace(page_of_sites(names=names, units=12, windows=5, seed=place), title=f"run {group}")
+        made.append(PageOfRun(page, f"{group}: runs/{group.lower()}0", group, 1))
+    return Pages(tuple(made), "A: a0 · B: b0", pairs.notes, pairs)

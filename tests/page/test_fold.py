@@ -8,9 +8,9 @@ from tests.page.pages import page_of_sites
 
 
 def test_the_bound_is_that_of_the_sizes_that_were_promised():
-    assert bound_of(60, 50) == 5_000_000
-    assert bound_of(1, 1) == 5_000_000
-    assert bound_of(200, 100) == bound_of(1000, 500) == 15_000_000
+    assert bound_of([(60, 50)]) == 5_000_000
+    assert bound_of([(1, 1)]) == 5_000_000
+    assert bound_of([(200, 100)]) == bound_of([(1000, 500), (1000, 500)]) == 15_000_000
 
 
 @pytest.mark.parametrize("fold", LADDER)

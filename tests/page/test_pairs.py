@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from icshift.page.pairs import pairs_of
+from icshift.page.pairs import PATHS, RATIOS, farther, mark_in_words, pairs_of, panels, ratio_in_words
 from icshift.replicates.compare import compare
 from icshift.reports.comparison_verdict import verdict
+from tests.page.pages import pairs_of_groups
 from tests.replicates.trainings import NORMED, group
 
 FIVE = {"fc1": np.array([0.2, 0.25, 0.22, 0.3, 0.21]), "fc2": np.array([0.5, 0.4, 0.6, 0.5, 0.55])}
@@ -21,7 +22,7 @@ def compared(tmp_path_factory):
 def test_pairs_are_by_role_with_the_path_of_every_run(compared):
     pairs = pairs_of(compared)
     assert [pair.name for pair in pairs.pairs] == ["fc1 : norm1", "fc2"]
-    assert pairs.sentence == verdict(compared)
+    assert pairs.sentence.rstrip(".") == verdict(compared).rstrip(":.")
     assert [len(group) for group in pairs.groups] == [5, 5]
     for pair in pairs.pairs:
         for group_name, site in zip("AB", pair.sites, strict=True):
@@ -46,3 +47,32 @@ def test_few_runs_have_no_ratio(tmp_path):
     two = {site: values[:2] for site, values in FIVE.items()}
     few = compare(group(tmp_path, "a", two, windows=3), group(tmp_path, "b", two, windows=3))
     assert all(not pair.ratios for pair in pairs_of(few).pairs)
+
+
+def test_words_of_marks_hold_all_that_is_known_of_them():
+    pair = pairs_of_groups().pairs[0]
+    assert mark_in_words(pair.name, pair.marks["probe"][0]) == "fc1 : norm1, A run 1: path 2"
+    assert mark_in_words(pair.name, pair.marks["train"][0]).endswith("path 2, floor 0.222222222")
+    assert ratio_in_words(pair.name, pair.ratios["train"]).endswith("A / B 2, 95 % interval 1.5 to 2.7, p 0.03")
+    assert ratio_in_words(pair.name, pair.ratios["probe"]).endswith("of noise as much as of drift: no statement")
+
+
+@pytest.mark.parametrize(("runs", "kinds"), [(1, [PATHS] * 2), (5, [PATHS] * 2 + [RATIOS] * 2)])
+def test_an_axis_holds_every_mark_and_a_few_round_numbers(runs, kinds):
+    pairs = pairs_of_groups(runs)
+    made = panels(pairs)
+    assert [panel.kind for panel in made] == kinds
+    for panel in made:
+        assert 3 <= len(panel.ticks) <= 6
+        assert panel.low <= panel.ticks[0]
+        assert panel.ticks[-1] <= panel.high
+        for pair in pairs.pairs:
+            ratio = pair.ratios.get(panel.phase)
+            drawn = [mark.value for mark in pair.marks[panel.phase]] if panel.kind == PATHS else [1.0, ratio.ratio]
+            assert all(panel.low <= value <= panel.high for value in drawn)
+
+
+def test_pairs_are_sorted_by_their_ratio_or_by_their_means():
+    tested, few = (pairs_of_groups(runs).pairs[0] for runs in (5, 2))
+    assert farther(tested, "probe") == 0.5
+    assert farther(few, "probe") == pytest.approx(2.0)

@@ -14,10 +14,11 @@ from tests.page.pages import HOSTILE, page_of_sites
 
 
 def parts(text):
-    """Policy, style, data and script of a file."""
+    """Policy, style, data of the first run and script of a file."""
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
     style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)[1]
-    data = json.loads(re.search(r'id="meta">(.*?)</script>', text, re.DOTALL)[1])
+    whole = json.loads(re.search(r'id="meta">(.*?)</script>', text, re.DOTALL)[1])
+    data = whole["runs"][0]
     script = re.search(r"<script>(.*)</script>", text, re.DOTALL)[1]
     return policy, style, data, script
 

@@ -1,59 +1,16 @@
 """The page in a real Chromium: it asks for nothing, complains of nothing, and does what it says by mouse and keys."""
 
-import csv
 import re
-import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from icshift.page.look import PALETTES
-from icshift.page.write import html
+from tests.page.browser import NEEDS_CHROMIUM, out_of_place, saved, violations
 from tests.page.pages import HOSTILE, page_of_sites
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed: no page is tested in a browser"
-)
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium to test the page in it")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def opened(browser, tmp_path):
-    """Opens a page and gives it as it is when ready; in the end nothing may have been asked for or complained of."""
-    asked, complaints, contexts = [], [], []
-
-    def open_page(page, *, width=1280, height=900, scheme="light", fragment=""):
-        file = tmp_path / "page.html"
-        file.write_bytes(html(page))
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        contexts.append(context)
-        shown = context.new_page()
-        shown.on("request", lambda request: asked.append(request.url))
-        shown.on("console", lambda message: complaints.append(message.text))
-        shown.on("pageerror", lambda error: complaints.append(str(error)))
-        shown.goto(f"{file.as_uri()}{fragment}")
-        shown.wait_for_selector("html[data-ready]")
-        return shown
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert all(url.startswith(("file://", "blob:")) for url in asked)
-    assert len([url for url in asked if url.startswith("file://")]) == len(contexts)
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +20,6 @@ def made():
 
 def visible(shown):
     return int(shown.inner_text("#count").split()[0])
-
-
-def saved(shown, button):
-    with shown.expect_download() as download:
-        shown.click(button)
-    return list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
 
 
 def atlas_place(shown, row, column, columns=12, rows=7):
@@ -82,18 +33,13 @@ def atlas_place(shown, row, column, columns=12, rows=7):
 
 MEASURE = """(() => { const pen = document.createElement('canvas').getContext('2d');
 pen.font = "12px system-ui, 'DejaVu Sans', sans-serif";
-const { sites } = JSON.parse(document.getElementById('meta').textContent);
+const { sites } = JSON.parse(document.getElementById('meta').textContent).runs[0];
 return Math.max(...sites.map((site) => pen.measureText(site.name).width)); })()"""
 
 PIXEL = """([x, y]) => { const canvas = document.getElementById('atlas');
 const pen = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', { willReadFrequently: true });
 pen.drawImage(canvas, 0, 0);
 return Array.from(pen.getImageData(x, y, 1, 1).data); }"""
-
-BOXES = """() => [...document.querySelectorAll(
-'h1,h2,h3,#lead p,dl,.tools>*,.looks>*,.steps>*,canvas,.scroll,.where,li')].filter((e) => e.getClientRects().length)
-.map((e) => { const b = e.getBoundingClientRect();
-return [e.tagName + '#' + e.id, b.left, b.top, b.right, b.bottom]; })"""
 
 
 def test_the_words_are_there_from_top_to_bottom(opened, made):
@@ -249,15 +195,7 @@ def test_nothing_lies_beyond_the_screen_or_over_something_else(opened, made, wid
     shown.wait_for_selector("#site:not([hidden])")
     shown.focus("#units")
     shown.keyboard.press("Enter")
-    assert shown.evaluate("document.documentElement.scrollWidth") == width
-    boxes = shown.evaluate(BOXES)
-    assert len(boxes) > 30
-    for at, (name, left, top, right, bottom) in enumerate(boxes):
-        assert left >= 0, name
-        assert right <= width + 0.5, name
-        for other, left2, top2, right2, bottom2 in boxes[at + 1 :]:
-            across, down = min(right, right2) - max(left, left2), min(bottom, bottom2) - max(top, top2)
-            assert across <= 1 or down <= 1, f"{name} and {other} overlap"
+    assert out_of_place(shown, width) == []
 
 
 def test_dark_and_light_by_the_system_and_by_choice(opened, made):
@@ -266,6 +204,20 @@ def test_dark_and_light_by_the_system_and_by_choice(opened, made):
     assert shown.evaluate(ground) == "rgb(20, 22, 26)"
     shown.select_option("#theme", "light")
     assert shown.evaluate(ground) == "rgb(255, 255, 255)"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_overview_site_unit_and_anatomy(opened, made, scheme):
+    shown = opened(made, scheme=scheme)
+    assert violations(shown) == []
+    shown.focus("#atlas")
+    shown.keyboard.press("Enter")
+    shown.wait_for_selector("#site:not([hidden])")
+    assert violations(shown) == []
+    shown.focus("#units")
+    shown.keyboard.press("Enter")
+    shown.select_option("#view", "parts")
+    assert violations(shown) == []
 
 
 def test_a_picture_of_it_is_not_empty(opened, made):

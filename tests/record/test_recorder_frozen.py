@@ -62,7 +62,7 @@ def test_one_unit_shifted_by_a_fifth_of_its_sd_is_found(seed, tmp_path):
                 recorder.step()
             recorder.epoch()
             if window == 0:
-                sd = icshift.Run(tmp_path / "run").windows().query("unit == 7")["std"].item()
+                sd = icshift.Run(tmp_path / "run").windows().query("unit == 7")["sd"].item()
                 with torch.no_grad():
                     model[0].bias[7] += 0.2 * sd
     drift = icshift.open(tmp_path / "run").drift()

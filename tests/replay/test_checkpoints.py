@@ -99,7 +99,7 @@ def test_one_model_alone(analyze, saved, tmp_path):
     activations = network.as_trained(network.epochs()[3], network.images(), AXES)["fc1"]
     rows = windows.query("site == 'fc1'")
     np.testing.assert_allclose(rows["mean"], activations.mean(0), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(rows["std"], activations.std(0), rtol=1e-5)
+    np.testing.assert_allclose(rows["sd"], activations.std(0), rtol=1e-5)
     np.testing.assert_allclose(rows["q50"], np.median(activations, 0), rtol=1e-4, atol=1e-5)
 
 

@@ -60,10 +60,10 @@ def test_drift_of_every_unit_is_that_of_scipy(dimmed):
 def test_a_site_is_the_median_of_its_steady_units(dimmed):
     for site, table in dimmed.units.groupby("site"):
         steady = table[~table["near_constant"]]
-        assert dimmed.sites["median"][site] == pytest.approx(steady["value"].median())
+        assert dimmed.sites["drift"][site] == pytest.approx(steady["value"].median())
         assert dimmed.sites["floor"][site] == pytest.approx(steady["floor"].median())
         assert dimmed.sites["moved"][site] == pytest.approx(table["moved"].mean())
-    relative = dimmed.sites["median"] / dimmed.sites["median"]["(input)"]
+    relative = dimmed.sites["drift"] / dimmed.sites["drift"]["(input)"]
     np.testing.assert_allclose(dimmed.sites["relative"], relative)
 
 
@@ -109,7 +109,7 @@ def test_all_other_analysis_takes_the_run(dimmed):
 
 def test_the_same_data_does_not_shift_at_all(tmp_path):
     same = Measured(tmp_path / "run", trained(), training()[:300], training()[:300])
-    assert (same.sites["median"] == 0).all()
+    assert (same.sites["drift"] == 0).all()
     assert set(same.sites["verdict"]) == {"no shift beyond noise"}
 
 
@@ -141,7 +141,7 @@ def test_images_of_many_positions_do_not_shift_by_their_number(tmp_path):
 def test_batches_as_they_come_are_measured_as_arrays_are(tmp_path, dimmed):
     loader = DataLoader(TensorDataset(training()[:400]), batch_size=64)
     one = Measured(tmp_path / "run", trained(), loader, [0.5 * held_out()])
-    np.testing.assert_allclose(one.sites["median"], dimmed.sites["median"], rtol=1e-3)
+    np.testing.assert_allclose(one.sites["drift"], dimmed.sites["drift"], rtol=1e-3)
     np.testing.assert_allclose(one.sites["floor"], dimmed.sites["floor"], rtol=0.3)
     assert one.sites["verdict"].str.startswith("shifted").all()
 
@@ -158,7 +158,7 @@ def test_severity_is_ordered_within_a_corruption(corruption, tmp_path):
         assert distances == sorted(distances)
         assert distances[-1] > 4 * distances[0]
         assert all(run.layers[layer].reference.value < 0.1 for run in runs)
-    drift = [run.sites["median"].drop("(input)").mean() for run in runs]
+    drift = [run.sites["drift"].drop("(input)").mean() for run in runs]
     assert drift == sorted(drift)
     assert runs[-1].sites["shifted"].all()
 
@@ -199,11 +199,11 @@ def test_where_a_shift_grows_and_where_it_shrinks(tmp_path):
     random = torch.Generator().manual_seed(1)
     a, b = torch.randn(800, 16, generator=random), torch.randn(800, 16, generator=random) + 0.25
     sites = Measured(tmp_path / "run", model, a, b).sites
-    assert sites["median"]["(input)"] == pytest.approx(0.25, abs=0.05)
-    assert sites["median"]["0"] == pytest.approx(1.0, abs=0.2)
+    assert sites["drift"]["(input)"] == pytest.approx(0.25, abs=0.05)
+    assert sites["drift"]["0"] == pytest.approx(1.0, abs=0.2)
     assert (
         sites["verdict"]["0"]
-        == f"shifted: 100 % of units, {sites['median']['0']:.2f} sd; amplifies: {sites['change']['0']:.2f}x the input"
+        == f"shifted: 100 % of units, {sites['drift']['0']:.2f} sd; amplifies: {sites['change']['0']:.2f}x the input"
     )
     assert sites["change"]["0"] == sites["relative"]["0"] == pytest.approx(4, rel=0.25)
     assert sites["verdict"]["1"].endswith(f"absorbs: {sites['change']['1']:.2g}x the site before")
@@ -216,7 +216,7 @@ def test_one_feature_that_broke_is_told(tmp_path):
     site = Measured(tmp_path / "run", trained(), training(), broken).sites.loc["(input)"]
     assert site["shifted"]
     assert site["verdict"].startswith("shifted: 1 of 64 units, up to ")
-    assert site["median"] < site["floor"] * 1.5
+    assert site["drift"] < site["floor"] * 1.5
 
 
 def test_no_ratio_is_given_to_noise(tmp_path):
@@ -270,8 +270,8 @@ def test_one_column_of_many_is_nothing_to_divide_by(tmp_path):
     b[:, 3] += 3
     sites = Measured(tmp_path / "run", linear(), columns(300, 1), b).sites
     assert sites["shifted"].tolist() == [True, True]
-    assert sites["median"]["(input)"] < 1.5 * sites["floor"]["(input)"]
-    assert sites["median"]["0"] > 3 * sites["floor"]["0"]
+    assert sites["drift"]["(input)"] < 1.5 * sites["floor"]["(input)"]
+    assert sites["drift"]["0"] > 3 * sites["floor"]["0"]
     assert sites["relative"].isna().all()
     assert sites["change"].isna().all()
     assert sites["verdict"]["(input)"].startswith("shifted: 1 of 20 units, up to ")
@@ -357,7 +357,7 @@ def test_few_examples_are_not_judged(tmp_path):
 def test_values_that_are_not_finite_are_left_out(tmp_path, dimmed):
     broken = torch.cat([0.5 * held_out(), torch.full((3, 64), torch.nan)])
     one = Measured(tmp_path / "run", trained(), torch.cat([training()[:400], torch.full((2, 64), torch.inf)]), broken)
-    np.testing.assert_allclose(one.sites["median"], dimmed.sites["median"], rtol=2e-3)
+    np.testing.assert_allclose(one.sites["drift"], dimmed.sites["drift"], rtol=2e-3)
     for name, layer in one.layers.items():
         assert layer.data.value == pytest.approx(dimmed.layers[name].data.value, rel=1e-4)
         assert layer.staleness.value == pytest.approx(dimmed.layers[name].staleness.value, rel=0.2)

@@ -19,7 +19,7 @@ def test_values_of_a_known_way(tmp_path):
     assert windows["window"].tolist() == list(range(2, WINDOWS + 1))
     assert windows["value"].tolist() == pytest.approx([0.25] * (WINDOWS - 1))
     assert set(found["floor"]) == {0.0}
-    assert found.groupby("metric")["unit"].first().to_dict() == {"w1": "activation", "w1_sd": "sd"}
+    assert found.groupby("metric")["metric_unit"].first().to_dict() == {"w1": "activation", "w1_sd": "sd"}
 
 
 @pytest.mark.parametrize("phase", ["train", "probe"])
@@ -33,7 +33,7 @@ def test_values_are_those_of_path_and_report(phase, with_batch_norm):
         np.testing.assert_array_equal(path["value"], expected["path"])
         np.testing.assert_array_equal(path["floor"], expected["floor"])
         expected = run.report(metric, phase=phase).set_index("site")
-        np.testing.assert_array_equal(last["value"], expected["median"])
+        np.testing.assert_array_equal(last["value"], expected["drift"])
         np.testing.assert_array_equal(last["floor"], expected["floor"])
         windows, trends = here[here["span"] == "window"], run.paths(metric, phase=phase)["trend"]
         assert windows.groupby("site", sort=False)["value"].apply(list).tolist() == trends.tolist()

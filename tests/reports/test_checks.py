@@ -38,7 +38,7 @@ def report(run, *conditions):
 
 def test_what_fails_comes_first_and_the_count_before_the_warnings(run):
     found = report(run, "fc* w1_sd > 0.5", "nonfinite > 0")
-    lines = shown(found)
+    lines = shown(found, 200)
     assert lines[0] == f"{run.path} · Net · phase train · reference previous"
     assert lines[1].startswith("FAILED        fc1: w1_sd ")
     assert lines[2].startswith("ok            fc* w1_sd > 0.5: fc2 with ")

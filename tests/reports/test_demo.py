@@ -1,5 +1,6 @@
 """What the demo shows of its networks and of the comparison of their trainings."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pandas as pd
 import pytest
 
 from icshift.replicates.compare import compare
-from icshift.reports.demo import Trained, demo_report, networks_report
+from icshift.reports.comparison_verdict import ratio
+from icshift.reports.demo import Made, Trained, demo_report, headline, networks_report
 from icshift.runs.reader import StoredRun
 from tests.replicates.trainings import NORMED, group
 from tests.reports.shown import shown, words
@@ -40,14 +42,36 @@ def test_it_fits_and_ends_with_the_comparison_and_its_limits(of_demo):
     assert said.endswith("and not whether that is why batch norm trains better.")
 
 
-def test_it_says_where_everything_is(of_demo):
+def test_the_headline_says_first_what_all_seeds_say(of_demo):
     networks, compared = of_demo
-    report = demo_report(networks, compared, Path("drift.csv"), Path("saved"), (Path("probe.npz"), Path("train.npz")))
+    row = compared.ratios.query("site_a == '' and by == 'role' and metric == 'w1_sd' and span == 'path'").iloc[0]
+    assert row["low"] > 1
+    first = words(networks_report(networks, compared)).partition(".  ")[0]
+    assert first.startswith(
+        f"Without batch norm the inputs of the next layers went {ratio(row['ratio'])} times as far on the same inputs "
+        "in every window as with it, over 5 seeds. Whether that is why"
+    )
+
+
+def test_the_headline_of_few_seeds_is_of_one_training_and_says_so(of_demo):
+    networks, _ = of_demo
+    two = [replace(network, accuracies=(0.9, 0.8)) for network in networks]
+    runs = [[StoredRun(network.run.path)] for network in networks]
+    said = headline(two, compare(*runs))
+    assert said.startswith("In one training the median of a typical input of the last hidden sigmoids wandered 1.25")
+    assert "2 seeds of each network say nothing of the method" in said
+
+
+def test_it_says_where_everything_is_and_ends_with_the_page(of_demo):
+    networks, compared = of_demo
+    named = {"table": "drift.csv", "saved": "saved", "inputs": "probe.npz", "targets": "train.npz", "page": "page.html"}
+    report = demo_report(networks, compared, Made(**{what: Path(name) for what, name in named.items()}))
     paths = [network.run.path for network in networks]
-    assert shown(report)[-2:] == [
-        f"Runs {paths[0]} and {paths[1]}, drift of every unit in drift.csv",
-        "Saved models in saved, inputs for these in probe.npz, with targets in train.npz",
-    ]
     folder = paths[0].parent
     first, second = (" ".join(f"{folder / name}{i}" for i in range(5)) for name in ("plain", "batch-norm"))
-    assert report.next_step == f"Next: icshift compare {first} --with {second}   (every site and window)"
+    assert shown(report)[-3:] == [
+        f"Runs {paths[0]} and {paths[1]}, drift of every unit in drift.csv",
+        "Saved models in saved, inputs for these in probe.npz, with targets in train.npz",
+        f"Every site and window: icshift compare {first} --with {second}",
+    ]
+    assert report.next_step.startswith("Next: open page.html in a browser")

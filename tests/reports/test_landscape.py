@@ -44,7 +44,7 @@ def model(name, **changes):
         "eigenvalues": [{"value": 4.0, "error": 1e-6}],
         "smallest": -0.5,
         "smallest_error": 1e-4,
-        "condition": math.nan,
+        "condition_number": math.nan,
         "converged": True,
         "products": 31,
         "learning_rate": None,
@@ -68,7 +68,7 @@ def shown(capsys, monkeypatch, *models, about=ABOUT, warnings=(), written=None):
 
 
 def test_one_model_has_facts(capsys, monkeypatch):
-    lines = shown(capsys, monkeypatch, FIRST, about=ABOUT | {"checkpoints": ["a.pt"]}, written={"Slice": "s.csv"})
+    lines = shown(capsys, monkeypatch, FIRST, about=ABOUT | {"checkpoints": ["a.pt"]}, written={"s.csv": "Slice"})
     assert lines[:3] == [
         "a.pt · Net, cross_entropy",
         "1,400 examples of train.npz in 6 batches of at most 234",
@@ -112,7 +112,7 @@ def test_several_models_are_compared_with_the_first(capsys, monkeypatch):
 def test_warnings_come_before_the_files_that_were_written(capsys, monkeypatch):
     broken = FIRST | {"slice": SLICE | {"nonfinite": 2}}
     about = ABOUT | {"left_out": 3}
-    lines = shown(capsys, monkeypatch, broken, about=about, warnings=["epoch 1: 2 tensors"], written={"Chart": "c.svg"})
+    lines = shown(capsys, monkeypatch, broken, about=about, warnings=["epoch 1: 2 tensors"], written={"c.svg": "Chart"})
     assert lines[-5:-1] == [
         "epoch 1: 2 tensors",
         "epoch 1: 2 of 9 losses of its slice are not finite: a smaller --radius shows more",

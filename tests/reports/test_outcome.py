@@ -23,8 +23,9 @@ def said(found, metric="w1_sd", noiseless=False, **columns):
     names = [*found.moved, *found.still, *(site for sites in found.unknown.values() for site in sites)]
     size = np.arange(1, len(names) + 1)
     values = {
-        "window": "2",
-        "median": 0.1 * size,
+        "window": 2,
+        "name": "2",
+        "drift": 0.1 * size,
         "ratio": np.nan if noiseless else 2.0 * size,
         "noiseless": noiseless,
         "moved": 0.5,
@@ -79,7 +80,7 @@ def test_the_drift_has_its_unit(metric, unit):
 
 
 def test_a_drift_that_is_not_known_is_not_shown():
-    (first,) = said(outcome(moved=["a"], since="2"), median=np.nan, ratio=np.nan)
+    (first,) = said(outcome(moved=["a"], since="2"), drift=np.nan, ratio=np.nan)
     assert first == "Moved beyond noise: a."
 
 
@@ -134,5 +135,7 @@ def test_correlations_name_what_they_are_of():
 def test_the_largest_is_named_as_such_only_where_all_are_in_the_table():
     """A report of some sites says what moved of all of them, and how far it is at those that it shows."""
     found = outcome(moved=["a", "b"], since="1", always=True)
-    table = pd.DataFrame({"site": ["a"], "window": "2", "median": 0.1, "ratio": 2.0, "noiseless": False, "moved": 0.5})
+    table = pd.DataFrame(
+        {"site": ["a"], "window": 2, "name": "2", "drift": 0.1, "ratio": 2.0, "noiseless": False, "moved": 0.5}
+    )
     assert "all 2 sites; a: 50% of its units" in verdict(found, table, METRICS["w1_sd"])[0]

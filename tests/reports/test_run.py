@@ -15,13 +15,15 @@ LEDGER = [
 ]
 
 
+ABOUT = {"parameters": 1234, "icshift": "0", "torch": "0", "steps": 20, "created": "today", "ledger": LEDGER}
+
+
 @pytest.fixture
 def run(tmp_path):
-    about = {"parameters": 1234, "icshift": "0", "torch": "0", "steps": 20, "created": "today", "ledger": LEDGER}
     cost = {"recording_seconds": 1.0, "wall_seconds": 5.0}
     windows = [{("train", "fc1"): of_zoo("normal", 100)}] * 2
     return run_of(
-        tmp_path / "run", windows, sites=[Site("fc1", "Linear", 1, 3, feeds=("ReLU",))], **about, overhead=cost
+        tmp_path / "run", windows, sites=[Site("fc1", "Linear", 1, 3, feeds=("ReLU",))], **ABOUT, overhead=cost
     )
 
 
@@ -31,7 +33,13 @@ def test_what_it_holds(run):
     assert "windows 2 (epoch 1 to epoch 2)" in said
     assert "fc1 Linear 3 1 ReLU –" in said
     assert "fc9 (Linear): never called in process 1 – no tensor came" in said
+    assert "recorded today · icshift 0 · torch 0 steps" in said
     assert run_report(run).data["phases"] == ["train"]
+
+
+def test_which_kernel_recorded_it(tmp_path):
+    run = run_of(tmp_path / "run", [], sites=[], **ABOUT, kernel="native")
+    assert "recorded today · icshift 0 · torch 0 · kernel native" in words(run_report(run))
 
 
 def test_what_was_not_recorded(run, tmp_path):

@@ -35,7 +35,7 @@ def test_a_line_says_what_moved_and_what_is_furthest(look):
     row = one.sites.sort_values("ratio", ascending=False).iloc[0]
     line = window_line(look.run, replace(one, logged=(Logged("loss", 0.25, 10),)), METRIC)
     assert line.startswith(
-        f"window 3 (steps 20 to 29): {moved} of 3 sites moved, furthest {row['site']} (w1_sd {number(row['median'])}, "
+        f"window 3 (steps 20 to 29): {moved} of 3 sites moved, furthest {row['site']} (w1_sd {number(row['drift'])}, "
         f"{times(row['ratio'])} × floor), loss 0.250 (mean of 10), cost so far +"
     )
     assert "\n" not in line
@@ -67,7 +67,7 @@ def test_data_are_the_numbers_of_the_window(look):
     assert "\n" not in text
     data = json.loads(text)
     assert (data["window"], data["first_step"], data["last_step"], data["reference"]) == (2, 10, 19, "1")
-    assert [site["drift"] for site in data["sites"]] == pytest.approx(one.sites["median"].tolist())
+    assert [site["drift"] for site in data["sites"]] == pytest.approx(one.sites["drift"].tolist())
     assert [site["floor"] for site in data["sites"]] == pytest.approx(one.sites["floor"].tolist())
     probe = Lookout(look.run.path, "w1_sd", "probe").look().landed[1]
     assert json.loads(to_json_line(window_data(look.run, probe, METRIC)))["sites"][0]["floor"] is None
@@ -80,7 +80,7 @@ def test_a_picture_has_the_sites_that_went_furthest_first(look):
     rows = [line.split() for line in shown.splitlines() if line.strip().split(" ")[0] in set(last["site"])]
     assert [row[0] for row in rows] == last["site"].tolist()[:2]
     assert [row[1:4] for row in rows] == [
-        [number(one["median"]), number(one["floor"]), times(one["ratio"])] for one in last.head(2).to_dict("records")
+        [number(one["drift"]), number(one["floor"]), times(one["ratio"])] for one in last.head(2).to_dict("records")
     ]
     assert "2 of 3 sites, those that drifted furthest." in shown
     assert "of 3 sites," not in drawn(picture(look.run, look.landed, METRIC, top=3))

@@ -43,7 +43,7 @@ def test_the_last_windows_that_fit_are_shown_and_how_many_are_not(run, width, wi
 
 def test_what_moved_is_marked_and_the_worst_window_comes_first(run):
     told = report(run)
-    assert "windows epoch 2 to epoch 12, furthest in epoch 5 (fc)" in told.heading
+    assert "windows epoch 2 to epoch 12 · furthest in epoch 5 (fc)" in told.heading
     assert told.next_step == f"Next: icshift report {run.path} --window 'epoch 5'"
     (fc,) = [line.split() for line in shown(told, 200) if line.startswith(" fc")]
     marked = [number for number, cell in enumerate(fc[1:], start=2) if cell.endswith("*")]

@@ -13,6 +13,7 @@ import pytest
 from icshift.distribution import EXAMPLES
 from icshift.errors import RunError, SelectionError
 from icshift.runs.format import FORMAT, MANIFEST, QUANTILE_COLUMNS, STEP_QUANTILES, Site, Window, kept_units
+from icshift.runs.frames import FILED
 from icshift.runs.reader import StoredRun, locate
 from icshift.runs.writer import Recording
 from tests import laws
@@ -390,7 +391,7 @@ def test_windows_as_a_table(tmp_path):
             assert rows["unit"].tolist() == [0, 1, 2]
             assert set(rows["name"]) == {"xy"[window - 1]}
             for column in ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "w1_error"):
-                np.testing.assert_array_equal(rows[column], getattr(one, column))
+                np.testing.assert_array_equal(rows[FILED.get(column, column)], getattr(one, column))
             np.testing.assert_array_equal(rows[list(QUANTILE_COLUMNS)], one.quantile(STEP_QUANTILES))
 
 

@@ -10,6 +10,7 @@ import pytest
 from icshift.errors import RunError
 from icshift.runs import writer as module
 from icshift.runs.format import MANIFEST, QUANTILE_COLUMNS, StepRows, Window
+from icshift.runs.frames import FILED
 from icshift.runs.reader import StoredRun
 from icshift.runs.writer import Recording, refuse_occupied
 from tests import laws
@@ -41,12 +42,12 @@ def assert_series(table, steps, units):
     assert (table["count"] == code).all()
     assert (table["nonfinite"] == code + 1).all()
     for number, name in enumerate((*FLOATS, *QUANTILE_COLUMNS)):
-        assert (table[name] == code + number / 8).all(), name
+        assert (table[FILED.get(name, name)] == code + number / 8).all(), name
 
 
 def in_bits(rows, number):
     """Rows of one step, as float32 where they are stored so."""
-    return {name: getattr(rows, name)[number].astype(np.float32) for name in FLOATS}
+    return {FILED.get(name, name): getattr(rows, name)[number].astype(np.float32) for name in FLOATS}
 
 
 @pytest.mark.parametrize("name", ZOO)

@@ -253,6 +253,15 @@ def bombs(directory):
         "bytearrays.pt": lambda path: torch_zip(
             path, named(b"](" + (b"c__builtin__\nbytearray\n" + number(1 << 30) + b"\x85R") * 50 + b"e")
         ),
+        "bytearray_by_size.pt": lambda path: torch_zip(
+            path, named(b"cbuiltins\nbytearray\nctorch\nSize\n(" + number(1 << 35) + b"t\x85RR")
+        ),
+        "bytearray_by_tensor.pt": lambda path: torch_zip(
+            path, named(b"cbuiltins\nbytearray\n" + tensor(b"K\x00", b")", b")") + b"\x85R")
+        ),
+        "set_of_tensor.pt": lambda path: torch_zip(
+            path, named(b"cbuiltins\nset\n" + tensor(b"K\x00", number(1 << 40) + b"\x85", b"K\x00\x85") + b"\x85R")
+        ),
         "codec.pt": lambda path: torch_zip(
             path,
             named(
@@ -270,6 +279,9 @@ def bombs(directory):
             ),
         ),
         "stretched.pt": lambda path: torch_zip(path, named(tensor(b"K\x00", number(1 << 50) + b"\x85", b"K\x00\x85"))),
+        "stretched_to_8_gb.pt": lambda path: torch_zip(
+            path, named(tensor(b"K\x00", number(1 << 31) + b"\x85", b"K\x00\x85"))
+        ),
         "outside.pt": lambda path: torch_zip(path, named(tensor(number(1 << 40), b"K\x02\x85", b"K\x01\x85"))),
         "negative.pt": lambda path: torch_zip(path, named(tensor(number(-99), b"K\x02\x85", b"K\x01\x85"))),
         "negative_size.pt": lambda path: torch_zip(path, named(tensor(b"K\x00", number(-5) + b"\x85", b"K\x01\x85"))),

@@ -13,6 +13,8 @@ from tests import laws
 from tests.recorded import accumulator, distribution, joined, observe, step_rows
 from tests.zoo.distributions import FINITE, ZOO, draw, scale
 
+pytestmark = pytest.mark.usefixtures("either_kernel")
+
 
 def assert_rows_of_steps(rows, values_of_steps, relative=3e-6):
     """Step rows are what NumPy says of each step's values [units, n]."""

@@ -19,6 +19,8 @@ ORDERS = {
     "large_last": lambda values: np.take_along_axis(values, np.argsort(np.abs(values), axis=1), 1),
 }
 
+pytestmark = pytest.mark.usefixtures("either_kernel")
+
 
 def sketched(values, dtype=np.float32, portions=(), seed=11):
     sketch = Sketch(len(values), dtype, np.random.default_rng(seed))

@@ -7,6 +7,8 @@ from tests import laws
 from tests.recorded import accumulator, observe
 from tests.zoo.distributions import FINITE, draw
 
+pytestmark = pytest.mark.usefixtures("either_kernel")
+
 
 def in_parts(steps, length):
     """The distribution of steps of values [units, n], in parts of so many steps; and the parts."""

@@ -60,7 +60,7 @@ def test_drifts_are_those_of_the_table_of_units(phase, metric, run, by_phase):
 
 def test_steps_are_the_medians_over_units_of_the_step_series(run, by_phase):
     steps = run.steps(phase="train", sites="fc1").groupby("step")
-    for name, column in (("step_sd/fc1", "std"), ("step_median/fc1", "q50")):
+    for name, column in (("step_sd/fc1", "sd"), ("step_median/fc1", "q50")):
         expected = steps[column].median().astype(float)
         pd.testing.assert_series_equal(
             series(by_phase["train"], name), expected, check_names=False, check_index_type=False

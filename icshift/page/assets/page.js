@@ -3,8 +3,12 @@
 "use strict";
 (() => {
   const $ = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
-  const meta = JSON.parse($("meta").textContent);
-  const { scale, windows } = meta;
+  const whole = JSON.parse($("meta").textContent);
+  /** @type {any} The run that is shown, see `use`. */ let meta;
+  /** @type {any} */ let scale;
+  /** @type {any} */ let windows;
+  /** @type {any[]} */ let sites;
+  let unit = "";
   const [ABSENT, NOT_FINITE, CONSTANT, UNKNOWN, CHANCE] = [0, 1, 2, 3, 4];
   const PAD = 12, LABELS = 46, FONT = "12px system-ui, 'DejaVu Sans', sans-serif";
 
@@ -16,9 +20,19 @@
     return found;
   }
   const floats = (/** @type {string} */ text) => new Float32Array(bytes(text).buffer);
-  const sites = meta.sites.map((/** @type {any} */ one, /** @type {number} */ id) => ({
-    ...one, id, drift: floats(one.drift), floor: floats(one.floor), ratio: floats(one.ratio), moved: floats(one.moved),
-  }));
+
+  /** Makes one of the runs the one that is shown; nothing of the one before is left. */
+  function use(/** @type {number} */ run) {
+    meta = whole.runs[run];
+    ({ scale, windows } = meta);
+    unit = meta.unit === "share" || meta.unit === "0 to 1" ? "" : ` ${meta.unit}`;
+    sites = meta.sites.map((/** @type {any} */ one, /** @type {number} */ id) => ({
+      ...one, id, drift: floats(one.drift), floor: floats(one.floor), ratio: floats(one.ratio), moved: floats(one.moved), parts: floats(one.parts),
+    }));
+    held.clear();
+    opened = null;
+    Object.assign(state, { run, site: -1, unit: -1, at: { site: 0, window: Math.max(meta.window, 0) }, unitAt: { place: 0, column: 0 } });
+  }
 
   /** Reads one array after another from a block. */
   function reader(/** @type {Uint8Array} */ raw) {
@@ -43,7 +57,7 @@
   }
 
   async function unpack(/** @type {number} */ id) {
-    const packed = bytes($(`s${id}`).textContent.trim());
+    const packed = bytes($(`s${meta.first + id}`).textContent.trim());
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
     const take = reader(new Uint8Array(await new Response(stream).arrayBuffer()));
     const size = sites[id].block_of, count = windows.length;
@@ -68,7 +82,6 @@
   }
   const times = (/** @type {number} */ v) => (Number.isFinite(v) ? (v < 100 ? v.toFixed(1) : v.toFixed(0)) : "–");
   const share = (/** @type {number} */ v) => (Number.isFinite(v) ? `${(100 * v).toFixed(0)} %` : "–");
-  const unit = meta.unit === "share" || meta.unit === "0 to 1" ? "" : ` ${meta.unit}`;
   const windowName = (/** @type {number} */ w) => `window ${windows[w][1]} (steps ${windows[w][2]} to ${windows[w][3]})`;
 
   function cellInWords(/** @type {any} */ site, /** @type {number} */ w) {
@@ -105,9 +118,9 @@
     const style = getComputedStyle(document.documentElement);
     for (const name of ["ground", "panel", "ink", "quiet", "line", "accent", "mark", "hatch", "absent", "band"])
       ink[name] = style.getPropertyValue(`--${name}`).trim();
-    const anchors = meta.palettes[$("palette").value].map((/** @type {string} */ hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)));
-    levels = Array.from({ length: scale.levels }, (_, level) => {
-      const place = (level / (scale.levels - 1)) * (anchors.length - 1), low = Math.min(Math.floor(place), anchors.length - 2);
+    const anchors = whole.palettes[$("palette").value].map((/** @type {string} */ hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)));
+    levels = Array.from({ length: whole.levels }, (_, level) => {
+      const place = (level / (whole.levels - 1)) * (anchors.length - 1), low = Math.min(Math.floor(place), anchors.length - 2);
       return [0, 1, 2].map((i) => Math.round(anchors[low][i] + (place - low) * (anchors[low + 1][i] - anchors[low][i])));
     });
     ramp = levels.map((level) => `rgb(${level.join(",")})`);
@@ -151,8 +164,8 @@
   }
 
   function cell(/** @type {CanvasRenderingContext2D} */ pen, /** @type {number} */ code, /** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ w, /** @type {number} */ h) {
-    if (code >= scale.lowest) {
-      pen.fillStyle = ramp[code - scale.lowest];
+    if (code >= whole.lowest) {
+      pen.fillStyle = ramp[code - whole.lowest];
       pen.fillRect(x, y, w, h);
     } else if (code === CHANCE) hatch(pen, x, y, w, h);
     else if (code !== ABSENT) {
@@ -169,7 +182,7 @@
     const other = [1, 3, 5].map((i) => parseInt(ink.absent.slice(i, i + 2), 16));
     codes.forEach((code, at) => {
       if (code === ABSENT) return;
-      picture.data.set([...(code >= scale.lowest ? levels[code - scale.lowest] : other), 255], 4 * at);
+      picture.data.set([...(code >= whole.lowest ? levels[code - whole.lowest] : other), 255], 4 * at);
     });
     brush.putImageData(picture, 0, 0);
     pen.imageSmoothingEnabled = false;
@@ -212,8 +225,8 @@
 
   // State: by id, never by row
 
-  const state = { site: -1, unit: -1, at: { site: 0, window: Math.max(meta.window, 0) }, unitAt: { place: 0, column: 0 } };
-  let shown = /** @type {number[]} */ (sites.map((/** @type {any} */ s) => s.id));
+  const state = { run: 0, site: -1, unit: -1, at: { site: 0, window: 0 }, unitAt: { place: 0, column: 0 } };
+  let shown = /** @type {number[]} */ ([]);
   /** @type {any} */ let atlas = null;
   /** @type {any} */ let grid = null;
   /** @type {any} */ let opened = null;
@@ -255,7 +268,7 @@
   function labelled() {
     const pen = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
     pen.font = FONT;
-    const names = [...sites.map((/** @type {any} */ site) => pen.measureText(site.name).width), ...meta.lines.slice(0, 1).map((/** @type {any} */ line) => pen.measureText(line.name).width + 64)];
+    const names = [...sites.map((/** @type {any} */ site) => pen.measureText(site.name + (site.affine ? " †" : "")).width), ...meta.lines.slice(0, 1).map((/** @type {any} */ line) => pen.measureText(line.name).width + 64)];
     return 14 + Math.max(0, ...names);
   }
 
@@ -263,7 +276,7 @@
     const canvas = $("atlas"), width = canvas.parentElement.clientWidth;
     const label = Math.round(Math.min(280, width * 0.34, Math.max(labelled(), 96))), inner = width - label - PAD;
     const group = sharing(inner, windows.length), columns = Math.ceil(windows.length / group), wide = inner / Math.max(columns, 1);
-    const high = shown.length > 40 ? 14 : 20, strip = meta.lines.length ? 58 : 0, top = strip + LABELS;
+    const parts = $("view").value === "parts", high = parts ? (shown.length > 40 ? 20 : 34) : shown.length > 40 ? 14 : 20, strip = meta.lines.length ? 58 : 0, top = strip + LABELS;
     const height = top + Math.max(shown.length, 1) * high + PAD;
     const pen = sheet(canvas, width, height);
     atlas = { label, group, columns, wide, high, top };
@@ -273,10 +286,10 @@
       pen.fillStyle = ink.quiet;
       pen.fillText("no site is shown: change search or filter", 0, top + high / 2);
     }
-    shown.forEach((id, row) => drawRow(pen, sites[id], top + row * high, row));
+    shown.forEach((id, row) => (parts ? drawParts : drawRow)(pen, sites[id], top + row * high, row));
     atlas.still = copied(canvas);
     mark();
-    canvas.setAttribute("aria-label", `Atlas: ${shown.length} sites by ${windows.length} windows, ${scale.label}. Arrow keys move, Enter opens a site.`);
+    canvas.setAttribute("aria-label", `${$("h-atlas").textContent}: ${shown.length} sites by ${windows.length} windows, ${parts ? whole.parts.title : scale.label}. Arrow keys move, Enter opens a site.`);
   }
 
   /** Where the reader is, and which site is open, over the atlas as it was drawn: cells are drawn once. */
@@ -304,11 +317,20 @@
     pen.restore();
   }
 
-  function drawRow(/** @type {CanvasRenderingContext2D} */ pen, /** @type {any} */ site, /** @type {number} */ y, /** @type {number} */ row) {
-    const { label, group, columns, wide, high } = atlas;
+  /** The name of a row, and a line above it where a block begins. */
+  function labelRow(/** @type {CanvasRenderingContext2D} */ pen, /** @type {any} */ site, /** @type {number} */ y, /** @type {number} */ row) {
+    const { label, columns, wide, high } = atlas, dagger = site.affine ? " †" : "";
     pen.fillStyle = ink.ink;
     pen.textAlign = "left";
-    pen.fillText(elided(pen, site.name, label - 10), 2, y + high / 2 + 0.5);
+    pen.fillText(elided(pen, site.name, label - 10 - pen.measureText(dagger).width) + dagger, 2, y + high / 2 + 0.5);
+    if ($("order").value !== "model" || !row || sites[shown[row - 1]].block === site.block) return;
+    pen.fillStyle = ink.hatch;
+    pen.fillRect(0, y - 1, label + columns * wide, 1);
+  }
+
+  function drawRow(/** @type {CanvasRenderingContext2D} */ pen, /** @type {any} */ site, /** @type {number} */ y, /** @type {number} */ row) {
+    const { label, group, columns, wide, high } = atlas;
+    labelRow(pen, site, y, row);
     for (let c = 0; c < columns; c++) {
       const x = label + c * wide, first = c * group, last = Math.min(first + group, windows.length);
       let code = 0, bad = 0, unknown = false, constant = 0, dead = 0;
@@ -321,16 +343,12 @@
       }
       const gap = wide > 8 ? 1 : 0;
       cell(pen, code, x, y, wide - gap, high - 1);
-      if (unknown && code >= scale.lowest && wide >= 10) badge(pen, "?", x + wide / 2, y + high / 2);
+      if (unknown && code >= whole.lowest && wide >= 10) badge(pen, "?", x + wide / 2, y + high / 2);
       if (bad > 0 && code !== NOT_FINITE) badge(pen, "!", x + wide / 2, y + high / 2);
       if (dead > 0) dot(pen, x + 4, y + high - 5);
       if (constant > 0 && wide >= 6) bar(pen, x + wide - gap - 5, y + high - 5);
     }
     if (site.onset !== null) triangle(pen, label + stepPlace(site.onset) * wide / group, y);
-    if ($("order").value === "model" && row && sites[shown[row - 1]].block !== site.block) {
-      pen.fillStyle = ink.hatch;
-      pen.fillRect(0, y - 1, label + columns * wide, 1);
-    }
   }
 
   /** The place of a step along the windows: 1.5 is the middle of the second one. */
@@ -424,6 +442,10 @@
   function legend() {
     const box = $("legend");
     box.replaceChildren();
+    if ($("view").value === "parts") {
+      box.append(...legendOfParts());
+      return;
+    }
     const ticks = scale.ticks, gradient = make("span", { className: "ramp" });
     gradient.style.cssText = `width:140px;height:12px;border-radius:2px;background:linear-gradient(90deg,${ramp.filter((_, i) => i % 15 === 0 || i === ramp.length - 1).join(",")})`;
     box.append(make("span", {}, ticks[0][1], gradient, `${ticks[ticks.length - 1][1]} or more`));
@@ -450,8 +472,8 @@
     state.site = state.at.site = id;
     state.unit = -1;
     state.unitAt = { place: 0, column: 0 };
-    const site = sites[id], data = await load(id);
-    if (state.site !== id) return;
+    const site = sites[id], run = state.run, data = await load(id);
+    if (state.site !== id || state.run !== run) return;
     opened = data;
     $("site").hidden = false;
     $("unit").hidden = true;
@@ -463,7 +485,7 @@
     remember();
     if (focus) $("h-site").focus();
     const next = shown[shown.indexOf(id) + 1];
-    if (next !== undefined) (window.requestIdleCallback ?? setTimeout)(() => load(next));
+    if (next !== undefined) (window.requestIdleCallback ?? setTimeout)(() => state.run === run && load(next));
   }
 
   function closeSite() {
@@ -544,8 +566,8 @@
     const data = opened, count = data.ids.length;
     if (!count || !data.columns) return "no unit was compared.";
     const code = data.codes[column * count + place], at = windows[Math.min(column * (meta.paired ? 2 : 1), windows.length - 1)];
-    const places = scale.low + ((code - scale.lowest) / (scale.levels - 1)) * (scale.high - scale.low);
-    const about = code < scale.lowest ? scale.states[code][1] : scale.ofFloor ? `about ${times(2 ** places)} times its floor` : `drift about ${Number((10 ** places).toPrecision(2))}${unit}`;
+    const places = scale.low + ((code - whole.lowest) / (whole.levels - 1)) * (scale.high - scale.low);
+    const about = code < whole.lowest ? scale.states[code][1] : scale.ofFloor ? `about ${times(2 ** places)} times its floor` : `drift about ${Number((10 ** places).toPrecision(2))}${unit}`;
     const most = data.at[place] < 0 ? "" : `; at most ${scale.ofFloor ? `${times(data.worst[place])} times its floor` : number(data.worst[place]) + unit}, in window ${windows[data.at[place]][1]}`;
     return `unit ${data.ids[place]}, window ${at[1]}: ${about}${most}.`;
   }
@@ -712,14 +734,16 @@
 
   const siteNamed = (/** @type {string} */ name) => sites.find((/** @type {any} */ s) => s.name === name || `${s.name} †` === name);
 
-  function table(/** @type {any} */ given, /** @type {number} */ which) {
+  /** A table of the run that is shown, whose sites open, or one of pairs; `name` is of its file. */
+  function table(/** @type {any} */ given, /** @type {string} */ name, ofRun = true) {
     const body = make("tbody"), head = make("tr"), wordy = given.columns.map((/** @type {any} */ _, /** @type {number} */ c) => given.rows.every((/** @type {any} */ row) => row[c][1] === null && row[c][0] !== "–"));
     let rows = given.rows.map((/** @type {any} */ _, /** @type {number} */ i) => i);
     const elements = given.rows.map((/** @type {any} */ row) => {
-      const site = siteNamed(row[0][0]);
+      const site = ofRun ? siteNamed(row[0][0]) : undefined;
       const cells = row.map(([words], /** @type {number} */ c) => make("td", { className: wordy[c] ? "word" : "" }, c || !site ? words : make("button", { type: "button", textContent: words, onclick: () => openSite(site.id, true) })));
       const element = make("tr", {}, ...cells);
-      element.dataset.site = site ? site.name : row[0][0];
+      if (ofRun) element.dataset.site = site ? site.name : row[0][0];
+      else element.dataset.pair = row[0][0];
       return element;
     });
     given.columns.forEach((/** @type {string} */ name, /** @type {number} */ c) => {
@@ -735,7 +759,7 @@
       head.append(cellOfHead);
     });
     body.append(...elements);
-    const id = `h-table-${which}`, csv = make("button", { type: "button", textContent: "CSV", onclick: () => save(`${meta.title}-${which ? "onset" : "sites"}.csv`, [given.columns, ...rows.map((/** @type {number} */ i) => given.rows[i].map(([words, value]) => value ?? (words === "–" ? "" : words)))]) });
+    const id = `h-table-${name}`, csv = make("button", { type: "button", textContent: "CSV", onclick: () => save(`${ofRun ? meta.title : "compare"}-${name}.csv`, [given.columns, ...rows.map((/** @type {number} */ i) => given.rows[i].map(([words, value]) => value ?? (words === "–" ? "" : words)))]) });
     const scroll = make("div", { className: "scroll", tabIndex: 0 }, make("table", {}, make("thead", {}, head), body));
     scroll.setAttribute("role", "region");
     scroll.setAttribute("aria-labelledby", id);
@@ -760,9 +784,9 @@
   const counted = (/** @type {number} */ v) => (v < 0 ? "" : v);
 
   function atlasRows() {
-    const rows = /** @type {any[][]} */ ([["site", "window", "name", "first_step", "last_step", "drift", "floor", "ratio", "moved", "dead", "near_constant", "nonfinite"]]);
+    const rows = /** @type {any[][]} */ ([["site", "window", "name", "first_step", "last_step", "drift", "floor", "ratio", "moved", "location", "scale", "shape", "dead", "near_constant", "nonfinite"]]);
     for (const site of shown.map((id) => sites[id]))
-      windows.forEach((/** @type {any} */ w, /** @type {number} */ i) => rows.push([site.name, w[0], w[1], w[2], w[3], plain(site.drift[i]), plain(site.floor[i]), plain(site.ratio[i]), plain(site.moved[i]), counted(site.dead[i]), counted(site.constant[i]), counted(site.nonfinite[i])]));
+      windows.forEach((/** @type {any} */ w, /** @type {number} */ i) => rows.push([site.name, w[0], w[1], w[2], w[3], plain(site.drift[i]), plain(site.floor[i]), plain(site.ratio[i]), plain(site.moved[i]), ...[0, 1, 2].map((part) => plain(site.parts[3 * i + part])), counted(site.dead[i]), counted(site.constant[i]), counted(site.nonfinite[i])]));
     return rows;
   }
 
@@ -772,10 +796,14 @@
     return rows;
   }
 
+  // <anatomy.js>
+  // <pairs.js>
   // Events
 
   function remember() {
     const parts = new URLSearchParams();
+    if (state.run > 0) parts.set("run", String(state.run + 1));
+    if ($("view").value !== "drift") parts.set("view", $("view").value);
     if (state.site >= 0) parts.set("site", sites[state.site].name);
     if (state.unit >= 0) parts.set("unit", String(state.unit));
     try {
@@ -807,8 +835,10 @@
 
   function sayCell() {
     const site = sites[state.at.site];
-    $("where").textContent = site && windows.length ? cellInWords(site, state.at.window) : "";
+    $("where").textContent = site && windows.length ? saidOfCell(site, state.at.window) : "";
   }
+
+  const saidOfCell = (/** @type {any} */ site, /** @type {number} */ w) => ($("view").value === "parts" ? partsInWords(site, w) : cellInWords(site, w));
 
   const clamp = (/** @type {number} */ v, /** @type {number} */ top) => Math.max(0, Math.min(v, top));
   /** By how many rows and columns a key moves; null for other keys. */
@@ -830,7 +860,7 @@
     canvas.addEventListener("mousemove", (/** @type {MouseEvent} */ event) => {
       const { row, column } = hit(atlas, event), site = sites[shown[row]];
       canvas.style.cursor = site ? "pointer" : "default";
-      tip(event, !site ? "" : column < 0 ? `${site.name} · ${site.type}` : cellInWords(site, column));
+      tip(event, !site ? "" : column < 0 ? `${site.name} · ${site.type}` : saidOfCell(site, column));
     });
     canvas.addEventListener("mouseleave", () => ($("tip").hidden = true));
     canvas.addEventListener("click", (/** @type {MouseEvent} */ event) => {
@@ -879,7 +909,13 @@
       } else if (event.key === "Escape") escape(typing);
     });
     for (const name of ["search", "order", "only"]) $(name).addEventListener("input", choose);
-    for (const name of ["palette", "theme"]) $(name).addEventListener("input", repaint);
+    for (const name of ["palette", "theme", "view"]) $(name).addEventListener("input", repaint);
+    $("view").addEventListener("input", () => {
+      sayCell();
+      remember();
+    });
+    $("run").addEventListener("input", () => showRun(Number($("run").value)));
+    if (whole.pairs) listenToPairs();
     $("unit-number").addEventListener("input", (/** @type {any} */ event) => {
       if (opened && event.target.value.trim()) openUnit(Array.from(opened.ids).indexOf(Number(event.target.value)));
     });
@@ -919,31 +955,69 @@
     if (!$("theme").value) delete document.documentElement.dataset.theme;
     colours();
     legend();
+    headAtlas();
     drawAtlas();
     if (state.site >= 0) drawSite();
+    if (whole.pairs) drawPairs();
+  }
+
+  /** What the atlas is of: how far sites went, or what of. */
+  function headAtlas() {
+    const parts = $("view").value === "parts";
+    $("h-atlas").textContent = parts ? "Anatomy" : "Atlas";
+    $("parts-caption").hidden = !parts;
+  }
+
+  const paragraphs = (/** @type {string[]} */ all, /** @type {string} */ className) => all.map((words, i) => make("p", { textContent: words, className: className || (i > 2 ? "more" : "") }));
+  const named = (/** @type {any[]} */ list) => list.flatMap(([name, words]) => [make("dt", { textContent: name }), make("dd", { textContent: words })]);
+
+  /** What is on the page whichever run is shown. */
+  function fillWhole() {
+    const several = whole.runs.length > 1, title = several ? whole.title : whole.runs[0].title;
+    document.title = `${title} · icshift`;
+    $("title").textContent = title;
+    $("palette").append(...Object.keys(whole.palettes).map((name) => make("option", { value: name, textContent: name })));
+    $("glossary").append(...named(whole.glossary));
+    $("run").append(...whole.runs.map((/** @type {any} */ run, /** @type {number} */ i) => make("option", { value: String(i), textContent: run.name })));
+    $("runs-part").hidden = !several;
+    if (whole.pairs) fillPairs();
+    else $("said").append(...paragraphs(whole.notes, ""));
   }
 
   function fill() {
-    document.title = `${meta.title} · icshift`;
-    for (const name of ["title", "subtitle", "command", "versions"]) $(name).textContent = meta[name];
-    $("lead").append(...meta.sentences.map((/** @type {string} */ words, /** @type {number} */ i) => make("p", { textContent: words, className: i > 2 ? "more" : "" })));
-    $("lead").append(...meta.warnings.map((/** @type {string} */ words) => make("p", { textContent: words, className: "warning" })));
-    const listed = [...meta.facts, ...(meta.folded.length ? [["Left out", meta.folded.join(" ")]] : [])];
-    $("facts").append(...listed.flatMap(([name, words]) => [make("dt", { textContent: name }), make("dd", { textContent: words })]));
-    $("palette").append(...Object.keys(meta.palettes).map((name) => make("option", { value: name, textContent: name })));
-    for (const name of ["read", "notes"]) $(name).append(...meta[name].map((/** @type {string} */ words) => make("li", { textContent: words })));
-    $("glossary").append(...meta.glossary.flatMap(([word, words]) => [make("dt", { textContent: word }), make("dd", { textContent: words })]));
-    meta.tables.forEach((/** @type {any} */ one, /** @type {number} */ which) => $("tables").append(...table(one, which)));
+    const several = whole.runs.length > 1;
+    for (const name of ["command", "versions"]) $(name).textContent = meta[name];
+    $(several ? "run-subtitle" : "subtitle").textContent = meta.subtitle;
+    $("h-run").textContent = meta.name;
+    $("parts-caption").textContent = meta.parts;
+    $("lead").replaceChildren(...paragraphs(meta.sentences, ""), ...paragraphs(meta.warnings, "warning"));
+    $("facts").replaceChildren(...named([...meta.facts, ...(meta.folded.length ? [["Left out", meta.folded.join(" ")]] : [])]));
+    for (const name of ["read", "notes"]) $(name).replaceChildren(...meta[name].map((/** @type {string} */ words) => make("li", { textContent: words })));
+    $("tables").replaceChildren(...meta.tables.flatMap((/** @type {any} */ one, /** @type {number} */ which) => table(one, which ? "onset" : "sites")));
+  }
+
+  function showRun(/** @type {number} */ run) {
+    use(run);
+    $("run").value = String(run);
+    $("site").hidden = true;
+    fill();
+    legend();
+    headAtlas();
+    choose();
+    $("where").textContent = "Point at a cell, or go there with the arrow keys.";
+    remember();
   }
 
   async function start() {
-    fill();
+    const asked = new URLSearchParams(location.hash.slice(1)), run = Number(asked.get("run") ?? 1) - 1;
+    fillWhole();
+    if (asked.get("view") === "parts") $("view").value = "parts";
     colours();
-    legend();
+    use(whole.runs[run] ? run : 0);
     listen();
-    choose();
-    $("where").textContent = "Point at a cell, or go there with the arrow keys.";
-    const asked = new URLSearchParams(location.hash.slice(1)), site = siteNamed(asked.get("site") ?? "");
+    showRun(state.run);
+    if (whole.pairs) choosePairs();
+    const site = siteNamed(asked.get("site") ?? "");
     if (site) {
       await openSite(site.id);
       if (asked.has("unit")) openUnit(Array.from(opened.ids).indexOf(Number(asked.get("unit"))));

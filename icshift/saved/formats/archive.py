@@ -14,6 +14,7 @@ from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile
 
 from icshift.errors import ModelError
+from icshift.saved.formats.zip_layout import refuse_ambiguity
 
 _CHUNK = 1 << 20
 
@@ -37,7 +38,7 @@ class Archive:
         return self._zip.read(info)
 
     def check(self) -> None:
-        """Raises `ModelError` for an archive that unpacks into more than is there, or holds two records of one name.
+        """Raises `ModelError` for an archive that unpacks into more than is there, or holds records outside its folder.
 
         Reads every record once, so that `BadZipFile` is raised for content that differs from its checksum. Where
         PyTorch was told to write no checksums they are zero, and nothing is compared.
@@ -46,8 +47,8 @@ class Archive:
         stored = all(info.compress_type == ZIP_STORED and info.compress_size == info.file_size for info in infos)
         if not stored or sum(info.file_size for info in infos) > self._bytes:
             raise ModelError(self._bomb())
-        if len(infos) != len({info.filename for info in infos}) or len(infos) != len(self.sizes):
-            raise ModelError("holds records of one name twice or outside its folder: damaged, or made to deceive")
+        if len(infos) != len(self.sizes):
+            raise ModelError("holds records outside its folder: damaged, or made to deceive")
         for info in infos:
             with self._zip.open(info) as record:
                 while record.read(_CHUNK):
@@ -64,12 +65,16 @@ class Archive:
 
 @contextmanager
 def opened(source: Path | bytes) -> Iterator[Archive]:
-    """A block with the archive in a file or in bytes. Raises `ModelError` for one without records."""
+    """A block with the archive in a file or in bytes.
+
+    Raises `ModelError` for one without records, and for one in which PyTorch might find other records.
+    """
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
-    with ZipFile(BytesIO(source) if isinstance(source, bytes) else source) as archive:
+    with BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file, ZipFile(file) as archive:
         infos = archive.infolist()
         if not infos:
             raise ModelError("is an empty archive")
+        refuse_ambiguity(file, size)
         first, slash, _ = infos[0].filename.partition("/")
         root = first + slash if slash else ""
         for info in infos:

@@ -79,6 +79,10 @@ _PLACEHOLDERS = (
 """Plain values that trainings keep beside their weights (a best accuracy, options): an empty object stands for them."""
 
 
+_CONTAINERS = ("bytearray", "set", "Counter", "OrderedDict", "Size")
+"""What is called with all that it holds; called with a number, or with a tensor of one, it may take all memory."""
+
+
 def read(path: Path, kind: str, *, unsafe: bool) -> Any:
     """The content of a file of torch.save, on the CPU and mapped, not copied, where the format lets it be.
 
@@ -87,6 +91,7 @@ def read(path: Path, kind: str, *, unsafe: bool) -> Any:
     """
     if kind == "pickle":
         return _plain(path, unsafe=unsafe)
+    before = _version(path)
     parsed = inspected(path, legacy=kind == "legacy")
     if unsafe and (_foreign(parsed) or parsed.protocol != _PROTOCOL):
         with path.open("rb") as file, _importing():
@@ -96,8 +101,18 @@ def read(path: Path, kind: str, *, unsafe: bool) -> Any:
     # Of a file with the suffix of safetensors torch.load would believe the suffix.
     if kind == "legacy" or path.suffix == ".safetensors":
         with path.open("rb") as file:
-            return _loaded(file, mapped=False)
-    return _loaded(path, mapped=True)
+            content = _loaded(file, mapped=False)
+    else:
+        content = _loaded(path, mapped=True)
+    if _version(path) != before:
+        raise ModelError("was changed while it was read: what was loaded may not be what was checked; try again")
+    return content
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """What differs once another file is there or the same was written to: the last number nobody can set back."""
+    now = path.stat()
+    return now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns
 
 
 def read_bytes(content: bytes) -> Any:
@@ -228,14 +243,21 @@ def _check_call(call: Made) -> None:
     name = call.what if isinstance(call.what, Name) else Name("", "")
     arguments = call.arguments if isinstance(call.arguments, tuple) else ()
     odd = (
-        name.name in ("", "Tensor", *_STORAGES)
-        or (name.name == "bytearray" and any(isinstance(argument, int) for argument in arguments))
+        not isinstance(call.arguments, tuple)  # What is made elsewhere may become anything, as a size.
+        or name.name in ("", "Tensor", *_STORAGES)
+        or (name.name in _CONTAINERS and not all(map(_is_content, arguments)))
         or (name.name == "encode" and arguments[1:] not in (("latin1",), ("latin-1",)))
         or (name.name == "_rebuild_from_type_v2" and not _rebuilds(arguments[0]))
         or (call.state is not None and (name.module, name.name) not in _PLACEHOLDERS)
     )
     if odd:
         raise ModelError(f"has a pickle that calls {name} as no state dict does: damaged, or made to deceive")
+
+
+def _is_content(argument: Any) -> bool:
+    """Whether it may be what a container holds: no number, and nothing that is made elsewhere and may count as one."""
+    encoded = isinstance(argument, Made) and argument.what == Name("_codecs", "encode")
+    return encoded or isinstance(argument, (list, tuple, dict, str, bytes, bytearray))
 
 
 def _rebuilds(function: Any) -> bool:

@@ -50,13 +50,11 @@ def test_a_compressed_archive_is_refused_before_it_is_unpacked(file, tmp_path):
             archive.read("data/0")
 
 
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-@pytest.mark.parametrize("extra", ["a/data.pkl", "elsewhere/data.pkl"])
-def test_records_twice_or_elsewhere_are_refused(extra, tmp_path):
+def test_records_elsewhere_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
         archive.writestr("a/data.pkl", b"x")
-        archive.writestr(extra, b"y")
-    with opened(tmp_path / "a.pt") as archive, pytest.raises(ModelError, match="twice or outside its folder"):
+        archive.writestr("elsewhere/data.pkl", b"y")
+    with opened(tmp_path / "a.pt") as archive, pytest.raises(ModelError, match="outside its folder"):
         archive.check()
 
 

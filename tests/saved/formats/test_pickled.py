@@ -91,3 +91,12 @@ def test_plain_values_beside_the_weights_stand_as_empty_objects():
     content = pickled.read_bytes(buffer.getvalue())
     assert torch.equal(content["weight"], torch.ones(2))
     assert not hasattr(content["options"], "rate")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_is_exchanged_after_it_was_checked_is_refused(kind, tmp_path, monkeypatch):
+    path = save(tmp_path / "a.pt", **KINDS[kind])
+    other = save(tmp_path / "b.pt", {"model": {"weight": torch.zeros(4)}}, **KINDS[kind])
+    monkeypatch.setattr(pickled, "_refuse_protocol", lambda _: other.replace(path))
+    with pytest.raises(ModelError, match="changed while it was read"):
+        pickled.read(path, kind, unsafe=False)

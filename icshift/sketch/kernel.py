@@ -1,0 +1,66 @@
+"""The kernel: the few operations that recording spends its time in, in two implementations.
+
+`NumPy` (icshift/sketch/kernel_numpy.py) is always there, takes every type and is what the other is compared with.
+`Native` (icshift/sketch/kernel_native.py) calls the compiled module `icshift._kernel`, where it was built, for float32.
+Both take and return the same arrays; which axis lies innermost in memory is for each to choose, since the one sorts
+rows and the other columns.
+
+Sampled and sorted values, counts, extremes and the quantiles of a step are the same to the last bit. Means, deviations,
+slice means and bounds differ by rounding: by at most 2e-6 of a unit's largest value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from icshift.distribution import Floats, Ints
+from icshift.sketch import choice
+from icshift.sketch.block import Order
+from icshift.sketch.kernel_native import Native
+from icshift.sketch.kernel_numpy import NumPy
+from icshift.sketch.level import Digest, Level
+from icshift.sketch.sampler import Sampler
+from icshift.sketch.workspace import Workspace
+
+
+class Kernel(Protocol):
+    """Operations on activations of one floating-point type."""
+
+    def rows(self, count: int, units: int) -> Floats:
+        """Returns memory [count, units] for the rows of some steps, with anything in it."""
+
+    def take(
+        self, activations: Tensor, sampler: Sampler, rows: Floats, first: int, centre: Floats, workspace: Workspace
+    ) -> Tensor | None:
+        """Copies sampled activations [rows, units(, positions)], on the CPU, into `rows` from the `first` on.
+
+        Returns the table of the moments of all of them [6, 1, units], or None where those rows are all there is.
+        `centre` [units] is a guess at the mean, NaN where there is none; it may be overwritten by the mean.
+        """
+
+    def order(self, rows: Floats, steps: int, workspace: Workspace) -> Order:
+        """Returns what a block of so many steps, rows [steps * n, units], shows; the rows may be overwritten."""
+
+    def steps_of(self, values: Floats, start: int, every: int) -> Floats:
+        """Returns the values [units, m] of some of the steps of values [units, steps, n]."""
+
+    def level(self, units: int) -> Floats:
+        """Returns memory [units, K] for a level of a sketch, with anything in it."""
+
+    def sort_level(self, level: Floats) -> Floats:
+        """Sorts a full level in place, and returns by how far its values lie from those that go up [units]."""
+
+    def digest(self, levels: Sequence[Level], sampled: Ints) -> Digest:
+        """Returns what a window keeps of all levels of its sketches, of `sampled` finite values [units]."""
+
+
+@cache
+def kernel(dtype: type[np.floating[Any]]) -> Kernel:
+    """Returns the implementation in use for activations of this type: chosen once."""
+    choice.say_what_is_missing()
+    return Native() if choice.uses_native() and dtype is np.float32 else NumPy(dtype)

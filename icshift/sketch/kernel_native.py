@@ -1,0 +1,120 @@
+"""The compiled kernel, for float32: what it needs to know of arrays and tensors, and what it leaves to NumPy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from icshift.blocks import SLICES
+from icshift.distribution import EXACT, QUANTILES, Floats, Ints
+from icshift.runs.format import STEP_QUANTILES
+from icshift.sketch.block import Order
+from icshift.sketch.choice import compiled
+from icshift.sketch.kernel_numpy import NumPy
+from icshift.sketch.level import TERMS, Digest, K, Level
+from icshift.sketch.moments import Moments
+from icshift.sketch.sampler import Sampler
+from icshift.sketch.workspace import Workspace
+from icshift.tails import TAIL
+
+_MOST = 1024
+"""Values of a step that are sorted column by column; more go to NumPy, which sorts rows."""
+
+_MOST_LEVELS = 64
+"""Levels that are digested together."""
+
+_ROUNDING = TERMS * float(np.finfo(np.float32).eps)
+_PROBABILITIES = np.array(STEP_QUANTILES)
+
+
+class Native:
+    """Operations on float32; see `Kernel`. Here the values of all units at one place lie side by side."""
+
+    def __init__(self) -> None:
+        self._numpy = NumPy(np.float32)
+
+    def rows(self, count: int, units: int) -> Floats:
+        """Returns memory for rows, one directly after the other."""
+        return np.empty((count, units), np.float32)
+
+    def take(
+        self, activations: Tensor, sampler: Sampler, rows: Floats, first: int, centre: Floats, workspace: Workspace
+    ) -> Tensor | None:
+        """Reads all activations once, and draws the samples meanwhile. `centre` is where deviations are taken from."""
+        if activations.dtype is not torch.float32 or not activations.numel():
+            return self._numpy.take(activations, sampler, rows, first, centre, workspace)
+        count, units = activations.shape[:2]
+        positions = activations.shape[2] if activations.ndim == 3 else 1
+        strides = activations.stride()
+        if strides[1] != positions or strides[-1] != 1 or (count > 1 and strides[0] < units * positions):
+            activations = activations.contiguous()
+            strides = activations.stride()
+        total = count * positions
+        source = activations.data_ptr(), count, units, positions, strides[0]
+        if total <= sampler.samples:
+            compiled.scan(*source, None, None, False, None, total, rows, first)
+            return None
+        drawn = sampler.places(total)
+        table = np.empty((6, 1, units))
+        known = not math.isnan(centre[0])
+        compiled.scan(*source, table, centre, known, drawn, len(drawn), rows, first)
+        return torch.from_numpy(table)
+
+    def order(self, rows: Floats, steps: int, workspace: Workspace) -> Order:
+        """Sorts columns where they are, and reads from each of them all that it shows."""
+        n, units = len(rows) // steps, rows.shape[1]
+        if n > _MOST:
+            return self._numpy.order(rows, steps, workspace)
+        values = rows.reshape(steps, n, units)
+        table, zeros = np.empty((6, steps, units)), np.empty((steps, units), np.int64)
+        quantiles = np.empty((len(STEP_QUANTILES), steps, units), np.float32)
+        slices = np.empty((steps, SLICES, units))
+        compiled.order(rows, steps, n, units, rows, table, zeros, quantiles, slices, _PROBABILITIES)
+        return Order(
+            values=values.transpose(2, 0, 1),
+            clean=not table[1].any(),
+            finite=table[0].T.astype(np.int64),
+            zeros=zeros.T,
+            quantiles=quantiles.transpose(0, 2, 1),
+            slices=slices.transpose(2, 0, 1),
+            moments=Moments(table),
+        )
+
+    def steps_of(self, values: Floats, start: int, every: int) -> Floats:
+        """Returns values of some steps, places one after the other."""
+        return values.transpose(1, 2, 0)[start::every].reshape(-1, len(values)).T
+
+    def level(self, units: int) -> Floats:
+        """Returns memory for a level."""
+        return np.empty((K, units), np.float32).T
+
+    def sort_level(self, level: Floats) -> Floats:
+        """Sorts the columns of a full level."""
+        moved = np.empty(len(level))
+        compiled.sort_level(level.T, len(level), _ROUNDING, moved)
+        return moved
+
+    def digest(self, levels: Sequence[Level], sampled: Ints) -> Digest:
+        """Merges the levels unit by unit. Where values are not finite, units differ in number, which is for NumPy."""
+        held = sorted((level for level in levels if level.fill), key=lambda level: level.weight)
+        if not held or (sampled != int(sum(level.fill * level.weight for level in held))).any():
+            return self._numpy.digest(levels, sampled)
+        units, points = len(sampled), sum(level.fill for level in held)
+        singles = sum(level.fill for level in held if level.weight == 1)
+        memory = tuple(level.values.T for level in held)
+        fills = np.array([level.fill for level in held], np.int32)
+        weights = np.array([level.weight for level in held], np.int32)
+        if points <= EXACT and singles == points:
+            values = np.empty((units, points), np.float32)
+            compiled.digest(memory, fills, weights, units, 0, values, None, None)
+            return Digest(values, np.zeros(units), 0.0, None)
+        if not TAIL <= singles <= _MOST or len(held) > _MOST_LEVELS or held[-1].weight > 1 << 30:
+            return self._numpy.digest(levels, sampled)
+        values, error = np.empty((units, QUANTILES), np.float32), np.empty(units)
+        tails = np.empty((units, 2 * TAIL), np.float32)
+        compiled.digest(memory, fills, weights, units, QUANTILES, values, error, tails)
+        return Digest(values, error, 1.0 / QUANTILES, tails)

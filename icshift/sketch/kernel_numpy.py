@@ -1,0 +1,63 @@
+"""The kernel in NumPy: for every type of numbers, and what the native one is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from icshift.distribution import Floats, Ints
+from icshift.sketch import block
+from icshift.sketch.block import Order
+from icshift.sketch.level import Digest, K, Level, digest, sort_level
+from icshift.sketch.moments import moments
+from icshift.sketch.sampler import Sampler
+from icshift.sketch.workspace import Workspace
+
+_PADDING = 16
+"""Unused columns of a block: rows a power of two apart share cache lines and transpose six times slower."""
+
+
+class NumPy:
+    """Operations on activations of one type; see `Kernel`. Here values of a unit lie side by side, to be sorted."""
+
+    def __init__(self, dtype: type[np.floating[Any]]) -> None:
+        self._dtype = dtype
+
+    def rows(self, count: int, units: int) -> Floats:
+        """Returns memory for rows: a row is followed by columns that nobody uses."""
+        return np.empty((count, units + _PADDING), self._dtype)[:, :units]
+
+    def take(
+        self, activations: Tensor, sampler: Sampler, rows: Floats, first: int, centre: Floats, workspace: Workspace
+    ) -> Tensor | None:
+        """Copies sampled rows, and reads the moments of all in passes of their own. There is no use for `centre`."""
+        del centre
+        drawn = sampler.rows(activations)
+        rows[first : first + len(drawn)] = drawn.numpy()
+        return None if drawn.numel() == activations.numel() else moments(activations[None], workspace)
+
+    def order(self, rows: Floats, steps: int, workspace: Workspace) -> Order:
+        """Turns the block over, so that the values of a unit and step lie side by side, and sorts them."""
+        units = rows.shape[1]
+        values = workspace.take("values", (units, steps, len(rows) // steps), self._dtype)
+        np.copyto(values, rows.reshape(steps, -1, units).transpose(2, 0, 1))
+        return block.order(values, workspace)
+
+    def steps_of(self, values: Floats, start: int, every: int) -> Floats:
+        """Returns values of some steps side by side."""
+        return values[:, start::every].reshape(len(values), -1)
+
+    def level(self, units: int) -> Floats:
+        """Returns memory for a level."""
+        return np.empty((units, K), self._dtype)
+
+    def sort_level(self, level: Floats) -> Floats:
+        """Sorts a full level, and returns by how far its values lie from those that go up."""
+        return sort_level(level)
+
+    def digest(self, levels: Sequence[Level], sampled: Ints) -> Digest:
+        """Returns what to keep of the levels of a window."""
+        return digest(levels, sampled, self._dtype)

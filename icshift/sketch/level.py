@@ -1,0 +1,74 @@
+"""Levels of a sketch, and what NumPy makes of them: one that is full is sorted, those of a window are digested."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from icshift import tails
+from icshift.distribution import Floats, Ints, ordered, summarise
+from icshift.tails import TAIL
+
+K = 512
+"""Values a level holds. NumPy sorts rows of up to 512 float32 values in 1.2 ns a value, longer ones in 8."""
+
+GROUP = 4
+"""Neighbours of which one goes up a level."""
+
+TERMS = 64 * K
+"""Rounding error of a sum of K values in at least 8 partial sums, in units of the largest value times the precision."""
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """The first `fill` of values [units, K] in any order, each of which stands for `weight`; +inf is not finite."""
+
+    values: Floats
+    fill: int
+    weight: float
+
+
+@dataclass(frozen=True, eq=False)
+class Digest:
+    """What a window keeps of the levels of its sketches, as in a `Distribution`: see there.
+
+    `error` [units] bounds the Wasserstein-1 distance of `values` to the points in the levels, and `rank` the error of
+    any rank as a share of 1.
+    """
+
+    values: Floats
+    error: Floats
+    rank: float
+    tails: Floats | None
+
+
+def sort_level(level: Floats) -> Floats:
+    """Sorts a full level [units, K] in place, and returns by how far its values lie from those that go up [units].
+
+    The distances of x0 <= x1 <= x2 <= x3 to x1 add up to -x0 - x1 + x2 + x3, and those to x2 as well. With what their
+    sum may be rounded by. NaN where a value is not finite.
+    """
+    level.sort(axis=1)
+    signs = np.where(np.arange(K) % GROUP < GROUP // 2, -1, 1).astype(level.dtype)
+    signs[:TAIL] = signs[K - TAIL :] = 0
+    with np.errstate(invalid="ignore", over="ignore"):
+        largest = np.abs(level[:, TAIL]) + np.abs(level[:, -TAIL - 1])
+        return np.vecdot(level, signs) + TERMS * float(np.finfo(level.dtype).eps) * largest
+
+
+def points(levels: Sequence[Level], units: int, dtype: type[np.floating[Any]]) -> tuple[Floats, Floats]:
+    """Returns all values in the levels [units, m] in sorted runs, NaN for non-finite ones, and their weights [m]."""
+    kept = [np.sort(level.values[:, : level.fill], axis=1) for level in levels]
+    found = np.concatenate([np.empty((units, 0), dtype), *kept], axis=1)
+    found[np.isinf(found)] = np.nan
+    return found, np.concatenate([np.empty(0), *(np.full(level.fill, level.weight) for level in levels)])
+
+
+def digest(levels: Sequence[Level], sampled: Ints, dtype: type[np.floating[Any]]) -> Digest:
+    """Returns what to keep of the levels of all sketches of a window, of `sampled` finite values [units]."""
+    found, weights = points(levels, len(sampled), dtype)
+    values, error, rank = summarise(*ordered(found, weights), dtype)
+    return Digest(values, error, rank, tails.beside(values, sampled, found[:, weights == 1]))

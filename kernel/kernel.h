@@ -1,0 +1,71 @@
+/* What the module calls. Arrays are C-contiguous unless a stride is given, strides and sizes are in values.
+   Nobody here knows of Python, NumPy or torch: addresses are checked by icshift/sketch/kernel_native.py. */
+#pragma once
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Activations [rows, units, positions]; a row begins `stride` values after the one before, within it all is contiguous. */
+typedef struct {
+    const float *values;
+    int64_t rows, units, positions, stride;
+} activations_t;
+
+/* Sampled places: drawn [n] in rising order, or NULL for all; their rows [n, units] go to `rows`. */
+typedef struct {
+    const int64_t *drawn;
+    int64_t n;
+    float *rows;
+} sample_t;
+
+/* Moments of all activations, and the sampled rows, in one pass. `table` [6, units] is count, nonfinite, mean, squares, min
+   and max, as of icshift/sketch/moments.py; NULL where only rows are wanted. `centre` [units] is a guess at the mean where
+   it is `known`, and afterwards the mean. */
+void scan(activations_t activations, double *table, float *centre, int known, sample_t sample);
+
+/* What a block of steps shows, a step [n, units] after the other; as icshift/sketch/block.py has it. */
+#define MOST 1024 /* rows of a step, at most: they are sorted on the stack */
+#define QUANTILES 5
+#define SLICES 8
+
+typedef struct {
+    float *values;    /* [steps, n, units] sorted, what is not finite as infinity; may be the rows themselves */
+    double *table;    /* [6, steps, units], as of `scan` */
+    int64_t *zeros;   /* [steps, units] */
+    float *quantiles; /* [QUANTILES, steps, units] at these probabilities, NaN where there is no finite value */
+    double *slices;   /* [steps, SLICES, units] means of equal slices of the finite ones, 0 where there is none */
+    const double *probabilities;
+} order_t;
+
+void order(const float *rows, int64_t steps, int n, int64_t units, order_t out);
+
+/* A full level of a sketch, as of icshift/sketch/level.py: [LEVEL, units]. Sorts its columns; `moved` [units] is the sum of
+   all distances to the neighbours that go up, with what it may be rounded by; NaN where a value is not finite. */
+#define LEVEL 512
+#define TAIL 16 /* values at either end that stay */
+
+void sort_level(float *level, int64_t units, double rounding, double *moved);
+
+/* What a window keeps of finite levels [fill, units] of all its sketches, those of one weight after one another and the
+   lightest first. */
+typedef struct {
+    const float *values;
+    int fill;
+    int32_t weight;
+} level_t;
+
+typedef struct {
+    int slices;    /* 0 to keep all points as they are: then they all weigh the same */
+    float *values; /* [units, slices] means of equal slices, or [units, points] */
+    double *error; /* [units] mean distance of the points to their slice's mean */
+    float *tails;  /* [units, 2 TAIL] lowest and highest of the first weight, of which there are at least TAIL */
+} digest_t;
+
+/* Returns 0 where there is no memory. */
+int digest(const level_t *levels, int count, int64_t units, digest_t out);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,184 @@
+/* The module `icshift._kernel`, for the stable ABI of Python 3.11. Arrays come as buffers, whose lengths are checked
+   here; a tensor, which is no buffer, comes as an address, which icshift/sketch/kernel_native.py checks. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "kernel.h"
+
+#define LONG_WORK (1 << 18) /* values from which another thread may run meanwhile; below, taking turns costs more */
+
+#define MOST_LEVELS 64 /* of all sketches: two reach it after 10^18 values */
+
+/* Buffers that a call holds until it returns. */
+typedef struct {
+    Py_buffer views[MOST_LEVELS + 8];
+    int count;
+} held_t;
+
+static void release(held_t *held)
+{
+    while (held->count)
+        PyBuffer_Release(&held->views[--held->count]);
+}
+
+/* The memory of an array of at least so many bytes, NULL for None. Where there is none an error is set. */
+static void *memory(held_t *held, PyObject *array, int flags, int64_t bytes)
+{
+    if (array == Py_None || PyErr_Occurred())
+        return NULL;
+    Py_buffer *view = &held->views[held->count];
+    if (PyObject_GetBuffer(array, view, flags) < 0)
+        return NULL;
+    held->count++;
+    if (bytes < 0 || view->len < bytes) {
+        PyErr_Format(PyExc_ValueError, "an array of %zd bytes, where %lld are needed", view->len, (long long)bytes);
+        return NULL;
+    }
+    return view->buf;
+}
+
+static const void *known(held_t *held, PyObject *array, int64_t bytes) { return memory(held, array, PyBUF_SIMPLE, bytes); }
+static void *wanted(held_t *held, PyObject *array, int64_t bytes) { return memory(held, array, PyBUF_WRITABLE, bytes); }
+static int64_t integer(PyObject *o) { return PyLong_AsLongLong(o); }
+
+static int takes(const char *name, Py_ssize_t given, Py_ssize_t wanted)
+{
+    if (given != wanted)
+        PyErr_Format(PyExc_TypeError, "%s takes %zd arguments, not %zd", name, wanted, given);
+    return given == wanted;
+}
+
+static PyObject *done(held_t *held)
+{
+    release(held);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_scan(PyObject *self, PyObject *const *o, Py_ssize_t given)
+{
+    (void)self;
+    if (!takes("scan", given, 12))
+        return NULL;
+    held_t held = {.count = 0};
+    activations_t a = {PyLong_AsVoidPtr(o[0]), integer(o[1]), integer(o[2]), integer(o[3]), integer(o[4])};
+    double *table = wanted(&held, o[5], 6 * a.units * (int64_t)sizeof(double));
+    float *centre = wanted(&held, o[6], a.units * (int64_t)sizeof(float));
+    int guessed = (int)integer(o[7]);
+    sample_t sample = {NULL, integer(o[9]), NULL};
+    sample.drawn = known(&held, o[8], sample.n * (int64_t)sizeof(int64_t));
+    int64_t first = integer(o[11]);
+    float *sampled = wanted(&held, o[10], (first + sample.n) * a.units * (int64_t)sizeof(float));
+    if (!PyErr_Occurred()) {
+        sample.rows = sampled + first * a.units;
+        if (a.rows * a.units * a.positions < LONG_WORK) {
+            scan(a, table, centre, guessed, sample);
+        } else {
+            Py_BEGIN_ALLOW_THREADS
+            scan(a, table, centre, guessed, sample);
+            Py_END_ALLOW_THREADS
+        }
+    }
+    return done(&held);
+}
+
+static PyObject *py_order(PyObject *self, PyObject *const *o, Py_ssize_t given)
+{
+    (void)self;
+    if (!takes("order", given, 10))
+        return NULL;
+    held_t held = {.count = 0};
+    int64_t steps = integer(o[1]), n = integer(o[2]), units = integer(o[3]), cells = steps * units;
+    if (!PyErr_Occurred() && (n < 1 || n > MOST))
+        PyErr_Format(PyExc_ValueError, "%lld values a step, where 1 to %d are sorted", (long long)n, MOST);
+    const float *rows = known(&held, o[0], n * cells * (int64_t)sizeof(float));
+    order_t out = {
+        .values = wanted(&held, o[4], n * cells * (int64_t)sizeof(float)),
+        .table = wanted(&held, o[5], 6 * cells * (int64_t)sizeof(double)),
+        .zeros = wanted(&held, o[6], cells * (int64_t)sizeof(int64_t)),
+        .quantiles = wanted(&held, o[7], QUANTILES * cells * (int64_t)sizeof(float)),
+        .slices = wanted(&held, o[8], SLICES * cells * (int64_t)sizeof(double)),
+        .probabilities = known(&held, o[9], QUANTILES * (int64_t)sizeof(double)),
+    };
+    if (!PyErr_Occurred()) {
+        if (n * cells < LONG_WORK) {
+            order(rows, steps, (int)n, units, out);
+        } else {
+            Py_BEGIN_ALLOW_THREADS
+            order(rows, steps, (int)n, units, out);
+            Py_END_ALLOW_THREADS
+        }
+    }
+    return done(&held);
+}
+
+static PyObject *py_sort_level(PyObject *self, PyObject *const *o, Py_ssize_t given)
+{
+    (void)self;
+    if (!takes("sort_level", given, 4))
+        return NULL;
+    held_t held = {.count = 0};
+    int64_t units = integer(o[1]);
+    double rounding = PyFloat_AsDouble(o[2]);
+    float *level = wanted(&held, o[0], LEVEL * units * (int64_t)sizeof(float));
+    double *moved = wanted(&held, o[3], units * (int64_t)sizeof(double));
+    if (!PyErr_Occurred()) {
+        Py_BEGIN_ALLOW_THREADS
+        sort_level(level, units, rounding, moved);
+        Py_END_ALLOW_THREADS
+    }
+    return done(&held);
+}
+
+static PyObject *py_digest(PyObject *self, PyObject *const *o, Py_ssize_t given)
+{
+    (void)self;
+    if (!takes("digest", given, 8))
+        return NULL;
+    held_t held = {.count = 0};
+    level_t levels[MOST_LEVELS];
+    Py_ssize_t count = PyTuple_Size(o[0]);
+    if (count > MOST_LEVELS)
+        PyErr_Format(PyExc_ValueError, "%zd levels, where at most %d are digested", count, MOST_LEVELS);
+    if (PyErr_Occurred())
+        return NULL;
+    const int32_t *fills = known(&held, o[1], count * (int64_t)sizeof(int32_t));
+    const int32_t *weights = known(&held, o[2], count * (int64_t)sizeof(int32_t));
+    int64_t units = integer(o[3]), points = 0, singles = 0;
+    for (Py_ssize_t k = 0; k < count && !PyErr_Occurred(); k++) {
+        levels[k].values = known(&held, PyTuple_GetItem(o[0], k), fills[k] * units * (int64_t)sizeof(float));
+        levels[k].fill = fills[k];
+        levels[k].weight = weights[k];
+        points += fills[k];
+        singles += weights[k] == weights[0] ? fills[k] : 0;
+    }
+    digest_t out = {.slices = (int)integer(o[4])};
+    int64_t width = out.slices ? out.slices : points;
+    out.values = wanted(&held, o[5], width * units * (int64_t)sizeof(float));
+    out.error = wanted(&held, o[6], units * (int64_t)sizeof(double));
+    out.tails = wanted(&held, o[7], 2 * TAIL * units * (int64_t)sizeof(float));
+    if (!PyErr_Occurred() && out.slices && singles < TAIL)
+        PyErr_Format(PyExc_ValueError, "%lld single values, where %d are the least", (long long)singles, TAIL);
+    if (!PyErr_Occurred()) {
+        int there;
+        Py_BEGIN_ALLOW_THREADS
+        there = digest(levels, (int)count, units, out);
+        Py_END_ALLOW_THREADS
+        if (!there)
+            PyErr_NoMemory();
+    }
+    return done(&held);
+}
+
+#define METHOD(name, text) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, text}
+
+static PyMethodDef methods[] = {
+    METHOD(scan, "address, rows, units, positions, stride, table, centre, known, drawn, n, sampled, first"),
+    METHOD(order, "rows, steps, n, units, values, table, zeros, quantiles, slices, probabilities"),
+    METHOD(sort_level, "level, units, rounding, moved"),
+    METHOD(digest, "levels, fills, weights, units, slices, values, error, tails"),
+    {0}};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernel", "See the folder `kernel`.", -1, methods};
+
+PyMODINIT_FUNC PyInit__kernel(void) { return PyModule_Create(&definition); }

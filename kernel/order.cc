@@ -1,0 +1,184 @@
+/* What a block of steps shows: every step's values sorted, and all that is read off them while they are at hand. */
+#include <math.h>
+
+#include "columns.h"
+#include "kernel.h"
+
+#define SQUARES_FIT 1e-15f /* from here to its inverse, values can be squared and added up in float */
+
+typedef struct {
+    const double *probabilities;
+    int n, low[QUANTILES], high[QUANTILES];
+    float part[QUANTILES];
+} places_t;
+
+/* Between which of n sorted values a quantile lies, by NumPy's linear rule. */
+INLINE places_t places_of(int n, const double *probabilities)
+{
+    places_t p;
+    p.probabilities = probabilities;
+    p.n = n;
+    for (int k = 0; k < QUANTILES; k++) {
+        double position = probabilities[k] * (n - 1);
+        p.low[k] = (int)position;
+        p.high[k] = p.low[k] + 1 < n ? p.low[k] + 1 : n - 1;
+        p.part[k] = (float)(position - p.low[k]);
+    }
+    return p;
+}
+
+/* Sum of rows, in float over eight of them and in double beyond. */
+INLINE doubles sum_of(const floats *v, int n)
+{
+    doubles sum = {0};
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+        floats a = (v[i] + v[i + 1]) + (v[i + 2] + v[i + 3]), b = (v[i + 4] + v[i + 5]) + (v[i + 6] + v[i + 7]);
+        sum += __builtin_convertvector(a + b, doubles);
+    }
+    for (; i < n; i++)
+        sum += __builtin_convertvector(v[i], doubles);
+    return sum;
+}
+
+/* The sum of slice s of n sorted rows, times SLICES: a row that an edge cuts gives to either side its share. */
+INLINE doubles slice_sum(const floats *v, int n, int s)
+{
+    int from = s * n, to = from + n, first = (from + SLICES - 1) / SLICES, end = to / SLICES;
+    if (first > end) /* within one row */
+        return __builtin_convertvector(v[end], doubles) * (double)n;
+    doubles sum = sum_of(v + first, end - first) * (double)SLICES;
+    if (first * SLICES > from)
+        sum += __builtin_convertvector(v[first - 1], doubles) * (double)(first * SLICES - from);
+    if (to > end * SLICES)
+        sum += __builtin_convertvector(v[end], doubles) * (double)(to - end * SLICES);
+    return sum;
+}
+
+/* Where the statistics of one step and unit are written: every array at this unit, with its stride. */
+typedef struct {
+    double *table;
+    int64_t table_stride;
+    int64_t *zeros;
+    float *quantiles;
+    int64_t quantiles_stride;
+    double *slices;
+    int64_t slices_stride;
+} out_t;
+
+/* One column in double, of values of which only the first are finite or whose squares leave the range of float. */
+static void measure_carefully(const floats *v, const places_t *all, int lane, out_t o)
+{
+    int n = all->n, finite = 0;
+    double sum = 0, rest = 0, squares = 0;
+    while (finite < n && v[finite][lane] < INFINITY)
+        sum += v[finite++][lane];
+    double mean = finite ? sum / finite : 0;
+    for (int i = 0; i < finite; i++) {
+        double d = v[i][lane] - mean;
+        rest += d;
+        squares += d * d;
+    }
+    o.table[0] = finite;
+    o.table[o.table_stride] = n - finite;
+    o.table[2 * o.table_stride] = finite ? mean + rest / finite : 0;
+    o.table[3 * o.table_stride] = finite ? squares - rest * rest / finite : 0;
+    o.table[4 * o.table_stride] = finite ? v[0][lane] : INFINITY;
+    o.table[5 * o.table_stride] = finite ? v[finite - 1][lane] : -INFINITY;
+    places_t p = places_of(finite, all->probabilities);
+    for (int k = 0; k < QUANTILES; k++)
+        o.quantiles[k * o.quantiles_stride] =
+            finite ? v[p.low[k]][lane] + (v[p.high[k]][lane] - v[p.low[k]][lane]) * p.part[k] : NAN;
+    for (int s = 0; s < SLICES; s++) {
+        double slice = 0;
+        for (int i = s * finite / SLICES, from = s * finite, to = from + finite; finite && i * SLICES < to; i++) {
+            int left = i * SLICES > from ? i * SLICES : from, right = (i + 1) * SLICES < to ? (i + 1) * SLICES : to;
+            slice += (double)v[i][lane] * (right - left);
+        }
+        o.slices[s * o.slices_stride] = finite ? slice / finite : 0;
+    }
+}
+
+/* Up to WIDTH units of one step, from sorted rows. */
+INLINE void measure(const floats *v, const places_t *p, keys zeros, int lanes, out_t o)
+{
+    int n = p->n;
+    doubles sum = {0};
+    for (int s = 0; s < SLICES; s++) {
+        doubles slice = slice_sum(v, n, s);
+        sum += slice;
+        slice /= (double)n;
+        store(o.slices + s * o.slices_stride, slice, lanes);
+    }
+    doubles mean = sum / (double)SLICES / (double)n;
+    floats centre = __builtin_convertvector(mean, floats);
+    doubles rest = {0}, squares = {0};
+    for (int i = 0; i < n;) {
+        floats some = {0}, some_squares = {0};
+        for (int end = i + 8 < n ? i + 8 : n; i < end; i++) {
+            floats d = v[i] - centre;
+            some += d;
+            some_squares += d * d;
+        }
+        rest += __builtin_convertvector(some, doubles);
+        squares += __builtin_convertvector(some_squares, doubles);
+    }
+    for (int k = 0; k < QUANTILES; k++)
+        store(o.quantiles + k * o.quantiles_stride, v[p->low[k]] + (v[p->high[k]] - v[p->low[k]]) * p->part[k], lanes);
+    for (int l = 0; l < lanes; l++) {
+        out_t here = {o.table + l,     o.table_stride,     o.zeros + l,  o.quantiles + l,
+                      o.quantiles_stride, o.slices + l, o.slices_stride};
+        float low = v[0][l], high = v[n - 1][l], largest = -low > high ? -low : high;
+        *here.zeros = zeros[l];
+        if (!(largest < 1 / SQUARES_FIT) || (low < high && high - low < SQUARES_FIT)) {
+            measure_carefully(v, p, l, here);
+            continue;
+        }
+        here.table[0] = n;
+        here.table[here.table_stride] = 0;
+        here.table[2 * here.table_stride] = low < high ? centre[l] + rest[l] / n : low;
+        here.table[3 * here.table_stride] = low < high ? squares[l] - rest[l] * rest[l] / n : 0;
+        here.table[4 * here.table_stride] = low;
+        here.table[5 * here.table_stride] = high;
+    }
+}
+
+/* Rows of up to WIDTH units of one step: counted, sorted into `to` with what is not finite as infinity at the end. */
+INLINE keys sort_step(const float *rows, int n, int64_t units, int lanes, keys *v, float *to)
+{
+    keys zeros = {0}, broken = {0};
+    for (int i = 0; i < n; i++) {
+        keys bits = load(rows + i * units, lanes);
+        zeros -= (bits & 0x7fffffff) == 0;
+        broken |= (bits & INFINITE) == INFINITE;
+        v[i] = turned(bits);
+    }
+    int any = 0;
+    for (int l = 0; l < WIDTH; l++)
+        any |= broken[l];
+    if (any)
+        for (int i = 0; i < n; i++)
+            v[i] = (turned(v[i]) & INFINITE) == INFINITE ? all(INFINITE) : v[i];
+    sort_columns(v, n, padded(n));
+    for (int i = 0; i < n; i++) {
+        v[i] = turned(v[i]);
+        store(to + i * units, v[i], lanes);
+    }
+    return zeros;
+}
+
+extern "C" CLONES void order(const float *rows, int64_t steps, int n, int64_t units, order_t out)
+{
+    keys v[MOST];
+    places_t places = places_of(n, out.probabilities);
+    int64_t all_steps = steps * units;
+    for (int64_t s = 0; s < steps; s++)
+        for (int64_t u = 0; u < units; u += WIDTH) {
+            int lanes = units - u < WIDTH ? (int)(units - u) : WIDTH;
+            int64_t here = s * units + u, first = s * n * units + u;
+            keys zeros = sort_step(rows + first, n, units, lanes, v, out.values + first);
+            out_t o = {out.table + here, all_steps, out.zeros + here, out.quantiles + here, all_steps,
+                       out.slices + s * SLICES * units + u, units};
+            measure((const floats *)v, &places, zeros, lanes, o);
+        }
+}

@@ -1,0 +1,17 @@
+"""The kernels that there are: laws of what they compute run on each."""
+
+import pytest
+
+from icshift.sketch.choice import CHOICE, compiled
+from icshift.sketch.kernel import kernel
+
+
+@pytest.fixture(params=["numpy", "native"])
+def either_kernel(request, monkeypatch):
+    """The kernel in use: one after the other."""
+    if request.param == "native" and compiled is None:
+        pytest.skip("the native kernel was not built: `python setup.py build_ext --inplace`")
+    monkeypatch.setenv(CHOICE, request.param)
+    kernel.cache_clear()
+    yield kernel
+    kernel.cache_clear()

@@ -1,0 +1,204 @@
+"""The compiled kernel against its twin in NumPy on whatever chance makes up, and what it refuses."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from icshift.sketch.choice import compiled
+from icshift.sketch.kernel_native import Native
+from icshift.sketch.kernel_numpy import NumPy
+from icshift.sketch.level import K, Level
+from icshift.sketch.sampler import Sampler
+from icshift.sketch.workspace import Workspace
+
+pytestmark = pytest.mark.skipif(compiled is None, reason="the native kernel was not built")
+
+ROUNDS = int(os.environ.get("ICSHIFT_FUZZ", "150"))
+"""Cases of each fuzz; `.ci/sanitize` asks for more."""
+
+ROUNDING = 2e-6
+
+
+def made_up(random, shape):
+    """Numbers [..., units] of any size and kind: each unit has its own."""
+    units = shape[-1]
+    spread, centre = 10.0 ** random.uniform(-30, 30, units), 10.0 ** random.uniform(-30, 30, units)
+    values = random.standard_normal(shape) * spread + centre * random.integers(-1, 2, units)
+    kind = random.integers(0, 7, units)
+    values = np.where(kind == 1, np.maximum(values, 0), values)
+    values = np.where(kind == 2, np.round(random.standard_normal(shape)), values)
+    values = np.where(kind == 3, random.choice([0.0, -0.0], shape), values)
+    values = np.where(kind == 4, centre, values)
+    with np.errstate(over="ignore"):
+        values = values.astype(np.float32)
+    odd = random.choice(np.array([np.nan, -np.nan, np.inf, -np.inf, 3.4e38, -3.4e38, 1e-45, -0.0], np.float32), shape)
+    share = random.choice([0, 0, 0, 0.001, 0.2, 1]) * (kind >= 5)
+    return np.where(random.random(shape) < share, odd, values)
+
+
+def assert_moments_agree(found, expected):
+    """Tables [6, groups, units] of the same activations; extremes and counts are the same."""
+    for row in (0, 1, 4, 5):
+        np.testing.assert_array_equal(found[row], expected[row])
+    count, mean, squares, low, high = expected[0], expected[2], expected[3], expected[4], expected[5]
+    size = np.where(count > 0, np.maximum(np.abs(low), np.abs(high)), 0)
+    spread = np.sqrt(np.maximum(squares, 0) / np.maximum(count, 1))
+    assert (np.abs(found[2] - mean) <= ROUNDING * np.maximum(spread, 1e-7 * size) + 1e-44).all()
+    found_spread = np.sqrt(np.maximum(found[3], 0) / np.maximum(count, 1))
+    # NumPy's second pass centres in float32 about the mean itself: what is lost there is a share of its last digit.
+    assert (np.abs(found_spread - spread) <= 1e-5 * spread + 1e-7 * size + 1e-44).all()
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_take_agrees_on_anything(part):
+    random = np.random.default_rng([14, part])
+    native, twin = Native(), NumPy(np.float32)
+    for _ in range(ROUNDS // 4):
+        rows, units, positions = random.integers(1, 90), random.integers(1, 70), random.choice([1, 1, 2, 7, 33, 100])
+        values = made_up(random, (rows, positions, units))
+        activations = torch.from_numpy(values).transpose(1, 2)
+        activations = activations[:, :, 0] if positions == 1 else activations
+        activations = activations.contiguous() if random.random() < 0.8 else activations
+        samples, seed = int(random.integers(1, 80)), int(random.integers(99))
+        centre = values[0, 0] if random.random() < 0.5 else np.full(units, np.nan, np.float32)
+        centre = np.where(np.isfinite(centre).all(), centre, np.nan).astype(np.float32)
+        results = []
+        for one in (native, twin):
+            memory = one.rows(samples + 3, units)
+            sampler = Sampler(samples, np.random.default_rng(seed))
+            table = one.take(activations, sampler, memory, 2, centre.copy(), Workspace())
+            n = min(samples, rows * positions)
+            results.append((memory[2 : 2 + n].copy(), table))
+        np.testing.assert_array_equal(results[0][0], results[1][0])
+        assert (results[0][1] is None) == (results[1][1] is None)
+        if results[0][1] is not None:
+            exact = activations.double() if activations.ndim == 3 else activations.double()[:, :, None]
+            assert_moments_agree(results[0][1].numpy(), in_float64(exact))
+
+
+def in_float64(activations):
+    """The table [6, 1, units] of activations [rows, units, positions], value by value in float64."""
+    table = np.zeros((6, 1, activations.shape[1]))
+    for unit, every in enumerate(activations.transpose(0, 1).flatten(1).numpy()):
+        finite = every[np.isfinite(every)]
+        table[:, 0, unit] = len(finite), len(every) - len(finite), 0, 0, np.inf, -np.inf
+        if len(finite):
+            mean = finite.mean()
+            table[2:, 0, unit] = mean, np.square(finite - mean).sum(), finite.min(), finite.max()
+    return table
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_order_agrees_on_anything(part):
+    random = np.random.default_rng([15, part])
+    native, twin = Native(), NumPy(np.float32)
+    for _ in range(ROUNDS // 4):
+        steps, n, units = random.integers(1, 9), random.choice([1, 2, 3, 15, 16, 17, 60, 130]), random.integers(1, 40)
+        rows = made_up(random, (steps * n, units))
+        with np.errstate(all="ignore"):
+            found, expected = (one.order(rows.copy(), steps, Workspace()) for one in (native, twin))
+        np.testing.assert_array_equal(found.values, expected.values)
+        np.testing.assert_array_equal(found.finite, expected.finite)
+        np.testing.assert_array_equal(found.zeros, expected.zeros)
+        assert found.clean == expected.clean
+        size = np.where(found.finite > 0, np.maximum(np.abs(found.moments.min), np.abs(found.moments.max)).T, 0)
+        np.testing.assert_array_equal(np.isnan(found.quantiles), np.isnan(expected.quantiles))
+        off = np.abs(np.nan_to_num(found.quantiles) - np.nan_to_num(expected.quantiles))
+        assert (off <= 1e-6 * size)[:, size < 1e38].all()
+        if found.clean:
+            with np.errstate(over="ignore"):
+                assert (np.abs(found.slices - expected.slices) <= ROUNDING * size[..., None] + 1e-44)[size < 1e36].all()
+        raw = torch.from_numpy(rows.reshape(steps, n, units)).double()
+        for step in range(steps):
+            assert_moments_agree(found.moments.table[:, step : step + 1], in_float64(raw[step][:, :, None]))
+
+
+def test_quantiles_of_a_step_are_the_same_to_the_last_bit():
+    rows = np.random.default_rng(3).standard_normal((600, 33)).astype(np.float32)
+    found, expected = (one.order(rows.copy(), 10, Workspace()) for one in (Native(), NumPy(np.float32)))
+    np.testing.assert_array_equal(found.quantiles, expected.quantiles)
+
+
+def test_levels_agree_on_anything():
+    random = np.random.default_rng(16)
+    native, twin = Native(), NumPy(np.float32)
+    for _ in range(ROUNDS // 4):
+        units = int(random.integers(1, 40))
+        values = made_up(random, (K, units)).T
+        values = np.where(np.isfinite(values) & (np.abs(values) < 1e30), values, np.inf).astype(np.float32)
+        levels = []
+        for one in (native, twin):
+            level = one.level(units)
+            level[:] = values
+            levels.append((level, one.sort_level(level)))
+        np.testing.assert_array_equal(levels[0][0], levels[1][0])
+        size = np.abs(np.where(np.isfinite(values), values, 0)).max(1)
+        np.testing.assert_array_equal(np.isnan(levels[0][1]), np.isnan(levels[1][1]))
+        assert (np.abs(np.nan_to_num(levels[0][1] - levels[1][1])) <= 1e-3 * size + 1e-40).all()
+
+
+def test_digests_agree_on_anything():
+    random = np.random.default_rng(17)
+    native, twin = Native(), NumPy(np.float32)
+    for _ in range(ROUNDS // 4):
+        units, fills = int(random.integers(1, 30)), random.integers(0, K + 1, random.integers(1, 7))
+        weights = 4.0 ** random.integers(0, 4, len(fills))
+        raw = [made_up(random, (K, units)).T for _ in fills]
+        raw = [np.where(np.isfinite(values), np.clip(values, -1e30, 1e30), np.inf).astype(np.float32) for values in raw]
+        finite = sum(
+            np.isfinite(values[:, :fill]).sum(1) * weight
+            for values, fill, weight in zip(raw, fills, weights, strict=True)
+        )
+        digests = []
+        for one in (native, twin):
+            levels = []
+            for values, fill, weight in zip(raw, fills, weights, strict=True):
+                level = one.level(units)
+                level[:] = values
+                levels.append(Level(level, int(fill), float(weight)))
+            digests.append(one.digest(levels, finite.astype(np.int64)))
+        found, expected = digests
+        size = np.abs(np.nan_to_num(expected.values)).max(1, initial=0)
+        assert found.values.shape == expected.values.shape
+        np.testing.assert_array_equal(np.isnan(found.values), np.isnan(expected.values))
+        off = np.abs(np.nan_to_num(found.values) - np.nan_to_num(expected.values))
+        assert (off <= ROUNDING * size[:, None] + 1e-44).all()
+        assert (np.abs(found.error - expected.error) <= 1e-5 * expected.error + 1e-7 * size + 1e-44).all()
+        assert found.rank == expected.rank
+        assert (found.tails is None) == (expected.tails is None)
+        if found.tails is not None:
+            np.testing.assert_array_equal(found.tails, expected.tails)
+
+
+def test_float64_and_empty_tensors_are_numpys():
+    sampler, centre = Sampler(4, np.random.default_rng(0)), np.full(3, np.nan, np.float32)
+    for activations in (torch.rand(9, 3, dtype=torch.float64), torch.rand(0, 3), torch.rand(5, 3, 0)):
+        rows = Native().rows(8, 3)
+        Native().take(activations, sampler, rows, 0, centre, Workspace())
+        n = min(4, activations.numel() // 3)
+        expected = sampler.rows(activations).numpy()
+        np.testing.assert_array_equal(rows[:n], expected[:n].astype(np.float32))
+
+
+def test_memory_that_is_too_short_is_refused():
+    short = np.empty(7, np.float32)
+    values = torch.rand(4, 2)
+    refusals = {
+        "rows": (compiled.scan, (values.data_ptr(), 4, 2, 1, 2, None, None, False, None, 4, short, 0)),
+        "table": (compiled.scan, (values.data_ptr(), 4, 2, 1, 2, np.empty(3), short, False, None, 4, np.empty(8), 0)),
+        "level": (compiled.sort_level, (short, 1, 0.0, np.empty(1))),
+    }
+    for function, arguments in refusals.values():
+        with pytest.raises(ValueError, match="bytes, where"):
+            function(*arguments)
+    with pytest.raises(TypeError, match="takes 12 arguments, not 1"):
+        compiled.scan(1)
+    with pytest.raises(ValueError, match="are sorted"):
+        compiled.order(*[np.empty(9000, np.float32), 1, 2000, 1, *[np.empty(9000)] * 6])
+    with pytest.raises(ValueError, match="contiguous"):
+        compiled.sort_level(np.empty((2, 1024), np.float32).T, 1, 0.0, np.empty(1))
+    fills = np.array([3], np.int32)
+    with pytest.raises(ValueError, match="single values"):
+        compiled.digest((np.empty((3, 1), np.float32),), fills, fills, 1, 8, np.empty(8), np.empty(1), np.empty(32))
