@@ -172,9 +172,10 @@ def _write(paths: list[Path], output: Path, asked: Asked, wanted: Wanted | None,
     check(output.suffix, len(paths), wanted)
     refuse_file(output, force=manner.force)
     runs = [StoredRun(path) for path in paths]
-    if strangers(runs[0], asked.reference) is not None:
+    strange = [run.path for run in runs if strangers(run, asked.reference) is not None]
+    if strange:
         raise SelectionError(
-            f"no file can be written of {paths[0]} against {asked.reference.partition(':')[2]}: their units have no "
+            f"no file can be written of {strange[0]} against {asked.reference.partition(':')[2]}: their units have no "
             "order in common; leave out -o to see what does not depend on one"
         )
     doubts = caveats(runs[0], asked.reference, asked.phase or default_phase(runs[0]))

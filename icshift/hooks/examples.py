@@ -82,7 +82,9 @@ class Examples:
         Parts of the model may be called one after the other, each with what the one before gave: `sure` says that,
         where one part alone is called, it is called with examples. Never raises.
         """
-        seen = self._phases.setdefault(phase, _Phase(begun=self._begun.setdefault(phase, set())))
+        seen = self._phases.get(phase)
+        if seen is None:
+            seen = self._phases[phase] = _Phase(begun=self._begun.setdefault(phase, set()))
         if not seen.known:
             return
         try:

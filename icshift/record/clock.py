@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from weakref import ref
 
 from torch import Tensor, nn
@@ -29,7 +30,8 @@ class Clock:
     (True, 2, 1)
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, changes: Callable[[], object] = object) -> None:
+        """`changes` returns something else where the model may have other parameters than when it was called before."""
         self.steps = 0
         """How many have ended."""
         self.unheard = 0
@@ -38,12 +40,14 @@ class Clock:
         """Whether of the last step and the one before just one was after a forward."""
         self._heard: bool | None = None
         self._model = model
+        self._changes = changes
+        self._parameters: tuple[object, list[nn.Parameter]] = None, []
         self._gradients: dict[int, tuple[ref[Tensor], int]] = {}
         """By the `id` of a parameter, the gradient that it had after the last step, and how often that was written."""
 
     def follow(self, model: nn.Module) -> None:
         """Look at the gradients of another model from now on, in place of the one before."""
-        self._model, self._gradients = model, {}
+        self._model, self._gradients, self._parameters = model, {}, (None, [])
 
     def ends(self, *, heard: bool) -> bool:
         """Note that an optimizer stepped, or that the user says so. Returns whether a step of the training ends.
@@ -60,7 +64,10 @@ class Clock:
         return heard or unheard
 
     def _now(self) -> dict[int, tuple[ref[Tensor], int]]:
-        owned = ((id(owner), owner.grad) for owner in parameters(self._model))
+        changes = self._changes()
+        if changes != self._parameters[0]:
+            self._parameters = changes, list(parameters(self._model))
+        owned = ((id(owner), owner.grad) for owner in self._parameters[1])
         return {owner: (ref(grad), times_written(grad)) for owner, grad in owned if grad is not None}
 
     def _is_new(self, owner: int, before: dict[int, tuple[ref[Tensor], int]]) -> bool:

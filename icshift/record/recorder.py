@@ -123,7 +123,7 @@ class Recorder:
         self.parts: tuple[Any, ...] = (self._watcher, self._examples, self.forwards, self._replays)
         """What is about this very model, and goes on with another by `follow`."""
         self._gave_up = ""
-        self._clock = Clock(self.model)
+        self._clock = Clock(self.model, lambda: self._watcher.attachment.choices)
         self._clocked = False
         self._resources: ExitStack | None = None
 
