@@ -60,7 +60,7 @@ class Kernel(Protocol):
 
 
 @cache
-def kernel(dtype: type[np.floating[Any]]) -> Kernel:
+def kernel(dtype: type[Any]) -> Kernel:
     """Returns the implementation in use for activations of this type: chosen once."""
     choice.say_what_is_missing()
     return Native() if choice.uses_native() and dtype is np.float32 else NumPy(dtype)
