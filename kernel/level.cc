@@ -4,26 +4,40 @@
 #include "columns.h"
 #include "kernel.h"
 
+/* By how far sorted values lie from the second, or the third, of four neighbours: -x0 - x1 + x2 + x3. */
+INLINE void measure(const floats *x, int lanes, double rounding, double *moved)
+{
+    floats sum = {0};
+    for (int i = TAIL; i < LEVEL - TAIL; i += 4)
+        sum += (x[i + 2] - x[i]) + (x[i + 3] - x[i + 1]);
+    for (int l = 0; l < lanes; l++) {
+        double ends = fabsf(x[TAIL][l]) + fabsf(x[LEVEL - TAIL - 1][l]);
+        moved[l] = x[LEVEL - 1][l] < INFINITY ? sum[l] + rounding * ends : NAN;
+    }
+}
+
+/* Two vectors of columns at a time are a line of the cache: where rows lie a power of two apart, a line would be gone
+   before its second half is wanted. */
 extern "C" CLONES void sort_level(float *level, int64_t units, double rounding, double *moved)
 {
-    keys v[LEVEL];
-    for (int64_t u = 0; u < units; u += WIDTH) {
-        int lanes = units - u < WIDTH ? (int)(units - u) : WIDTH;
+    keys v[2][LEVEL];
+    for (int64_t u = 0; u < units; u += 2 * WIDTH) {
+        int lanes[2];
+        for (int half = 0; half < 2; half++) {
+            int64_t left = units - u - half * WIDTH;
+            lanes[half] = left < 0 ? 0 : left < WIDTH ? (int)left : WIDTH;
+        }
         for (int i = 0; i < LEVEL; i++)
-            v[i] = turned(load(level + i * units + u, lanes));
-        sort_columns(v, LEVEL, LEVEL);
-        for (int i = 0; i < LEVEL; i++) {
-            v[i] = turned(v[i]);
-            store(level + i * units + u, v[i], lanes);
+            for (int half = 0; half < 2 && lanes[half]; half++)
+                v[half][i] = turned(load(level + i * units + u + half * WIDTH, lanes[half]));
+        for (int half = 0; half < 2 && lanes[half]; half++) {
+            sort_columns(v[half], LEVEL, LEVEL);
+            for (int i = 0; i < LEVEL; i++)
+                v[half][i] = turned(v[half][i]);
+            measure((const floats *)v[half], lanes[half], rounding, moved + u + half * WIDTH);
         }
-        const floats *x = (const floats *)v;
-        /* Of four neighbours the distances to the second, or the third, add up to -x0 - x1 + x2 + x3. */
-        floats sum = {0};
-        for (int i = TAIL; i < LEVEL - TAIL; i += 4)
-            sum += (x[i + 2] - x[i]) + (x[i + 3] - x[i + 1]);
-        for (int l = 0; l < lanes; l++) {
-            double ends = fabsf(x[TAIL][l]) + fabsf(x[LEVEL - TAIL - 1][l]);
-            moved[u + l] = x[LEVEL - 1][l] < INFINITY ? sum[l] + rounding * ends : NAN;
-        }
+        for (int i = 0; i < LEVEL; i++)
+            for (int half = 0; half < 2 && lanes[half]; half++)
+                store(level + i * units + u + half * WIDTH, v[half][i], lanes[half]);
     }
 }

@@ -59,8 +59,13 @@ class Kernel(Protocol):
         """Returns what a window keeps of all levels of its sketches, of `sampled` finite values [units]."""
 
 
-@cache
 def kernel(dtype: type[np.floating[Any]]) -> Kernel:
-    """Returns the implementation in use for activations of this type: chosen once."""
+    """Returns the implementation in use for activations of this type."""
+    return chosen(np.dtype(dtype).name)
+
+
+@cache
+def chosen(name: str) -> Kernel:
+    """Returns the same, by the name of the type; the choice is made once."""
     choice.say_what_is_missing()
-    return Native() if choice.uses_native() and dtype is np.float32 else NumPy(dtype)
+    return Native() if choice.uses_native() and name == "float32" else NumPy(np.dtype(name).type)

@@ -3,7 +3,7 @@
 import pytest
 
 from icshift.sketch.choice import CHOICE, compiled
-from icshift.sketch.kernel import kernel
+from icshift.sketch.kernel import chosen, kernel
 
 
 @pytest.fixture(params=["numpy", "native"])
@@ -12,6 +12,6 @@ def either_kernel(request, monkeypatch):
     if request.param == "native" and compiled is None:
         pytest.skip("the native kernel was not built: `python setup.py build_ext --inplace`")
     monkeypatch.setenv(CHOICE, request.param)
-    kernel.cache_clear()
+    chosen.cache_clear()
     yield kernel
-    kernel.cache_clear()
+    chosen.cache_clear()

@@ -7,7 +7,7 @@ import pytest
 
 from icshift.sketch import choice
 from icshift.sketch.choice import CHOICE
-from icshift.sketch.kernel import kernel
+from icshift.sketch.kernel import chosen, kernel
 from icshift.sketch.kernel_native import Native
 from icshift.sketch.kernel_numpy import NumPy
 
@@ -16,9 +16,9 @@ built = pytest.mark.skipif(choice.compiled is None, reason="the native kernel wa
 
 @pytest.fixture(autouse=True)
 def _chosen_anew():
-    kernel.cache_clear()
+    chosen.cache_clear()
     yield
-    kernel.cache_clear()
+    chosen.cache_clear()
 
 
 @pytest.fixture
