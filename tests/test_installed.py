@@ -102,7 +102,7 @@ def test_it_works_alone(alone, installed, two_windows, tmp_path):
     assert alone("-c", "import icshift; print(icshift.__file__)").stdout == f"{installed / 'icshift' / '__init__.py'}\n"
     done = alone(installed / "bin" / "icshift", "--version")
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.fullmatch(r"icshift \d+\.\d+\S*\n", done.stdout)
+    assert re.fullmatch(r"icshift \d+\.\d+.*\n", done.stdout)
     done = alone("-m", "icshift", "report", two_windows, "-o", "page.html", "-q")
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
