@@ -1,11 +1,13 @@
 """What a run will take on disk is told within a stated factor of what it takes, and `used` is what is there."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 import icshift
-from icshift.runs.disk import FACTOR, SERIES_BYTES, Disk, expected, used
+from icshift.runs.disk import FACTOR, SERIES_BYTES, STEP_BYTES, WINDOW_BYTES, Disk, expected, used
 from icshift.runs.format import units_in_steps
 from icshift.runs.writer import STEP_ROWS
 
@@ -45,3 +47,10 @@ def test_used_is_what_is_there(tmp_path):
         (tmp_path / name).write_bytes(b"x" * size)
     assert used(tmp_path) == Disk(windows=120, steps=3, all=131)
     assert used(tmp_path / "nowhere") == Disk(0, 0, 0)
+
+
+def test_the_page_has_the_same_figures():
+    page = (Path(__file__).parent.parent.parent / "docs" / "recording.md").read_text()
+    told = f"about {WINDOW_BYTES / 1000:g} kB a unit, phase and window, and {STEP_BYTES} bytes a unit and step up to "
+    assert f"{told}{SERIES_BYTES / 1e6:.0f} MB a model" in page
+    assert FACTOR == 2
