@@ -50,8 +50,8 @@ class Parameters:
     def change(self) -> float | None:
         """The L2 norm of the change of all parameters since the last call (the first: since it was made).
 
-        Differences are as precise as the parameters, and added up in double precision. Parameters that are new or have another shape do not count. None where
-        nothing is followed, or the norm is not finite.
+        Differences are as precise as the parameters, and added up in double precision. Parameters that are new or have
+        another shape do not count. None where nothing is followed, or the norm is not finite.
         """
         before, self._before = self._before, self.copy()
         return length(before, self._before)
