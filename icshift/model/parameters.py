@@ -50,8 +50,8 @@ class Parameters:
     def change(self) -> float | None:
         """The L2 norm of the change of all parameters since the last call (the first: since it was made).
 
-        It is computed in double precision. Parameters that are new or have another shape do not count. None where
-        nothing is followed, or the norm is not finite.
+        Differences are as precise as the parameters, and added up in double precision. Parameters that are new or have
+        another shape do not count. None where nothing is followed, or the norm is not finite.
         """
         before, self._before = self._before, self.copy()
         return length(before, self._before)
@@ -169,7 +169,7 @@ class Stretches:
 
 
 def length(before: Copy, after: Copy) -> float | None:
-    """Returns the L2 norm of the difference of two copies, in double precision.
+    """Returns the L2 norm of the difference of two copies, as precise as these.
 
     Parameters that are not in both, or have another shape, do not count. None where there are none, or the norm is not
     finite.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from torch import nn
@@ -67,5 +67,7 @@ def units_of(module: nn.Module) -> int | None:
     if isinstance(module, nn.RNNBase):
         return (module.proj_size or module.hidden_size) * (1 + module.bidirectional)
     shape = getattr(module, "normalized_shape", None)
-    found = [shape[-1]] if isinstance(shape, Iterable) and shape else [getattr(module, name, 0) for name in _NAMED_SO]
+    found = (
+        [shape[-1]] if isinstance(shape, (tuple, list)) and shape else [getattr(module, name, 0) for name in _NAMED_SO]
+    )
     return next((value for value in found if isinstance(value, int) and value > 0), None)

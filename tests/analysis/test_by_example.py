@@ -346,7 +346,7 @@ def test_a_phase_without_examples_has_nan_in_the_drift_table(run):
 def test_summary_is_of_the_last_window(name, run):
     found = summary(run, metric_name=name, phase="probe", reference="first").set_index("site").loc["fc.a"]
     a, b = (run.distribution("probe", "fc.a", window) for window in (1, 3))
-    np.testing.assert_allclose(found["median"], np.median(METRICS[name].function(a, b)))
+    np.testing.assert_allclose(found["drift"], np.median(METRICS[name].function(a, b)))
     assert found["rows"] == EXAMPLES
     assert np.isnan(found["p90"]) == np.isnan(found["max"]) == (name in OF_SITES)
     assert np.isnan(found["floor"])

@@ -266,7 +266,7 @@ def test_windows_know_how_far_the_parameters_moved(tmp_path):
         float(torch.cat([(b.double() - a.double()).flatten() for a, b in zip(*pair, strict=True)]).norm())
         for pair in pairwise(ends)
     ]
-    assert [w.parameter_change for w in Run(tmp_path / "run").window_list] == pytest.approx(expected, rel=1e-12)
+    assert [w.parameter_change for w in Run(tmp_path / "run").window_list] == pytest.approx(expected, rel=1e-7)
 
 
 def test_a_run_that_measured_with_gradients_is_deleted_by_force_as_any_other(tmp_path):
