@@ -30,7 +30,8 @@ def analyze(data, tmp_path, capfd, monkeypatch):
 
     def run(*paths, output=tmp_path / "run", model=SPEC + "Digits", inputs=data, options=()):
         chosen = ["--model", model] if model else []
-        arguments = ["analyze", *paths, *chosen, "--data", inputs, "-o", output, "--batch-size", "100", *options]
+        usual = [] if "--batch-size" in options else ["--batch-size", "100"]
+        arguments = ["analyze", *paths, *chosen, "--data", inputs, "-o", output, *usual, *options]
         capfd.readouterr()
         code = _run(list(map(str, arguments)))
         captured = capfd.readouterr()
