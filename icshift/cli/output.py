@@ -8,6 +8,7 @@ import sys
 from contextlib import contextmanager, nullcontext
 from io import TextIOWrapper
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, TextIO
 
 from icshift.errors import RunError
@@ -140,10 +141,12 @@ def draw(report: Report, console: Console) -> None:
 
 
 def parted(heading: str, width: int) -> list[str]:
-    """Returns a heading as lines that fit, if they can: it is parted at its dots, and no path or name is.
+    """Returns a heading as lines that fit, if they can: it is parted at its dots, and between words where it must be.
 
     >>> parted("runs/a · Net · phase train", 20), parted("a-very-long-path/of/a/run · Net", 20)
     (['runs/a · Net', '· phase train'], ['a-very-long-path/of/a/run', '· Net'])
+    >>> parted("runs/a · 15th, 50th, 85th percentile", 20)
+    ['runs/a', '· 15th, 50th, 85th', '  percentile']
     """
     first, *rest = heading.split(" · ")
     lines = [first]
@@ -151,7 +154,7 @@ def parted(heading: str, width: int) -> list[str]:
         if len(lines[-1]) + len(f" · {part}") <= width:
             lines[-1] += f" · {part}"
         else:
-            lines.append(f"· {part}")
+            lines += wrap(f"· {part}", width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     return lines
 
 
