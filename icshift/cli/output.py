@@ -146,7 +146,7 @@ def parted(heading: str, width: int) -> list[str]:
     >>> parted("runs/a · Net · phase train", 20), parted("a-very-long-path/of/a/run · Net", 20)
     (['runs/a · Net', '· phase train'], ['a-very-long-path/of/a/run', '· Net'])
     >>> parted("runs/a · 15th, 50th, 85th percentile", 20)
-    ['runs/a', '· 15th, 50th, 85th', '  percentile']
+    ['runs/a', '· 15th, 50th, 85th', 'percentile']
     """
     first, *rest = heading.split(" · ")
     lines = [first]
@@ -154,7 +154,7 @@ def parted(heading: str, width: int) -> list[str]:
         if len(lines[-1]) + len(f" · {part}") <= width:
             lines[-1] += f" · {part}"
         else:
-            lines += wrap(f"· {part}", width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+            lines += wrap(f"· {part}", width, break_long_words=False, break_on_hyphens=False)
     return lines
 
 

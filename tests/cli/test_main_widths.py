@@ -92,7 +92,8 @@ def printed(folder, monkeypatch, capfdbinary):
             output.show(report)
         finally:
             sys.stdout.reconfigure(encoding=before[0], errors=before[1])
-        return re.sub(r"\d\.\d MB", "0.0 MB", rounded(capfdbinary.readouterr().out.decode()))
+        text = rounded(capfdbinary.readouterr().out.decode())
+        return re.sub(r"\d+ kB", lambda size: "0" * (len(size[0]) - 3) + " kB", re.sub(r"\d\.\d MB", "0.0 MB", text))
 
     return printed
 
