@@ -154,7 +154,8 @@ def parted(heading: str, width: int) -> list[str]:
         if len(lines[-1]) + len(f" · {part}") <= width:
             lines[-1] += f" · {part}"
         else:
-            lines += wrap(f"· {part}", width, break_long_words=False, break_on_hyphens=False)
+            first, *more = wrap(part, max(width - 2, 1), break_long_words=False, break_on_hyphens=False) or [part]
+            lines += [f"· {first}", *more]
     return lines
 
 
