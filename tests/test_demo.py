@@ -4,7 +4,6 @@ import copy
 import json
 import os
 import re
-import shlex
 import subprocess
 
 import numpy as np
@@ -167,14 +166,10 @@ def test_every_seed_is_a_training_of_its_own(demo):
     assert paths["value"].nunique() == len(paths)
 
 
-def test_what_is_next_can_be_typed(demo):
+def test_what_is_next_is_there(demo):
     folder, text = demo
-    lines = re.findall(r"^Next: (icshift .+?)(?:   \(.*\))?$", text, re.MULTILINE)
-    assert lines
-    for line in lines:
-        words = [warm.icshift(), *shlex.split(line)[1:]]
-        done = subprocess.run(words, cwd=folder.parent, capture_output=True, text=True, check=False, timeout=600)
-        assert (done.returncode, done.stderr) == (0, "")
+    (page,) = re.findall(r"^Next: open (.+?) in a browser", text, re.MULTILINE)
+    assert (folder.parent / page).read_text().startswith("<!doctype html>")
 
 
 def test_percentile_ribbons_of_one_unit_of_each(demo):

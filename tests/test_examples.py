@@ -56,7 +56,7 @@ def test_runs(example, tmp_path, capfd):
     assert done.stderr == ""
     left = [file.name for file in (tmp_path / "here").iterdir()]
     if example.stem in WITHOUT_PICTURE:
-        assert re.search("median" if "icshift.Recorder" in example.read_text() else "accuracy|loss", done.stdout)
+        assert re.search("drift" if "icshift.Recorder" in example.read_text() else "accuracy|loss", done.stdout)
         assert left == []
     else:
         assert len(rows(done.stdout)) >= 2, done.stdout

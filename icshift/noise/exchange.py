@@ -32,7 +32,8 @@ _ALIKE = 1.25
 """Blocks with up to so many times as many values count as alike."""
 
 _ROUNDING = 1e-6
-"""A slice whose differences are at most this share of its values differs by rounding."""
+"""A slice or mean whose differences are at most this share of its values differs by rounding, as a mean that batch norm
+makes 0 does from step to step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +41,13 @@ class Differences:
     """How the blocks of one window differ from those of another: what an exchange gives the other sign.
 
     `slices` [blocks, units, slices] add up over blocks to the difference of the windows' slice means, in activation
-    units. `zeros` [blocks, units] add up to the difference of the shares of zeros. `weights` [blocks] are the blocks'
-    shares of the windows. `known` [units] marks the units that were seen in at least `FEWEST` blocks of both windows.
+    units, `means` [blocks, units] to that of their means. `zeros` [blocks, units] add up to the difference of the
+    shares of zeros. `weights` [blocks] are the blocks' shares of the windows. `known` [units] marks the units that
+    were seen in at least `FEWEST` blocks of both windows.
     """
 
     slices: Floats
+    means: Floats
     zeros: Floats
     weights: Floats
     known: np.ndarray[tuple[int], np.dtype[np.bool_]]
@@ -78,10 +81,15 @@ def differences(a: Blocks, b: Blocks) -> Differences:
         zeros = np.where(seen, (b.zeros / b.sampled - a.zeros / a.sampled) * weights, 0.0)
         apart = np.where(seen[:, :, None], b.slices - a.slices, 0.0).astype(float)
     largest = np.fmax(np.abs(a.slices), np.abs(b.slices)).max(axis=(1, 2), initial=0.0, where=seen[:, :, None])
-    apart = np.where(np.abs(apart) > _ROUNDING * largest[:, None, None], apart, 0.0) * weights[:, :, None]
+    means = _beyond_rounding(apart.mean(2), largest[:, None]) * weights
+    apart = _beyond_rounding(apart, largest[:, None, None]) * weights[:, :, None]
     by_block = np.ascontiguousarray(apart.transpose(1, 0, 2))
     total = weights.sum(0) / max(len(weights), 1)
-    return Differences(by_block, zeros.T, total, seen.sum(1) >= FEWEST)
+    return Differences(by_block, means.T, zeros.T, total, seen.sum(1) >= FEWEST)
+
+
+def _beyond_rounding(apart: Floats, largest: Floats) -> Floats:
+    return np.where(np.abs(apart) > _ROUNDING * largest, apart, 0.0)
 
 
 @cache

@@ -143,7 +143,7 @@ def discoveries(p: Floats) -> Flags:
 
 def _exchanged(a: Blocks, b: Blocks) -> _Site:
     site, signs = differences(a, b), patterns(len(a))
-    slices = site.slices if alike(a, b) else site.slices.mean(2, keepdims=True)
+    slices = site.slices if alike(a, b) else site.means[:, :, None]
     starts = range(0, max(slices.shape[1], 1), _UNITS)
     drifts = np.concatenate([_drifts(slices[:, start : start + _UNITS], signs) for start in starts], 1)
     active = site.known & (drifts.max(0, initial=0.0) > 0)

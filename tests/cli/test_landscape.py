@@ -422,8 +422,8 @@ def test_normalisation_is_named_for_what_it_is(name, icshift, folder):
     for words, extra in ((training, ()), (evaluating, ("--eval-mode",))):
         code, out, err = icshift(*asked, *extra, **options)
         assert (code, err) == (0, "")
-        assert out.splitlines()[2] == f"{words}; dropout off"
-        assert len(out.splitlines()[2]) <= 80
+        assert f"{words}; dropout off" in out.splitlines()
+        assert max(map(len, out.splitlines())) <= 80
 
 
 def test_running_averages_of_instance_norm_make_a_difference_to_the_loss(icshift, folder):

@@ -95,6 +95,15 @@ def test_rounding_is_no_difference():
     b = Blocks(a.slices * np.float32(1 + 2e-7), a.sampled, a.zeros, a.steps)
     assert (a.slices != b.slices).any()
     assert not differences(a, b).slices.any()
+    assert not differences(a, b).means.any()
+
+
+def test_means_that_are_one_but_for_rounding_are_no_difference_though_their_slices_are():
+    """As batch norm makes them, of steps of more and of fewer examples."""
+    a, b = (normal_blocks(32, seed=seed, dtype=np.float64) for seed in (1, 2))
+    a, b = (Blocks(x.slices - x.slices.mean(2, keepdims=True) + 1e-9, x.sampled, x.zeros, x.steps) for x in (a, b))
+    assert differences(a, b).slices.any()
+    assert not differences(a, b).means.any()
 
 
 def test_differences_have_the_scale_of_the_values_and_no_place():

@@ -62,7 +62,9 @@ def test_a_click_or_enter_on_a_mark_opens_its_site_in_its_run(opened):
     shown.focus("#pairs")
     shown.keyboard.press("Home")
     shown.keyboard.press("Enter")
-    shown.wait_for_function("document.getElementById('h-site').textContent === 'fc1'")
+    from playwright.sync_api import expect
+
+    expect(shown.locator("#h-site")).to_have_text("fc1")
     assert shown.input_value("#run") == "0"
 
 

@@ -26,7 +26,8 @@ def test_they_are_kept_as_they_were_said():
     model, probe = nn.Linear(3, 2), Probe(torch.ones(5, 3))
     plain = asked_for(model, "all", "auto", Sites(), None)
     assert plain == {
-        "samples": "all", "window_steps": None, "max_units": 1024, "probe_examples": 0, "probe_fingerprint": None,
+        "samples": "all", "window_steps": None, "max_units": 1024, "max_total_units": 65_536, "max_step_units": 64,
+        "probe_examples": 0, "probe_fingerprint": None,
         "probe_statistics": None, "seed": plain["seed"],
     }  # fmt: skip
     probed = asked_for(nn.Sequential(model, nn.BatchNorm1d(2)), 64, 7, Sites(max_units=9), probe)

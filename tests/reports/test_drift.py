@@ -42,7 +42,7 @@ def report(run, phase="train", metric="w1_sd"):
 
 def test_what_it_says_in_order(run):
     lines = shown(report(run))
-    assert lines[0] == f"{run.path} · Net · phase train · window epoch 2 against epoch 1"
+    assert words(report(run)).startswith(f"{run.path} · Net · phase train · window epoch 2 against epoch 1")
     assert [line.split()[0] for line in lines if line.startswith((" fc1", " norm1"))] == ["fc1", "norm1"]
     assert max(map(len, lines[1:-1])) <= 80
     assert lines[-1].startswith("Modules not recorded: 1 never called (`icshift info")
