@@ -62,21 +62,50 @@ CLONES static void add_columns(const float *x, int64_t rows, int64_t units, int6
     }
 }
 
-/* All positions of one unit in one row: lanes are neighbours, added up at the end. */
-INLINE void add_positions(const float *restrict x, int64_t positions, float c, sums_t to)
+/* Values of one unit that are added up together, at most, by the additions of a lane: two sets of lanes are in use, since
+   an addition waits for the one before. */
+#define PIECE (2 * LANES * ROWS)
+
+/* How many rows are worked on together: as many as leave a lane ROWS additions. Lanes are added up once for all of them,
+   which for few positions would cost more than what is added. */
+static int64_t rows_together(int64_t positions)
 {
-    float low[LANES], high[LANES];
+    int64_t additions = (positions + 2 * LANES - 1) / (2 * LANES);
+    return additions < ROWS ? ROWS / additions : 1;
+}
+
+/* Fewer positions than lanes, of one unit in some rows. */
+INLINE void add_few(const float *x, int64_t rows, int64_t stride, int64_t positions, float c, sums_t to)
+{
+    double sum = 0, squares = 0;
+    float low = x[0], high = x[0];
+    for (int64_t r = 0; r < rows; r++, x += stride)
+        for (int64_t i = 0; i < positions; i++) {
+            float v = x[i], d = v - c;
+            sum += d;
+            squares += d * d;
+            low = v < low ? v : low;
+            high = v > high ? v : high;
+        }
+    *to.sum += sum;
+    *to.squares += squares;
+    *to.low = low < *to.low ? low : *to.low;
+    *to.high = high > *to.high ? high : *to.high;
+}
+
+/* At least LANES positions of one unit in some rows: lanes are neighbours, added up at the end. */
+INLINE void add_positions(const float *restrict x, int64_t rows, int64_t stride, int64_t positions, float c, sums_t to)
+{
+    static const float edge[2 * LANES] = {[LANES] = 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    float sum[2][LANES] = {{0}}, squares[2][LANES] = {{0}}, low[LANES], high[LANES];
     for (int l = 0; l < LANES; l++) {
         low[l] = INFINITY;
         high[l] = -INFINITY;
     }
-    double total = 0, total_squares = 0;
-    int64_t i = 0;
-    while (i + LANES <= positions) {
-        float sum[2][LANES] = {{0}}, squares[2][LANES] = {{0}};
-        int64_t end = positions - i > 2 * LANES * ROWS ? i + 2 * LANES * ROWS : positions;
-        for (; i + 2 * LANES <= end; i += 2 * LANES)
-            for (int h = 0; h < 2; h++) /* two of each: an addition waits for the one before */
+    for (int64_t r = 0; r < rows; r++, x += stride) {
+        int64_t i = 0;
+        for (; i + 2 * LANES <= positions; i += 2 * LANES)
+            for (int h = 0; h < 2; h++)
                 for (int l = 0; l < LANES; l++) {
                     float v = x[i + h * LANES + l], d = v - c;
                     sum[h][l] += d;
@@ -84,7 +113,7 @@ INLINE void add_positions(const float *restrict x, int64_t positions, float c, s
                     low[l] = v < low[l] ? v : low[l];
                     high[l] = v > high[l] ? v : high[l];
                 }
-        for (; i + LANES <= end; i += LANES)
+        if (i + LANES <= positions) {
             for (int l = 0; l < LANES; l++) {
                 float v = x[i + l], d = v - c;
                 sum[0][l] += d;
@@ -92,52 +121,61 @@ INLINE void add_positions(const float *restrict x, int64_t positions, float c, s
                 low[l] = v < low[l] ? v : low[l];
                 high[l] = v > high[l] ? v : high[l];
             }
-        for (int l = 0; l < LANES; l++) {
-            sum[0][l] += sum[1][l];
-            squares[0][l] += squares[1][l];
+            i += LANES;
         }
-        for (int half = LANES / 2; half; half /= 2)
-            for (int l = 0; l < half; l++) {
-                sum[0][l] += sum[0][l + half];
-                squares[0][l] += squares[0][l + half];
+        if (i < positions) { /* the last lanes again, of which those that were added already weigh nothing */
+            const float *last = x + positions - LANES, *weight = edge + (positions - i);
+            for (int l = 0; l < LANES; l++) {
+                float v = last[l], d = (v - c) * weight[l];
+                sum[1][l] += d;
+                squares[1][l] += d * d;
+                low[l] = v < low[l] ? v : low[l];
+                high[l] = v > high[l] ? v : high[l];
             }
-        total += sum[0][0];
-        total_squares += squares[0][0];
+        }
+    }
+    for (int l = 0; l < LANES; l++) {
+        sum[0][l] += sum[1][l];
+        squares[0][l] += squares[1][l];
     }
     for (int half = LANES / 2; half; half /= 2)
         for (int l = 0; l < half; l++) {
+            sum[0][l] += sum[0][l + half];
+            squares[0][l] += squares[0][l + half];
             low[l] = low[l + half] < low[l] ? low[l + half] : low[l];
             high[l] = high[l + half] > high[l] ? high[l + half] : high[l];
         }
-    for (; i < positions; i++) {
-        float v = x[i], d = v - c;
-        total += d;
-        total_squares += d * d;
-        low[0] = v < low[0] ? v : low[0];
-        high[0] = v > high[0] ? v : high[0];
-    }
-    *to.sum += total;
-    *to.squares += total_squares;
+    *to.sum += sum[0][0];
+    *to.squares += squares[0][0];
     *to.low = low[0] < *to.low ? low[0] : *to.low;
     *to.high = high[0] > *to.high ? high[0] : *to.high;
 }
 
-CLONES static void add_units(const float *x, int64_t units, int64_t positions, const float *centre, sums_t to)
+/* Some rows of units with several positions. */
+CLONES static void add_units(activations_t a, const float *x, int64_t rows, const float *centre, sums_t to)
 {
-    for (int64_t u = 0; u < units; u++) {
+    for (int64_t u = 0; u < a.units; u++) {
         sums_t here = {to.sum + u, to.squares + u, to.low + u, to.high + u};
-        add_positions(x + u * positions, positions, centre[u], here);
+        for (int64_t i = 0; i < a.positions; i += PIECE) {
+            int64_t n = a.positions - i < PIECE ? a.positions - i : PIECE;
+            if (n < LANES)
+                add_few(x + u * a.positions + i, rows, a.stride, n, centre[u], here);
+            else
+                add_positions(x + u * a.positions + i, rows, a.stride, n, centre[u], here);
+        }
     }
 }
 
 static void add(activations_t a, int64_t first, int64_t rows, const float *centre, sums_t to)
 {
     const float *x = a.values + first * a.stride;
-    if (a.positions == 1)
+    if (a.positions == 1) {
         add_columns(x, rows, a.units, a.stride, centre, to);
-    else
-        for (int64_t r = 0; r < rows; r++)
-            add_units(x + r * a.stride, a.units, a.positions, centre, to);
+        return;
+    }
+    int64_t together = rows_together(a.positions);
+    for (int64_t r = 0; r < rows; r += together)
+        add_units(a, x + r * a.stride, rows - r < together ? rows - r : together, centre, to);
 }
 
 /* Rows of sampled places, from the `first` on. */
@@ -216,7 +254,7 @@ static void settle(activations_t a, int64_t unit, float centre, double *column, 
 
 void scan(activations_t a, double *table, float *centre, int known, sample_t sample)
 {
-    int64_t drawn = 0, chunk = a.positions == 1 ? ROWS : 1;
+    int64_t drawn = 0, chunk = a.positions == 1 ? ROWS : rows_together(a.positions);
     if (table) {
         double *mean = table + 2 * a.units; /* where sums are until they are settled */
         sums_t to = {mean, mean + a.units, mean + 2 * a.units, mean + 3 * a.units};

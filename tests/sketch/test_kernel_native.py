@@ -56,7 +56,11 @@ def test_take_agrees_on_anything(part):
     random = np.random.default_rng([14, part])
     native, twin = Native(), NumPy(np.float32)
     for _ in range(ROUNDS // 4):
-        rows, units, positions = random.integers(1, 90), random.integers(1, 70), random.choice([1, 1, 2, 7, 33, 100])
+        rows, units, positions = (
+            random.integers(1, 90),
+            random.integers(1, 70),
+            random.choice([1, 1, 2, 7, 16, 33, 64, 95]),
+        )
         values = made_up(random, (rows, positions, units))
         activations = torch.from_numpy(values).transpose(1, 2)
         activations = activations[:, :, 0] if positions == 1 else activations
@@ -76,6 +80,18 @@ def test_take_agrees_on_anything(part):
         if results[0][1] is not None:
             exact = activations.double() if activations.ndim == 3 else activations.double()[:, :, None]
             assert_moments_agree(results[0][1].numpy(), in_float64(exact))
+
+
+@pytest.mark.parametrize("positions", [3, 15, 16, 17, 32, 47, 48, 49, 63, 64, 256, 1023, 1024, 1025, 1039, 1100])
+def test_moments_agree_whatever_part_of_a_piece_the_positions_fill(positions):
+    random = np.random.default_rng([17, positions])
+    activations = torch.from_numpy(made_up(random, (40, positions, 9))).transpose(1, 2).contiguous()
+    table = np.empty((6, 1, 9))
+    centre = np.full(9, np.nan, np.float32)
+    compiled.scan(
+        activations.data_ptr(), 40, 9, positions, 9 * positions, table, centre, False, None, 0, np.empty(0), 0
+    )
+    assert_moments_agree(table, in_float64(activations.double()))
 
 
 def in_float64(activations):
