@@ -264,9 +264,10 @@ class Observer:
             return
         kept = None if padding is None else padding.without(plain, axis)
         activations = by_unit(plain, axis) if kept is None else kept
-        if not len(activations):
+        if not activations.shape[0]:
             return
-        activations = self._recorded_units(site, activations)
+        if site.kept is not None:
+            activations = self._recorded_units(site, activations)
         self.filled.add(name)
         sampler = self._sampler if stepping else self._sampler_of(phase)
         if plain.device.type == "cpu" and self._transfer.idle:
@@ -298,9 +299,7 @@ class Observer:
         accumulator.take(values, sampler)
 
     def _recorded_units(self, site: Site, activations: Tensor) -> Tensor:
-        """Returns activations [rows, recorded units(, positions)] of [rows, units(, positions)]."""
-        if site.kept is None:
-            return activations
+        """Returns the recorded units of activations [rows, units(, positions)], where these are not all."""
         there = self._units.setdefault(site.name, {})
         place = activations.device, stream_of(activations.device)
         if place not in there:

@@ -171,14 +171,14 @@ class Accumulator:
 
     def _step_moments(self) -> Moments | None:
         """Returns the open step's moments, or None where its rows are all there is: then the block computes them."""
+        if len(self._open) == 1:
+            moments = self._open[0][2]
+            return None if moments is None else exact.from_tensor(moments)
         parts = [
             self._moments_of(first, last) if moments is None else exact.from_tensor(moments)
             for first, last, moments in self._open
-            if moments is not None or len(self._open) > 1
         ]
-        if len(parts) == 1:
-            return parts[0]
-        return exact.stack(parts).total() if parts else None
+        return exact.stack(parts).total()
 
     def _moments_of(self, first: int, last: int) -> Moments:
         rows = torch.from_numpy(self._rows[first:last])

@@ -45,16 +45,19 @@ class Native:
         self, activations: Tensor, sampler: Sampler, rows: Floats, first: int, centre: Floats, workspace: Workspace
     ) -> Tensor | None:
         """Reads all activations once, and draws the samples meanwhile. `centre` is where deviations are taken from."""
-        if activations.dtype is not torch.float32 or not activations.numel():
-            return self._numpy.take(activations, sampler, rows, first, centre, workspace)
-        count, units = activations.shape[:2]
-        positions = activations.shape[2] if activations.ndim == 3 else 1
-        strides = activations.stride()
-        if strides[1] != positions or strides[-1] != 1 or (count > 1 and strides[0] < units * positions):
-            activations = activations.contiguous()
-            strides = activations.stride()
+        count, units, *rest = activations.shape
+        positions = rest[0] if rest else 1
         total = count * positions
-        source = activations.data_ptr(), count, units, positions, strides[0]
+        if activations.dtype is not torch.float32 or not total * units:
+            return self._numpy.take(activations, sampler, rows, first, centre, workspace)
+        stride = units * positions
+        if not activations.is_contiguous():
+            strides = activations.stride()
+            if strides[1] != positions or strides[-1] != 1 or (count > 1 and strides[0] < stride):
+                activations = activations.contiguous()
+            else:
+                stride = strides[0]
+        source = activations.data_ptr(), count, units, positions, stride
         if total <= sampler.samples:
             compiled.scan(*source, None, None, False, None, total, rows, first)
             return None
