@@ -178,15 +178,19 @@ def _draw_part(part: Part, console: Console) -> None:
 
 def _print(text: Text, console: Console) -> None:
     """Print text as the screen can show it, wrapped between words unless it is not to be wrapped."""
+    from icshift.reports.harmless import harmless_lines
     from icshift.reports.spelling import spelt_text
 
-    console.print(spelt_text(text) if console.options.ascii_only else text, soft_wrap=bool(text.no_wrap))
+    shown = harmless_lines(text)
+    console.print(spelt_text(shown) if console.options.ascii_only else shown, soft_wrap=bool(text.no_wrap))
 
 
 def print_line(text: str) -> None:
     """Print one line to stdout at once, for whoever reads a pipe."""
+    from rich.text import Text
+
     console = screen(no_color=True)
-    console.print(text, soft_wrap=True)
+    _print(Text(text, no_wrap=True), console)
     console.file.flush()
 
 

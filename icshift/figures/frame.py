@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from icshift.errors import IcshiftError, SelectionError
 from icshift.page.look import THEMES
 from icshift.page.model import Page
+from icshift.reports.harmless import harmless
 
 Chart: TypeAlias = Any
 """A chart of Altair, which is imported where it is needed: it is an extra."""
@@ -19,6 +20,22 @@ WIDTH = 760
 
 _LETTER = 5.7
 """Pixels of a letter at the size of a subtitle, on average."""
+
+_NOTHING = "\N{ZERO WIDTH SPACE}"
+
+_OF_JAVASCRIPT = {
+    *(
+        "constructor",
+        "hasOwnProperty",
+        "isPrototypeOf",
+        "propertyIsEnumerable",
+        "toLocaleString",
+        "toString",
+        "valueOf",
+    ),
+    *("__proto__", "__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__"),
+}
+"""What every object of JavaScript has."""
 
 NAMES = 38
 """Letters of a name on an axis at most; of longer ones the middle is left out."""
@@ -54,7 +71,7 @@ def elided(name: str, most: int = NAMES) -> str:
 
 def named(names: Sequence[str], *, first: float = 0.5) -> dict[str, Any]:
     """Returns the options of an axis with names at `first`, `first` + 1 and so on; they are data, not expressions."""
-    texts = json.dumps([elided(name) for name in names])
+    texts = json.dumps([elided(harmless(name)) for name in names])
     return {
         "values": [at + first for at in range(len(names))],
         "labelExpr": f"{texts}[round(datum.value - {first})]",
@@ -177,10 +194,24 @@ FORMATS: dict[str, Callable[[dict[str, Any]], bytes]] = {
 }
 
 
+def _plain(described: Any) -> Any:
+    """Returns a description without signs that XML has not, and without names that JavaScript has of its own.
+
+    Vega looks names up in objects, in which `constructor` is always there.
+    """
+    if isinstance(described, dict):
+        return {key: _plain(value) for key, value in described.items()}
+    if isinstance(described, list):
+        return [_plain(value) for value in described]
+    if not isinstance(described, str):
+        return described
+    return described + _NOTHING if described in _OF_JAVASCRIPT else harmless(described)
+
+
 def written(chart: Chart, suffix: str, theme: str) -> bytes:
     """Returns a chart as a file in the format of the suffix, in a theme of `look.THEMES`. It asks for no network."""
     if theme not in THEMES:
         raise SelectionError(f"no theme {theme!r}: take {' or '.join(THEMES)}")
-    described = chart.to_dict()
+    described = _plain(chart.to_dict())
     described["config"] = _looks(THEMES[theme])
     return FORMATS[suffix.lower()](described)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import product
+from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from icshift.replicates.compare import LOGGED
 from icshift.replicates.inference import LEAST
 from icshift.replicates.values import LAST, METRICS, PATH, WINDOW
 from icshift.reports.comparison_verdict import NOISY, p_value, ratio, verdict
+from icshift.reports.next_step import typed
 from icshift.reports.report import Part, Report
 from icshift.reports.sheet import Sheet, of_rows
 from icshift.reports.tables import counted, number, records, share
@@ -47,11 +49,12 @@ _STREAM_AND_PROBE = (
 def comparison_report(compared: RunComparison) -> Report:
     """Returns the report of two groups of runs: what can be said about the methods, or the values of each run."""
     parts = _of_methods(compared) if compared.design.enough else _of_runs(compared)
+    first = Path(compared.runs["run"].iloc[0])
     return Report(
         heading="\n".join(_group(compared, group) for group in GROUPS),
         body=(*_verdict(compared), *parts, *_every_run(compared)),
         notes=tuple(_notes(compared)),
-        next_step=f"Next: icshift path {quote(str(compared.runs['run'].iloc[0]))} --phase {quote(compared.phases[-1])}",
+        next_step=f"Next: icshift path {typed(first)} --phase {quote(compared.phases[-1])}",
         data=_data(compared),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,16 @@ def next_step(command: str, run: StoredRun, *, why: str = "", **options: str) ->
     itself = {"phase": default_phase(run), "metric": DEFAULT, "reference": "previous"}
     given = {name: value for name, value in options.items() if value and value != itself.get(name)}
     words = [f"--{name} {quote(value)}" for name, value in given.items()]
-    return " ".join(["Next: icshift", command, quote(str(run.path)), *words]) + (f"   ({why})" if why else "")
+    return " ".join(["Next: icshift", command, typed(run.path), *words]) + (f"   ({why})" if why else "")
+
+
+def typed(path: Path) -> str:
+    """Returns a path as it is typed in a shell: quoted, and not taken for an option.
+
+    >>> typed(Path("my run")), typed(Path("-lead"))
+    ("'my run'", './-lead')
+    """
+    return quote(f"./{path}" if str(path).startswith("-") else str(path))
 
 
 def window_shown(run: StoredRun) -> str:

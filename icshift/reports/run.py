@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from icshift.reports.next_step import typed
 from icshift.reports.report import Report
 from icshift.reports.sheet import Column, Sheet, of_rows
 from icshift.reports.tables import Facts
@@ -243,7 +243,7 @@ def recorded_report(target: Path, runs: Sequence[StoredRun], cost: Cost | None =
             Report(warnings=tuple(missed)),
             *hints,
         ),
-        next_step=f"Next: icshift report {quote(str(target / _name(target, runs[0])))}",
+        next_step=f"Next: icshift report {typed(target / _name(target, runs[0]))}",
     )
 
 

@@ -16,6 +16,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from icshift.reports.harmless import harmless, harmless_lines
 from icshift.reports.spelling import spelt, spelt_text
 
 if TYPE_CHECKING:
@@ -83,10 +84,15 @@ class Sheet:
     left_out: Callable[[Sequence[str]], str] = not_shown_columns
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        sheet = self._harmless()
         if options.ascii_only:
-            yield from self._spelt()._parts(options.max_width, _ASCII)
+            yield from sheet._spelt()._parts(options.max_width, _ASCII)
         else:
-            yield from self._parts(options.max_width, _UNICODE)
+            yield from sheet._parts(options.max_width, _UNICODE)
+
+    def _harmless(self) -> Sheet:
+        columns = [replace(one, head=harmless(one.head), cells=[*map(_shown, one.cells)]) for one in self.columns]
+        return replace(self, head=harmless(self.head), names=[*map(harmless, self.names)], columns=columns)
 
     def _spelt(self) -> Sheet:
         columns = [
@@ -131,6 +137,11 @@ class Sheet:
     def _taken(self, columns: Sequence[Column]) -> int:
         """Returns how many characters columns take at least, with the edges of the table and the gaps before them."""
         return 2 + sum(column.least + self.gap + 1 for column in columns)
+
+
+def _shown(cell: str | Text) -> str | Text:
+    shown = harmless_lines(Text(cell) if isinstance(cell, str) else cell)
+    return shown.plain if isinstance(cell, str) else shown
 
 
 def _spelt(cell: str | Text) -> str | Text:
