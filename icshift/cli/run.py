@@ -8,7 +8,7 @@ import sys
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -49,6 +49,16 @@ def run(
     ] = None,
     sites: options.Modules = None,
     samples: options.Samples = "64",
+    overhead: Annotated[
+        Any,
+        typer.Option(
+            "--overhead",
+            metavar="SHARE",
+            parser=options.overhead,
+            help="Record fewer steps where recording takes more than this share of the training's time, as 3%.",
+            show_default=False,
+        ),
+    ] = None,
     forwards: Annotated[
         bool, typer.Option("--forwards", help="Each forward in training is a step, for want of a PyTorch optimizer.")
     ] = False,
@@ -73,7 +83,7 @@ def run(
     process = os.getpid()
     how = {
         **{"path": str(target.absolute()), "sites": sites, "window": window},
-        **{"samples": samples, "force": force, "forwards": forwards, "quiet": quiet},
+        **{"samples": samples, "overhead": overhead, "force": force, "forwards": forwards, "quiet": quiet},
     }
     launchers: list[Launcher] = []
     with ExitStack() as recording:
