@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from icshift.errors import RecordingError
+from icshift.errors import ONE_PROCESS, RecordingError
 from icshift.hooks.batch_norm import probe_statistics
 from icshift.hooks.observer import SEED
 from icshift.model.processes import refuse_waiting
@@ -41,10 +41,7 @@ def budget(overhead: Any, ranks: int) -> float | None:
     if isinstance(overhead, bool) or not isinstance(overhead, (int, float)) or not 0 < overhead < 1:
         raise RecordingError(f"overhead must be a share above 0 and below 1, as 0.03 for 3 %, got {overhead!r}")
     if ranks > 1:
-        raise RecordingError(
-            f"overhead is for trainings of one process, and this one has {ranks}: they would have to wait for each "
-            "other to leave the same steps out; leave overhead away to record every step"
-        )
+        raise RecordingError(ONE_PROCESS.format(ranks))
     return float(overhead)
 
 

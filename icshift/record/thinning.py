@@ -2,15 +2,14 @@
 
 The time that a recorder takes is known (`hooks/stopwatch.py`). Where it is more than the budget, one step in 2, 4, 8 …
 is recorded and the others are left out whole: the sampled values of a step stay as many, since blocks of steps are
-compared with each other. Which one it is of each stretch is drawn by a generator of icshift's own: at a fixed place, data that
-come in turns would be seen in one of their turns alone.
+compared with each other. Which one it is of each stretch is drawn by a generator of its own: at a fixed place, data
+that come in turns would be seen in one of their turns alone.
 """
 
 from __future__ import annotations
 
 import math
 import random
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,17 +45,18 @@ def stride(now: int, budget: float, cost: Cost) -> int:
     """Returns of how many steps one is to be recorded, where it is one of `now`, so that the budget holds.
 
     A debt, as the first steps leave it, is paid within about the time that passed so far; what was saved is not spent.
+    Where the budget cannot be held, since what is beside recorded steps takes all of it, an eighth goes into these.
 
     >>> stride(1, 0.03, Cost(each=1e-4, beside=0.0, training=1e-3, overall=0.03))
     4
     >>> stride(8, 0.03, Cost(each=1e-5, beside=0.0, training=1e-3, overall=0.03))
     4
     """
-    aim = min(budget, max(2 * budget - cost.overall, budget / 4))
-    room = aim * cost.training - cost.beside
-    needed = cost.each / room if room > 0 else math.inf
+    aim = min(budget, max(2 * budget - cost.overall, budget / 2))
+    room = max(aim * cost.training - cost.beside, budget * cost.training / 8)
+    needed = min(cost.each / room, MOST)
     if needed > now:
-        return MOST if needed >= MOST else max(2 * now, 2 ** math.ceil(math.log2(needed)))
+        return int(2 ** math.ceil(math.log2(needed)))
     return now // 2 if now > 1 and needed <= _CALM * now else now
 
 
@@ -83,7 +83,7 @@ class Thinning:
         """A byte a step: whether it was recorded."""
         self._beside = self._apart = 0.0
         self._written: object = None
-        self._begin(time.perf_counter())
+        self._begin(self._stopwatch.now())
 
     def _begin(self, now: float) -> None:
         self._start = self._last = now
@@ -98,7 +98,7 @@ class Thinning:
 
     def start(self) -> None:
         """The training begins now."""
-        self._begin(time.perf_counter())
+        self._begin(self._stopwatch.now())
 
     def ended(self, written: object) -> None:
         """A step ended. `written` is another than at the last one where what was taken since is not that of a step."""
@@ -137,15 +137,12 @@ class Thinning:
     def _decide(self, budget: float) -> None:
         """A stretch is over: choose the length of the next one, and which of its steps is recorded."""
         if self._counted + self._others >= LOOK:
-            now, twice = time.perf_counter(), self._counted + self._others >= 2 * LOOK
+            now = self._stopwatch.now()
             length = stride(self._stride, budget, self._cost(now))
-            # Longer at once; shorter only after as many steps again, since a busy machine may be calm for a while.
-            changed = length > self._stride or (length < self._stride and twice)
-            if changed:
+            if length != self._stride:
                 self._stride = length
                 self._strides.append((len(self._recorded), length))
-            if changed or twice:
-                self._look(now)
+            self._look(now)
         self._passed, self._place = 0, self._random.randrange(self._stride)
 
     def _cost(self, now: float) -> Cost:

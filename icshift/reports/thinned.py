@@ -54,7 +54,8 @@ def _percent(share: float | None) -> str:
 def _strides(strides: list[dict[str, Any]]) -> str:
     told = [f"from step {one['from_step']:,} on {_one_of(one['stride'])}" for one in strides[-_LISTED:]]
     before = len(strides) - len(told)
-    return ", ".join([f"{before} changes, then" if before > 1 else "one change, then"] * (before > 0) + told)
+    earlier = f"{before} change{'' if before == 1 else 's'} of this, then " if before > 0 else ""
+    return earlier + ", ".join(told)
 
 
 def _one_of(stride: int) -> str:
