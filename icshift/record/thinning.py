@@ -149,7 +149,7 @@ class Thinning:
         taken = self._stopwatch.whole
         whole = max(now - self._start - taken, 1e-9)
         recent = max(now - self._looked - (taken - self._taken), 1e-9)
-        if self._counted >= LOOK // 4:
+        if self._counted > LOOK // 4:
             each, beside = self._each / self._counted, self._beside + self._apart
         else:  # Windows of a step or two: writing them is what such a step takes.
             each, beside = (self._each + self._with_others) / (self._counted + self._others), self._beside

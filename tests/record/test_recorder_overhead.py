@@ -20,6 +20,8 @@ from icshift.errors import RecordingError
 from icshift.record import thinning
 from icshift.record.probe import Probe
 from icshift.runs.reader import StoredRun
+from tests.record.trained import assert_same, each, train, unrecorded, watched
+from tests.zoo.models import Specimen
 
 TINY = 1e-6
 LONGEST = 4
@@ -160,3 +162,14 @@ def test_modules_that_are_called_in_steps_left_out_are_not_taken_for_bypassed(tm
 def test_a_budget_that_is_no_share_is_refused(tmp_path: Path, overhead: Any) -> None:
     with pytest.raises(RecordingError, match="overhead must be a share above 0 and below 1"):
         icshift.Recorder(nn.Linear(1, 1), tmp_path / "run", overhead=overhead)
+
+
+@each
+def test_models_of_all_kinds_train_bit_identically_where_steps_are_left_out(
+    specimen: Specimen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thinning, "LOOK", 1)
+    monkeypatch.setattr(thinning, "MOST", 2)
+    found = train(specimen, watched(tmp_path / "run", overhead=TINY))
+    assert_same(found.numbers, unrecorded(specimen)[0])
+    assert StoredRun(tmp_path / "run").manifest["thinned"]["steps_left_out"] > 0
