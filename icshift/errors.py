@@ -66,3 +66,9 @@ def message_of(error: BaseException) -> str:
     'two lines'
     """
     return " ".join(str(error).split())[:300]
+
+
+ONE_PROCESS = (
+    "overhead is for trainings of one process, and this one has {}: they would have to wait for each other to leave "
+    "the same steps out; leave overhead away to record every step"
+)

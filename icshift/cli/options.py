@@ -24,6 +24,22 @@ def samples(text: str) -> int | Literal["all"]:
     return int(text)
 
 
+def overhead(text: str) -> float:
+    """Returns the value of `--overhead`, a share. Raises `typer.BadParameter` for anything but 0.03, or 3%, or such.
+
+    >>> overhead("3%"), overhead("0.03")
+    (0.03, 0.03)
+    """
+    number = text.strip().removesuffix("%")
+    try:
+        found = float(number) / (100 if number != text.strip() else 1)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < 1:
+        raise typer.BadParameter(f"expected a share above 0 % and below 100 %, as 3% or 0.03; got {text!r}")
+    return found
+
+
 def directory(text: str | Path) -> Path:
     """The value of an option that names a directory.
 

@@ -8,12 +8,12 @@ import sys
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from icshift.cli import options
-from icshift.errors import RunError
+from icshift.errors import ONE_PROCESS, RecordingError, RunError
 
 if TYPE_CHECKING:
     from icshift.launch.launcher import Launcher
@@ -49,6 +49,16 @@ def run(
     ] = None,
     sites: options.Modules = None,
     samples: options.Samples = "64",
+    overhead: Annotated[
+        Any,
+        typer.Option(
+            "--overhead",
+            metavar="SHARE",
+            parser=options.overhead,
+            help="Record fewer steps where recording takes more than this share of the training's time, as 3%.",
+            show_default=False,
+        ),
+    ] = None,
     forwards: Annotated[
         bool, typer.Option("--forwards", help="Each forward in training is a step, for want of a PyTorch optimizer.")
     ] = False,
@@ -64,6 +74,8 @@ def run(
     from icshift.launch import children
     from icshift.launch import script as scripts
 
+    if overhead is not None:
+        _refuse_processes(os.environ.get("WORLD_SIZE", ""))
     children.disarm()
     target = output or Path("icshift-runs") / (script.rsplit(".", 1)[-1] if module else Path(script).stem)
     body = scripts.prepare(script, arguments or [], module=module)
@@ -73,7 +85,7 @@ def run(
     process = os.getpid()
     how = {
         **{"path": str(target.absolute()), "sites": sites, "window": window},
-        **{"samples": samples, "force": force, "forwards": forwards, "quiet": quiet},
+        **{"samples": samples, "overhead": overhead, "force": force, "forwards": forwards, "quiet": quiet},
     }
     launchers: list[Launcher] = []
     with ExitStack() as recording:
@@ -99,6 +111,12 @@ def run(
         _report(target, launchers[0] if launchers else None, elapsed, quiet=quiet, no_color=no_color)
     sys.stdout.flush()
     raise typer.Exit(code)
+
+
+def _refuse_processes(told: str) -> None:
+    """Raise `RecordingError` where a launcher told that this is one of several processes: a budget is kept by one."""
+    if told.isdecimal() and int(told) > 1:
+        raise RecordingError(ONE_PROCESS.format(told))
 
 
 def _make_room(target: Path, *, force: bool) -> list[Path]:

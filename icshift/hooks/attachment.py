@@ -18,7 +18,7 @@ from icshift.errors import RecordingError
 from icshift.hooks import compiled
 from icshift.hooks.arguments import fitted
 from icshift.hooks.calls import Call
-from icshift.hooks.hook import Hook
+from icshift.hooks.hook import Hook, Rest
 from icshift.model.copies import is_within
 from icshift.model.layout import tensors
 from icshift.model.names import callable_parts, every_module, modules, parameters, takes_hooks
@@ -82,6 +82,8 @@ class Attachment:
         self._lasting: ExitStack | None = None
         self.attached = False
         """Whether the hooks are on and call the listener."""
+        self.rest = Rest()
+        """While it is on, nothing is looked at that a module returns; forwards begin and end all the same."""
         self._stale = False
         self.choices = 0
         """How often it was decided anew what is watched."""
@@ -215,7 +217,8 @@ class Attachment:
             for suffix, tensor in seen:
                 compiled.see(tensor, key, suffix)
 
-        hooks.callback(module.register_forward_hook(Hook(module, act, act_traced, self, self._listener.watch)).remove)
+        hook = Hook(module, act, act_traced, self, self._listener.watch, self.rest)
+        hooks.callback(module.register_forward_hook(hook).remove)
         return hooks
 
     def _follow(self, part: nn.Module) -> ExitStack:

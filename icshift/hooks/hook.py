@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -16,11 +17,20 @@ from icshift.notice import notice
 _UNTIMED: AbstractContextManager[None] = nullcontext()
 
 
+class Rest(threading.local):
+    """What hooks look at first: while it is `on`, which it is in one thread, they do nothing."""
+
+    on = False
+
+
+_NEVER = Rest()
+
+
 class Hook:
     """A hook for one module: calls `act` with what PyTorch passes to it, and does nothing for any other module.
 
-    What `act` does is within a block of `watch`. What it raises never reaches the training: it is said once, and
-    `act` is not called again.
+    What `act` does is within a block of `watch`, and not done during a `rest`. What it raises never reaches the
+    training: it is said once, and `act` is not called again.
 
     While `torch.compile` traces the module, `traced` is called instead, and becomes part of the graph; if that is None,
     nothing is. It does nothing while a model is exported, traced by `torch.jit` or `make_fx`, or called by Keras to
@@ -38,6 +48,7 @@ class Hook:
         traced: Callable[..., None] | None = None,
         of: object = None,
         watch: AbstractContextManager[None] = _UNTIMED,
+        rest: Rest = _NEVER,
     ) -> None:
         self.of = of
         """The attachment that put it on, by which it is found again on a module that took over the hooks of another."""
@@ -45,6 +56,7 @@ class Hook:
         self._act = act
         self._traced = traced
         self._watch = watch
+        self._rest = rest
 
     def __call__(self, module: nn.Module, *seen: Any) -> None:
         """What PyTorch calls, with the module, its arguments and, after a forward, its output. Returns None always."""
@@ -54,6 +66,8 @@ class Hook:
         if torch.compiler.is_compiling():
             if self._traced is not None and not is_exported():
                 self._traced(module, *seen)
+            return
+        if self._rest.on:
             return
         try:
             if not is_written_down() and not sends_shapes(module, seen):

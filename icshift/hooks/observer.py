@@ -146,6 +146,10 @@ class Observer:
         self._examples.next_forward()
         self._transfer.deliver(wait=False)
 
+    def begin_step(self) -> None:
+        """A step has begun of which nothing is observed."""
+        self._begun = True
+
     @property
     def step_begun(self) -> bool:
         """Whether a forward of the current training step was seen, even of an empty batch, since the last tick."""

@@ -79,6 +79,10 @@ class Stopwatch:
         elif line.open[-1] is not self:
             self._count(line)
 
+    def now(self) -> float:
+        """Returns the time, in seconds, by the clock that blocks are timed by."""
+        return self._timeline.clock()
+
     @property
     def whole(self) -> float:
         """The seconds so far, of open blocks too, and those by which blocks slowed the training beside their own."""

@@ -40,13 +40,15 @@ class Keeper:
     `began(call)` gets the call that begins a forward, or that of a chosen module outside of any, and returns what it
     calls this forward; `take(site, module, tensor, forward, padding)` gets every tensor that a chosen module returned,
     under the name of its site; `ended(forward)` is called when a forward ends, and after a chosen module that was
-    called outside of any; `broke(error)` gets a `RecordingError` when the mask cannot be used.
+    called outside of any; `leaves_out(forward)` says, as a forward began, that nothing of it is taken; `broke(error)`
+    gets a `RecordingError` when the mask cannot be used.
     """
 
     take: Callable[[str, nn.Module, Tensor, Any, Padding | None], None]
     ended: Callable[[Any], None]
     broke: Callable[[Exception], None]
     began: Callable[[Call], Any] = lambda _: None
+    leaves_out: Callable[[Any], bool] = lambda _: False
 
 
 class Watcher:
@@ -181,6 +183,8 @@ class Watcher:
         """A module returned this tensor: name its site and hand it to the keeper."""
         if in_backward():
             return  # A checkpointed part is computed again within the backward pass: it was seen already.
+        if self.attachment.rest.on:
+            return  # Of a compiled graph, which does not know of it.
         with self.guard, self.stopwatch:
             self.attachment.refresh()
             if not self._calls.inside:
@@ -211,6 +215,9 @@ class Watcher:
         if self._calls.beginning:
             with self.guard, self.stopwatch:
                 self._calls.forward = self._keeper.began(_told(call))
+                self.attachment.rest.on = self._keeper.leaves_out(self._calls.forward)
+                if self.attachment.rest.on:
+                    return
                 if self._unmasked is not None and call.part is self._model and call.inputs is not None:
                     self._unmasked.note(call.inputs)
         if mask is not None:
@@ -222,6 +229,7 @@ class Watcher:
     def _left(self, part: nn.Module, output: Any) -> None:
         if in_backward() or not self._calls.leave(part):
             return
+        self.attachment.rest.on = False
         with self.guard, self.stopwatch:
             if self._follows and self._neighbours.forward_ended(output, of_model=part is self._model):
                 self.stop_following()

@@ -66,6 +66,7 @@ class Settings:
     samples: int | Literal["all"] = 64
     force: bool = False
     forwards: bool = False
+    overhead: float | None = None
     child: bool = False
     quiet: bool = False
 
@@ -226,6 +227,7 @@ class Launcher:
                 sites=options.sites,
                 window=options.window or AUTO,
                 samples=options.samples,
+                overhead=options.overhead,
                 # What was there is gone already: a child must not take away what others record.
                 force=options.force and not self._place.child,
             )

@@ -23,6 +23,7 @@ from icshift.reports.onset import how_it_left, onset_cells, onset_in_words
 from icshift.reports.outcome import verdict
 from icshift.reports.run import coverage, overhead
 from icshift.reports.tables import number, records, searched, share, times
+from icshift.reports.thinned import budget_in_words
 from icshift.runs.format import Site, kept_units
 from icshift.runs.phases import normalises_by_its_own_inputs
 
@@ -127,6 +128,7 @@ def _facts(run: StoredRun) -> list[tuple[str, str]]:
         ("Cost", overhead(run)),
         ("Coverage", f"{len(run.sites)} sites of {recorded} modules" if recorded else f"{len(run.sites)} sites"),
         ("Recorded", f"{manifest.get('steps', 0):,} steps in {len(run.window_list)} windows"),
+        *([("Budget", told)] if (told := budget_in_words(run)) else []),
     ]
 
 

@@ -32,7 +32,7 @@ class Open:
 
     `units` is how many it holds, in all phases; `distributions` by phase and site; `inputs`: which examples each phase
     saw; `part` and `part_inputs` are the same of the open one of its provisional windows. `logged`: rows of the series
-    `LOGGED` that came since the last call.
+    `LOGGED` that came since the last call; `left_out`: of how many steps nothing was recorded, from one to another.
     """
 
     units: Callable[[], int]
@@ -41,6 +41,7 @@ class Open:
     part: Callable[[], dict[tuple[str, Site], Distribution]]
     part_inputs: Callable[[], dict[str, Seen | None]]
     logged: Callable[[], list[dict[str, Any]]]
+    left_out: Callable[[int, int], int] = lambda _, __: 0
 
 
 class Journal:
@@ -72,6 +73,11 @@ class Journal:
         """How many windows have ended."""
         return self.window.index - 1 + (len(self.provisional.windows) if self.provisional else 0)
 
+    @property
+    def written(self) -> tuple[int, float]:
+        """What changes where a window ends or anything is written."""
+        return self.ended, self._flushed
+
     def provide(self, stretches: Stretches) -> None:
         """Begin with provisional windows in place of the open one, which has just begun."""
         self.provisional = Provisional(self._recording, self.window, stretches)
@@ -79,7 +85,7 @@ class Journal:
     def close_provisional(self, step: int) -> None:
         """End the open one of the provisional windows, before `step`."""
         assert self.provisional is not None
-        ended = replace(self.provisional.open(step), inputs=self._seen.part_inputs())
+        ended = self._told(self.provisional.open(step), self._seen.part_inputs())
         self.provisional.close(ended, self._seen.part())
         self._relieve()
 
@@ -109,8 +115,8 @@ class Journal:
             last_step=step - 1,
             closed=True,
             parameter_change=parameter_change,
-            inputs=self._seen.inputs(),
         )
+        closed = self._told(closed, self._seen.inputs())
         if kind is None:
             began, units = time.perf_counter(), self._seen.units()
             self._recording.write_window(closed, self._seen.distributions())
@@ -176,10 +182,14 @@ class Journal:
         self._recording.delete_windows(named.index + 1)
         self._closed.clear()
 
+    def _told(self, window: Window, inputs: dict[str, Seen | None]) -> Window:
+        """Returns the window with what its forwards saw, and how many of its steps were left out."""
+        return replace(window, inputs=inputs, left_out=self._seen.left_out(window.first_step, window.last_step))
+
     def _write_open(self, step: int) -> None:
         if self.provisional is None:
-            window = replace(self.window, last_step=step - 1, inputs=self._seen.inputs())
+            window = self._told(replace(self.window, last_step=step - 1), self._seen.inputs())
             self._recording.write_window(window, self._seen.distributions())
         else:
-            window = replace(self.provisional.open(step), inputs=self._seen.part_inputs())
+            window = self._told(self.provisional.open(step), self._seen.part_inputs())
             self.provisional.write_open(window, self._seen.part())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +15,6 @@ from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
 from icshift.errors import RecordingError
-from icshift.gradients.layers import Counted
-from icshift.gradients.objective import Closure
-from icshift.gradients.smoothness import STEPS
 from icshift.hooks import compiled, manifest
 from icshift.hooks.calls import Call
 from icshift.hooks.coverage import why_nothing
@@ -27,28 +24,33 @@ from icshift.hooks.padding import Padding
 from icshift.hooks.watcher import Keeper, Watcher
 from icshift.model.names import unwrapped
 from icshift.model.parameters import Parameters
-from icshift.model.processes import refuse_waiting, this_process
+from icshift.model.processes import this_process
 from icshift.model.sites import Selector, Sites, as_sites
 from icshift.model.unit_budget import lowered
 from icshift.notice import notice
 from icshift.record.clock import Clock
 from icshift.record.forwards import Forward, Forwards
-from icshift.record.gradients import Gradients, is_due
+from icshift.record.gradients import Gradients
 from icshift.record.interruption import MEASURING, beside
 from icshift.record.journal import Journal, Open
 from icshift.record.logged import Logged
+from icshift.record.measuring import Measuring
 from icshift.record.optimizers import as_list, listen
 from icshift.record.probe import Probe
 from icshift.record.replays import Replays
-from icshift.record.settings import asked_for, refuse_settings
+from icshift.record.settings import as_probe, asked_for, budget, refuse_settings
+from icshift.record.thinning import Thinning
 from icshift.record.windows import Seen, Windows
 from icshift.runs import interrupts
-from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, NO_STEP, Site
+from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, NO_STEP, OVERHEAD, Site
 from icshift.runs.phases import NO_GRAD, PROBE, is_probe
 from icshift.runs.writer import Recording, refuse_occupied
 
+_FIRST = 0.1
+"""Seconds that may go into measuring, beforehand, what hooks cost beside the time within them."""
 
-class Recorder:
+
+class Recorder(Measuring):
     """Records the activation distribution of every unit of a model, at every step, while it trains.
 
     A *step* ends with an optimizer's step that follows at least one forward, or with `step()`. `optimizer` names the
@@ -60,7 +62,8 @@ class Recorder:
     unit and step that quantiles are made from ("all": no bound; moments always read every activation). `probe` is a
     fixed set of inputs (see `Probe`) replayed at the end of every window. `mask` is called with the model's arguments
     and returns a boolean tensor [batch, time] (or [batch]) that is true at positions to leave out, as padding: in every
-    site that has these axes; sites that have not are recorded whole.
+    site that has these axes; sites that have not are recorded whole. `overhead` is a budget: where recording takes more
+    than this share of the training's own time (0.03: 3 %), one step in 2, 4, 8 … is recorded, and the run tells which.
 
     A model within DistributedDataParallel, FSDP or `torch.compile` is recorded as itself; what was compiled before is
     compiled once more. Every process of a distributed training makes its own recorder with the same path.
@@ -82,7 +85,7 @@ class Recorder:
     >>> folder.cleanup()
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (each is a choice of the user's)
         self,
         model: nn.Module,
         path: str | Path,
@@ -93,33 +96,32 @@ class Recorder:
         probe: Probe | Tensor | list[Tensor] | tuple[Any, ...] | Mapping[str, Any] | None = None,
         samples: int | Literal["all"] = 64,
         mask: Callable[..., Tensor] | None = None,
+        overhead: float | None = None,
         force: bool = False,
     ) -> None:
         refuse_settings(samples, window)
         self.model = unwrapped(model)
         self.path = Path(path)
         self._rank, self._ranks = this_process()
+        self._budget = budget(overhead, self._ranks)
         refuse_occupied(self.path, force=force, rank=self._rank, ranks=self._ranks)
         self._force = force
         self._optimizers = as_list(optimizer)
         self._sites = lowered(self.model, as_sites(sites))
         self.window = window
         """Steps that end a window, "auto", or None: only `epoch` ends one. A number may be changed while recording."""
-        self._probe = given = probe if probe is None or isinstance(probe, Probe) else Probe(probe)
-        if given is not None:
-            given.size  # noqa: B018  (raises early, before the training starts)
-            if self._ranks > 1:
-                refuse_waiting(self.model, training=given.train_mode)
+        self._probe = given = as_probe(probe, self.model, self._ranks)
         self._samples = samples
         most = math.inf if samples == "all" else samples
         self._observer = Observer(self._sites, most, SEED, self._keep_steps, self._rank)
         self.forwards = Forwards(self.model)
-        keeper = Keeper(self._take, self._forward_ended, self._give_up, self._forward_began)
+        keeper = Keeper(self._take, self._forward_ended, self._give_up, self._forward_began, self._leaves_out)
         self._examples = Examples(self.model, SEED)
         self._logged = Logged()
         self._watcher = Watcher(self.model, self._sites, self._observer, keeper, mask)
         self._replays = Replays(self.model, None if self._rank else given, self._observer, self._watcher, self.forwards)
         self.stopwatch = self._watcher.stopwatch
+        self._thinning = Thinning(self._budget, self.stopwatch)
         self.parts: tuple[Any, ...] = (self._watcher, self._examples, self.forwards, self._replays)
         """What is about this very model, and goes on with another by `follow`."""
         self._gave_up = ""
@@ -134,6 +136,7 @@ class Recorder:
         self._watcher.leave_copies_out(lambda parameter: parameter.requires_grad)
         self._replays.rehearse()
         settings = asked_for(self.model, self._samples, self.window, self._sites, self._probe)
+        settings |= {} if self._budget is None else {OVERHEAD: self._budget}
         parameters = Parameters(self.model)
         beginning = manifest.beginning(self.model, settings) | {INITIAL_WEIGHTS: parameters.fingerprint()}
         self._recording = Recording(self.path, beginning, force=self._force, rank=self._rank, ranks=self._ranks)
@@ -141,11 +144,14 @@ class Recorder:
         self._process = os.getpid()
         observer, examples = self._observer, self._examples
         inputs, logged = (examples.seen, observer.part, examples.part), self._logged.taken
-        seen = Open(observer.units_held, observer.distributions, *inputs, logged)
+        seen = Open(observer.units_held, observer.distributions, *inputs, logged, self._thinning.left_out)
         self._journal = Journal(self._recording, seen, self._state)
         self._windows = Windows(self._journal, Seen(observer, examples, self._replays), parameters, self.window)
         self.parts = (*self.parts, self._clock, self._windows)
+        if self._budget is not None:
+            self.stopwatch.beside = beside(_FIRST)
         self._started = time.perf_counter()
+        self._thinning.start()
         self._listen()
         compiled.compile_again()
         return self
@@ -203,50 +209,6 @@ class Recorder:
         number = None if self._journal.provisional else window.index - (step < window.first_step)
         with self._watcher.guard:
             self._logged.note(values, step, number)
-
-    def gradient_shift(
-        self,
-        closure: Closure,
-        *,
-        every: int = 1,
-        layers: str | Iterable[str] | None = None,
-        counted: Counted = "all",
-    ) -> None:
-        """Measure how much the step to come changes the gradient of each layer by changing those before it.
-
-        This is the internal covariate shift of Santurkar et al. (2018), Definition 2.1. To be called before every
-        optimizer's step; `closure` computes the loss of this batch, also when the loop went on (`lambda x=x: ...`), and
-        is called, every `every` steps, once a layer and once more. The step is the optimizer's own. `layers` are names
-        or globs of modules that own parameters; of these "weights" counts those of two and more dimensions, "all" also
-        biases and what scales a normalisation. Read it with `icshift.open(path).gradient_shift()`.
-
-        Raises `RecordingError` before the `with` block or with several processes, `SelectionError` for layers that are
-        not there, `MeasurementError` where the closure gives no loss.
-        """
-        with self._measuring(every) as due:
-            self._gradients.settle()
-            if due:
-                self._gradients.before_step(self.steps, closure, layers, counted, every)
-
-    def smoothness(
-        self, closure: Closure, *, every: int = 1, rate: float | None = None, steps: Sequence[float] = STEPS
-    ) -> None:
-        """Measure the loss and its gradient along the gradient, at `steps` times the learning rate `rate`.
-
-        To be called as `gradient_shift` is; `closure` is called once a length of step and twice more. By default the
-        rate is the optimizers', and nothing is measured where it is 0. Read it with `icshift.open(path).smoothness()`.
-        """
-        with self._measuring(every) as due:
-            if due:
-                self._gradients.look_around(self.steps, closure, rate, steps, every)
-
-    @contextmanager
-    def _measuring(self, every: int) -> Iterator[bool]:
-        if self._resources is None:
-            raise RecordingError("gradients are measured while recording: call this within the recorder's with block")
-        with self._watcher.guard, self._watcher.stopwatch:
-            listening = self._watcher.attachment.attached and os.getpid() == self._process
-            yield is_due(self.steps, every, self._ranks) and listening
 
     def epoch(self, name: str | None = None) -> None:
         """Replay the probe and end a window, which is named after its number unless `name` is given.
@@ -311,9 +273,16 @@ class Recorder:
         forward = self.forwards.begun(call)
         if forward.stepping or (forward.phase == NO_GRAD and self.forwards.trains_without_gradients):
             self._training_goes_on()
+        left_out = self._leaves_out(forward)
+        if left_out:
+            self._observer.begin_step()
         if not is_probe(forward.phase):  # A probe's inputs are the same in every window.
-            self._examples.take(forward.phase, call.part, call.inputs, sure=forward.stepping)
+            inputs = None if left_out else call.inputs  # Which examples the window saw is not known then.
+            self._examples.take(forward.phase, call.part, inputs, sure=forward.stepping)
         return forward
+
+    def _leaves_out(self, forward: Forward) -> bool:
+        return forward.stepping and self._thinning.leaves_out
 
     def _training_goes_on(self) -> None:
         """End the window that is over, if one is, before anything is taken in that follows it."""
@@ -326,6 +295,8 @@ class Recorder:
 
     def _take(self, site: str, module: nn.Module, tensor: Tensor, forward: Forward, padding: Padding | None) -> None:
         """Hand a site's tensor to the observer, under the phase of the forward that it is of."""
+        if self._leaves_out(forward):
+            return
         self.forwards.took(site, forward)
         self._observer.observe(site, module, tensor, forward.phase, stepping=forward.stepping, padding=padding)
 
@@ -349,10 +320,13 @@ class Recorder:
         if not self._clock.ends(heard=heard):
             return
         if step == first or self._clock.changed:
-            self._watcher.look_at_gradients(self.forwards.trained_sites(heard=heard), first=step == 0)
+            # What is called in a step that is left out is not seen to be called.
+            trained = None if self._thinning.began else self.forwards.trained_sites(heard=heard)
+            self._watcher.look_at_gradients(trained, first=step == 0)
             self._replays.note_frozen()
         self._observer.tick(step, stepping=True)
         self.forwards.next_step()
+        self._thinning.ended(self._journal.written)
         self._windows.stepped(self.steps, self.window)
         self._journal.flush_if_due(self.steps)
 
@@ -394,4 +368,5 @@ class Recorder:
             "unheard_steps": self._clock.unheard,
             "measured": self._gradients.settings,
             "overhead": self._watcher.stopwatch.overhead(self._started),
+            **self._thinning.state(),
         }

@@ -15,6 +15,7 @@ from icshift.reports.run import coverage, unmasked
 from icshift.reports.sheet import Column, Sheet
 from icshift.reports.tables import TREND, compact, number, ordinal, records, share, times, trend_scale
 from icshift.reports.text_charts import sparklines
+from icshift.reports.thinned import thinned
 from icshift.runs.phases import (
     NO_GRAD,
     OWN_INPUTS,
@@ -62,7 +63,7 @@ def drift_report(
     return Report(
         heading=_heading(run, summary),
         body=(*([Text(" ".join(words), style="bold")] if words else []), table),
-        notes=(*caveats, *_notes(run, summary, metric, outcome)),
+        notes=(*filter(None, [thinned(run)]), *caveats, *_notes(run, summary, metric, outcome)),
         warnings=tuple(filter(None, [coverage(run), *unmasked(run)])),
         next_step=_next_step(run, summary, metric, reference),
         data={
@@ -70,7 +71,7 @@ def drift_report(
             "metric": metric.name,
             "reference": reference,
             "verdict": " ".join(words),
-            "notes": list(caveats),
+            "notes": [*filter(None, [thinned(run)]), *caveats],
             "sites": rows,
         },
     )
@@ -246,7 +247,7 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome
         notes.append("† Mean and sd here are set by the layer's own weight and bias: only shape is news.")
     stride = int(run.manifest.get("step_stride", 1))
     if stride > 1:
-        notes.append(f"The step series keeps every {ordinal(stride)} step; windows are of all steps.")
+        notes.append(f"The step series keeps every {ordinal(stride)} step; windows are of all that were recorded.")
     return notes
 
 

@@ -11,6 +11,7 @@ from icshift.reports.next_step import next_step
 from icshift.reports.report import Report
 from icshift.reports.sheet import Sheet, of_rows
 from icshift.reports.tables import number, records, share, site_named
+from icshift.reports.thinned import thinned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,6 +115,11 @@ def onset_notes(run: StoredRun) -> list[str]:
         *(
             [f"The series keeps one step of {stride}: what left may have done so up to {stride - 1} steps earlier."]
             * (stride > 1)
+        ),
+        *(
+            [f"{told} What left may have done so in a step that was not recorded, since the recorded one before."]
+            if (told := thinned(run))
+            else []
         ),
         *_of_some_units(run),
     ]

@@ -15,6 +15,7 @@ from icshift.reports.next_step import typed
 from icshift.reports.report import Report
 from icshift.reports.sheet import Column, Sheet, of_rows
 from icshift.reports.tables import Facts
+from icshift.reports.thinned import budget_in_words, thinned
 from icshift.runs.disk import in_words, used
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def run_report(run: StoredRun) -> Report:
     sites = [_renamed(site, name="site") for site in run.manifest["sites"]]
     return Report(
         body=(Facts(_facts(run)), _sites(run)),
-        warnings=tuple(map(_missed_in_words, _missed(run))),
+        warnings=tuple(_missed_in_words(entry, thinned=bool(thinned(run))) for entry in _missed(run)),
         notes=tuple(filter(None, [pooled(run), *unmasked(run)])),
         data={"run": str(run.path), **run.manifest, "sites": sites, "phases": run.phases, "windows": windows}
         | {"disk": _disk_in_bytes(run)},
@@ -90,6 +91,7 @@ def _facts(run: StoredRun) -> list[tuple[str, str]]:
         ),
         ("modules", ", ".join(f"{count} {state}" for state, count in ledger.items()) or "–"),
         ("cost", overhead(run)),
+        *([("budget", told)] if (told := budget_in_words(run)) else []),
         ("disk", _disk(run)),
     ]
 
@@ -153,9 +155,10 @@ def _missed(run: StoredRun) -> list[dict[str, str]]:
     return [entry for entry in run.manifest.get("ledger", []) if entry["state"] not in ("observed", "excluded")]
 
 
-def _missed_in_words(entry: dict[str, str]) -> str:
+def _missed_in_words(entry: dict[str, str], *, thinned: bool) -> str:
+    some = " (in the steps that were recorded)" if thinned and entry["state"] == "never called" else ""
     where = f" in process {entry['rank']}" if "rank" in entry else ""
-    return f"{entry['module']} ({entry['type']}): {entry['state']}{where} – {entry['reason']}"
+    return f"{entry['module']} ({entry['type']}): {entry['state']}{where} – {entry['reason']}{some}"
 
 
 def overhead(run: StoredRun) -> str:
@@ -229,7 +232,7 @@ def recorded_report(target: Path, runs: Sequence[StoredRun], cost: Cost | None =
         ]
     names = {run: _name(target, run) for run in runs}
     missed = [f"{name}: {warning}" for run, name in names.items() if (warning := coverage(run, target / name))]
-    told = {name: (unheard(run), pooled(run), *unmasked(run)) for run, name in names.items()}
+    told = {name: (thinned(run), unheard(run), pooled(run), *unmasked(run)) for run, name in names.items()}
     missed += [f"{name}: {note}" for name, notes in told.items() for note in notes if note]
     missed += [
         f"{name} is unfinished: its process still runs, or was killed"

@@ -51,7 +51,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,9 @@ SEEN_BY_OLDER = "the version that recorded it saw modules only"
 INITIAL_WEIGHTS, FINAL_WEIGHTS = "initial_weights", "final_weights"
 """Entries of the manifest: hashes of all parameters where the recording began and where it ended, null where they are
 not followed (see `model/parameters.py`). Older runs have none, and those of saved models neither."""
+
+OVERHEAD = "overhead_budget"
+"""The entry of a run's settings that says which share of the training's time recording may take, if one was given."""
 
 PROBE_FINGERPRINT = "probe_fingerprint"
 """The entry of a run's settings that is a hash of the probe's inputs."""
@@ -148,7 +151,8 @@ class Window:
 
     `parameter_change` is the L2 norm of the change of all parameters since the end of the window before (of the first:
     since the start), None where it is not known. `inputs` is what forwards saw, by phase: None for a phase of which it
-    is not known, and as a whole in runs that do not have it.
+    is not known, and as a whole in runs that do not have it. `left_out` is of how many of the steps nothing was
+    recorded, to keep the cost of recording within a budget.
     """
 
     index: int
@@ -159,10 +163,22 @@ class Window:
     parameter_change: float | None = None
     inputs: Mapping[str, Seen | None] | None = None
     provisional: bool = False
+    left_out: int = 0
+
+    @property
+    def steps(self) -> int:
+        """How many steps there were, recorded ones and others."""
+        return self.last_step - self.first_step + 1
 
     def seen(self, phase: str) -> Seen | None:
         """Returns which examples a phase saw, None where that is not known."""
         return None if self.inputs is None else self.inputs.get(phase)
+
+
+def entry_of(window: Window) -> dict[str, Any]:
+    """Returns what the file of a window holds of it; of steps that were left out only where any was."""
+    entry = asdict(window)
+    return entry if window.left_out else {name: value for name, value in entry.items() if name != "left_out"}
 
 
 def window_of(entry: dict[str, Any]) -> Window:

@@ -62,7 +62,9 @@ def merged_window(parts: list[Window]) -> Window:
     first, last = min(part.first_step for part in parts), max(part.last_step for part in parts)
     closed = all(part.closed for part in parts)
     inputs = merged_inputs([part.inputs for part in parts])
-    return replace(parts[0], first_step=first, last_step=last, closed=closed, inputs=inputs)
+    # Of several processes none leaves steps out; where one wrote several parts, each has its own.
+    left_out = sum(part.left_out for part in parts)
+    return replace(parts[0], first_step=first, last_step=last, closed=closed, inputs=inputs, left_out=left_out)
 
 
 def merged_inputs(parts: Sequence[Mapping[str, Seen | None] | None]) -> dict[str, Seen | None] | None:

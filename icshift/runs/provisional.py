@@ -34,6 +34,7 @@ def joined_windows(first: Window, following: Window) -> Window:
         closed=following.closed,
         parameter_change=None,
         inputs=merged_inputs([first.inputs, following.inputs]),
+        left_out=first.left_out + following.left_out,
     )
 
 

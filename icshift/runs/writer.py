@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,7 @@ from icshift.runs.format import (
     Site,
     StepRows,
     Window,
+    entry_of,
     is_run,
     rank_in,
 )
@@ -123,7 +123,7 @@ class Recording:
         if not distributions:
             return
         table = window_table(window.index, distributions)
-        table = table.replace_schema_metadata({b"icshift": json.dumps(asdict(window)).encode()})
+        table = table.replace_schema_metadata({b"icshift": json.dumps(entry_of(window)).encode()})
         _write_aside(self.window_file(window.index), lambda aside: _write_rows(table, aside))
 
     def window_file(self, index: int) -> Path:

@@ -48,6 +48,36 @@ def test_it_tells_what_it_recorded_on_stderr(icshift_run, tmp_path, monkeypatch)
     assert len(StoredRun(tmp_path / "icshift-runs" / "train" / "model").window_list) == 2
 
 
+def test_a_budget_thins_steps_and_says_so(icshift_run, tmp_path, capsys):
+    done = icshift_run(TRAINING.replace("range(6)", "range(400)"), "--window", "200", "--overhead", "0.0001%")
+    assert done.returncode == 0, done.stderr
+    told = " ".join(done.stderr.split())
+    assert "model: Steps thinned to keep recording under 0.0001 %: from step 33 on one in " in told
+    path = tmp_path / "icshift-runs" / "train" / "model"
+    run = StoredRun(path)
+    assert run.manifest["settings"]["overhead_budget"] == 1e-6
+    assert run.window_list[0].left_out > 0
+    for arguments in (["info"], ["report"], ["onset"]):
+        assert _run([*arguments, str(path)]) == 0
+        assert "Steps thinned to keep recording under 0.0001 %" in " ".join(capsys.readouterr().out.split())
+    assert _run(["report", str(path), "-o", str(tmp_path / "page.html")]) == 0
+    assert "Steps thinned to keep recording" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize("share", ["0", "-1%", "abc", "5", "500%", "100%", "nan", ""])
+def test_a_budget_that_is_no_share_is_refused_in_one_line(icshift_run, share):
+    done = icshift_run(TRAINING, "--overhead", share)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "expected a share above 0 % and below 100 %, as 3% or 0.03" in " ".join(done.stderr.split())
+
+
+def test_a_budget_is_refused_where_several_processes_train(icshift_run, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = icshift_run(TRAINING, "--overhead", "3%")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "overhead is for trainings of one process, and this one has 2" in " ".join(done.stderr.split())
+
+
 def test_quiet_says_nothing(icshift_run):
     assert icshift_run(TRAINING, "--window", "3", "-q").stderr == ""
 
