@@ -162,7 +162,7 @@ WITH_JSON = {
     "onset": "icshift-demo/plain",
     "watch": "icshift-demo/plain",
     "units": "icshift-demo/plain --site fc3",
-    "units of one": "icshift-demo/plain --site fc3 --unit 3",
+    "units of one": "icshift-demo/plain --site fc3 --unit 6",
     "path": "icshift-demo/plain --phase probe",
     "compare": "icshift-demo/plain icshift-demo/batch-norm",
     "check": "icshift-demo/plain --fail-on 'drift > 99'",

@@ -71,7 +71,7 @@ def elided(name: str, most: int = NAMES) -> str:
 
 def named(names: Sequence[str], *, first: float = 0.5) -> dict[str, Any]:
     """Returns the options of an axis with names at `first`, `first` + 1 and so on; they are data, not expressions."""
-    texts = json.dumps([elided(harmless(name)) for name in names])
+    texts = json.dumps([_drawable(elided(name)) for name in names])
     return {
         "values": [at + first for at in range(len(names))],
         "labelExpr": f"{texts}[round(datum.value - {first})]",
@@ -205,7 +205,11 @@ def _plain(described: Any) -> Any:
         return [_plain(value) for value in described]
     if not isinstance(described, str):
         return described
-    return described + _NOTHING if described in _OF_JAVASCRIPT else harmless(described)
+    return _drawable(described)
+
+
+def _drawable(name: str) -> str:
+    return name + _NOTHING if name in _OF_JAVASCRIPT else harmless(name)
 
 
 def written(chart: Chart, suffix: str, theme: str) -> bytes:
