@@ -104,9 +104,7 @@ def assert_shown(shown, printed, *, exact):
             assert [*words(line, exact=exact)] in lines, line
 
 
-EXCERPTS = [
-    (page, *found) for page in PAGES for found in re.findall("```sh\n([^`]*)```\n```\n([^`]*)```", PAGES[page])
-]
+EXCERPTS = [(page, *found) for page in PAGES for found in re.findall("```sh\n([^`]*)```\n```\n([^`]*)```", PAGES[page])]
 
 
 @pytest.mark.parametrize(("page", "command", "shown"), EXCERPTS)
