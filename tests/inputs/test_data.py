@@ -268,7 +268,7 @@ BAD = {
     "text.npy": (lambda path: np.save(path, np.array(["a", "b"])), "expected numbers"),
     "damaged.npz": (lambda path: write(path, b"PK\x03\x04nonsense"), "cannot be read as .npz"),
     "damaged.parquet": (lambda path: write(path, b"PAR1"), "cannot be read as .parquet"),
-    "damaged.pt": (lambda path: write(path, b"nonsense"), "damaged or holds more than tensors"),
+    "damaged.pt": (lambda path: write(path, b"nonsense"), "is no saved model"),
     "damaged.safetensors": (lambda path: write(path, b"nonsense"), "damaged.safetensors: declares a header"),
     "code.pt": (lambda path: torch.save(One(), path), "holds more than tensors"),
     "names.npz": (lambda path: np.savez(path, a=VALUES, b=VALUES), "holds a, b, but forward of One takes x"),

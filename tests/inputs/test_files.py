@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from icshift.errors import ModelError
 from icshift.inputs.files import READERS, as_tensor
+from tests.saved import arsenal
 
 VALUES = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
 
@@ -101,3 +102,10 @@ def test_code_in_a_file_of_tensors_is_not_run(tmp_path):
     torch.save({"x": torch.nn.Linear(1, 1)}, tmp_path / "a.pt")
     with pytest.raises(ModelError, match="would run code from it"):
         READERS[".pt"](tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("bomb", ["bytearray_by_size.pt", "bytearray_by_tensor.pt", "set_of_tensor.pt"])
+def test_no_small_file_of_tensors_takes_all_memory(bomb, tmp_path):
+    arsenal.bombs(tmp_path)
+    with pytest.raises(ModelError):
+        READERS[".pt"](tmp_path / bomb)
