@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
@@ -14,7 +15,7 @@ from icshift.hooks.watcher import Watcher
 from icshift.record.gradients import Gradients, is_due
 
 
-class Measuring:
+class Measuring(ABC):
     """The part of a recorder that measures with gradients; which step it is and what listens, the recorder knows."""
 
     _resources: ExitStack | None
@@ -24,9 +25,9 @@ class Measuring:
     _process: int
 
     @property
+    @abstractmethod
     def steps(self) -> int:
         """How many steps have ended."""
-        raise NotImplementedError
 
     def gradient_shift(
         self,

@@ -86,7 +86,7 @@ class Thinning:
         self._begin(self._stopwatch.now())
 
     def _begin(self, now: float) -> None:
-        self._start = self._last = now
+        self._start = now
         self._before = self._stopwatch.whole
         self._look(now)
 
@@ -128,7 +128,7 @@ class Thinning:
         return self._recorded.count(0, max(first, 0), max(last + 1, 0)) if self._budget is not None else 0
 
     def state(self) -> dict[str, Any]:
-        """Returns the entry of a manifest: docs/format.md has its meaning. None without a budget."""
+        """Returns the entry of a manifest: docs/format.md has its meaning. Empty without a budget."""
         if self._budget is None:
             return {}
         strides = [{"from_step": step, "stride": stride} for step, stride in self._strides]
