@@ -42,7 +42,8 @@ _BUFFERED_BYTES = 1 << 25
 class Recording:
     """A run directory that one process writes to: number `rank` of the `ranks` that do.
 
-    Windows are on disk when `write_window` returns; steps and other series wait for `flush`.
+    Windows are written when `write_window` returns; steps and other series wait for `flush`. All of it outlasts a loss
+    of power from the next `update` on.
     """
 
     def __init__(
@@ -81,7 +82,6 @@ class Recording:
     def _begin(self, path: Path, manifest: dict[str, Any], rank: int, ranks: int) -> None:
         for folder in ("windows", "steps"):
             (path / folder).mkdir(parents=True, exist_ok=True)
-        names_to_disk(path)
         names_to_disk(path.parent)
         self.path = path
         self.stride = 1
@@ -104,6 +104,8 @@ class Recording:
         self._written = 0
         self._texts: dict[str, tuple[list[Any], str]] = {}
         self._stamp: tuple[int, int] | None = None
+        self._touched: dict[Path, None] = {}
+        """Folders that hold names which may not have reached the disk."""
 
     @property
     def full(self) -> bool:
@@ -122,6 +124,9 @@ class Recording:
         text = "{\n " + ",\n ".join(entries) + "\n}\n"
         written = write_aside(self._manifest_file, lambda aside: aside.write_text(text), new=new)
         self._stamp = written.st_ino, written.st_mtime_ns
+        for folder in (*self._touched, self.path):
+            names_to_disk(folder)
+        self._touched.clear()
 
     @property
     def _manifest_file(self) -> Path:
@@ -133,7 +138,7 @@ class Recording:
             found = self._manifest_file.stat()
             if (found.st_ino, found.st_mtime_ns) == self._stamp or id_at(self._manifest_file) == self._manifest["id"]:
                 return
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise RunError(
                 f"{self._manifest_file} is gone: the run was deleted or moved while it was recorded"
             ) from error
@@ -144,6 +149,7 @@ class Recording:
         self._refuse_foreign()
         table = table.replace_schema_metadata({RUN_ID: self._manifest["id"].encode(), **(about or {})})
         write_aside(path, lambda aside: _write_rows(table, aside))
+        self._touched[path.parent] = None
 
     def _text(self, key: str, value: Any) -> str:
         """Returns an entry of the manifest as JSON; a list, of sites or modules, is written down once for all times."""
