@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
+from types import FrameType, TracebackType
 
 
 class Timeline(threading.local):
@@ -18,6 +19,15 @@ class Timeline(threading.local):
         """One for each block, that of the innermost block last."""
         self.since = 0.0
         """When the innermost block began, or went on after one within it."""
+        self.within: FrameType | None = None
+        """What called the outermost block."""
+
+    def forget_abandoned(self, frame: FrameType | None) -> None:
+        """Ends blocks within what `frame` was not called by: Ctrl-C came as they were to end."""
+        while frame is not None and frame is not self.within:
+            frame = frame.f_back
+        if frame is None:
+            self.open = []
 
 
 _everything = Timeline()
@@ -27,12 +37,12 @@ _everything = Timeline()
 def apart() -> Iterator[None]:
     """A block that counts for the one that it is in, and within which stopwatches are timed as if they were in none."""
     line = _everything
-    before = line.open, line.since
+    before = line.open, line.since, line.within
     line.open = []
     try:
         yield
     finally:
-        line.open, line.since = before
+        line.open, line.since, line.within = before
 
 
 class Stopwatch:
@@ -62,7 +72,11 @@ class Stopwatch:
 
     def __enter__(self) -> None:
         line = self._timeline
+        frame = sys._getframe(1)
+        if line.open:
+            line.forget_abandoned(frame)
         if not line.open:
+            line.within = frame
             line.since = line.clock()
         elif line.open[-1] is not self:
             line.open[-1]._count(line)
@@ -72,8 +86,10 @@ class Stopwatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         line = self._timeline
-        line.open.pop()
+        while line.open.pop() is not self:  # One within it that Ctrl-C kept from its end.
+            pass
         if not line.open:
+            line.within = None  # It would keep tensors.
             self._count(line)
             self.blocks += 1
         elif line.open[-1] is not self:

@@ -64,6 +64,34 @@ def test_a_block_that_raises_counts_and_the_next_one_starts_anew(clock, line):
     assert (outer.seconds, watch.seconds, watch.blocks) == (0, 3, 1)
 
 
+def abandon(*watches):
+    """Blocks that never end: an exception that comes as `__exit__` is called, as Ctrl-C may, keeps it from its work."""
+    for watch in watches:
+        watch.__enter__()
+
+
+def test_a_block_that_was_kept_from_its_end_does_not_hide_later_ones(clock, line):
+    outer, watch = Stopwatch(line), Stopwatch(line)
+    abandon(outer, watch)
+    clock.passes(100)
+    with watch, watch:
+        clock.passes(2)
+    assert (outer.seconds, watch.seconds, watch.blocks) == (0, 2, 1)
+    assert not line.open
+
+
+def test_a_block_ends_with_those_within_it(clock, line):
+    outer, watch = Stopwatch(line), Stopwatch(line)
+    with outer:
+        abandon(watch, watch)
+        clock.passes(3)
+    assert (outer.blocks, watch.blocks, outer.seconds + watch.seconds) == (1, 0, 3)
+    with outer:
+        clock.passes(1)
+    assert (outer.seconds, outer.blocks) == (4, 2)
+    assert not line.open
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_stopwatches_within_one_another_lose_no_second_and_count_none_twice(seed, clock, line):
     watches, draw = [Stopwatch(line) for _ in range(3)], random.Random(seed)
