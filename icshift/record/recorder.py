@@ -330,7 +330,7 @@ class Recorder(Measuring):
                     self._observer.tick(NO_STEP, stepping=True)
                 if not self._faults.waiting:
                     self._windows.go_on(self.steps, self.window)
-                elif self._windows.over(self.steps, self.window):
+                elif self._windows.whole_ends(self.steps, self.window):
                     self._troubles.window_ends()
                 self._rest()
 

@@ -85,14 +85,18 @@ class Windows:
 
     def ends(self, step: int, length: Length) -> bool:
         """Whether a window, or a provisional one that holds anything, ends where the training goes on now."""
-        if self._epoch_over or self.over(step, length):
+        if self.whole_ends(step, length):
             return True
         provisional = self._journal.provisional
         return provisional is not None and provisional.over(step) and self._seen.observer.holding_part
 
+    def whole_ends(self, step: int, length: Length) -> bool:
+        """Whether a window ends that is no provisional one."""
+        return self._epoch_over or self.over(step, length)
+
     def go_on(self, step: int, length: Length) -> None:
         """The training goes on: end what `ends`."""
-        if self._epoch_over or self.over(step, length):
+        if self.whole_ends(step, length):
             self.close(step, None)
         else:
             self._close_provisional(step)

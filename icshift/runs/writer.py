@@ -250,10 +250,9 @@ def _one_line(path: Path) -> Iterator[None]:
         yield
     except FileExistsError as error:  # Another process made it a moment ago, or it is a link that leads nowhere.
         raise occupied_error(path) from error
-    except OSError as error:
-        raise RecordingError(
-            f"{path} cannot be written ({error.strerror or error}): choose another path, or see to that"
-        ) from error
+    except (OSError, ValueError) as error:  # A path with a zero in it is a `ValueError`.
+        told = getattr(error, "strerror", None) or error
+        raise RecordingError(f"{path} cannot be written ({told}): choose another path, or see to that") from error
 
 
 def _write_rows(table: pa.Table, aside: Path) -> None:
