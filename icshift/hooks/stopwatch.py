@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType, TracebackType
+from types import TracebackType
 
 
 class Timeline(threading.local):
@@ -19,15 +18,6 @@ class Timeline(threading.local):
         """One for each block, that of the innermost block last."""
         self.since = 0.0
         """When the innermost block began, or went on after one within it."""
-        self.within: FrameType | None = None
-        """What called the outermost block."""
-
-    def forget_abandoned(self, frame: FrameType | None) -> None:
-        """Ends blocks within what `frame` was not called by: Ctrl-C came as they were to end."""
-        while frame is not None and frame is not self.within:
-            frame = frame.f_back
-        if frame is None:
-            self.open = []
 
 
 _everything = Timeline()
@@ -37,12 +27,12 @@ _everything = Timeline()
 def apart() -> Iterator[None]:
     """A block that counts for the one that it is in, and within which stopwatches are timed as if they were in none."""
     line = _everything
-    before = line.open, line.since, line.within
+    before = line.open, line.since
     line.open = []
     try:
         yield
     finally:
-        line.open, line.since, line.within = before
+        line.open, line.since = before
 
 
 class Stopwatch:
@@ -72,11 +62,7 @@ class Stopwatch:
 
     def __enter__(self) -> None:
         line = self._timeline
-        frame = sys._getframe(1)
-        if line.open:
-            line.forget_abandoned(frame)
         if not line.open:
-            line.within = frame
             line.since = line.clock()
         elif line.open[-1] is not self:
             line.open[-1]._count(line)
@@ -86,14 +72,20 @@ class Stopwatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         line = self._timeline
-        while line.open.pop() is not self:  # One within it that Ctrl-C kept from its end.
+        if self not in line.open:
+            return
+        while line.open.pop() is not self:  # One within it that was kept from its end.
             pass
         if not line.open:
-            line.within = None  # It would keep tensors.
             self._count(line)
             self.blocks += 1
         elif line.open[-1] is not self:
             self._count(line)
+
+    def stop(self) -> None:
+        """Ends the blocks of this thread that were kept from their end, as by Ctrl-C: later ones would count as theirs."""
+        line = self._timeline
+        line.open = [watch for watch in line.open if watch is not self]
 
     def now(self) -> float:
         """Returns the time, in seconds, by the clock that blocks are timed by."""

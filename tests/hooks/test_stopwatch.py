@@ -70,13 +70,14 @@ def abandon(*watches):
         watch.__enter__()
 
 
-def test_a_block_that_was_kept_from_its_end_does_not_hide_later_ones(clock, line):
-    outer, watch = Stopwatch(line), Stopwatch(line)
-    abandon(outer, watch)
+def test_a_block_that_was_kept_from_its_end_does_not_hide_those_of_another_stopwatch(clock, line):
+    watch, following = Stopwatch(line), Stopwatch(line)
+    abandon(watch)
     clock.passes(100)
-    with watch, watch:
+    watch.stop()
+    with following:
         clock.passes(2)
-    assert (outer.seconds, watch.seconds, watch.blocks) == (0, 2, 1)
+    assert (watch.blocks, following.seconds, following.blocks) == (0, 2, 1)
     assert not line.open
 
 
@@ -85,11 +86,22 @@ def test_a_block_ends_with_those_within_it(clock, line):
     with outer:
         abandon(watch, watch)
         clock.passes(3)
-    assert (outer.blocks, watch.blocks, outer.seconds + watch.seconds) == (1, 0, 3)
     with outer:
         clock.passes(1)
-    assert (outer.seconds, outer.blocks) == (4, 2)
+    assert (outer.seconds, outer.blocks, watch.blocks) == (4, 2, 0)
     assert not line.open
+
+
+def test_a_block_that_ends_late_ends_no_other(clock, line):
+    """As that of a generator that nobody closes does, when the garbage is collected."""
+    late, watch = Stopwatch(line), Stopwatch(line)
+    late.__enter__()
+    late.stop()
+    with watch:
+        clock.passes(1)
+        late.__exit__(None, None, None)
+        clock.passes(1)
+    assert (watch.seconds, watch.blocks, late.seconds, late.blocks) == (2, 1, 0, 0)
 
 
 @pytest.mark.parametrize("seed", range(5))
