@@ -83,7 +83,7 @@ class Stopwatch:
             self._count(line)
 
     def stop(self) -> None:
-        """Ends the blocks of this thread that were kept from their end, as by Ctrl-C: later ones would count as theirs."""
+        """Ends its blocks, in this thread, that were kept from their end, as by Ctrl-C: they would hide later ones."""
         line = self._timeline
         line.open = [watch for watch in line.open if watch is not self]
 
