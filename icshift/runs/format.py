@@ -48,19 +48,23 @@ All these formats are read.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from icshift import regular
 from icshift.distribution import Floats, Ints
+from icshift.runs import typed
 
 FORMAT = 3
 MANIFEST = "run.json"
+
+MOST_BYTES, MOST_VALUES = 1 << 26, 4_000_000
+"""Bytes of a manifest, and values in it; one of ten thousand modules has about 4 MB."""
 
 MANIFEST_NAME = re.compile(r"run(?:\.rank([1-9][0-9]*))?\.json")
 PART_NAME = re.compile(r"[0-9]+\.rank(0|[1-9][0-9]*)\.parquet")
@@ -71,6 +75,9 @@ GRADIENT_SHIFT, SMOOTHNESS = "gradient_shift", "smoothness"
 
 CHILD = "process-"
 """With a number, the folder for the runs of a process that a recorded script has started."""
+
+WINDOWS, STEPS = "windows", "steps"
+"""The folders that every run has."""
 
 LOGGED = "logged"
 """The series of numbers that a training said of its steps, and the folder that it is in."""
@@ -125,6 +132,11 @@ class Site:
     others: tuple[str, ...] = ()
     unseen: str = ""
     in_steps: tuple[int, ...] | None = None
+
+    @property
+    def recorded(self) -> int:
+        """How many units are recorded."""
+        return self.units if self.kept is None else len(self.kept)
 
 
 @dataclass(frozen=True)
@@ -181,18 +193,6 @@ def entry_of(window: Window) -> dict[str, Any]:
     return entry if window.left_out else {name: value for name, value in entry.items() if name != "left_out"}
 
 
-def window_of(entry: dict[str, Any]) -> Window:
-    """Returns the window that a file's metadata hold as JSON, without what this version does not know of.
-
-    Raises `TypeError` for what is none.
-    """
-    entry = {field.name: entry[field.name] for field in fields(Window) if field.name in entry}
-    inputs = entry.get("inputs")
-    if inputs is not None:
-        inputs = {phase: None if seen is None else Seen(**seen) for phase, seen in inputs.items()}
-    return Window(**{**entry, "inputs": inputs})
-
-
 @dataclass(frozen=True, eq=False)
 class StepRows:
     """What some steps of one site showed, in one phase: arrays [steps, units], and `steps` [steps] their numbers.
@@ -210,6 +210,15 @@ class StepRows:
     max: Floats
     zero_share: Floats
     quantiles: Floats
+
+
+def number_in(name: str) -> int | None:
+    """Returns the number in the name of a file of windows or of a series, None in any other name.
+
+    >>> number_in("000012.rank0.parquet")
+    12
+    """
+    return int(name.partition(".")[0]) if PART_NAME.fullmatch(name) else None
 
 
 def kept_units(site: Site) -> Ints:
@@ -231,7 +240,7 @@ def rank_in(name: str, pattern: re.Pattern[str]) -> int | None:
 def is_run(path: Path) -> bool:
     """Returns whether a directory holds a run, of this or any other format."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
+        manifest = typed.parsed(regular.content(path / MANIFEST, MOST_BYTES), MOST_VALUES)
     except (OSError, ValueError):
         return False
-    return isinstance(manifest, dict) and isinstance(manifest.get("format"), int)
+    return isinstance(manifest, dict) and type(manifest.get("format")) is int

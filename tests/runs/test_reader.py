@@ -396,7 +396,7 @@ def test_windows_as_a_table(tmp_path):
 
 
 def test_windows_of_a_run_without_any_is_an_error(tmp_path):
-    with pytest.raises(RunError, match="has no windows yet"):
+    with pytest.raises(RunError, match="has no windows: nothing was recorded"):
         StoredRun(write_run(tmp_path / "run", [], sites=[site("a")])).windows()
 
 
