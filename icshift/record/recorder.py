@@ -43,8 +43,9 @@ from icshift.record.thinning import Thinning
 from icshift.record.windows import Seen, Windows
 from icshift.runs import interrupts
 from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, NO_STEP, OVERHEAD, Site
+from icshift.runs.owner import refuse_occupied
 from icshift.runs.phases import NO_GRAD, PROBE, is_probe
-from icshift.runs.writer import Recording, refuse_occupied
+from icshift.runs.writer import Recording
 
 _FIRST = 0.1
 """Seconds that may go into measuring, beforehand, what hooks cost beside the time within them."""

@@ -2,8 +2,9 @@
 
 Format 3. A run is a directory:
 
-    run.json                      format, created, finished, ranks, versions, model, settings, sites,
-                                  ledger, step_stride, overhead, initial_weights, final_weights
+    run.json                      format, created, id, writer, finished, stopped, interrupted, gaps, ranks,
+                                  versions, model, settings, sites, ledger, step_stride, overhead,
+                                  initial_weights, final_weights
     run.rank1.json                the same of process 1, and so on
     windows/000001.rank0.parquet  one file a window and process; a row a phase, site and unit:
                                   phase, site, unit, window, count, nonfinite, mean, std, min, max,
@@ -28,6 +29,8 @@ Format 3. A run is a directory:
                                   `measured` in run.json says how
     logged/                       segments of the numbers that the training said of its own steps, where it
                                   did: a row a number: step, window, name, value
+
+The metadata of every file, key `icshift_run`, hold the `id` of the manifest of its rank.
 
 While it is recorded a run may hold provisional windows of which another one has the steps (see `provisional.py`).
 
@@ -62,6 +65,8 @@ from icshift.runs import typed
 
 FORMAT = 3
 MANIFEST = "run.json"
+RUN_ID = b"icshift_run"
+"""The key in the metadata of every file of a run that holds the `id` of the manifest of its rank."""
 
 MOST_BYTES, MOST_VALUES = 1 << 26, 4_000_000
 """Bytes of a manifest, and values in it; one of ten thousand modules has about 4 MB."""

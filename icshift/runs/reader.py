@@ -18,6 +18,7 @@ from icshift.distribution import Distribution
 from icshift.errors import RunError, SelectionError, unknown
 from icshift.runs import series
 from icshift.runs.cards import run_card, run_line
+from icshift.runs.ending import Ending
 from icshift.runs.format import (
     MANIFEST,
     MANIFEST_NAME,
@@ -102,6 +103,11 @@ class StoredRun:
     def finished(self) -> bool:
         """Whether the recording came to its end, in every process."""
         return bool(self.manifest["finished"])
+
+    @property
+    def ending(self) -> Ending:
+        """How the recording ended, if it did, and which steps it missed."""
+        return Ending(self.manifest)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The step series on disk: what is kept of it, and where a new run may go."""
 
-import shutil
 from dataclasses import asdict, fields, replace
 
 import numpy as np
@@ -11,8 +10,9 @@ from icshift.errors import RunError
 from icshift.runs import writer as module
 from icshift.runs.format import MANIFEST, QUANTILE_COLUMNS, StepRows, Window
 from icshift.runs.frames import FILED
+from icshift.runs.owner import refuse_occupied
 from icshift.runs.reader import StoredRun
-from icshift.runs.writer import Recording, refuse_occupied
+from icshift.runs.writer import Recording
 from tests import laws
 from tests.recorded import of_zoo, site, step_rows, write_run
 from tests.zoo.distributions import ZOO, draw
@@ -204,9 +204,8 @@ def killed_while_writing(_, where, **__):
 
 
 def test_writer_killed_in_a_window_leaves_the_ones_before(tmp_path, monkeypatch):
-    path = write_run(tmp_path / "of_before", [{("train", "a"): of_zoo("normal", 7)}])
     recording = start(tmp_path / "run", site("a"))
-    shutil.copytree(path, tmp_path / "run", dirs_exist_ok=True)
+    recording.write_window(Window(1, "1", 0, 9, closed=True), {("train", site("a")): of_zoo("normal", 7)})
     monkeypatch.setattr(module.pq, "write_table", killed_while_writing)
     for index in (1, 2):
         with pytest.raises(KeyboardInterrupt):
