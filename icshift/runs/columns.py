@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from icshift.runs import sealed
+from icshift.runs.format import RUN_ID
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
-
-RUN_ID = b"icshift_run"
-"""The key, in a file's metadata, of the id of the recording that wrote it. Files of older versions have none."""
 
 _SMALL = 1 << 26
 _UNPACKED = 300

@@ -233,8 +233,12 @@ def _refuse_contradictions(manifest: Mapping[str, Any]) -> None:
     for name, seen in (manifest.get("unmasked") or {}).items():
         if seen["hidden"] > seen["positions"]:
             raise UnexpectedError(f"unmasked.{name[:60]} hides more positions than there are")
-    if manifest.get("unheard_steps", 0) > manifest.get("steps", typed.LARGEST):
-        raise UnexpectedError(f"unheard_steps is {manifest['unheard_steps']}, of {manifest['steps']} steps")
+    for name, count in (
+        ("unheard_steps", manifest.get("unheard_steps", 0)),
+        ("thinned.steps_left_out", (manifest.get("thinned") or {}).get("steps_left_out", 0)),
+    ):
+        if count > manifest.get("steps", 0):
+            raise UnexpectedError(f"{name} is {count}, of {manifest.get('steps', 0)} steps")
     if manifest.get("stopped") is not None and manifest.get("finished"):
         raise UnexpectedError("it is stopped and finished at once")
 

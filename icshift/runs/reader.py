@@ -107,7 +107,7 @@ class StoredRun:
     @property
     def ending(self) -> Ending:
         """How the recording ended, if it did, and which steps it missed."""
-        return Ending(self.manifest)
+        return Ending(self.manifest, self.missing)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Parquet files that tell whether they are what was written: each holds checksums of all its bytes.
 
 Parquet has checksums of pages, which pyarrow verifies and other readers can. They cover neither the footer, which says
-where everything is and how it is to be read, nor the headers of the pages. So the metadata of a file hold two more, under
-the key `icshift_checksums`: the CRC-32 of all before the footer, and that of the footer, in which its own eight digits
-count as zeros. Of a file that is only listed the footer is read, and checked. Files of older versions have none.
+where everything is and how it is to be read, nor the headers of the pages. So the metadata of a file hold two more,
+under the key `icshift_checksums`: the CRC-32 of all before the footer, and that of the footer, in which its own eight
+digits count as zeros. Of a file that is only listed the footer is read, and checked. Older versions wrote none.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from icshift.runs import columns
 from icshift.runs.columns import REAL, TEXT, WHOLE, Column
-from icshift.runs.format import GRADIENT_SHIFT, LOGGED, PART_NAME, QUANTILE_COLUMNS, SMOOTHNESS, Window, rank_in
+from icshift.runs.format import GRADIENT_SHIFT, LOGGED, PART_NAME, QUANTILE_COLUMNS, SMOOTHNESS, STEPS, Window, rank_in
 from icshift.runs.possible import refuse_impossible_steps
 from icshift.runs.window_file import damage
 

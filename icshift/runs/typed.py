@@ -1,8 +1,8 @@
 """What JSON holds, checked once when it is read: types, ranges, and what must be there, in one line where it is not so.
 
-A check takes a value and where it is. It returns nothing, or raises `UnexpectedError`, which says what was found there and what
-was expected. Packages for this bring seconds of import, or types that JSON has not: `true` is no 1 here, and NaN only
-where it is meant.
+A check takes a value and where it is. It returns nothing, or raises `UnexpectedError`, which says what was found there
+and what was expected. Packages for this bring seconds of import, or types that JSON has not: `true` is no 1 here, and
+NaN only where it is meant.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class UnexpectedError(ValueError):
 
 
 def parsed(content: bytes, most: int) -> Any:
-    """Returns the value that JSON text stands for. Raises `ValueError` for none, and for one of more than `most` values.
+    """Returns the value of a text in JSON. Raises `ValueError` where it is none, or one of more than `most` values.
 
     What stands for a value takes 50 bytes and more where text takes two: so they are counted before they are made.
     """
