@@ -82,7 +82,7 @@ def change_manifest(file, without=(), **changes):
 
 
 def change_table(file, change, metadata=None):
-    """The rows of a Parquet file as `change` makes them of its table, without checksums, with its `metadata` or other."""
+    """The rows of a Parquet file as `change` makes them, without checksums; with its own `metadata`, or other."""
     table = pq.read_table(file, partitioning=None)
     kept = {key: value for key, value in table.schema.metadata.items() if key != CHECKSUMS}
     pq.write_table(change(table).replace_schema_metadata(kept if metadata is None else metadata), file)

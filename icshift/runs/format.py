@@ -242,6 +242,12 @@ def rank_in(name: str, pattern: re.Pattern[str]) -> int | None:
     return None if matched is None else int(matched[1] or 0)
 
 
+def of_ranks(folder: Path, pattern: re.Pattern[str], ranks: int) -> list[tuple[int, Path]]:
+    """Returns ranks and files of a folder, in order, without those of ranks that the run does not count."""
+    ranked = [(rank_in(file.name, pattern), file) for file in folder.glob("*")]
+    return sorted((rank, file) for rank, file in ranked if rank is not None and rank < ranks)
+
+
 def is_run(path: Path) -> bool:
     """Returns whether a directory holds a run, of this or any other format."""
     try:

@@ -7,8 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from icshift.runs.format import PART_NAME, WINDOWS, Window
-from icshift.runs.series import of_ranks
+from icshift.runs.format import PART_NAME, WINDOWS, Window, of_ranks
 
 FILES = "files"
 """The entry of a manifest that says how many files its process has in each folder. Older runs have none."""

@@ -19,6 +19,8 @@ from icshift.errors import RunError
 from icshift.runs import typed
 from icshift.runs.format import (
     FORMAT,
+    MANIFEST,
+    MANIFEST_NAME,
     MOST_BYTES,
     MOST_VALUES,
     SEEN_BY_OLDER,
@@ -27,6 +29,7 @@ from icshift.runs.format import (
     Seen,
     Site,
     Window,
+    of_ranks,
 )
 from icshift.runs.typed import UnexpectedError, by_name, each, entries, or_null, or_text, whole
 
@@ -96,7 +99,7 @@ _MANIFEST = entries(
         "measured": or_null(by_name(by_name(typed.anything))),
         "initial_weights": or_null(typed.text),
         "final_weights": or_null(typed.text),
-        "overhead": or_null(entries({"recording_seconds": typed.number, "wall_seconds": typed.number})),
+        "overhead": (entries({"recording_seconds": typed.number, "wall_seconds": typed.number})),
         "files": by_name(whole()),
         "checksum": typed.text,
     },
@@ -141,6 +144,13 @@ def with_checksum(text: str) -> str:
     """
     before = text.removesuffix("\n}\n")
     return f'{before},\n "checksum": "{crc32(before.encode()):08x}"\n}}\n'
+
+
+def read_manifests(path: Path) -> dict[int, dict[str, Any]]:
+    """Returns the manifests that are there, by rank, 0 first."""
+    first = read_manifest(path / MANIFEST)
+    files = of_ranks(path, MANIFEST_NAME, first["ranks"])
+    return {0: first} | {rank: read_manifest(file) for rank, file in files if rank}
 
 
 def read_manifest(file: Path) -> dict[str, Any]:

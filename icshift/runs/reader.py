@@ -21,7 +21,6 @@ from icshift.runs.cards import run_card, run_line
 from icshift.runs.ending import Ending
 from icshift.runs.format import (
     MANIFEST,
-    MANIFEST_NAME,
     PART_NAME,
     QUANTILE_COLUMNS,
     SMOOTHNESS_IN_FORMAT_1,
@@ -31,14 +30,14 @@ from icshift.runs.format import (
     Window,
     is_run,
     kept_units,
+    of_ranks,
 )
 from icshift.runs.frames import FILED, in_model_order
 from icshift.runs.inventory import missing
-from icshift.runs.manifest import read_manifest, site_of
+from icshift.runs.manifest import read_manifests, site_of
 from icshift.runs.merging import merged_distribution, merged_manifest, merged_window
 from icshift.runs.provisional import Filed, by_window, joined_distributions, joined_windows, standing
 from icshift.runs.selection import choose
-from icshift.runs.series import of_ranks
 from icshift.runs.window_file import ARRAYS, MOST_ROWS, ChangedError, read_distributions, read_window
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ class StoredRun:
 
     def __init__(self, path: str | Path) -> None:
         self.path = locate(Path(path))
-        self._manifests = _read_manifests(self.path)
+        self._manifests = read_manifests(self.path)
         self.manifest = merged_manifest(self._manifests)
         self.ranks: int = self.manifest["ranks"]
         self.sites = [site_of(entry) for entry in self.manifest["sites"]]
@@ -279,13 +278,6 @@ class StoredRun:
                 if site in sites
             }
         return self._loaded[index]
-
-
-def _read_manifests(path: Path) -> dict[int, dict[str, Any]]:
-    """Returns the manifests that are there, by rank, 0 first."""
-    first = read_manifest(path / MANIFEST)
-    files = of_ranks(path, MANIFEST_NAME, first["ranks"])
-    return {0: first} | {rank: read_manifest(file) for rank, file in files if rank}
 
 
 def _refuse_twice(filed: Mapping[int, Sequence[Filed]]) -> None:

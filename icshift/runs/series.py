@@ -5,7 +5,6 @@ They are read as they were written, by whatever version; `StoredRun` gives them 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from icshift.runs import columns
 from icshift.runs.columns import REAL, TEXT, WHOLE, Column
-from icshift.runs.format import GRADIENT_SHIFT, LOGGED, PART_NAME, QUANTILE_COLUMNS, SMOOTHNESS, STEPS, Window, rank_in
+from icshift.runs.format import GRADIENT_SHIFT, LOGGED, PART_NAME, QUANTILE_COLUMNS, SMOOTHNESS, STEPS, Window, of_ranks
 from icshift.runs.possible import refuse_impossible_steps
 from icshift.runs.window_file import damage
 
@@ -48,12 +47,6 @@ COLUMNS: Mapping[str, Mapping[str, Column]] = {
 """The columns of every series, in the order in which tables have them."""
 
 
-def of_ranks(folder: Path, pattern: re.Pattern[str], ranks: int) -> list[tuple[int, Path]]:
-    """Returns ranks and files of a folder, in order, without those of ranks that the run does not count."""
-    ranked = [(rank_in(file.name, pattern), file) for file in folder.glob("*")]
-    return sorted((rank, file) for rank, file in ranked if rank is not None and rank < ranks)
-
-
 def read(
     folder: Path, kind: str, ids: Sequence[str | None], filters: Sequence[tuple[str, str, Any]] | None = None
 ) -> list[tuple[int, pd.DataFrame]]:
@@ -61,14 +54,19 @@ def read(
 
     Raises `RunError` where one is damaged.
     """
-    frames = []
-    for rank, file in of_ranks(folder, PART_NAME, len(ids)):
-        with damage(file):
-            table = columns.read(file, COLUMNS[kind], most_rows=MOST_ROWS, run_id=ids[rank], filters=filters)
-            frame = table.to_pandas()
-            _refuse_impossible(kind, frame)
-        frames.append((rank, frame))
-    return frames
+    found = of_ranks(folder, PART_NAME, len(ids))
+    return [(rank, segment(file, kind, ids[rank], filters)) for rank, file in found]
+
+
+def segment(
+    file: Path, kind: str, run_id: str | None, filters: Sequence[tuple[str, str, Any]] | None = None
+) -> pd.DataFrame:
+    """Returns one segment of a series. Raises `RunError` where it is damaged, or of another recording."""
+    with damage(file):
+        read = columns.read(file, COLUMNS[kind], most_rows=MOST_ROWS, run_id=run_id, filters=filters)
+        frame: pd.DataFrame = read.to_pandas()
+        _refuse_impossible(kind, frame)
+    return frame
 
 
 def _refuse_impossible(kind: str, frame: pd.DataFrame) -> None:

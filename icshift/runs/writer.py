@@ -123,11 +123,14 @@ class Recording:
         self._write_manifest()
 
     def _write_manifest(self, *, new: bool = False) -> None:
-        self._manifest |= {"step_stride": self.stride, FILES: Counter(file.parent.name for file in self._files)}
+        self._manifest |= {"step_stride": self.stride, FILES: self._counted()}
         entries = [f"{json.dumps(key)}: {self._text(key, value)}" for key, value in self._manifest.items()]
         text = with_checksum("{\n " + ",\n ".join(entries) + "\n}\n")
         written = write_aside(self._manifest_file, lambda aside: aside.write_text(text), new=new)
         self._stamp = written.st_ino, written.st_mtime_ns
+
+    def _counted(self) -> dict[str, int]:
+        return dict(sorted(Counter(file.parent.name for file in self._files).items()))
 
     @property
     def _manifest_file(self) -> Path:
