@@ -127,7 +127,7 @@ def _facts(run: StoredRun) -> list[tuple[str, str]]:
     return [
         ("Cost", overhead(run)),
         ("Coverage", f"{len(run.sites)} sites of {recorded} modules" if recorded else f"{len(run.sites)} sites"),
-        ("Recorded", f"{manifest.get('steps', 0):,} steps in {len(run.window_list)} windows"),
+        ("Recorded", f"{manifest['steps'] or 0:,} steps in {len(run.window_list)} windows"),
         *([("Budget", told)] if (told := budget_in_words(run)) else []),
     ]
 

@@ -6,7 +6,7 @@ A recording *finishes* where its training comes to its end, also by an exception
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _LISTED = 3
@@ -25,7 +25,7 @@ class Ending:
     ('Steps 7 to 9 were not recorded: disk full.',)
     """
 
-    def __init__(self, manifest: Mapping[str, Any]) -> None:
+    def __init__(self, manifest: Mapping[str, Any], missing: Sequence[str] = ()) -> None:
         self.finished = bool(manifest.get("finished"))
         """Whether the recording lasted as long as the training, in every process."""
         self.stopped: Mapping[str, Any] | None = manifest.get("stopped")
@@ -35,11 +35,15 @@ class Ending:
         self.gaps: tuple[Mapping[str, Any], ...] = tuple(manifest.get("gaps") or ())
         """Steps that were not recorded: `first_step` to `last_step`, and the `reason`."""
 
+        self.missing = tuple(missing)
+        """Sentences about files that are gone."""
+
     @property
     def heading(self) -> str:
         """What a heading says after all else; empty where the training came to its end and nothing is missing."""
         states = [self._state()]
         states += [f"{self.missed:,} step{'' if self.missed == 1 else 's'} not recorded"] if self.gaps else []
+        states += ["files are missing"] if self.missing else []
         return "".join(f" · {state}" for state in states if state)
 
     @property
@@ -57,8 +61,8 @@ class Ending:
 
     @property
     def complete(self) -> bool:
-        """Whether the recording finished, and has no gap."""
-        return self.finished and not self.gaps
+        """Whether the recording finished, and nothing of it is missing."""
+        return self.finished and not self.gaps and not self.missing
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -74,11 +78,11 @@ class Ending:
         elif self.interrupted is not None:
             by, step = self.interrupted["by"], self.interrupted["step"]
             told.append(f"The training was ended by {by} after {step:,} steps.")
-        return (*told, *self.missing)
+        return (*told, *self.lacking)
 
     @property
-    def missing(self) -> tuple[str, ...]:
-        """A sentence for each gap."""
+    def lacking(self) -> tuple[str, ...]:
+        """A sentence for each gap, and for files that are gone."""
         told = []
         for gap in self.gaps[:_LISTED]:
             first, last = gap["first_step"], gap["last_step"]
@@ -86,7 +90,7 @@ class Ending:
             told.append(f"{which} not recorded: {gap['reason']}.")
         if len(self.gaps) > _LISTED:
             told.append(f"{len(self.gaps) - _LISTED} more gaps of this kind are in run.json.")
-        return tuple(told)
+        return (*told, *self.missing)
 
     def _state(self) -> str:
         if self.stopped is not None:

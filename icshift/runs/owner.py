@@ -32,7 +32,7 @@ LATELY = 30.0
 """Seconds since a run was last written to within which a process that cannot be asked may still record: recorders write
 every ten."""
 
-_FOLDERS = ("windows", "steps", GRADIENT_SHIFT, SMOOTHNESS, SMOOTHNESS_IN_FORMAT_1, LOGGED)
+FOLDERS = ("windows", "steps", GRADIENT_SHIFT, SMOOTHNESS, SMOOTHNESS_IN_FORMAT_1, LOGGED)
 
 
 def manifest_name(rank: int) -> str:
@@ -120,9 +120,9 @@ def contents(path: Path) -> list[tuple[Path, int | None]]:
     None instead of a rank stands for a file that no icshift makes.
     """
     found = []
-    for folder, pattern in ((path, MANIFEST_NAME), *((path / name, PART_NAME) for name in _FOLDERS)):
+    for folder, pattern in ((path, MANIFEST_NAME), *((path / name, PART_NAME) for name in FOLDERS)):
         for file in folder.iterdir() if folder.is_dir() else ():
-            if folder != path or file.name not in _FOLDERS or not file.is_dir():
+            if folder != path or file.name not in FOLDERS or not file.is_dir():
                 aside = ASIDE.fullmatch(file.name)
                 found.append((file, rank_in(aside[1] if aside else file.name, pattern)))
     return found

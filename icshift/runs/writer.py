@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -25,10 +26,13 @@ import pyarrow.parquet as pq
 
 from icshift.distribution import Distribution
 from icshift.errors import RecordingError, RunError
+from icshift.runs import sealed
 from icshift.runs.arrow_arrays import flags
 from icshift.runs.durable import names_to_disk, write_aside
 from icshift.runs.format import FORMAT, NO_STEP, RUN_ID, Site, StepRows, Window, entry_of
-from icshift.runs.owner import delete, id_at, manifest_name, occupied_error, refuse_occupied, this_writer
+from icshift.runs.inventory import FILES
+from icshift.runs.manifest import with_checksum
+from icshift.runs.owner import FOLDERS, delete, id_at, manifest_name, occupied_error, refuse_occupied, this_writer
 from icshift.runs.step_buffer import StepBuffer, step_table
 from icshift.runs.window_table import window_table
 
@@ -98,6 +102,8 @@ class Recording:
             "ranks": ranks,
             **manifest,
         }
+        self._files = {file for folder in FOLDERS for file in (path / folder).glob(f"[0-9]*.rank{rank}.parquet")}
+        """Those of this process that are there."""
         self._segments: dict[Path, int] = {}
         self._buffers: dict[tuple[str, str], StepBuffer] = {}
         self._measured: dict[str, list[dict[str, Any]]] = {}
@@ -119,14 +125,17 @@ class Recording:
         self._write_manifest()
 
     def _write_manifest(self, *, new: bool = False) -> None:
-        self._manifest["step_stride"] = self.stride
+        self._manifest |= {"step_stride": self.stride, FILES: self._counted()}
         entries = [f"{json.dumps(key)}: {self._text(key, value)}" for key, value in self._manifest.items()]
-        text = "{\n " + ",\n ".join(entries) + "\n}\n"
+        text = with_checksum("{\n " + ",\n ".join(entries) + "\n}\n")
         written = write_aside(self._manifest_file, lambda aside: aside.write_text(text), new=new)
         self._stamp = written.st_ino, written.st_mtime_ns
         for folder in (*self._touched, self.path):
             names_to_disk(folder)
         self._touched.clear()
+
+    def _counted(self) -> dict[str, int]:
+        return dict(sorted(Counter(file.parent.name for file in self._files).items()))
 
     @property
     def _manifest_file(self) -> Path:
@@ -150,6 +159,7 @@ class Recording:
         table = table.replace_schema_metadata({RUN_ID: self._manifest["id"].encode(), **(about or {})})
         write_aside(path, lambda aside: _write_rows(table, aside))
         self._touched[path.parent] = None
+        self._files.add(path)
 
     def _text(self, key: str, value: Any) -> str:
         """Returns an entry of the manifest as JSON; a list, of sites or modules, is written down once for all times."""
@@ -177,6 +187,7 @@ class Recording:
         for file in sorted((self.path / "windows").glob(f"[0-9]*.rank{self._rank}.parquet")):
             if int(file.name.split(".")[0]) >= first:
                 file.unlink(missing_ok=True)
+                self._files.discard(file)
 
     def append_steps(self, phase: str, site: Site, rows: StepRows) -> None:
         """Keeps the steps that are on the stride, for the next `flush` to write; `rows` may be overwritten then."""
@@ -236,6 +247,7 @@ class Recording:
             self._write_segment(segment, table.filter(flags(kept)))
         else:
             segment.unlink()
+            self._files.discard(segment)
             del self._segments[segment]
 
     def _write_segment(self, path: Path, table: pa.Table) -> None:
@@ -258,14 +270,14 @@ def _one_line(path: Path) -> Iterator[None]:
 def _write_rows(table: pa.Table, aside: Path) -> None:
     # A dictionary of numbers that are all different takes five times as long and a fifth more room. Signs and exponents
     # of neighbours are mostly alike: with the bytes of all numbers sorted by place, a third of a window goes.
-    pq.write_table(
+    content = sealed.parquet(
         table,
-        aside,
         compression="lz4",
         use_dictionary=[name for name in ("phase", "site", "name", "layer") if name in table.column_names],
         write_statistics=False,
         use_byte_stream_split=_floats(table.schema),
     )
+    aside.write_bytes(content)
 
 
 def _floats(schema: pa.Schema) -> list[str]:

@@ -30,4 +30,4 @@ def test_each_ending_is_told(manifest, heading, complete, sentences):
 
 
 def test_one_step_is_one_step():
-    assert Ending({"finished": True, "gaps": [GAP]}).missing == ("Step 3 was not recorded: Too many open files.",)
+    assert Ending({"finished": True, "gaps": [GAP]}).lacking == ("Step 3 was not recorded: Too many open files.",)

@@ -1,6 +1,7 @@
 """The step series on disk: what is kept of it, and where a new run may go."""
 
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -29,6 +30,7 @@ def numbered(steps, units=3):
     steps = np.asarray(steps)
     code = steps[:, None] * 1000 + np.arange(units)[None]
     floats = {name: code + place / 8 for place, name in enumerate(FLOATS)}
+    floats["zero_share"] = code / 2**20
     quantiles = np.stack([code + place / 8 for place in range(5, 10)])
     return StepRows(steps=steps, count=code, nonfinite=code + 1, quantiles=quantiles, **floats)
 
@@ -42,7 +44,8 @@ def assert_series(table, steps, units):
     assert (table["count"] == code).all()
     assert (table["nonfinite"] == code + 1).all()
     for number, name in enumerate((*FLOATS, *QUANTILE_COLUMNS)):
-        assert (table[FILED.get(name, name)] == code + number / 8).all(), name
+        told = code / 2**20 if name == "zero_share" else code + number / 8
+        assert (table[FILED.get(name, name)] == told).all(), name
 
 
 def in_bits(rows, number):
@@ -198,15 +201,15 @@ def test_flush_writes_whole_segments_only(tmp_path):
     assert [pq.read_metadata(segment).num_rows for segment in segments] == [3, 3]
 
 
-def killed_while_writing(_, where, **__):
-    where.write_bytes(b"PAR1 half a fi")
+def killed_while_writing(where, content):
+    where.write_text(content[:14].hex())
     raise KeyboardInterrupt
 
 
 def test_writer_killed_in_a_window_leaves_the_ones_before(tmp_path, monkeypatch):
     recording = start(tmp_path / "run", site("a"))
     recording.write_window(Window(1, "1", 0, 9, closed=True), {("train", site("a")): of_zoo("normal", 7)})
-    monkeypatch.setattr(module.pq, "write_table", killed_while_writing)
+    monkeypatch.setattr(Path, "write_bytes", killed_while_writing)
     for index in (1, 2):
         with pytest.raises(KeyboardInterrupt):
             recording.write_window(Window(index, "1", 0, 9, closed=True), {("train", site("a")): of_zoo("relu", 7)})
