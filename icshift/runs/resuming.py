@@ -36,8 +36,8 @@ class Past:
     states: Mapping[int, Mapping[str, Any]]
 
     def until(self, steps: int) -> Past:
-        """Returns it without the windows that ended after so many steps."""
-        kept = tuple(window for window in self.windows if window.last_step < steps)
+        """Returns it without the windows that ended after so many steps, or saw what came after them."""
+        kept = tuple(window for window in self.windows if window.last_step < steps and window.first_step < steps)
         return replace(self, windows=kept)
 
     @property
@@ -86,11 +86,13 @@ def refuse_other(past: Past, beginning: Mapping[str, Any], ranks: int) -> None:
 
 
 def steps_of(past: Past, parameters: str | None, initial: str | None, told: int | None) -> int:
-    """Returns how many steps a training has behind it that is resumed: by its parameters or, if `told`, as it says.
+    """Returns how many steps a training has behind it that is resumed, as it says (`told`) or by its parameters.
 
-    Parameters are those of the end of a window, or those that the run began with.
+    Where what it says is no end of a window, as where a trainer counts steps that were skipped, parameters that are
+    those of one say more.
     """
-    steps = _known(past, parameters, initial) if told is None or past.covered >= told > 0 else None
+    ends = {0, *(window.last_step + 1 for window in past.windows)}
+    steps = told if told in ends else _known(past, parameters, initial)
     steps = told if steps is None else steps
     if steps is None:
         raise RecordingError(
