@@ -53,7 +53,6 @@ def run(tmp_path):
             cwd=tmp_path,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
 
     return run
