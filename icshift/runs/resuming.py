@@ -61,7 +61,7 @@ def past_of(path: Path, rank: int) -> Past | None:
         return None
     if not rank and (whose := recorded_by(path)):
         raise RecordingError(f"{path} is being recorded now ({whose}): end that before it is resumed")
-    filed, states = [], {}
+    manifest, filed, states = read_manifest(file), [], {}
     for writer, part in of_ranks(path / "windows", PART_NAME, rank + 1):
         if writer == rank:
             with damage(part):
@@ -70,7 +70,7 @@ def past_of(path: Path, rank: int) -> Past | None:
                 states[window.index] = json.loads(metadata.get(STATE, b"{}"))
             if window.closed:
                 filed.append((window, part))
-    return Past(path, read_manifest(file), tuple(window for window, _ in standing(filed)), states)
+    return Past(path, manifest, tuple(window for window, _ in standing(filed)), states)
 
 
 def refuse_other(past: Past, beginning: Mapping[str, Any], ranks: int) -> None:
