@@ -202,6 +202,15 @@ class Observer:
         for (phase, name), accumulator in self._open.items():
             accumulator.next_part(self._random(phase, name))
 
+    def sampling(self) -> list[dict[str, Any]]:
+        """Returns what all draws of the windows to come follow from, as data."""
+        return [self._sampler.state, self._eval_sampler.state]
+
+    def draw_on(self, sampling: list[dict[str, Any]] | None) -> None:
+        """Draw from now on as the observer would have drawn whose `sampling` this is, if any."""
+        if sampling:
+            self._sampler.state, self._eval_sampler.state = sampling
+
     def forget(self, site: str) -> None:
         """Forget all that is known of a site."""
         self._open = {key: accumulator for key, accumulator in self._open.items() if key[1] != site}

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from icshift.hooks.observer import SEED
 from icshift.hooks.stopwatch import Stopwatch
+from icshift.runs.format import Window
 
 MOST = 1024
 """The longest stretch of which one step is recorded."""
@@ -122,6 +124,18 @@ class Thinning:
             self._decide(self._budget)
         self.leaves_out = self._passed != self._place
         self.began |= self.leaves_out
+
+    def go_on_after(self, windows: Sequence[Window], steps: int, state: dict[str, Any] | None) -> None:
+        """Go on with a training that has so many steps behind it, in these windows, and this entry of a manifest."""
+        if self._budget is None:
+            return
+        self._recorded = bytearray(1 for _ in range(steps))
+        for window in windows:
+            # Which of them it were is not known any more, only how many.
+            self._recorded[window.first_step : window.first_step + window.left_out] = bytes(window.left_out)
+        self._strides = [(one["from_step"], one["stride"]) for one in (state or {}).get("strides", [])]
+        self.began = bool(self._recorded.count(0))
+        self._strides += [(steps, 1)] if self._strides else []
 
     def left_out(self, first: int, last: int) -> int:
         """Returns of how many steps, from the first to the last, nothing was recorded."""
