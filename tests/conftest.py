@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.modules import module as modules
 from torch.optim import optimizer as optimizers
 
+from icshift.hooks import stopwatch
 from icshift.record import journal
 from icshift.record.recorder import Recorder
 
@@ -60,6 +61,12 @@ def no_global_hook_survives():
     before = [len(hooks) for hooks in GLOBAL_HOOKS]
     yield
     assert [len(hooks) for hooks in GLOBAL_HOOKS] == before
+
+
+@pytest.fixture(autouse=True)
+def no_block_is_left_open():
+    yield
+    assert not stopwatch._everything.open
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def run(
             begun = time.perf_counter()
             from icshift.launch.launcher import Launcher, settings
 
-            launchers.append(Launcher(settings(how)))
+            launchers.append(Launcher(settings(how), scripts.uncaught))
             recording.enter_context(launchers[0].recording())
             launchers[0].costs.once.seconds += start + time.perf_counter() - begun
 

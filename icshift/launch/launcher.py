@@ -95,7 +95,9 @@ class Launcher:
     (1, 1, [])
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, uncaught: Callable[[], BaseException | None] = lambda: None) -> None:
+        """`uncaught` returns, at the end, the exception that ended the training."""
+        self._uncaught = uncaught
         self.forwards = settings.forwards
         self.models = Models()
         self.costs = Costs()
@@ -230,8 +232,9 @@ class Launcher:
                 overhead=options.overhead,
                 # What was there is gone already: a child must not take away what others record.
                 force=options.force and not self._place.child,
+                strict=True,
             )
-            recorder.__enter__()
+            recorder.start()
             self.copies.begin(name, model)
         except IcshiftError as error:
             self._problem(f"{name} ({type(model).__name__}) is not recorded: {error}")
@@ -330,7 +333,9 @@ class Launcher:
             untrained = {name for name in self._early if name in self.recorders and not self.recorders[name].steps}
             for name, recorder in list(self.recorders.items()):
                 try:
-                    recorder.__exit__(None, None, None)
+                    recorder.close(self._uncaught())
+                    if not recorder.sites:
+                        raise RecordingError(f"{name} was not called before the training was ended")
                     if name in twins:
                         raise RecordingError(f"{name} has the layers of {twins[name]}, which alone was called")
                     if name in untrained:

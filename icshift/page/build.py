@@ -80,7 +80,7 @@ def page_of(run: StoredRun, asked: Asked) -> Page:
             *_farthest(run, sites, scale),
         ),
         facts=tuple(_facts(run)),
-        warnings=tuple(filter(None, [coverage(run), "" if run.finished else "The recording is not finished."])),
+        warnings=tuple(filter(None, [coverage(run), *run.ending.sentences])),
         notes=report.notes,
         versions=f"icshift {run.manifest.get('icshift', '–')}, torch {run.manifest.get('torch', '–')}, recorded "
         f"{run.manifest.get('created', '–')}",

@@ -67,8 +67,9 @@ class Provisional:
     def close(self, window: Window, distributions: Distributions) -> None:
         """End the open window with what it holds; `write` writes it. A window without a step joins the one before."""
         if window.last_step < window.first_step:
-            before = self.windows.pop()
+            before = self.windows[-1]
             kept = joined_distributions(self._of(before.index), self._named(distributions))
+            self.windows.pop()
             ended, change = joined_windows(before, window), before.parameter_change
         else:
             kept, ended, change = self._named(distributions), window, self._stretches.ended()
@@ -110,16 +111,16 @@ class Provisional:
             self._join()
 
     def _join(self) -> None:
-        ended, changes = self.windows, self._stretches.joined()
-        self.windows = []
+        ended = self.windows
+        pairs = list(zip(ended[::2], ended[1::2], strict=True))
+        # Files are read first: where one cannot be, nothing has changed.
+        kept = [joined_distributions(*(self._of(window.index) for window in pair)) for pair in pairs]
+        self.windows, self._held = [], {}
         self._unwritten.clear()
-        for pair, change in zip(zip(ended[::2], ended[1::2], strict=True), changes, strict=True):
+        for pair, change, distributions in zip(pairs, self._stretches.joined(), kept, strict=True):
             index = self._first.index + len(self.windows)
-            kept = joined_distributions(*(self._of(window.index) for window in pair))
-            for window in pair:
-                self._held.pop(window.index, None)
             both = replace(joined_windows(*pair), index=index, name=str(index), parameter_change=change)
-            self._keep(both, kept)
+            self._keep(both, distributions)
         self.length *= 2
 
     def _keep(self, window: Window, distributions: dict[tuple[str, str], Distribution]) -> None:

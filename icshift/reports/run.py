@@ -32,7 +32,7 @@ def run_report(run: StoredRun) -> Report:
     return Report(
         body=(Facts(_facts(run)), _sites(run)),
         warnings=tuple(_missed_in_words(entry, thinned=bool(thinned(run))) for entry in _missed(run)),
-        notes=tuple(filter(None, [pooled(run), *unmasked(run)])),
+        notes=tuple(filter(None, [*run.ending.lacking, pooled(run), *unmasked(run)])),
         data={"run": str(run.path), **run.manifest, "sites": sites, "phases": run.phases, "windows": windows}
         | {"disk": _disk_in_bytes(run)},
     )
@@ -77,7 +77,7 @@ def _facts(run: StoredRun) -> list[tuple[str, str]]:
     versions = [f"icshift {manifest['icshift']}", f"torch {manifest['torch']}"]
     versions += [f"kernel {manifest['kernel']}"] if "kernel" in manifest else []
     return [
-        ("run", f"{run.path}{'' if run.finished else '  (unfinished: still recording, or the process was killed)'}"),
+        ("run", f"{run.path}{_ending(run)}"),
         ("model", f"{manifest['model']}, {_number(manifest['parameters'])} parameters"),
         ("recorded", " · ".join([manifest["created"], *versions])),
         ("steps", _steps(manifest) + (f", series of every {stride}th" if stride > 1 else "")),
@@ -91,6 +91,13 @@ def _facts(run: StoredRun) -> list[tuple[str, str]]:
         *([("budget", told)] if (told := budget_in_words(run)) else []),
         ("disk", _disk(run)),
     ]
+
+
+def _ending(run: StoredRun) -> str:
+    told = run.ending.heading.removeprefix(" · ")
+    if told == "unfinished":
+        told = "unfinished: still recording, or the process was killed"
+    return f"  ({told})" if told else ""
 
 
 def _disk(run: StoredRun) -> str:
@@ -235,11 +242,7 @@ def recorded_report(target: Path, runs: Sequence[StoredRun], cost: Cost | None =
     missed = [f"{name}: {warning}" for run, name in names.items() if (warning := coverage(run, target / name))]
     told = {name: (thinned(run), unheard(run), pooled(run), *unmasked(run)) for run, name in names.items()}
     missed += [f"{name}: {note}" for name, notes in told.items() for note in notes if note]
-    missed += [
-        f"{name} is unfinished: its process still runs, or was killed"
-        for run, name in names.items()
-        if not run.finished
-    ]
+    missed += [f"{name}: {sentence}" for run, name in names.items() for sentence in run.ending.sentences]
     return Report(
         heading=f"Recorded in {target}",
         body=(

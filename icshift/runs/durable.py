@@ -1,7 +1,8 @@
 """Writing a file so that it is there whole or not at all, after a kill, a loss of power and on a full disk.
 
-What is written goes to a file aside, to the disk (`fsync`), and then takes its place under the name, which goes to the
-disk too: after a loss of power a file that was in place is in place, with all its bytes.
+What is written goes to a file aside, to the disk (`fsync`), and then takes its place under its name. Names go to the
+disk together, once for several files (`names_to_disk`): that takes as long as two files, 8 ms on the disk where it was
+measured. After a loss of power a file whose name had reached the disk is there with all its bytes.
 """
 
 from __future__ import annotations
@@ -38,7 +39,6 @@ def write_aside(path: Path, write: Callable[[Path], object], *, new: bool = Fals
         with suppress(OSError):
             aside.unlink()
         raise
-    names_to_disk(path.parent)
     return known
 
 

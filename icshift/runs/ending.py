@@ -42,9 +42,17 @@ class Ending:
     def heading(self) -> str:
         """What a heading says after all else; empty where the training came to its end and nothing is missing."""
         states = [self._state()]
-        states += [f"{self.missed:,} steps not recorded"] if self.gaps else []
+        states += [f"{self.missed:,} step{'' if self.missed == 1 else 's'} not recorded"] if self.gaps else []
         states += ["files are missing"] if self.missing else []
         return "".join(f" · {state}" for state in states if state)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The same as data; empty where there is nothing to tell."""
+        if not self.heading:
+            return {}
+        told = {"stopped": self.stopped, "interrupted": self.interrupted, "gaps": list(self.gaps)}
+        return {"finished": self.finished, **told}
 
     @property
     def missed(self) -> int:
@@ -70,6 +78,12 @@ class Ending:
         elif self.interrupted is not None:
             by, step = self.interrupted["by"], self.interrupted["step"]
             told.append(f"The training was ended by {by} after {step:,} steps.")
+        return (*told, *self.lacking)
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """A sentence for each gap, and for files that are gone."""
+        told = []
         for gap in self.gaps[:_LISTED]:
             first, last = gap["first_step"], gap["last_step"]
             which = f"Step {first:,} was" if first == last else f"Steps {first:,} to {last:,} were"

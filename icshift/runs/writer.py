@@ -46,7 +46,8 @@ _BUFFERED_BYTES = 1 << 25
 class Recording:
     """A run directory that one process writes to: number `rank` of the `ranks` that do.
 
-    Windows are on disk when `write_window` returns; steps and other series wait for `flush`.
+    Windows are written when `write_window` returns; steps and other series wait for `flush`. All of it outlasts a loss
+    of power from the next `update` on.
     """
 
     def __init__(
@@ -85,7 +86,6 @@ class Recording:
     def _begin(self, path: Path, manifest: dict[str, Any], rank: int, ranks: int) -> None:
         for folder in ("windows", "steps"):
             (path / folder).mkdir(parents=True, exist_ok=True)
-        names_to_disk(path)
         names_to_disk(path.parent)
         self.path = path
         self.stride = 1
@@ -110,6 +110,8 @@ class Recording:
         self._written = 0
         self._texts: dict[str, tuple[list[Any], str]] = {}
         self._stamp: tuple[int, int] | None = None
+        self._touched: dict[Path, None] = {}
+        """Folders that hold names which may not have reached the disk."""
 
     @property
     def full(self) -> bool:
@@ -128,6 +130,9 @@ class Recording:
         text = with_checksum("{\n " + ",\n ".join(entries) + "\n}\n")
         written = write_aside(self._manifest_file, lambda aside: aside.write_text(text), new=new)
         self._stamp = written.st_ino, written.st_mtime_ns
+        for folder in (*self._touched, self.path):
+            names_to_disk(folder)
+        self._touched.clear()
 
     def _counted(self) -> dict[str, int]:
         return dict(sorted(Counter(file.parent.name for file in self._files).items()))
@@ -142,7 +147,7 @@ class Recording:
             found = self._manifest_file.stat()
             if (found.st_ino, found.st_mtime_ns) == self._stamp or id_at(self._manifest_file) == self._manifest["id"]:
                 return
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise RunError(
                 f"{self._manifest_file} is gone: the run was deleted or moved while it was recorded"
             ) from error
@@ -153,6 +158,7 @@ class Recording:
         self._refuse_foreign()
         table = table.replace_schema_metadata({RUN_ID: self._manifest["id"].encode(), **(about or {})})
         write_aside(path, lambda aside: _write_rows(table, aside))
+        self._touched[path.parent] = None
         self._files.add(path)
 
     def _text(self, key: str, value: Any) -> str:
@@ -256,10 +262,9 @@ def _one_line(path: Path) -> Iterator[None]:
         yield
     except FileExistsError as error:  # Another process made it a moment ago, or it is a link that leads nowhere.
         raise occupied_error(path) from error
-    except OSError as error:
-        raise RecordingError(
-            f"{path} cannot be written ({error.strerror or error}): choose another path, or see to that"
-        ) from error
+    except (OSError, ValueError) as error:  # A path with a zero in it is a `ValueError`.
+        told = getattr(error, "strerror", None) or error
+        raise RecordingError(f"{path} cannot be written ({told}): choose another path, or see to that") from error
 
 
 def _write_rows(table: pa.Table, aside: Path) -> None:
