@@ -140,7 +140,7 @@ def with_checksum(text: str) -> str:
     """Returns the text of a manifest, an object with a line for each entry, with one entry more: that of its checksum.
 
     >>> with_checksum('{\\n "format": 3\\n}\\n')
-    '{\\n "format": 3,\\n "checksum": "36ff8e97"\\n}\\n'
+    '{\\n "format": 3,\\n "checksum": "152c239a"\\n}\\n'
     """
     before = text.removesuffix("\n}\n")
     return f'{before},\n "checksum": "{crc32(before.encode()):08x}"\n}}\n'

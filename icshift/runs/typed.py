@@ -77,7 +77,7 @@ def measured(value: Any, where: str) -> None:
 def text(value: Any, where: str) -> None:
     """Text that every file and terminal takes."""
     if type(value) is not str or len(value) > _LONGEST or not _is_utf8(value):
-        raise unexpected(where, value, f"text of at most {_LONGEST:,} characters")
+        raise unexpected(where, value, f"text of at most {_LONGEST:,} signs")
 
 
 def flag(value: Any, where: str) -> None:
