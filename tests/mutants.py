@@ -206,7 +206,7 @@ class Outcome:
 
 def outcome(run: Callable[[], int], folder: Path, wall: float = 60.0) -> Outcome:
     """Run something in a fork of this process, within a folder; it is stopped where it takes far too long."""
-    out, err = folder / ".out", folder / ".err"
+    out, err = (folder.with_name(f"{folder.name}.{name}") for name in ("out", "err"))
     child = os.fork()
     if not child:
         _in_child(run, folder, (out, err), wall)

@@ -54,3 +54,13 @@ def test_more_than_is_expected_is_not_read(tmp_path):
 def test_what_is_not_there_is_not_found(tmp_path):
     with pytest.raises(FileNotFoundError):
         regular.opened(tmp_path / "file")
+
+
+def test_json_is_read_in_bounds():
+    assert regular.parsed(b'{"a": [1, 2]}', 4) == {"a": [1, 2]}
+    for content, told in ((b"[1,2,3,4,5]", "more than 4 values"), (b"[" * 10**5 + b"]" * 10**5, "too deeply")):
+        with pytest.raises(ValueError, match=told):
+            regular.parsed(content, 4 if b"," in content else 10**6)
+    for content in (b"{", b"\xff", b"", b"9" * 5000):
+        with pytest.raises(ValueError):  # noqa: PT011
+            regular.parsed(content, 100)

@@ -22,7 +22,6 @@ from icshift.runs.format import (
     MANIFEST,
     MANIFEST_NAME,
     MOST_BYTES,
-    MOST_VALUES,
     SEEN_BY_OLDER,
     SMOOTHNESS,
     SMOOTHNESS_IN_FORMAT_1,
@@ -192,7 +191,7 @@ def window_of(content: bytes) -> Window:
 
     Raises `ValueError` for what is none.
     """
-    entry = typed.parsed(content, _MOST_WINDOW)
+    entry = regular.parsed(content, _MOST_WINDOW)
     _WINDOW(entry, "window")
     entry = {field.name: entry[field.name] for field in fields(Window) if field.name in entry}
     if entry["last_step"] < entry["first_step"] - 1 or entry.get("left_out", 0) > _steps(entry):
@@ -222,7 +221,7 @@ def _content(file: Path) -> bytes:
 
 def _parsed(file: Path, content: bytes) -> Any:
     try:
-        return typed.parsed(content, MOST_VALUES)
+        return regular.parsed(content)
     except ValueError as error:
         raise RunError(f"{file} cannot be read as JSON ({error}): is it an icshift run?") from error
 

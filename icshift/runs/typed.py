@@ -25,19 +25,6 @@ class UnexpectedError(ValueError):
     """A value that is not what was expected where it is."""
 
 
-def parsed(content: bytes, most: int) -> Any:
-    """Returns the value of a text in JSON. Raises `ValueError` where it is none, or one of more than `most` values.
-
-    What stands for a value takes 50 bytes and more where text takes two: so they are counted before they are made.
-    """
-    if sum(map(content.count, (b",", b"[", b"{"))) > most:
-        raise ValueError(f"more than {most:,} values, which none of a run has")
-    try:
-        return json.loads(content)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-
-
 def unexpected(where: str, value: Any, expected: str) -> UnexpectedError:
     """Returns the error for a value that is not what is expected.
 
