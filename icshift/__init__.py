@@ -15,7 +15,7 @@ from icshift._version import __version__
 from icshift.errors import IcshiftError, MeasurementError, ModelError, RecordingError, RunError, SelectionError
 
 if TYPE_CHECKING:
-    from icshift.api import Run, compare, open
+    from icshift.api import Run, compare, drift, open
     from icshift.gradients.batch_norm_noise import BatchNormNoise
     from icshift.gradients.gradient_shift import Step, gradient_shift
     from icshift.gradients.hessian import hessian
@@ -44,6 +44,7 @@ __all__ = [
     "__version__",
     "adapt_batch_norm",
     "compare",
+    "drift",
     "gradient_shift",
     "hessian",
     "loss_slice",
@@ -56,6 +57,7 @@ __all__ = [
 _HOMES = {
     "Run": "icshift.api",
     "compare": "icshift.api",
+    "drift": "icshift.api",
     "open": "icshift.api",
     "adapt_batch_norm": "icshift.replay.batch_norm",
     "precise_statistics": "icshift.replay.batch_norm",

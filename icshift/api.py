@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from icshift.runs.reader import StoredRun
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from icshift.arrays.drift import Drifted, MetricName
     from icshift.replicates.compare import RunComparison
 
 _Given: TypeAlias = "str | Path | StoredRun"
@@ -111,6 +112,25 @@ def compare(
     from icshift.replicates.compare import compare
 
     return compare(_runs(a), _runs(b), phases=phases, sites=_globs(sites))
+
+
+def drift(a: Any, b: Any, *, metric: MetricName = "w1_sd") -> Drifted:
+    """Returns how far activations that you dumped yourself drifted: exact Wasserstein-1 of b from the reference a.
+
+    Both are arrays or tensors [rows, units], mappings of these by name, or paths of `.npy`, `.npz` or `.parquet` files.
+    `metric` is `w1_sd`, over the pooled standard deviation, or `w1`. See `icshift.arrays.drift.Drifted` for what comes
+    back: a row a unit with its noise floor, and what moved beyond noise.
+
+    >>> import numpy as np
+    >>> random = np.random.default_rng(0)
+    >>> found = drift(random.normal(size=(1000, 1)), random.normal(0.5, size=(1000, 1)), metric="w1")
+    >>> found.units[["unit", "value", "floor", "n", "moved"]].round(2)
+       unit  value  floor     n  moved
+    0     0   0.51   0.04  1000   True
+    """
+    from icshift.arrays.drift import drift
+
+    return drift(a, b, metric=metric)
 
 
 def _runs(given: _Given | Iterable[_Given]) -> list[StoredRun]:

@@ -19,6 +19,7 @@ from icshift.cli.check import check
 from icshift.cli.command import Command
 from icshift.cli.compare import WithMany, compare
 from icshift.cli.demo import demo
+from icshift.cli.drift import drift
 from icshift.cli.export import export
 from icshift.cli.info import info
 from icshift.cli.landscape import landscape
@@ -60,6 +61,7 @@ for command in (
     check,
     analyze,
     shift,
+    drift,
     landscape,
     selfcheck,
 ):
