@@ -15,7 +15,7 @@ from icshift._version import __version__
 from icshift.errors import IcshiftError, MeasurementError, ModelError, RecordingError, RunError, SelectionError
 
 if TYPE_CHECKING:
-    from icshift.api import Run, compare, drift, open
+    from icshift.api import Run, Runs, compare, drift, open, open_all
     from icshift.gradients.batch_norm_noise import BatchNormNoise
     from icshift.gradients.gradient_shift import Step, gradient_shift
     from icshift.gradients.hessian import hessian
@@ -38,6 +38,7 @@ __all__ = [
     "RecordingError",
     "Run",
     "RunError",
+    "Runs",
     "SelectionError",
     "Sites",
     "Step",
@@ -49,6 +50,7 @@ __all__ = [
     "hessian",
     "loss_slice",
     "open",
+    "open_all",
     "precise_statistics",
     "random_directions",
     "smoothness",
@@ -59,6 +61,8 @@ _HOMES = {
     "compare": "icshift.api",
     "drift": "icshift.api",
     "open": "icshift.api",
+    "open_all": "icshift.api",
+    "Runs": "icshift.api",
     "adapt_batch_norm": "icshift.replay.batch_norm",
     "precise_statistics": "icshift.replay.batch_norm",
     "Probe": "icshift.record.probe",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
+from icshift.runs.found import runs_below
 from icshift.runs.reader import StoredRun
 
 if TYPE_CHECKING:
@@ -96,6 +97,60 @@ class Run(StoredRun):
 def open(path: str | Path) -> Run:
     """Opens a run, or the only one in a directory, for reading. Raises `RunError` where there is none."""
     return Run(path)
+
+
+class Runs(Sequence[Run]):
+    """The runs below a directory, in order of their paths: a sequence of `Run`, each opened when it is asked for.
+
+    `icshift.open_all` is the way to one. Tables have a row more of everything for each run, with its path as `run`.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.paths = runs_below(self.folder)
+
+    def __repr__(self) -> str:
+        return f"<Runs {self.folder}: {len(self):,} runs>"
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, place: int) -> Run: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Run]: ...
+    def __getitem__(self, place: int | slice) -> Run | Sequence[Run]:
+        found = self.paths[place]
+        return [Run(path) for path in found] if isinstance(found, list) else Run(found)
+
+    def table(self) -> pd.DataFrame:
+        """Returns a row a run: model, windows, state, largest drift; see `icshift.analysis.overview.overview`.
+
+        Of every run the last two windows are read. Runs that cannot be read are in it too, and their `state` says why.
+        """
+        from icshift.analysis.overview import overview
+
+        return overview(self.paths)
+
+    def tables(self, read: Callable[[Run], pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        """Yields what a function makes of each run, with its path as column `run`, one after the other.
+
+        At any time one run is in memory: `pd.concat(runs.tables(lambda run: run.report()))` is all of them together.
+        """
+        for path in self.paths:
+            yield read(Run(path)).assign(run=str(path))
+
+    def report(self, metric: str = "w1_sd", *, reference: str | int = "previous") -> pd.DataFrame:
+        """Returns a row a run and site, as `Run.report` has it; `site` is text, since runs may be of many models."""
+        import pandas as pd
+
+        tables = self.tables(lambda run: run.report(metric, reference=reference).astype({"site": str}))
+        return pd.concat(tables, ignore_index=True)
+
+
+def open_all(folder: str | Path) -> Runs:
+    """Opens all runs below a directory for reading, lazily. Raises `RunError` where there is none."""
+    return Runs(folder)
 
 
 def compare(

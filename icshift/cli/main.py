@@ -23,6 +23,7 @@ from icshift.cli.drift import drift
 from icshift.cli.export import export
 from icshift.cli.info import info
 from icshift.cli.landscape import landscape
+from icshift.cli.ls import ls
 from icshift.cli.onset import onset
 from icshift.cli.path import path
 from icshift.cli.report import report
@@ -51,6 +52,7 @@ _SPECIAL: dict[Any, dict[str, Any]] = {
 for command in (
     demo,
     info,
+    ls,
     report,
     onset,
     watch,
