@@ -19,7 +19,7 @@ ALLOWED = {
     "card": set(),
     "distribution_card": {"card", "distribution"},
     "distribution": {"blocks", "tails", "curve", "distribution_card"},
-    "runs": {"errors", "blocks", "distribution", "card"},
+    "runs": {"errors", "blocks", "tails", "distribution", "card"},
     "model": {"errors", "notice", "runs"},
     "sketch": {"notice", "blocks", "tails", "distribution", "runs"},
     "inputs": {"errors", "saved"},  # arrays lie in files of the same formats as weights

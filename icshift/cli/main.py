@@ -24,6 +24,7 @@ from icshift.cli.export import export
 from icshift.cli.info import info
 from icshift.cli.landscape import landscape
 from icshift.cli.ls import ls
+from icshift.cli.merge import merge
 from icshift.cli.onset import onset
 from icshift.cli.path import path
 from icshift.cli.report import report
@@ -60,6 +61,7 @@ for command in (
     path,
     compare,
     export,
+    merge,
     check,
     analyze,
     shift,
