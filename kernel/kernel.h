@@ -66,6 +66,15 @@ typedef struct {
 /* Returns 0 where there is no memory. */
 int digest(const level_t *levels, int count, int64_t units, digest_t out);
 
+/* The sum of the hashes of rows of `row` values, each of `size` bytes, from the bits of the n places that are drawn of a row,
+   each times its factor. */
+typedef struct {
+    const int64_t *drawn, *factors;
+    int64_t n;
+} places_t;
+
+int64_t hash_rows(const void *values, int64_t rows, int64_t row, int size, places_t at);
+
 #ifdef __cplusplus
 }
 #endif

@@ -10,12 +10,12 @@ typedef struct {
     const double *probabilities;
     int n, low[QUANTILES], high[QUANTILES];
     float part[QUANTILES];
-} places_t;
+} ranks_t;
 
 /* Between which of n sorted values a quantile lies, by NumPy's linear rule. */
-INLINE places_t places_of(int n, const double *probabilities)
+INLINE ranks_t ranks_of(int n, const double *probabilities)
 {
-    places_t p;
+    ranks_t p;
     p.probabilities = probabilities;
     p.n = n;
     for (int k = 0; k < QUANTILES; k++) {
@@ -67,7 +67,7 @@ typedef struct {
 } out_t;
 
 /* One column in double, of values of which only the first are finite or whose squares leave the range of float. */
-static void measure_carefully(const floats *v, const places_t *all, int lane, out_t o)
+static void measure_carefully(const floats *v, const ranks_t *all, int lane, out_t o)
 {
     int n = all->n, finite = 0;
     double sum = 0, rest = 0, squares = 0;
@@ -85,7 +85,7 @@ static void measure_carefully(const floats *v, const places_t *all, int lane, ou
     o.table[3 * o.table_stride] = finite ? squares - rest * rest / finite : 0;
     o.table[4 * o.table_stride] = finite ? v[0][lane] : INFINITY;
     o.table[5 * o.table_stride] = finite ? v[finite - 1][lane] : -INFINITY;
-    places_t p = places_of(finite, all->probabilities);
+    ranks_t p = ranks_of(finite, all->probabilities);
     for (int k = 0; k < QUANTILES; k++)
         o.quantiles[k * o.quantiles_stride] =
             finite ? v[p.low[k]][lane] + (v[p.high[k]][lane] - v[p.low[k]][lane]) * p.part[k] : NAN;
@@ -100,7 +100,7 @@ static void measure_carefully(const floats *v, const places_t *all, int lane, ou
 }
 
 /* Up to WIDTH units of one step, from sorted rows. */
-INLINE void measure(const floats *v, const places_t *p, keys zeros, int lanes, out_t o)
+INLINE void measure(const floats *v, const ranks_t *p, keys zeros, int lanes, out_t o)
 {
     int n = p->n;
     doubles sum = {0};
@@ -170,7 +170,7 @@ INLINE keys sort_step(const float *rows, int n, int64_t units, int lanes, keys *
 extern "C" CLONES void order(const float *rows, int64_t steps, int n, int64_t units, order_t out)
 {
     keys v[MOST];
-    places_t places = places_of(n, out.probabilities);
+    ranks_t places = ranks_of(n, out.probabilities);
     int64_t all_steps = steps * units;
     for (int64_t s = 0; s < steps; s++)
         for (int64_t u = 0; u < units; u += WIDTH) {

@@ -16,6 +16,7 @@ from torch.optim.optimizer import Optimizer
 
 from icshift.errors import RecordingError
 from icshift.hooks import compiled, manifest
+from icshift.hooks.again import Take
 from icshift.hooks.calls import Call
 from icshift.hooks.coverage import why_nothing
 from icshift.hooks.examples import Examples
@@ -115,7 +116,9 @@ class Recorder(Measuring):
         most = math.inf if samples == "all" else samples
         self._observer = Observer(self._sites, most, SEED, self._keep_steps, self._rank)
         self.forwards = Forwards(self.model)
-        keeper = Keeper(self._take, self._forward_ended, self._give_up, self._forward_began, self._leaves_out)
+        keeper = Keeper(
+            self._take, self._forward_ended, self._give_up, self._forward_began, self._leaves_out, self._again
+        )
         self._examples = Examples(self.model, SEED)
         self._logged = Logged()
         self._watcher = Watcher(self.model, self._sites, self._observer, keeper, mask)
@@ -299,6 +302,9 @@ class Recorder(Measuring):
             return
         self.forwards.took(site, forward)
         self._observer.observe(site, module, tensor, forward.phase, stepping=forward.stepping, padding=padding)
+
+    def _again(self, site: str, tensor: Tensor, forward: Forward) -> Take | None:
+        return self._observer.again(site, tensor, forward.phase, stepping=forward.stepping)
 
     def _forward_ended(self, forward: Forward) -> None:
         if not forward.stepping:
