@@ -14,6 +14,7 @@
 typedef float floats __attribute__((vector_size(4 * WIDTH), may_alias));
 typedef int32_t keys __attribute__((vector_size(4 * WIDTH), may_alias));
 typedef double doubles __attribute__((vector_size(8 * WIDTH)));
+typedef int64_t longs __attribute__((vector_size(8 * WIDTH)));
 
 #define INFINITE 0x7f800000 /* the key, and the bits, of infinity; above it are the NaN */
 
