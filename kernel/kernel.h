@@ -87,6 +87,15 @@ typedef struct {
 
 void blocks_of(const float *rows, int64_t n, int64_t units, int step, blocks_t blocks);
 
+/* The sum of the hashes of rows of `row` values, each of `size` bytes, from the bits of the n places that are drawn of a row,
+   each times its factor. */
+typedef struct {
+    const int64_t *drawn, *factors;
+    int64_t n;
+} places_t;
+
+int64_t hash_rows(const void *values, int64_t rows, int64_t row, int size, places_t at);
+
 #ifdef __cplusplus
 }
 #endif
