@@ -119,7 +119,8 @@ def sound(folder: Path) -> Path:
     torch.save(state, folder / "legacy.pt", _use_new_zipfile_serialization=False)
     torch.save(network(), folder / "whole.pt")
     _safetensors({name: value for name, value in state.items() if value.ndim}, folder / "model.safetensors")
-    shard = {"weight_map": dict.fromkeys(state, "model.pt")}
+    torch.save(state, folder / "flat.pt")
+    shard = {"weight_map": dict.fromkeys(state, "flat.pt")}
     (folder / "sharded.json").write_text(json.dumps(shard))
     values = torch.randn(40, 4, generator=torch.Generator().manual_seed(3))
     np.savez_compressed(folder / "data.npz", input=values.numpy(), target=(values[:, 0] > 0).long().numpy())
