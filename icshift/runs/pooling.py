@@ -83,8 +83,8 @@ def _values(parts: Sequence[Distribution]) -> Summary:
         values = [part.values[here] for part in parts]
         sampled = np.array([part.sampled[here] for part in parts])
         found.append(_summarised(values, sampled, dtype))
-    values, errors, ranks = zip(*found, strict=True)
-    return np.concatenate(values), np.concatenate(errors), max(ranks)
+    kept, errors, ranks = zip(*found, strict=True)
+    return np.concatenate(kept), np.concatenate(errors), max(ranks)
 
 
 def _summarised(values: Sequence[Floats], sampled: Ints, dtype: type[np.floating[Any]]) -> Summary:
