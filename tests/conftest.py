@@ -1,9 +1,11 @@
 """What every test starts from and must leave behind, and small recorded runs that many tests read."""
 
+import compileall
 import gc
 import math
 import os
 import signal
+from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # Read when torch is imported, here and by what is started: tests share the cores.
 os.environ["KERAS_BACKEND"] = "torch"  # Read when Keras is imported.
@@ -14,6 +16,7 @@ from torch import nn
 from torch.nn.modules import module as modules
 from torch.optim import optimizer as optimizers
 
+import icshift
 from icshift.record import journal
 from icshift.record.recorder import Recorder
 
@@ -29,6 +32,12 @@ GLOBAL_HOOKS = (
     modules._global_module_registration_hooks,
     modules._global_parameter_registration_hooks,
 )
+
+
+def pytest_configure(config):
+    """Compiled once, and not in each of hundreds of processes where the environment has Python write no bytecode."""
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(Path(icshift.__file__).parent, quiet=2)
 
 
 def pytest_collection_finish():
