@@ -112,7 +112,7 @@ def serve() -> Job | None:
 
 
 def _put(received: list[int], numbers: list[int]) -> None:
-    """Open files under the numbers that they had where they come from; of input and outputs only those that are open."""
+    """Open files under the numbers that they had where they come from: of input and outputs those that are open."""
     aside = [fcntl.fcntl(file, fcntl.F_DUPFD, 1000) for file in received]
     for file in {*received, 0, 1, 2}:
         os.close(file)
