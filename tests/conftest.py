@@ -19,6 +19,7 @@ from torch.optim import optimizer as optimizers
 import icshift
 from icshift.record import journal
 from icshift.record.recorder import Recorder
+from tests.covering import pytest_collection_modifyitems  # noqa: F401
 
 collect_ignore = ["warm/server.py", "oracles/trainings.py"]
 """Programs: one cannot be imported where there are threads, the other is found beside the scripts that it watches."""

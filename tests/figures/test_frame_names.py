@@ -12,6 +12,7 @@ from tests.page.pages import page_of_sites
 NAMES = [*sorted(_OF_JAVASCRIPT), "\x1b[31mred", "a\nb", "a\x00b", "\u202eab", "</text>", "&amp;", "[0]", "null", "0"]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("figure", [atlas, onset, anatomy])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_figure_is_drawn_whatever_a_site_is_called(figure, name, capfd):

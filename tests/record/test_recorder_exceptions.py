@@ -14,6 +14,7 @@ from tests.record.trained import assert_same, each, hooks_on, train, unrecorded,
 from tests.zoo.models import Specimen
 
 
+@pytest.mark.covering(1)
 @each
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_exception_in_the_with_block_leaves_no_trace_either(
