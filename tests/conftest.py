@@ -5,6 +5,7 @@ import gc
 import math
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # Read when torch is imported, here and by what is started: tests share the cores.
@@ -20,6 +21,8 @@ import icshift
 from icshift.record import journal
 from icshift.record.recorder import Recorder
 from tests.covering import pytest_collection_modifyitems  # noqa: F401
+from tests.shared import once
+from tests.warm import starting as warm
 
 collect_ignore = ["warm/server.py", "oracles/trainings.py"]
 """Programs: one cannot be imported where there are threads, the other is found beside the scripts that it watches."""
@@ -126,3 +129,19 @@ def with_batch_norm(tmp_path_factory):
 @pytest.fixture(scope="session")
 def one_window(tmp_path_factory):
     return record_small(tmp_path_factory.mktemp("runs") / "single", windows=1)
+
+
+DEMO_EPOCHS = 20
+
+
+@pytest.fixture(scope="session")
+def demo_run(tmp_path_factory):
+    """The folder in which `icshift demo` ran, shorter than by default, and in `printed` what it printed on stdout."""
+
+    def make(folder):
+        command = [warm.icshift(), "demo", "--force", "--epochs", str(DEMO_EPOCHS), "--seeds", "2"]
+        environment = {**os.environ, "COLUMNS": "80"}
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, env=environment)
+        (folder / "printed").write_text(done.stdout)
+
+    return once(tmp_path_factory, "demo", make)
