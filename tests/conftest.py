@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import subprocess
+from functools import cache
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # Read when torch is imported, here and by what is started: tests share the cores.
@@ -13,6 +14,7 @@ os.environ["KERAS_BACKEND"] = "torch"  # Read when Keras is imported.
 
 import pytest
 import torch
+import typer.main
 from torch import nn
 from torch.nn.modules import module as modules
 from torch.optim import optimizer as optimizers
@@ -60,6 +62,14 @@ def nothing_is_written_by_the_clock():
     """What is written every ten seconds is added up in other groups: on a slow machine the last bit would differ."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(journal, "FLUSH_SECONDS", math.inf)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def the_command_line_is_built_once():
+    """Typer would make all commands anew for every one that is run, in a twentieth of a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
         yield
 
 

@@ -8,8 +8,9 @@ from tests.calibration import streams
 from tests.calibration.cases import DEPENDENT, FROZEN, Case
 from tests.calibration.networks import NETWORKS
 from tests.calibration.trials import Tally, at_most
+from tests.covering import often
 
-TRIALS = 10
+TRIALS = often(4, 10)
 """Trials of every case with every network."""
 
 FEWEST_KNOWN = 0.85
