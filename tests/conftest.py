@@ -22,7 +22,7 @@ from torch.optim import optimizer as optimizers
 import icshift
 from icshift.record import journal
 from icshift.record.recorder import Recorder
-from tests.covering import pytest_collection_modifyitems  # noqa: F401
+from tests import covering, order
 from tests.shared import once
 from tests.warm import starting as warm
 
@@ -41,9 +41,18 @@ GLOBAL_HOOKS = (
 
 
 def pytest_configure(config):
-    """Compiled once, and not in each of hundreds of processes where the environment has Python write no bytecode."""
+    config.pluginmanager.register(covering)
+    config.pluginmanager.register(order)
+    # Once, and not in each of hundreds of processes, where the environment has Python write no bytecode.
     if not hasattr(config, "workerinput"):
         compileall.compile_dir(Path(icshift.__file__).parent, quiet=2)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file():
+    """Tests hold no examples: it takes seconds to look for them."""
+    found = yield
+    return [one for one in found if type(one).__name__ != "DoctestModule"]
 
 
 def pytest_collection_finish():

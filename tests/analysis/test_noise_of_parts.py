@@ -30,6 +30,7 @@ def found(reference, data, metric=METRIC, count=16):
     return noise(metric, parts(reference, count), parts(data, count), len(reference))
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize(("n", "m"), [(400, 400), (3000, 200), (64, 2000), (40, 40)])
 @pytest.mark.parametrize("shape", ["normal", "relu", "bimodal"])
 def test_the_floor_is_what_two_samples_show(n, m, shape):
@@ -78,7 +79,7 @@ def test_noise_is_of_both_data_sets():
 
 @pytest.mark.parametrize("n", [60, 400, 4000])
 def test_noise_alone_is_seldom_a_discovery(n):
-    runs = often(12, 30) if n < 1000 else often(6, 15)
+    runs = often(15, 30) if n < 1000 else 15
     p, moved = [], []
     for seed in range(runs):
         random = np.random.default_rng(seed)

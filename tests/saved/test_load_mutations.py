@@ -13,7 +13,7 @@ from tests.saved import attempts, zoo
 EACH = often(40, 150)
 BUILT = often(25, 100)
 INSIDE = ("torch", "nested", "lightning", "exported")
-WORKERS = 2
+WORKERS = often(1, 2)
 CHECKED = ("torch", "nested", "lightning", "distributed", "exported", "sharded_bin")
 """Formats with checksums: what is not refused holds the very weights that were saved."""
 

@@ -85,6 +85,7 @@ def test_digest_is_that_of_the_repeated_values(name, fills, either_kernel):
         assert found.rank == 1 / QUANTILES
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("fills", [(250,), (512,), (100, 7, 40)], ids=str)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", ZOO)
