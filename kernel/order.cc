@@ -82,7 +82,7 @@ static void measure_carefully(const floats *v, const places_t *all, int lane, ou
     o.table[0] = finite;
     o.table[o.table_stride] = n - finite;
     o.table[2 * o.table_stride] = finite ? mean + rest / finite : 0;
-    o.table[3 * o.table_stride] = finite ? squares - rest * rest / finite : 0;
+    o.table[3 * o.table_stride] = finite ? root(squares - rest * rest / finite) : 0;
     o.table[4 * o.table_stride] = finite ? v[0][lane] : INFINITY;
     o.table[5 * o.table_stride] = finite ? v[finite - 1][lane] : -INFINITY;
     places_t p = places_of(finite, all->probabilities);
@@ -137,7 +137,7 @@ INLINE void measure(const floats *v, const places_t *p, keys zeros, int lanes, o
         here.table[0] = n;
         here.table[here.table_stride] = 0;
         here.table[2 * here.table_stride] = low < high ? centre[l] + rest[l] / n : low;
-        here.table[3 * here.table_stride] = low < high ? squares[l] - rest[l] * rest[l] / n : 0;
+        here.table[3 * here.table_stride] = low < high ? root(squares[l] - rest[l] * rest[l] / n) : 0;
         here.table[4 * here.table_stride] = low;
         here.table[5 * here.table_stride] = high;
     }

@@ -20,6 +20,7 @@ from torch.nn.modules import module as modules
 from torch.optim import optimizer as optimizers
 
 import icshift
+from icshift.hooks import stopwatch
 from icshift.record import journal
 from icshift.record.recorder import Recorder
 from tests import covering, order
@@ -92,6 +93,12 @@ def no_global_hook_survives():
     before = [len(hooks) for hooks in GLOBAL_HOOKS]
     yield
     assert [len(hooks) for hooks in GLOBAL_HOOKS] == before
+
+
+@pytest.fixture(autouse=True)
+def no_block_is_left_open():
+    yield
+    assert not stopwatch._everything.open
 
 
 @pytest.fixture

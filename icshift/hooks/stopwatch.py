@@ -72,12 +72,20 @@ class Stopwatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         line = self._timeline
-        line.open.pop()
+        if self not in line.open:
+            return
+        while line.open.pop() is not self:  # One within it that was kept from its end.
+            pass
         if not line.open:
             self._count(line)
             self.blocks += 1
         elif line.open[-1] is not self:
             self._count(line)
+
+    def stop(self) -> None:
+        """Ends its blocks, in this thread, that were kept from their end, as by Ctrl-C: they would hide later ones."""
+        line = self._timeline
+        line.open = [watch for watch in line.open if watch is not self]
 
     def now(self) -> float:
         """Returns the time, in seconds, by the clock that blocks are timed by."""
