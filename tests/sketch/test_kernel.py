@@ -56,6 +56,7 @@ def by_unit(activations):
     return moved.numpy()
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("samples", [7, 10_000])
 @pytest.mark.parametrize("name", ZOO)
@@ -66,6 +67,7 @@ def test_samples_are_those_of_the_sampler_in_every_layout(name, samples, dtype, 
         assert (table is None) == (samples > 1200)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("centre", [np.nan, 0.0, 1e3])
 @pytest.mark.parametrize("name", ZOO)
@@ -123,6 +125,7 @@ def ordered(kernel, rows, steps):
 BLOCKS = [(1, 1), (5, 2), (4, 33), (2, 600), (1, 1100)]
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("steps", "n"), BLOCKS)
 @pytest.mark.parametrize("name", ZOO)
@@ -145,6 +148,7 @@ def test_order_is_that_of_every_step(name, steps, n, dtype, either_kernel):
         np.testing.assert_allclose(order.slices[unit, step], slices, rtol=2e-6, atol=2e-6 * scale(finite))
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize(("dtype", "relative"), [(np.float32, 1e-6), (np.float64, 1e-12)])
 @pytest.mark.parametrize(("steps", "n"), BLOCKS)
 @pytest.mark.parametrize("name", ZOO)
