@@ -5,11 +5,15 @@ A pipe or a socket would be waited for without end, and a device, or a link to `
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from errno import EFBIG, EINVAL
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+MOST_VALUES = 4_000_000
+"""Values in a text in JSON; they take less than a gigabyte."""
 
 
 def opened(path: Path) -> BinaryIO:
@@ -35,6 +39,20 @@ def content(path: Path, most: int) -> bytes:
     if len(read) > most:
         raise OSError(EFBIG, f"has more than {most:,} bytes, which no such file has", str(path))
     return read
+
+
+def parsed(content: bytes, most: int = MOST_VALUES, **options: Any) -> Any:
+    """Returns the value of a text in JSON, read by `json.loads` with these options.
+
+    Raises `ValueError` where it is none, or one of more than `most` values: what stands for one takes 50 bytes and
+    more where the text has two, so that they are counted before they are made.
+    """
+    if sum(map(content.count, (b",", b"[", b"{"))) > most:
+        raise ValueError(f"more than {most:,} values")
+    try:
+        return json.loads(content, **options)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def size_of(file: BinaryIO) -> int:

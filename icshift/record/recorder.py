@@ -16,6 +16,7 @@ from torch.optim.optimizer import Optimizer
 
 from icshift.errors import RecordingError
 from icshift.hooks import compiled, manifest
+from icshift.hooks.again import Take
 from icshift.hooks.calls import Call
 from icshift.hooks.coverage import why_nothing
 from icshift.hooks.examples import Examples
@@ -46,9 +47,6 @@ from icshift.record.windows import Seen, Windows
 from icshift.runs import interrupts
 from icshift.runs.format import INITIAL_WEIGHTS, NO_STEP, Site
 from icshift.runs.phases import NO_GRAD, PROBE, is_probe
-
-_FIRST = 0.1
-"""Seconds that may go into measuring, beforehand, what hooks cost beside the time within them."""
 
 
 class Recorder(Measuring):
@@ -126,7 +124,7 @@ class Recorder(Measuring):
         self._troubles = Troubles(self.path, self._observer, self._logged)
         self._faults = self._troubles.faults
         broke = self._troubles.give_up
-        keeper = Keeper(self._take, self._forward_ended, broke, self._forward_began, self._leaves_out)
+        keeper = Keeper(self._take, self._forward_ended, broke, self._forward_began, self._leaves_out, self._again)
         self._examples = Examples(self.model, SEED)
         self._watcher = Watcher(self.model, self._sites, self._observer, keeper, mask)
         self._replays = Replays(self.model, None if self._rank else given, self._observer, self._watcher, self.forwards)
@@ -166,10 +164,8 @@ class Recorder(Measuring):
         self._windows: Windows = Windows(self._journal, holds, parameters, self.window, provided=begun.provided)
         self._troubles.begin(begun.recording, self._journal, self._windows, self._watcher, self._clock, self._state)
         self.parts = (*self.parts, self._clock, self._windows)
-        if self._budget is not None:
-            self.stopwatch.beside = beside(_FIRST)
-        self._started = time.perf_counter()
         self._thinning.start()
+        self._started = time.perf_counter()
         self._listen()
         compiled.compile_again()
 
@@ -339,6 +335,9 @@ class Recorder(Measuring):
             return
         self.forwards.took(site, forward)
         self._observer.observe(site, module, tensor, forward.phase, stepping=forward.stepping, padding=padding)
+
+    def _again(self, site: str, tensor: Tensor, forward: Forward) -> Take | None:
+        return self._observer.again(site, tensor, forward.phase, stepping=forward.stepping)
 
     def _forward_ended(self, forward: Forward) -> None:
         if not forward.stepping:

@@ -16,6 +16,7 @@ from typing import Any
 
 from icshift.hooks.observer import SEED
 from icshift.hooks.stopwatch import Stopwatch
+from icshift.record.interruption import beside
 from icshift.runs.format import Window
 
 MOST = 1024
@@ -23,6 +24,9 @@ MOST = 1024
 
 LOOK = 32
 """Recorded steps after which it is looked whether the budget holds. In as many a block of them is worked off once."""
+
+_FIRST = 0.1
+"""Seconds that may go into measuring, beforehand, what hooks cost beside the time within them."""
 
 _CALM = 0.35
 """Stretches become half as long where this part of their length would do, so that they do not grow again at once."""
@@ -99,7 +103,9 @@ class Thinning:
         self._each = self._with_others = 0.0
 
     def start(self) -> None:
-        """The training begins now."""
+        """The training begins now. Where there is a budget, what an interruption costs is measured first."""
+        if self._budget is not None:
+            self._stopwatch.beside = beside(_FIRST)
         self._begin(self._stopwatch.now())
 
     def ended(self, written: object) -> None:

@@ -61,15 +61,14 @@ import numpy as np
 
 from icshift import regular
 from icshift.distribution import Floats, Ints
-from icshift.runs import typed
 
 FORMAT = 3
 MANIFEST = "run.json"
 RUN_ID = b"icshift_run"
 """The key in the metadata of every file of a run that holds the `id` of the manifest of its rank."""
 
-MOST_BYTES, MOST_VALUES = 1 << 26, 4_000_000
-"""Bytes of a manifest, and values in it; one of ten thousand modules has about 4 MB."""
+MOST_BYTES = 1 << 26
+"""Bytes of a manifest; one of ten thousand modules has about 4 MB."""
 
 MANIFEST_NAME = re.compile(r"run(?:\.rank([1-9][0-9]*))?\.json")
 PART_NAME = re.compile(r"[0-9]+\.rank(0|[1-9][0-9]*)\.parquet")
@@ -251,7 +250,7 @@ def of_ranks(folder: Path, pattern: re.Pattern[str], ranks: int) -> list[tuple[i
 def is_run(path: Path) -> bool:
     """Returns whether a directory holds a run, of this or any other format."""
     try:
-        manifest = typed.parsed(regular.content(path / MANIFEST, MOST_BYTES), MOST_VALUES)
+        manifest = regular.parsed(regular.content(path / MANIFEST, MOST_BYTES))
     except (OSError, ValueError):
         return False
     return isinstance(manifest, dict) and type(manifest.get("format")) is int

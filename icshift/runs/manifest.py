@@ -22,7 +22,6 @@ from icshift.runs.format import (
     MANIFEST,
     MANIFEST_NAME,
     MOST_BYTES,
-    MOST_VALUES,
     SEEN_BY_OLDER,
     SMOOTHNESS,
     SMOOTHNESS_IN_FORMAT_1,
@@ -140,7 +139,7 @@ def with_checksum(text: str) -> str:
     """Returns the text of a manifest, an object with a line for each entry, with one entry more: that of its checksum.
 
     >>> with_checksum('{\\n "format": 3\\n}\\n')
-    '{\\n "format": 3,\\n "checksum": "36ff8e97"\\n}\\n'
+    '{\\n "format": 3,\\n "checksum": "152c239a"\\n}\\n'
     """
     before = text.removesuffix("\n}\n")
     return f'{before},\n "checksum": "{crc32(before.encode()):08x}"\n}}\n'
@@ -192,7 +191,7 @@ def window_of(content: bytes) -> Window:
 
     Raises `ValueError` for what is none.
     """
-    entry = typed.parsed(content, _MOST_WINDOW)
+    entry = regular.parsed(content, _MOST_WINDOW)
     _WINDOW(entry, "window")
     entry = {field.name: entry[field.name] for field in fields(Window) if field.name in entry}
     if entry["last_step"] < entry["first_step"] - 1 or entry.get("left_out", 0) > _steps(entry):
@@ -222,7 +221,7 @@ def _content(file: Path) -> bytes:
 
 def _parsed(file: Path, content: bytes) -> Any:
     try:
-        return typed.parsed(content, MOST_VALUES)
+        return regular.parsed(content)
     except ValueError as error:
         raise RunError(f"{file} cannot be read as JSON ({error}): is it an icshift run?") from error
 

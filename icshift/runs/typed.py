@@ -25,19 +25,6 @@ class UnexpectedError(ValueError):
     """A value that is not what was expected where it is."""
 
 
-def parsed(content: bytes, most: int) -> Any:
-    """Returns the value of a text in JSON. Raises `ValueError` where it is none, or one of more than `most` values.
-
-    What stands for a value takes 50 bytes and more where text takes two: so they are counted before they are made.
-    """
-    if sum(map(content.count, (b",", b"[", b"{"))) > most:
-        raise ValueError(f"more than {most:,} values, which none of a run has")
-    try:
-        return json.loads(content)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-
-
 def unexpected(where: str, value: Any, expected: str) -> UnexpectedError:
     """Returns the error for a value that is not what is expected.
 
@@ -77,7 +64,7 @@ def measured(value: Any, where: str) -> None:
 def text(value: Any, where: str) -> None:
     """Text that every file and terminal takes."""
     if type(value) is not str or len(value) > _LONGEST or not _is_utf8(value):
-        raise unexpected(where, value, f"text of at most {_LONGEST:,} characters")
+        raise unexpected(where, value, f"text of at most {_LONGEST:,} signs")
 
 
 def flag(value: Any, where: str) -> None:
