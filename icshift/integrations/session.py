@@ -46,16 +46,20 @@ class Session:
         """Whether a training has started and not ended."""
         return self._recorder is not None
 
-    def start(self, model: Any) -> None:
+    def start(self, model: Any, steps: int = 0) -> None:
         """Begins to record a model. Of a model that is recorded already, a new window begins.
 
-        Raises what `Recorder` raises for its options and its path.
+        `steps` are those that the trainer has behind it, for the option `resume`. Raises what `Recorder` raises for its
+        options and its path.
         """
         if self._recorder is not None and self._recorder.model is unwrapped(model):
             self.next_window()
             return
         self.end(CUT_SHORT)
-        recorder = Recorder(model, self._path, **{"window": AUTO, **self._options})
+        options = {"window": AUTO, **self._options}
+        if options.get("resume") is True:
+            options["resume"] = steps
+        recorder = Recorder(model, self._path, **options)
         recorder.start()
         self._recorder = recorder
         self._finalizer = weakref.finalize(self, recorder.close, CUT_SHORT)

@@ -33,7 +33,7 @@ class Open:
     `units` is how many it holds, in all phases; `distributions` by phase and site; `inputs`: which examples each phase
     saw; `part` and `part_inputs` are the same of the open one of its provisional windows. `logged`: rows of the series
     `LOGGED` that came since the last call; `left_out`: of how many steps nothing was recorded, from one to another;
-    `sites`: how many were seen so far.
+    `sites`: how many were seen so far; `state`: what whoever resumes the training after it needs.
     """
 
     units: Callable[[], int]
@@ -44,6 +44,7 @@ class Open:
     logged: Callable[[], list[dict[str, Any]]]
     left_out: Callable[[int, int], int] = lambda _, __: 0
     sites: Callable[[], int] = lambda: 0
+    state: Callable[[], dict[str, Any]] = dict
 
 
 @dataclass(frozen=True)
@@ -94,15 +95,16 @@ class Journal:
         """What changes where a window ends or anything is written."""
         return self.ended, self._flushed
 
-    def provide(self, stretches: Stretches) -> None:
-        """Begin with provisional windows in place of the open one, which has just begun."""
+    def provide(self, stretches: Stretches, length: int = 1) -> None:
+        """Begin with provisional windows, of so many steps, in place of the open one, which has just begun."""
         self.provisional = Provisional(self._recording, self.window, stretches)
+        self.provisional.length = length
 
     def close_provisional(self, step: int) -> None:
         """End the open one of the provisional windows, before `step`."""
         assert self.provisional is not None
         ended = self._told(self.provisional.open(step), self._seen.part_inputs())
-        self.provisional.close(ended, self._seen.part())
+        self.provisional.close(ended, self._seen.part(), self._seen.state())
 
     def join_provisional(self) -> None:
         """Join provisional windows where there are many, and write them where they should not stay in memory."""
@@ -131,6 +133,7 @@ class Journal:
             parameter_change=parameter_change,
         )
         ended = Ended(self._told(closed, self._seen.inputs()), kind, self.provisional is not None)
+        self._recording.states[closed.index] = self._seen.state()
         self.provisional = None
         self.pass_by(step)
         return ended
@@ -139,6 +142,10 @@ class Journal:
         """Go on with the next window, from this step on."""
         following = self.window.index + 1
         self.window = Window(following, str(following), step, step - 1, closed=False)
+
+    def go_on_after(self, index: int, step: int) -> None:
+        """Begin with the window after that of this number, before so many steps: a training is resumed."""
+        self.window = Window(index + 1, str(index + 1), step, step - 1, closed=False)
 
     def begin_at(self, step: int) -> None:
         """The open window begins with this step."""

@@ -16,6 +16,7 @@ from torch.optim.optimizer import Optimizer
 
 from icshift.errors import RecordingError
 from icshift.hooks import compiled, manifest
+from icshift.hooks.again import Take
 from icshift.hooks.calls import Call
 from icshift.hooks.coverage import why_nothing
 from icshift.hooks.examples import Examples
@@ -28,6 +29,7 @@ from icshift.model.processes import this_process
 from icshift.model.sites import Selector, Sites, as_sites
 from icshift.model.unit_budget import lowered
 from icshift.record import live
+from icshift.record.beginning import Asked
 from icshift.record.clock import Clock
 from icshift.record.forwards import Forward, Forwards
 from icshift.record.gradients import Gradients
@@ -43,13 +45,8 @@ from icshift.record.thinning import Thinning
 from icshift.record.troubles import Troubles
 from icshift.record.windows import Seen, Windows
 from icshift.runs import interrupts
-from icshift.runs.format import INITIAL_WEIGHTS, NO_STEP, OVERHEAD, Site
-from icshift.runs.owner import refuse_occupied
+from icshift.runs.format import INITIAL_WEIGHTS, NO_STEP, Site
 from icshift.runs.phases import NO_GRAD, PROBE, is_probe
-from icshift.runs.writer import Recording
-
-_FIRST = 0.1
-"""Seconds that may go into measuring, beforehand, what hooks cost beside the time within them."""
 
 
 class Recorder(Measuring):
@@ -72,7 +69,9 @@ class Recorder(Measuring):
     Training with a recorder is bit-identical to training without: what goes wrong within is said in one warning, and
     interrupts the recording alone, until it can be written again; the run says which steps it lacks. Raises `RunError`
     if the path exists (unless `force`), and `RecordingError` if it cannot be written, no module matches or the probe
-    does not pass through the model; where nothing was recorded it warns or, if `strict`, raises at the end.
+    does not pass through the model; where nothing was recorded it warns or, if `strict`, raises at the end. `resume`
+    goes on with the run of a training that was stopped, after the window at whose end the model had the parameters that
+    it has now, or after so many steps; where there is no run, one begins.
 
     >>> import icshift, tempfile, torch
     >>> model, inputs = nn.Sequential(nn.Linear(2, 3), nn.ReLU()), torch.ones(8, 2)
@@ -101,6 +100,7 @@ class Recorder(Measuring):
         mask: Callable[..., Tensor] | None = None,
         overhead: float | None = None,
         force: bool = False,
+        resume: bool | int = False,
         strict: bool = False,
     ) -> None:
         refuse_settings(samples, window)
@@ -108,8 +108,9 @@ class Recorder(Measuring):
         self.path = Path(path).absolute()  # The training may go to another directory.
         self._rank, self._ranks = this_process()
         self._budget = budget(overhead, self._ranks)
-        refuse_occupied(self.path, force=force, rank=self._rank, ranks=self._ranks)
-        self._force, self._strict = force, strict
+        self._asked = Asked(self.path, force, resume, self._rank, self._ranks)
+        self._asked.refuse()
+        self._strict = strict
         self._optimizers = as_list(optimizer)
         self._sites = lowered(self.model, as_sites(sites))
         self.window = window
@@ -123,7 +124,7 @@ class Recorder(Measuring):
         self._troubles = Troubles(self.path, self._observer, self._logged)
         self._faults = self._troubles.faults
         broke = self._troubles.give_up
-        keeper = Keeper(self._take, self._forward_ended, broke, self._forward_began, self._leaves_out)
+        keeper = Keeper(self._take, self._forward_ended, broke, self._forward_began, self._leaves_out, self._again)
         self._examples = Examples(self.model, SEED)
         self._watcher = Watcher(self.model, self._sites, self._observer, keeper, mask)
         self._replays = Replays(self.model, None if self._rank else given, self._observer, self._watcher, self.forwards)
@@ -141,33 +142,30 @@ class Recorder(Measuring):
         return self
 
     def start(self) -> None:
-        """Begin to record, until `close`: what the `with` block does, for recordings that span cells of a notebook.
-
-        One that nobody closes is closed when the process ends.
-        """
+        """Begin to record, until `close` or the end of the process, as where cells of a notebook are not one block."""
         if self._resources is not None:
             raise RecordingError("this recorder is recording already, or has been: make a new one")
         self._replays.note_frozen()
         self._watcher.leave_copies_out(lambda parameter: parameter.requires_grad)
         self._replays.rehearse()
-        settings = asked_for(self.model, self._samples, self.window, self._sites, self._probe)
-        settings |= {} if self._budget is None else {OVERHEAD: self._budget}
+        settings = asked_for(self.model, self._samples, self.window, self._sites, self._probe, self._budget)
         parameters = Parameters(self.model)
         beginning = manifest.beginning(self.model, settings) | {INITIAL_WEIGHTS: parameters.fingerprint()}
         live.begin(self)
-        self._recording = Recording(self.path, beginning, force=self._force, rank=self._rank, ranks=self._ranks)
-        self._gradients = Gradients(self.model, self._optimizers, self._recording.append_measured)
+        self._begun = begun = self._asked.begin(beginning, parameters)
+        self._gradients = Gradients(self.model, self._optimizers, begun.recording.append_measured)
         observer, examples = self._observer, self._examples
         parts, counts = (examples.seen, observer.part, examples.part), (self._left_out, lambda: len(observer.sites))
-        seen = Open(observer.units_held, observer.distributions, *parts, self._logged.taken, *counts)
-        self._journal = Journal(self._recording, seen, self._state)
-        self._windows = Windows(self._journal, Seen(observer, examples, self._replays), parameters, self.window)
-        self._troubles.begin(self._recording, self._journal, self._windows, self._watcher, self._state)
+        at_end = lambda: {"parameters": self._windows.parameters.mark(), "sampling": observer.sampling()}  # noqa: E731
+        seen = Open(observer.units_held, observer.distributions, *parts, self._logged.taken, *counts, at_end)
+        self._journal = Journal(begun.recording, seen, self._state)
+        begun.restore(self._clock, observer, self._journal, self._thinning, self._faults)
+        holds = Seen(observer, examples, self._replays)
+        self._windows: Windows = Windows(self._journal, holds, parameters, self.window, provided=begun.provided)
+        self._troubles.begin(begun.recording, self._journal, self._windows, self._watcher, self._clock, self._state)
         self.parts = (*self.parts, self._clock, self._windows)
-        if self._budget is not None:
-            self.stopwatch.beside = beside(_FIRST)
-        self._started = time.perf_counter()
         self._thinning.start()
+        self._started = time.perf_counter()
         self._listen()
         compiled.compile_again()
 
@@ -195,8 +193,7 @@ class Recorder(Measuring):
                 self._journal.flush()
             self._logged.close(f"the recording of {self.path} has ended")
             self.stopwatch.beside = beside(MEASURING * (time.perf_counter() - self._started))
-            with self._troubles.safely():
-                self._troubles.write_end(error)
+            self._troubles.write_end(error)
         self._watcher.close()
         if error is None and not self._observer.sites:
             self._troubles.saw_nothing(why_nothing(self._state()["ledger"]), strict=self._strict)
@@ -318,9 +315,7 @@ class Recorder(Measuring):
         return self._faults.waiting or (forward.stepping and self._thinning.leaves_out)
 
     def _left_out(self, first: int, last: int) -> int:
-        """Of how many steps, from the first to the last, nothing was recorded."""
-        left_out = self._thinning.left_out(first, last) + self._faults.left_out(first, last)
-        return min(left_out, max(last - first + 1, 0))
+        return min(self._thinning.left_out(first, last) + self._faults.left_out(first, last), max(last - first + 1, 0))
 
     def _training_goes_on(self) -> None:
         """End the window that is over, if one is, before anything is taken in that follows it."""
@@ -340,6 +335,9 @@ class Recorder(Measuring):
             return
         self.forwards.took(site, forward)
         self._observer.observe(site, module, tensor, forward.phase, stepping=forward.stepping, padding=padding)
+
+    def _again(self, site: str, tensor: Tensor, forward: Forward) -> Take | None:
+        return self._observer.again(site, tensor, forward.phase, stepping=forward.stepping)
 
     def _forward_ended(self, forward: Forward) -> None:
         if not forward.stepping:
@@ -386,10 +384,10 @@ class Recorder(Measuring):
             self._watcher.stop_following()
 
     def _keep_steps(self, *rows: Any) -> None:
-        self._recording.append_steps(*rows)
+        self._begun.recording.append_steps(*rows)
 
     def _state(self) -> dict[str, Any]:
-        return {
+        state = {
             **self._watcher.state(),
             "steps": self.steps,
             "unheard_steps": self._clock.unheard,
@@ -398,3 +396,4 @@ class Recorder(Measuring):
             **self._thinning.state(),
             **self._faults.entries(),
         }
+        return self._begun.state(state)

@@ -15,6 +15,7 @@ from icshift.errors import RecordingError
 from icshift.hooks.observer import Observer
 from icshift.hooks.watcher import Watcher
 from icshift.notice import notice
+from icshift.record.clock import Clock
 from icshift.record.faults import Faults, interruption, may_pass
 from icshift.record.journal import Journal
 from icshift.record.logged import Logged
@@ -39,11 +40,12 @@ class Troubles:
         journal: Journal,
         windows: Windows,
         watcher: Watcher,
+        clock: Clock,
         state: Callable[[], dict[str, Any]],
     ) -> None:
-        """A recording begins; `state` returns the entries of the manifest that change, as the `steps` that ended."""
+        """A recording begins; `state` returns the entries of the manifest that change."""
         self._recording, self._journal, self._windows, self._watcher = recording, journal, windows, watcher
-        self._state = state
+        self._clock, self._state = clock, state
 
     @contextmanager
     def safely(self) -> Iterator[None]:
@@ -92,15 +94,17 @@ class Troubles:
 
     def write_end(self, error: BaseException | None) -> None:
         """Write how the recording ended; `error` ended the training. One that could not go on is not finished."""
-        entries = self._state() | {FINAL_WEIGHTS: self._windows.parameters.fingerprint()}
-        if self.faults.reason:
-            self._recording.update(entries)
-        else:
-            self._recording.finish(entries | {"interrupted": interruption(error, self._steps)})
+        with self.safely():
+            entries = self._state() | {FINAL_WEIGHTS: self._windows.parameters.fingerprint()}
+            if self.faults.reason:
+                self._recording.update(entries)
+            else:
+                self._recording.finish(entries | {"interrupted": interruption(error, self._steps)})
 
     def saw_nothing(self, why: str, *, strict: bool) -> None:
         """Warn that nothing was recorded or, where that is `strict`, raise `RecordingError`."""
-        nothing = RecordingError(f"nothing was recorded in {self._path}: {self.faults.reason or why}")
+        why = self.faults.reason or why or "no forward went through the model since it was resumed"
+        nothing = RecordingError(f"nothing was recorded in {self._path}: {why}")
         if strict:
             raise nothing
         if not self.faults.told:
@@ -108,7 +112,7 @@ class Troubles:
 
     @property
     def _steps(self) -> int:
-        return int(self._state()["steps"])
+        return self._clock.steps
 
     def _tell(self, error: Exception) -> None:
         """Say once that nothing is recorded now, and in the run too, if there is room."""

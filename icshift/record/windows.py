@@ -40,7 +40,10 @@ class Windows:
     step, as an evaluation, belongs to it.
     """
 
-    def __init__(self, journal: Journal, seen: Seen, parameters: Parameters, length: Length) -> None:
+    def __init__(
+        self, journal: Journal, seen: Seen, parameters: Parameters, length: Length, *, provided: int = 1
+    ) -> None:
+        """`provided` is how long provisional windows are at first, 0 where there are none: what was before is known."""
         self._journal = journal
         self._seen = seen
         self.parameters = parameters
@@ -48,8 +51,8 @@ class Windows:
         self._ended: Ended | None = None
         """The window that ended and could not be written yet; its values are still in the accumulators."""
         self._epoch_over = self._moved = False
-        if length == AUTO:
-            self._provide()
+        if length == AUTO and provided:
+            self._provide(provided)
 
     def follow(self, model: nn.Module) -> None:
         """Go on with the parameters of another model: their change counts from now."""
@@ -166,6 +169,6 @@ class Windows:
         self._seen.replays.new_window()
         self._journal.join_provisional()
 
-    def _provide(self) -> None:
+    def _provide(self, length: int = 1) -> None:
         self._stretches = Stretches(self.parameters)
-        self._journal.provide(self._stretches)
+        self._journal.provide(self._stretches, length)

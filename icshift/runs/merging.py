@@ -29,6 +29,7 @@ from typing import Any
 from icshift.distribution import Distribution
 from icshift.errors import RunError
 from icshift.runs.format import Seen, Site, Window, kept_units
+from icshift.runs.pooling import pooled
 
 _AS_MEANT = ("observed", "excluded")
 """States of modules that were recorded, or left out because somebody wanted it."""
@@ -106,13 +107,4 @@ def merged_distribution(site: Site, parts: dict[Path, Distribution]) -> Distribu
             f"site {site.name!r} has {len(kept_units(site))} units by the manifest, {by_file}: shards of a site "
             "(tensor parallel) cannot be merged; record each rank to a path of its own, or leave the site out"
         )
-    return _in_pairs(list(parts.values()))
-
-
-def _in_pairs(parts: list[Distribution]) -> Distribution:
-    """Merges parts in pairs, then the pairs in pairs: stated errors add up with every merge that a part goes through,
-    so that each had better go through few."""
-    if len(parts) == 1:
-        return parts[0]
-    middle = len(parts) // 2
-    return _in_pairs(parts[:middle]).merge(_in_pairs(parts[middle:]))
+    return pooled(list(parts.values()))

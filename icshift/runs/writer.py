@@ -14,8 +14,9 @@ from __future__ import annotations
 import json
 import secrets
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,22 @@ from icshift.errors import RecordingError, RunError
 from icshift.runs import sealed
 from icshift.runs.arrow_arrays import flags
 from icshift.runs.durable import names_to_disk, write_aside
-from icshift.runs.format import FORMAT, NO_STEP, RUN_ID, Site, StepRows, Window, entry_of
+from icshift.runs.format import FORMAT, NO_STEP, RUN_ID, Site, StepRows, Window, entry_of, number_in
 from icshift.runs.inventory import FILES
 from icshift.runs.manifest import with_checksum
-from icshift.runs.owner import FOLDERS, delete, id_at, manifest_name, occupied_error, refuse_occupied, this_writer
+from icshift.runs.owner import (
+    FOLDERS,
+    contents,
+    delete,
+    id_at,
+    manifest_name,
+    occupied_error,
+    refuse_occupied,
+    this_writer,
+)
+from icshift.runs.resuming import STATE, Past, resumption
 from icshift.runs.step_buffer import StepBuffer, step_table
+from icshift.runs.window_file import damage
 from icshift.runs.window_table import window_table
 
 STEP_ROWS = 1_000_000
@@ -83,6 +95,55 @@ class Recording:
             recording._write_manifest()
         return recording
 
+    @classmethod
+    def resumed(cls, past: Past, manifest: dict[str, Any], steps: int, *, rank: int = 0, ranks: int = 1) -> Recording:
+        """Returns a recording that goes on with a run after so many steps: what came after them is deleted.
+
+        Windows stay that ended by then, provisional ones as windows of their own.
+        """
+        recording = cls.__new__(cls)
+        with _one_line(past.path):
+            recording._begin(past.path, {**manifest, **resumption(past, steps)}, rank, ranks)
+            recording.stride = past.manifest["step_stride"]
+            recording._cut(past.until(steps), steps)
+            recording._write_manifest()
+        return recording
+
+    def _cut(self, kept: Past, steps: int) -> None:
+        """Delete all that is of later steps, and what a killed process has left half written."""
+        for file, writer in contents(self.path):
+            if writer == self._rank and file.name.startswith("."):
+                file.unlink(missing_ok=True)
+        windows = {self.window_file(window.index): window for window in kept.windows}
+        for file in sorted(self._files):
+            if file.parent.name != "windows":
+                self._written = max(self._written, 1 + (number_in(file.name) or 0))
+            if file in windows:
+                self.states[windows[file].index] = dict(kept.states[windows[file].index])
+                if windows[file].provisional:
+                    window = replace(windows[file], provisional=False)
+                    self._put(file, _read(file), self._about(window))
+            elif file.parent.name == "windows":
+                self._discard(file)
+            else:
+                self._keep_rows(file, lambda table: table["step"].to_numpy() < steps)
+                if file in self._files and file.parent.name == "steps":
+                    self._segments[file] = _read(file).num_rows
+
+    def _keep_rows(self, file: Path, which: Callable[[pa.Table], Any]) -> None:
+        """Delete the other rows of a file and, where none is left, the file."""
+        table = _read(file)
+        kept = which(table)
+        if not kept.any():
+            self._discard(file)
+        elif not kept.all():
+            self._put(file, table.filter(flags(kept)))
+
+    def _discard(self, file: Path) -> None:
+        file.unlink(missing_ok=True)
+        self._files.discard(file)
+        self._segments.pop(file, None)
+
     def _begin(self, path: Path, manifest: dict[str, Any], rank: int, ranks: int) -> None:
         for folder in ("windows", "steps"):
             (path / folder).mkdir(parents=True, exist_ok=True)
@@ -104,10 +165,12 @@ class Recording:
         }
         self._files = {file for folder in FOLDERS for file in (path / folder).glob(f"[0-9]*.rank{rank}.parquet")}
         """Those of this process that are there."""
+        self.states: dict[int, dict[str, Any]] = {}
+        """By the number of a window that ended, in which state the recording was then: what its file holds of that."""
         self._segments: dict[Path, int] = {}
         self._buffers: dict[tuple[str, str], StepBuffer] = {}
         self._measured: dict[str, list[dict[str, Any]]] = {}
-        self._written = 0
+        self._written: int = 0
         self._texts: dict[str, tuple[list[Any], str]] = {}
         self._stamp: tuple[int, int] | None = None
         self._touched: dict[Path, None] = {}
@@ -175,8 +238,13 @@ class Recording:
         """Writes one window, or replaces what was written of it: `distributions` by phase and site."""
         if not distributions:
             return
-        table = window_table(window.index, distributions)
-        self._put(self.window_file(window.index), table, {b"icshift": json.dumps(entry_of(window)).encode()})
+        self._put(self.window_file(window.index), window_table(window.index, distributions), self._about(window))
+
+    def _about(self, window: Window) -> dict[bytes, bytes]:
+        about = {b"icshift": json.dumps(entry_of(window)).encode()}
+        if window.closed and window.index in self.states:
+            about[STATE] = json.dumps(self.states[window.index]).encode()
+        return about
 
     def window_file(self, index: int) -> Path:
         """Where this process writes the window of this number."""
@@ -186,8 +254,7 @@ class Recording:
         """Deletes this process's windows from this number on, where there are any."""
         for file in sorted((self.path / "windows").glob(f"[0-9]*.rank{self._rank}.parquet")):
             if int(file.name.split(".")[0]) >= first:
-                file.unlink(missing_ok=True)
-                self._files.discard(file)
+                self._discard(file)
 
     def append_steps(self, phase: str, site: Site, rows: StepRows) -> None:
         """Keeps the steps that are on the stride, for the next `flush` to write; `rows` may be overwritten then."""
@@ -240,19 +307,18 @@ class Recording:
         self._written += 1
 
     def _thin(self, segment: Path) -> None:
-        with pq.ParquetFile(segment) as file:
-            table = file.read()
-        kept = table["step"].to_numpy() % self.stride == 0
-        if kept.any():
-            self._write_segment(segment, table.filter(flags(kept)))
-        else:
-            segment.unlink()
-            self._files.discard(segment)
-            del self._segments[segment]
+        self._keep_rows(segment, lambda table: table["step"].to_numpy() % self.stride == 0)
+        if segment in self._segments:
+            self._segments[segment] = _read(segment).num_rows
 
     def _write_segment(self, path: Path, table: pa.Table) -> None:
         self._put(path, table)
         self._segments[path] = table.num_rows
+
+
+def _read(file: Path) -> pa.Table:
+    with damage(file), pq.ParquetFile(file) as opened:
+        return opened.read()
 
 
 @contextmanager

@@ -57,6 +57,7 @@ def change(path, rank=0, **changes):
     change_manifest(file, **changes)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("finishing", list(permutations(range(3))))
 @pytest.mark.parametrize("beginning", list(permutations(range(3))))
@@ -94,6 +95,7 @@ def test_ranks_that_begin_at_the_same_moment(tmp_path, force):
         assert StoredRun(path).distribution("train", "a", 1).count.tolist() == [28] * 3
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("name", ZOO)
 @pytest.mark.parametrize("n", [300, 9000])
 @pytest.mark.parametrize("ranks", [2, 3])

@@ -26,6 +26,7 @@ def one_window(path, **options):
     return write_run(path, [{("train", "a"): of_zoo("normal", 300)}], **options)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n", [1, 300, 6000])
 @pytest.mark.parametrize("name", ZOO)

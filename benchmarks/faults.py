@@ -1,0 +1,221 @@
+"""What is left of a recording whose process is killed, and of the same run once its training was resumed.
+
+    python benchmarks/faults.py [kills]
+
+A small training with a checkpoint after every epoch is killed (SIGKILL) at a random moment, 200 times by default; the
+moments follow from a seed, where they fall in the process from the machine. After each the run must open, every window
+must be there that `epoch()` had returned from, and no number of a window that ended or of a step may differ from the
+run of a training that nobody killed. Then the training goes on from its checkpoint in the run (`resume=True`), and the
+whole run must be that of the other one. `tests/record/test_recorder_killed.py` does it 20 times.
+
+At the end it is measured what it costs that files reach the disk before they take their names (`fsync`): the time of a
+flush, of a window, a segment of steps and the manifest, with it and without, in turn.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import icshift
+from icshift.runs import durable
+from icshift.runs.reader import StoredRun
+
+EPOCHS, STEPS, SEED = 6, 5, 20150211
+
+
+class Training:
+    """A network on inputs that follow from a seed, with a checkpoint at a path."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        torch.manual_seed(1)
+        self.model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.BatchNorm1d(16), nn.Linear(16, 4))
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9)
+        self.epoch = 0
+        self.checkpoint = checkpoint
+        if checkpoint.exists():
+            saved = torch.load(checkpoint)
+            self.model.load_state_dict(saved["model"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.epoch = saved["epoch"]
+
+    def run(self, path: Path, tell: Callable[[int], None] = lambda _: None, *, resume: bool = False) -> None:
+        """Train to the end, recorded; `tell` gets the number of each epoch once its window has ended."""
+        probe = torch.linspace(-1, 1, 80).reshape(10, 8)
+        options = {"optimizer": self.optimizer, "probe": probe, "resume": resume}
+        with icshift.Recorder(self.model, path, **options) as recorder:
+            for epoch in range(self.epoch, EPOCHS):
+                generator = torch.Generator().manual_seed(epoch)
+                for _ in range(STEPS):
+                    self.optimizer.zero_grad()
+                    self.model(torch.randn(200, 8, generator=generator)).square().mean().backward()
+                    self.optimizer.step()
+                recorder.log(loss=float(epoch))
+                recorder.epoch()
+                self.save(epoch + 1)
+                tell(epoch + 1)
+
+    def save(self, epoch: int) -> None:
+        """Write the checkpoint as a whole or not at all."""
+        saved = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "epoch": epoch}
+        torch.save(saved, aside := self.checkpoint.with_suffix(".aside"))
+        aside.replace(self.checkpoint)
+
+
+@dataclass
+class Outcome:
+    """Of one kill: windows that had ended, those that are there, numbers compared, and what is wrong."""
+
+    ended: int
+    there: int
+    compared: int
+    wrong: tuple[str, ...]
+
+
+def killed(folder: Path, after: float) -> int:
+    """Train in a process of its own that is killed after so many seconds; returns the epochs that it told of."""
+    reads, writes = os.pipe()
+    child = os.fork()
+    if not child:
+        Training(folder / "saved.pt").run(folder / "run", lambda epoch: os.write(writes, bytes([epoch])) and None)
+        os._exit(0)
+    os.close(writes)
+    time.sleep(after)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    told = os.read(reads, 100)
+    os.close(reads)
+    return max(told, default=0)
+
+
+def differing(path: Path, whole: StoredRun, *, complete: bool) -> Iterator[str | int]:
+    """Yields how many numbers were compared of each window, and a line for all that is not as in the whole run."""
+    run = StoredRun(path)
+    windows = {window.index: window for window in whole.window_list}
+    for window in run.window_list:
+        if not window.closed or window.last_step > windows[window.index].last_step:
+            continue
+        if complete and (window.first_step, window.last_step) != _span(windows[window.index]):
+            yield f"window {window.index} has steps {_span(window)}"
+        for phase in run.phases:
+            for site in run.sites:
+                found, expected = (one.distribution(phase, site.name, window.index) for one in (run, whole))
+                if found is None and expected is None:
+                    continue
+                if found is None or expected is None or not _same(found, expected):
+                    yield f"window {window.index}, {phase}, site {site.name} differs"
+                yield 0 if found is None else found.values.size + 7 * found.units
+    steps, others = run.steps(), whole.steps()
+    known = others[others["step"].isin(steps["step"].unique())].reset_index(drop=True)
+    if not steps.equals(known if not complete else others):
+        yield "the series of steps differs"
+    yield steps.size
+
+
+def _span(window: icshift.runs.format.Window) -> tuple[int, int]:
+    return window.first_step, window.last_step
+
+
+def _same(found: icshift.distribution.Distribution, expected: icshift.distribution.Distribution) -> bool:
+    names = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "w1_error", "values")
+    return all(getattr(found, name).tobytes() == getattr(expected, name).tobytes() for name in names)
+
+
+def outcome(folder: Path, whole: StoredRun, after: float) -> Outcome:
+    """Kill a training after so many seconds, look at what it left, resume it and look again."""
+    ended, wrong, compared, there = killed(folder, after), [], 0, 0
+    if (folder / "run" / "run.json").exists():
+        try:
+            there = sum(window.closed for window in StoredRun(folder / "run").window_list)
+            for found in differing(folder / "run", whole, complete=False):
+                compared, wrong = _counted(found, compared, wrong)
+        except icshift.IcshiftError as error:
+            wrong.append(f"does not open: {error}")
+    elif ended:
+        wrong.append("is gone")
+    if there < ended:
+        wrong.append(f"{ended} windows had ended, {there} are there")
+    try:
+        Training(folder / "saved.pt").run(folder / "run", resume=True)
+        for found in differing(folder / "run", whole, complete=True):
+            compared, wrong = _counted(found, compared, wrong)
+    except icshift.IcshiftError as error:
+        wrong.append(f"resumed: {error}")
+    return Outcome(ended, there, compared, tuple(wrong))
+
+
+def _counted(found: str | int, compared: int, wrong: list[str]) -> tuple[int, list[str]]:
+    return (compared, [*wrong, found]) if isinstance(found, str) else (compared + found, wrong)
+
+
+def kills(count: int) -> list[Outcome]:
+    """Returns what was found after each of so many kills."""
+    moments = random.Random(SEED)
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
+        Training(folder / "first.pt").run(folder / "first")  # What is loaded and compiled once.
+        begun = time.perf_counter()
+        Training(folder / "whole.pt").run(folder / "whole")
+        lasts, whole = time.perf_counter() - begun, StoredRun(folder / "whole")
+        found = []
+        for number in range(count):
+            (own := folder / str(number)).mkdir()
+            found.append(outcome(own, whole, moments.uniform(0.0, 1.2 * lasts)))
+        return found
+
+
+def cost_of_reaching_the_disk(pairs: int = 40) -> str:
+    """Returns in words what a flush takes, and what it would take if nothing waited for the disk."""
+    took: dict[bool, list[float]] = {True: [], False: []}
+    reach = durable._to_disk
+    with tempfile.TemporaryDirectory() as directory:
+        training = Training(Path(directory) / "saved.pt")
+        with icshift.Recorder(training.model, Path(directory) / "run", optimizer=training.optimizer) as recorder:
+            for number in range(2 * pairs):
+                training.model(torch.randn(200, 8)).square().mean().backward()
+                training.optimizer.step()
+                durable._to_disk = reach if number % 2 else _without
+                begun = time.perf_counter()
+                recorder.epoch()
+                took[number % 2 == 1].append(time.perf_counter() - begun)
+        durable._to_disk = reach
+    with_it, without = (1e3 * statistics.median(took[kind]) for kind in (True, False))
+    return (
+        f"the end of a window takes {with_it:.1f} ms, {without:.1f} ms where nothing waits for the disk (n = {pairs})"
+    )
+
+
+def _without(path: Path) -> os.stat_result:
+    return path.stat()
+
+
+def main() -> int:
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    found = kills(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
+    wrong = [(number, line) for number, one in enumerate(found) for line in one.wrong]
+    for number, line in wrong:
+        print(f"kill {number}: {line}")
+    ended, there = (sum(getattr(one, name) for one in found) for name in ("ended", "there"))
+    print(
+        f"{len(found)} kills: {ended} windows had ended, {there} are there; {sum(one.compared for one in found):,} "
+        f"numbers compared; {len(wrong)} faults"
+    )
+    print(cost_of_reaching_the_disk())
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""Real kills of real trainings, in small; `benchmarks/faults.py` does two hundred."""
+
+import re
+import subprocess
+from pathlib import Path
+
+from tests.warm.starting import python
+
+ROOT = Path(__file__).parents[2]
+
+TWENTY = """
+import sys, warnings
+import torch
+from benchmarks.faults import kills
+torch.set_num_threads(1)
+warnings.simplefilter("ignore")
+found = kills(20)
+print(len(found), sum(one.ended for one in found), sum(one.there for one in found), sum(one.compared for one in found))
+for one in found:
+    for line in one.wrong:
+        print(line)
+"""
+
+
+def test_twenty_kills_lose_no_window_and_change_no_number_also_once_resumed():
+    done = subprocess.run([python(), "-c", TWENTY], cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stderr
+    counted, *wrong = done.stdout.splitlines()
+    kills, ended, there, compared = map(int, re.findall(r"\d+", counted))
+    assert (kills, wrong) == (20, [])
+    assert there >= ended
+    assert ended > 0, "every one came before the first window had ended"
+    assert compared > 10_000
