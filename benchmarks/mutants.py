@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -187,7 +188,7 @@ def mutant(base: Path, folder: Path, seed: str) -> tuple[str, tuple[str, ...], m
         return _run(list(command))
 
     ended = mutants.outcome(run, folder)
-    return told.read_text(), command, ended
+    return told.read_text(), command, replace(ended, raw="-" in command)
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from icshift.page.build import Asked, page_of
 from icshift.page.several import pages_of, pages_of_groups
 from icshift.page.write import html
 from icshift.reports.drift import drift_report, site_label
+from icshift.reports.harmless import harmless
 from icshift.reports.report import Report
 from icshift.reports.tables import number, records, searched, share, times
 from icshift.reports.tabular import as_csv, to_json
@@ -68,7 +69,13 @@ def as_markdown(run: StoredRun, asked: Asked) -> bytes:
         values += [times(row.get("ratio", float("nan")))]
         values += [number(row.get(name, float("nan"))) for name in ("p90", "max")]
         lines.append(" | ".join(["| " + _plain(site_label(row)), str(row["units"]), *values, _share(row) + " |"]))
-    lines += ["", *(f"- {_plain(note)}" for note in (*report.notes, *report.warnings)), "", f"`{asked.command}`", ""]
+    lines += [
+        "",
+        *(f"- {_plain(note)}" for note in (*report.notes, *report.warnings)),
+        "",
+        f"`{harmless(asked.command)}`",
+        "",
+    ]
     return "\n".join(lines).encode()
 
 
@@ -147,6 +154,7 @@ def _share(row: dict[str, object]) -> str:
 
 def _plain(text: str) -> str:
     """Returns text in which Markdown and HTML see no marks: names come from somebody's model."""
+    text = harmless(" ".join(text.split()))
     for sign in "\\`*_{}[]<>|":
         text = text.replace(sign, f"\\{sign}")
-    return " ".join(text.split())
+    return text

@@ -89,11 +89,11 @@ def of_place(file: Path, chance: random.Random) -> str:
     elif kind == "renamed" and file.suffix == ".parquet":
         file.rename(file.with_name(f"{chance.randrange(1000):06d}.rank{chance.randrange(3)}.parquet"))
     else:
-        _replace(file, kind)
+        replace_with(file, kind)
     return kind
 
 
-def _replace(file: Path, kind: str) -> None:
+def replace_with(file: Path, kind: str) -> None:
     file.unlink()
     if kind == "pipe":
         os.mkfifo(file)
@@ -192,6 +192,8 @@ class Outcome:
     err: str
     seconds: float
     memory: int
+    raw: bool = False
+    """Whether it was to print names as they are, as a file of CSV into a pipe has them."""
 
     def faults(self) -> list[str]:
         """What it must not do, in words; none where all is well."""
@@ -200,7 +202,8 @@ class Outcome:
         found += [f"{self.err.count(chr(10))} lines"] if self.err.count("\n") > 1 else []
         found += [f"{self.seconds:.1f} s"] if self.seconds > SECONDS else []
         found += [f"{self.memory / 1e6:.0f} MB"] if self.memory > MEMORY else []
-        found += ["escapes"] if any(sign in self.out + self.err for sign in "\x1b\x07\x9b") else []
+        said = self.err if self.raw else self.out + self.err
+        found += ["escapes"] if any(sign in said for sign in "\x1b\x07\x9b") else []
         return found
 
 

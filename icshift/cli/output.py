@@ -230,6 +230,15 @@ def refuse_file(path: Path, *, force: bool) -> None:
         raise RunError(f"{path} {what}; give the path of a file")
 
 
+def _for_screen(content: bytes) -> bytes:
+    """Returns a text that a terminal is to show: names in it may hold what steers one."""
+    from rich.text import Text
+
+    from icshift.reports.harmless import harmless_lines
+
+    return harmless_lines(Text(content.decode(errors="replace"))).plain.encode()
+
+
 def write_file(path: Path, content: bytes, *, force: bool) -> None:
     """Write a file whole or not at all; `-` is stdout.
 
@@ -238,7 +247,7 @@ def write_file(path: Path, content: bytes, *, force: bool) -> None:
     refuse_file(path, force=force)
     if str(path) == "-":
         with _as_long_as_it_is_read():
-            _stdout().buffer.write(content)
+            _stdout().buffer.write(_for_screen(content) if _stdout().isatty() else content)
         return
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:

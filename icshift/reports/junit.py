@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree as ET
 
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that XML 1.0 has no way to write, control characters and lone surrogates among them."""
+from icshift.reports.harmless import in_one_direction
+
+_NOT_XML = re.compile("[^\t\n\r\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Control characters, lone surrogates and others that XML 1.0 has no way to write, or would rather not."""
 
 
 @dataclass(frozen=True)
@@ -40,4 +42,4 @@ def as_junit(suite: str, cases: Sequence[Case]) -> bytes:
 
 
 def _writable(text: str) -> str:
-    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+    return in_one_direction(_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text))

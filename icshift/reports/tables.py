@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
+from rich.text import Text
 
+from icshift.reports.harmless import harmless_lines
 from icshift.reports.spelling import spelt
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ class Facts:
         table.add_column(style="dim", no_wrap=True)
         table.add_column(overflow="fold")
         for name, value in self.rows:
-            table.add_row(*map(spelt, (name, value)) if options.ascii_only else (name, value))
+            shown = harmless_lines(Text(name)), harmless_lines(Text(value))
+            table.add_row(*(spelt(one.plain) for one in shown) if options.ascii_only else shown)
         yield table
 
 

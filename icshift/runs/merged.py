@@ -17,6 +17,7 @@ from pathlib import Path
 
 from icshift.distribution import Distribution
 from icshift.errors import RunError
+from icshift.runs import sealed
 from icshift.runs.format import Site, Window
 from icshift.runs.window_file import read_distributions
 
@@ -47,8 +48,6 @@ def keep(
     path: Path, window: Window, files: Sequence[Path], distributions: Mapping[tuple[str, Site], Distribution]
 ) -> None:
     """Writes a merged window beside those of the ranks, whole or not at all. Raises `RunError` where it cannot."""
-    import pyarrow.parquet as pq
-
     from icshift.runs.window_table import window_table
 
     file = _file(path, window.index)
@@ -57,7 +56,10 @@ def keep(
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(exist_ok=True)
-        pq.write_table(table.replace_schema_metadata(about), aside, compression="lz4", use_dictionary=["phase", "site"])
+        content = sealed.parquet(
+            table.replace_schema_metadata(about), compression="lz4", use_dictionary=["phase", "site"]
+        )
+        aside.write_bytes(content)
         aside.replace(file)
     except OSError as error:
         with suppress(OSError):

@@ -28,7 +28,7 @@ from typing import Any
 
 from icshift.distribution import Distribution
 from icshift.errors import RunError
-from icshift.runs.format import Seen, Site, Window, kept_units
+from icshift.runs.format import Seen, Site, Window
 from icshift.runs.pooling import pooled
 
 _AS_MEANT = ("observed", "excluded")
@@ -101,10 +101,10 @@ def merged_distribution(site: Site, parts: dict[Path, Distribution]) -> Distribu
     Raises `RunError` where they are not of the same units.
     """
     units = {part.units: file for file, part in parts.items()}
-    if set(units) != {len(kept_units(site))}:
+    if set(units) != {site.recorded}:
         by_file = ", ".join(f"{count} in {file}" for count, file in sorted(units.items()))
         raise RunError(
-            f"site {site.name!r} has {len(kept_units(site))} units by the manifest, {by_file}: shards of a site "
+            f"site {site.name!r} has {site.recorded} units by the manifest, {by_file}: shards of a site "
             "(tensor parallel) cannot be merged; record each rank to a path of its own, or leave the site out"
         )
     return pooled(list(parts.values()))

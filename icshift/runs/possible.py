@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,16 +39,16 @@ def refuse_impossible_steps(steps: pd.DataFrame) -> None:
     _refuse_falling("quantiles", steps[list(QUANTILE_COLUMNS)].to_numpy())
 
 
-def _refuse_negative(name: str, values: NDArray[np.generic]) -> None:
+def _refuse_negative(name: str, values: NDArray[Any]) -> None:
     if (values < 0).any():
         raise ValueError(f"{name} is {values.min()}: it cannot be negative")
 
 
-def _refuse_no_share(name: str, values: NDArray[np.generic]) -> None:
+def _refuse_no_share(name: str, values: NDArray[Any]) -> None:
     if ((values < 0) | (values > 1)).any():
         raise ValueError(f"{name} is not between 0 and 1")
 
 
-def _refuse_falling(name: str, values: NDArray[np.generic]) -> None:
+def _refuse_falling(name: str, values: NDArray[Any]) -> None:
     if (values[:, 1:] < values[:, :-1]).any():
         raise ValueError(f"{name} are not in ascending order")

@@ -20,11 +20,15 @@ from icshift.runs import merged, series
 from icshift.runs.cards import run_card, run_line
 from icshift.runs.ending import Ending
 from icshift.runs.format import (
+    GRADIENT_SHIFT,
+    LOGGED,
     MANIFEST,
     PART_NAME,
     QUANTILE_COLUMNS,
+    SMOOTHNESS,
     SMOOTHNESS_IN_FORMAT_1,
     STEP_QUANTILES,
+    STEPS,
     WINDOWS,
     Site,
     Window,
@@ -205,8 +209,8 @@ class StoredRun:
         """
         conditions: list[tuple[str, str, Any]] = [] if phase is None else [("phase", "==", phase)]
         conditions += [] if sites is None else [("site", "in", [site.name for site in choose(self.sites, sites)])]
-        frames = series.read(self.path / series.STEPS, series.STEPS, self._ids, conditions)
-        steps = series.table(frames, series.STEPS, ranked=self.ranks > 1).rename(columns=FILED)
+        frames = series.read(self.path / STEPS, STEPS, self._ids, conditions)
+        steps = series.table(frames, STEPS, ranked=self.ranks > 1).rename(columns=FILED)
         if steps.empty and frames and phase is not None and self.window_list:
             self.phase(phase)
         steps = steps[steps["site"].isin([site.name for site in self.sites])]
@@ -221,7 +225,7 @@ class StoredRun:
         `parameters` entries. `relative` is `l2` over `norm`, NaN where G is zero. All depend on the batch: the fewer
         its examples, the longer is G. Empty where none was measured.
         """
-        found = self._series(series.GRADIENT_SHIFT)
+        found = self._series(GRADIENT_SHIFT)
         return found.assign(relative=found["l2"] / found["norm"].where(found["norm"] > 0))
 
     def smoothness(self) -> pd.DataFrame:
@@ -229,7 +233,7 @@ class StoredRun:
 
         Empty where none was measured.
         """
-        return self._series(series.SMOOTHNESS)
+        return self._series(SMOOTHNESS)
 
     def logged(self) -> pd.DataFrame:
         """What `Recorder.log` was given, or a trainer logged: a row a number, in the order in which they came.
@@ -237,11 +241,11 @@ class StoredRun:
         Columns are `step`, `window` (its number), `name` and `value` (and `rank`, where several processes recorded).
         Empty where nothing was logged.
         """
-        rows = self._series(series.LOGGED, ranked=self.ranks > 1)
+        rows = self._series(LOGGED, ranked=self.ranks > 1)
         return rows.assign(window=series.windows_of(rows, self.window_list))
 
     def _series(self, kind: str, *, ranked: bool = False) -> pd.DataFrame:
-        older = kind == series.SMOOTHNESS and self.manifest["format"] == 1
+        older = kind == SMOOTHNESS and self.manifest["format"] == 1
         folder = self.path / (SMOOTHNESS_IN_FORMAT_1 if older else kind)
         return series.table(series.read(folder, kind, self._ids), kind, ranked=ranked)
 
@@ -294,8 +298,9 @@ class StoredRun:
             room = max(MOST_ROWS, _MOST_PHASES * sum(site.recorded for site in self.sites))
             recorded: dict[tuple[str, str], dict[Path, Distribution]] = {}
             for rank, files in self._files[index].items():
-                how = {"sites": sites, "most_rows": room, "run_id": self._ids[rank]}
-                parts = [read_distributions(file, **how) for _, file in files]
+                parts = [
+                    read_distributions(file, sites=sites, most_rows=room, run_id=self._ids[rank]) for _, file in files
+                ]
                 for key, part in reduce(joined_distributions, parts).items():
                     recorded.setdefault(key, {})[files[0][1]] = part
             self._loaded[index] = {

@@ -8,7 +8,7 @@ import pytest
 
 from icshift.errors import RunError
 from icshift.runs import series
-from icshift.runs.format import Window
+from icshift.runs.format import STEPS, Window
 from icshift.runs.reader import StoredRun
 from tests.recorded import change_table
 
@@ -21,12 +21,12 @@ def folder(two_windows, tmp_path):
 def test_segments_come_with_their_ranks(folder):
     (own, *_) = sorted(folder.iterdir())
     shutil.copy(own, folder / "000000.rank1.parquet")
-    frames = series.read(folder, series.STEPS, [None, None])
+    frames = series.read(folder, STEPS, [None, None])
     assert [rank for rank, _ in frames] == [0] * (len(list(folder.iterdir())) - 1) + [1]
-    table = series.table(frames, series.STEPS, ranked=True)
+    table = series.table(frames, STEPS, ranked=True)
     assert set(table["rank"]) == {0, 1}
-    assert list(table.columns) == [*series.COLUMNS[series.STEPS], "rank"]
-    assert len(series.read(folder, series.STEPS, [None])) == len(frames) - 1
+    assert list(table.columns) == [*series.COLUMNS[STEPS], "rank"]
+    assert len(series.read(folder, STEPS, [None])) == len(frames) - 1
 
 
 @pytest.mark.parametrize("kind", series.COLUMNS)
@@ -54,13 +54,13 @@ def test_what_cannot_be_is_refused(folder, column, value, told):
 
     change_table(file, change)
     with pytest.raises(RunError, match=told) as caught:
-        series.read(folder, series.STEPS, [None])
+        series.read(folder, STEPS, [None])
     assert str(caught.value).startswith(f"{file} cannot be read")
 
 
 def test_segments_of_another_recording_are_refused(folder):
     with pytest.raises(RunError, match="another recording wrote it than the manifest"):
-        series.read(folder, series.STEPS, ["0" * 32])
+        series.read(folder, STEPS, ["0" * 32])
 
 
 def test_rows_of_sites_that_no_manifest_names_are_left_out(two_windows, tmp_path):
