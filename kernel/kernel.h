@@ -1,6 +1,7 @@
 /* What the module calls. Arrays are C-contiguous unless a stride is given, strides and sizes are in values.
    Nobody here knows of Python, NumPy or torch: addresses are checked by icshift/sketch/kernel_native.py. */
 #pragma once
+#include <math.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -20,10 +21,13 @@ typedef struct {
     float *rows;
 } sample_t;
 
-/* Moments of all activations, and the sampled rows, in one pass. `table` [6, units] is count, nonfinite, mean, squares, min
-   and max, as of icshift/sketch/moments.py; NULL where only rows are wanted. `centre` [units] is a guess at the mean where
+/* Moments of all activations, and the sampled rows, in one pass. `table` [6, units] is count, nonfinite, mean, deviation,
+   min and max, as of icshift/sketch/moments.py; NULL where only rows are wanted. `centre` [units] is a guess at the mean where
    it is `known`, and afterwards the mean. */
 void scan(activations_t activations, double *table, float *centre, int known, sample_t sample);
+
+/* From squared deviations to `deviation`; rounding may have left them below 0. */
+static inline double root(double squares) { return squares > 0 ? sqrt(squares) : 0; }
 
 /* What a block of steps shows, a step [n, units] after the other; as icshift/sketch/block.py has it. */
 #define MOST 1024 /* rows of a step, at most: they are sorted on the stack */
@@ -84,6 +88,15 @@ typedef struct {
 } blocks_t;
 
 void blocks_of(const float *rows, int64_t n, int64_t units, int step, blocks_t blocks);
+
+/* The sum of the hashes of rows of `row` values, each of `size` bytes, from the bits of the n places that are drawn of a row,
+   each times its factor. */
+typedef struct {
+    const int64_t *drawn, *factors;
+    int64_t n;
+} places_t;
+
+int64_t hash_rows(const void *values, int64_t rows, int64_t row, int size, places_t at);
 
 #ifdef __cplusplus
 }

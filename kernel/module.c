@@ -221,12 +221,35 @@ static PyObject *py_blocks(PyObject *self, PyObject *const *o, Py_ssize_t given)
     return done(&held);
 }
 
+static PyObject *py_hash_rows(PyObject *self, PyObject *const *o, Py_ssize_t given)
+{
+    (void)self;
+    if (!takes("hash_rows", given, 7))
+        return NULL;
+    held_t held = {.count = 0};
+    const void *values = PyLong_AsVoidPtr(o[0]);
+    int64_t rows = integer(o[1]), row = integer(o[2]), size = integer(o[3]), sum = 0;
+    places_t at = {NULL, NULL, integer(o[6])};
+    at.drawn = known(&held, o[4], at.n * (int64_t)sizeof(int64_t));
+    at.factors = known(&held, o[5], at.n * (int64_t)sizeof(int64_t));
+    if (!PyErr_Occurred() && size != 1 && size != 2 && size != 4 && size != 8)
+        PyErr_Format(PyExc_ValueError, "values of %lld bytes, where 1, 2, 4 or 8 are read", (long long)size);
+    for (int64_t k = 0; !PyErr_Occurred() && k < at.n; k++)
+        if (at.drawn[k] < 0 || at.drawn[k] >= row)
+            PyErr_Format(PyExc_ValueError, "place %lld of a row of %lld", (long long)at.drawn[k], (long long)row);
+    if (!PyErr_Occurred())
+        sum = hash_rows(values, rows, row, (int)size, at);
+    release(&held);
+    return PyErr_Occurred() ? NULL : PyLong_FromLongLong(sum);
+}
+
 #define METHOD(name, text) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, text}
 
 static PyMethodDef methods[] = {
     METHOD(scan, "address, rows, units, positions, stride, table, centre, known, drawn, n, sampled, first"),
     METHOD(order, "rows, steps, n, units, values, table, zeros, quantiles, slices, probabilities"),
     METHOD(sort_level, "level, units, rounding, moved"),
+    METHOD(hash_rows, "address, rows, row, size, drawn, factors, n"),
     METHOD(digest, "levels, fills, weights, units, slices, values, error, tails"),
     METHOD(w1, "a, n, b, m, units, bytes of a value, found, from, to"),
     METHOD(blocks, "rows, n, units, step, slices, finite, zeros, blocks, from, to"),

@@ -141,10 +141,12 @@ def _plain(message: str) -> str:
 
 
 def _fail(message: str) -> int:
+    from icshift.reports.harmless import harmless
+
     if sys.stderr is not None:
         output.readable(sys.stderr)
         with suppress(OSError):  # A full disk; nobody is left to be told.
-            print(f"icshift: {' '.join(message.split())}", file=sys.stderr)
+            print(f"icshift: {harmless(' '.join(message.split()))}", file=sys.stderr)
     return 2
 
 

@@ -112,6 +112,23 @@ class Accumulator:
             self._make_room(n)
         self._note(n, self._kernel.take(activations, sampler, self._rows, self._filled, self._centre, self._workspace))
 
+    def again(self, activations: Tensor, sampler: Sampler) -> Callable[[int], None] | None:
+        """Returns what takes in further forwards, each given by the address of activations that lie in memory as these.
+
+        None where the kernel has to be given them as tensors.
+        """
+        read = self._kernel.reader(activations, sampler)
+        if read is None:
+            return None
+        n = int(min(activations.numel() // self.units, sampler.samples))
+
+        def take(address: int) -> None:
+            if self._filled + n > len(self._rows):
+                self._make_room(n)
+            self._note(n, read(address, self._rows, self._filled, self._centre))
+
+        return take
+
     def _note(self, n: int, moments: Tensor | None) -> None:
         self._open.append((self._filled, self._filled + n, moments))
         self._filled += n
@@ -199,6 +216,7 @@ class Accumulator:
         self._rows[first : first + stretches] = self._rows[first + np.minimum(kept.astype(int), n - 1)]
         self._filled = first + stretches
 
+    @np.errstate(all="ignore")  # Whatever a script asks NumPy or Python to do about warnings.
     def _work_off(self, last: int) -> None:
         """Moves the block of closed steps, rows up to `last`, into moments, step rows and sketches."""
         steps = self._steps
@@ -237,7 +255,7 @@ def _step_rows(steps: list[_Step], moments: Moments, order: Order) -> StepRows:
         count=moments.count.astype(np.int64),
         nonfinite=moments.nonfinite.astype(np.int64),
         mean=mean,
-        std=np.sqrt(np.maximum(moments.squares, 0.0) / count),
+        std=moments.deviation / np.sqrt(count),
         min=low,
         max=high,
         zero_share=(order.zeros / finite).T,
