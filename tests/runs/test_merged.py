@@ -6,9 +6,12 @@ import sys
 from dataclasses import asdict, fields
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from icshift.errors import RunError
+from icshift.runs import sealed
 from icshift.runs.format import Window
 from icshift.runs.merged import MERGED
 from icshift.runs.reader import StoredRun
@@ -76,9 +79,10 @@ def test_what_is_not_of_these_files_is_not_read(fault, tmp_path):
         list(StoredRun(other).merge())
         file.write_bytes((other / MERGED / file.name).read_bytes())
     elif fault == "out of date":
-        newer = recorded(tmp_path / "other", kind="relu")
-        for name in ("windows/000002.rank1.parquet",):
-            (path / name).write_bytes((newer / name).read_bytes())
+        newer = path / "windows" / "000002.rank1.parquet"
+        table = pq.read_table(newer, partitioning=None)
+        place = table.column_names.index("nonfinite")
+        newer.write_bytes(sealed.parquet(table.set_column(place, "nonfinite", pc.add(table["nonfinite"], 1))))
     elif fault == "a folder":
         file.unlink()
         file.mkdir()
