@@ -62,8 +62,8 @@ extern "C" CLONES void blocks_of(const float *rows, int64_t n, int64_t units, in
     for (int64_t s = 0; s < steps; s++) {
         int64_t first = s * step, block = s * blocks.count / steps, at = block * units;
         int here = n - first < step ? (int)(n - first) : step;
-        for (int64_t u = 0; u < units; u += WIDTH)
-            add_step(rows + first * units + u, here, units, units - u < WIDTH ? (int)(units - u) : WIDTH,
+        for (int64_t u = blocks.from; u < blocks.to; u += WIDTH)
+            add_step(rows + first * units + u, here, units, blocks.to - u < WIDTH ? (int)(blocks.to - u) : WIDTH,
                      blocks.slices + at * SLICES + u, blocks.finite + at + u, blocks.zeros + at + u);
     }
 }

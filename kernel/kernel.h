@@ -72,9 +72,11 @@ int digest(const level_t *levels, int count, int64_t units, digest_t out);
 
 /* Rows a [n, units] and b [m, units] compared unit by unit, non-finite values left out: `found` [7, units] is Wasserstein-1
    (NaN where either has no value), then the number of values of a, their mean and sum of squared deviations, and those
-   of b. Returns 0 where there is no memory. */
-int w1_float(const float *a, int64_t n, const float *b, int64_t m, int64_t units, double *found);
-int w1_double(const double *a, int64_t n, const double *b, int64_t m, int64_t units, double *found);
+   of b; of the units `from` to `to` alone. Returns 0 where there is no memory. */
+int w1_float(const float *a, int64_t n, const float *b, int64_t m, int64_t units, double *found, int64_t from,
+    int64_t to);
+int w1_double(const double *a, int64_t n, const double *b, int64_t m, int64_t units, double *found, int64_t from,
+    int64_t to);
 
 /* Rows [n, units] in stretches of `step` (at most MOST), the last of which may be shorter, shared out evenly over `blocks`
    one after another: to each are added the means of equal slices of its stretches' finite values, times their number,
@@ -82,7 +84,7 @@ int w1_double(const double *a, int64_t n, const double *b, int64_t m, int64_t un
 typedef struct {
     double *slices;
     int64_t *finite, *zeros;
-    int64_t count;
+    int64_t count, from, to; /* blocks; the units that are done */
 } blocks_t;
 
 void blocks_of(const float *rows, int64_t n, int64_t units, int step, blocks_t blocks);

@@ -294,8 +294,9 @@ template <typename T> INLINE void moments_of(const T *v, int64_t n, double *mean
     *squares = n ? all - off * off / (double)n : NAN;
 }
 
-/* `found` [7, units] is W1, then the number, mean and squares of a, and those of b. */
-template <typename T> INLINE int all_units(const T *a, int64_t n, const T *b, int64_t m, int64_t units, double *found)
+/* Units `from` to `to` of them: `found` [7, units] is W1, then the number, mean and squares of a, and those of b. */
+template <typename T> INLINE int all_units(const T *a, int64_t n, const T *b, int64_t m, int64_t units, double *found,
+                                       int64_t from, int64_t to)
 {
     int wide = (n + m) * UNITS <= 1 << 20 ? UNITS : 4;
     T *columns = (T *)malloc((n + m) * (wide + 1) * sizeof(T) + (n + m) * (sizeof(uint16_t) + sizeof(int32_t)));
@@ -304,8 +305,8 @@ template <typename T> INLINE int all_units(const T *a, int64_t n, const T *b, in
     T *second = columns + n * wide, *aside = second + m * wide;
     int32_t *which = (int32_t *)(aside + n + m);
     uint16_t *places = (uint16_t *)(which + n + m);
-    for (int64_t u = 0; u < units; u += wide) {
-        int some = units - u < wide ? (int)(units - u) : wide;
+    for (int64_t u = from; u < to; u += wide) {
+        int some = to - u < wide ? (int)(to - u) : wide;
         columns_of(a + u, n, units, some, columns);
         columns_of(b + u, m, units, some, second);
         for (int i = 0; i < some; i++) {
@@ -325,12 +326,14 @@ template <typename T> INLINE int all_units(const T *a, int64_t n, const T *b, in
     return 1;
 }
 
-extern "C" CLONES int w1_float(const float *a, int64_t n, const float *b, int64_t m, int64_t units, double *found)
+extern "C" CLONES int w1_float(const float *a, int64_t n, const float *b, int64_t m, int64_t units, double *found,
+                              int64_t from, int64_t to)
 {
-    return all_units(a, n, b, m, units, found);
+    return all_units(a, n, b, m, units, found, from, to);
 }
 
-extern "C" CLONES int w1_double(const double *a, int64_t n, const double *b, int64_t m, int64_t units, double *found)
+extern "C" CLONES int w1_double(const double *a, int64_t n, const double *b, int64_t m, int64_t units, double *found,
+                              int64_t from, int64_t to)
 {
-    return all_units(a, n, b, m, units, found);
+    return all_units(a, n, b, m, units, found, from, to);
 }

@@ -6,7 +6,9 @@ environment asks for NumPy's, values are sorted. Both agree but for rounding. No
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +23,12 @@ STEP = 64
 
 _AT_ONCE = 64
 """Units whose columns are taken out of the rows together."""
+
+_OF_A_THREAD = 16
+"""Units that a thread takes at least, and a multiple of which it begins with: a cache line of float32."""
+
+_WORTH_A_THREAD = 2**18
+"""Values that a thread is worth, which take it some milliseconds."""
 
 _MOST = 2**31 - 1
 """Rows of which the compiled kernel counts."""
@@ -68,8 +76,24 @@ def compared(a: NDArray[Any], b: NDArray[Any]) -> tuple[Floats, Moments, Moments
 
 def _native(a: NDArray[Any], b: NDArray[Any]) -> Floats:
     found = np.empty((7, a.shape[1]))
-    choice.compiled.w1(a, len(a), b, len(b), a.shape[1], a.itemsize, found)
+    _side_by_side(
+        lambda start, end: choice.compiled.w1(a, len(a), b, len(b), a.shape[1], a.itemsize, found, start, end),
+        a.shape[1],
+        a.size + b.size,
+    )
     return found
+
+
+def _side_by_side(work: Callable[[int, int], None], units: int, values: int) -> None:
+    """Has work done on units from one to another, by as many threads as there are processors where it is worth it."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = min(processors, units // _OF_A_THREAD, values // _WORTH_A_THREAD)
+    if threads < 2:
+        work(0, units)
+        return
+    edges = [units * thread // threads // _OF_A_THREAD * _OF_A_THREAD for thread in range(threads)] + [units]
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, edges[:-1], edges[1:]))
 
 
 def _numpy(a: NDArray[Any], b: NDArray[Any]) -> Floats:
@@ -113,8 +137,9 @@ def blocks_of(rows: NDArray[Any]) -> Blocks:
     sums = np.zeros((count, SLICES, units))
     finite, zeros = np.zeros((2, count, units), np.int64)
     add: Callable[..., None] = _add_native if choice.uses_native() and rows.dtype == np.float32 else _add_numpy
-    for start in range(0, units, _AT_ONCE):
-        here = slice(start, start + _AT_ONCE)
+    at_once = units if rows.flags.c_contiguous else _AT_ONCE
+    for start in range(0, units, at_once):
+        here = slice(start, start + at_once)
         part = [np.ascontiguousarray(one[..., here]) for one in (sums, finite, zeros)]
         add(np.ascontiguousarray(rows[:, here]), step, *part)
         sums[..., here], finite[:, here], zeros[:, here] = part
@@ -130,7 +155,14 @@ def _firsts(stretches: int, count: int) -> list[int]:
 
 
 def _add_native(rows: NDArray[Any], step: int, sums: Floats, finite: Ints, zeros: Ints) -> None:
-    choice.compiled.blocks(rows, len(rows), rows.shape[1], step, sums, finite, zeros, len(sums))
+    units = rows.shape[1]
+    _side_by_side(
+        lambda start, end: choice.compiled.blocks(
+            rows, len(rows), units, step, sums, finite, zeros, len(sums), start, end
+        ),
+        units,
+        rows.size,
+    )
 
 
 def _add_numpy(rows: NDArray[Any], step: int, sums: Floats, finite: Ints, zeros: Ints) -> None:

@@ -130,11 +130,21 @@ def test_both_kernels_agree_on_blocks(monkeypatch):
 def test_the_kernel_refuses_too_little_memory():
     rows, found = np.zeros((4, 3), np.float32), np.zeros((7, 3))
     for arguments in (
-        (rows, 5, rows, 4, 3, 4, found),
-        (rows, 4, rows, 4, 4, 4, found),
-        (rows, 0, rows, 4, 3, 4, found),
+        (rows, 5, rows, 4, 3, 4, found, 0, 3),
+        (rows, 4, rows, 4, 4, 4, found, 0, 4),
+        (rows, 0, rows, 4, 3, 4, found, 0, 3),
+        (rows, 4, rows, 4, 3, 4, found, 0, 4),
     ):
         with pytest.raises(ValueError, match="bytes"):
             choice.compiled.w1(*arguments)
     with pytest.raises(ValueError, match="stretches"):
-        choice.compiled.blocks(rows, 4, 3, 5000, found, found, found, 1)
+        choice.compiled.blocks(rows, 4, 3, 5000, found, found, found, 1, 0, 3)
+
+
+def test_threads_change_nothing(monkeypatch):
+    a, b = np.random.default_rng(7).normal(size=(2, 300, 83)).astype(np.float32)
+    w1, blocks = compared(a, b)[0], blocks_of(a)
+    monkeypatch.setattr("icshift.arrays.measure._WORTH_A_THREAD", 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(7))
+    np.testing.assert_array_equal(compared(a, b)[0], w1)
+    np.testing.assert_array_equal(blocks_of(a).slices, blocks.slices)
