@@ -154,10 +154,10 @@ def private_of_torch(package: Path) -> list[str]:
     for module in modules(package):
         if module.path == TORCH_PRIVATE:
             continue
-        tree = ast.parse(module.file.read_text())
+        nodes = [*ast.walk(ast.parse(module.file.read_text()))]  # Once: it takes most of the time.
         names = [name for name, _ in imports(module.file)]
-        names += [_loaded_by_name(node) for node in ast.walk(tree)]
-        names += _attributes(tree, _imported(tree))
+        names += [_loaded_by_name(node) for node in nodes]
+        names += _attributes(nodes, _imported(nodes))
         private = [name for name in names if name.split(".")[0] in ("torch", "") and _is_private(name)]
         found += [f"{module.path} uses {name}" for name in dict.fromkeys(private)]
     return found
@@ -168,10 +168,10 @@ def _is_private(name: str) -> bool:
     return any(part.startswith("_") and not part.startswith("__") for part in name.split("."))
 
 
-def _imported(tree: ast.AST) -> dict[str, str]:
+def _imported(nodes: list[ast.AST]) -> dict[str, str]:
     """What the names that a file imports are, dotted."""
     found = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and not node.level:
             found |= {name.asname or name.name: f"{node.module}.{name.name}" for name in node.names}
         elif isinstance(node, ast.Import):
@@ -179,16 +179,16 @@ def _imported(tree: ast.AST) -> dict[str, str]:
     return {name: full or name for name, full in found.items()}
 
 
-def _attributes(tree: ast.AST, imported: dict[str, str]) -> list[str]:
+def _attributes(nodes: list[ast.AST], imported: dict[str, str]) -> list[str]:
     """The shortest private attributes of what a file imports (`torch._C`), and those (`._base`) of what is not its own.
 
     Its own are those that it sets anywhere, and functions.
     """
-    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
-    own = {node.attr for node in nodes if isinstance(node.ctx, ast.Store)}
-    own |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    attributes = [node for node in nodes if isinstance(node, ast.Attribute)]
+    own = {node.attr for node in attributes if isinstance(node.ctx, ast.Store)}
+    own |= {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
     found = []
-    for node in nodes:
+    for node in attributes:
         root, _, rest = _dotted(node.value).partition(".")
         if not _is_private(node.attr) or _is_private(rest) or root in ("self", "cls") or node.attr in OF_EVERY_MODULE:
             continue

@@ -1,5 +1,6 @@
 """Tests of compiled models share a compiler that is silent and forgets, and the recording of an eager training."""
 
+import gc
 import logging
 import warnings
 
@@ -11,8 +12,14 @@ from icshift.hooks import compiled as operators
 from tests.hooks.compiling import LOGGERS, Heard, recording
 
 
+@pytest.fixture(scope="module")
+def nothing_is_left():
+    """A recorder that another test let go of gives the compiler its settings back only once it is collected."""
+    gc.collect()
+
+
 @pytest.fixture
-def quiet_compiler():
+def quiet_compiler(nothing_is_left):
     """Every test begins with nothing compiled, and in none does the compiler complain."""
     torch.compiler.reset()
     counters.clear()

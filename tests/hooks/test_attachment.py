@@ -46,6 +46,12 @@ class Log:
         return seen
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_compiled():
+    """Where anything is, whatever test did it, hooks stay when they are detached."""
+    torch.compiler.reset()
+
+
 @pytest.fixture
 def attached():
     """Makes logs of models; at the end of the test all of their hooks are taken off."""

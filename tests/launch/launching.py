@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,8 +33,7 @@ class Training:
 
     `models` are the names of the variables that hold the models, and their classes; a window has `steps`
     optimizer steps, or forwards of the model where that is what is `counted`. TMP stands for a folder.
-    One that begins `anew` is recorded by an interpreter that has imported nothing before; all others are forks of one
-    that has imported PyTorch, and these `packages`.
+    All are forks of an interpreter that has imported PyTorch, and these `packages`.
     `beside` are the examples a window, by model, whose forward no step of the model's own optimizer follows.
     """
 
@@ -47,7 +45,6 @@ class Training:
     options: tuple[str, ...] = ()
     code: int = 0
     ranks: int = 1
-    anew: bool = False
     packages: tuple[str, ...] = ()
     counted: str = "step"
     beside: dict[str, int] = field(default_factory=dict)
@@ -56,7 +53,7 @@ class Training:
 TRAININGS = {
     training.name: training
     for training in (
-        Training("plain", ("plain.py",), {"model": "Net"}, steps=22, anew=True),
+        Training("plain", ("plain.py",), {"model": "Net"}, steps=22),
         Training(
             "arguments", ("argparse_main.py", "--lr", "0.02", "--epochs", "4"), {"model": "ConvNet"}, steps=5, windows=4
         ),
@@ -140,19 +137,16 @@ def train(training: Training, folder: Path) -> Trained:
     }
     if training.ranks > 1:
         return _train_processes(training, folder, ways)
-    started = {way: start(*arguments, cwd=SCRIPTS, program=_program(training, way)) for way, arguments in ways.items()}
+    program = python(*training.packages)
+    started = {way: start(*arguments, cwd=SCRIPTS, program=program) for way, arguments in ways.items()}
     return Trained(training, folder, **{way: ended(process) for way, process in started.items()})
-
-
-def _program(training: Training, way: str) -> str:
-    return sys.executable if way == "recorded" and training.anew else python(*training.packages)
 
 
 def _train_processes(training: Training, folder: Path, ways: dict[str, list[object]]) -> Trained:
     """The same, each way in as many processes as the training has ranks."""
 
     def started(way: str) -> subprocess.Popen[str]:
-        return torchrun(training.ranks, *ways[way], cwd=SCRIPTS, program=_program(training, way))
+        return torchrun(training.ranks, *ways[way], cwd=SCRIPTS, program=python(*training.packages))
 
     processes = {way: started(way) for way in ways}
     done = {way: ended(process) for way, process in processes.items()}

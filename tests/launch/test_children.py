@@ -20,9 +20,12 @@ def test_processes_with_trainings_of_their_own_have_runs_of_their_own(method, tm
         assert f"{process}/model" in done.stderr
 
 
-def test_ranks_that_a_script_starts_are_one_run(tmp_path):
-    """All of it in new interpreters; other scripts and what they spawn are forks."""
-    done = icshift_run("-o", tmp_path / "runs", "--window", "5", SCRIPTS / "spawned.py", program=sys.executable)
+@pytest.mark.parametrize(
+    "program", [None, pytest.param(sys.executable, marks=pytest.mark.thorough)], ids=["fork", "new"]
+)
+def test_ranks_that_a_script_starts_are_one_run(program, tmp_path):
+    """As forks, or all of them in new interpreters."""
+    done = icshift_run("-o", tmp_path / "runs", "--window", "5", SCRIPTS / "spawned.py", program=program)
     assert done.stdout == "ok\n", done.stderr
     kept = icshift.open(tmp_path / "runs" / "model")
     assert (kept.finished, kept.ranks) == (True, 2)
