@@ -175,6 +175,10 @@ class Observer:
         self._examples.next_forward()
         self._transfer.deliver(wait=False)
 
+    def pass_step(self) -> None:
+        """Close a step of which nothing was observed."""
+        self._begun = False
+
     def begin_step(self) -> None:
         """A step has begun of which nothing is observed."""
         self._begun = True

@@ -37,6 +37,7 @@ from icshift.record.journal import Journal, Open
 from icshift.record.logged import Logged
 from icshift.record.measuring import Measuring
 from icshift.record.optimizers import as_list, listen
+from icshift.record.passing import Passing
 from icshift.record.probe import Probe
 from icshift.record.replays import Replays
 from icshift.record.settings import as_probe, asked_for, budget, refuse_settings
@@ -51,7 +52,7 @@ _FIRST = 0.1
 """Seconds that may go into measuring, beforehand, what hooks cost beside the time within them."""
 
 
-class Recorder(Measuring):
+class Recorder(Measuring, Passing):
     """Records the activation distribution of every unit of a model, at every step, while it trains.
 
     A *step* ends with an optimizer's step that follows at least one forward, or with `step()`. `optimizer` names the
@@ -117,7 +118,13 @@ class Recorder(Measuring):
         self._observer = Observer(self._sites, most, SEED, self._keep_steps, self._rank)
         self.forwards = Forwards(self.model)
         keeper = Keeper(
-            self._take, self._forward_ended, self._give_up, self._forward_began, self._leaves_out, self._again
+            self._take,
+            self._forward_ended,
+            self._give_up,
+            self._forward_began,
+            self._leaves_out,
+            self._again,
+            self._forward_passes,
         )
         self._examples = Examples(self.model, SEED)
         self._logged = Logged()
@@ -312,6 +319,8 @@ class Recorder(Measuring):
                 self._observer.tick(self.steps, stepping=False)
 
     def _stepped(self, *, by_word: bool = False) -> None:
+        if not by_word and self._step_passes():
+            return
         if os.getpid() == self._process:
             with self._safely():
                 self._gradients.stepped(after_forward=self._observer.step_begun)
@@ -332,7 +341,9 @@ class Recorder(Measuring):
             self._replays.note_frozen()
         self._observer.tick(step, stepping=True)
         self.forwards.next_step()
+        self._thinning.passed(step - self._thinning.steps)
         self._thinning.ended(self._journal.written)
+        self._let_pass()
         self._windows.stepped(self.steps, self.window)
         self._journal.flush_if_due(self.steps)
 
@@ -374,5 +385,5 @@ class Recorder(Measuring):
             "unheard_steps": self._clock.unheard,
             "measured": self._gradients.settings,
             "overhead": self._watcher.stopwatch.overhead(self._started),
-            **self._thinning.state(),
+            **self._thinning.state(self.steps),
         }
