@@ -1,6 +1,7 @@
 /* What the module calls. Arrays are C-contiguous unless a stride is given, strides and sizes are in values.
    Nobody here knows of Python, NumPy or torch: addresses are checked by icshift/sketch/kernel_native.py. */
 #pragma once
+#include <math.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -20,10 +21,13 @@ typedef struct {
     float *rows;
 } sample_t;
 
-/* Moments of all activations, and the sampled rows, in one pass. `table` [6, units] is count, nonfinite, mean, squares, min
-   and max, as of icshift/sketch/moments.py; NULL where only rows are wanted. `centre` [units] is a guess at the mean where
+/* Moments of all activations, and the sampled rows, in one pass. `table` [6, units] is count, nonfinite, mean, deviation,
+   min and max, as of icshift/sketch/moments.py; NULL where only rows are wanted. `centre` [units] is a guess at the mean where
    it is `known`, and afterwards the mean. */
 void scan(activations_t activations, double *table, float *centre, int known, sample_t sample);
+
+/* From squared deviations to `deviation`; rounding may have left them below 0. */
+static inline double root(double squares) { return squares > 0 ? sqrt(squares) : 0; }
 
 /* What a block of steps shows, a step [n, units] after the other; as icshift/sketch/block.py has it. */
 #define MOST 1024 /* rows of a step, at most: they are sorted on the stack */
@@ -65,6 +69,23 @@ typedef struct {
 
 /* Returns 0 where there is no memory. */
 int digest(const level_t *levels, int count, int64_t units, digest_t out);
+
+/* Rows a [n, units] and b [m, units] compared unit by unit, non-finite values left out: `found` [7, units] is Wasserstein-1
+   (NaN where either has no value), then the number of values of a, their mean and sum of squared deviations, and those
+   of b. Returns 0 where there is no memory. */
+int w1_float(const float *a, int64_t n, const float *b, int64_t m, int64_t units, double *found);
+int w1_double(const double *a, int64_t n, const double *b, int64_t m, int64_t units, double *found);
+
+/* Rows [n, units] in stretches of `step` (at most MOST), the last of which may be shorter, shared out evenly over `blocks`
+   one after another: to each are added the means of equal slices of its stretches' finite values, times their number,
+   [blocks, SLICES, units], this number and that of exact zeros [blocks, units]. */
+typedef struct {
+    double *slices;
+    int64_t *finite, *zeros;
+    int64_t count;
+} blocks_t;
+
+void blocks_of(const float *rows, int64_t n, int64_t units, int step, blocks_t blocks);
 
 /* The sum of the hashes of rows of `row` values, each of `size` bytes, from the bits of the n places that are drawn of a row,
    each times its factor. */

@@ -171,6 +171,52 @@ static PyObject *py_digest(PyObject *self, PyObject *const *o, Py_ssize_t given)
     return done(&held);
 }
 
+static PyObject *py_w1(PyObject *self, PyObject *const *o, Py_ssize_t given)
+{
+    (void)self;
+    if (!takes("w1", given, 7))
+        return NULL;
+    held_t held = {.count = 0};
+    int64_t n = integer(o[1]), m = integer(o[3]), units = integer(o[4]), size = integer(o[5]);
+    if (!PyErr_Occurred() && (n < 1 || m < 1 || n > INT32_MAX || m > INT32_MAX || (size != 4 && size != 8)))
+        PyErr_Format(PyExc_ValueError, "%lld and %lld values of %lld bytes", (long long)n, (long long)m, (long long)size);
+    const void *a = known(&held, o[0], n * units * size), *b = known(&held, o[2], m * units * size);
+    double *found = wanted(&held, o[6], 7 * units * (int64_t)sizeof(double));
+    if (!PyErr_Occurred()) {
+        int there;
+        Py_BEGIN_ALLOW_THREADS
+        there = size == 4 ? w1_float(a, n, b, m, units, found) : w1_double(a, n, b, m, units, found);
+        Py_END_ALLOW_THREADS
+        if (!there)
+            PyErr_NoMemory();
+    }
+    return done(&held);
+}
+
+static PyObject *py_blocks(PyObject *self, PyObject *const *o, Py_ssize_t given)
+{
+    (void)self;
+    if (!takes("blocks", given, 8))
+        return NULL;
+    held_t held = {.count = 0};
+    int64_t n = integer(o[1]), units = integer(o[2]), step = integer(o[3]), count = integer(o[7]);
+    if (!PyErr_Occurred() && (n < 1 || step < 1 || step > MOST || count < 1))
+        PyErr_Format(PyExc_ValueError, "%lld rows in stretches of %lld", (long long)n, (long long)step);
+    const float *rows = known(&held, o[0], n * units * (int64_t)sizeof(float));
+    blocks_t blocks = {
+        .slices = wanted(&held, o[4], count * SLICES * units * (int64_t)sizeof(double)),
+        .finite = wanted(&held, o[5], count * units * (int64_t)sizeof(int64_t)),
+        .zeros = wanted(&held, o[6], count * units * (int64_t)sizeof(int64_t)),
+        .count = count,
+    };
+    if (!PyErr_Occurred()) {
+        Py_BEGIN_ALLOW_THREADS
+        blocks_of(rows, n, units, (int)step, blocks);
+        Py_END_ALLOW_THREADS
+    }
+    return done(&held);
+}
+
 static PyObject *py_hash_rows(PyObject *self, PyObject *const *o, Py_ssize_t given)
 {
     (void)self;
@@ -201,6 +247,8 @@ static PyMethodDef methods[] = {
     METHOD(sort_level, "level, units, rounding, moved"),
     METHOD(hash_rows, "address, rows, row, size, drawn, factors, n"),
     METHOD(digest, "levels, fills, weights, units, slices, values, error, tails"),
+    METHOD(w1, "a, n, b, m, units, bytes of a value, found"),
+    METHOD(blocks, "rows, n, units, step, slices, finite, zeros, blocks"),
     {0}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernel", "See the folder `kernel`.", -1, methods};
 

@@ -86,7 +86,7 @@ static void measure_carefully(const floats *v, const ranks_t *all, int lane, out
     o.table[0] = finite;
     o.table[o.table_stride] = n - finite;
     o.table[2 * o.table_stride] = finite ? mean + rest / finite : 0;
-    o.table[3 * o.table_stride] = finite ? squares - rest * rest / finite : 0;
+    o.table[3 * o.table_stride] = finite ? root(squares - rest * rest / finite) : 0;
     o.table[4 * o.table_stride] = finite ? v[0][lane] : INFINITY;
     o.table[5 * o.table_stride] = finite ? v[finite - 1][lane] : -INFINITY;
     ranks_t p = ranks_of(finite, all->probabilities);
@@ -132,10 +132,13 @@ INLINE void measure(const floats *v, const ranks_t *p, keys zeros, int lanes, ou
     floats low = v[0], high = v[n - 1], largest = -low > high ? -low : high;
     doubles steady = __builtin_convertvector(low < high ? (floats){0} : 1.0f - (floats){0}, doubles);
     doubles average = __builtin_convertvector(centre, doubles) + rest / (double)n;
+    doubles deviation = steady != 0 ? (doubles){0} : squares - rest * rest / (double)n;
+    for (int l = 0; l < WIDTH; l++)
+        deviation[l] = root(deviation[l]);
     store(o.table, (double)n - (doubles){0}, lanes);
     store(o.table + o.table_stride, (doubles){0}, lanes);
     store(o.table + 2 * o.table_stride, steady != 0 ? __builtin_convertvector(low, doubles) : average, lanes);
-    store(o.table + 3 * o.table_stride, steady != 0 ? (doubles){0} : squares - rest * rest / (double)n, lanes);
+    store(o.table + 3 * o.table_stride, deviation, lanes);
     store(o.table + 4 * o.table_stride, __builtin_convertvector(low, doubles), lanes);
     store(o.table + 5 * o.table_stride, __builtin_convertvector(high, doubles), lanes);
     store(o.zeros, __builtin_convertvector(zeros, longs), lanes);

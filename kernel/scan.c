@@ -219,7 +219,7 @@ static void read_carefully(activations_t a, int64_t unit, double *column, int64_
     column[0] = count;
     column[stride] = (double)a.rows * (double)a.positions - count;
     column[2 * stride] = count ? sum / count + rest / count : 0;
-    column[3 * stride] = count ? squares - rest * rest / count : 0;
+    column[3 * stride] = count ? root(squares - rest * rest / count) : 0;
     column[4 * stride] = low;
     column[5 * stride] = high;
 }
@@ -248,7 +248,7 @@ static void settle(activations_t a, int64_t unit, float centre, double *column, 
         settle(a, unit, better, column, stride, 0);
     } else {
         column[2 * stride] = centre + sum / n;
-        column[3 * stride] = squares - away;
+        column[3 * stride] = root(squares - away);
     }
 }
 

@@ -1,21 +1,31 @@
 """What every test starts from and must leave behind, and small recorded runs that many tests read."""
 
+import compileall
 import gc
 import math
 import os
 import signal
+import subprocess
+from functools import cache
+from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # Read when torch is imported, here and by what is started: tests share the cores.
 os.environ["KERAS_BACKEND"] = "torch"  # Read when Keras is imported.
 
 import pytest
 import torch
+import typer.main
 from torch import nn
 from torch.nn.modules import module as modules
 from torch.optim import optimizer as optimizers
 
+import icshift
+from icshift.hooks import stopwatch
 from icshift.record import journal
 from icshift.record.recorder import Recorder
+from tests import covering, order
+from tests.shared import once
+from tests.warm import starting as warm
 
 collect_ignore = ["warm/server.py", "oracles/trainings.py"]
 """Programs: one cannot be imported where there are threads, the other is found beside the scripts that it watches."""
@@ -29,6 +39,21 @@ GLOBAL_HOOKS = (
     modules._global_module_registration_hooks,
     modules._global_parameter_registration_hooks,
 )
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(covering)
+    config.pluginmanager.register(order)
+    # Once, and not in each of hundreds of processes, where the environment has Python write no bytecode.
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(Path(icshift.__file__).parent, quiet=2)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file():
+    """Tests hold no examples: it takes seconds to look for them."""
+    found = yield
+    return [one for one in found if type(one).__name__ != "DoctestModule"]
 
 
 def pytest_collection_finish():
@@ -50,6 +75,14 @@ def nothing_is_written_by_the_clock():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def the_command_line_is_built_once():
+    """Typer would make all commands anew for every one that is run, in a twentieth of a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def same_random_numbers_every_time():
     torch.manual_seed(7)
@@ -60,6 +93,12 @@ def no_global_hook_survives():
     before = [len(hooks) for hooks in GLOBAL_HOOKS]
     yield
     assert [len(hooks) for hooks in GLOBAL_HOOKS] == before
+
+
+@pytest.fixture(autouse=True)
+def no_block_is_left_open():
+    yield
+    assert not stopwatch._everything.place.open
 
 
 @pytest.fixture
@@ -116,3 +155,19 @@ def with_batch_norm(tmp_path_factory):
 @pytest.fixture(scope="session")
 def one_window(tmp_path_factory):
     return record_small(tmp_path_factory.mktemp("runs") / "single", windows=1)
+
+
+DEMO_EPOCHS = 20
+
+
+@pytest.fixture(scope="session")
+def demo_run(tmp_path_factory):
+    """The folder in which `icshift demo` ran, shorter than by default, and in `printed` what it printed on stdout."""
+
+    def make(folder):
+        command = [warm.icshift(), "demo", "--force", "--epochs", str(DEMO_EPOCHS), "--seeds", "2"]
+        environment = {**os.environ, "COLUMNS": "80"}
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, env=environment)
+        (folder / "printed").write_text(done.stdout)
+
+    return once(tmp_path_factory, "demo", make)

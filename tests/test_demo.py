@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import re
 import subprocess
 
@@ -16,22 +15,19 @@ from torch import nn
 import icshift
 from icshift.demo import BATCH, PROBE_EXAMPLES, RATE, TRAINING_EXAMPLES, WINDOWS, load_digits, network
 from icshift.runs.reader import StoredRun
+from tests.conftest import DEMO_EPOCHS
 from tests.warm import starting as warm
 
-EPOCHS = 30
+EPOCHS = DEMO_EPOCHS
 RUNS = ("plain", "batch-norm")
 PATHS = ("Runs", "Saved models", "Every site", "Next")
 """How lines begin that hold paths, and are never wrapped."""
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    """The folder where `icshift demo` ran, and what it printed."""
-    folder = tmp_path_factory.mktemp("demo")
-    command = [warm.icshift(), "demo", "--epochs", str(EPOCHS), "--seeds", "2"]
-    environment = {**os.environ, "COLUMNS": "80"}
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, env=environment, timeout=600)
-    return folder / "icshift-demo", done.stdout
+def demo(demo_run):
+    """The folder that `icshift demo` made, and what it printed."""
+    return demo_run / "icshift-demo", (demo_run / "printed").read_text()
 
 
 def raw_activations(*, batch_norm):

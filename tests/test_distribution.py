@@ -99,6 +99,7 @@ def test_merge_leaves_its_inputs_unchanged(name):
     laws.inputs_of_merge_unchanged(of_zoo(name, 300), of_zoo(name, 6000))
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize(
     ("n", "cuts"), [(5, (1, 1, 4)), (400, (1, 150, 153)), (1000, (300, 600)), (6000, (1, 700, 701, 5000))]
 )

@@ -44,6 +44,23 @@ COMMANDS = {
     "the end": ["ending.py"],
     "a child that is forked": ["-c", "import os\nif os.fork(): os.wait()\nprint('both')"],
     "a child that is spawned": ["spawning.py"],
+    "a customised site": [
+        "env",
+        "PYTHONPATH=custom",
+        "PROGRAM",
+        "-c",
+        "print(__name__, 'custom' in __import__('sys').modules)",
+    ],
+    "another encoding": ["env", "PYTHONIOENCODING=cp437", "PROGRAM", "facts.py"],
+    "a closed input": ["bash", "-c", 'exec "$0" facts.py <&-', "PROGRAM"],
+    "an output that was closed": [
+        "bash",
+        "-c",
+        'exec "$0" -c "import sys; print(sys.stdout, file=sys.stderr)" >&-',
+        "PROGRAM",
+    ],
+    "an error that was closed": ["bash", "-c", 'exec "$0" -c "import sys; print(sys.stderr)" 2>&-', "PROGRAM"],
+    "more files": ["bash", "-c", 'exec "$0" -c "import os; os.write(7, b\'seven\')" 7>&1', "PROGRAM"],
     "a closed output": ["-c", "import os, sys; print('out'); sys.stdout.flush(); os.close(1); print('lost')"],
 }
 
@@ -54,8 +71,9 @@ print(sys.path[:-1], os.environ["A"], tempfile.gettempdir(), len(os.environ))
 print(sys.modules["__main__"].__dict__.keys() == globals().keys())
 print([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)])
 for stream in sys.stdin, sys.stdout, sys.stderr:
-    print(stream, stream.buffer, stream.errors, stream.newlines, stream.line_buffering, stream.write_through)
-    print(stream.isatty(), stream.seekable(), sys.dont_write_bytecode)
+    if stream is not None:
+        print(stream, stream.buffer, stream.errors, stream.newlines, stream.line_buffering, stream.write_through)
+        print(stream.isatty(), stream.seekable(), sys.dont_write_bytecode)
 print("icshift" in sys.modules, sorted(os.listdir("/proc/self/fd"))[:3], len(os.listdir("/proc/self/fd")))
 """
 
@@ -100,6 +118,8 @@ def started(tmp_path):
     (tmp_path / "facts.py").write_text(FACTS)
     (tmp_path / "ending.py").write_text(ENDING)
     (tmp_path / "spawning.py").write_text(SPAWNING)
+    (tmp_path / "custom").mkdir()
+    (tmp_path / "custom" / "sitecustomize.py").write_text("import sys\nsys.modules['custom'] = sys\nprint(sys.argv)\n")
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "__init__.py").touch()
     (tmp_path / "package" / "__main__.py").write_text(FACTS)
@@ -118,7 +138,8 @@ def started(tmp_path):
 def test_a_fork_does_what_a_new_interpreter_does(name, started):
     ends = []
     for program in (sys.executable, python()):
-        with started(program, *COMMANDS[name]) as process:
+        command = [program if word == "PROGRAM" else word for word in COMMANDS[name]]
+        with started(*([] if program in command else [program]), *command) as process:
             ends.append((*process.communicate(b"words\n", timeout=60), process.returncode))
     assert ends[0] == ends[1]
 

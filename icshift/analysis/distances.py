@@ -156,7 +156,7 @@ def effective_std(a: Distribution, b: Distribution) -> Floats:
 
 def pooled_std(a: Distribution, b: Distribution) -> Floats:
     """Root of the mean of the two variances."""
-    return np.sqrt((a.std**2 + b.std**2) / 2)
+    return np.hypot(a.std, b.std) / np.sqrt(2)
 
 
 def std_floor(a: Distribution, b: Distribution) -> float:

@@ -21,7 +21,7 @@ def with_one_sd(metric: Metric, windows: Sequence[Distribution]) -> Metric:
     """Returns the metric with one sd, that of each unit over all windows, where its unit is sd; others as they are."""
     if metric.unit != "sd":
         return metric
-    spread = np.sqrt(np.mean([distribution.std**2 for distribution in windows], axis=0))
+    spread = np.hypot.reduce([distribution.std for distribution in windows]) / np.sqrt(len(windows))
     size = np.max([np.abs(distribution.mean) for distribution in windows], axis=0)
     yardstick = np.maximum(spread, least_std(spread, size))
     of_noise = metric.of_noise

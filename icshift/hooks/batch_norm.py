@@ -207,5 +207,5 @@ def _statistics(tensor: Tensor, workspace: Workspace) -> Statistics:
     if not tensor.numel():
         nothing = torch.zeros(tensor.shape[1], dtype=torch.float64, device=tensor.device)
         return Statistics(nothing, nothing, nothing)
-    count, _, mean, squares = exact.moments(by_unit(tensor.detach(), 1)[None], workspace)[:4, 0]
-    return Statistics(mean, squares.clamp(min=0) / count.clamp(min=1), count)
+    count, _, mean, deviation = exact.moments(by_unit(tensor.detach(), 1)[None], workspace)[:4, 0]
+    return Statistics(mean, deviation.square() / count.clamp(min=1), count)

@@ -125,11 +125,14 @@ class Observer:
         except Exception as error:  # noqa: BLE001  An error in here must never reach the training.
             self.fail(site, error)
 
-    def again(self, name: str, tensor: Tensor, phase: str, *, stepping: bool) -> Take | None:
+    def again(self, name: str, tensor: Tensor, forward: Any) -> Take | None:
         """Returns what takes the next tensor like this one of a site, which was just taken, in a forward like this one.
+
+        `forward` has a `phase`, and is `stepping` or not, as in `observe`.
 
         None where each has to be looked at: where it is on another device, or of more units than are recorded.
         """
+        phase, stepping = forward.phase, forward.stepping
         site, accumulator = self.sites.get(name), self._open.get((phase, name))
         if site is None or accumulator is None or site.kept is not None or is_probe(phase) or not is_plain(tensor):
             return None
@@ -234,6 +237,15 @@ class Observer:
         """Begin the next part of the open window."""
         for (phase, name), accumulator in self._open.items():
             accumulator.next_part(self._random(phase, name))
+
+    def sampling(self) -> list[dict[str, Any]]:
+        """Returns what all draws of the windows to come follow from, as data."""
+        return [self._sampler.state, self._eval_sampler.state]
+
+    def draw_on(self, sampling: list[dict[str, Any]] | None) -> None:
+        """Draw from now on as the observer would have drawn whose `sampling` this is, if any."""
+        if sampling:
+            self._sampler.state, self._eval_sampler.state = sampling
 
     def forget(self, site: str) -> None:
         """Forget all that is known of a site."""

@@ -81,7 +81,10 @@ class Stopwatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         place = self._timeline.place
-        place.open.pop()
+        if self not in place.open:
+            return
+        while place.open.pop() is not self:  # One within it that was kept from its end.
+            pass
         if not place.open:
             self._count(place)
             self.blocks += 1
@@ -96,6 +99,11 @@ class Stopwatch:
             yield
         self.seconds += (many - 1) * (self.seconds - before)
         self.blocks += (many - 1) * (self.blocks - blocks)
+
+    def stop(self) -> None:
+        """Ends its blocks, in this thread, that were kept from their end, as by Ctrl-C: they would hide later ones."""
+        place = self._timeline.place
+        place.open = [watch for watch in place.open if watch is not self]
 
     def now(self) -> float:
         """Returns the time, in seconds, by the clock that blocks are timed by."""

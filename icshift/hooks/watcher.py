@@ -137,6 +137,7 @@ class Watcher:
         """Take the hooks off for good, those of compiled models too."""
         self.attachment.close()
         self._observer.close()
+        self.stopwatch.stop()
 
     def leave_copies_out(self, trained: Callable[[nn.Parameter], bool]) -> None:
         """Watch no part that is a copy of another, unless it was chosen; of both the original alone is `trained`."""

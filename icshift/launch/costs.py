@@ -44,6 +44,7 @@ class Costs:
     def training_ends(self) -> None:
         """What recorders take from now on they take once."""
         self._trained = self._within()
+        self.steps.stop()
 
     @property
     def spent(self) -> Spent:

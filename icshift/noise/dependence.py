@@ -72,7 +72,7 @@ class BlockProducts:
     def add(self, site: Differences) -> None:
         """Takes in one site; every unit and slice counts the same, whatever its scale."""
         flat = site.slices.reshape(len(self._products), -1)
-        scale = np.sqrt((flat**2).sum(0))
+        scale = np.hypot.reduce(flat)  # No square leaves the range.
         flat = flat[:, scale > 0] / scale[scale > 0]
         self._products += flat @ flat.T
 

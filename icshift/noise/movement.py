@@ -164,7 +164,7 @@ def _drifts(slices: Floats, signs: Floats) -> Floats:
     Each slice is measured by how much it varies, which no exchange changes: a wild tail would hide what the middle
     shows.
     """
-    scale = np.sqrt((slices**2).sum(0))
+    scale = np.hypot.reduce(slices)  # No square leaves the range.
     relative = np.where(scale > 0, slices / np.where(scale > 0, scale, 1.0), 0.0)
     exchanged = signs.astype(np.float32) @ relative.reshape(len(slices), -1).astype(np.float32)
     return np.abs(exchanged).reshape(len(signs), *scale.shape).sum(2, dtype=float)

@@ -54,6 +54,11 @@ class Passing(ABC):
             self._passing = min(self._thinning.left, ends, _MOST)
             self._watcher.sleep()
 
+    def _tell_passed(self, steps: int) -> None:
+        """Tell which of the steps that ended passed, so many having ended in all."""
+        self._passing = 0
+        self._thinning.passed(steps - self._thinning.steps)
+
     def _forward_passes(self) -> bool:
         """The model is called in training, with gradients: note it, if that is all there is to do. Returns whether."""
         if not self._passing or self.forwards.labelled_now:
@@ -64,7 +69,8 @@ class Passing(ABC):
 
     def _step_passes(self) -> bool:
         """An optimizer stepped: end the step if that is all there is to do, and return whether."""
-        if self._passing < 2 or not self.forwards.trained or not self._watcher.attachment.asleep:
+        attachment = self._watcher.attachment
+        if self._passing < 2 or not self.forwards.trained or not attachment.asleep or not attachment.attached:
             return False
         if self._passing % _TIMED:
             return self._passes()

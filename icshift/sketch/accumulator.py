@@ -216,6 +216,7 @@ class Accumulator:
         self._rows[first : first + stretches] = self._rows[first + np.minimum(kept.astype(int), n - 1)]
         self._filled = first + stretches
 
+    @np.errstate(all="ignore")  # Whatever a script asks NumPy or Python to do about warnings.
     def _work_off(self, last: int) -> None:
         """Moves the block of closed steps, rows up to `last`, into moments, step rows and sketches."""
         steps = self._steps
@@ -254,7 +255,7 @@ def _step_rows(steps: list[_Step], moments: Moments, order: Order) -> StepRows:
         count=moments.count.astype(np.int64),
         nonfinite=moments.nonfinite.astype(np.int64),
         mean=mean,
-        std=np.sqrt(np.maximum(moments.squares, 0.0) / count),
+        std=moments.deviation / np.sqrt(count),
         min=low,
         max=high,
         zero_share=(order.zeros / finite).T,

@@ -16,8 +16,8 @@ from icshift.runs.format import STEP_QUANTILES
 from icshift.sketch.moments import Moments
 from icshift.sketch.workspace import Workspace
 
-_SQUARES_FIT = 1e-15
-"""Values from here to its inverse can be squared and added up in float32."""
+_SQUARES_FIT = {np.dtype(np.float32): 1e-15, np.dtype(np.float64): 1e-150}
+"""Values of a type that differ by as much, and are below the inverse, can be squared and added up in it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,7 @@ class Order:
     moments: Moments
 
 
+@np.errstate(all="ignore")
 def order(values: Floats, workspace: Workspace) -> Order:
     """Sorts values [units, steps, n] in place, and returns what they show."""
     n = values.shape[2]
@@ -63,9 +64,13 @@ def order(values: Floats, workspace: Workspace) -> Order:
 def _measure(values: Floats, finite: Ints, ends: tuple[Floats, Floats], workspace: Workspace) -> Moments:
     """Returns the moments, a group a step, of sorted values, in two passes; `ends` are the extremes."""
     n = values.shape[2]
-    largest = max(np.abs(end).max() for end in ends)
-    if not _SQUARES_FIT < largest < 1 / _SQUARES_FIT:
-        values = values.astype(float)
+    power = np.zeros(finite.shape, np.int64)
+    low, high = (np.where(np.isfinite(end), end, 0.0) for end in ends)
+    largest = np.maximum(-low, high)
+    fit = _SQUARES_FIT[values.dtype]
+    if (((low < high) & (high * 0.5 - low * 0.5 < fit)) | (largest > 1 / fit)).any():
+        power = np.frexp(largest)[1]
+        values = np.ldexp(values.astype(float), -power[:, :, None])
     count = np.maximum(finite, 1)
     ones = np.ones(n, values.dtype)
     absent = None if (finite == n).all() else ~np.isfinite(values)
@@ -83,12 +88,13 @@ def _measure(values: Floats, finite: Ints, ends: tuple[Floats, Floats], workspac
     table = np.empty((6, *count.T.shape))
     table[0] = finite.T
     table[1] = n - table[0]
-    table[2] = (centre + rest / count).T
-    table[3] = squares.T
+    table[2] = np.ldexp(centre + rest / count, power).T
+    table[3] = np.ldexp(np.sqrt(np.maximum(squares, 0.0)), power).T
     table[4], table[5] = ends[0].T, ends[1].T
     return Moments(table)
 
 
+@np.errstate(all="ignore")
 def step_quantiles(values: Floats, finite: Ints | None = None) -> Floats:
     """Returns the five step quantiles [5, units, steps] of sorted values [units, steps, n], by NumPy's linear rule.
 
@@ -110,8 +116,7 @@ def step_quantiles(values: Floats, finite: Ints | None = None) -> Floats:
             highs = np.minimum(lows + 1, np.maximum(finite - 1, 0))
             below = np.take_along_axis(values, lows[..., None], 2)[..., 0]
             above = np.take_along_axis(values, highs[..., None], 2)[..., 0]
-            with np.errstate(invalid="ignore"):
-                result[place] = np.where(finite > 0, below + (above - below) * (positions - lows), np.nan)
+            result[place] = np.where(finite > 0, below + (above - below) * (positions - lows), np.nan)
     return result
 
 

@@ -45,6 +45,7 @@ class Digest:
     tails: Floats | None
 
 
+@np.errstate(all="ignore")
 def sort_level(level: Floats) -> Floats:
     """Sorts a full level [units, K] in place, and returns by how far its values lie from those that go up [units].
 
@@ -54,9 +55,8 @@ def sort_level(level: Floats) -> Floats:
     level.sort(axis=1)
     signs = np.where(np.arange(K) % GROUP < GROUP // 2, -1, 1).astype(level.dtype)
     signs[:TAIL] = signs[K - TAIL :] = 0
-    with np.errstate(invalid="ignore", over="ignore"):
-        largest = np.abs(level[:, TAIL]) + np.abs(level[:, -TAIL - 1])
-        return np.vecdot(level, signs) + TERMS * float(np.finfo(level.dtype).eps) * largest
+    largest = np.abs(level[:, TAIL]) + np.abs(level[:, -TAIL - 1])
+    return np.vecdot(level, signs) + TERMS * float(np.finfo(level.dtype).eps) * largest
 
 
 def points(levels: Sequence[Level], units: int, dtype: type[np.floating[Any]]) -> tuple[Floats, Floats]:

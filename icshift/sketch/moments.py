@@ -6,6 +6,9 @@ in units of its spread (a mean of 1e6 with a spread of 1e-3): then a second pass
 also wrong for non-finite values, of which a non-finite sum is the cheap sign: units that have them are read again,
 masked. On other devices than the CPU, where looking at a sum would wait for the device, the masked passes are taken at
 once.
+
+Squares of float64 leave its range (values of 1e200), and those of float32 vanish in it (of 1e-25). What is returned are
+therefore the root of their sum, and such values are squared in float64, divided by the largest of them.
 """
 
 from __future__ import annotations
@@ -23,8 +26,8 @@ from icshift.sketch.workspace import Workspace
 _OFF_CENTRE = 8.0
 """A mean of more than so many standard deviations calls for the second, centred pass."""
 
-_SQUARES_FIT = 1e-15
-"""Values that differ by less have squares that vanish in float32."""
+_SQUARES_FIT = {torch.float32: 1e-15, torch.float64: 1e-150}
+"""Values that differ by less have squares that vanish in their type."""
 
 _CENTRED_VALUES = 1 << 18
 """Values that are centred at a time."""
@@ -38,9 +41,9 @@ _PARTIAL = 1024
 class Moments:
     """Moments of activations as one `table` [6, groups, units] of float64.
 
-    `count` is of finite values, `nonfinite` of the others, which are in nothing else. `squares` is the sum of squared
-    deviations from the mean. A unit with no finite value has mean 0, squares 0, min +inf and max -inf, so that merging
-    needs no special case.
+    `count` is of finite values, `nonfinite` of the others, which are in nothing else. `deviation` is the root of the
+    sum of squared deviations from the mean. A unit with no finite value has mean 0, deviation 0, min +inf and max
+    -inf, so that merging needs no special case.
     """
 
     table: Floats
@@ -61,8 +64,8 @@ class Moments:
         return self.table[2]
 
     @property
-    def squares(self) -> Floats:
-        """Sum of squared deviations from the mean."""
+    def deviation(self) -> Floats:
+        """Root of the sum of squared deviations from the mean."""
         return self.table[3]
 
     @property
@@ -83,9 +86,12 @@ class Moments:
         """Returns all groups as one, with a groups axis of length 1 (Chan, Golub & LeVeque 1979)."""
         table = np.empty((6, 1, self.table.shape[2]))
         table[:2, 0] = self.table[:2].sum(1)
-        mean = (self.count * self.mean).sum(0) / np.maximum(table[0, 0], 1)
-        table[2, 0] = mean
-        table[3, 0] = self.squares.sum(0) + (self.count * (self.mean - mean) ** 2).sum(0)
+        power = np.frexp(np.maximum(np.abs(self.mean).max(0), self.deviation.max(0)))[1]
+        means = np.ldexp(self.mean, -power)
+        mean = (self.count * means).sum(0) / np.maximum(table[0, 0], 1)
+        table[2, 0] = np.ldexp(mean, power)
+        squares = (np.ldexp(self.deviation, -power) ** 2).sum(0) + (self.count * (means - mean) ** 2).sum(0)
+        table[3, 0] = np.ldexp(np.sqrt(squares), power)
         table[4, 0] = self.min.min(0)
         table[5, 0] = self.max.max(0)
         return Moments(table)
@@ -96,6 +102,7 @@ def stack(parts: Sequence[Moments]) -> Moments:
     return Moments(np.concatenate([part.table for part in parts], axis=1))
 
 
+@np.errstate(all="ignore")
 def moments(activations: Tensor, workspace: Workspace) -> Tensor:
     """Returns the table of `Moments` [6, groups, units] of activations, on their device.
 
@@ -105,20 +112,18 @@ def moments(activations: Tensor, workspace: Workspace) -> Tensor:
         activations = activations.float()
     if activations.device.type != "cpu" or not activations.numel():
         return _masked(activations)
-    with np.errstate(invalid="ignore", over="ignore"):
-        table = _read_once(activations)
-        count, mean, squares = table[0], table[2], table[3]
-        weight = count * mean
-        weight *= mean
-        squares -= weight
-        sound = (squares * _OFF_CENTRE**2 >= weight) & np.isfinite(squares)
-    if not sound.all():
+    table = _read_once(activations)
+    count, mean, squares, low, high = table[0], table[2], table[3], table[4], table[5]
+    weight = count * mean
+    weight *= mean
+    squares -= weight
+    vanishing = (high > low) & (high - low < _SQUARES_FIT[activations.dtype])
+    if not ((squares * _OFF_CENTRE**2 >= weight) & np.isfinite(squares)).all():
         _read_centred(activations, table, workspace)
-        with np.errstate(invalid="ignore"):
-            vanishing = (table[5] > table[4]) & (table[5] - table[4] < _SQUARES_FIT)
-        broken = np.flatnonzero((vanishing | ~np.isfinite(squares)).any(0))
-        if len(broken):
-            table[:, :, broken] = _masked(activations[:, :, torch.from_numpy(broken)]).numpy()
+    broken = np.flatnonzero((vanishing | ~np.isfinite(squares)).any(0))
+    np.sqrt(np.maximum(squares, 0.0, out=squares), out=squares)
+    if len(broken):
+        table[:, :, broken] = _masked(activations[:, :, torch.from_numpy(broken)]).numpy()
     return torch.from_numpy(table)
 
 
@@ -154,14 +159,13 @@ def _read_centred(activations: Tensor, table: Floats, workspace: Workspace) -> N
     centre = torch.from_numpy(mean).to(activations.dtype)
     spread = centre.reshape(groups, 1, units, *[1] * (activations.ndim - 3))
     total, squares = np.zeros_like(mean), np.zeros_like(mean)
-    with np.errstate(invalid="ignore", over="ignore"):
-        for part in activations.split(max(1, _CENTRED_VALUES * rows // activations.numel()), dim=1):
-            memory = workspace.take("centred", tuple(part.shape), part.numpy().dtype)
-            centred = torch.sub(part, spread, out=torch.from_numpy(memory))
-            total += _sum(centred)
-            squares += _sum_of_squares(centred)
-        table[2] = centre.double().numpy() + total / count
-        table[3] = squares - total**2 / count
+    for part in activations.split(max(1, _CENTRED_VALUES * rows // activations.numel()), dim=1):
+        memory = workspace.take("centred", tuple(part.shape), part.numpy().dtype)
+        centred = torch.sub(part, spread, out=torch.from_numpy(memory))
+        total += _sum(centred)
+        squares += _sum_of_squares(centred)
+    table[2] = centre.double().numpy() + total / count
+    table[3] = squares - total**2 / count
 
 
 def _sum(activations: Tensor) -> Floats:
@@ -186,11 +190,21 @@ def _masked(activations: Tensor) -> Tensor:
     values = activations.double() if activations.ndim == 4 else activations.double()[..., None]
     finite = values.isfinite()
     count = finite.sum((1, 3)).double()
-    mean = torch.where(finite, values, 0.0).sum((1, 3)) / count.clamp(min=1)
-    squares = torch.where(finite, values - mean[:, None, :, None], 0.0).square().sum((1, 3))
-    low, high = torch.full_like(mean, torch.inf), torch.full_like(mean, -torch.inf)
+    low, high = torch.full_like(count, torch.inf), torch.full_like(count, -torch.inf)
     if values.numel():
         low = torch.where(finite, values, torch.inf).amin((1, 3))
         high = torch.where(finite, values, -torch.inf).amax((1, 3))
+    values = torch.where(finite, values, 0.0)
+    # By a power of two, which rounds nothing: with values up to 1 no sum or square leaves the range.
+    power = torch.frexp(torch.where(count > 0, torch.maximum(low.abs(), high.abs()), 0.0)).exponent
+    values = _times_power(values, -power[:, None, :, None])
+    mean = values.sum((1, 3)) / count.clamp(min=1)
+    squares = torch.where(finite, values - mean[:, None, :, None], 0.0).square().sum((1, 3))
     nonfinite = values.shape[1] * values.shape[3] - count
-    return torch.stack([count, nonfinite, mean, squares, low, high])
+    return torch.stack([count, nonfinite, _times_power(mean, power), _times_power(squares.sqrt(), power), low, high])
+
+
+def _times_power(values: Tensor, power: Tensor) -> Tensor:
+    """Returns values times 2**power; in two halves, since the power itself may be beyond the range."""
+    half = power // 2
+    return values * torch.exp2(half.double()) * torch.exp2((power - half).double())

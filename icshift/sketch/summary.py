@@ -67,14 +67,14 @@ class Summary:
         self._zeros += following._zeros
         self._sampled += following._sampled
 
+    @np.errstate(all="ignore")  # As where steps are worked off.
     def distribution(self, examples: Floats | None) -> Distribution:
         """Returns the distribution of all that was taken in; `examples` [units, k] are part of it."""
         total = exact.stack(self._moments).total()
         count, nonfinite = total.table[:2, 0].astype(np.int64)
         seen = count > 0
-        with np.errstate(invalid="ignore"):
-            std = np.sqrt(np.maximum(total.squares[0], 0.0) / count)
-            zero_share = self._zeros / self._sampled
+        std = total.deviation[0] / np.sqrt(count)
+        zero_share = self._zeros / self._sampled
         digest = self._kernel.digest([level for sketch in self._sketches for level in sketch.kept()], self._sampled)
         ranks = sum(sketch.ranks for sketch in self._sketches)
         w1_error = sum(sketch.moved for sketch in self._sketches) / np.maximum(self._sampled, 1) + digest.error

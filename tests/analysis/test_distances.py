@@ -109,6 +109,7 @@ MIXED = [(FINITE[place], FINITE[(place + step) % len(FINITE)]) for place in rang
 """Every animal before and after four ones, itself (drawn anew) among them."""
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize(("before", "after"), MIXED)
 @pytest.mark.parametrize("name", [name for name in OF_SAMPLES if name != "psi"])
 def test_oracle(name, before, after):
@@ -134,6 +135,7 @@ def agrees_with_oracle(name, before, after):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=ROUNDING.get(name, 1e-9) * size)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("n", [1, 300, 6000])
 @pytest.mark.parametrize("animal", ZOO)
 @pytest.mark.parametrize("name", OF_SAMPLES)

@@ -39,6 +39,7 @@ def test_median_floor_is_the_median_null_distance(name, n):
     np.testing.assert_allclose(noise, truth, rtol=0.15)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("name", [name for name, one in METRICS.items() if not one.by_example and name != "zero_share"])
 @pytest.mark.parametrize("animal", ["normal", "relu", "saturated", "bimodal"])
 def test_floor_of_every_metric_is_what_noise_shows_on_average(animal, name):

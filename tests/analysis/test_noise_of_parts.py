@@ -8,6 +8,7 @@ from icshift.analysis.metrics import METRICS
 from icshift.analysis.noise_of_parts import Noise, noise, simes
 from icshift.distribution import SAMPLE_QUANTILES, Sample, from_sample, ordered, slice_means
 from icshift.noise.movement import discoveries
+from tests.covering import often
 from tests.zoo.distributions import draw
 
 UNITS = 80
@@ -29,6 +30,7 @@ def found(reference, data, metric=METRIC, count=16):
     return noise(metric, parts(reference, count), parts(data, count), len(reference))
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize(("n", "m"), [(400, 400), (3000, 200), (64, 2000), (40, 40)])
 @pytest.mark.parametrize("shape", ["normal", "relu", "bimodal"])
 def test_the_floor_is_what_two_samples_show(n, m, shape):
@@ -77,7 +79,7 @@ def test_noise_is_of_both_data_sets():
 
 @pytest.mark.parametrize("n", [60, 400, 4000])
 def test_noise_alone_is_seldom_a_discovery(n):
-    runs = 30 if n < 1000 else 15
+    runs = often(15, 30) if n < 1000 else 15
     p, moved = [], []
     for seed in range(runs):
         random = np.random.default_rng(seed)

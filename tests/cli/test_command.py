@@ -42,6 +42,7 @@ def kind(option):
 TYPED = [(name, option) for name, option in VALUED if kind(option) in (int, float, "choice")]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize(("name", "option"), TYPED, ids=ids)
 @pytest.mark.parametrize("value", ["many", "", "1.5x", "٣x"])
 def test_a_value_of_another_type_is_one_plain_line(name, option, value, refused):

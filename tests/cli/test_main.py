@@ -13,12 +13,17 @@ from icshift.cli import main as module
 from icshift.cli.main import _run, main
 from icshift.errors import RunError
 from icshift.sketch.choice import in_use
+from tests.warm.starting import icshift
 
 COMMANDS = ["run", "demo", "info", "report", "units", "path", "export", "check", "analyze", "shift", "landscape"]
 
 
-def process(*arguments, **environment):
-    command = [sys.executable, "-m", "icshift", *map(str, arguments)]
+ANEW = (sys.executable, "-m", "icshift")
+"""What only an interpreter that starts decides is asked of one; all else of forks."""
+
+
+def process(*arguments, program=None, **environment):
+    command = [*(program or [icshift()]), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
 
 
@@ -92,7 +97,7 @@ def test_main_leaves_with_the_code(capsys):
 
 
 def test_what_is_printed_there_is_what_is_printed_here(with_batch_norm, printed):
-    done = process("report", with_batch_norm, COLUMNS="80", NO_COLOR="1")
+    done = process("report", with_batch_norm, program=ANEW, COLUMNS="80", NO_COLOR="1")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == printed("report", with_batch_norm)
 
@@ -119,7 +124,7 @@ def test_other_encodings_get_ascii(encoding, arguments, two_windows):
 
 
 def test_the_c_locale_by_name_gets_ascii(two_windows):
-    done = process("report", two_windows, LC_ALL="C")
+    done = process("report", two_windows, program=ANEW, LC_ALL="C")
     assert done.returncode == 0
     assert done.stdout.isascii()
     assert "xfloor" in done.stdout
@@ -128,7 +133,7 @@ def test_the_c_locale_by_name_gets_ascii(two_windows):
 
 @pytest.mark.parametrize("arguments", ["report RUN", "report RUN --json", "export RUN -o -", "--help"])
 def test_what_cannot_be_printed_is_one_line(arguments, two_windows):
-    command = f"{sys.executable} -m icshift {arguments.replace('RUN', str(two_windows))}"
+    command = f"{icshift()} {arguments.replace('RUN', str(two_windows))}"
     full = subprocess.run(["bash", "-c", f"{command} >/dev/full"], capture_output=True, text=True, check=False)
     assert (full.returncode, full.stderr) == (2, "icshift: output: No space left on device\n")
     if arguments != "--help":
@@ -138,14 +143,14 @@ def test_what_cannot_be_printed_is_one_line(arguments, two_windows):
 
 @pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full"])
 def test_a_mistake_has_its_exit_code_where_nobody_can_be_told(stderr, tmp_path):
-    command = f"{sys.executable} -m icshift report {tmp_path / 'nowhere'} {stderr}"
+    command = f"{icshift()} report {tmp_path / 'nowhere'} {stderr}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
 
 
 @pytest.mark.parametrize("arguments", ["report RUN", "report RUN --json", "export RUN -o -", "--help"])
 def test_a_pipe_whose_reader_has_seen_enough_ends_well(arguments, two_windows):
-    command = f"{sys.executable} -m icshift {arguments.replace('RUN', str(two_windows))} | true"
+    command = f"{icshift()} {arguments.replace('RUN', str(two_windows))} | true"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

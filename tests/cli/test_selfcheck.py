@@ -4,13 +4,13 @@ import json
 import os
 import re
 import subprocess
-import sys
 
 import pytest
 
 from icshift.cli.main import _run
 from icshift.selfcheck import runner
 from icshift.selfcheck.check import Check, Finding
+from tests.warm.starting import python
 
 NAMES = [
     "percentiles",
@@ -33,28 +33,34 @@ NAMES = [
     "path",
     "health",
 ]
+LONG = ["percentiles", "learning", "noise", "deep-linear", "effective-beta"]
+"""Those that train for half a minute, left to `.ci/thorough`; `tests/selfcheck/` tests what they are made of."""
+
+SHORT = [name for name in NAMES if name not in LONG]
 TRAININGS = NAMES[: NAMES.index("conditioning")]
 YEAR = re.compile(r"\b(19|20)\d\d\b")
 FAST = ["--only", "conditioning", "--only", "gaussians"]
 
 
-def icshift(*arguments, code="from icshift.cli.main import main; main()"):
-    environment = {**os.environ, "COLUMNS": "80", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", code, *arguments]
+def icshift(*arguments, before="pass"):
+    environment = {**os.environ, "COLUMNS": "80"}
+    command = [python(), "-c", f"{before}\nfrom icshift.cli.main import main; main()", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=600)
 
 
-@pytest.fixture(scope="module")
-def quick():
-    """With a seed whose plain networks reach the limit of stability within 1,000 steps."""
-    return icshift("selfcheck", "--quick", "--seed", "5", "--json")
+@pytest.fixture(scope="module", params=[SHORT, pytest.param(NAMES, marks=pytest.mark.thorough)], ids=["short", "all"])
+def quick(request):
+    """Names of checks and the command, with a seed whose plain networks reach the limit of stability in 1,000 steps."""
+    only = [] if request.param == NAMES else [word for name in SHORT for word in ("--only", name)]
+    return request.param, icshift("selfcheck", "--quick", "--seed", "5", "--json", *only)
 
 
 def test_all_pass_and_name_their_source(quick):
-    assert quick.returncode == 0, quick.stdout
-    told = json.loads(quick.stdout)
+    names, done = quick
+    assert done.returncode == 0, done.stdout
+    told = json.loads(done.stdout)
     assert (told["passed"], told["seed"], told["quick"]) == (True, 5, True)
-    assert [row["check"] for row in told["checks"]] == NAMES
+    assert [row["check"] for row in told["checks"]] == names
     for row in told["checks"]:
         assert row["passed"], row
         assert YEAR.search(row["source"]) or "closed form" in row["source"], row
@@ -65,9 +71,12 @@ def test_all_pass_and_name_their_source(quick):
 
 def test_what_is_told_rests_on_counts(quick):
     """n where something was measured on samples; nothing is told to be of more steps than ran."""
-    rows = {row["check"]: row for row in json.loads(quick.stdout)["checks"]}
-    for name in {*TRAININGS[1:], "sketch", "floor", "still", "shift", "health"}:
+    names, done = quick
+    rows = {row["check"]: row for row in json.loads(done.stdout)["checks"]}
+    for name in {*TRAININGS[1:], "sketch", "floor", "still", "shift", "health"} & {*names}:
         assert "n = " in rows[name]["measured"], name
+    if names == SHORT:
+        return
     assert "1,000 steps" in rows["percentiles"]["ran"]
     assert "5,000" not in rows["percentiles"]["ran"]
 
@@ -125,9 +134,8 @@ def test_a_check_that_fails_ends_in_1(monkeypatch, capsys):
 
 
 def test_without_scikit_learn_it_says_what_to_install():
-    code = "import sys; sys.modules['sklearn'] = sys.modules['sklearn.datasets'] = None\n"
-    code += "from icshift.cli.main import main; main()"
-    done = icshift("selfcheck", "--only", "learning", code=code)
+    before = "import sys; sys.modules['sklearn'] = sys.modules['sklearn.datasets'] = None"
+    done = icshift("selfcheck", "--only", "learning", before=before)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "pip install 'icshift[demo]'" in done.stderr

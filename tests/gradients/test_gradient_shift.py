@@ -64,6 +64,7 @@ def assert_identical(a: Any, b: Any) -> None:
         assert a == b
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("counted", ["all", "weights"])
 @pytest.mark.parametrize("optimizer_name", OPTIMIZERS)
 @pytest.mark.parametrize("name", SPECIMENS)

@@ -145,6 +145,7 @@ def test_the_lowest_point_of_a_bowl_is_found():
     assert found.losses.min() == found.losses[7, 2]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("points", [11, 14, 21])
 @pytest.mark.parametrize("lowest", [[0.37, -0.61], [0.0123, 0.7], [-0.47, 0.23]])
 @pytest.mark.parametrize("curvature", [[[2, 0], [0, 5]], [[1, 0.9], [0.9, 1]], [[100, 3], [3, 0.5]]])

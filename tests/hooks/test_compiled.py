@@ -72,6 +72,7 @@ def called_by_a_function(model):
     return torch.compile(lambda x: model(x) + 0, backend="eager", fullgraph=True)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("way", [in_place, parts_in_place, parts_replaced, called_by_a_function])
 @pytest.mark.parametrize("used", [False, True])
 def test_sites_have_the_names_that_they_have_without(way, used, of_eager, tmp_path):

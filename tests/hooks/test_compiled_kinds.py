@@ -15,29 +15,36 @@ from tests.zoo.models import specimens
 pytestmark = pytest.mark.usefixtures("quiet_compiler")
 
 KINDS = specimens(
-    "channels_last",
-    "inplace_relu",
     "inplace_on_its_input",
     "lstm",
     "packed_sequence",
     "attention_over_sequences_of_changing_length",
     "encoder_layer",
-    "decoder",
     "dict_output",
-    "list_output",
     "dataclass_output",
-    "namedtuple_output",
-    "kwargs_only",
     "autocast",
-    "complex_intermediate",
-    "frozen",
     "empty_batch",
     "buffers_and_attributes_changed_by_forward",
     "unbatched_cells",
 )
+LIKE_THEM = specimens(
+    "channels_last",
+    "inplace_relu",
+    "decoder",
+    "list_output",
+    "namedtuple_output",
+    "kwargs_only",
+    "complex_intermediate",
+    "frozen",
+)
+"""Each has one of the others that the compiler treats in the same way."""
 
 
-@pytest.mark.parametrize("specimen", KINDS, ids=lambda specimen: specimen.name)
+@pytest.mark.parametrize(
+    "specimen",
+    [*KINDS, *(pytest.param(one, marks=pytest.mark.thorough) for one in LIKE_THEM)],
+    ids=lambda specimen: specimen.name,
+)
 def test_every_kind_of_model_is_recorded_compiled_as_it_is_without(specimen, tmp_path):
     """Outputs of all forms and types; where the compiler breaks the graph itself, it breaks it no more often."""
 

@@ -45,6 +45,7 @@ def attributes(model: nn.Module) -> dict[str, list[str]]:
     return {name: list(vars(module)) for name, module in model.named_modules()}
 
 
+@pytest.mark.covering(1)
 @each
 @pytest.mark.parametrize("copied", [copy.deepcopy, pickled, saved])
 def test_a_copy_of_a_watched_model_computes_the_same_and_records_nothing(

@@ -64,6 +64,46 @@ def test_a_block_that_raises_counts_and_the_next_one_starts_anew(clock, line):
     assert (outer.seconds, watch.seconds, watch.blocks) == (0, 3, 1)
 
 
+def abandon(*watches):
+    """Blocks that never end: an exception that comes as `__exit__` is called, as Ctrl-C may, keeps it from its work."""
+    for watch in watches:
+        watch.__enter__()
+
+
+def test_a_block_that_was_kept_from_its_end_does_not_hide_those_of_another_stopwatch(clock, line):
+    watch, following = Stopwatch(line), Stopwatch(line)
+    abandon(watch)
+    clock.passes(100)
+    watch.stop()
+    with following:
+        clock.passes(2)
+    assert (watch.blocks, following.seconds, following.blocks) == (0, 2, 1)
+    assert not line.place.open
+
+
+def test_a_block_ends_with_those_within_it(clock, line):
+    outer, watch = Stopwatch(line), Stopwatch(line)
+    with outer:
+        abandon(watch, watch)
+        clock.passes(3)
+    with outer:
+        clock.passes(1)
+    assert (outer.seconds, outer.blocks, watch.blocks) == (4, 2, 0)
+    assert not line.place.open
+
+
+def test_a_block_that_ends_late_ends_no_other(clock, line):
+    """As that of a generator that nobody closes does, when the garbage is collected."""
+    late, watch = Stopwatch(line), Stopwatch(line)
+    late.__enter__()
+    late.stop()
+    with watch:
+        clock.passes(1)
+        late.__exit__(None, None, None)
+        clock.passes(1)
+    assert (watch.seconds, watch.blocks, late.seconds, late.blocks) == (2, 1, 0, 0)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_stopwatches_within_one_another_lose_no_second_and_count_none_twice(seed, clock, line):
     watches, draw = [Stopwatch(line) for _ in range(3)], random.Random(seed)

@@ -104,8 +104,14 @@ def test_code_in_a_file_of_tensors_is_not_run(tmp_path):
         READERS[".pt"](tmp_path / "a.pt")
 
 
+@pytest.fixture(scope="module")
+def bombs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bombs")
+    arsenal.bombs(folder)
+    return folder
+
+
 @pytest.mark.parametrize("bomb", ["bytearray_by_size.pt", "bytearray_by_tensor.pt", "set_of_tensor.pt"])
-def test_no_small_file_of_tensors_takes_all_memory(bomb, tmp_path):
-    arsenal.bombs(tmp_path)
+def test_no_small_file_of_tensors_takes_all_memory(bomb, bombs):
     with pytest.raises(ModelError):
-        READERS[".pt"](tmp_path / bomb)
+        READERS[".pt"](bombs / bomb)

@@ -28,6 +28,35 @@ ELSEWHERE = (*PROCESSES, "keras_fit")
 """These, and one whose layers are no parts of modules."""
 
 
+ALIKE = {
+    "nanogpt": "mingpt",
+    "makemore": "mingpt",
+    "vae": "mnist",
+    "quickstart": "mnist",
+    "early_stopping": "mnist",
+    "amp": "mnist",
+    "dcgan": "wgan_gp",
+    "reinforce": "ppo",
+    "agent": "dqn",
+    "sac": "dqn",
+    "unet": "imagenet",
+    "ddpm": "byol",
+    "simclr": "timm_train",
+    "gcn": "ppo",
+    "physics": "mingpt",
+    "reptile": "maml",
+    "checkpointed_whole": "checkpointed",
+    "seq2seq": "cyclegan",
+    "distillation": "freezing",
+    "moe": "annotated_transformer",
+    "curriculum": "notebook",
+    "streaming": "notebook",
+    "cycled": "mingpt",
+    "two_optimizers": "cyclegan",
+}
+"""Styles that are `thorough`, and for each the one most like it in loops, models and optimizers, which always runs."""
+
+
 def parameters(test: str, names: tuple[str, ...]) -> list:
     """The styles of these names that a test is about, as parameters of it."""
     about = ABOUT.get(test, set(STYLES_BY_NAME) - set(ELSEWHERE))
@@ -36,6 +65,7 @@ def parameters(test: str, names: tuple[str, ...]) -> list:
             name,
             marks=[
                 *([pytest.mark.skip(reason=f"{style.needs} is not installed")] if style.missing else []),
+                *([pytest.mark.thorough] if name in ALIKE else []),
                 *([pytest.mark.xfail(strict=True, reason=UNTRUE[name, test])] if (name, test) in UNTRUE else []),
             ],
         )

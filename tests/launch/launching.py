@@ -79,7 +79,7 @@ TRAININGS = {
             packages=("transformers.trainer", "transformers.models.gpt2.modeling_gpt2"),
         ),
         Training("lightning", ("lightning_fit.py",), {"model": "Classifier"}, steps=8, packages=("lightning",)),
-        Training("ddp", ("ddp.py",), {"net": "Net"}, steps=10, ranks=2, anew=True),
+        Training("ddp", ("ddp.py",), {"net": "Net"}, steps=10, ranks=2),
         Training("compiled", ("compiled.py",), {"model": "Mlp"}, steps=8),
         Training("compiled by autograd", ("compiled.py", "aot_eager"), {"model": "Mlp"}, steps=8),
         Training("exit code", ("exit_code.py",), {"net": "Net"}, steps=4, code=3),

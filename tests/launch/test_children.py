@@ -10,9 +10,7 @@ from tests.launch.launching import SCRIPTS, icshift_run, run
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_with_trainings_of_their_own_have_runs_of_their_own(method, tmp_path):
-    done = icshift_run(
-        *("-o", tmp_path / "runs", "--window", "5", SCRIPTS / "hogwild.py", method), program=sys.executable
-    )
+    done = icshift_run("-o", tmp_path / "runs", "--window", "5", SCRIPTS / "hogwild.py", method)
     assert done.stdout == "ok [0, 0]\n", done.stderr
     assert "no optimizer step" not in done.stderr
     for process in ("process-1", "process-2"):
@@ -23,6 +21,7 @@ def test_processes_with_trainings_of_their_own_have_runs_of_their_own(method, tm
 
 
 def test_ranks_that_a_script_starts_are_one_run(tmp_path):
+    """All of it in new interpreters; other scripts and what they spawn are forks."""
     done = icshift_run("-o", tmp_path / "runs", "--window", "5", SCRIPTS / "spawned.py", program=sys.executable)
     assert done.stdout == "ok\n", done.stderr
     kept = icshift.open(tmp_path / "runs" / "model")

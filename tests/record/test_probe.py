@@ -42,6 +42,7 @@ def assert_same_distribution(run: StoredRun, phase: str, site: str) -> None:
             np.testing.assert_array_equal(getattr(first, name), getattr(other, name), err_msg=f"{site} {name}")
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize(
     "name",
     [

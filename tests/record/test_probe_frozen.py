@@ -67,6 +67,7 @@ def averages(model):
     return [buffer.clone() for name, buffer in model.named_buffers() if "running" in name]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("batch", [8, 60])
 @pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
 def test_a_frozen_network_shows_no_drift_at_any_site(build, batch, tmp_path, capsys):

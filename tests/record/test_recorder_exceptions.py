@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from icshift.record.recorder import Recorder
 from icshift.runs.reader import StoredRun
-from tests.record.trained import assert_same, each, hooks_on, train, unrecorded, watched
+from tests.record.trained import assert_same, hooks_on, some, train, unrecorded, watched
 from tests.zoo.models import Specimen
 
 
-@each
+@some
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_exception_in_the_with_block_leaves_no_trace_either(
     specimen: Specimen, error: type[BaseException], tmp_path: Path

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from icshift.record.recorder import Recorder
 from icshift.runs.reader import StoredRun
-from tests.record.trained import STEPS, assert_same, each, train, train_and_listen, unrecorded, watched
+from tests.record.trained import STEPS, assert_same, each, some, train, train_and_listen, unrecorded, watched
 from tests.zoo.models import Specimen, specimens
 
 
@@ -30,7 +30,7 @@ def test_training_with_a_recorder_is_bit_identical_to_training_without(specimen:
     assert StoredRun(tmp_path / "run").sites, "nothing was recorded, so nothing was tested"
 
 
-@each
+@some
 def test_training_with_the_recorders_defaults_is_bit_identical_too(specimen: Specimen, tmp_path: Path) -> None:
     expected, _ = unrecorded(specimen)
     defaults = {"sites": None, "samples": 64, "window": None}

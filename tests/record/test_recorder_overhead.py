@@ -20,7 +20,7 @@ from icshift.errors import RecordingError
 from icshift.record import thinning
 from icshift.record.probe import Probe
 from icshift.runs.reader import StoredRun
-from tests.record.trained import assert_same, each, train, unrecorded, watched
+from tests.record.trained import assert_same, some, train, unrecorded, watched
 from tests.zoo.models import Specimen
 
 TINY = 1e-6
@@ -164,7 +164,7 @@ def test_a_budget_that_is_no_share_is_refused(tmp_path: Path, overhead: Any) -> 
         icshift.Recorder(nn.Linear(1, 1), tmp_path / "run", overhead=overhead)
 
 
-@each
+@some
 def test_models_of_all_kinds_train_bit_identically_where_steps_are_left_out(
     specimen: Specimen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

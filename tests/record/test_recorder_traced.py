@@ -47,6 +47,7 @@ def while_recording(
     return found
 
 
+@pytest.mark.covering(1)
 @traced
 @pytest.mark.parametrize("strict", [True, False], ids=["strict", "non-strict"])
 def test_an_export_of_a_watched_model_is_that_of_the_model(specimen: Specimen, strict: bool, tmp_path: Path) -> None:

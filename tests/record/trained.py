@@ -24,6 +24,41 @@ STEPS = 5
 
 each = pytest.mark.parametrize("specimen", [*ZOO, *CALLED_OTHERWISE], ids=lambda specimen: specimen.name)
 
+REPRESENTATIVE = (
+    "bn_mlp",
+    "channels_last",
+    "shared_linear",
+    "inplace_on_its_input",
+    "packed_sequence",
+    "dict_output",
+    "lazy_linear",
+    "autocast",
+    "checkpoint_reentrant",
+    "dropout",
+    "frozen",
+    "empty_batch",
+    "weight_tying",
+    "jagged",
+    "transformer",
+    "lora_as_parametrization",
+    "data_parallel",
+    "recursive",
+    "hooks_of_its_own",
+    "layer_appended",
+    "functional",
+    "raises_now_and_then",
+)
+"""Of each way in which models are out of the ordinary one; of all of them there is one test at least."""
+
+some = pytest.mark.parametrize(
+    "specimen",
+    [
+        pytest.param(specimen, marks=[] if specimen.name in REPRESENTATIVE else [pytest.mark.thorough])
+        for specimen in [*ZOO, *CALLED_OTHERWISE]
+    ],
+    ids=lambda specimen: specimen.name,
+)
+
 Watch = Callable[[nn.Module, torch.optim.Optimizer, Any], AbstractContextManager[Any]]
 
 

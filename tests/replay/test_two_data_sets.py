@@ -17,6 +17,7 @@ from icshift.inputs.data import Reading
 from icshift.noise.movement import discoveries
 from icshift.replay.batch_norm import adapt_batch_norm
 from icshift.runs.reader import StoredRun
+from tests.covering import often
 from tests.measured import PHASES, Measured
 from tests.replay.test_batch_norm import assert_untouched, frozen
 from tests.zoo.digits import CORRUPTIONS, TRAINING, accuracy, digits, network, trained
@@ -119,13 +120,13 @@ def test_halves_of_one_data_set_seldom_shift(tmp_path):
     """Against another half of itself a data set shows noise alone."""
     images, random, shifted, moved = digits()[0], torch.Generator().manual_seed(0), [], []
     model = trained()
-    for place in range(6):
+    for place in range(often(4, 6)):
         order = torch.randperm(len(images), generator=random)
         one = Measured(tmp_path / str(place), model, images[order[:900]], images[order[900:]])
         shifted.append(one.sites["shifted"].any())
         moved.append(one.sites["moved"].mean())
         assert one.sites["ratio"].median() == pytest.approx(0.9, abs=0.3)
-    assert sum(shifted) <= 2
+    assert sum(shifted) <= often(1, 2)
     assert np.mean(moved) < 0.01
 
 
@@ -133,11 +134,11 @@ def test_images_of_many_positions_do_not_shift_by_their_number(tmp_path):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 8, 3))
     images, random, shifted = digits()[0].view(-1, 1, 8, 8), torch.Generator().manual_seed(1), []
-    for place in range(6):
+    for place in range(often(4, 6)):
         order = torch.randperm(len(images), generator=random)
         one = Measured(tmp_path / str(place), model, images[order[:1500]], images[order[1500:]])
         shifted.append(one.sites["shifted"].any())
-    assert sum(shifted) <= 2
+    assert sum(shifted) <= often(1, 2)
 
 
 def test_batches_as_they_come_are_measured_as_arrays_are(tmp_path, dimmed):
@@ -148,13 +149,19 @@ def test_batches_as_they_come_are_measured_as_arrays_are(tmp_path, dimmed):
     assert one.sites["verdict"].str.startswith("shifted").all()
 
 
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """Half of the images of the training against the test images."""
+    return Measured(tmp_path_factory.mktemp("clean") / "run", trained(), training()[:700], held_out())
+
+
 @pytest.mark.parametrize("corruption", CORRUPTIONS)
-def test_severity_is_ordered_within_a_corruption(corruption, tmp_path):
+def test_severity_is_ordered_within_a_corruption(corruption, clean, tmp_path):
     """The source-normalised distance orders severity, in every layer, and so does the drift."""
     corrupt, levels = CORRUPTIONS[corruption]
     model = trained()
-    runs = [Measured(tmp_path / "clean", model, training(), held_out())]
-    runs += [Measured(tmp_path / str(level), model, training(), corrupt(held_out(), level)) for level in levels]
+    runs = [clean]
+    runs += [Measured(tmp_path / str(level), model, training()[:700], corrupt(held_out(), level)) for level in levels]
     for layer in ("norm1", "norm2", "norm3"):
         distances = [run.layers[layer].data.value for run in runs]
         assert distances == sorted(distances)

@@ -14,6 +14,8 @@ import time
 import traceback
 from pathlib import Path
 
+from tests.warm.starting import python
+
 SECONDS = 30
 """How long one may take on a machine with much else to do, before it counts as hanging."""
 
@@ -36,7 +38,7 @@ def run(jobs, cwd, *, timeout=240):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     text = "".join(json.dumps(job) + "\n" for job in jobs)
     found = subprocess.run(
-        [sys.executable, "-m", "tests.saved.attempts"],
+        [python(), "-m", "tests.saved.attempts"],
         input=text,
         capture_output=True,
         text=True,

@@ -38,6 +38,7 @@ def assert_rows_of_steps(rows, values_of_steps, relative=3e-6):
             )
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize(("steps", "n"), [(1, 1), (7, 3), (200, 40), (3, 900)])
 @pytest.mark.parametrize("name", ZOO)
 def test_step_rows(name, steps, n):

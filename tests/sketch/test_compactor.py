@@ -36,6 +36,7 @@ def points_of(sketch, unit):
     return points[unit, kept].astype(float), weights[unit, kept]
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("n", [K + 1, 3000, 40_000])
 @pytest.mark.parametrize("name", FINITE)

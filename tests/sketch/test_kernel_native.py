@@ -42,11 +42,11 @@ def assert_moments_agree(found, expected):
     """Tables [6, groups, units] of the same activations; extremes and counts are the same."""
     for row in (0, 1, 4, 5):
         np.testing.assert_array_equal(found[row], expected[row])
-    count, mean, squares, low, high = expected[0], expected[2], expected[3], expected[4], expected[5]
+    count, mean, deviation, low, high = expected[0], expected[2], expected[3], expected[4], expected[5]
     size = np.where(count > 0, np.maximum(np.abs(low), np.abs(high)), 0)
-    spread = np.sqrt(np.maximum(squares, 0) / np.maximum(count, 1))
+    spread = deviation / np.sqrt(np.maximum(count, 1))
     assert (np.abs(found[2] - mean) <= ROUNDING * np.maximum(spread, 1e-7 * size) + 1e-44).all()
-    found_spread = np.sqrt(np.maximum(found[3], 0) / np.maximum(count, 1))
+    found_spread = found[3] / np.sqrt(np.maximum(count, 1))
     # NumPy's second pass centres in float32 about the mean itself: what is lost there is a share of its last digit.
     assert (np.abs(found_spread - spread) <= 1e-5 * spread + 1e-7 * size + 1e-44).all()
 
@@ -102,7 +102,8 @@ def in_float64(activations):
         table[:, 0, unit] = len(finite), len(every) - len(finite), 0, 0, np.inf, -np.inf
         if len(finite):
             mean = finite.mean()
-            table[2:, 0, unit] = mean, np.square(finite - mean).sum(), finite.min(), finite.max()
+            deviation = np.sqrt(np.square(finite - mean).sum())
+            table[2:, 0, unit] = mean, deviation, finite.min(), finite.max()
     return table
 
 

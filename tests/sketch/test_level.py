@@ -60,6 +60,7 @@ def levels_of(kernel, name, fills, dtype=np.float32, units=9):
 FILLS = [(16,), (1,), (250,), (256,), (300,), (512,), (32, 512), (100, 7, 40), (512, 512, 60), (33, 0, 0, 12)]
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("fills", FILLS, ids=str)
 @pytest.mark.parametrize("name", FINITE)
 def test_digest_is_that_of_the_repeated_values(name, fills, either_kernel):
@@ -84,6 +85,7 @@ def test_digest_is_that_of_the_repeated_values(name, fills, either_kernel):
         assert found.rank == 1 / QUANTILES
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("fills", [(250,), (512,), (100, 7, 40)], ids=str)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", ZOO)

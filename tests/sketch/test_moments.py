@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from icshift.hooks.observer import SEED, Observer
+from icshift.model.sites import Sites
 from icshift.sketch.moments import from_tensor, moments, stack
 from icshift.sketch.workspace import Workspace
 from tests.zoo.distributions import BROKEN, FINITE, ZOO, draw
 
 RELATIVE = {torch.float32: 1e-5, torch.float64: 1e-11}
-FIELDS = ("count", "nonfinite", "mean", "squares", "min", "max")
+FIELDS = ("count", "nonfinite", "mean", "deviation", "min", "max")
 
 
 def measured(activations, workspace=None):
@@ -31,14 +34,14 @@ def assert_right(found, groups, relative):
     for group, values in enumerate(groups):
         for unit, every in enumerate(values):
             raw = every[np.isfinite(every)]
-            count, nonfinite, mean, squares, low, high = (getattr(found, name)[group, unit] for name in FIELDS)
+            count, nonfinite, mean, deviation, low, high = (getattr(found, name)[group, unit] for name in FIELDS)
             assert (count, nonfinite) == (len(raw), len(every) - len(raw))
             if not len(raw):
-                assert (mean, squares, low, high) == (0, 0, np.inf, -np.inf)
+                assert (mean, deviation, low, high) == (0, 0, np.inf, -np.inf)
                 continue
             assert (low, high) == (raw.min(), raw.max())
             assert abs(mean - raw.mean()) <= relative * raw.std() + 1e-15 * abs(raw.mean())
-            spread = np.sqrt(max(squares, 0.0) / count)
+            spread = deviation / np.sqrt(count)
             assert abs(spread - raw.std()) <= relative * raw.std() + 1e-15 * abs(raw.mean())
 
 
@@ -128,3 +131,28 @@ def test_group_is_one_of_several():
     found = measured(activations)
     assert found.mean.shape == (3, 4)
     assert_right(found.group(1), [activations[1].numpy().T], 1e-11)
+
+
+def scales():
+    yield from ((torch.float32, power) for power in range(-40, 39))
+    yield from ((torch.float64, power) for power in range(-300, 301, 20))
+
+
+@pytest.mark.usefixtures("either_kernel")
+@pytest.mark.parametrize("n", [3, 64, 3000])
+def test_right_at_every_scale_that_a_type_has(n):
+    """As of a window of two steps, through the way that they are recorded, whatever NumPy is asked to do."""
+    unit = draw("normal", 2 * n, units=3).clip(-3.4, 3.4)
+    for dtype, power in scales():
+        values = torch.tensor(unit.T * 10.0**power, dtype=dtype)
+        observer = Observer(Sites(), 64, SEED, lambda *_: None)
+        with np.errstate(all="raise"):
+            for step, rows in enumerate(values.split(n)):
+                observer.observe("fc", nn.Linear(1, 3), rows, "train", stepping=True)
+                observer.tick(step, stepping=True)
+            (found,) = observer.distributions().values()
+        assert not observer.failed
+        size = max(values.abs().max().item(), 1e-300)  # So that nothing leaves the range here either.
+        raw = values.double().numpy() / size
+        np.testing.assert_allclose(found.std / size, raw.std(0), rtol=1e-6)
+        assert (np.abs(found.mean / size - raw.mean(0)) <= 1e-6 * raw.std(0)).all()

@@ -17,10 +17,12 @@ def main(address: str, *arguments: str) -> None:
     """Run the command, and exit as it does."""
     _signal.pthread_sigmask(_signal.SIG_BLOCK, FORWARDED)
     ignored = [number for number in FORWARDED if _signal.getsignal(number) == _signal.SIG_IGN]
-    job = marshal.dumps((list(arguments), os.getcwd(), dict(os.environ), ignored))  # noqa: PTH109  Pathlib takes long.
+    files = inherited()
+    folder = os.getcwd()  # noqa: PTH109  Pathlib takes long.
+    job = marshal.dumps((list(arguments), folder, dict(os.environ), ignored, files))
     server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     server.connect(address)
-    rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, b"".join(n.to_bytes(4, sys.byteorder) for n in (0, 1, 2)))
+    rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, b"".join(n.to_bytes(4, sys.byteorder) for n in files))
     server.sendmsg([len(job).to_bytes(4, "big")], [rights])
     server.sendall(job)
     process = number_from(server)
@@ -33,6 +35,18 @@ def main(address: str, *arguments: str) -> None:
             _signal.signal(-code, _signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code)
+
+
+def inherited() -> list[int]:
+    """The open files that a program was given: inputs and outputs, and what multiprocessing passes to a process."""
+    found = []
+    for number in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208  Pathlib takes long.
+        try:
+            if os.get_inheritable(number):
+                found.append(number)
+        except OSError:
+            pass  # The folder itself, which was open while it was read.
+    return found
 
 
 def number_from(server: _socket.socket) -> int:

@@ -7,15 +7,18 @@ imports these too. It prints the folder where its programs are, and ends with it
 
 import atexit
 import builtins
+import fcntl
 import gc
 import io
 import marshal
 import multiprocessing.process
+import multiprocessing.spawn
 import os
 import runpy
 import select
 import shutil
 import signal
+import site
 import socket
 import sys
 import tempfile
@@ -36,12 +39,15 @@ SEARCHED = sys.path[1:]
 OF_THE_START = ("PYTHON", "OMP_", "MKL_", "OPENBLAS_", "LD_")
 """Variables beginning so are read while an interpreter starts; those of a command must be the server's own."""
 
-Job = tuple[list[str], str, dict[str, str], list[int]]
-"""The arguments, the folder, the environment and the signals that are ignored."""
+BY_OPTION = {"-u": "PYTHONUNBUFFERED", "-B": "PYTHONDONTWRITEBYTECODE"}
+"""Options of an interpreter that variables stand for; multiprocessing passes on those it was started with."""
+
+Job = tuple[list[str], str, dict[str, str], list[int], list[int]]
+"""The arguments, the folder, the environment, the signals that are ignored, and the numbers of the open files."""
 
 OWN = str(os.getpid())
 
-ELSEWHERE = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHON_EXEC", "PYTHONUNBUFFERED")
+ELSEWHERE = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHON_EXEC", "PYTHONUNBUFFERED", "PYTHONIOENCODING")
 """But for these, which are seen to below, or are torchrun's."""
 
 
@@ -86,9 +92,8 @@ def serve() -> Job | None:
                         other.close()
                     for descriptor in running:
                         os.close(descriptor)
-                    for number, stream in enumerate(streams):
-                        os.dup2(stream, number)
-                        os.close(stream)
+                    _put(streams, job[-1])
+                    multiprocessing.spawn.set_executable(str(folder / "python"))
                     return job
                 for stream in streams:
                     os.close(stream)
@@ -104,6 +109,16 @@ def serve() -> Job | None:
                 os.close(one)
                 with connection:
                     _tell(connection, status)
+
+
+def _put(received: list[int], numbers: list[int]) -> None:
+    """Open files under the numbers that they had where they come from: of input and outputs those that are open."""
+    aside = [fcntl.fcntl(file, fcntl.F_DUPFD, 1000) for file in received]
+    for file in {*received, 0, 1, 2}:
+        os.close(file)
+    for file, number in zip(aside, numbers, strict=True):
+        os.dup2(file, number)
+        os.close(file)
 
 
 def _assert_one_thread() -> None:
@@ -128,16 +143,16 @@ def _write_programs(folder: Path) -> None:
 
 
 def _received(connection: socket.socket) -> tuple[Job, list[int]]:
-    """A command, its folder, its environment and the signals that it ignores; and its input, output and errors."""
-    length, streams, _, _ = socket.recv_fds(connection, 4, 3)
+    """A command with all that it is given, and its open files."""
+    length, streams, _, _ = socket.recv_fds(connection, 4, 250)
     with connection.makefile("rb") as file:
         return marshal.loads(file.read(int.from_bytes(length, "big"))), streams
 
 
-def run(arguments: list[str], folder: str, environment: dict[str, str], ignored: list[int]) -> None:
+def run(arguments: list[str], folder: str, environment: dict[str, str], ignored: list[int], _: list[int]) -> None:
     """Go on as `python ARGUMENTS` would, and end as it would."""
-    if arguments[0] == "-u":
-        arguments, environment = arguments[1:], environment | {"PYTHONUNBUFFERED": "1"}
+    while (named := BY_OPTION.get(arguments[0])) is not None:
+        arguments, environment = arguments[1:], environment | {named: "1"}
     _begin(folder, environment, ignored)
     sys.modules["__main__"] = ModuleType("__main__")
     sys.modules["__main__"].__builtins__ = builtins
@@ -158,15 +173,17 @@ def run(arguments: list[str], folder: str, environment: dict[str, str], ignored:
 def _go_on(arguments: list[str], folder: str) -> None:
     first, *rest = arguments
     main = sys.modules["__main__"]
+    sys.argv = arguments if first not in ("-c", "-m") else [first, *rest[1:]]
+    site.execsitecustomize()
     if first == "-m":
         sys.argv, sys.path[0] = rest, folder
         runpy._run_module_as_main(rest[0])
     elif first == "-c":
-        sys.argv, sys.path[0] = ["-c", *rest[1:]], ""
+        sys.path[0] = ""
         exec(compile(rest[0], "<string>", "exec", dont_inherit=True), main.__dict__)
     else:
         assert not first.startswith("-"), f"for {first} start a new interpreter"
-        sys.argv, sys.path[0], script = arguments, str(Path(first).resolve().parent), str(Path(first).absolute())
+        sys.path[0], script = str(Path(first).resolve().parent), str(Path(first).absolute())
         main.__file__, main.__cached__, main.__loader__ = script, None, SourceFileLoader("__main__", script)
         exec(compile(Path(script).read_bytes(), script, "exec", dont_inherit=True), main.__dict__)
 
@@ -179,8 +196,9 @@ def _leave(code: int) -> None:
     threading._shutdown()
     atexit._run_exitfuncs()
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None and not stream.closed:
+                stream.flush()
     except OSError:
         sys.exit(code)  # It has its own words and exit code for that.
     if code < 0:
@@ -200,26 +218,34 @@ def _begin(folder: str, environment: dict[str, str], ignored: list[int]) -> None
     os.environ.clear()
     os.environ.update(environment)
     more = environment.get("PYTHONPATH", "")
-    sys.path[1:] = [*(more.split(os.pathsep) if more else ()), *SEARCHED]
+    sys.path[:] = ["", *(more.split(os.pathsep) if more else ()), *SEARCHED]
     sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
     for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN if signal.SIGINT in ignored else signal.default_int_handler)
     unbuffered = bool(environment.get("PYTHONUNBUFFERED"))
-    sys.stdin = sys.__stdin__ = _stream(0, sys.stdin, unbuffered=unbuffered)
-    sys.stdout = sys.__stdout__ = _stream(1, sys.stdout, unbuffered=unbuffered)
-    sys.stderr = sys.__stderr__ = _stream(2, sys.stderr, unbuffered=unbuffered)
+    encoding = environment.get("PYTHONIOENCODING", "")
+    sys.stdin = sys.__stdin__ = _stream(0, sys.stdin, encoding, unbuffered=unbuffered)
+    sys.stdout = sys.__stdout__ = _stream(1, sys.stdout, encoding, unbuffered=unbuffered)
+    sys.stderr = sys.__stderr__ = _stream(2, sys.stderr, encoding, unbuffered=unbuffered)
 
 
-def _stream(number: int, like: io.TextIOWrapper, *, unbuffered: bool) -> io.TextIOWrapper:
-    """What an interpreter makes of a descriptor: it asks whether that is a terminal, and whether one can seek in it."""
+def _stream(number: int, like: io.TextIOWrapper, encoding: str, *, unbuffered: bool) -> io.TextIOWrapper | None:
+    """What an interpreter makes of a descriptor: it asks whether that is a terminal, and whether one can seek in it.
+
+    The encoding is PYTHONIOENCODING, where that is set, and errors are then strict, but on stderr.
+    """
+    try:
+        os.fstat(number)
+    except OSError:
+        return None
     raw = io.FileIO(number, "wb" if number else "rb", closefd=False)
     raw.name = like.name
     buffered = io.BufferedReader(raw) if not number else raw if unbuffered else io.BufferedWriter(raw)
     stream = io.TextIOWrapper(
         buffered,
-        like.encoding,
-        like.errors,
+        encoding or like.encoding,
+        "strict" if encoding and number < 2 else like.errors,
         newline="\n" if number else None,
         line_buffering=not unbuffered and (number == 2 or raw.isatty()),
         write_through=unbuffered,
