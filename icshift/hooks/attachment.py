@@ -19,11 +19,12 @@ from icshift.hooks import compiled
 from icshift.hooks.arguments import fitted
 from icshift.hooks.calls import Call
 from icshift.hooks.hook import Hook, Rest
+from icshift.hooks.placed import Placed
 from icshift.model.copies import is_within
 from icshift.model.keras_layers import is_layer
 from icshift.model.layout import tensors
 from icshift.model.names import callable_parts, every_module, modules, parameters, takes_hooks
-from icshift.model.torch_private import compiled_before, is_symbolic, no_subclass_sees
+from icshift.model.torch_private import being_called, compiled_before, in_backward, is_symbolic, no_subclass_sees
 from icshift.model.unheard import hears
 from icshift.notice import notice
 
@@ -51,6 +52,9 @@ class Listener:
     on_known: Callable[[str, Tensor], bool] = lambda *_: False
     """Gets the name of a chosen module and a tensor of PyTorch's own class that is all of its output; returns whether
     it took it, so that `on_tensor` need not."""
+    passes: Callable[[], bool] = lambda: False
+    """Returns whether a forward in training mode with gradients, while the hooks are asleep, is nothing to wake up
+    for."""
 
 
 class Attachment:
@@ -77,6 +81,7 @@ class Attachment:
             listener.mask,
             listener.watch,
             listener.on_known,
+            listener.passes,
         )
         self._watching: dict[tuple[str, nn.Module], ExitStack] = {}
         self._following: dict[nn.Module, ExitStack] = {}
@@ -89,6 +94,9 @@ class Attachment:
         """Whether the hooks are on and call the listener."""
         self.rest = Rest()
         """While it is on, nothing is looked at that a module returns; forwards begin and end all the same."""
+        self.asleep = False
+        """Whether all hooks are lifted but those by which forwards begin."""
+        self._placed: dict[Placed, None] = {}
         self._stale = False
         self.choices = 0
         """How often it was decided anew what is watched."""
@@ -171,8 +179,27 @@ class Attachment:
             self._deeper[part] = None
             self._following[part] = self._follow(part)
 
+    def sleep(self) -> None:
+        """Lift all hooks but those by which forwards begin, until one does that is something to `wake` up for.
+
+        Not where anything is compiled: it would be compiled again for every change of them. Nor on layers of Keras,
+        whose calls say in their arguments whether they are in training.
+        """
+        if self.attached and not self.asleep and not compiled_before() and not is_layer(self._model):
+            self.asleep = True
+            for placed in self._placed:
+                placed.lift()
+
+    def wake(self) -> None:
+        """Put the lifted hooks back."""
+        if self.asleep:
+            self.asleep = False
+            for placed in self._placed:
+                placed.put_back()
+
     def _put_on(self, chosen: dict[str, nn.Module]) -> None:
         """Hook exactly these modules, and the parts whose calls are forwards."""
+        self.wake()
         self.choices += 1
         parts = [*callable_parts(self._model), *(part for part in self._deeper if part in self.modules)]
         left_out = {module for name, module in modules(self._model).items() if is_within(name, self.left_out)}
@@ -235,7 +262,7 @@ class Attachment:
             )
 
         hook = Hook(module, act, act_traced, self, self._listener.watch, self.rest, again)
-        hooks.callback(module.register_forward_hook(hook).remove)
+        self._place(hooks, Placed(module, hook))
         return hooks
 
     def _follow(self, part: nn.Module) -> ExitStack:
@@ -249,7 +276,19 @@ class Attachment:
         hooks.callback(compiled.forget, entered)
         hooks.callback(compiled.forget, left)
 
+        passes = listener.passes
+
+        def goes_by(_: Any) -> bool:
+            if not self.asleep or not self.attached or self._stale or in_backward() or not hears(self):
+                return False
+            if part.training and torch.is_grad_enabled():
+                return passes()
+            # A frozen part of a model whose forward passes is no forward of its own: the stack knows.
+            return part is not self._model and self._model in being_called()
+
         def enter(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+            if self.asleep and not in_backward():
+                self.wake()
             # What symbolic tracing passes are no tensors.
             made = None if mask is None or is_symbolic(args, kwargs) else _made(mask, args, kwargs)
             listener.on_entry(Call(part, (args, kwargs), torch.is_grad_enabled()), made)
@@ -263,20 +302,22 @@ class Attachment:
 
         # Prepended before every other hook, and called even if the forward raises.
         enters = part.register_forward_pre_hook(
-            Hook(part, enter, enter_traced, self, listener.watch), prepend=True, with_kwargs=True
+            Hook(part, enter, enter_traced, self, listener.watch, again=goes_by), prepend=True, with_kwargs=True
         )
-        leaves = part.register_forward_hook(
-            Hook(
-                part,
-                lambda _, __, output: listener.on_exit(part, output),
-                lambda *_: compiled.mark(left),
-                *(self, listener.watch),
-            ),
-            always_call=True,
+        leave = Hook(
+            part,
+            lambda _, __, output: listener.on_exit(part, output),
+            lambda *_: compiled.mark(left),
+            *(self, listener.watch),
         )
         hooks.callback(enters.remove)
-        hooks.callback(leaves.remove)
+        self._place(hooks, Placed(part, leave, always_call=True))
         return hooks
+
+    def _place(self, hooks: ExitStack, placed: Placed) -> None:
+        self._placed[placed] = None
+        hooks.callback(self._placed.pop, placed)
+        hooks.callback(placed.remove)
 
     def _while_attached(self, act: Callable[..., None]) -> Callable[..., None]:
         def act_if_attached(*seen: Any) -> None:

@@ -97,6 +97,11 @@ class Examples:
         except Exception:  # noqa: BLE001  It must not reach the training.
             seen.known = False
 
+    def unknown(self, phase: str) -> bool:
+        """Whether it is settled that the examples of this phase are not known, in this part of the window."""
+        seen = self._phases.get(phase)
+        return seen is not None and not seen.known
+
     def seen(self) -> dict[str, Seen | None]:
         """Returns what is known of every phase that had a forward; None where it is not. It waits for the device."""
         return merged_inputs([self._before, self.part()]) or {}

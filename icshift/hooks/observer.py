@@ -125,11 +125,14 @@ class Observer:
         except Exception as error:  # noqa: BLE001  An error in here must never reach the training.
             self.fail(site, error)
 
-    def again(self, name: str, tensor: Tensor, phase: str, *, stepping: bool) -> Take | None:
+    def again(self, name: str, tensor: Tensor, forward: Any) -> Take | None:
         """Returns what takes the next tensor like this one of a site, which was just taken, in a forward like this one.
+
+        `forward` has a `phase`, and is `stepping` or not, as in `observe`.
 
         None where each has to be looked at: where it is on another device, or of more units than are recorded.
         """
+        phase, stepping = forward.phase, forward.stepping
         site, accumulator = self.sites.get(name), self._open.get((phase, name))
         if site is None or accumulator is None or site.kept is not None or is_probe(phase) or not is_plain(tensor):
             return None
@@ -174,6 +177,10 @@ class Observer:
         self._probe_sampler.renew()
         self._examples.next_forward()
         self._transfer.deliver(wait=False)
+
+    def pass_step(self) -> None:
+        """Close a step of which nothing was observed."""
+        self._begun = False
 
     def begin_step(self) -> None:
         """A step has begun of which nothing is observed."""

@@ -68,7 +68,7 @@ class RowHash:
             return int(mixed(self.rows(tensor, name)).sum())
         shape = tensor.shape
         flat, _, factors = self._places(name, shape[1:], None)
-        row = tensor.numel() // max(shape[0], 1)
+        row = prod(shape[1:])
         return int(
             choice.compiled.hash_rows(tensor.data_ptr(), shape[0], row, tensor.element_size(), flat, factors, len(flat))
         )

@@ -43,7 +43,8 @@ class Keeper:
     under the name of its site; `ended(forward)` is called when a forward ends, and after a chosen module that was
     called outside of any; `leaves_out(forward)` says, as a forward began, that nothing of it is taken;
     `again(site, tensor, forward)` returns what takes the next tensor like one that was just taken, if there is a
-    shorter way to; `broke(error)` gets a `RecordingError` when the mask cannot be used.
+    shorter way to; `passes()` says, while the hooks are asleep, that a forward in training with gradients is nothing to
+    wake up for; `broke(error)` gets a `RecordingError` when the mask cannot be used.
     """
 
     take: Callable[[str, nn.Module, Tensor, Any, Padding | None], None]
@@ -52,6 +53,7 @@ class Keeper:
     began: Callable[[Call], Any] = lambda _: None
     leaves_out: Callable[[Any], bool] = lambda _: False
     again: Callable[[str, Tensor, Any], Take | None] = lambda *_: None
+    passes: Callable[[], bool] = lambda: False
 
 
 class Watcher:
@@ -83,6 +85,8 @@ class Watcher:
         self._coverage = Coverage()
         self._neighbours = Neighbours(model)
         self._known = Known()
+        self._going_on = 0
+        """Forwards, of all threads, that began and did not end."""
         self._follows = False
         self._state: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         """What `state` returned last of sites and modules, and the signs of what it was made from: of a model of ten
@@ -97,6 +101,7 @@ class Watcher:
             mask,
             self.stopwatch,
             self._saw_again,
+            keeper.passes,
         )
         self.attachment = Attachment(model, self._choose, listener)
 
@@ -108,6 +113,7 @@ class Watcher:
             if self._follows:
                 self._neighbours.listen()
             off.callback(self.stop)
+            self._going_on = 0
             self.attachment.attach()
             yield
 
@@ -219,6 +225,11 @@ class Watcher:
         with self.guard, self.stopwatch:
             return self._known.take(name, tensor, self._calls.now)
 
+    def sleep(self) -> None:
+        """Lift hooks until something is to be seen, unless a forward goes on in any thread."""
+        if not self._going_on:
+            self.attachment.sleep()
+
     def _outermost(self, module: nn.Module) -> nn.Module:
         """The part of the model whose call this module is called in, outside of any forward that was entered.
 
@@ -236,6 +247,7 @@ class Watcher:
         self._calls.enter(call.part, self._model)
         if self._calls.beginning:
             with self.guard, self.stopwatch:
+                self._going_on += 1
                 self._calls.now.forward = self._keeper.began(_told(call))
                 self.attachment.rest.on = self._keeper.leaves_out(self._calls.now.forward)
                 if self.attachment.rest.on:
@@ -253,6 +265,7 @@ class Watcher:
             return
         self.attachment.rest.on = False
         with self.guard, self.stopwatch:
+            self._going_on = max(self._going_on - 1, 0)
             if self._follows and self._neighbours.forward_ended(output, of_model=part is self._model):
                 self.stop_following()
             self._keeper.ended(self._calls.now.forward)

@@ -42,6 +42,8 @@ class Clock:
         self._model = model
         self._changes = changes
         self._parameters: tuple[object, list[nn.Parameter]] = None, []
+        self._looked = True
+        """Whether `_gradients` are those after the last step."""
         self._gradients: dict[int, tuple[ref[Tensor], int]] = {}
         """By the `id` of a parameter, the gradient that it had after the last step, and how often that was written."""
 
@@ -55,6 +57,8 @@ class Clock:
         `heard` says whether a forward was, since the last step, that a step is computed from.
         """
         before, self._gradients = self._gradients, self._now()
+        if not self._looked:
+            before, self._looked = self._gradients, True
         # What steps within a backward pass, parameter by parameter, steps for the forward that was heard before it.
         unheard = not heard and not in_backward() and any(self._is_new(owner, before) for owner in self._gradients)
         if heard or unheard:
@@ -62,6 +66,17 @@ class Clock:
             self.unheard += unheard
             self.changed, self._heard = heard != self._heard, heard
         return heard or unheard
+
+    def passes(self) -> bool:
+        """Note that a step after a forward ended, as all did so far; False, and nothing, where one did not.
+
+        The gradients are not looked at then: they count as those that the next step finds.
+        """
+        if self.unheard:
+            return False
+        self.steps += 1
+        self._looked = False
+        return True
 
     def _now(self) -> dict[int, tuple[ref[Tensor], int]]:
         changes = self._changes()

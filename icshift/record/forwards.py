@@ -59,6 +59,11 @@ class Forwards:
         """Name the forwards of another model from now on, in place of the one before."""
         self._model = model
 
+    @property
+    def labelled_now(self) -> bool:
+        """Whether forwards that begin now have a label."""
+        return self._label is not None
+
     @contextmanager
     def labelled(self, label: str) -> Iterator[None]:
         """A block whose forwards are of the phase of this name."""

@@ -168,11 +168,15 @@ class Journal:
             self._closed.append(ended.window)
         self._snapshot = time.perf_counter()
 
+    def due(self) -> bool:
+        """Whether `flush_if_due` would write."""
+        return time.perf_counter() - self._flushed >= FLUSH_SECONDS or self._recording.full
+
     def flush_if_due(self, step: int) -> None:
         """Every `FLUSH_SECONDS`, write what waits and, where that costs little, the open window as far as it goes."""
-        now = time.perf_counter()
-        if now - self._flushed < FLUSH_SECONDS and not self._recording.full:
+        if not self.due():
             return
+        now = time.perf_counter()
         units = self._seen.units()
         if units * self._unit_seconds <= _SNAPSHOT_SHARE * (now - self._snapshot):
             self._write_open(step)

@@ -23,6 +23,7 @@ class Measuring(ABC):
     _gradients: Gradients
     _ranks: int
     _process: int
+    _passing: int
 
     @property
     @abstractmethod
@@ -69,6 +70,7 @@ class Measuring(ABC):
     def _measuring(self, every: int) -> Iterator[bool]:
         if self._resources is None:
             raise RecordingError("gradients are measured while recording: call this within the recorder's with block")
+        self._passing = 0  # The step to come is measured.
         with self._watcher.guard, self._watcher.stopwatch:
             listening = self._watcher.attachment.attached and os.getpid() == self._process
             yield is_due(self.steps, every, self._ranks) and listening

@@ -60,6 +60,10 @@ class Provisional:
         """Whether the open window has its number of steps, `step` steps having ended."""
         return step - self.open(step).first_step >= self.length
 
+    def left(self, step: int) -> int:
+        """How many steps to come are of the open window, `step` steps having ended."""
+        return max(self.open(step).first_step + self.length - step, 0)
+
     def probed(self, step: int) -> bool:
         """Whether the probe is replayed after so many steps: where a window ends, and not more often than `_PROBED`."""
         return self.over(step) and (step - self._first.first_step) % _PROBED == 0

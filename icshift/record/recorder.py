@@ -16,7 +16,6 @@ from torch.optim.optimizer import Optimizer
 
 from icshift.errors import RecordingError
 from icshift.hooks import compiled, manifest
-from icshift.hooks.again import Take
 from icshift.hooks.calls import Call
 from icshift.hooks.coverage import why_nothing
 from icshift.hooks.examples import Examples
@@ -38,6 +37,7 @@ from icshift.record.journal import Journal, Open
 from icshift.record.logged import Logged
 from icshift.record.measuring import Measuring
 from icshift.record.optimizers import as_list, listen
+from icshift.record.passing import Passing
 from icshift.record.probe import Probe
 from icshift.record.replays import Replays
 from icshift.record.settings import as_probe, asked_for, budget, refuse_settings
@@ -49,7 +49,7 @@ from icshift.runs.format import INITIAL_WEIGHTS, NO_STEP, Site
 from icshift.runs.phases import NO_GRAD, PROBE, is_probe
 
 
-class Recorder(Measuring):
+class Recorder(Measuring, Passing):
     """Records the activation distribution of every unit of a model, at every step, while it trains.
 
     A *step* ends with an optimizer's step that follows at least one forward, or with `step()`. `optimizer` names the
@@ -123,8 +123,8 @@ class Recorder(Measuring):
         self._logged = Logged()
         self._troubles = Troubles(self.path, self._observer, self._logged)
         self._faults = self._troubles.faults
-        broke = self._troubles.give_up
-        keeper = Keeper(self._take, self._forward_ended, broke, self._forward_began, self._leaves_out, self._again)
+        begins = self._forward_began, self._leaves_out, self._observer.again, self._forward_passes
+        keeper = Keeper(self._take, self._forward_ended, self._troubles.give_up, *begins)
         self._examples = Examples(self.model, SEED)
         self._watcher = Watcher(self.model, self._sites, self._observer, keeper, mask)
         self._replays = Replays(self.model, None if self._rank else given, self._observer, self._watcher, self.forwards)
@@ -336,15 +336,14 @@ class Recorder(Measuring):
         self.forwards.took(site, forward)
         self._observer.observe(site, module, tensor, forward.phase, stepping=forward.stepping, padding=padding)
 
-    def _again(self, site: str, tensor: Tensor, forward: Forward) -> Take | None:
-        return self._observer.again(site, tensor, forward.phase, stepping=forward.stepping)
-
     def _forward_ended(self, forward: Forward) -> None:
         if not forward.stepping:
             with self._troubles.safely():
                 self._observer.tick(self.steps, stepping=False)
 
     def _stepped(self, *, by_word: bool = False) -> None:
+        if not by_word and self._step_passes():
+            return
         if os.getpid() == self._process and not self._faults.over:
             with self._troubles.safely():
                 self._gradients.stepped(after_forward=self._observer.step_begun)
@@ -365,8 +364,10 @@ class Recorder(Measuring):
             self._replays.note_frozen()
         self._observer.tick(step, stepping=True)
         self.forwards.next_step()
+        self._tell_passed(step)
         self._thinning.ended(self._journal.written)
         if not self._faults.waiting:
+            self._let_pass()
             self._windows.stepped(self.steps, self.window)
             self._journal.flush_if_due(self.steps)
         elif self._faults.due():
@@ -393,7 +394,7 @@ class Recorder(Measuring):
             "unheard_steps": self._clock.unheard,
             "measured": self._gradients.settings,
             "overhead": self._watcher.stopwatch.overhead(self._started),
-            **self._thinning.state(),
+            **self._thinning.state(self.steps),
             **self._faults.entries(),
         }
         return self._begun.state(state)

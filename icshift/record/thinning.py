@@ -25,6 +25,9 @@ MOST = 1024
 LOOK = 32
 """Recorded steps after which it is looked whether the budget holds. In as many a block of them is worked off once."""
 
+_LONG = 8
+"""Stretches from which it is worth to lift hooks where steps are left out: it takes as long as some calls of them."""
+
 _FIRST = 0.1
 """Seconds that may go into measuring, beforehand, what hooks cost beside the time within them."""
 
@@ -131,6 +134,30 @@ class Thinning:
         self.leaves_out = self._passed != self._place
         self.began |= self.leaves_out
 
+    @property
+    def lasts(self) -> bool:
+        """Whether steps that are left out are so many in a row that it is worth to prepare for them."""
+        return self.leaves_out and self._stride >= _LONG
+
+    @property
+    def left(self) -> int:
+        """How many steps are left out for sure, that under way the first, if it is one."""
+        until = self._place if self._passed < self._place else self._stride
+        return until - self._passed if self.leaves_out else 0
+
+    def passed(self, steps: int) -> None:
+        """So many steps ended, all left out, of which nobody said so as they did."""
+        if self._budget is None:
+            return
+        self._recorded.extend(bytes(steps))
+        self._steps += steps
+        self._passed += steps
+
+    @property
+    def steps(self) -> int:
+        """How many steps it knows to have ended."""
+        return len(self._recorded)
+
     def go_on_after(self, windows: Sequence[Window], steps: int, state: dict[str, Any] | None) -> None:
         """Go on with a training that has so many steps behind it, in these windows, and this entry of a manifest."""
         if self._budget is None:
@@ -145,14 +172,18 @@ class Thinning:
 
     def left_out(self, first: int, last: int) -> int:
         """Returns of how many steps, from the first to the last, nothing was recorded."""
-        return self._recorded.count(0, max(first, 0), max(last + 1, 0)) if self._budget is not None else 0
+        if self._budget is None:
+            return 0
+        passed = max(last + 1 - max(first, self.steps), 0)  # Of these nobody said so yet.
+        return self._recorded.count(0, max(first, 0), max(last + 1, 0)) + passed
 
-    def state(self) -> dict[str, Any]:
-        """Returns the entry of a manifest: docs/format.md has its meaning. Empty without a budget."""
+    def state(self, steps: int = 0) -> dict[str, Any]:
+        """Returns the entry of a manifest, so many steps having ended: docs/format.md has its meaning. Empty without a
+        budget."""
         if self._budget is None:
             return {}
         strides = [{"from_step": step, "stride": stride} for step, stride in self._strides]
-        return {"thinned": {"steps_left_out": self._recorded.count(0), "strides": strides}}
+        return {"thinned": {"steps_left_out": self.left_out(0, max(steps, self.steps) - 1), "strides": strides}}
 
     def _decide(self, budget: float) -> None:
         """A stretch is over: choose the length of the next one, and which of its steps is recorded."""

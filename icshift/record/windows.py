@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -63,6 +64,13 @@ class Windows:
     def over(self, step: int, length: Length) -> bool:
         """Whether the open window has its number of steps."""
         return isinstance(length, int) and step - self._journal.window.first_step >= length
+
+    def left(self, step: int, length: Length) -> int:
+        """How many steps, those to come, are of the open window or, of provisional ones, the open one of them."""
+        provisional = self._journal.provisional
+        if provisional is not None:
+            return provisional.left(step)
+        return max(self._journal.window.first_step + length - step, 0) if isinstance(length, int) else sys.maxsize
 
     def stepped(self, step: int, length: Length) -> None:
         """Replay the probe where the step was the last one of a window."""

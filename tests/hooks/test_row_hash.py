@@ -82,3 +82,12 @@ def test_what_is_not_on_the_cpu_is_hashed_alike():
     drawn = rows.view(torch.int64)[:, torch.from_numpy(flat)]
     drawn = drawn ^ (drawn >> 32)
     assert mixed((drawn * torch.from_numpy(factors)).sum(1)).tolist() == mixed(there.rows(rows, "x")).tolist()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.uint8, torch.int16])
+@pytest.mark.parametrize("shape", [(5,), (1, 3), (7, 40), (6, 3, 11), (2, 1, 5, 9), (0, 4)])
+def test_the_sum_over_rows_is_that_of_their_hashes(dtype, shape):
+    tensor = (torch.randn(shape, generator=torch.Generator().manual_seed(3)) * 50).to(dtype)
+    hashed = RowHash(9)
+    for laid_out in (tensor, torch.stack([tensor, tensor], -1)[..., 0]):
+        assert hashed.total(laid_out, "x") == int(mixed(hashed.rows(tensor, "x")).sum())
