@@ -15,7 +15,7 @@ from icshift._version import __version__
 from icshift.errors import IcshiftError, MeasurementError, ModelError, RecordingError, RunError, SelectionError
 
 if TYPE_CHECKING:
-    from icshift.api import Run, compare, open
+    from icshift.api import Run, Runs, compare, drift, open, open_all
     from icshift.gradients.batch_norm_noise import BatchNormNoise
     from icshift.gradients.gradient_shift import Step, gradient_shift
     from icshift.gradients.hessian import hessian
@@ -38,16 +38,19 @@ __all__ = [
     "RecordingError",
     "Run",
     "RunError",
+    "Runs",
     "SelectionError",
     "Sites",
     "Step",
     "__version__",
     "adapt_batch_norm",
     "compare",
+    "drift",
     "gradient_shift",
     "hessian",
     "loss_slice",
     "open",
+    "open_all",
     "precise_statistics",
     "random_directions",
     "smoothness",
@@ -56,7 +59,10 @@ __all__ = [
 _HOMES = {
     "Run": "icshift.api",
     "compare": "icshift.api",
+    "drift": "icshift.api",
     "open": "icshift.api",
+    "open_all": "icshift.api",
+    "Runs": "icshift.api",
     "adapt_batch_norm": "icshift.replay.batch_norm",
     "precise_statistics": "icshift.replay.batch_norm",
     "Probe": "icshift.record.probe",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
+from icshift.runs.found import runs_below
 from icshift.runs.reader import StoredRun
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from icshift.arrays.drift import Drifted, MetricName
     from icshift.replicates.compare import RunComparison
 
 _Given: TypeAlias = "str | Path | StoredRun"
@@ -97,6 +99,60 @@ def open(path: str | Path) -> Run:
     return Run(path)
 
 
+class Runs(Sequence[Run]):
+    """The runs below a directory, in order of their paths: a sequence of `Run`, each opened when it is asked for.
+
+    `icshift.open_all` is the way to one. Tables have a row more of everything for each run, with its path as `run`.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.paths = runs_below(self.folder)
+
+    def __repr__(self) -> str:
+        return f"<Runs {self.folder}: {len(self):,} runs>"
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, place: int) -> Run: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Run]: ...
+    def __getitem__(self, place: int | slice) -> Run | Sequence[Run]:
+        found = self.paths[place]
+        return [Run(path) for path in found] if isinstance(found, list) else Run(found)
+
+    def table(self) -> pd.DataFrame:
+        """Returns a row a run: model, windows, state, largest drift; see `icshift.analysis.overview.overview`.
+
+        Of every run the last two windows are read. Runs that cannot be read are in it too, and their `state` says why.
+        """
+        from icshift.analysis.overview import overview
+
+        return overview(self.paths)
+
+    def tables(self, read: Callable[[Run], pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        """Yields what a function makes of each run, with its path as column `run`, one after the other.
+
+        At any time one run is in memory: `pd.concat(runs.tables(lambda run: run.report()))` is all of them together.
+        """
+        for path in self.paths:
+            yield read(Run(path)).assign(run=str(path))
+
+    def report(self, metric: str = "w1_sd", *, reference: str | int = "previous") -> pd.DataFrame:
+        """Returns a row a run and site, as `Run.report` has it; `site` is text, since runs may be of many models."""
+        import pandas as pd
+
+        tables = self.tables(lambda run: run.report(metric, reference=reference).astype({"site": str}))
+        return pd.concat(tables, ignore_index=True)
+
+
+def open_all(folder: str | Path) -> Runs:
+    """Opens all runs below a directory for reading, lazily. Raises `RunError` where there is none."""
+    return Runs(folder)
+
+
 def compare(
     a: _Given | Iterable[_Given],
     b: _Given | Iterable[_Given],
@@ -111,6 +167,25 @@ def compare(
     from icshift.replicates.compare import compare
 
     return compare(_runs(a), _runs(b), phases=phases, sites=_globs(sites))
+
+
+def drift(a: Any, b: Any, *, metric: MetricName = "w1_sd") -> Drifted:
+    """Returns how far activations that you dumped yourself drifted: exact Wasserstein-1 of b from the reference a.
+
+    Both are arrays or tensors [rows, units], mappings of these by name, or paths of `.npy`, `.npz` or `.parquet` files.
+    `metric` is `w1_sd`, over the pooled standard deviation, or `w1`. See `icshift.arrays.drift.Drifted` for what comes
+    back: a row a unit with its noise floor, and what moved beyond noise.
+
+    >>> import numpy as np
+    >>> random = np.random.default_rng(0)
+    >>> found = drift(random.normal(size=(1000, 1)), random.normal(0.5, size=(1000, 1)), metric="w1")
+    >>> found.units[["unit", "value", "floor", "n", "moved"]].round(2)
+       unit  value  floor     n  moved
+    0     0   0.51   0.04  1000   True
+    """
+    from icshift.arrays.drift import drift
+
+    return drift(a, b, metric=metric)
 
 
 def _runs(given: _Given | Iterable[_Given]) -> list[StoredRun]:

@@ -138,11 +138,11 @@ class BlockKeeper:
     """
 
     def __init__(self, units: int, dtype: type[np.floating[Any]] = np.float32) -> None:
-        shape = units, BLOCKS
+        # Units lie side by side: what blocks are added up from does so where it is computed fastest.
         self._dtype = dtype
-        self._sums = np.zeros((*shape, SLICES))
-        self._sampled = np.zeros(shape, np.int64)
-        self._zeros = np.zeros(shape, np.int64)
+        self._sums = np.zeros((BLOCKS, SLICES, units))
+        self._sampled = np.zeros((BLOCKS, units), np.int64)
+        self._zeros = np.zeros((BLOCKS, units), np.int64)
         self._steps = np.zeros(BLOCKS, np.int64)
         self.restart()
 
@@ -150,28 +150,28 @@ class BlockKeeper:
         """Forgets everything but the memory it took."""
         for array in (self._sums, self._sampled, self._zeros, self._steps):
             array[:] = 0
-        self._length = 1
+        self._length, self._taken = 1, 0
 
     def add(self, slices: Floats, sampled: Ints, zeros: Ints) -> None:
         """Takes in steps in order: slice means [units, steps, SLICES], numbers of values and zeros [units, steps].
 
         Slice means of a unit without values are not read: they may be anything but NaN.
         """
-        weighted = slices * sampled[:, :, None]
-        taken, count = 0, sampled.shape[1]
-        while taken < count:
-            total = int(self._steps.sum())
-            if total == self._length * BLOCKS:
+        weighted, sampled, zeros = slices.transpose(1, 2, 0) * sampled.T[:, None], sampled.T, zeros.T
+        begun, count = 0, len(sampled)
+        while begun < count:
+            if self._taken == self._length * BLOCKS:
                 self._join_neighbours()
-                continue
-            place = total // self._length
-            room = min(self._length - int(self._steps[place]), count - taken)
-            new = slice(taken, taken + room)
-            self._sums[:, place] += weighted[:, new].sum(1)
-            self._sampled[:, place] += sampled[:, new].sum(1)
-            self._zeros[:, place] += zeros[:, new].sum(1)
-            self._steps[place] += room
-            taken += room
+            end = min(count, begun + self._length * BLOCKS - self._taken)
+            places = (self._taken + np.arange(end - begun)) // self._length
+            starts = np.flatnonzero(np.diff(places, prepend=-1))
+            filled = slice(places[0], places[-1] + 1)
+            self._sums[filled] += np.add.reduceat(weighted[begun:end], starts, axis=0)
+            self._sampled[filled] += np.add.reduceat(sampled[begun:end], starts, axis=0)
+            self._zeros[filled] += np.add.reduceat(zeros[begun:end], starts, axis=0)
+            self._steps[filled] += np.diff(starts, append=end - begun)
+            self._taken += end - begun
+            begun = end
 
     def absorb(self, other: BlockKeeper) -> None:
         """Takes in the steps of another keeper, which stays as it is, as those that follow.
@@ -180,25 +180,26 @@ class BlockKeeper:
         """
         for place in range(int(np.count_nonzero(other._steps))):
             steps = int(other._steps[place])
-            while self._length < other._length or int(self._steps.sum()) + steps > self._length * BLOCKS:
+            while self._length < other._length or self._taken + steps > self._length * BLOCKS:
                 self._join_neighbours()
-            own = int(self._steps.sum()) // self._length
-            self._sums[:, own] += other._sums[:, place]
-            self._sampled[:, own] += other._sampled[:, place]
-            self._zeros[:, own] += other._zeros[:, place]
+            own = self._taken // self._length
+            self._sums[own] += other._sums[place]
+            self._sampled[own] += other._sampled[place]
+            self._zeros[own] += other._zeros[place]
             self._steps[own] += steps
+            self._taken += steps
 
     def blocks(self) -> Blocks:
         """Returns what was taken in so far."""
         used = slice(int(np.count_nonzero(self._steps)))
-        slices = _means(self._sums[:, used], self._sampled[:, used]).astype(self._dtype)
-        return Blocks(slices, self._sampled[:, used].copy(), self._zeros[:, used].copy(), self._steps[used].copy())
+        sampled = self._sampled[used].T.copy()
+        slices = _means(self._sums[used].transpose(2, 0, 1), sampled)
+        return Blocks(slices.astype(self._dtype, "C"), sampled, self._zeros[used].T.copy(), self._steps[used].copy())
 
     def _join_neighbours(self) -> None:
-        for array, axis in ((self._sums, 1), (self._sampled, 1), (self._zeros, 1), (self._steps, 0)):
-            joined = np.add.reduceat(array, np.arange(0, BLOCKS, 2), axis=axis)
-            array[:] = 0
-            array[(slice(None),) * axis + (slice(BLOCKS // 2),)] = joined
+        for array in (self._sums, self._sampled, self._zeros, self._steps):
+            joined = np.add.reduceat(array, np.arange(0, BLOCKS, 2), axis=0)
+            array[: BLOCKS // 2], array[BLOCKS // 2 :] = joined, 0
         self._length *= 2
 
 

@@ -14,6 +14,7 @@
 typedef float floats __attribute__((vector_size(4 * WIDTH), may_alias));
 typedef int32_t keys __attribute__((vector_size(4 * WIDTH), may_alias));
 typedef double doubles __attribute__((vector_size(8 * WIDTH)));
+typedef int64_t longs __attribute__((vector_size(8 * WIDTH)));
 
 #define INFINITE 0x7f800000 /* the key, and the bits, of infinity; above it are the NaN */
 
@@ -72,26 +73,35 @@ template <int FIRST, int N> INLINE void sort_few(keys *v)
     }
 }
 
+/* Rows to registers and back, one by one: of a `memcpy` of all of them gcc makes stores of half a row, and reading a row
+   that was just written so waits until both halves are in the cache, which takes longer than the sort. */
+INLINE void copy16(const keys *from, keys *to)
+{
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+        to[i] = from[i];
+}
+
 /* 16 rows of which every later is at most one rise and one fall away from sorted: the last four stages of a merge. */
 INLINE void clean16(keys *v)
 {
     keys r[16];
-    memcpy(r, v, sizeof r);
+    copy16(v, r);
 #pragma GCC unroll 4
     for (int d = 8; d; d /= 2)
 #pragma GCC unroll 16
         for (int i = 0; i < 16; i++)
             if (!(i & d))
                 exchange(r + i, r + i + d);
-    memcpy(v, r, sizeof r);
+    copy16(r, v);
 }
 
 INLINE void sort16(keys *v)
 {
     keys r[16];
-    memcpy(r, v, sizeof r);
+    copy16(v, r);
     sort_few<0, 16>(r);
-    memcpy(v, r, sizeof r);
+    copy16(r, v);
 }
 
 /* Two sorted halves become one: Batcher's bitonic merge. n is a power of two, at least 64. Two stages are done while

@@ -6,15 +6,24 @@
 #include "columns.h"
 #include "kernel.h"
 
-/* Sorted points of one unit, each with the number of values that it stands for. */
-typedef struct {
-    float *x;
-    int32_t *weights;
-    int n;
-} points_t;
+/* A value and the number of values that it stands for, as one whole number in the order of the values: the key in the
+   upper half, the weight in the lower. So a choice between two of them is one of registers, and not a jump, which nobody
+   could predict: half of all time would be lost by guessing wrong. */
+typedef int64_t point_t;
 
-/* Sorts columns of levels of one weight, for up to WIDTH units: of each a row of `runs`, `pitch` values apart. */
-INLINE void sort_levels(const level_t *levels, int count, int64_t units, int64_t unit, int lanes, float *runs, int pitch)
+INLINE point_t point_of(int32_t key, int32_t weight) { return (int64_t)((uint64_t)(uint32_t)key << 32 | (uint32_t)weight); }
+INLINE int32_t weight_of(point_t p) { return (int32_t)p; }
+
+INLINE float value_of(point_t p)
+{
+    int32_t key = (int32_t)(p >> 32), bits = key ^ ((key >> 31) & 0x7fffffff);
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* Sorts columns of levels of one weight, for up to WIDTH units: of each a row of `runs`, `pitch` points apart. */
+INLINE void sort_levels(const level_t *levels, int count, int64_t units, int64_t unit, int lanes, point_t *runs, int pitch)
 {
     keys v[MOST];
     int n = 0;
@@ -22,67 +31,69 @@ INLINE void sort_levels(const level_t *levels, int count, int64_t units, int64_t
         for (int i = 0; i < levels[k].fill; i++)
             v[n++] = turned(load(levels[k].values + i * units + unit, lanes));
     sort_columns(v, n, padded(n));
-    for (int i = 0; i < n; i++) {
-        v[i] = turned(v[i]);
+    for (int i = 0; i < n; i++)
         for (int l = 0; l < lanes; l++)
-            runs[l * pitch + i] = ((const floats *)v)[i][l];
-    }
+            runs[l * pitch + i] = point_of(v[i][l], levels[0].weight);
 }
 
-/* Points and a run of values of one weight, merged. Without a branch on the values, which nobody could predict. */
-static points_t merge_run(points_t a, const float *run, int32_t weight, int m, points_t into)
+/* Two sorted runs as one: from both ends at once, since where a choice waits for the one before, two that do not wait for
+   each other take the time of one. Nothing is read beyond either run: of the lower half of all no run gives more than it
+   has, but where it is shorter than that half. */
+static void merge(const point_t *__restrict a, int n, const point_t *__restrict b, int m, point_t *__restrict into)
 {
-    int i = 0, j = 0, k = 0;
-    while (i < a.n && j < m) {
-        int first = a.x[i] <= run[j];
-        into.x[k] = first ? a.x[i] : run[j];
-        into.weights[k++] = first ? a.weights[i] : weight;
-        i += first;
-        j += !first;
-    }
-    for (; i < a.n; i++) {
-        into.x[k] = a.x[i];
-        into.weights[k++] = a.weights[i];
-    }
-    for (; j < m; j++) {
-        into.x[k] = run[j];
-        into.weights[k++] = weight;
-    }
-    into.n = k;
-    return into;
+    const point_t *first_a = a, *first_b = b, *last_a = a + n - 1, *last_b = b + m - 1;
+    point_t *front = into, *back = into + n + m - 1;
+    int safe;
+    while ((safe = (int)(last_a - first_a < last_b - first_b ? last_a - first_a : last_b - first_b) / 2) > 0)
+        for (; safe; safe--) {
+            point_t x = *first_a, y = *first_b, z = *last_a, w = *last_b;
+            int lower = x <= y, upper = z > w;
+            *front++ = lower ? x : y;
+            first_a += lower;
+            first_b += !lower;
+            *back-- = upper ? z : w;
+            last_a -= upper;
+            last_b -= !upper;
+        }
+    while (first_a <= last_a && first_b <= last_b)
+        *front++ = *first_a <= *first_b ? *first_a++ : *first_b++;
+    while (first_a <= last_a)
+        *front++ = *first_a++;
+    while (first_b <= last_b)
+        *front++ = *first_b++;
 }
 
 /* Means of equal slices of the points' quantile function, and the mean distance to them. Weights are counted in parts of a
    slice's, so that all of it is whole numbers. */
-static double slice_up(points_t p, int64_t total, int slices, float *means)
+static double slice_up(const point_t *p, int n, int64_t total, int slices, float *means)
 {
     int i = 0;
-    int64_t left = p.n ? (int64_t)p.weights[0] * slices : 0;
+    int64_t left = n ? (int64_t)weight_of(p[0]) * slices : 0;
     double distance = 0, last = -INFINITY;
     for (int s = 0; s < slices; s++) {
         int start = i;
         int64_t part = left, need = total;
-        double sum = 0;
+        double sum = 0, first = value_of(p[i]);
         for (;;) {
             int64_t taken = left < need ? left : need;
-            sum += (double)taken * ((double)p.x[i] - p.x[start]);
+            sum += (double)taken * (value_of(p[i]) - first);
             need -= taken;
             left -= taken;
-            if (!left && i + 1 < p.n)
-                left = (int64_t)p.weights[++i] * slices;
+            if (!left && i + 1 < n)
+                left = (int64_t)weight_of(p[++i]) * slices;
             if (!need)
                 break;
         }
-        double mean = p.x[start] + sum / (double)total;
+        double mean = first + sum / (double)total;
         mean = mean > last ? mean : last;
         last = mean;
         means[s] = (float)mean;
         for (need = total; need;) { /* again, now that the mean is known */
             int64_t taken = part < need ? part : need;
-            distance += (double)taken * fabs(p.x[start] - mean);
+            distance += (double)taken * fabs(value_of(p[start]) - mean);
             need -= taken;
             if (need)
-                part = (int64_t)p.weights[++start] * slices;
+                part = (int64_t)weight_of(p[++start]) * slices;
         }
     }
     return distance / (double)total / slices;
@@ -107,33 +118,37 @@ extern "C" CLONES int digest(const level_t *levels, int count, int64_t units, di
         total += (int64_t)levels[k].fill * levels[k].weight;
     }
     alike(levels, count, &first_points);
-    float *memory = (float *)malloc(sizeof(float) * (size_t)(WIDTH + 4) * (most + 16));
+    point_t *memory = (point_t *)malloc(sizeof(point_t) * (size_t)(WIDTH + 2) * (most + 8));
     if (!memory)
         return 0;
-    float *at = memory + WIDTH * most;
+    int pitch = most + 8; /* WIDTH runs, and two places for what is merged of them */
     for (int64_t u = 0; u < units; u += WIDTH) {
         int lanes = units - u < WIDTH ? (int)(units - u) : WIDTH;
         for (int k = 0, begun = 0, n, together; k < count; k += together, begun += n) {
             together = alike(levels + k, count - k, &n);
-            sort_levels(levels + k, together, units, u, lanes, memory + begun, most);
+            sort_levels(levels + k, together, units, u, lanes, memory + begun, pitch);
         }
         for (int l = 0; l < lanes; l++) {
-            const float *run = memory + l * most;
-            points_t one = {at, (int32_t *)(at + most), 0}, other = {at + 2 * most, (int32_t *)(at + 3 * most), 0};
-            for (int k = 0, n, together; k < count; k += together, run += n) {
+            const point_t *singles = memory + l * pitch, *one = singles;
+            point_t *next = memory + WIDTH * pitch, *other = next + pitch;
+            int n, merged = first_points;
+            for (int k = alike(levels, count, &n), together; k < count; k += together, merged += n) {
                 together = alike(levels + k, count - k, &n);
-                points_t merged = merge_run(one, run, levels[k].weight, n, other);
-                other = one;
-                one = merged;
+                merge(one, merged, singles + merged, n, next);
+                one = next;
+                next = other;
+                other = (point_t *)one;
             }
             if (out.slices) {
-                out.error[u + l] = slice_up(one, total, out.slices, out.values + (u + l) * out.slices);
-                const float *singles = memory + l * most;
+                out.error[u + l] = slice_up(one, merged, total, out.slices, out.values + (u + l) * out.slices);
                 float *ends = out.tails + (u + l) * 2 * TAIL;
-                memcpy(ends, singles, TAIL * sizeof *ends);
-                memcpy(ends + TAIL, singles + first_points - TAIL, TAIL * sizeof *ends);
+                for (int i = 0; i < TAIL; i++) {
+                    ends[i] = value_of(singles[i]);
+                    ends[TAIL + i] = value_of(singles[first_points - TAIL + i]);
+                }
             } else {
-                memcpy(out.values + (u + l) * one.n, one.x, one.n * sizeof(float));
+                for (int i = 0; i < merged; i++)
+                    out.values[(u + l) * merged + i] = value_of(one[i]);
             }
         }
     }

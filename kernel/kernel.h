@@ -70,6 +70,32 @@ typedef struct {
 /* Returns 0 where there is no memory. */
 int digest(const level_t *levels, int count, int64_t units, digest_t out);
 
+/* Rows a [n, units] and b [m, units] compared unit by unit, non-finite values left out: `found` [7, units] is Wasserstein-1
+   (NaN where either has no value), then the number of values of a, their mean and sum of squared deviations, and those
+   of b. Returns 0 where there is no memory. */
+int w1_float(const float *a, int64_t n, const float *b, int64_t m, int64_t units, double *found);
+int w1_double(const double *a, int64_t n, const double *b, int64_t m, int64_t units, double *found);
+
+/* Rows [n, units] in stretches of `step` (at most MOST), the last of which may be shorter, shared out evenly over `blocks`
+   one after another: to each are added the means of equal slices of its stretches' finite values, times their number,
+   [blocks, SLICES, units], this number and that of exact zeros [blocks, units]. */
+typedef struct {
+    double *slices;
+    int64_t *finite, *zeros;
+    int64_t count;
+} blocks_t;
+
+void blocks_of(const float *rows, int64_t n, int64_t units, int step, blocks_t blocks);
+
+/* The sum of the hashes of rows of `row` values, each of `size` bytes, from the bits of the n places that are drawn of a row,
+   each times its factor. */
+typedef struct {
+    const int64_t *drawn, *factors;
+    int64_t n;
+} places_t;
+
+int64_t hash_rows(const void *values, int64_t rows, int64_t row, int size, places_t at);
+
 #ifdef __cplusplus
 }
 #endif

@@ -171,13 +171,84 @@ static PyObject *py_digest(PyObject *self, PyObject *const *o, Py_ssize_t given)
     return done(&held);
 }
 
+static PyObject *py_w1(PyObject *self, PyObject *const *o, Py_ssize_t given)
+{
+    (void)self;
+    if (!takes("w1", given, 7))
+        return NULL;
+    held_t held = {.count = 0};
+    int64_t n = integer(o[1]), m = integer(o[3]), units = integer(o[4]), size = integer(o[5]);
+    if (!PyErr_Occurred() && (n < 1 || m < 1 || n > INT32_MAX || m > INT32_MAX || (size != 4 && size != 8)))
+        PyErr_Format(PyExc_ValueError, "%lld and %lld values of %lld bytes", (long long)n, (long long)m, (long long)size);
+    const void *a = known(&held, o[0], n * units * size), *b = known(&held, o[2], m * units * size);
+    double *found = wanted(&held, o[6], 7 * units * (int64_t)sizeof(double));
+    if (!PyErr_Occurred()) {
+        int there;
+        Py_BEGIN_ALLOW_THREADS
+        there = size == 4 ? w1_float(a, n, b, m, units, found) : w1_double(a, n, b, m, units, found);
+        Py_END_ALLOW_THREADS
+        if (!there)
+            PyErr_NoMemory();
+    }
+    return done(&held);
+}
+
+static PyObject *py_blocks(PyObject *self, PyObject *const *o, Py_ssize_t given)
+{
+    (void)self;
+    if (!takes("blocks", given, 8))
+        return NULL;
+    held_t held = {.count = 0};
+    int64_t n = integer(o[1]), units = integer(o[2]), step = integer(o[3]), count = integer(o[7]);
+    if (!PyErr_Occurred() && (n < 1 || step < 1 || step > MOST || count < 1))
+        PyErr_Format(PyExc_ValueError, "%lld rows in stretches of %lld", (long long)n, (long long)step);
+    const float *rows = known(&held, o[0], n * units * (int64_t)sizeof(float));
+    blocks_t blocks = {
+        .slices = wanted(&held, o[4], count * SLICES * units * (int64_t)sizeof(double)),
+        .finite = wanted(&held, o[5], count * units * (int64_t)sizeof(int64_t)),
+        .zeros = wanted(&held, o[6], count * units * (int64_t)sizeof(int64_t)),
+        .count = count,
+    };
+    if (!PyErr_Occurred()) {
+        Py_BEGIN_ALLOW_THREADS
+        blocks_of(rows, n, units, (int)step, blocks);
+        Py_END_ALLOW_THREADS
+    }
+    return done(&held);
+}
+
+static PyObject *py_hash_rows(PyObject *self, PyObject *const *o, Py_ssize_t given)
+{
+    (void)self;
+    if (!takes("hash_rows", given, 7))
+        return NULL;
+    held_t held = {.count = 0};
+    const void *values = PyLong_AsVoidPtr(o[0]);
+    int64_t rows = integer(o[1]), row = integer(o[2]), size = integer(o[3]), sum = 0;
+    places_t at = {NULL, NULL, integer(o[6])};
+    at.drawn = known(&held, o[4], at.n * (int64_t)sizeof(int64_t));
+    at.factors = known(&held, o[5], at.n * (int64_t)sizeof(int64_t));
+    if (!PyErr_Occurred() && size != 1 && size != 2 && size != 4 && size != 8)
+        PyErr_Format(PyExc_ValueError, "values of %lld bytes, where 1, 2, 4 or 8 are read", (long long)size);
+    for (int64_t k = 0; !PyErr_Occurred() && k < at.n; k++)
+        if (at.drawn[k] < 0 || at.drawn[k] >= row)
+            PyErr_Format(PyExc_ValueError, "place %lld of a row of %lld", (long long)at.drawn[k], (long long)row);
+    if (!PyErr_Occurred())
+        sum = hash_rows(values, rows, row, (int)size, at);
+    release(&held);
+    return PyErr_Occurred() ? NULL : PyLong_FromLongLong(sum);
+}
+
 #define METHOD(name, text) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, text}
 
 static PyMethodDef methods[] = {
     METHOD(scan, "address, rows, units, positions, stride, table, centre, known, drawn, n, sampled, first"),
     METHOD(order, "rows, steps, n, units, values, table, zeros, quantiles, slices, probabilities"),
     METHOD(sort_level, "level, units, rounding, moved"),
+    METHOD(hash_rows, "address, rows, row, size, drawn, factors, n"),
     METHOD(digest, "levels, fills, weights, units, slices, values, error, tails"),
+    METHOD(w1, "a, n, b, m, units, bytes of a value, found"),
+    METHOD(blocks, "rows, n, units, step, slices, finite, zeros, blocks"),
     {0}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernel", "See the folder `kernel`.", -1, methods};
 

@@ -10,12 +10,12 @@ typedef struct {
     const double *probabilities;
     int n, low[QUANTILES], high[QUANTILES];
     float part[QUANTILES];
-} places_t;
+} ranks_t;
 
 /* Between which of n sorted values a quantile lies, by NumPy's linear rule. */
-INLINE places_t places_of(int n, const double *probabilities)
+INLINE ranks_t ranks_of(int n, const double *probabilities)
 {
-    places_t p;
+    ranks_t p;
     p.probabilities = probabilities;
     p.n = n;
     for (int k = 0; k < QUANTILES; k++) {
@@ -27,7 +27,7 @@ INLINE places_t places_of(int n, const double *probabilities)
     return p;
 }
 
-/* Sum of rows, in float over eight of them and in double beyond. */
+/* Sum of rows, in float over up to eight of them and in double beyond. */
 INLINE doubles sum_of(const floats *v, int n)
 {
     doubles sum = {0};
@@ -36,8 +36,12 @@ INLINE doubles sum_of(const floats *v, int n)
         floats a = (v[i] + v[i + 1]) + (v[i + 2] + v[i + 3]), b = (v[i + 4] + v[i + 5]) + (v[i + 6] + v[i + 7]);
         sum += __builtin_convertvector(a + b, doubles);
     }
-    for (; i < n; i++)
-        sum += __builtin_convertvector(v[i], doubles);
+    if (i < n) {
+        floats a = v[i];
+        for (i++; i < n; i++)
+            a += v[i];
+        sum += __builtin_convertvector(a, doubles);
+    }
     return sum;
 }
 
@@ -67,7 +71,7 @@ typedef struct {
 } out_t;
 
 /* One column in double, of values of which only the first are finite or whose squares leave the range of float. */
-static void measure_carefully(const floats *v, const places_t *all, int lane, out_t o)
+static void measure_carefully(const floats *v, const ranks_t *all, int lane, out_t o)
 {
     int n = all->n, finite = 0;
     double sum = 0, rest = 0, squares = 0;
@@ -85,7 +89,7 @@ static void measure_carefully(const floats *v, const places_t *all, int lane, ou
     o.table[3 * o.table_stride] = finite ? root(squares - rest * rest / finite) : 0;
     o.table[4 * o.table_stride] = finite ? v[0][lane] : INFINITY;
     o.table[5 * o.table_stride] = finite ? v[finite - 1][lane] : -INFINITY;
-    places_t p = places_of(finite, all->probabilities);
+    ranks_t p = ranks_of(finite, all->probabilities);
     for (int k = 0; k < QUANTILES; k++)
         o.quantiles[k * o.quantiles_stride] =
             finite ? v[p.low[k]][lane] + (v[p.high[k]][lane] - v[p.low[k]][lane]) * p.part[k] : NAN;
@@ -100,7 +104,7 @@ static void measure_carefully(const floats *v, const places_t *all, int lane, ou
 }
 
 /* Up to WIDTH units of one step, from sorted rows. */
-INLINE void measure(const floats *v, const places_t *p, keys zeros, int lanes, out_t o)
+INLINE void measure(const floats *v, const ranks_t *p, keys zeros, int lanes, out_t o)
 {
     int n = p->n;
     doubles sum = {0};
@@ -125,22 +129,25 @@ INLINE void measure(const floats *v, const places_t *p, keys zeros, int lanes, o
     }
     for (int k = 0; k < QUANTILES; k++)
         store(o.quantiles + k * o.quantiles_stride, v[p->low[k]] + (v[p->high[k]] - v[p->low[k]]) * p->part[k], lanes);
-    for (int l = 0; l < lanes; l++) {
-        out_t here = {o.table + l,     o.table_stride,     o.zeros + l,  o.quantiles + l,
-                      o.quantiles_stride, o.slices + l, o.slices_stride};
-        float low = v[0][l], high = v[n - 1][l], largest = -low > high ? -low : high;
-        *here.zeros = zeros[l];
-        if (!(largest < 1 / SQUARES_FIT) || (low < high && high - low < SQUARES_FIT)) {
+    floats low = v[0], high = v[n - 1], largest = -low > high ? -low : high;
+    doubles steady = __builtin_convertvector(low < high ? (floats){0} : 1.0f - (floats){0}, doubles);
+    doubles average = __builtin_convertvector(centre, doubles) + rest / (double)n;
+    doubles deviation = steady != 0 ? (doubles){0} : squares - rest * rest / (double)n;
+    for (int l = 0; l < WIDTH; l++)
+        deviation[l] = root(deviation[l]);
+    store(o.table, (double)n - (doubles){0}, lanes);
+    store(o.table + o.table_stride, (doubles){0}, lanes);
+    store(o.table + 2 * o.table_stride, steady != 0 ? __builtin_convertvector(low, doubles) : average, lanes);
+    store(o.table + 3 * o.table_stride, deviation, lanes);
+    store(o.table + 4 * o.table_stride, __builtin_convertvector(low, doubles), lanes);
+    store(o.table + 5 * o.table_stride, __builtin_convertvector(high, doubles), lanes);
+    store(o.zeros, __builtin_convertvector(zeros, longs), lanes);
+    for (int l = 0; l < lanes; l++)
+        if (!(largest[l] < 1 / SQUARES_FIT) || (low[l] < high[l] && high[l] - low[l] < SQUARES_FIT)) {
+            out_t here = {o.table + l,     o.table_stride, o.zeros + l,      o.quantiles + l,
+                          o.quantiles_stride, o.slices + l, o.slices_stride};
             measure_carefully(v, p, l, here);
-            continue;
         }
-        here.table[0] = n;
-        here.table[here.table_stride] = 0;
-        here.table[2 * here.table_stride] = low < high ? centre[l] + rest[l] / n : low;
-        here.table[3 * here.table_stride] = low < high ? root(squares[l] - rest[l] * rest[l] / n) : 0;
-        here.table[4 * here.table_stride] = low;
-        here.table[5 * here.table_stride] = high;
-    }
 }
 
 /* Rows of up to WIDTH units of one step: counted, sorted into `to` with what is not finite as infinity at the end. */
@@ -170,7 +177,7 @@ INLINE keys sort_step(const float *rows, int n, int64_t units, int lanes, keys *
 extern "C" CLONES void order(const float *rows, int64_t steps, int n, int64_t units, order_t out)
 {
     keys v[MOST];
-    places_t places = places_of(n, out.probabilities);
+    ranks_t places = ranks_of(n, out.probabilities);
     int64_t all_steps = steps * units;
     for (int64_t s = 0; s < steps; s++)
         for (int64_t u = 0; u < units; u += WIDTH) {

@@ -98,7 +98,7 @@ def no_global_hook_survives():
 @pytest.fixture(autouse=True)
 def no_block_is_left_open():
     yield
-    assert not stopwatch._everything.open
+    assert not stopwatch._everything.place.open
 
 
 @pytest.fixture

@@ -1,13 +1,16 @@
 """Distributions, step rows and runs of given values, by way of the real accumulator and recording."""
 
+import json
 from dataclasses import asdict, replace
 from functools import lru_cache
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 
 from icshift.distribution import EXAMPLES
 from icshift.runs.format import Site, StepRows, Window
+from icshift.runs.sealed import CHECKSUMS
 from icshift.runs.writer import Recording
 from icshift.sketch.accumulator import Accumulator
 from icshift.sketch.workspace import Workspace
@@ -70,6 +73,19 @@ def joined(found):
 
 def site(name, units=3, **rest):
     return Site(name, "Linear", 1, units, **rest)
+
+
+def change_manifest(file, without=(), **changes):
+    """Other entries in a manifest, as somebody gives them who leaves its checksum out."""
+    entries = {**json.loads(file.read_text()), **changes}
+    file.write_text(json.dumps({key: value for key, value in entries.items() if key not in ("checksum", *without)}))
+
+
+def change_table(file, change, metadata=None):
+    """The rows of a Parquet file as `change` makes them, without checksums; with its own `metadata`, or other."""
+    table = pq.read_table(file, partitioning=None)
+    kept = {key: value for key, value in table.schema.metadata.items() if key != CHECKSUMS}
+    pq.write_table(change(table).replace_schema_metadata(kept if metadata is None else metadata), file)
 
 
 def write_run(path, windows, *, names=None, sites=None, rank=0):

@@ -11,7 +11,10 @@ import icshift
 from tests.conftest import record_small
 
 PAGE = (Path(__file__).parent.parent / "docs" / "reading.md").read_text()
-LINES = {snippet.split()[1].split(".")[0]: snippet for snippet in re.findall(r"```python\n(.*?)```", PAGE, re.S)}
+LINES = {
+    snippet.split()[1].split(".")[0]: snippet
+    for snippet in re.findall(r"```python\n(.*?)```", PAGE.split("## Drift in SQL")[0], re.S)
+}
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +22,7 @@ def folder(tmp_path_factory):
     """A run at the path that the page reads, with a file beside it that is being written."""
     folder = tmp_path_factory.mktemp("reading")
     record_small(folder / "runs" / "a", windows=3)
+    record_small(folder / "runs" / "b", windows=3, rate=0.3)
     for name in ("windows", "steps"):
         (folder / "runs" / "a" / name / ".000009.rank0.parquet.77").write_bytes(b"half")
     return folder
@@ -79,3 +83,36 @@ def test_windows_have_their_names_where_the_page_says(folder, monkeypatch):
     (query,) = re.findall(r"`(select decode.*?)`", PAGE)
     names = re.findall(r'"name": "(.*?)"', " ".join(value for (value,) in duckdb.sql(query).fetchall()))
     assert names == [window.name for window in icshift.open("runs/a").window_list]
+
+
+DRIFT, JOIN = re.findall(r"```sql\n(.*?)```", PAGE, re.S)
+
+
+def in_sql():
+    duckdb = pytest.importorskip("duckdb")
+    return duckdb.sql(DRIFT).df(), duckdb.sql(JOIN).df()
+
+
+def in_polars():
+    pytest.importorskip("polars")
+    made = {}
+    exec(re.findall(r"```python\n(.*?)```", PAGE.split("## Drift in SQL")[1], re.S)[0], made)
+    return made["drift"].to_pandas(), made["means"].to_pandas()
+
+
+@pytest.mark.parametrize("queried", [in_sql, in_polars])
+def test_drift_and_a_join_of_two_runs_are_queries(queried, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    drift, means = queried()
+    runs = {name: icshift.open(f"runs/{name}") for name in "ab"}
+    key = ["phase", "site", "window"]
+    tables = [runs["a"].drift("w1", phase=phase).assign(phase=phase) for phase in runs["a"].phases]
+    expected = pd.concat(tables).astype({"site": str}).groupby(key)["value"].median()
+    found = drift.set_index(key)["w1"].sort_index()
+    assert found.index.tolist() == expected.index.tolist()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-8)
+    key = ["phase", "site", "unit", "window"]
+    found = means.astype({"phase": str, "site": str}).set_index(key).sort_index()
+    for name, run in runs.items():
+        own = run.windows().astype({"phase": str, "site": str}).set_index(key)["mean"].sort_index()
+        np.testing.assert_array_equal(found[f"mean_{name}"], own)

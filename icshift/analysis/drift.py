@@ -234,7 +234,7 @@ def default_phase(run: StoredRun) -> str:
     """Returns `train` if it was recorded, else the first phase there is. Raises `SelectionError` if there is none."""
     phases = run.phases
     if not phases:
-        raise SelectionError(f"{run.path} has no windows yet: nothing was recorded, or the first flush is to come")
+        raise SelectionError(run.no_windows)
     return "train" if "train" in phases else phases[0]
 
 

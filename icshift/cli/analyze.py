@@ -83,7 +83,7 @@ def analyze(
     from icshift.model.processes import this_process
     from icshift.model.sites import Sites
     from icshift.replay.checkpoints import CheckpointRun, Replaying, own_device
-    from icshift.runs.writer import refuse_occupied
+    from icshift.runs.owner import refuse_occupied
     from icshift.saved.find import find
     from icshift.saved.load import Wanted
 

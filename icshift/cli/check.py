@@ -20,6 +20,12 @@ def check(
     reference: options.Reference = "previous",
     phase: options.Phase = None,
     window: options.Windows = "last",
+    allow_unfinished: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unfinished", help="Judge what is there of a run that is not finished, stopped, or lacks steps."
+        ),
+    ] = False,
     json: options.AsJson = False,
     junit: options.Junit = None,
     force: options.Force = False,
@@ -28,7 +34,8 @@ def check(
 ) -> None:
     """Fail if a run meets a condition, for CI.
 
-    Exits with 0 if no condition is met, 1 if one is or could not be measured, 2 for a mistake. A condition is
+    Exits with 0 if no condition is met, 1 if one is or could not be measured or the recording is not whole, 2 for a
+    mistake. A condition is
 
     \b
     [SITE] QUANTITY COMPARISON LIMIT
@@ -52,7 +59,7 @@ def check(
     from icshift.analysis.drift import as_asked
     from icshift.analysis.windows import ALL, LAST, WORST, as_of
     from icshift.cli.output import one_on_stdout, refuse_file, show, write_file
-    from icshift.reports.checks import all_passed, cases, checks_report
+    from icshift.reports.checks import all_passed, cases, checks_report, whole
     from icshift.reports.junit import as_junit
     from icshift.runs.reader import StoredRun
 
@@ -71,10 +78,11 @@ def check(
         suite = f"icshift check {run}, phase {phase}, reference {reference}" + (
             "" if window == LAST else f", window {window}"
         )
-        write_file(junit, as_junit(suite, cases(verdicts)), force=force)
+        write_file(junit, as_junit(suite, [*whole(opened, allowed=allow_unfinished), *cases(verdicts)]), force=force)
     if not to_stdout:
         doubts = caveats(opened, reference, phase)
-        report = checks_report(opened, verdicts, phase=phase, reference=reference, window=named, caveats=doubts)
+        asked = {"phase": phase, "reference": reference, "window": named}
+        report = checks_report(opened, verdicts, **asked, caveats=doubts, allow_unfinished=allow_unfinished)
         show(report, json=json, quiet=quiet, no_color=no_color)
-    if not all_passed(verdicts):
+    if not all_passed(verdicts) or not (opened.ending.complete or allow_unfinished):
         raise typer.Exit(1)

@@ -49,7 +49,7 @@ def demo(
     from icshift.cli.output import show, write_file
     from icshift.reports.demo import demo_report
     from icshift.reports.tabular import as_csv
-    from icshift.runs.writer import refuse_occupied
+    from icshift.runs.owner import refuse_occupied
 
     paths = [output / name for name in _NAMES]
     made = _made(output)

@@ -24,6 +24,10 @@ def info(
     metrics: Annotated[
         bool, typer.Option("--metrics", callback=_print_metrics, is_eager=True, help="List the metrics and leave.")
     ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Read every file and say what is damaged or missing; exit with 1 then."),
+    ] = False,
     json: options.AsJson = False,
     no_color: options.NoColor = False,
 ) -> None:
@@ -33,6 +37,14 @@ def info(
     """
     del metrics
     from icshift.cli.output import show
+
+    if verify:
+        from icshift.reports.verified import verified_report
+        from icshift.runs.verify import verify as verified
+
+        found = verified(run)
+        show(verified_report(found), json=json, no_color=no_color)
+        raise typer.Exit(1 if found.problems else 0)
     from icshift.reports.run import run_report
     from icshift.runs.reader import StoredRun
 

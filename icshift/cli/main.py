@@ -19,9 +19,12 @@ from icshift.cli.check import check
 from icshift.cli.command import Command
 from icshift.cli.compare import WithMany, compare
 from icshift.cli.demo import demo
+from icshift.cli.drift import drift
 from icshift.cli.export import export
 from icshift.cli.info import info
 from icshift.cli.landscape import landscape
+from icshift.cli.ls import ls
+from icshift.cli.merge import merge
 from icshift.cli.onset import onset
 from icshift.cli.path import path
 from icshift.cli.report import report
@@ -50,6 +53,7 @@ _SPECIAL: dict[Any, dict[str, Any]] = {
 for command in (
     demo,
     info,
+    ls,
     report,
     onset,
     watch,
@@ -57,9 +61,11 @@ for command in (
     path,
     compare,
     export,
+    merge,
     check,
     analyze,
     shift,
+    drift,
     landscape,
     selfcheck,
 ):
@@ -135,10 +141,12 @@ def _plain(message: str) -> str:
 
 
 def _fail(message: str) -> int:
+    from icshift.reports.harmless import harmless
+
     if sys.stderr is not None:
         output.readable(sys.stderr)
         with suppress(OSError):  # A full disk; nobody is left to be told.
-            print(f"icshift: {' '.join(message.split())}", file=sys.stderr)
+            print(f"icshift: {harmless(' '.join(message.split()))}", file=sys.stderr)
     return 2
 
 

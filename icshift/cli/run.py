@@ -62,6 +62,10 @@ def run(
     forwards: Annotated[
         bool, typer.Option("--forwards", help="Each forward in training is a step, for want of a PyTorch optimizer.")
     ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the runs in the output directory, of a training that was stopped."),
+    ] = False,
     force: options.Force = False,
     quiet: options.Quiet = False,
     no_color: options.NoColor = False,
@@ -80,12 +84,15 @@ def run(
     target = output or Path("icshift-runs") / (script.rsplit(".", 1)[-1] if module else Path(script).stem)
     body = scripts.prepare(script, arguments or [], module=module)
     first = os.environ.get("RANK", "0") == "0"
-    made = _make_room(target, force=force) if first else []
+    if resume and force:
+        raise typer.BadParameter("--resume goes on with the runs that --force replaces: take one of them")
+    made = _make_room(target, force=force, resume=resume) if first else []
     # The script may go to another directory, and may fork.
     process = os.getpid()
     how = {
         **{"path": str(target.absolute()), "sites": sites, "window": window},
         **{"samples": samples, "overhead": overhead, "force": force, "forwards": forwards, "quiet": quiet},
+        **{"resume": resume},
     }
     launchers: list[Launcher] = []
     with ExitStack() as recording:
@@ -95,7 +102,7 @@ def run(
             begun = time.perf_counter()
             from icshift.launch.launcher import Launcher, settings
 
-            launchers.append(Launcher(settings(how)))
+            launchers.append(Launcher(settings(how), scripts.uncaught))
             recording.enter_context(launchers[0].recording())
             launchers[0].costs.once.seconds += start + time.perf_counter() - begun
 
@@ -119,19 +126,26 @@ def _refuse_processes(told: str) -> None:
         raise RecordingError(ONE_PROCESS.format(told))
 
 
-def _make_room(target: Path, *, force: bool) -> list[Path]:
+def _make_room(target: Path, *, force: bool, resume: bool) -> list[Path]:
     """Make the directory for the runs. Returns the directories that were made for it, absolute, outermost first.
 
-    Runs that are there already are refused, or with `force` deleted; nothing else is ever deleted. Raises `RunError`
-    where they are kept, and where the directory cannot be made or written to.
+    Runs that are there already are refused, or with `force` deleted; nothing else is ever deleted. With `resume` they
+    stay. Raises `RunError` where they are kept, and where the directory cannot be made or written to.
     """
     from icshift.runs.format import is_run
+    from icshift.runs.owner import recorded_by
 
     if target.exists() and not target.is_dir():
         raise RunError(f"{target} is a file: the runs go into a directory, choose another with -o")
-    old = [*([target] if is_run(target) else []), *_runs(target)]
+    old = [] if resume else [*([target] if is_run(target) else []), *_runs(target)]
     if old and not force:
-        raise RunError(f"{target} holds a recording already: choose another directory with -o, or replace it with -f")
+        raise RunError(
+            f"{target} holds a recording already: choose another directory with -o, replace it with -f, or go on with "
+            "it by --resume"
+        )
+    for path in old:
+        if whose := recorded_by(path):
+            raise RunError(f"{path} is being recorded now ({whose}): it is not replaced; stop that first")
     for path in old:
         shutil.rmtree(path)
         if path.parent.parent == target:

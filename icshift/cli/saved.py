@@ -112,7 +112,7 @@ class Opened:
         from icshift.inputs.data import as_data
         from icshift.inputs.targets import without_targets
 
-        values, left_out = without_targets(spec, target)
+        values, left_out = without_targets(spec, target, self.reading.limit)
         return as_data(values, self.model, self.reading, spec), left_out
 
     def trajectory(self, after: Callable[[], object] = lambda: None) -> Trajectory:

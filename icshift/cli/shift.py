@@ -186,7 +186,7 @@ def shift(
 def _refuse(targets: Targets, junit: Path | None, conditions: Sequence[Condition], *, force: bool) -> None:
     """Raises, before any work is done, for output that would replace what is there, or that would be empty."""
     from icshift.cli.output import refuse_file
-    from icshift.runs.writer import refuse_occupied
+    from icshift.runs.owner import refuse_occupied
 
     if junit is not None and not conditions:
         raise typer.BadParameter("--junit writes the outcome of conditions: give --fail-on too")

@@ -20,6 +20,7 @@ from icshift.hooks.arguments import fitted
 from icshift.hooks.calls import Call
 from icshift.hooks.hook import Hook, Rest
 from icshift.model.copies import is_within
+from icshift.model.keras_layers import is_layer
 from icshift.model.layout import tensors
 from icshift.model.names import callable_parts, every_module, modules, parameters, takes_hooks
 from icshift.model.torch_private import compiled_before, is_symbolic, no_subclass_sees
@@ -47,6 +48,9 @@ class Listener:
     """The user's: called with the arguments of the model, see `fitted`. It may raise."""
     watch: AbstractContextManager[None] = field(default_factory=nullcontext)
     """Within its blocks are the calls of hooks."""
+    on_known: Callable[[str, Tensor], bool] = lambda *_: False
+    """Gets the name of a chosen module and a tensor of PyTorch's own class that is all of its output; returns whether
+    it took it, so that `on_tensor` need not."""
 
 
 class Attachment:
@@ -72,6 +76,7 @@ class Attachment:
             self._while_attached(listener.on_exit),
             listener.mask,
             listener.watch,
+            listener.on_known,
         )
         self._watching: dict[tuple[str, nn.Module], ExitStack] = {}
         self._following: dict[nn.Module, ExitStack] = {}
@@ -217,7 +222,19 @@ class Attachment:
             for suffix, tensor in seen:
                 compiled.see(tensor, key, suffix)
 
-        hook = Hook(module, act, act_traced, self, self._listener.watch, self.rest)
+        on_known = self._listener.on_known
+
+        def again(output: Any) -> bool:
+            return (
+                type(output) is Tensor
+                and self.attached
+                and not self._stale
+                and not is_layer(module)
+                and hears(self)
+                and on_known(name, output)
+            )
+
+        hook = Hook(module, act, act_traced, self, self._listener.watch, self.rest, again)
         hooks.callback(module.register_forward_hook(hook).remove)
         return hooks
 

@@ -26,6 +26,22 @@ class Call:
     """Whether gradients are computed through it."""
 
 
+class Now:
+    """The forward that a thread is in, or was in last."""
+
+    __slots__ = ("forward", "made", "open", "padding")
+
+    def __init__(self) -> None:
+        self.open: list[nn.Module] = []
+        """The modules that are being called, the outermost first; none outside of forwards."""
+        self.made: dict[str, int] = {}
+        """How many calls of each module there were in it, by its name and that of the part of its output."""
+        self.padding: Padding | None = None
+        """Which positions of its batch are padding; set by whoever knows the mask."""
+        self.forward: Any = None
+        """What the keeper calls it; set by whoever asks the keeper."""
+
+
 class Calls(threading.local):
     """The calls of modules in the forward that this thread is in; every thread has its own.
 
@@ -35,42 +51,39 @@ class Calls(threading.local):
 
     def __init__(self, most: int = 16) -> None:
         self._most = most
-        self._open: list[nn.Module] = []
-        self._calls: dict[str, int] = {}
-        self.padding: Padding | None = None
-        """Which positions of this forward's batch are padding; set by whoever knows the mask."""
-        self.forward: Any = None
-        """What the keeper calls this forward; set by whoever asks the keeper."""
+        self.now = Now()
 
     @property
     def inside(self) -> bool:
         """Whether a forward is going on."""
-        return bool(self._open)
+        return bool(self.now.open)
 
     @property
     def beginning(self) -> bool:
         """Whether the module that was entered last is the outermost one."""
-        return len(self._open) == 1
+        return len(self.now.open) == 1
 
     def enter(self, module: nn.Module, root: nn.Module) -> None:
         """Note that a module is called: within the forward that goes on, or as the beginning of one.
 
         A forward that was interrupted, and so never left, does not go on: this call begins the next one.
         """
-        if self._open and (module is root or module in self._open):
+        now = self.now
+        if now.open and (module is root or module in now.open):
             # Either a module is called within its own forward, or that forward was never left: the stack knows.
             callers = list(being_called())[1:]
-            self._open = [called for called in self._open if called in callers]
-        if not self._open:
-            self._calls.clear()
-            self.padding = self.forward = None
-        self._open.append(module)
+            now.open = [called for called in now.open if called in callers]
+        if not now.open:
+            now.made.clear()
+            now.padding = now.forward = None
+        now.open.append(module)
 
     def leave(self, module: nn.Module) -> bool:
         """Note that a module's call ends. Returns whether the forward ends with it."""
-        while self._open and self._open.pop() is not module:
+        opened = self.now.open
+        while opened and opened.pop() is not module:
             pass
-        return not self._open
+        return not opened
 
     def site(self, name: str, suffix: str) -> str:
         """Returns a site's name: that of a module, and from its second call in a forward on the call's number ("fc#2").
@@ -78,10 +91,10 @@ class Calls(threading.local):
         Those from the `most`-th on are one site ("fc#16+"). `suffix` says which part of the output it is ("" or as
         "[0]"). Outside of forwards calls are not counted.
         """
-        if not self._open:
-            return name + suffix
-        key = name + suffix
-        calls = self._calls[key] = self._calls.get(key, 0) + 1
+        key, now = name + suffix, self.now
+        if not now.open:
+            return key
+        calls = now.made[key] = now.made.get(key, 0) + 1
         if self._most == 1 or calls == 1:
             return key
         return f"{name}#{self._most}+{suffix}" if calls >= self._most else f"{name}#{calls}{suffix}"

@@ -29,6 +29,8 @@ _NEVER = Rest()
 class Hook:
     """A hook for one module: calls `act` with what PyTorch passes to it, and does nothing for any other module.
 
+    `again` gets the last of that first, and returns whether it has done already what is to be done.
+
     What `act` does is within a block of `watch`, and not done during a `rest`. What it raises never reaches the
     training: it is said once, and `act` is not called again.
 
@@ -49,6 +51,7 @@ class Hook:
         of: object = None,
         watch: AbstractContextManager[None] = _UNTIMED,
         rest: Rest = _NEVER,
+        again: Callable[[Any], bool] = lambda _: False,
     ) -> None:
         self.of = of
         """The attachment that put it on, by which it is found again on a module that took over the hooks of another."""
@@ -57,6 +60,7 @@ class Hook:
         self._traced = traced
         self._watch = watch
         self._rest = rest
+        self._again = again
 
     def __call__(self, module: nn.Module, *seen: Any) -> None:
         """What PyTorch calls, with the module, its arguments and, after a forward, its output. Returns None always."""
@@ -70,18 +74,20 @@ class Hook:
         if self._rest.on:
             return
         try:
+            if self._again(seen[-1]):
+                return
             if not is_written_down() and not sends_shapes(module, seen):
                 with self._watch:
                     self._act(module, *seen)
         except Exception as error:  # noqa: BLE001  Whatever is wrong in here, the training goes on.
-            self._act = _nothing
+            self._act, self._again = _nothing, _nothing
             notice(f"icshift's hook on {type(module).__name__} failed, and does nothing from now on: {error!r}")
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return getattr, (nullcontext(), "__exit__")
 
 
-def _nothing(*_: Any) -> None:
+def _nothing(*_: Any) -> Any:
     pass
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from icshift.distribution import Distribution
 from icshift.errors import RecordingError
+from icshift.hooks.again import Take
 from icshift.hooks.padding import Padding
 from icshift.hooks.transfer import Transfer
 from icshift.model.layout import by_unit
@@ -124,6 +125,34 @@ class Observer:
         except Exception as error:  # noqa: BLE001  An error in here must never reach the training.
             self.fail(site, error)
 
+    def again(self, name: str, tensor: Tensor, phase: str, *, stepping: bool) -> Take | None:
+        """Returns what takes the next tensor like this one of a site, which was just taken, in a forward like this one.
+
+        None where each has to be looked at: where it is on another device, or of more units than are recorded.
+        """
+        site, accumulator = self.sites.get(name), self._open.get((phase, name))
+        if site is None or accumulator is None or site.kept is not None or is_probe(phase) or not is_plain(tensor):
+            return None
+        activations = by_unit(tensor.detach(), self._axes[name, tensor.ndim])
+        sampler = self._sampler if stepping else self._sampler_of(phase)
+        take_in = accumulator.again(activations, sampler) if activations.data_ptr() == tensor.data_ptr() else None
+        if take_in is None:
+            return None
+        key = phase, name
+
+        def take(address: int) -> bool:
+            if self._open.get(key) is not accumulator or name in self.failed or not self._transfer.idle:
+                return False
+            self._begun |= stepping
+            try:
+                take_in(address)
+            except Exception as error:  # noqa: BLE001  An error in here must never reach the training.
+                self.fail(name, error)
+            self._ticking[stepping][accumulator] = None
+            return True
+
+        return take
+
     def fail(self, site: str, error: Exception) -> None:
         """Leave this site alone from now on, with a notice. Never raises."""
         if site in self.failed:
@@ -201,6 +230,15 @@ class Observer:
         """Begin the next part of the open window."""
         for (phase, name), accumulator in self._open.items():
             accumulator.next_part(self._random(phase, name))
+
+    def sampling(self) -> list[dict[str, Any]]:
+        """Returns what all draws of the windows to come follow from, as data."""
+        return [self._sampler.state, self._eval_sampler.state]
+
+    def draw_on(self, sampling: list[dict[str, Any]] | None) -> None:
+        """Draw from now on as the observer would have drawn whose `sampling` this is, if any."""
+        if sampling:
+            self._sampler.state, self._eval_sampler.state = sampling
 
     def forget(self, site: str) -> None:
         """Forget all that is known of a site."""

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from icshift.sketch import choice
+
 PLACES = 32
 """Places of a row that are looked at, at most: the same ones in all rows of that shape."""
 
@@ -45,7 +47,7 @@ class RowHash:
         on_cpu = tensor.device.type == "cpu"
         if on_cpu:
             values = values.numpy()
-        flat, places, factors = self._places(name, tuple(tensor.shape[1:]), None if on_cpu else tensor.device)
+        flat, places, factors = self._places(name, tensor.shape[1:], None if on_cpu else tensor.device)
         # Without a copy of all of it where it is laid out in another order, as `channels_last`.
         if contiguous and on_cpu:
             drawn = values.reshape(count, -1).take(flat, axis=1)
@@ -57,9 +59,21 @@ class RowHash:
         # Converted first: NumPy multiplies integers of two types a third as fast.
         return np.vecdot(drawn.astype(np.int64), factors) if on_cpu else (drawn * factors).sum(1)
 
-    def _places(
-        self, name: str, shape: tuple[int, ...], device: torch.device | None
-    ) -> tuple[Any, tuple[Any, ...], Any]:
+    def total(self, tensor: Tensor, name: str) -> int:
+        """Returns the sum of what `mixed` makes of the numbers of all rows, of a plain tensor on the CPU.
+
+        The native kernel adds them up where the tensor is contiguous: a hash costs more to ask for than to compute.
+        """
+        if not (choice.uses_native() and tensor.is_contiguous()) or tensor.is_complex():
+            return int(mixed(self.rows(tensor, name)).sum())
+        shape = tensor.shape
+        flat, _, factors = self._places(name, shape[1:], None)
+        row = tensor.numel() // max(shape[0], 1)
+        return int(
+            choice.compiled.hash_rows(tensor.data_ptr(), shape[0], row, tensor.element_size(), flat, factors, len(flat))
+        )
+
+    def _places(self, name: str, shape: torch.Size, device: torch.device | None) -> tuple[Any, tuple[Any, ...], Any]:
         """Returns the places of a row of this shape, counted through and by axis, and their factors."""
         key = name, shape, device
         if key not in self._drawn:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from icshift.errors import RecordingError
 from icshift.hooks import manifest
+from icshift.hooks.again import Known, Take
 from icshift.hooks.attachment import Attachment, Listener
 from icshift.hooks.calls import Call, Calls, computed_again, outermost_called
 from icshift.hooks.coverage import Coverage
@@ -40,8 +41,9 @@ class Keeper:
     `began(call)` gets the call that begins a forward, or that of a chosen module outside of any, and returns what it
     calls this forward; `take(site, module, tensor, forward, padding)` gets every tensor that a chosen module returned,
     under the name of its site; `ended(forward)` is called when a forward ends, and after a chosen module that was
-    called outside of any; `leaves_out(forward)` says, as a forward began, that nothing of it is taken; `broke(error)`
-    gets a `RecordingError` when the mask cannot be used.
+    called outside of any; `leaves_out(forward)` says, as a forward began, that nothing of it is taken;
+    `again(site, tensor, forward)` returns what takes the next tensor like one that was just taken, if there is a
+    shorter way to; `broke(error)` gets a `RecordingError` when the mask cannot be used.
     """
 
     take: Callable[[str, nn.Module, Tensor, Any, Padding | None], None]
@@ -49,6 +51,7 @@ class Keeper:
     broke: Callable[[Exception], None]
     began: Callable[[Call], Any] = lambda _: None
     leaves_out: Callable[[Any], bool] = lambda _: False
+    again: Callable[[str, Tensor, Any], Take | None] = lambda *_: None
 
 
 class Watcher:
@@ -79,13 +82,21 @@ class Watcher:
         self._calls = Calls(sites.max_calls)
         self._coverage = Coverage()
         self._neighbours = Neighbours(model)
+        self._known = Known()
         self._follows = False
         self._state: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         """What `state` returned last of sites and modules, and the signs of what it was made from: of a model of ten
         thousand modules it takes most of a second."""
         self._unmasked = Unmasked(model) if mask is None else None
         listener = Listener(
-            self._saw, self._coverage.note_no_tensor, observer.fail, self._entered, self._left, mask, self.stopwatch
+            self._saw,
+            self._coverage.note_no_tensor,
+            observer.fail,
+            self._entered,
+            self._left,
+            mask,
+            self.stopwatch,
+            self._saw_again,
         )
         self.attachment = Attachment(model, self._choose, listener)
 
@@ -107,6 +118,7 @@ class Watcher:
     def follow(self, model: nn.Module) -> None:
         """Listen to another model of the same modules from now on, in place of the one before."""
         self._neighbours.follow(model)
+        self._known.forget()
         self._model = model
         self.attachment.follow(model)
 
@@ -157,6 +169,7 @@ class Watcher:
         self._coverage.around |= found
         self.attachment.choose_again()
         self._follows = True
+        self._known.forget()
         self._neighbours.listen()
 
     def _leave_out(self, parts: dict[str, str]) -> None:
@@ -189,14 +202,22 @@ class Watcher:
         with self.guard, self.stopwatch:
             self.attachment.refresh()
             if not self._calls.inside:
-                self._calls.forward = self._keeper.began(_told(Call(self._outermost(module), None, gradients)))
+                self._calls.now.forward = self._keeper.began(_told(Call(self._outermost(module), None, gradients)))
             site = self._calls.site(name, suffix)
             self._coverage.owners.setdefault(site, name)
-            self._keeper.take(site, module, tensor, self._calls.forward, self._calls.padding)
+            self._keeper.take(site, module, tensor, self._calls.now.forward, self._calls.now.padding)
             if self._follows:
                 self._neighbours.note_output(site, tensor, within_forward=self._calls.inside)
-            if not self._calls.inside:
-                self._keeper.ended(self._calls.forward)
+            now = self._calls.now
+            if not now.open:
+                self._keeper.ended(now.forward)
+            elif site == name and not self._follows:
+                self._known.note(name, tensor, now, lambda: self._keeper.again(site, tensor, now.forward))
+
+    def _saw_again(self, name: str, tensor: Tensor) -> bool:
+        """A module returned this tensor: take it the short way, if it comes as the one before."""
+        with self.guard, self.stopwatch:
+            return self._known.take(name, tensor, self._calls.now)
 
     def _outermost(self, module: nn.Module) -> nn.Module:
         """The part of the model whose call this module is called in, outside of any forward that was entered.
@@ -215,15 +236,15 @@ class Watcher:
         self._calls.enter(call.part, self._model)
         if self._calls.beginning:
             with self.guard, self.stopwatch:
-                self._calls.forward = self._keeper.began(_told(call))
-                self.attachment.rest.on = self._keeper.leaves_out(self._calls.forward)
+                self._calls.now.forward = self._keeper.began(_told(call))
+                self.attachment.rest.on = self._keeper.leaves_out(self._calls.now.forward)
                 if self.attachment.rest.on:
                     return
                 if self._unmasked is not None and call.part is self._model and call.inputs is not None:
                     self._unmasked.note(call.inputs)
         if mask is not None:
             try:
-                self._calls.padding = padding(mask)
+                self._calls.now.padding = padding(mask)
             except Exception as error:  # noqa: BLE001  It must not reach the training.
                 self._keeper.broke(RecordingError(f"the mask cannot be used: {error}"))
 
@@ -234,7 +255,7 @@ class Watcher:
         with self.guard, self.stopwatch:
             if self._follows and self._neighbours.forward_ended(output, of_model=part is self._model):
                 self.stop_following()
-            self._keeper.ended(self._calls.forward)
+            self._keeper.ended(self._calls.now.forward)
 
 
 def _told(call: Call) -> Call:

@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from icshift import regular
 from icshift.errors import IcshiftError, ModelError, message_of
 from icshift.inputs.batches import Batch, cut, finite_rows, is_float, length, limited, tensors, with_each_tensor
 from icshift.inputs.files import READERS, as_tensor
+from icshift.inputs.rows import drawn
 from icshift.inputs.specs import resolve
 
 ToArguments = Callable[[Any, nn.Module, str], Batch]
@@ -110,19 +112,23 @@ def read_data(spec: str, model: nn.Module, reading: Reading) -> Data:
     batch that is a tuple the model gets as many as its forward asks for. Raises `ModelError` where nothing can be
     made of it.
     """
-    return as_data(contents(spec), model, reading, spec)
+    return as_data(contents(spec, reading.limit), model, reading, spec)
 
 
-def contents(spec: str) -> Any:
-    """What a file holds or code gives, as it is. Raises `ModelError` where there is no such thing or it fails."""
+def contents(spec: str, limit: int | None = None) -> Any:
+    """What a file holds or code gives, as it is; of arrays in a file it may be `limit` rows, as `as_data` draws them.
+
+    Raises `ModelError` where there is no such thing or it fails.
+    """
     suffix = Path(spec).suffix.lower()
     if suffix in READERS:
-        if not Path(spec).is_file():
+        if not Path(spec).exists():
             raise ModelError(f"no such file: {spec}")
         try:
-            return READERS[suffix](Path(spec))
-        except ModelError:
-            raise
+            regular.opened(Path(spec)).close()
+            return READERS[suffix](Path(spec), limit)
+        except ModelError as error:
+            raise ModelError(str(error) if str(error).startswith(spec) else f"{spec}: {error}") from error
         except Exception as error:
             raise ModelError(
                 f"{spec} cannot be read as {suffix}: {type(error).__name__}: {message_of(error)}"
@@ -277,7 +283,7 @@ def _shuffled(batch: Batch, source: str, limit: int | None) -> Batch:
     lengths = {len(tensor) for tensor in tensors(batch) if tensor.ndim}
     if len(lengths) != 1:
         raise ModelError(f"{source} holds arrays of the lengths {sorted(lengths)}: expected one row an example in all")
-    order = torch.from_numpy(np.random.default_rng(_SEED).permutation(lengths.pop())[:limit])
+    order = torch.from_numpy(drawn(lengths.pop(), limit))
     shuffled: Batch = with_each_tensor(batch, lambda tensor: tensor[order.to(tensor.device)] if tensor.ndim else tensor)
     return shuffled
 

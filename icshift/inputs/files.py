@@ -1,7 +1,7 @@
 """Arrays from files: what each format holds, as tensors or arrays by name. Nothing in a file is executed.
 
-A reader takes a path and returns one array, a tuple of tensors, or arrays by name. It may fail in any way: who calls it
-adds the name of the file.
+A reader takes a path and a limit, and returns one array, a tuple of tensors, or arrays by name. It may fail in any way:
+who calls it adds the name of the file.
 """
 
 from __future__ import annotations
@@ -15,9 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from icshift import regular
 from icshift.errors import ModelError
+from icshift.inputs import rows
 from icshift.saved.faults import as_model_error
 from icshift.saved.formats import detect, pickled, safetensors
+
+_SMALL = 1 << 28
+_UNPACKED = 200
+"""Tables take at most so many times their bytes on disk, or `_SMALL` bytes."""
 
 
 def as_tensor(value: Any, what: str) -> Tensor:
@@ -41,16 +47,7 @@ def as_tensor(value: Any, what: str) -> Tensor:
     return torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
 
 
-def _npz(path: Path) -> dict[str, Any]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
-
-
-def _npy(path: Path) -> Any:
-    return np.load(path, allow_pickle=False)
-
-
-def _pt(path: Path) -> Any:
+def _pt(path: Path, _: int | None = None) -> Any:
     # By the gates that saved models go through: PyTorch's own lets a small file ask for any amount of memory.
     with as_model_error(path):
         kind = detect.of_file(path)
@@ -61,12 +58,12 @@ def _pt(path: Path) -> Any:
         return pickled.read(path, kind, unsafe=False)
 
 
-def _safetensors(path: Path) -> dict[str, Any]:
+def _safetensors(path: Path, _: int | None = None) -> dict[str, Any]:
     with as_model_error(path):
         return dict(safetensors.read(path))
 
 
-def _csv(path: Path) -> Any:
+def _csv(path: Path, _: int | None = None) -> Any:
     import pandas as pd
 
     with path.open(newline="") as file:
@@ -74,10 +71,23 @@ def _csv(path: Path) -> Any:
     return _numbers(pd.read_csv(path, header=None if first and all(map(_is_number, first)) else 0), path)
 
 
-def _parquet(path: Path) -> Any:
+def _parquet(path: Path, _: int | None = None) -> Any:
     import pandas as pd
 
+    refuse_bomb(path)
     return _numbers(pd.read_parquet(path), path)
+
+
+def refuse_bomb(path: Path) -> None:
+    """Raises `ModelError` for a table of Parquet that takes far more memory than disk: equal values take none there."""
+    from pyarrow.parquet import read_metadata
+
+    with regular.opened(path) as file:
+        footer, size = read_metadata(file), regular.size_of(file)
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    numbers = sum(group.column(place).num_values for group in groups for place in range(group.num_columns))
+    if 8 * numbers > max(_SMALL, _UNPACKED * size) or footer.num_rows * footer.num_columns > max(numbers, 0):
+        raise ModelError(f"{path}: {size:,} bytes stand for {8 * numbers:,}: damaged, or made to take all memory")
 
 
 def _numbers(frame: Any, path: Path) -> Any:
@@ -96,12 +106,13 @@ def _is_number(text: str) -> bool:
     return True
 
 
-READERS: dict[str, Callable[[Path], Any]] = {
-    ".npz": _npz,
-    ".npy": _npy,
+READERS: dict[str, Callable[[Path, int | None], Any]] = {
+    ".npz": rows.of_npz,
+    ".npy": rows.of_npy,
     ".pt": _pt,
     ".safetensors": _safetensors,
     ".csv": _csv,
     ".parquet": _parquet,
 }
-"""The function that reads a file, by the suffix in small letters."""
+"""The function that reads a file, by the suffix in small letters. Of arrays longer than a limit it may give as many
+rows as that, as `rows.of_npz` does."""

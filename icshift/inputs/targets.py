@@ -30,7 +30,9 @@ def read_with_targets(spec: str, model: nn.Module, reading: Reading, target: str
     Raises `ModelError` where there are none, or several and no telling which.
     """
     name = None if _is_table(spec) else target  # A table's target is apart already.
-    return as_data(_contents(spec, target), model, reading, spec, to_arguments=partial(_with_target, name=name))
+    return as_data(
+        _contents(spec, target, reading.limit), model, reading, spec, to_arguments=partial(_with_target, name=name)
+    )
 
 
 def separated(batch: Batch) -> tuple[Batch, Any]:
@@ -76,9 +78,9 @@ def _by_place(values: tuple[Any, ...], model: nn.Module, source: str, name: str 
     return values[:-1], values[-1]
 
 
-def _contents(spec: str, target: str | None) -> Any:
+def _contents(spec: str, target: str | None, limit: int | None) -> Any:
     """A table as a pair, its other columns and that of the target; everything else as `contents` gives it."""
-    values = contents(spec)
+    values = contents(spec, limit)
     if not _is_table(spec):
         return values
     columns = _columns(Path(spec))
@@ -92,13 +94,13 @@ def _contents(spec: str, target: str | None) -> Any:
     return np.delete(values, columns.index(targets[0]), axis=1), _column(Path(spec), targets[0])
 
 
-def without_targets(spec: str, target: str | None) -> tuple[Any, list[str]]:
+def without_targets(spec: str, target: str | None, limit: int | None = None) -> tuple[Any, list[str]]:
     """What a spec names without the columns of a table that hold targets, and a sentence on each that is left out.
 
     These are the column of the name `target` or, if it is None, those of the names `TARGETS`; with `none` all are
-    kept. Raises `ModelError` as `contents` does, and for a column that is not there.
+    kept. `limit` is as in `contents`. Raises `ModelError` as that does, and for a column that is not there.
     """
-    values = contents(spec)
+    values = contents(spec, limit)
     if not _is_table(spec) or target == "none":
         return values, []
     columns = _columns(Path(spec))

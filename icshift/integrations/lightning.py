@@ -49,7 +49,8 @@ class RecorderCallback(Callback):
 
     Takes the options of `icshift.Recorder`; with `window` steps decide on windows, not epochs. An epoch's validation
     is in its window, the sanity check and other uses of the trainer are not recorded. A second `fit` needs a new
-    path: it raises `RunError`.
+    path: it raises `RunError`, unless `resume=True`, with which a training that was stopped goes on in its run
+    (`trainer.fit(…, ckpt_path="last")`).
 
     The loss of every batch, what `training_step` returned beside it, and the metrics of every epoch that the module
     logged are kept too: `icshift.open(path).logged()`.
@@ -64,7 +65,7 @@ class RecorderCallback(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begins to record: the optimizers are there, and the sanity check is over."""
-        self._session.start(pl_module)
+        self._session.start(pl_module, trainer.global_step)
         self._epoch = trainer.current_epoch
 
     def on_train_batch_end(self, trainer: Trainer, _: LightningModule, outputs: Any, *__: Any) -> None:

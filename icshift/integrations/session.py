@@ -9,12 +9,11 @@ from typing import Any
 
 from icshift.errors import RecordingError
 from icshift.model.names import unwrapped
-from icshift.notice import notice
 from icshift.record.logged import is_number
 from icshift.record.recorder import Recorder
 from icshift.record.windows import AUTO
 
-CUT_SHORT = RecordingError("the trainer did not say that the training ended")
+CUT_SHORT = RecordingError("an end that the trainer did not tell")
 """Given to the recorder in place of an exception that the trainer kept to itself: after one, no probe is replayed."""
 
 
@@ -38,7 +37,7 @@ class Session:
     """
 
     def __init__(self, path: str | Path, options: Mapping[str, Any]) -> None:
-        self._path = path
+        self._path = Path(path).absolute()  # The training may go to another directory.
         self._options = options
         self._recorder: Recorder | None = None
 
@@ -47,19 +46,23 @@ class Session:
         """Whether a training has started and not ended."""
         return self._recorder is not None
 
-    def start(self, model: Any) -> None:
+    def start(self, model: Any, steps: int = 0) -> None:
         """Begins to record a model. Of a model that is recorded already, a new window begins.
 
-        Raises what `Recorder` raises for its options and its path.
+        `steps` are those that the trainer has behind it, for the option `resume`. Raises what `Recorder` raises for its
+        options and its path.
         """
         if self._recorder is not None and self._recorder.model is unwrapped(model):
             self.next_window()
             return
         self.end(CUT_SHORT)
-        recorder = Recorder(model, self._path, **{"window": AUTO, **self._options})
-        recorder.__enter__()
+        options = {"window": AUTO, **self._options}
+        if options.get("resume") is True:
+            options["resume"] = steps
+        recorder = Recorder(model, self._path, **options)
+        recorder.start()
         self._recorder = recorder
-        self._finalizer = weakref.finalize(self, _leave, recorder, CUT_SHORT)
+        self._finalizer = weakref.finalize(self, recorder.close, CUT_SHORT)
 
     def next_window(self) -> None:
         """Ends the window, unless the option `window` gives its number of steps; does nothing before `start`."""
@@ -77,11 +80,4 @@ class Session:
         if self._recorder is not None:
             recorder, self._recorder = self._recorder, None
             self._finalizer.detach()
-            _leave(recorder, error)
-
-
-def _leave(recorder: Recorder, error: BaseException | None) -> None:
-    try:
-        recorder.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
-    except RecordingError as nothing_recorded:
-        notice(str(nothing_recorded), stacklevel=5)
+            recorder.close(error)

@@ -15,7 +15,7 @@ except ModuleNotFoundError as missing:
     raise RecordingError(f"{missing.name} is not installed: pip install 'icshift[transformers]'") from missing
 
 if TYPE_CHECKING:
-    from transformers import TrainingArguments
+    from transformers import TrainerState, TrainingArguments
 
 
 class RecorderCallback(TrainerCallback):
@@ -33,6 +33,8 @@ class RecorderCallback(TrainerCallback):
     is in its window, one before the first step (`eval_on_start`) and those outside `train()` are not recorded. What the
     trainer logs, as `loss` and `eval_loss`, is kept too: `icshift.open(path).logged()`.
 
+    With `resume=True` a training that was stopped goes on in its run (`trainer.train(resume_from_checkpoint=True)`).
+
     Transformers calls no callback after an exception. Where training may raise and the process goes on, call `close()`;
     dropping the callback or leaving the process does the same. Without, another `train()` of the same model goes on
     with the recording; after a training that ended it raises `RunError`. Before Transformers 5.3,
@@ -47,17 +49,17 @@ class RecorderCallback(TrainerCallback):
         """Finishes the recording of a training that raised; does nothing after one that ended."""
         self._session.end(CUT_SHORT)
 
-    def on_train_begin(self, args: TrainingArguments, *_: Any, **kwargs: Any) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
         """Begins to record, unless the model is evaluated before the first step."""
         if not args.eval_on_start:
-            self._session.start(kwargs["model"])
+            self._session.start(kwargs["model"], state.global_step)
 
-    def on_epoch_begin(self, *_: Any, **kwargs: Any) -> None:
+    def on_epoch_begin(self, _: Any, state: TrainerState, *__: Any, **kwargs: Any) -> None:
         """Ends the window of the epoch before, whose evaluation came after its end."""
         if self._session.recording:
             self._session.next_window()
         else:
-            self._session.start(kwargs["model"])
+            self._session.start(kwargs["model"], state.global_step)
 
     def on_log(self, *_: Any, logs: Mapping[str, float] | None = None, **__: Any) -> None:
         """Keeps what is logged, and ends with the closing log, after which the best parameters may be loaded."""

@@ -16,7 +16,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from icshift.launch.script import when_imported
+from icshift.launch.script import uncaught, when_imported
 
 VARIABLE = "ICSHIFT_RUN"
 """Holds the parent's Python and what a child is to do: two lines to know the Python by, and the settings as JSON."""
@@ -98,7 +98,7 @@ def _record(told: dict[str, Any]) -> None:
         from icshift.launch.launcher import Launcher, settings
         from icshift.launch.place import at_end
 
-        launcher, recording = Launcher(settings(told, child=True)), ExitStack()
+        launcher, recording = Launcher(settings(told, child=True), uncaught), ExitStack()
         recording.enter_context(launcher.recording())
         at_end(recording.close)
     except Exception as error:  # noqa: BLE001

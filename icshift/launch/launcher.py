@@ -40,6 +40,7 @@ from icshift.launch.place import Place
 from icshift.launch.room import room
 from icshift.launch.twins import called_through_another
 from icshift.launch.unbuilt import Unbuilt
+from icshift.launch.waiting import Waiting, tell_of_call
 from icshift.model.keras_layers import is_layer, sends_shapes
 from icshift.model.names import parameters
 from icshift.model.processes import this_process
@@ -57,7 +58,8 @@ class Settings:
     """How every model is recorded, in the words of `Recorder`; `path` is the folder that holds a run for each model.
 
     With `forwards` each forward in training mode is a step, for trainings without an optimizer of PyTorch. `child` says
-    that this is a process which one that records has started (see `Place`), `quiet` that nothing is told beforehand.
+    that this is a process which one that records has started (see `Place`), `quiet` that nothing is told beforehand,
+    `resume` that runs that are there go on.
     """
 
     path: Path
@@ -69,6 +71,7 @@ class Settings:
     overhead: float | None = None
     child: bool = False
     quiet: bool = False
+    resume: bool = False
 
 
 def settings(told: dict[str, Any], *, child: bool = False) -> Settings:
@@ -95,7 +98,9 @@ class Launcher:
     (1, 1, [])
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, uncaught: Callable[[], BaseException | None] = lambda: None) -> None:
+        """`uncaught` returns, at the end, the exception that ended the training."""
+        self._uncaught = uncaught
         self.forwards = settings.forwards
         self.models = Models()
         self.costs = Costs()
@@ -103,6 +108,7 @@ class Launcher:
         self._begin(Place(settings.path, child=settings.child))
         self._hooks = ExitStack()
         self._unbuilt = Unbuilt(self._called_before_built)
+        self._waiting = Waiting(lambda *call: self._record_called(*call, lambda *_: None))
         self._fits = KerasFits(self._epoch_begins)
         self._passes = Passes(
             lambda: None if self._fits.fitting else self._epoch_begins(),
@@ -172,6 +178,9 @@ class Launcher:
             self._problem(problem)
 
     def _made(self, optimizer: Optimizer) -> None:
+        if self._settings.resume:
+            self._waiting.add(optimizer)
+            return
         self._look_safely(optimizer, parameters_of(optimizer), len(optimizer.param_groups))
 
     def _look_safely(self, optimizer: Any, trained: list[Any], groups: int) -> None:
@@ -230,8 +239,10 @@ class Launcher:
                 overhead=options.overhead,
                 # What was there is gone already: a child must not take away what others record.
                 force=options.force and not self._place.child,
+                strict=True,
+                resume=options.resume,
             )
-            recorder.__enter__()
+            recorder.start()
             self.copies.begin(name, model)
         except IcshiftError as error:
             self._problem(f"{name} ({type(model).__name__}) is not recorded: {error}")
@@ -254,6 +265,7 @@ class Launcher:
             new = self._place.is_here and self._looked.get(optimizer) != groups
         if new and hears(self):
             self._look_safely(optimizer, parameters_of(optimizer) if trained is None else trained, groups)
+            self._waiting.stepped(optimizer)
 
     def _stepped(self, *_: Any) -> None:
         with self.costs.steps:
@@ -289,7 +301,7 @@ class Launcher:
                 for model in self.models.holding(parameters(module)):
                     if (recorder := self._record(model)) is not None:
                         if model is module:
-                            _tell_of_call(model, arguments)
+                            tell_of_call(model, arguments)
                         begin(recorder, model)
 
     def _begin_early(self, recorder: Recorder, _: nn.Module) -> None:
@@ -326,11 +338,14 @@ class Launcher:
         with self.costs.once:
             self._hooks.close()
             self._unbuilt.close()
+            self._waiting.close()
             twins = called_through_another(self.recorders)
             untrained = {name for name in self._early if name in self.recorders and not self.recorders[name].steps}
             for name, recorder in list(self.recorders.items()):
                 try:
-                    recorder.__exit__(None, None, None)
+                    recorder.close(self._uncaught())
+                    if not recorder.sites:
+                        raise RecordingError(f"{name} was not called before the training was ended")
                     if name in twins:
                         raise RecordingError(f"{name} has the layers of {twins[name]}, which alone was called")
                     if name in untrained:
@@ -339,7 +354,7 @@ class Launcher:
                     if name not in untrained:
                         self._problem(str(reason))
                     del self.recorders[name]
-                    if name not in self._shared:
+                    if name not in self._shared and not self._settings.resume:
                         shutil.rmtree(recorder.path, ignore_errors=True)
             self._place.leave()
         if self._place.child and not self._rank:
@@ -355,14 +370,6 @@ class Launcher:
                 "nothing was recorded; hold them in an nn.Module as its parameters"
             ]
         return self.problems
-
-
-def _tell_of_call(model: nn.Module, arguments: Any) -> None:
-    """Tell the hooks of a model of a call that began before they were there."""
-    for place, hook in list(model._forward_pre_hooks.items()):
-        if isinstance(hook, Hook):
-            # PyTorch tells a hook of all modules no keyword arguments: in this one forward they are missed.
-            hook(model, arguments, *([{}] if place in model._forward_pre_hooks_with_kwargs else []))
 
 
 @contextmanager

@@ -52,15 +52,25 @@ def run(body: Callable[[], None]) -> int:
     try:
         body()
     except SystemExit as end:
-        if end.code is None or isinstance(end.code, int):
-            return end.code or 0
+        if not end.code:
+            return 0
+        sys.last_value = end
+        if isinstance(end.code, int):
+            return end.code
         print(end.code, file=sys.stderr)
         return 1
     except BaseException as error:  # noqa: BLE001  Whatever it is, it is the script's.
+        sys.last_value = error
         _show_theirs_alone(error)
         sys.excepthook(type(error), error, error.__traceback__)
         return 130 if isinstance(error, KeyboardInterrupt) else 1
     return 0
+
+
+def uncaught() -> BaseException | None:
+    """The exception that ended the script or, in a process that it started, that process; None where none did."""
+    found: BaseException | None = getattr(sys, "last_value", None)
+    return found
 
 
 def _run_file(path: Path) -> None:

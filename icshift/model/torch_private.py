@@ -177,6 +177,19 @@ _call = getattr(_find("torch.nn.Module._call_impl"), "__code__", None)
 _apply = getattr(getattr(torch.autograd.Function.apply, "__func__", None), "__code__", None)
 
 
+def is_ordinary() -> bool:
+    """Whether this thread runs a model as is usual: no mode or transform sees it, nothing writes it down, and it is no
+    backward pass."""
+    return not (
+        _backward() != -1
+        or _dispatch_modes()
+        or _function_modes()
+        or _transform is None
+        or _transform() is not None
+        or torch.jit.is_tracing()  # type: ignore[attr-defined]  # as above
+    )
+
+
 def written_unnoticed(parameter: nn.Parameter) -> AbstractContextManager[Any]:
     """A block within which writing to a parameter does not end the backward passes that wait for it."""
     block: AbstractContextManager[Any] = _same_version(parameter)

@@ -80,7 +80,7 @@ def page_of(run: StoredRun, asked: Asked) -> Page:
             *_farthest(run, sites, scale),
         ),
         facts=tuple(_facts(run)),
-        warnings=tuple(filter(None, [coverage(run), "" if run.finished else "The recording is not finished."])),
+        warnings=tuple(filter(None, [coverage(run), *run.ending.sentences])),
         notes=report.notes,
         versions=f"icshift {run.manifest.get('icshift', '–')}, torch {run.manifest.get('torch', '–')}, recorded "
         f"{run.manifest.get('created', '–')}",
@@ -127,7 +127,7 @@ def _facts(run: StoredRun) -> list[tuple[str, str]]:
     return [
         ("Cost", overhead(run)),
         ("Coverage", f"{len(run.sites)} sites of {recorded} modules" if recorded else f"{len(run.sites)} sites"),
-        ("Recorded", f"{manifest.get('steps', 0):,} steps in {len(run.window_list)} windows"),
+        ("Recorded", f"{manifest['steps'] or 0:,} steps in {len(run.window_list)} windows"),
         *([("Budget", told)] if (told := budget_in_words(run)) else []),
     ]
 

@@ -33,6 +33,7 @@ from icshift.page.pairs import (
 )
 from icshift.page.several import Pages, alone, tables
 from icshift.replicates.alignment import GROUPS
+from icshift.reports.harmless import in_one_direction
 
 SCHEMA = 2
 """The number of what a page's data mean; it rises where an older script would read them wrong."""
@@ -61,7 +62,7 @@ def _filled(pages: Pages, fold: Fold, blocks: list[tuple[str, dict[str, Any]]]) 
         "POLICY": f"default-src 'none'; base-uri 'none'; form-action 'none'; style-src {_hash(style)}; "
         f"script-src {_hash(script)}",
         "STYLE": style,
-        "META": _inert(meta),
+        "META": _inert(_straight(meta)),
         "BLOCKS": data,
         "SCRIPT": script,
     }
@@ -106,6 +107,15 @@ def _theme() -> str:
 def _inert(value: Any) -> str:
     """Returns JSON that holds no `<`: nothing in it can end the element that it is in."""
     return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _straight(value: Any) -> Any:
+    """Returns a page's data without signs that turn the words after a name round: isolating it would not hold them."""
+    if isinstance(value, str):
+        return in_one_direction(value)
+    if isinstance(value, dict):
+        return {key: _straight(one) for key, one in value.items()}
+    return [_straight(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def _whole(pages: Pages, fold: Fold, lengths: list[dict[str, Any]]) -> dict[str, Any]:

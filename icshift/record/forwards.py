@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 from torch import nn
 
@@ -101,10 +102,10 @@ class Forwards:
     def _named(self, call: Call) -> Forward:
         training = self._training(call)
         if self._label is not None:
-            return Forward(self._label, training and not is_probe(self._label))
+            return _forward(self._label, training and not is_probe(self._label))
         if not training:
-            return Forward(self.evaluation(call.inputs), stepping=False)
-        return Forward(TRAIN, stepping=True) if call.gradients else Forward(NO_GRAD, stepping=False)
+            return _forward(self.evaluation(call.inputs), False)
+        return _forward(TRAIN, True) if call.gradients else _forward(NO_GRAD, False)
 
     def _training(self, call: Call) -> bool:
         """Whether what is called is in training mode.
@@ -116,6 +117,12 @@ class Forwards:
         if training or not self._model.training:
             return training
         return (is_leaf(part) and normalises(part)) or not any(p.requires_grad for p in parameters(part))
+
+
+@cache
+def _forward(phase: str, stepping: bool) -> Forward:
+    """Forwards of one kind are one object, by which `Known` knows them."""
+    return Forward(phase, stepping)
 
 
 def _mode(call: Call) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
@@ -32,7 +32,8 @@ class Open:
 
     `units` is how many it holds, in all phases; `distributions` by phase and site; `inputs`: which examples each phase
     saw; `part` and `part_inputs` are the same of the open one of its provisional windows. `logged`: rows of the series
-    `LOGGED` that came since the last call; `left_out`: of how many steps nothing was recorded, from one to another.
+    `LOGGED` that came since the last call; `left_out`: of how many steps nothing was recorded, from one to another;
+    `sites`: how many were seen so far; `state`: what whoever resumes the training after it needs.
     """
 
     units: Callable[[], int]
@@ -42,13 +43,27 @@ class Open:
     part_inputs: Callable[[], dict[str, Seen | None]]
     logged: Callable[[], list[dict[str, Any]]]
     left_out: Callable[[int, int], int] = lambda _, __: 0
+    sites: Callable[[], int] = lambda: 0
+    state: Callable[[], dict[str, Any]] = dict
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A window that ended and is to be written; with a `kind`, it and all before it that have none are one.
+
+    `provisional` says that it is in place of provisional windows, whose files go.
+    """
+
+    window: Window
+    kind: str | None
+    provisional: bool
 
 
 class Journal:
     """Keeps the number, name and first step of the open window, and writes it with `recording`.
 
     `seen` is what that window holds, `state` returns the entries of the manifest that change. Every method that writes
-    raises `OSError` where the disk is full or the path is gone.
+    raises `OSError` where nothing can be written, and `RunError` where the path is gone.
     """
 
     def __init__(
@@ -67,6 +82,8 @@ class Journal:
         """Those that ended and are of no kind of their own."""
         self._flushed = self._snapshot = time.perf_counter()
         self._unit_seconds = _UNIT_SECONDS
+        self._announced = 0
+        """How many sites the manifest names."""
 
     @property
     def ended(self) -> int:
@@ -78,32 +95,31 @@ class Journal:
         """What changes where a window ends or anything is written."""
         return self.ended, self._flushed
 
-    def provide(self, stretches: Stretches) -> None:
-        """Begin with provisional windows in place of the open one, which has just begun."""
+    def provide(self, stretches: Stretches, length: int = 1) -> None:
+        """Begin with provisional windows, of so many steps, in place of the open one, which has just begun."""
         self.provisional = Provisional(self._recording, self.window, stretches)
+        self.provisional.length = length
 
     def close_provisional(self, step: int) -> None:
         """End the open one of the provisional windows, before `step`."""
         assert self.provisional is not None
         ended = self._told(self.provisional.open(step), self._seen.part_inputs())
-        self.provisional.close(ended, self._seen.part())
-        self._relieve()
+        self.provisional.close(ended, self._seen.part(), self._seen.state())
 
     def join_provisional(self) -> None:
-        """Join provisional windows where there are many."""
+        """Join provisional windows where there are many, and write them where they should not stay in memory."""
         if self.provisional is not None:
+            self._relieve(self.provisional)
             self.provisional.join()
-            self._relieve()
+            self._relieve(self.provisional)
 
-    def _relieve(self) -> None:
-        if self.provisional is not None and self.provisional.large:
+    def _relieve(self, provisional: Provisional) -> None:
+        if provisional.large:
             self.flush()
-            self.provisional.forget()
+            provisional.forget()
 
-    def close_window(
-        self, name: str | None, step: int, parameter_change: float | None, *, kind: str | None = None
-    ) -> None:
-        """Write the open window, which ends before `step`, and all that waits; begin the next one.
+    def end(self, name: str | None, step: int, parameter_change: float | None, *, kind: str | None = None) -> Ended:
+        """End the open window before `step`, and begin the next one; returns what `write` is to write.
 
         `name` is by default the window's number; `parameter_change` is that of the model over the window, or None.
         With a `kind`, this window and all before it that have none are one, and it and its phases are named after it,
@@ -116,27 +132,46 @@ class Journal:
             closed=True,
             parameter_change=parameter_change,
         )
-        closed = self._told(closed, self._seen.inputs())
-        if kind is None:
-            began, units = time.perf_counter(), self._seen.units()
-            self._recording.write_window(closed, self._seen.distributions())
-            self._learn(began, units)
-            self._closed.append(closed)
-        else:
-            self._write_kind(kind, closed)
-        if self.provisional is not None:
-            # What they hold is in the file that was just written.
-            self._recording.delete_windows(closed.index + 1)
-            self.provisional = None
-        following = closed.index + 1
+        ended = Ended(self._told(closed, self._seen.inputs()), kind, self.provisional is not None)
+        self._recording.states[closed.index] = self._seen.state()
+        self.provisional = None
+        self.pass_by(step)
+        return ended
+
+    def pass_by(self, step: int) -> None:
+        """Go on with the next window, from this step on."""
+        following = self.window.index + 1
         self.window = Window(following, str(following), step, step - 1, closed=False)
+
+    def go_on_after(self, index: int, step: int) -> None:
+        """Begin with the window after that of this number, before so many steps: a training is resumed."""
+        self.window = Window(index + 1, str(index + 1), step, step - 1, closed=False)
+
+    def begin_at(self, step: int) -> None:
+        """The open window begins with this step."""
+        self.window = replace(self.window, first_step=step, last_step=step - 1)
+
+    def write(self, ended: Ended) -> None:
+        """Write a window that ended; it may be tried again where that fails, as long as it is in the accumulators."""
+        self._announce()
+        distributions = self._seen.distributions()
+        if ended.kind is None:
+            began, units = time.perf_counter(), self._seen.units()
+            self._recording.write_window(ended.window, distributions)
+            self._learn(began, units)
+        else:
+            self._write_kind(ended.kind, ended.window, distributions)
+        if ended.provisional:
+            # What they hold is in the file that was just written.
+            self._recording.delete_windows(ended.window.index + 1)
+        if ended.kind is None:
+            self._closed.append(ended.window)
         self._snapshot = time.perf_counter()
-        self.flush()
 
     def flush_if_due(self, step: int) -> None:
         """Every `FLUSH_SECONDS`, write what waits and, where that costs little, the open window as far as it goes."""
         now = time.perf_counter()
-        if now - self._flushed < FLUSH_SECONDS:
+        if now - self._flushed < FLUSH_SECONDS and not self._recording.full:
             return
         units = self._seen.units()
         if units * self._unit_seconds <= _SNAPSHOT_SHARE * (now - self._snapshot):
@@ -152,6 +187,7 @@ class Journal:
     def flush(self) -> None:
         """Write all that waits: windows, the rows of all series, and the manifest."""
         if self.provisional is not None:
+            self._announce()
             self.provisional.write()
         if rows := self._seen.logged():
             self._recording.append_measured(LOGGED, rows)
@@ -159,8 +195,13 @@ class Journal:
         self._recording.update(self._state())
         self._flushed = time.perf_counter()
 
-    def _write_kind(self, kind: str, closed: Window) -> None:
-        distributions = self._seen.distributions()
+    def _announce(self) -> None:
+        """Write the manifest before a window of sites that it does not name yet, which could not be read without."""
+        if (sites := self._seen.sites()) != self._announced:
+            self._recording.update(self._state())
+            self._announced = sites
+
+    def _write_kind(self, kind: str, closed: Window, distributions: Mapping[tuple[str, Site], Distribution]) -> None:
         sites = {site.name: site for _, site in distributions}
         parts = [read_distributions(self._recording.window_file(window.index)) for window in self._closed]
         parts.append({(phase, site.name): part for (phase, site), part in distributions.items()})
@@ -187,6 +228,7 @@ class Journal:
         return replace(window, inputs=inputs, left_out=self._seen.left_out(window.first_step, window.last_step))
 
     def _write_open(self, step: int) -> None:
+        self._announce()
         if self.provisional is None:
             window = self._told(replace(self.window, last_step=step - 1), self._seen.inputs())
             self._recording.write_window(window, self._seen.distributions())

@@ -9,7 +9,7 @@ nothing goes on: steps of which no forward was heard are in a longer one.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from icshift.distribution import Distribution
 from icshift.model.parameters import MOST_PARTS, Stretches
@@ -64,15 +64,20 @@ class Provisional:
         """Whether the probe is replayed after so many steps: where a window ends, and not more often than `_PROBED`."""
         return self.over(step) and (step - self._first.first_step) % _PROBED == 0
 
-    def close(self, window: Window, distributions: Distributions) -> None:
-        """End the open window with what it holds; `write` writes it. A window without a step joins the one before."""
+    def close(self, window: Window, distributions: Distributions, state: dict[str, Any] | None = None) -> None:
+        """End the open window with what it holds, in a `state` of the recording; `write` writes it.
+
+        A window without a step joins the one before.
+        """
         if window.last_step < window.first_step:
-            before = self.windows.pop()
+            before = self.windows[-1]
             kept = joined_distributions(self._of(before.index), self._named(distributions))
+            self.windows.pop()
             ended, change = joined_windows(before, window), before.parameter_change
         else:
             kept, ended, change = self._named(distributions), window, self._stretches.ended()
         self._keep(replace(ended, closed=True, parameter_change=change), kept)
+        self._recording.states[ended.index] = state or {}
         self._snapshot = None
 
     @property
@@ -110,16 +115,18 @@ class Provisional:
             self._join()
 
     def _join(self) -> None:
-        ended, changes = self.windows, self._stretches.joined()
-        self.windows = []
+        ended = self.windows
+        pairs = list(zip(ended[::2], ended[1::2], strict=True))
+        # Files are read first: where one cannot be, nothing has changed.
+        kept = [joined_distributions(*(self._of(window.index) for window in pair)) for pair in pairs]
+        states = [self._recording.states.get(following.index, {}) for _, following in pairs]
+        self.windows, self._held = [], {}
         self._unwritten.clear()
-        for pair, change in zip(zip(ended[::2], ended[1::2], strict=True), changes, strict=True):
+        for pair, change, distributions, state in zip(pairs, self._stretches.joined(), kept, states, strict=True):
             index = self._first.index + len(self.windows)
-            kept = joined_distributions(*(self._of(window.index) for window in pair))
-            for window in pair:
-                self._held.pop(window.index, None)
             both = replace(joined_windows(*pair), index=index, name=str(index), parameter_change=change)
-            self._keep(both, kept)
+            self._keep(both, distributions)
+            self._recording.states[index] = state
         self.length *= 2
 
     def _keep(self, window: Window, distributions: dict[tuple[str, str], Distribution]) -> None:

@@ -16,6 +16,7 @@ from torch.optim.optimizer import Optimizer
 
 from icshift.errors import RecordingError
 from icshift.hooks import compiled, manifest
+from icshift.hooks.again import Take
 from icshift.hooks.calls import Call
 from icshift.hooks.coverage import why_nothing
 from icshift.hooks.examples import Examples
@@ -27,7 +28,8 @@ from icshift.model.parameters import Parameters
 from icshift.model.processes import this_process
 from icshift.model.sites import Selector, Sites, as_sites
 from icshift.model.unit_budget import lowered
-from icshift.notice import notice
+from icshift.record import live
+from icshift.record.beginning import Asked
 from icshift.record.clock import Clock
 from icshift.record.forwards import Forward, Forwards
 from icshift.record.gradients import Gradients
@@ -40,14 +42,11 @@ from icshift.record.probe import Probe
 from icshift.record.replays import Replays
 from icshift.record.settings import as_probe, asked_for, budget, refuse_settings
 from icshift.record.thinning import Thinning
+from icshift.record.troubles import Troubles
 from icshift.record.windows import Seen, Windows
 from icshift.runs import interrupts
-from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, NO_STEP, OVERHEAD, Site
+from icshift.runs.format import INITIAL_WEIGHTS, NO_STEP, Site
 from icshift.runs.phases import NO_GRAD, PROBE, is_probe
-from icshift.runs.writer import Recording, refuse_occupied
-
-_FIRST = 0.1
-"""Seconds that may go into measuring, beforehand, what hooks cost beside the time within them."""
 
 
 class Recorder(Measuring):
@@ -67,9 +66,12 @@ class Recorder(Measuring):
 
     A model within DistributedDataParallel, FSDP or `torch.compile` is recorded as itself; what was compiled before is
     compiled once more. Every process of a distributed training makes its own recorder with the same path.
-    Training with a recorder is bit-identical to training without: what goes wrong within is said in a warning, and
-    ends the recording alone. Raises `RunError` if the path exists (unless `force`), `RecordingError` if no module
-    matches or the probe does not pass through the model, and at the end of the `with` block if nothing was recorded.
+    Training with a recorder is bit-identical to training without: what goes wrong within is said in one warning, and
+    interrupts the recording alone, until it can be written again; the run says which steps it lacks. Raises `RunError`
+    if the path exists (unless `force`), and `RecordingError` if it cannot be written, no module matches or the probe
+    does not pass through the model; where nothing was recorded it warns or, if `strict`, raises at the end. `resume`
+    goes on with the run of a training that was stopped, after the window at whose end the model had the parameters that
+    it has now, or after so many steps; where there is no run, one begins.
 
     >>> import icshift, tempfile, torch
     >>> model, inputs = nn.Sequential(nn.Linear(2, 3), nn.ReLU()), torch.ones(8, 2)
@@ -98,14 +100,17 @@ class Recorder(Measuring):
         mask: Callable[..., Tensor] | None = None,
         overhead: float | None = None,
         force: bool = False,
+        resume: bool | int = False,
+        strict: bool = False,
     ) -> None:
         refuse_settings(samples, window)
         self.model = unwrapped(model)
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # The training may go to another directory.
         self._rank, self._ranks = this_process()
         self._budget = budget(overhead, self._ranks)
-        refuse_occupied(self.path, force=force, rank=self._rank, ranks=self._ranks)
-        self._force = force
+        self._asked = Asked(self.path, force, resume, self._rank, self._ranks)
+        self._asked.refuse()
+        self._strict = strict
         self._optimizers = as_list(optimizer)
         self._sites = lowered(self.model, as_sites(sites))
         self.window = window
@@ -115,66 +120,83 @@ class Recorder(Measuring):
         most = math.inf if samples == "all" else samples
         self._observer = Observer(self._sites, most, SEED, self._keep_steps, self._rank)
         self.forwards = Forwards(self.model)
-        keeper = Keeper(self._take, self._forward_ended, self._give_up, self._forward_began, self._leaves_out)
-        self._examples = Examples(self.model, SEED)
         self._logged = Logged()
+        self._troubles = Troubles(self.path, self._observer, self._logged)
+        self._faults = self._troubles.faults
+        broke = self._troubles.give_up
+        keeper = Keeper(self._take, self._forward_ended, broke, self._forward_began, self._leaves_out, self._again)
+        self._examples = Examples(self.model, SEED)
         self._watcher = Watcher(self.model, self._sites, self._observer, keeper, mask)
         self._replays = Replays(self.model, None if self._rank else given, self._observer, self._watcher, self.forwards)
         self.stopwatch = self._watcher.stopwatch
         self._thinning = Thinning(self._budget, self.stopwatch)
         self.parts: tuple[Any, ...] = (self._watcher, self._examples, self.forwards, self._replays)
         """What is about this very model, and goes on with another by `follow`."""
-        self._gave_up = ""
         self._clock = Clock(self.model, lambda: self._watcher.attachment.choices)
-        self._clocked = False
+        self._clocked = self._closed = False
+        self._process = os.getpid()
         self._resources: ExitStack | None = None
 
     def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Begin to record, until `close` or the end of the process, as where cells of a notebook are not one block."""
         if self._resources is not None:
             raise RecordingError("this recorder is recording already, or has been: make a new one")
         self._replays.note_frozen()
         self._watcher.leave_copies_out(lambda parameter: parameter.requires_grad)
         self._replays.rehearse()
-        settings = asked_for(self.model, self._samples, self.window, self._sites, self._probe)
-        settings |= {} if self._budget is None else {OVERHEAD: self._budget}
+        settings = asked_for(self.model, self._samples, self.window, self._sites, self._probe, self._budget)
         parameters = Parameters(self.model)
         beginning = manifest.beginning(self.model, settings) | {INITIAL_WEIGHTS: parameters.fingerprint()}
-        self._recording = Recording(self.path, beginning, force=self._force, rank=self._rank, ranks=self._ranks)
-        self._gradients = Gradients(self.model, self._optimizers, self._recording.append_measured)
-        self._process = os.getpid()
+        live.begin(self)
+        self._begun = begun = self._asked.begin(beginning, parameters)
+        self._gradients = Gradients(self.model, self._optimizers, begun.recording.append_measured)
         observer, examples = self._observer, self._examples
-        inputs, logged = (examples.seen, observer.part, examples.part), self._logged.taken
-        seen = Open(observer.units_held, observer.distributions, *inputs, logged, self._thinning.left_out)
-        self._journal = Journal(self._recording, seen, self._state)
-        self._windows = Windows(self._journal, Seen(observer, examples, self._replays), parameters, self.window)
+        parts, counts = (examples.seen, observer.part, examples.part), (self._left_out, lambda: len(observer.sites))
+        at_end = lambda: {"parameters": self._windows.parameters.mark(), "sampling": observer.sampling()}  # noqa: E731
+        seen = Open(observer.units_held, observer.distributions, *parts, self._logged.taken, *counts, at_end)
+        self._journal = Journal(begun.recording, seen, self._state)
+        begun.restore(self._clock, observer, self._journal, self._thinning, self._faults)
+        holds = Seen(observer, examples, self._replays)
+        self._windows: Windows = Windows(self._journal, holds, parameters, self.window, provided=begun.provided)
+        self._troubles.begin(begun.recording, self._journal, self._windows, self._watcher, self._clock, self._state)
         self.parts = (*self.parts, self._clock, self._windows)
-        if self._budget is not None:
-            self.stopwatch.beside = beside(_FIRST)
-        self._started = time.perf_counter()
         self._thinning.start()
+        self._started = time.perf_counter()
         self._listen()
         compiled.compile_again()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._resources is not None
-        if os.getpid() != self._process:
-            return  # A child of the process that records: what there is to write is its parent's.
-        with self._watcher.guard, self._resources, self._safely():
-            self._gradients.settle()
-            self._tick_rest()
-            self._windows.close_last(self.steps, replay_probe=kind is None)
-            self._rest()
-            self._journal.flush()
+        self.close(error)
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End the recording, with the exception that ended the training if one did; a second call does nothing.
+
+        Warns where nothing was recorded or, of a `strict` recorder, raises `RecordingError`.
+        """
+        # A child of the process that records has nothing to write: that is its parent's.
+        if self._resources is None or self._closed or os.getpid() != self._process:
+            return
+        self._closed = True
+        live.end(self)
+        with self._watcher.guard, self._resources:
+            with self._troubles.safely():
+                self._gradients.settle()
+                self._tick_rest()
+                self._troubles.end_last(replay_probe=error is None)
+                self._rest()
+                self._journal.flush()
             self._logged.close(f"the recording of {self.path} has ended")
             self.stopwatch.beside = beside(MEASURING * (time.perf_counter() - self._started))
-            self._recording.finish(self._state() | {FINAL_WEIGHTS: self._windows.parameters.fingerprint()})
+            self._troubles.write_end(error)
         self._watcher.close()
-        if kind is None and not self._observer.sites:
-            reason = self._gave_up or why_nothing(self._state()["ledger"])
-            raise RecordingError(f"nothing was recorded in {self.path}: {reason}")
+        if error is None and not self._observer.sites:
+            self._troubles.saw_nothing(why_nothing(self._state()["ledger"]), strict=self._strict)
 
     @property
     def steps(self) -> int:
@@ -193,6 +215,7 @@ class Recorder(Measuring):
 
     def step(self) -> None:
         """End a step, where no optimizer of PyTorch does."""
+        self._refuse_idle("steps end")
         self._stepped(by_word=True)
 
     def log(self, **values: Any) -> None:
@@ -203,8 +226,7 @@ class Recorder(Measuring):
 
         Raises `RecordingError` before the `with` block, and at once for what is no number. After it they are not kept.
         """
-        if self._resources is None:
-            raise RecordingError("numbers are logged while recording: call this within the recorder's with block")
+        self._refuse_idle("numbers are logged")
         step, window = max(self.steps - (not self._observer.step_begun), 0), self._journal.window
         number = None if self._journal.provisional else window.index - (step < window.first_step)
         with self._watcher.guard:
@@ -215,16 +237,20 @@ class Recorder(Measuring):
 
         A window without a forward does not end: it goes on.
         """
-        if os.getpid() == self._process:
-            with self._safely():
+        self._refuse_idle("windows end")
+        if os.getpid() == self._process and not self._faults.over:
+            with self._troubles.safely():
                 self._tick_rest()
-                self._windows.epoch(self.steps, name)
+                if self._faults.waiting:
+                    self._troubles.window_ends(name)
+                else:
+                    self._windows.epoch(self.steps, name)
                 self._rest()
 
     def epoch_begins(self) -> None:
         """Replay the probe, and end the window with the next forward in training, unless no step ended in it."""
-        if os.getpid() == self._process:
-            with self._safely():
+        if os.getpid() == self._process and not self._faults.over:
+            with self._troubles.safely():
                 self._windows.epoch_begins(self.steps)
 
     def epoch_goes_on(self) -> None:
@@ -257,8 +283,12 @@ class Recorder(Measuring):
         try:
             yield
         finally:
-            if not self._gave_up:
+            if not (self._faults.over or self._closed):
                 self._listen()
+
+    def _refuse_idle(self, what: str) -> None:
+        if self._resources is None:
+            raise RecordingError(f"{what} while recording: call this within the recorder's with block")
 
     def _listen(self) -> None:
         """Begin the block of listening that `paused` interrupts and leaving the recorder ends."""
@@ -274,7 +304,7 @@ class Recorder(Measuring):
         if forward.stepping or (forward.phase == NO_GRAD and self.forwards.trains_without_gradients):
             self._training_goes_on()
         left_out = self._leaves_out(forward)
-        if left_out:
+        if left_out and forward.stepping:
             self._observer.begin_step()
         if not is_probe(forward.phase):  # A probe's inputs are the same in every window.
             inputs = None if left_out else call.inputs  # Which examples the window saw is not known then.
@@ -282,15 +312,21 @@ class Recorder(Measuring):
         return forward
 
     def _leaves_out(self, forward: Forward) -> bool:
-        return forward.stepping and self._thinning.leaves_out
+        return self._faults.waiting or (forward.stepping and self._thinning.leaves_out)
+
+    def _left_out(self, first: int, last: int) -> int:
+        return min(self._thinning.left_out(first, last) + self._faults.left_out(first, last), max(last - first + 1, 0))
 
     def _training_goes_on(self) -> None:
         """End the window that is over, if one is, before anything is taken in that follows it."""
         if self._windows.ends(self.steps, self.window):
-            with self._safely():
+            with self._troubles.safely():
                 if self._observer.step_begun:
                     self._observer.tick(NO_STEP, stepping=True)
-                self._windows.go_on(self.steps, self.window)
+                if not self._faults.waiting:
+                    self._windows.go_on(self.steps, self.window)
+                elif self._windows.whole_ends(self.steps, self.window):
+                    self._troubles.window_ends()
                 self._rest()
 
     def _take(self, site: str, module: nn.Module, tensor: Tensor, forward: Forward, padding: Padding | None) -> None:
@@ -300,14 +336,17 @@ class Recorder(Measuring):
         self.forwards.took(site, forward)
         self._observer.observe(site, module, tensor, forward.phase, stepping=forward.stepping, padding=padding)
 
+    def _again(self, site: str, tensor: Tensor, forward: Forward) -> Take | None:
+        return self._observer.again(site, tensor, forward.phase, stepping=forward.stepping)
+
     def _forward_ended(self, forward: Forward) -> None:
         if not forward.stepping:
-            with self._safely():
+            with self._troubles.safely():
                 self._observer.tick(self.steps, stepping=False)
 
     def _stepped(self, *, by_word: bool = False) -> None:
-        if os.getpid() == self._process:
-            with self._safely():
+        if os.getpid() == self._process and not self._faults.over:
+            with self._troubles.safely():
                 self._gradients.stepped(after_forward=self._observer.step_begun)
                 self._tick(heard=self.forwards.trained or (by_word and self.forwards.trains_without_gradients))
                 self._clocked = True
@@ -321,14 +360,17 @@ class Recorder(Measuring):
             return
         if step == first or self._clock.changed:
             # What is called in a step that is left out is not seen to be called.
-            trained = None if self._thinning.began else self.forwards.trained_sites(heard=heard)
+            trained = None if self._thinning.began or self._faults.told else self.forwards.trained_sites(heard=heard)
             self._watcher.look_at_gradients(trained, first=step == 0)
             self._replays.note_frozen()
         self._observer.tick(step, stepping=True)
         self.forwards.next_step()
         self._thinning.ended(self._journal.written)
-        self._windows.stepped(self.steps, self.window)
-        self._journal.flush_if_due(self.steps)
+        if not self._faults.waiting:
+            self._windows.stepped(self.steps, self.window)
+            self._journal.flush_if_due(self.steps)
+        elif self._faults.due():
+            self._troubles.go_on()
 
     def _tick_rest(self) -> None:
         """Add to the window forwards that no step followed, as a discriminator's for its generator's sake."""
@@ -342,31 +384,16 @@ class Recorder(Measuring):
             self._watcher.stop_following()
 
     def _keep_steps(self, *rows: Any) -> None:
-        self._recording.append_steps(*rows)
-
-    @contextmanager
-    def _safely(self) -> Iterator[None]:
-        """A block that counts as time spent recording; an error within, as a full disk, ends the recording alone."""
-        with self._watcher.guard, self._watcher.stopwatch:
-            try:
-                yield
-            except Exception as error:  # noqa: BLE001
-                self._give_up(error)
-
-    def _give_up(self, error: Exception) -> None:
-        # The optimizer's hooks stay: this may run in one of them, and none can go while they are being called.
-        self._gave_up = str(error) or type(error).__name__
-        self._logged.close()
-        self._watcher.stop()
-        self._observer.new_window()
-        notice(f"icshift stopped recording to {self.path}: {error}", stacklevel=5)
+        self._begun.recording.append_steps(*rows)
 
     def _state(self) -> dict[str, Any]:
-        return {
+        state = {
             **self._watcher.state(),
             "steps": self.steps,
             "unheard_steps": self._clock.unheard,
             "measured": self._gradients.settings,
             "overhead": self._watcher.stopwatch.overhead(self._started),
             **self._thinning.state(),
+            **self._faults.entries(),
         }
+        return self._begun.state(state)

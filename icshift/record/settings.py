@@ -13,7 +13,7 @@ from icshift.model.processes import refuse_waiting
 from icshift.model.sites import Sites
 from icshift.record.probe import Probe
 from icshift.record.windows import AUTO
-from icshift.runs.format import PROBE_FINGERPRINT
+from icshift.runs.format import OVERHEAD, PROBE_FINGERPRINT
 from icshift.runs.phases import PROBE_STATISTICS
 
 
@@ -59,7 +59,12 @@ def as_probe(given: Any, model: nn.Module, ranks: int) -> Probe | None:
 
 
 def asked_for(
-    model: nn.Module, samples: int | str, window: int | str | None, sites: Sites, probe: Probe | None
+    model: nn.Module,
+    samples: int | str,
+    window: int | str | None,
+    sites: Sites,
+    probe: Probe | None,
+    overhead: float | None,
 ) -> dict[str, Any]:
     """Returns the manifest's `settings`: docs/format.md has their meaning."""
     return {
@@ -72,4 +77,5 @@ def asked_for(
         PROBE_FINGERPRINT: None if probe is None else probe.fingerprint,
         PROBE_STATISTICS: probe_statistics(model),
         "seed": SEED,
+        **({} if overhead is None else {OVERHEAD: overhead}),
     }

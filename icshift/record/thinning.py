@@ -10,17 +10,23 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from icshift.hooks.observer import SEED
 from icshift.hooks.stopwatch import Stopwatch
+from icshift.record.interruption import beside
+from icshift.runs.format import Window
 
 MOST = 1024
 """The longest stretch of which one step is recorded."""
 
 LOOK = 32
 """Recorded steps after which it is looked whether the budget holds. In as many a block of them is worked off once."""
+
+_FIRST = 0.1
+"""Seconds that may go into measuring, beforehand, what hooks cost beside the time within them."""
 
 _CALM = 0.35
 """Stretches become half as long where this part of their length would do, so that they do not grow again at once."""
@@ -97,7 +103,9 @@ class Thinning:
         self._each = self._with_others = 0.0
 
     def start(self) -> None:
-        """The training begins now."""
+        """The training begins now. Where there is a budget, what an interruption costs is measured first."""
+        if self._budget is not None:
+            self._stopwatch.beside = beside(_FIRST)
         self._begin(self._stopwatch.now())
 
     def ended(self, written: object) -> None:
@@ -122,6 +130,18 @@ class Thinning:
             self._decide(self._budget)
         self.leaves_out = self._passed != self._place
         self.began |= self.leaves_out
+
+    def go_on_after(self, windows: Sequence[Window], steps: int, state: dict[str, Any] | None) -> None:
+        """Go on with a training that has so many steps behind it, in these windows, and this entry of a manifest."""
+        if self._budget is None:
+            return
+        self._recorded = bytearray(1 for _ in range(steps))
+        for window in windows:
+            # Which of them it were is not known any more, only how many.
+            self._recorded[window.first_step : window.first_step + window.left_out] = bytes(window.left_out)
+        self._strides = [(one["from_step"], one["stride"]) for one in (state or {}).get("strides", [])]
+        self.began = bool(self._recorded.count(0))
+        self._strides += [(steps, 1)] if self._strides else []
 
     def left_out(self, first: int, last: int) -> int:
         """Returns of how many steps, from the first to the last, nothing was recorded."""

@@ -10,7 +10,7 @@ from torch import nn
 from icshift.hooks.examples import Examples
 from icshift.hooks.observer import Observer
 from icshift.model.parameters import Parameters, Stretches
-from icshift.record.journal import Journal
+from icshift.record.journal import Ended, Journal
 from icshift.record.replays import Replays
 
 UNDONE = "undone"
@@ -40,14 +40,19 @@ class Windows:
     step, as an evaluation, belongs to it.
     """
 
-    def __init__(self, journal: Journal, seen: Seen, parameters: Parameters, length: Length) -> None:
+    def __init__(
+        self, journal: Journal, seen: Seen, parameters: Parameters, length: Length, *, provided: int = 1
+    ) -> None:
+        """`provided` is how long provisional windows are at first, 0 where there are none: what was before is known."""
         self._journal = journal
         self._seen = seen
         self.parameters = parameters
         self._stretches: Stretches | None = None
+        self._ended: Ended | None = None
+        """The window that ended and could not be written yet; its values are still in the accumulators."""
         self._epoch_over = self._moved = False
-        if length == AUTO:
-            self._provide()
+        if length == AUTO and provided:
+            self._provide(provided)
 
     def follow(self, model: nn.Module) -> None:
         """Go on with the parameters of another model: their change counts from now."""
@@ -83,14 +88,18 @@ class Windows:
 
     def ends(self, step: int, length: Length) -> bool:
         """Whether a window, or a provisional one that holds anything, ends where the training goes on now."""
-        if self._epoch_over or self.over(step, length):
+        if self.whole_ends(step, length):
             return True
         provisional = self._journal.provisional
         return provisional is not None and provisional.over(step) and self._seen.observer.holding_part
 
+    def whole_ends(self, step: int, length: Length) -> bool:
+        """Whether a window ends that is no provisional one."""
+        return self._epoch_over or self.over(step, length)
+
     def go_on(self, step: int, length: Length) -> None:
         """The training goes on: end what `ends`."""
-        if self._epoch_over or self.over(step, length):
+        if self.whole_ends(step, length):
             self.close(step, None)
         else:
             self._close_provisional(step)
@@ -101,20 +110,39 @@ class Windows:
         Where an epoch begins and all parameters are what they were at the start, it is `UNDONE` with all before it, and
         the next one is as the first: nobody knows its length.
         """
-        seen = self._seen
-        if not seen.observer.holding:
+        if self._seen.observer.holding:
+            self._end(step, name)
+            self.settle()
+
+    def settle(self) -> None:
+        """Write the window that ended, if there is one that waits for it. Raises where that fails: it still waits."""
+        if self._ended is None:
             return
-        change = self.parameters.change()
-        self._moved |= bool(change) or (self._stretches is not None and self._stretches.moved)
-        undone = self._epoch_over and self._moved and self.parameters.back()
-        self._journal.close_window(name, step, change, kind=UNDONE if undone else None)
-        seen.observer.new_window()
-        seen.examples.new_window()
-        seen.replays.new_window()
-        self._epoch_over, self._stretches = False, None
+        self._journal.write(self._ended)
+        self._seen.observer.new_window()
+        self._seen.examples.new_window()
+        self._seen.replays.new_window()
+        undone, self._ended = self._ended.kind is not None, None
         if undone:
             self._moved = False
             self._provide()
+        self._journal.flush()
+
+    def pass_by(self, step: int, name: str | None) -> None:
+        """A window ends while nothing can be written: what it holds waits, and of those that follow nothing is kept."""
+        if self._ended is None and self._seen.observer.holding:
+            self._end(step, name)
+        else:
+            self._journal.pass_by(step)
+            self._epoch_over = False
+
+    def go_on_from(self, step: int) -> None:
+        """It can be written again: write what waits, and begin with this step where nothing is under way."""
+        self.settle()
+        self._journal.join_provisional()
+        self._journal.flush()
+        if not self._seen.observer.holding and self._journal.provisional is None:
+            self._journal.begin_at(step)
 
     def close_last(self, step: int, *, replay_probe: bool) -> None:
         """End the last window. Provisional ones stay, where there are several."""
@@ -127,13 +155,20 @@ class Windows:
         elif self._seen.observer.holding_part:
             self._journal.close_provisional(step)
 
+    def _end(self, step: int, name: str | None) -> None:
+        change = self.parameters.change()
+        self._moved |= bool(change) or (self._stretches is not None and self._stretches.moved)
+        undone = self._epoch_over and self._moved and self.parameters.back()
+        self._ended = self._journal.end(name, step, change, kind=UNDONE if undone else None)
+        self._epoch_over, self._stretches = False, None
+
     def _close_provisional(self, step: int) -> None:
         self._journal.close_provisional(step)
-        self._journal.join_provisional()
         self._seen.observer.next_part()
         self._seen.examples.next_part()
         self._seen.replays.new_window()
+        self._journal.join_provisional()
 
-    def _provide(self) -> None:
+    def _provide(self, length: int = 1) -> None:
         self._stretches = Stretches(self.parameters)
-        self._journal.provide(self._stretches)
+        self._journal.provide(self._stretches, length)

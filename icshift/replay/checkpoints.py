@@ -24,9 +24,10 @@ from icshift.model.sites import Sites
 from icshift.replay.replayer import Replayer
 from icshift.runs import interrupts
 from icshift.runs.format import Window, is_run
+from icshift.runs.owner import refuse_occupied
 from icshift.runs.phases import PROBE, PROBE_BATCH, PROBE_RUNNING, PROBE_STATISTICS, RUNNING_AVERAGES
 from icshift.runs.reader import StoredRun
-from icshift.runs.writer import Recording, refuse_occupied
+from icshift.runs.writer import Recording
 from icshift.saved.snapshots import Snapshot
 
 _DECISIVE = {

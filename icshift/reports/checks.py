@@ -48,23 +48,25 @@ def checks_report(
     reference: str,
     window: str = LAST,
     caveats: Sequence[str] = (),
+    allow_unfinished: bool = False,
 ) -> Report:
     """Returns the report of a check: what failed, what could not be measured, what is well, and how many of each.
 
     `window` is what was asked for: a window's name, or one of `LAST`, `WORST` and `ALL`.
     `caveats` are what the comparison with another run takes for granted (`analysis.ancestry.caveats`).
     """
-    state = "" if run.finished else " · unfinished"
-    passed = all_passed(verdicts)
+    passed = all_passed(verdicts) and (run.ending.complete or allow_unfinished)
     return Report(
-        heading=f"{run.path} · {run.manifest['model']} · phase {phase} · reference {reference}{_which(window)}{state}",
+        heading=f"{run.path} · {run.manifest['model']} · phase {phase} · reference {reference}{_which(window)}"
+        + run.ending.heading,
         # Modules that were not recorded come after the outcome, since there is none for them.
-        body=(outcome_of_checks(verdicts),),
+        body=(outcome_of_checks(verdicts), *_not_whole(run, allowed=allow_unfinished)),
         notes=tuple(caveats),
         warnings=tuple(filter(None, [coverage(run)])),
         next_step="" if passed else _next_step(run, verdicts, phase, reference),
         data={
             "run": str(run.path),
+            **run.ending.data,
             "phase": phase,
             "reference": reference,
             "looked_at": window,
@@ -95,6 +97,25 @@ def _which(window: str) -> str:
 def all_passed(verdicts: Sequence[Verdict]) -> bool:
     """Whether every check is ok or skipped: none failed, and none could not be measured."""
     return all(verdict.state in ("ok", "skipped") for verdict in verdicts)
+
+
+def _not_whole(run: StoredRun, *, allowed: bool) -> list[Text]:
+    """Returns lines on what is missing of a run; they say that the check fails for it, unless that is allowed."""
+    if run.ending.complete:
+        return []
+    lines = [Text(sentence, style="yellow") for sentence in run.ending.sentences]
+    if not allowed:
+        lines.append(
+            Text("The check fails: what is missing is not known. --allow-unfinished judges the rest.", "bold red")
+        )
+    return lines
+
+
+def whole(run: StoredRun, *, allowed: bool) -> list[Case]:
+    """Returns a case of a JUnit suite that fails where the run is not whole; none where it is, or need not be."""
+    if run.ending.complete or allowed:
+        return []
+    return [Case(run.name, "the recording is whole", "failure", " ".join(run.ending.sentences))]
 
 
 def cases(verdicts: Sequence[Verdict]) -> list[Case]:

@@ -68,6 +68,7 @@ def drift_report(
         next_step=_next_step(run, summary, metric, reference),
         data={
             "run": str(run.path),
+            **run.ending.data,
             "metric": metric.name,
             "reference": reference,
             "verdict": " ".join(words),
@@ -189,14 +190,13 @@ def _compared(summary: pd.DataFrame) -> bool:
 
 def _heading(run: StoredRun, table: pd.DataFrame) -> str:
     """Returns the line that says which window is compared with which."""
-    state = "" if run.finished else " · unfinished"
     phase = table["phase"].iloc[0] if len(table) else "–"
     compared = table.dropna(subset=["window"]) if "window" in table else table.iloc[:0]
     what = "one window, nothing to compare"
     if len(compared):
         last = compared.iloc[-1]
         what = f"window {last['name']} against {last['reference']}"
-    return f"{run.path} · {run.manifest['model']} · phase {phase} · {what}{state}"
+    return f"{run.path} · {run.manifest['model']} · phase {phase} · {what}{run.ending.heading}"
 
 
 def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome | None) -> list[str]:

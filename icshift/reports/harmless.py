@@ -15,6 +15,7 @@ _BREAKS = [0x2028, 0x2029]
 _DIRECTIONS = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 _SURROGATES = range(0xD800, 0xE000)
 _TABLE = dict.fromkeys([*_CONTROLS, *_BREAKS, *_DIRECTIONS, *_SURROGATES], INSTEAD)
+_STRAIGHT = dict.fromkeys(_DIRECTIONS, INSTEAD)
 _LINES = {code: sign for code, sign in _TABLE.items() if code != ord("\n")}
 
 
@@ -25,6 +26,15 @@ def harmless(name: str) -> str:
     ('\N{REPLACEMENT CHARACTER}[31mred\N{REPLACEMENT CHARACTER}', 'Schicht/層 1')
     """
     return name.translate(_TABLE)
+
+
+def in_one_direction(name: str) -> str:
+    """Returns a name that turns nothing round, itself or what stands after it; all else is as it was.
+
+    >>> in_one_direction("a\u202eb\n")
+    'a�b\n'
+    """
+    return name.translate(_STRAIGHT)
 
 
 def harmless_lines(text: Text) -> Text:

@@ -28,7 +28,7 @@ def measured_reports(run: StoredRun, shift: pd.DataFrame, around: dict[str, Any]
     reports = []
     if len(shift):
         # A process that is killed may have written rows, but not yet how they were measured.
-        how = run.manifest.get("measured", {}).get(GRADIENT_SHIFT, {})
+        how = (run.manifest.get("measured") or {}).get(GRADIENT_SHIFT, {})
         reports.append(_gradient_shift_report(shift, how.get("counted", "")))
     return [*reports, _smoothness_report(around)] if around else reports
 

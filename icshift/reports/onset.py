@@ -25,14 +25,19 @@ _NAMED = 3
 def onset_report(run: StoredRun, table: pd.DataFrame, *, top: int) -> Report:
     """Returns the report of the table that `analysis.onset.onset` made, of its first `top` rows."""
     phase = table["phase"].iloc[0]
-    state = "" if run.finished else " · unfinished"
     cut = () if len(table) <= top else (f"{top} of {len(table)} sites: those that left first.",)
     return Report(
-        heading=f"{run.path} · {run.manifest['model']} · phase {phase} · {int(table['steps'].max()):,} steps{state}",
+        heading=f"{run.path} · {run.manifest['model']} · phase {phase} · {int(table['steps'].max()):,} steps"
+        + run.ending.heading,
         body=(" ".join(onset_in_words(table)), onset_table(table.head(top))),
         notes=(*cut, *onset_notes(run)),
         next_step=_next_step(run, table),
-        data={"run": str(run.path), "verdict": " ".join(onset_in_words(table)), "sites": records(table.head(top))},
+        data={
+            "run": str(run.path),
+            **run.ending.data,
+            "verdict": " ".join(onset_in_words(table)),
+            "sites": records(table.head(top)),
+        },
     )
 
 

@@ -32,7 +32,7 @@ def run_report(run: StoredRun) -> Report:
     return Report(
         body=(Facts(_facts(run)), _sites(run)),
         warnings=tuple(_missed_in_words(entry, thinned=bool(thinned(run))) for entry in _missed(run)),
-        notes=tuple(filter(None, [pooled(run), *unmasked(run)])),
+        notes=tuple(filter(None, [*run.ending.lacking, pooled(run), *unmasked(run)])),
         data={"run": str(run.path), **run.manifest, "sites": sites, "phases": run.phases, "windows": windows}
         | {"disk": _disk_in_bytes(run)},
     )
@@ -73,27 +73,31 @@ def _facts(run: StoredRun) -> list[tuple[str, str]]:
     windows = run.window_list
     span = f"{len(windows)}" + (f" ({windows[0].name} to {windows[-1].name})" if len(windows) > 1 else "")
     ledger = Counter(entry["state"] for entry in manifest.get("ledger", []))
-    stride = manifest.get("step_stride", 1)
+    stride, settings = manifest["step_stride"], run.settings
     versions = [f"icshift {manifest['icshift']}", f"torch {manifest['torch']}"]
     versions += [f"kernel {manifest['kernel']}"] if "kernel" in manifest else []
     return [
-        ("run", f"{run.path}{'' if run.finished else '  (unfinished: still recording, or the process was killed)'}"),
-        ("model", f"{manifest['model']}, {manifest['parameters']:,} parameters"),
+        ("run", f"{run.path}{_ending(run)}"),
+        ("model", f"{manifest['model']}, {_number(manifest['parameters'])} parameters"),
         ("recorded", " · ".join([manifest["created"], *versions])),
         ("steps", _steps(manifest) + (f", series of every {stride}th" if stride > 1 else "")),
         ("windows", span),
         ("phases", ", ".join(run.phases) or "none"),
         *([("processes", f"{run.ranks}")] if run.ranks > 1 else []),
-        ("samples", f"{manifest['settings']['samples']} a unit and step for quantiles; moments of every activation"),
-        (
-            "probe",
-            f"{manifest['settings']['probe_examples']} examples" if manifest["settings"]["probe_examples"] else "none",
-        ),
+        ("samples", f"{settings.get('samples', '–')} a unit and step for quantiles; moments of every activation"),
+        ("probe", f"{settings['probe_examples']} examples" if settings.get("probe_examples") else "none"),
         ("modules", ", ".join(f"{count} {state}" for state, count in ledger.items()) or "–"),
         ("cost", overhead(run)),
         *([("budget", told)] if (told := budget_in_words(run)) else []),
         ("disk", _disk(run)),
     ]
+
+
+def _ending(run: StoredRun) -> str:
+    told = run.ending.heading.removeprefix(" · ")
+    if told == "unfinished":
+        told = "unfinished: still recording, or the process was killed"
+    return f"  ({told})" if told else ""
 
 
 def _disk(run: StoredRun) -> str:
@@ -106,9 +110,13 @@ def _disk(run: StoredRun) -> str:
 def _steps(manifest: dict[str, Any]) -> str:
     """Returns in words how many steps there were, and how many of them followed no forward that could be heard."""
     unheard = manifest.get("unheard_steps", 0)
-    return f"{manifest['steps']:,}" + (
+    return _number(manifest["steps"]) + (
         f" ({unheard:,} of them after no forward with gradients that was heard)" if unheard else ""
     )
+
+
+def _number(count: int | None) -> str:
+    return "–" if count is None else f"{count:,}"
 
 
 def coverage(run: StoredRun, path: Path | None = None) -> str:
@@ -234,11 +242,7 @@ def recorded_report(target: Path, runs: Sequence[StoredRun], cost: Cost | None =
     missed = [f"{name}: {warning}" for run, name in names.items() if (warning := coverage(run, target / name))]
     told = {name: (thinned(run), unheard(run), pooled(run), *unmasked(run)) for run, name in names.items()}
     missed += [f"{name}: {note}" for name, notes in told.items() for note in notes if note]
-    missed += [
-        f"{name} is unfinished: its process still runs, or was killed"
-        for run, name in names.items()
-        if not run.finished
-    ]
+    missed += [f"{name}: {sentence}" for run, name in names.items() for sentence in run.ending.sentences]
     return Report(
         heading=f"Recorded in {target}",
         body=(

@@ -27,15 +27,15 @@ def path_report(run: StoredRun, paths: pd.DataFrame, metric: Metric, left_out: S
 
     `left_out` says how many sites it does not show (`reports.tables.not_shown`).
     """
-    state = "" if run.finished else " · unfinished"
     phase = paths.iloc[0]["phase"]
     return Report(
-        heading=f"{run.path} · {run.manifest['model']} · phase {phase} · {_span(paths)}{state}",
+        heading=f"{run.path} · {run.manifest['model']} · phase {phase} · {_span(paths)}{run.ending.heading}",
         body=(path_table(paths),),
         notes=(*left_out, *_notes(run, paths, metric)),
         next_step=_next_step(run, paths, metric),
         data={
             "run": str(run.path),
+            **run.ending.data,
             "metric": metric.name,
             "sites": paths.to_dict(orient="records"),
             "notes": list(left_out),

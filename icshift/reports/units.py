@@ -50,7 +50,7 @@ def units_report(
     against = f"against {first['reference']}" if first["reference"] else "with nothing to compare"
     where = f"{run.path} · site {site.name} ({site.type}) · phase {first['phase']}"
     return Report(
-        heading=f"{where} · window {first['name']} {against}",
+        heading=f"{where} · window {first['name']} {against}{run.ending.heading}",
         body=(units_table(shown, metric.name),),
         notes=(
             f"drift: {metric.name} in {metric.unit}, {metric.meaning}. "
@@ -60,7 +60,13 @@ def units_report(
             *caveats,
         ),
         next_step=_next_step(run, site, shown, reference),
-        data={"run": str(run.path), "site": site.name, "metric": metric.name, "units": shown.to_dict(orient="records")},
+        data={
+            "run": str(run.path),
+            **run.ending.data,
+            "site": site.name,
+            "metric": metric.name,
+            "units": shown.to_dict(orient="records"),
+        },
     )
 
 
@@ -86,7 +92,13 @@ def unit_report(run: StoredRun, site: Site, unit: int, series: pd.DataFrame) -> 
     return Report(
         heading=_ribbon_title(run, site, unit, drawn),
         body=(lambda width: ribbon(drawn, width=width - 12, height=14),),
-        data={"run": str(run.path), "site": site.name, "unit": unit, "steps": series.to_dict(orient="records")},
+        data={
+            "run": str(run.path),
+            **run.ending.data,
+            "site": site.name,
+            "unit": unit,
+            "steps": series.to_dict(orient="records"),
+        },
     )
 
 

@@ -37,7 +37,7 @@ def unordered_report(run: StoredRun, measured: pd.DataFrame, caveats: Sequence[s
     first = last.iloc[0]
     return Report(
         heading=f"{run.path} · {run.manifest['model']} · phase {first['phase']} · window {last['window'].max()} "
-        f"against {first['reference']}, without an order of units",
+        f"against {first['reference']}, without an order of units{run.ending.heading}",
         body=(_table(rows, known),),
         notes=(*_notes(last, known), *caveats),
         next_step=next_step(
@@ -48,7 +48,13 @@ def unordered_report(run: StoredRun, measured: pd.DataFrame, caveats: Sequence[s
             window=window_shown(run),
             why="unit by number, if these networks are akin",
         ),
-        data={"run": str(run.path), "reference": str(first["reference"]), "unordered": True, "sites": rows},
+        data={
+            "run": str(run.path),
+            **run.ending.data,
+            "reference": str(first["reference"]),
+            "unordered": True,
+            "sites": rows,
+        },
     )
 
 

@@ -71,7 +71,7 @@ def picture(
 ) -> RenderableType:
     """Returns where a recording stands: `landed` are its windows so far, `silent` the seconds since it last wrote."""
     said = quiet_for(silent)
-    state = "finished" if run.finished else f"unfinished, {said}" if said else "recording"
+    state = _state(run, said)
     steps = run.manifest.get("steps")
     done = f", {counted(steps, 'step')}" if isinstance(steps, int) else ""
     head = f"{run.path}: {run.manifest.get('model', '–')}, {counted(len(landed), 'window')}{done}, {state}"
@@ -84,6 +84,13 @@ def picture(
     else:
         parts += [*_table(compared, top), Text(window_line(run, compared[-1], metric)), _meaning(metric, compared[-1])]
     return Group(*parts)
+
+
+def _state(run: StoredRun, said: str) -> str:
+    ending = run.ending.heading.removeprefix(" · ")
+    if run.finished or run.ending.stopped is not None:
+        return ending or "finished"
+    return f"unfinished, {said}" if said else "recording"
 
 
 def _table(compared: Sequence[Landed], top: int) -> list[RenderableType]:

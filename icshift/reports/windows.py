@@ -42,9 +42,8 @@ def windows_report(
     largest = drifts.groupby("site", sort=False, observed=True)[["ratio", "drift"]].max().reset_index()
     kept = furthest(largest, top, "ratio", "drift")["site"]
     shown = drifts[drifts["site"].isin(kept)]
-    state = "" if run.finished else " · unfinished"
     return Report(
-        heading=f"{run.path} · {run.manifest['model']} · phase {phase} · {_span(drifts)}{state}",
+        heading=f"{run.path} · {run.manifest['model']} · phase {phase} · {_span(drifts)}{run.ending.heading}",
         body=(windows_table(shown),) if len(shown) else (),
         notes=(
             *caveats,
@@ -54,6 +53,7 @@ def windows_report(
         next_step=_next_step(run, drifts, metric, phase, reference),
         data={
             "run": str(run.path),
+            **run.ending.data,
             "metric": metric.name,
             "phase": phase,
             "reference": reference,

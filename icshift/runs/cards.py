@@ -17,7 +17,7 @@ _DRAWN = 60
 def run_line(run: StoredRun) -> str:
     """Returns a run in one line."""
     facts = [str(run.manifest.get("model", "–")), _counted(len(run.sites), "site"), _windows(run)]
-    facts += [] if run.finished else ["unfinished"]
+    facts += [ending.removeprefix(" · ")] if (ending := run.ending.heading) else []
     return one_line(f"<{type(run).__name__} {run.path}: {', '.join(facts)}>")
 
 
@@ -36,7 +36,10 @@ def run_card(run: StoredRun) -> str:
         ("steps", f"{manifest['steps']:,}" if isinstance(manifest.get("steps"), int) else "–"),
         *([("processes", f"{run.ranks}")] if run.ranks > 1 else []),
         ("recorded", recorded or "–"),
-        ("finished", "yes" if run.finished else "no: still recording, or the process was killed"),
+        (
+            "finished",
+            " ".join(("yes." if run.finished else "no.", *run.ending.sentences)) if run.ending.heading else "yes",
+        ),
         *_cost(manifest),
     ]
     note = "Drift, phases and health take reading all windows: report(), drift(), phases."

@@ -2,8 +2,9 @@
 
 Format 3. A run is a directory:
 
-    run.json                      format, created, finished, ranks, versions, model, settings, sites,
-                                  ledger, step_stride, overhead, initial_weights, final_weights
+    run.json                      format, created, id, writer, finished, stopped, interrupted, gaps, ranks,
+                                  versions, model, settings, sites, ledger, step_stride, overhead,
+                                  initial_weights, final_weights
     run.rank1.json                the same of process 1, and so on
     windows/000001.rank0.parquet  one file a window and process; a row a phase, site and unit:
                                   phase, site, unit, window, count, nonfinite, mean, std, min, max,
@@ -29,6 +30,8 @@ Format 3. A run is a directory:
     logged/                       segments of the numbers that the training said of its own steps, where it
                                   did: a row a number: step, window, name, value
 
+The metadata of every file, key `icshift_run`, hold the `id` of the manifest of its rank.
+
 While it is recorded a run may hold provisional windows of which another one has the steps (see `provisional.py`).
 
 Any Parquet reader takes `windows/` and `steps/` as tables. Steps count from 0, windows from 1.
@@ -48,19 +51,24 @@ All these formats are read.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from icshift import regular
 from icshift.distribution import Floats, Ints
 
 FORMAT = 3
 MANIFEST = "run.json"
+RUN_ID = b"icshift_run"
+"""The key in the metadata of every file of a run that holds the `id` of the manifest of its rank."""
+
+MOST_BYTES = 1 << 26
+"""Bytes of a manifest; one of ten thousand modules has about 4 MB."""
 
 MANIFEST_NAME = re.compile(r"run(?:\.rank([1-9][0-9]*))?\.json")
 PART_NAME = re.compile(r"[0-9]+\.rank(0|[1-9][0-9]*)\.parquet")
@@ -71,6 +79,9 @@ GRADIENT_SHIFT, SMOOTHNESS = "gradient_shift", "smoothness"
 
 CHILD = "process-"
 """With a number, the folder for the runs of a process that a recorded script has started."""
+
+WINDOWS, STEPS = "windows", "steps"
+"""The folders that every run has."""
 
 LOGGED = "logged"
 """The series of numbers that a training said of its steps, and the folder that it is in."""
@@ -125,6 +136,11 @@ class Site:
     others: tuple[str, ...] = ()
     unseen: str = ""
     in_steps: tuple[int, ...] | None = None
+
+    @property
+    def recorded(self) -> int:
+        """How many units are recorded."""
+        return self.units if self.kept is None else len(self.kept)
 
 
 @dataclass(frozen=True)
@@ -181,18 +197,6 @@ def entry_of(window: Window) -> dict[str, Any]:
     return entry if window.left_out else {name: value for name, value in entry.items() if name != "left_out"}
 
 
-def window_of(entry: dict[str, Any]) -> Window:
-    """Returns the window that a file's metadata hold as JSON, without what this version does not know of.
-
-    Raises `TypeError` for what is none.
-    """
-    entry = {field.name: entry[field.name] for field in fields(Window) if field.name in entry}
-    inputs = entry.get("inputs")
-    if inputs is not None:
-        inputs = {phase: None if seen is None else Seen(**seen) for phase, seen in inputs.items()}
-    return Window(**{**entry, "inputs": inputs})
-
-
 @dataclass(frozen=True, eq=False)
 class StepRows:
     """What some steps of one site showed, in one phase: arrays [steps, units], and `steps` [steps] their numbers.
@@ -212,6 +216,15 @@ class StepRows:
     quantiles: Floats
 
 
+def number_in(name: str) -> int | None:
+    """Returns the number in the name of a file of windows or of a series, None in any other name.
+
+    >>> number_in("000012.rank0.parquet")
+    12
+    """
+    return int(name.partition(".")[0]) if PART_NAME.fullmatch(name) else None
+
+
 def kept_units(site: Site) -> Ints:
     """Returns the numbers of the recorded units of a site, in order."""
     return np.arange(site.units) if site.kept is None else np.array(site.kept)
@@ -228,10 +241,16 @@ def rank_in(name: str, pattern: re.Pattern[str]) -> int | None:
     return None if matched is None else int(matched[1] or 0)
 
 
+def of_ranks(folder: Path, pattern: re.Pattern[str], ranks: int) -> list[tuple[int, Path]]:
+    """Returns ranks and files of a folder, in order, without those of ranks that the run does not count."""
+    ranked = [(rank_in(file.name, pattern), file) for file in folder.glob("*")]
+    return sorted((rank, file) for rank, file in ranked if rank is not None and rank < ranks)
+
+
 def is_run(path: Path) -> bool:
     """Returns whether a directory holds a run, of this or any other format."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
+        manifest = regular.parsed(regular.content(path / MANIFEST, MOST_BYTES))
     except (OSError, ValueError):
         return False
-    return isinstance(manifest, dict) and isinstance(manifest.get("format"), int)
+    return isinstance(manifest, dict) and type(manifest.get("format")) is int

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
+from threading import get_ident
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -21,16 +22,21 @@ class Guard:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
+        self._acquire, self._release = self._lock.acquire, self._lock.release
 
     def __enter__(self) -> None:
-        _interrupts.hold()
-        self._lock.acquire()
+        if get_ident() == _interrupts.main:
+            _interrupts.depth += 1
+        self._acquire()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lock.release()
-        _interrupts.release()
+        self._release()
+        if get_ident() == _interrupts.main:
+            _interrupts.depth -= 1
+            if not _interrupts.depth and _interrupts.waiting is not None:
+                _interrupts.deliver()
 
 
 def install() -> None:
@@ -48,10 +54,11 @@ class _Interrupts:
 
     def __init__(self) -> None:
         self._installed = 0
-        self._depth = 0
-        self._waiting: tuple[int, FrameType | None] | None = None
+        self.depth = 0
+        self.waiting: tuple[int, FrameType | None] | None = None
         self._handler: Callable[[int, FrameType | None], Any] | None = None
         self._main = threading.main_thread()
+        self.main = self._main.ident
 
     def install(self) -> None:
         self._installed += 1
@@ -70,21 +77,15 @@ class _Interrupts:
         ):
             signal.signal(signal.SIGINT, self._handler)
 
-    def hold(self) -> None:
-        if threading.get_ident() == self._main.ident:
-            self._depth += 1
-
-    def release(self) -> None:
-        if threading.get_ident() == self._main.ident:
-            self._depth -= 1
-            if not self._depth and self._waiting is not None:
-                waiting, self._waiting = self._waiting, None
-                if self._handler is not None:
-                    self._handler(*waiting)
+    def deliver(self) -> None:
+        """Have the script's handler do now what Ctrl-C asked for within a guard."""
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None and self._handler is not None:
+            self._handler(*waiting)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self._depth:
-            self._waiting = number, frame
+        if self.depth:
+            self.waiting = number, frame
         elif self._handler is not None:
             self._handler(number, frame)
 

@@ -12,6 +12,7 @@ files, and they are merged here, when read; nothing is exchanged while recording
     windows        from the first step of any to the last; the examples that they saw are all those of all
                    ranks, and not known where one rank does not know its own.
     finished       where every rank says so; a rank without a manifest has not finished.
+    stopped        the first one that any rank has, and so is `interrupted`; `gaps` are all that there are.
     ledger         rank 0's; then, with their `rank`, entries of modules that it lacks, and those neither
                    observed nor excluded that differ from all before them.
     step_stride    the largest. The rest of the manifest, overhead included, is rank 0's.
@@ -28,6 +29,7 @@ from typing import Any
 from icshift.distribution import Distribution
 from icshift.errors import RunError
 from icshift.runs.format import Seen, Site, Window, kept_units
+from icshift.runs.pooling import pooled
 
 _AS_MEANT = ("observed", "excluded")
 """States of modules that were recorded, or left out because somebody wanted it."""
@@ -53,8 +55,15 @@ def merged_manifest(manifests: dict[int, dict[str, Any]]) -> dict[str, Any]:
         "sites": list(sites.values()),
         "ledger": ledger,
         "finished": everyone and all(manifest["finished"] for manifest in manifests.values()),
+        "stopped": _first(manifests, "stopped"),
+        "interrupted": _first(manifests, "interrupted"),
+        "gaps": [gap for manifest in manifests.values() for gap in manifest.get("gaps", [])],
         "step_stride": max(manifest["step_stride"] for manifest in manifests.values()),
     }
+
+
+def _first(manifests: dict[int, dict[str, Any]], key: str) -> Any:
+    return next((manifest[key] for manifest in manifests.values() if manifest.get(key)), None)
 
 
 def merged_window(parts: list[Window]) -> Window:
@@ -98,13 +107,4 @@ def merged_distribution(site: Site, parts: dict[Path, Distribution]) -> Distribu
             f"site {site.name!r} has {len(kept_units(site))} units by the manifest, {by_file}: shards of a site "
             "(tensor parallel) cannot be merged; record each rank to a path of its own, or leave the site out"
         )
-    return _in_pairs(list(parts.values()))
-
-
-def _in_pairs(parts: list[Distribution]) -> Distribution:
-    """Merges parts in pairs, then the pairs in pairs: stated errors add up with every merge that a part goes through,
-    so that each had better go through few."""
-    if len(parts) == 1:
-        return parts[0]
-    middle = len(parts) // 2
-    return _in_pairs(parts[:middle]).merge(_in_pairs(parts[middle:]))
+    return pooled(list(parts.values()))

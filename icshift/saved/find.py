@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from icshift import regular
 from icshift.errors import ModelError
 from icshift.saved.faults import as_model_error, first_few
 from icshift.saved.formats import detect, distributed, huggingface, pickled, safetensors
@@ -85,7 +86,7 @@ def _is_model(file: Path) -> bool:
         return False
     if file.suffix != ".bin":
         return True
-    with file.open("rb") as opened:  # Data have that suffix too: only a zip archive or a pickle is a model.
+    with regular.opened(file) as opened:  # Data have that suffix too: only a zip archive or a pickle is a model.
         return opened.read(2).startswith((b"PK", b"\x80"))
 
 

@@ -112,6 +112,23 @@ class Accumulator:
             self._make_room(n)
         self._note(n, self._kernel.take(activations, sampler, self._rows, self._filled, self._centre, self._workspace))
 
+    def again(self, activations: Tensor, sampler: Sampler) -> Callable[[int], None] | None:
+        """Returns what takes in further forwards, each given by the address of activations that lie in memory as these.
+
+        None where the kernel has to be given them as tensors.
+        """
+        read = self._kernel.reader(activations, sampler)
+        if read is None:
+            return None
+        n = int(min(activations.numel() // self.units, sampler.samples))
+
+        def take(address: int) -> None:
+            if self._filled + n > len(self._rows):
+                self._make_room(n)
+            self._note(n, read(address, self._rows, self._filled, self._centre))
+
+        return take
+
     def _note(self, n: int, moments: Tensor | None) -> None:
         self._open.append((self._filled, self._filled + n, moments))
         self._filled += n

@@ -56,7 +56,7 @@ class Sketch:
         """Weight times distance [units] by which compactions moved values: an upper bound on W1 times `seen`.
         NaN for units with non-finite values."""
         self._fill = [0] * len(self._levels)
-        self._offset = [1 + int(random.integers(2)) for _ in self._levels]
+        self._offset: list[int] = []  # Drawn as levels fill, so that nothing depends on how much memory there was.
         self._lowered = 0
         self._raised = 0
 
@@ -72,7 +72,8 @@ class Sketch:
         self._raised += other._raised
         self._lowered += other._lowered
         for height, (level, fill) in enumerate(zip(other._levels, other._fill, strict=True)):
-            self._push(height, level[:, :fill])
+            if fill:
+                self._push(height, level[:, :fill])
 
     @property
     def ranks(self) -> int:
@@ -98,6 +99,7 @@ class Sketch:
         if height == len(self._levels):
             self._levels.append(self._kernel.level(self.units))
             self._fill.append(0)
+        if height == len(self._offset):
             self._offset.append(1 + int(self._random.integers(2)))
         taken = 0
         while taken < values.shape[1]:

@@ -11,7 +11,7 @@ slice means and bounds differ by rounding: by at most 2e-6 of a unit's largest v
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Protocol
 
@@ -27,6 +27,9 @@ from icshift.sketch.level import Digest, Level
 from icshift.sketch.sampler import Sampler
 from icshift.sketch.workspace import Workspace
 
+Reader = Callable[[int, Floats, int, Floats], Tensor | None]
+"""Gets an address and, as `take`, `rows`, `first` and `centre`."""
+
 
 class Kernel(Protocol):
     """Operations on activations of one floating-point type."""
@@ -41,6 +44,12 @@ class Kernel(Protocol):
 
         Returns the table of the moments of all of them [6, 1, units], or None where those rows are all there is.
         `centre` [units] is a guess at the mean, NaN where there is none; it may be overwritten by the mean.
+        """
+
+    def reader(self, activations: Tensor, sampler: Sampler) -> Reader | None:
+        """Returns what does as `take` with others that lie in memory as these do, given by their address.
+
+        None where it has to be given tensors.
         """
 
     def order(self, rows: Floats, steps: int, workspace: Workspace) -> Order:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -45,27 +45,41 @@ class Native:
         self, activations: Tensor, sampler: Sampler, rows: Floats, first: int, centre: Floats, workspace: Workspace
     ) -> Tensor | None:
         """Reads all activations once, and draws the samples meanwhile. `centre` is where deviations are taken from."""
+        if activations.dtype is not torch.float32 or not activations.numel():
+            return self._numpy.take(activations, sampler, rows, first, centre, workspace)
+        read = self.reader(activations, sampler)
+        if read is None:
+            activations = activations.contiguous()
+            read = self.reader(activations, sampler)
+            assert read is not None
+        return read(activations.data_ptr(), rows, first, centre)
+
+    def reader(
+        self, activations: Tensor, sampler: Sampler
+    ) -> Callable[[int, Floats, int, Floats], Tensor | None] | None:
+        """Returns what reads activations that lie in memory as these, a row after the other; None where they do not."""
         count, units, *rest = activations.shape
         positions = rest[0] if rest else 1
-        total = count * positions
+        total, stride = count * positions, units * positions
         if activations.dtype is not torch.float32 or not total * units:
-            return self._numpy.take(activations, sampler, rows, first, centre, workspace)
-        stride = units * positions
+            return None
         if not activations.is_contiguous():
             strides = activations.stride()
             if strides[1] != positions or strides[-1] != 1 or (count > 1 and strides[0] < stride):
-                activations = activations.contiguous()
-            else:
-                stride = strides[0]
-        source = activations.data_ptr(), count, units, positions, stride
-        if total <= sampler.samples:
-            compiled.scan(*source, None, None, False, None, total, rows, first)
-            return None
-        drawn = sampler.places(total)
-        table = np.empty((6, 1, units))
-        known = not math.isnan(centre[0])
-        compiled.scan(*source, table, centre, known, drawn, len(drawn), rows, first)
-        return torch.from_numpy(table)
+                return None
+            stride = strides[0]
+        scan, layout = compiled.scan, (count, units, positions, stride)
+
+        def read_all(address: int, rows: Floats, first: int, _: Floats) -> None:
+            scan(address, *layout, None, None, False, None, total, rows, first)
+
+        def read_some(address: int, rows: Floats, first: int, centre: Floats) -> Tensor:
+            drawn, table = sampler.places(total), np.empty((6, 1, units))
+            known = not math.isnan(centre[0])
+            scan(address, *layout, table, centre, known, drawn, len(drawn), rows, first)
+            return torch.from_numpy(table)
+
+        return read_all if total <= sampler.samples else read_some
 
     def order(self, rows: Floats, steps: int, workspace: Workspace) -> Order:
         """Sorts columns where they are, and reads from each of them all that it shows."""

@@ -39,6 +39,9 @@ class NumPy:
         rows[first : first + len(drawn)] = drawn.numpy()
         return None if drawn.numel() == activations.numel() else moments(activations[None], workspace)
 
+    def reader(self, activations: Tensor, sampler: Sampler) -> None:
+        """NumPy has to be given arrays."""
+
     def order(self, rows: Floats, steps: int, workspace: Workspace) -> Order:
         """Turns the block over, so that the values of a unit and step lie side by side, and sorts them."""
         units = rows.shape[1]

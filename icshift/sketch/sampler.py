@@ -6,6 +6,8 @@ of a row. Whatever place is taken, all units are taken there.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -26,6 +28,16 @@ class Sampler:
         self._offsets: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
         self._drawn: dict[int, Ints] = {}
         self._places: dict[tuple[object, ...], tuple[Tensor, Tensor]] = {}
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the draws to come follow from, as data; it may be set."""
+        return dict(self._random.bit_generator.state)
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self._random.bit_generator.state = state
+        self.renew()
 
     def renew(self) -> None:
         """Makes the next call draw anew."""

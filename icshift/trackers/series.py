@@ -115,8 +115,20 @@ def keys(of: Sent, one: Scalars | Histograms) -> tuple[str, ...]:
 
 def about(run: StoredRun) -> dict[str, Any]:
     """Returns what is told of the run itself."""
-    told = ("icshift", "torch", "model", "parameters", "created", "finished", "settings")
-    return {"run": run.name, **{name: run.manifest[name] for name in told if name in run.manifest}}
+    told = (
+        "icshift",
+        "torch",
+        "model",
+        "parameters",
+        "created",
+        "finished",
+        "stopped",
+        "interrupted",
+        "gaps",
+        "settings",
+    )
+    known = {name: run.manifest[name] for name in told if name in run.manifest}
+    return {"run": run.name, **known, **run.ending.data}
 
 
 def by_steps(windows: Sequence[Window]) -> bool:

@@ -1,6 +1,5 @@
 """Which runs have units in common."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,7 @@ from icshift.analysis.ancestry import caveats, share_an_ancestor, strangers
 from icshift.analysis.drift import by_site, drift
 from icshift.errors import SelectionError
 from icshift.runs.reader import StoredRun
-from tests.recorded import of_zoo, probe, site, write_run
+from tests.recorded import change_manifest, of_zoo, probe, site, write_run
 
 
 def recorded(path, *, type="Linear", probed=None, **manifest):
@@ -21,7 +20,7 @@ def recorded(path, *, type="Linear", probed=None, **manifest):
         manifest["settings"] = {"probe_fingerprint": probed}
     write_run(path, windows, sites=[site("a"), replace(site("b"), type=type)])
     file = path / "run.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | manifest))
+    change_manifest(file, **manifest)
     return StoredRun(path)
 
 

@@ -1,6 +1,7 @@
 """`icshift check`: what it prints and writes, and its exit codes."""
 
 import json
+import shutil
 import subprocess
 from dataclasses import asdict
 from xml.etree import ElementTree as ET
@@ -332,3 +333,51 @@ def test_a_pipe_that_closes_early_never_passes_what_fails(folder):
         )
         assert done.returncode != 0
         assert "Traceback" not in done.stderr
+
+
+GAP = {"first_step": 10, "last_step": 19, "reason": "No space left on device", "time": "2026-01-01T00:00:00+00:00"}
+STOP = {"reason": "No space left on device", "step": 20, "time": "2026-01-01T00:00:00+00:00"}
+
+
+@pytest.mark.parametrize(
+    ("entries", "heading", "sentence"),
+    [
+        ({"finished": False}, " · unfinished", "still goes on, or its process was killed"),
+        (
+            {"finished": False, "stopped": STOP},
+            " · stopped at step 20: No space",
+            "Recording stopped at step 20 (No space",
+        ),
+        ({"gaps": [GAP]}, " · 10 steps not recorded", "Steps 10 to 19 were not recorded: No space left on device."),
+    ],
+)
+def test_a_run_that_is_not_whole_fails_unless_that_is_allowed(entries, heading, sentence, folder, check):
+    shutil.copytree(folder / "run", folder / "part", dirs_exist_ok=True)
+    manifest = json.loads((folder / "part" / "run.json").read_text())
+    (folder / "part" / "run.json").write_text(json.dumps(manifest | entries))
+    code, out, _ = check("fc1 w1_sd > 9", run="part")
+    assert code == 1
+    assert heading in " ".join(out.split("\n")[:2])
+    assert sentence in " ".join(out.split())
+    assert "The check fails" in out
+    code, out, _ = check("fc1 w1_sd > 9", run="part", options=["--allow-unfinished"])
+    assert code == 0
+    assert "The check fails" not in out
+    assert sentence in " ".join(out.split())
+    code, out, _ = check("fc1 w1_sd > 9", run="part", options=["--json"])
+    told = json.loads(out)
+    assert (code, told["passed"]) == (1, False)
+    assert told["stopped"] == entries.get("stopped")
+    code, _, _ = check("fc1 w1_sd > 9", run="part", options=["--junit", "part.xml", "--force", "--quiet"])
+    suite = ET.parse(folder / "part.xml").getroot()
+    assert (code, suite.get("failures"), suite.get("tests")) == (1, "1", "2")
+
+
+def test_a_training_that_an_exception_ended_passes_and_says_so(folder, check):
+    shutil.copytree(folder / "run", folder / "ended", dirs_exist_ok=True)
+    manifest = json.loads((folder / "ended" / "run.json").read_text())
+    manifest["interrupted"] = {"by": "KeyboardInterrupt", "step": 30, "time": "2026-01-01T00:00:00+00:00"}
+    (folder / "ended" / "run.json").write_text(json.dumps(manifest))
+    code, out, _ = check("fc1 w1_sd > 9", run="ended")
+    assert code == 0
+    assert "ended by KeyboardInterrupt" in " ".join(out.split())

@@ -70,11 +70,11 @@ def test_a_forward_that_was_interrupted_ends_with_the_next_one():
         model(torch.ones(1, 2))
     failing.remove()
     calls.enter(model.part, model)  # what a model that never got to its own hooks would leave behind
-    calls.padding = "of the old forward"
+    calls.now.padding = "of the old forward"
     log.clear()
     model(torch.ones(1, 2))
     assert log == ["part", "part#2", "end"]
-    assert calls.padding is None
+    assert calls.now.padding is None
 
 
 def test_a_part_within_a_part_ends_no_forward():

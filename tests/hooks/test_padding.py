@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import vmap
 
-from icshift.errors import RecordingError
 from icshift.model.sites import Sites
 from icshift.record.recorder import Recorder
 from icshift.runs.format import Site
@@ -355,7 +354,7 @@ def test_a_mask_that_cannot_be_used_ends_the_recording_in_a_warning_and_not_the_
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     recorder = Recorder(model, tmp_path / "run", optimizer=optimizer, mask=mask)
     outputs = []
-    with pytest.raises(RecordingError, match="nothing was recorded"), recorder:  # noqa: PT012
+    with recorder:
         for step in range(3):
             with quiet() if step else pytest.warns(RuntimeWarning, match=f"stopped recording.*mask.*{reason}"):
                 outputs.append(called(torch.ones(5, 4)))

@@ -78,7 +78,7 @@ def test_a_block_that_was_kept_from_its_end_does_not_hide_those_of_another_stopw
     with following:
         clock.passes(2)
     assert (watch.blocks, following.seconds, following.blocks) == (0, 2, 1)
-    assert not line.open
+    assert not line.place.open
 
 
 def test_a_block_ends_with_those_within_it(clock, line):
@@ -89,7 +89,7 @@ def test_a_block_ends_with_those_within_it(clock, line):
     with outer:
         clock.passes(1)
     assert (outer.seconds, outer.blocks, watch.blocks) == (4, 2, 0)
-    assert not line.open
+    assert not line.place.open
 
 
 def test_a_block_that_ends_late_ends_no_other(clock, line):

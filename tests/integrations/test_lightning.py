@@ -311,3 +311,22 @@ def test_losses_and_metrics_are_kept(pl):
     assert by_name["mean"]["window"].tolist() == [1, 2, 3, 4]
     assert by_name["checked"]["window"].tolist() == [2, 4]
     assert by_name["checked"]["value"].tolist() == [1.0, 3.0]
+
+
+def test_a_training_that_is_resumed_is_recorded_as_one_that_nobody_stopped(pl, tmp_path):
+    def fail(module, _, batch_index):
+        if module.current_epoch == 1 and batch_index == 2:
+            raise ValueError("preempted")
+
+    save = pl.callbacks.ModelCheckpoint(tmp_path / "saved", filename="last", every_n_epochs=1)
+    with pytest.raises(ValueError, match="preempted"):
+        trainer(pl, RecorderCallback("a", probe=PROBE), save).fit(
+            classifier(pl, dropout=0, on_train_batch_start=fail), loader()
+        )
+    assert steps_of_windows("a") == [(0, 3), (4, 5)]
+    again = trainer(pl, RecorderCallback("a", probe=PROBE, resume=True))
+    again.fit(classifier(pl, dropout=0), loader(), ckpt_path=str(tmp_path / "saved" / "last.ckpt"))
+    trainer(pl, RecorderCallback("b", probe=PROBE)).fit(classifier(pl, dropout=0), loader())
+    assert steps_of_windows("a") == steps_of_windows("b")
+    for resumed, whole in zip(numbers("a"), numbers("b"), strict=True):
+        pd.testing.assert_frame_equal(resumed, whole)

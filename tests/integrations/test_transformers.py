@@ -298,3 +298,17 @@ def test_what_the_trainer_logs_is_kept():
     told = [value for entry in train.state.log_history for name, value in entry.items() if name.endswith("loss")]
     assert found.value.tolist() == told
     assert {1, 2} == set(found.window)
+
+
+def test_a_training_that_is_resumed_is_recorded_as_one_that_nobody_stopped():
+    train = trainer(recording := RecorderCallback("a", probe=PROBE), kind=Failing, save_strategy="epoch")
+    with pytest.raises(ValueError, match="as planned"):
+        train.train()
+    recording.close()
+    assert steps_of_windows("a") == [(0, 4), (5, 6)]
+    trainer(RecorderCallback("a", probe=PROBE, resume=True), save_strategy="epoch").train(resume_from_checkpoint=True)
+    trainer(RecorderCallback("b", probe=PROBE, resume=True)).train()
+    assert steps_of_windows("a") == steps_of_windows("b")
+    for resumed, whole in zip(numbers("a"), numbers("b"), strict=True):
+        pd.testing.assert_frame_equal(resumed, whole)
+    assert [one["step"] for one in icshift.open("a").manifest["resumed"]] == [5]

@@ -18,6 +18,8 @@ HOSTILE = (
     "läyer.\u202e.名前\n\t",
     "__proto__",
 )
+SHOWN = tuple(name.replace("\u202e", "\ufffd") for name in HOSTILE)
+"""The same on a page, where none turns round what stands after it."""
 
 
 def site_of(random, name, units, windows, *, pictures=32, noise=False):

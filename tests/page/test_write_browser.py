@@ -8,7 +8,7 @@ import pytest
 
 from icshift.page.look import PALETTES
 from tests.page.browser import NEEDS_CHROMIUM, out_of_place, saved, violations
-from tests.page.pages import HOSTILE, page_of_sites
+from tests.page.pages import HOSTILE, SHOWN, page_of_sites
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -184,7 +184,7 @@ def test_names_are_text_whatever_they_are(opened):
         for _ in range(number):
             shown.keyboard.press("ArrowDown")
         shown.keyboard.press("Enter")
-        shown.wait_for_function("(name) => document.getElementById('h-site').textContent === name", arg=HOSTILE[number])
+        shown.wait_for_function("(name) => document.getElementById('h-site').textContent === name", arg=SHOWN[number])
 
 
 @pytest.mark.parametrize("width", [1280, 400, 320])

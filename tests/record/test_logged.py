@@ -174,7 +174,7 @@ def test_it_goes_on_without_a_word_where_recording_was_given_up(tmp_path: Path) 
     with training(tmp_path / "run") as (recorder, step):
         step()
         with pytest.warns(RuntimeWarning, match="stopped recording"):
-            recorder._give_up(OSError("the disk is full"))
+            recorder._troubles.give_up(OSError("the disk is full"))
         recorder.log(loss=step())
         assert recorder._logged.taken() == []
 

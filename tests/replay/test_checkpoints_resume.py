@@ -7,12 +7,14 @@ import signal
 import subprocess
 import time
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from icshift.replay.checkpoints import CheckpointRun
 from icshift.runs.reader import StoredRun
 from tests.launch.launching import limited
+from tests.recorded import change_manifest
 from tests.replay import network
 from tests.replay.conftest import SPEC
 from tests.warm.starting import icshift
@@ -21,10 +23,13 @@ OPTIONS = ["--train-mode", "--running"]
 
 
 def contents(path):
-    """Every window as it lies on disk, and the manifests but for the time."""
-    found = {file.name: file.read_bytes() for file in sorted((path / "windows").iterdir())}
+    """Every window as it lies on disk, and the manifests, but for the time and the process that wrote them."""
+    found = {}
+    for file in sorted((path / "windows").iterdir()):
+        table = pq.read_table(file, partitioning=None)
+        found[file.name] = table.to_pylist(), table.schema.metadata[b"icshift"]
     for file in sorted(path.glob("run*.json")):
-        found[file.name] = {**json.loads(file.read_text()), "created": None}
+        found[file.name] = {**json.loads(file.read_text()), **dict.fromkeys(("created", "id", "writer", "checksum"))}
     return found
 
 
@@ -92,8 +97,7 @@ def test_resumed_after_every_window(analyzed, saved, whole, tmp_path):
         shutil.copytree(tmp_path / "whole", path)
         for window in range(kept + 1, network.EPOCHS + 1):
             (path / "windows" / f"{window:06d}.rank0.parquet").unlink()
-        manifest = json.loads((path / "run.json").read_text())
-        (path / "run.json").write_text(json.dumps(manifest | {"finished": False}))
+        change_manifest(path / "run.json", finished=False)
         assert contents(analyzed(saved, output=path, options=[*OPTIONS, "--resume"]).path) == whole
 
 
@@ -132,9 +136,9 @@ REFUSALS = {
 
 def recorded_before(path):
     """Make a run what an older version would have written: it says nothing of how the probe normalised."""
-    manifest = json.loads((path / "run.json").read_text())
-    del manifest["settings"]["probe_statistics"]
-    (path / "run.json").write_text(json.dumps(manifest))
+    settings = json.loads((path / "run.json").read_text())["settings"]
+    del settings["probe_statistics"]
+    change_manifest(path / "run.json", settings=settings)
 
 
 def test_a_run_whose_probe_is_by_running_averages_is_not_gone_on_with(recorded, analyze, saved):

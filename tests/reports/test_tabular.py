@@ -41,3 +41,33 @@ def test_what_is_said_of_a_written_table():
 def test_why_there_are_no_rows():
     assert no_rows("drift") == "one window leaves nothing to compare"
     assert "recorder.gradient_shift(closure) was not called" in no_rows("gradient-shift")
+
+
+def test_csv_of_numbers_and_words_is_that_of_pandas_number_by_number():
+    random = np.random.default_rng(1)
+    frame = pd.DataFrame(
+        {
+            "site": pd.Categorical(["fc1", "été", None, "fc1"]),
+            "value": [np.nan, 1e-300, 0.1 + 0.2, -1 / 3],
+            "small": random.random(4).astype(np.float32),
+            "whole": [0.0, -3.0, np.nan, 2.0],
+            "unknown": np.full(4, np.nan),
+            "n": [1, 2**53 + 1, 3, 4],
+            "rank": pd.array([1, None, 3, 4], dtype="Int64"),
+            "moved": pd.array([True, None, False, True], dtype="boolean"),
+            "flag": [True, False, True, True],
+            "run": ["a b", "a b", "c", None],
+        }
+    )
+    found, expected = (
+        pd.read_csv(io.BytesIO(text)) for text in (by_suffix(".csv")(frame), frame.to_csv(index=False).encode())
+    )
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+
+
+@pytest.mark.parametrize("word", ['a "b"', "a, b", "a\nb", ""])
+def test_csv_of_other_words_has_quotes(word):
+    frame = pd.DataFrame({"site": [word, "x"], "n": [1, 2]})
+    assert by_suffix(".csv")(frame) == frame.to_csv(index=False, lineterminator="\n").encode()
+    lists = pd.DataFrame({"trend": [[1, 2]], "n": [1]})
+    assert by_suffix(".csv")(lists) == lists.to_csv(index=False, lineterminator="\n").encode()

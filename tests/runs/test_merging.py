@@ -1,6 +1,5 @@
 """Several processes that record into one directory, and the one run that is read from it."""
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import reduce
@@ -18,7 +17,7 @@ from icshift.runs.merging import merged_window
 from icshift.runs.reader import StoredRun
 from icshift.runs.writer import Recording
 from tests import laws
-from tests.recorded import distribution, of_zoo, site, step_rows
+from tests.recorded import change_manifest, distribution, of_zoo, site, step_rows
 from tests.zoo.distributions import ZOO, draw
 
 A_SITE = (asdict(site("a")),)
@@ -55,7 +54,7 @@ def files_of(rank):
 
 def change(path, rank=0, **changes):
     file = path / (f"run.rank{rank}.json" if rank else MANIFEST)
-    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    change_manifest(file, **changes)
 
 
 @pytest.mark.covering(1)
@@ -208,9 +207,7 @@ def test_site_that_no_manifest_names_is_left_out(tmp_path):
 
 def test_run_from_before_ranks_is_rank_0s_alone(tmp_path):
     path = merged_ranks(tmp_path / "run", [of_zoo("normal", 300), of_zoo("relu", 300)])
-    manifest = json.loads((path / MANIFEST).read_text())
-    del manifest["ranks"]
-    (path / MANIFEST).write_text(json.dumps(manifest))
+    change_manifest(path / MANIFEST, without=["ranks", "files"])
     run = StoredRun(path)
     assert run.finished
     laws.assert_identical(run.distribution("train", "a", 1), of_zoo("normal", 300))

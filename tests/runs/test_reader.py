@@ -17,7 +17,7 @@ from icshift.runs.frames import FILED
 from icshift.runs.reader import StoredRun, locate
 from icshift.runs.writer import Recording
 from tests import laws
-from tests.recorded import distribution, of_zoo, probe, site, write_run
+from tests.recorded import change_manifest, change_table, distribution, of_zoo, probe, site, write_run
 from tests.runs.test_merging import change, merged_ranks
 from tests.zoo.distributions import ZOO, draw
 
@@ -62,8 +62,7 @@ def test_round_trip_of_examples(tmp_path, name, dtype):
 def test_files_without_examples_are_read(tmp_path):
     path = write_run(tmp_path / "run", [{("probe", "a"): probe(draw("normal", 300))}])
     file = next((path / "windows").iterdir())
-    table = pq.read_table(file, partitioning=None)
-    pq.write_table(table.drop_columns(["paired_values"]), file)
+    change_table(file, lambda table: table.drop_columns(["paired_values"]))
     found = StoredRun(path).distribution("probe", "a", 1)
     assert found.examples is None
     np.testing.assert_array_equal(found.values, distribution(draw("normal", 300), blocks=False).values)
@@ -117,9 +116,8 @@ def test_every_field_of_a_site_comes_back(tmp_path):
 
 def test_fields_of_a_newer_minor_version_are_ignored(tmp_path):
     path = one_window(tmp_path / "run")
-    manifest = json.loads((path / MANIFEST).read_text())
-    manifest["sites"][0]["mood"] = "good"
-    (path / MANIFEST).write_text(json.dumps(manifest))
+    sites = json.loads((path / MANIFEST).read_text())["sites"]
+    change_manifest(path / MANIFEST, sites=[{**sites[0], "mood": "good"}], weather="fine")
     assert StoredRun(path).sites == [site("a")]
 
 
@@ -336,20 +334,19 @@ def overwritten_data(file):
 
 
 def without_metadata(file):
-    pq.write_table(pq.read_table(file).replace_schema_metadata(None), file)
+    change_table(file, lambda table: table, {})
 
 
 def metadata_is_no_json(file):
-    pq.write_table(pq.read_table(file).replace_schema_metadata({b"icshift": b"{"}), file)
+    change_table(file, lambda table: table, {b"icshift": b"{"})
 
 
 def metadata_lacks_a_field(file):
-    pq.write_table(pq.read_table(file).replace_schema_metadata({b"icshift": b'{"index": 1}'}), file)
+    change_table(file, lambda table: table, {b"icshift": b'{"index": 1}'})
 
 
 def lacks_a_column(file):
-    metadata = pq.read_schema(file).metadata
-    pq.write_table(pq.read_table(file).drop_columns(["values"]).replace_schema_metadata(metadata), file)
+    change_table(file, lambda table: table.drop_columns(["values"]))
 
 
 DAMAGE = (empty_file, garbage, cut, overwritten_footer, overwritten_data, lacks_a_column)
@@ -397,7 +394,7 @@ def test_windows_as_a_table(tmp_path):
 
 
 def test_windows_of_a_run_without_any_is_an_error(tmp_path):
-    with pytest.raises(RunError, match="has no windows yet"):
+    with pytest.raises(RunError, match="has no windows: nothing was recorded"):
         StoredRun(write_run(tmp_path / "run", [], sites=[site("a")])).windows()
 
 

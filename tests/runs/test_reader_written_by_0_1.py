@@ -107,7 +107,7 @@ def test_how_it_was_measured_is_read_under_its_name_now():
     assert measured[SMOOTHNESS]["every"] == 2
 
 
-@pytest.mark.parametrize("measured", [None, {}, {"gradient_shift": {"every": 2}}, "damaged"])
+@pytest.mark.parametrize("measured", [None, {}, {"gradient_shift": {"every": 2}}])
 def test_a_run_in_which_it_was_not_measured(tmp_path, measured):
     run = tmp_path / "run"
     shutil.copytree(WRITTEN, run)

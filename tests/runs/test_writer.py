@@ -1,7 +1,7 @@
 """The step series on disk: what is kept of it, and where a new run may go."""
 
-import shutil
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,8 +11,9 @@ from icshift.errors import RunError
 from icshift.runs import writer as module
 from icshift.runs.format import MANIFEST, QUANTILE_COLUMNS, StepRows, Window
 from icshift.runs.frames import FILED
+from icshift.runs.owner import refuse_occupied
 from icshift.runs.reader import StoredRun
-from icshift.runs.writer import Recording, refuse_occupied
+from icshift.runs.writer import Recording
 from tests import laws
 from tests.recorded import of_zoo, site, step_rows, write_run
 from tests.zoo.distributions import ZOO, draw
@@ -29,6 +30,7 @@ def numbered(steps, units=3):
     steps = np.asarray(steps)
     code = steps[:, None] * 1000 + np.arange(units)[None]
     floats = {name: code + place / 8 for place, name in enumerate(FLOATS)}
+    floats["zero_share"] = code / 2**20
     quantiles = np.stack([code + place / 8 for place in range(5, 10)])
     return StepRows(steps=steps, count=code, nonfinite=code + 1, quantiles=quantiles, **floats)
 
@@ -42,7 +44,8 @@ def assert_series(table, steps, units):
     assert (table["count"] == code).all()
     assert (table["nonfinite"] == code + 1).all()
     for number, name in enumerate((*FLOATS, *QUANTILE_COLUMNS)):
-        assert (table[FILED.get(name, name)] == code + number / 8).all(), name
+        told = code / 2**20 if name == "zero_share" else code + number / 8
+        assert (table[FILED.get(name, name)] == told).all(), name
 
 
 def in_bits(rows, number):
@@ -198,16 +201,15 @@ def test_flush_writes_whole_segments_only(tmp_path):
     assert [pq.read_metadata(segment).num_rows for segment in segments] == [3, 3]
 
 
-def killed_while_writing(_, where, **__):
-    where.write_bytes(b"PAR1 half a fi")
+def killed_while_writing(where, content):
+    where.write_text(content[:14].hex())
     raise KeyboardInterrupt
 
 
 def test_writer_killed_in_a_window_leaves_the_ones_before(tmp_path, monkeypatch):
-    path = write_run(tmp_path / "of_before", [{("train", "a"): of_zoo("normal", 7)}])
     recording = start(tmp_path / "run", site("a"))
-    shutil.copytree(path, tmp_path / "run", dirs_exist_ok=True)
-    monkeypatch.setattr(module.pq, "write_table", killed_while_writing)
+    recording.write_window(Window(1, "1", 0, 9, closed=True), {("train", site("a")): of_zoo("normal", 7)})
+    monkeypatch.setattr(Path, "write_bytes", killed_while_writing)
     for index in (1, 2):
         with pytest.raises(KeyboardInterrupt):
             recording.write_window(Window(index, "1", 0, 9, closed=True), {("train", site("a")): of_zoo("relu", 7)})

@@ -160,7 +160,7 @@ def test_a_file_that_may_not_be_read_is_told_of(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.open", refuse)
+    monkeypatch.setattr("os.open", refuse)
     with pytest.raises(ModelError, match=r"a\.pt: cannot be read: Permission denied"):
         find([tmp_path / "a.pt"])
 

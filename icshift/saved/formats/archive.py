@@ -13,6 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile
 
+from icshift import regular
 from icshift.errors import ModelError
 from icshift.saved.formats.zip_layout import refuse_ambiguity
 
@@ -70,7 +71,7 @@ def opened(source: Path | bytes) -> Iterator[Archive]:
     Raises `ModelError` for one without records, and for one in which PyTorch might find other records.
     """
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
-    with BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file, ZipFile(file) as archive:
+    with BytesIO(source) if isinstance(source, bytes) else regular.opened(source) as file, ZipFile(file) as archive:
         infos = archive.infolist()
         if not infos:
             raise ModelError("is an empty archive")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import tarfile
 from pathlib import Path
 
+from icshift import regular
 from icshift.errors import ModelError
 from icshift.saved.formats.archive import opened
 
@@ -61,7 +62,7 @@ def of_file(path: Path) -> str:
 
     Raises `ModelError` for what is no saved model, and says what it is where that is known.
     """
-    with path.open("rb") as file:
+    with regular.opened(path) as file:
         start = file.read(512)
         if not start:
             raise ModelError(f"is empty; {EXPECTED}")

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from icshift import regular
 from icshift.errors import ModelError
 from icshift.saved.faults import first_few
 from icshift.saved.formats import inert, pickled
@@ -68,7 +69,7 @@ def module(path: Path, *, unsafe: bool) -> nn.Module:
             "is a program of torch.export, which PyTorch loads by running code in it: give the model's class with"
             " --model and its weights are read without, or, if you trust where it is from, pass --unsafe-pickle"
         )
-    with path.open("rb") as file:
+    with regular.opened(path) as file:
         return torch.export.unflatten(torch.export.load(file))
 
 

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import torch
 
+from icshift import regular
 from icshift.errors import ModelError
 from icshift.saved.faults import first_few, summary_of
 from icshift.saved.formats import inert
@@ -94,13 +95,13 @@ def read(path: Path, kind: str, *, unsafe: bool) -> Any:
     before = _version(path)
     parsed = inspected(path, legacy=kind == "legacy")
     if unsafe and (_foreign(parsed) or parsed.protocol != _PROTOCOL):
-        with path.open("rb") as file, _importing():
+        with regular.opened(path) as file, _importing():
             return torch.load(file, map_location="cpu", weights_only=False)
     refuse_code(parsed)
     _refuse_protocol(parsed)
     # Of a file with the suffix of safetensors torch.load would believe the suffix.
     if kind == "legacy" or path.suffix == ".safetensors":
-        with path.open("rb") as file:
+        with regular.opened(path) as file:
             content = _loaded(file, mapped=False)
     else:
         content = _loaded(path, mapped=True)
@@ -125,7 +126,7 @@ def read_bytes(content: bytes) -> Any:
 
 def _plain(path: Path, *, unsafe: bool) -> Any:
     """The content of a pickle that torch.save did not write; always a `ModelError` unless `unsafe`."""
-    with path.open("rb") as file, _importing():
+    with regular.opened(path) as file, _importing():
         if unsafe:
             return pickle.load(file)
         refuse_code(inert.parse(file))
@@ -153,7 +154,7 @@ def inspected(source: Path | bytes, *, legacy: bool = False) -> Pickle:
     Of a pickle that needs none, raises `ModelError` where a storage that it names is missing or of another size.
     """
     if legacy and isinstance(source, Path):
-        with source.open("rb") as file:
+        with regular.opened(source) as file:
             for _ in range(3):  # A number, a version, and what machine it was.
                 refuse_code(inert.parse(file))
             parsed = inert.parse(file)
@@ -174,7 +175,7 @@ def glanced(path: Path, kind: str) -> Any:
     if kind == "torch":
         with opened(path) as archive:
             return inert.parse(BytesIO(archive.read("data.pkl"))).value
-    with path.open("rb") as file:
+    with regular.opened(path) as file:
         for _ in range(3 if kind == "legacy" else 0):
             inert.parse(file)
         return inert.parse(file).value

@@ -8,7 +8,6 @@ says how many bytes are missing and what to do ("incomplete metadata, file not f
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from icshift import regular
 from icshift.errors import ModelError
 
 _LONGEST_HEADER = 100_000_000
@@ -86,11 +86,11 @@ def metadata(path: Path) -> dict[str, Any]:
 def _header(path: Path) -> tuple[int, dict[str, Any]]:
     """Where the header ends, in bytes from the beginning of the file, and the header."""
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with regular.opened(path) as file:
         length = int.from_bytes(file.read(8), "little")
         if length > min(_LONGEST_HEADER, size - 8):
             raise ModelError(f"declares a header of {length:,} bytes in a file of {size:,}: damaged or cut short")
-        header = json.loads(file.read(length), object_pairs_hook=_each_name_once)
+        header = regular.parsed(file.read(length), object_pairs_hook=_each_name_once)
     if not isinstance(header, dict):
         raise ModelError("has a header that lists no tensors: damaged")
     return 8 + length, header

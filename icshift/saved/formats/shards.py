@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from icshift.errors import ModelError
+from icshift.regular import content, parsed
 from icshift.saved.faults import file_beside, first_few, regular
 from icshift.saved.formats import detect, pickled, safetensors
 
@@ -52,7 +52,7 @@ def document(path: Path, longest: int) -> dict[str, Any]:
     if regular(path).stat().st_size > longest:
         raise ModelError(f"{path.name} has more than {longest:,} bytes: no such file of a saved model has")
     try:
-        value = json.loads(path.read_bytes())
+        value = parsed(content(path, longest))
     except ValueError as error:
         raise ModelError(f"{path.name} is not JSON: {error}") from error
     if not isinstance(value, dict):

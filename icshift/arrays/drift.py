@@ -1,0 +1,173 @@
+"""How far dumped activations drifted from those of a reference, unit by unit, and what of it noise alone would show.
+
+Rows are taken to be in the order in which they came. Each array is cut into up to 16 blocks of consecutive rows, and
+what an exchange of the blocks at the same place of both shows is noise (`icshift/noise/exchange.py`), as between two
+windows of a run. So rows may depend on each other within a block; where blocks do too, `dependence` says so, unless
+the rows were shuffled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icshift.analysis.distances import least_std
+from icshift.arrays.given import Given, given
+from icshift.arrays.measure import blocks_of, compared
+from icshift.blocks import Blocks, Floats
+from icshift.errors import SelectionError, unknown
+from icshift.noise.dependence import Dependence
+from icshift.noise.exchange import differences, matched, noise
+from icshift.noise.movement import Movement, movement
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MetricName = Literal["w1", "w1_sd"]
+UNITS_OF = {"w1_sd": "sd", "w1": "activation"}
+"""The metrics that there are, and the unit of each."""
+
+_UNITS = 512
+"""Units whose floors are computed at once."""
+
+_ROUNDING = 1e-5
+"""Noise of up to this share of a drift is rounding."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drifted:
+    """The drift of every unit of one array or more, and what moved beyond noise.
+
+    `units` has a row a unit: `array` and `unit` (its number, with its `name` where it has one), `metric`, `value`, `n`
+    (the finite values that it rests on, in the array with fewer), `floor` (what noise alone would show; NaN where that
+    is not known), `error` (0: nothing is sketched), `ratio` (value / floor), `near_constant`, `moved` (None where that
+    cannot be told), `nonfinite` (values left out, of both), `mean` and `sd` of the second, `reference_mean` and
+    `reference_sd` of the first.
+
+    `rows` are the numbers of rows of both, by the name of the array ("" where it has none). `called` are the arrays
+    that moved beyond noise, `unknown` says why it cannot be told of others, and `dependence` how much blocks of rows
+    depend on each other. `only` are names of arrays that one of the two lacks, which are left out.
+    """
+
+    units: pd.DataFrame
+    metric: str
+    rows: dict[str, tuple[int, int]]
+    called: tuple[str, ...]
+    unknown: dict[str, str]
+    dependence: Dependence
+    only: tuple[str, ...]
+
+
+def drift(a: Any, b: Any, *, metric: MetricName = "w1_sd") -> Drifted:
+    """Returns the drift of b from the reference a: arrays [rows, units], mappings of them by name, or paths.
+
+    Raises `ModelError` for what is none of these, `SelectionError` where the two have no arrays of the same units.
+    """
+    import pandas as pd
+
+    if metric not in UNITS_OF:
+        raise unknown("metric of arrays", metric, UNITS_OF)
+    first, second = given(a, "the first array"), given(b, "the second array")
+    pairs = {name: (first.arrays[name], second.arrays[name]) for name in _common(first, second)}
+    blocks = {name: (blocks_of(x), blocks_of(y)) for name, (x, y) in pairs.items()}
+    moved = movement(blocks)
+    tables = [_of_array(name, pairs[name], blocks[name], moved, metric, first.units.get(name)) for name in pairs]
+    return Drifted(
+        pd.concat(tables, ignore_index=True),
+        metric,
+        rows={name: (len(x), len(y)) for name, (x, y) in pairs.items()},
+        called=moved.called,
+        unknown={name: _by_rows(why) for name, why in moved.unknown.items()},
+        dependence=moved.dependence,
+        only=tuple(sorted(first.arrays.keys() ^ second.arrays.keys())),
+    )
+
+
+def _common(first: Given, second: Given) -> list[str]:
+    """Returns the names of the arrays that both have; one array in each is a pair whatever they are called."""
+    if len(first.arrays) == len(second.arrays) == 1 and first.arrays.keys() != second.arrays.keys():
+        second.arrays[next(iter(first.arrays))] = second.arrays.pop(next(iter(second.arrays)))
+    names = [name for name in first.arrays if name in second.arrays]
+    if not names:
+        listed = " and ".join(f"{one.source} has {', '.join(map(repr, [*one.arrays][:6]))}" for one in (first, second))
+        raise SelectionError(f"no array has the same name in both: {listed}")
+    for name in names:
+        x, y = first.arrays[name], second.arrays[name]
+        if x.shape[1] != y.shape[1]:
+            what = f"array {name!r}" if name else "the array"
+            raise SelectionError(
+                f"{what} has {x.shape[1]:,} units in {first.source} and {y.shape[1]:,} in {second.source}: expected "
+                "the same units, in the same order, on the last axis"
+            )
+        own, other = first.units.get(name), second.units.get(name)
+        if own and other and own != other:
+            place = next(i for i, (p, q) in enumerate(zip(own, other, strict=True)) if p != q)
+            raise SelectionError(
+                f"column {place} is {own[place]!r} in {first.source} and {other[place]!r} in {second.source}: expected "
+                "the same columns, in the same order"
+            )
+    return names
+
+
+def _of_array(
+    name: str,
+    pair: tuple[NDArray[Any], NDArray[Any]],
+    blocks: tuple[Blocks, Blocks],
+    moved: Movement,
+    metric: str,
+    units: list[str] | None,
+) -> pd.DataFrame:
+    import pandas as pd
+
+    w1, before, after = compared(*pair)
+    with np.errstate(over="ignore"):
+        pooled = np.hypot(before.std, after.std) / np.sqrt(2)
+    least = least_std(pooled, np.fmax(np.abs(before.mean), np.abs(after.mean)))
+    scale = np.maximum(pooled, least) if metric == "w1_sd" else np.ones(len(w1))
+    floors = _floors(*blocks, w1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.where(floors > 0, w1 / floors, np.nan)
+    table = {
+        "array": name,
+        "unit": np.arange(len(w1)),
+        **({"name": units} if units else {}),
+        "metric": metric,
+        "value": w1 / scale,
+        "n": np.minimum(before.n, after.n),
+        "floor": floors / scale,
+        "error": np.where(np.isnan(w1), np.nan, 0.0),
+        "ratio": ratio,
+        "near_constant": ~(pooled > least),
+        "moved": pd.array(moved.moved[name] if name in moved.moved else [None] * len(w1), dtype="boolean"),
+        "nonfinite": len(pair[0]) + len(pair[1]) - before.n - after.n,
+        "reference_mean": before.mean,
+        "reference_sd": before.std,
+        "mean": after.mean,
+        "sd": after.std,
+    }
+    return pd.DataFrame(table)
+
+
+def _floors(a: Blocks, b: Blocks, w1: Floats) -> Floats:
+    """Returns the Wasserstein-1 distance that noise alone would show [units]; see `icshift.analysis.floor.floor`."""
+    pair = matched(a, b)
+    if pair is None:
+        return np.full(len(w1), np.nan)
+    floors = []
+    for start in range(0, len(w1), _UNITS):
+        here = np.arange(start, min(start + _UNITS, len(w1)))
+        apart = differences(*(one.take(here) for one in pair))
+        level = (
+            np.sqrt(np.mean(np.abs(noise(apart).displacement).mean(2) ** 2, axis=0)) if apart.known.any() else np.nan
+        )
+        rounding = _ROUNDING * np.abs(w1[here])
+        floors.append(np.where(apart.known, np.where(level > rounding, level, 0.0), np.nan))
+    return np.concatenate(floors)
+
+
+def _by_rows(why: str) -> str:
+    """What is said of windows and their steps, said of arrays and their rows."""
+    return why.replace("a window of", "an array of").replace("step", "row").replace("both windows", "both arrays")

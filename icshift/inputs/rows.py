@@ -1,0 +1,118 @@
+"""Which examples of arrays are taken where there is a limit, and reading no more than these from a file of NumPy.
+
+A compressed file of half a megabyte may hold a gigabyte. The header of an array says how many rows it has, so that of
+what follows only the rows that are asked for are kept.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icshift import regular
+from icshift.errors import ModelError
+
+_SEED = 20150211
+_MANY = 1 << 25
+"""Rows of which not all numbers are drawn, but only those that are asked for."""
+
+_CHUNK = 1 << 22
+"""Bytes that are unpacked at a time."""
+
+_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def drawn(rows: int, limit: int | None) -> NDArray[np.int64]:
+    """Returns the numbers of the rows that are taken, in the order in which they are, always the same of as many rows.
+
+    >>> drawn(5, None), drawn(5, 2)
+    (array([3, 4, 2, 0, 1]), array([3, 4]))
+    """
+    chance = np.random.default_rng(_SEED)
+    if limit is not None and limit < rows > _MANY:
+        return chance.choice(rows, limit, replace=False)
+    return chance.permutation(rows)[:limit]
+
+
+def of_npz(path: Path, limit: int | None = None) -> dict[str, Any]:
+    """Returns the arrays of an archive by name: where they are longer than `limit`, as many rows of each.
+
+    These are the rows that `drawn` draws of them all, in an order of which it draws the same again.
+    """
+    with regular.opened(path) as file, np.load(file, allow_pickle=False) as arrays:
+        archive = arrays.zip
+        names = {name: name if name in archive.namelist() else f"{name}.npy" for name in arrays.files}
+        lengths = {_length(archive, inner) for inner in names.values()}
+        if limit is None or len({length for length in lengths if length > limit}) != 1:
+            return {name: arrays[name] for name in arrays.files}
+        return {name: _some(archive, inner, limit) for name, inner in names.items()}
+
+
+def of_npy(path: Path, limit: int | None = None) -> Any:
+    """Returns the array in a file, or `limit` rows of it, as `of_npz` does."""
+    with regular.opened(path) as file:
+        if limit is None:
+            return np.load(file, allow_pickle=False)
+        shape, fortran, kind = _header(file)
+        if fortran or not shape or shape[0] <= limit or kind.hasobject:
+            file.seek(0)
+            return np.load(file, allow_pickle=False)
+        if regular.size_of(file) != file.tell() + prod(shape) * kind.itemsize:
+            raise ModelError(f"holds other bytes than an array of the shape {list(shape)} takes: damaged or cut short")
+        whole = np.memmap(file, kind, "r", file.tell(), shape)
+        return _placed(np.array(whole[drawn(shape[0], limit)]))
+
+
+def _length(archive: zipfile.ZipFile, name: str) -> int:
+    with archive.open(name) as member:
+        shape, _, _ = _header(member)
+    return shape[0] if shape else 0
+
+
+def _some(archive: zipfile.ZipFile, name: str, limit: int) -> NDArray[Any]:
+    with archive.open(name) as member:
+        shape, fortran, kind = _header(member)
+        if fortran or not shape or shape[0] <= limit or kind.hasobject:
+            member.seek(0)
+            return np.asarray(np.lib.format.read_array(member, allow_pickle=False))
+        order = drawn(shape[0], limit)
+        found = np.empty((limit, *shape[1:]), kind)
+        row = prod(shape[1:]) * kind.itemsize
+        for first, rows in _chunks(member, shape[0], row):
+            here = np.flatnonzero((order >= first) & (order < first + len(rows)))
+            found[here] = rows[order[here] - first].copy().view(kind).reshape(len(here), *shape[1:]) if row else 0
+        return _placed(found)
+
+
+def _chunks(member: Any, rows: int, row: int) -> Any:
+    """Yields all rows as bytes [rows, bytes], some at a time, each with the number of the first."""
+    some = max(_CHUNK // max(row, 1), 1)
+    for first in range(0, rows, some):
+        count = min(some, rows - first)
+        content = member.read(count * row)
+        if len(content) != count * row:
+            raise ModelError("ends before its last row: damaged or cut short")
+        yield first, np.frombuffer(content, np.uint8).reshape(count, row)
+
+
+def _header(file: BinaryIO | Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Returns the shape of the array that follows, whether its first axis runs fastest, and the type."""
+    version = np.lib.format.read_magic(file)
+    if version not in _READERS:
+        raise ModelError(f"is of version {version[0]}.{version[1]} of NumPy's format, which icshift does not read")
+    shape, fortran, kind = _READERS[version](file)
+    if any(length < 0 for length in shape):
+        raise ModelError("has a length below zero: damaged")
+    return shape, fortran, kind
+
+
+def _placed(rows: NDArray[Any]) -> NDArray[Any]:
+    """Returns rows in the order of which `drawn` makes the one they have."""
+    placed = np.empty_like(rows)
+    placed[drawn(len(rows), None)] = rows
+    return placed

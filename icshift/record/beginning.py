@@ -1,0 +1,98 @@
+"""How a recording begins on disk: at a new path, in place of a run, or going on with one after a preempted training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from icshift.errors import RecordingError
+from icshift.hooks.observer import Observer
+from icshift.model.parameters import Parameters
+from icshift.record.clock import Clock
+from icshift.record.faults import Faults
+from icshift.record.journal import Journal
+from icshift.record.thinning import Thinning
+from icshift.runs.format import INITIAL_WEIGHTS
+from icshift.runs.owner import refuse_occupied
+from icshift.runs.resuming import Past, joined_state, past_of, refuse_other, steps_of
+from icshift.runs.writer import Recording
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A recording that goes on with what is there of its `past`, if any, after so many steps."""
+
+    recording: Recording
+    past: Past | None = None
+    steps: int = 0
+
+    @property
+    def provided(self) -> int:
+        """How long provisional windows are at first: as those were, 0 where windows had ends of their own."""
+        if self.past is None or not self.past.windows:
+            return 1
+        last = self.past.windows[-1]
+        return last.steps if last.provisional else 0
+
+    def restore(self, clock: Clock, observer: Observer, journal: Journal, thinning: Thinning, faults: Faults) -> None:
+        """Put all that counts and draws in the state in which the last window ended."""
+        if self.past is None:
+            return
+        clock.steps = self.steps
+        clock.unheard = min(self.past.manifest.get("unheard_steps", 0), self.steps)
+        journal.go_on_after(len(self.past.windows) and self.past.windows[-1].index, self.steps)
+        observer.draw_on(self.past.state.get("sampling"))
+        thinning.go_on_after(self.past.windows, self.steps, self.past.manifest.get("thinned"))
+        if self.past.covered < self.steps:
+            faults.missed(self.past.covered, self.steps - 1, "they were trained by a process that was stopped")
+
+    def state(self, entries: dict[str, Any]) -> dict[str, Any]:
+        """Returns entries of the manifest with those of the past."""
+        return entries if self.past is None else joined_state(self.past, entries)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Where a process is to record, and what it does with a run that is there.
+
+    `resume` is whether to go on with it; a number says after how many steps, where its parameters do not tell.
+    """
+
+    path: Path
+    force: bool
+    resume: bool | int
+    rank: int
+    ranks: int
+
+    def refuse(self) -> None:
+        """Raise `RunError` where the path is taken, and `RecordingError` for what cannot be meant."""
+        resume: Any = self.resume
+        if not isinstance(resume, (bool, int)) or resume < 0:
+            raise RecordingError(f"resume is True, or how many steps the training has behind it; got {resume!r}")
+        if self._resumes and self.force:
+            raise RecordingError("resume goes on with a run, and force replaces it: take one of them")
+        if not self._resumes or not self._is_there:
+            refuse_occupied(self.path, force=self.force, rank=self.rank, ranks=self.ranks)
+
+    def begin(self, manifest: dict[str, Any], parameters: Parameters) -> Begun:
+        """Returns the recording. Raises what `refuse` does, and where what is there cannot be gone on with."""
+        where = {"rank": self.rank, "ranks": self.ranks}
+        past = past_of(self.path, self.rank) if self._resumes else None
+        if past is None:
+            return Begun(Recording(self.path, manifest, force=self.force, **where))
+        refuse_other(past, manifest, self.ranks)
+        told = None if self.resume is True else int(self.resume)
+        steps = steps_of(past, parameters.mark(), manifest[INITIAL_WEIGHTS], told)
+        return Begun(Recording.resumed(past, manifest, steps, **where), past.until(steps), steps)
+
+    @property
+    def _resumes(self) -> bool:
+        return self.resume is not False
+
+    @property
+    def _is_there(self) -> bool:
+        try:
+            return past_of(self.path, self.rank) is not None
+        except OSError:
+            return False

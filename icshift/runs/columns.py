@@ -1,0 +1,135 @@
+"""Columns of a run's files, read as what they are meant to be: types, widths and numbers of rows are compared before
+anything is read, and no file unpacks into far more than is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from icshift.runs import sealed
+from icshift.runs.format import RUN_ID
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+_SMALL = 1 << 26
+_UNPACKED = 300
+"""Files unpack into at most so many times what they have on disk, or `_SMALL` bytes; lz4 makes 255 of one."""
+
+_MOST_NAMES = 1 << 26
+"""Bytes of all names of phases and sites in a file, each counted once for a page."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column holds: text, whole or real numbers, one a row or, with a `width`, lists of at most so many.
+
+    Files of some versions lack it unless it is `needed`; a row may have nothing where it is `nullable`.
+    """
+
+    kind: Literal["text", "whole", "real"]
+    width: int | None = None
+    needed: bool = True
+    nullable: bool = False
+
+
+TEXT, WHOLE, REAL = Column("text"), Column("whole"), Column("real")
+
+
+def read(
+    file: Path,
+    columns: Mapping[str, Column],
+    *,
+    most_rows: int,
+    run_id: str | None = None,
+    filters: Sequence[tuple[str, str, Any]] | None = None,
+) -> pa.Table:
+    """Returns the columns of a file that are there, of rows that fit the `filters`; checksums are verified.
+
+    With a `run_id`, a file of another recording is refused. Raises `OSError` and `ValueError` for whatever is not as
+    it should be.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    footer = sealed.footer(file)
+    refuse_foreign(footer, run_id)
+    there = _typed(footer, columns)
+    decoded = _decoded(footer, there, most_rows)
+    size = file.stat().st_size
+    if decoded > max(_SMALL, _UNPACKED * size):
+        raise ValueError(f"it unpacks to {decoded:,} bytes from {size:,}, which no file of a run does")
+    content = pa.BufferReader(sealed.content(file, 4 * decoded + _SMALL))
+    names = [name for name, column in there.items() if column.kind == "text"]
+    if filters:
+        table = pq.read_table(content, columns=list(there), filters=list(filters), page_checksum_verification=True)
+    else:
+        options = {"page_checksum_verification": True, "read_dictionary": names}
+        with pq.ParquetFile(content, **options) as opened:  # Not `read_table`, which imports pandas.
+            table = opened.read(columns=list(there))
+    for name, column in there.items():
+        if not column.nullable and table[name].null_count:
+            raise ValueError(f"column {name} lacks numbers")
+    return table
+
+
+def refuse_foreign(footer: pq.FileMetaData, run_id: str | None) -> None:
+    """Raises `ValueError` where a file says that another recording wrote it."""
+    written = (footer.metadata or {}).get(RUN_ID)
+    if run_id is not None and written is not None and written != run_id.encode():
+        raise ValueError("another recording wrote it than the manifest")
+
+
+def _typed(footer: pq.FileMetaData, columns: Mapping[str, Column]) -> dict[str, Column]:
+    """Returns the columns that are there. Raises `ValueError` where one is of another type, or missing and needed."""
+    schema = footer.schema.to_arrow_schema()
+    there = {}
+    for name, column in columns.items():
+        if schema.names.count(name) == 1:
+            if not _fits(schema.field(name).type, column):
+                raise ValueError(f"column {name} holds {schema.field(name).type}")
+            there[name] = column
+        elif column.needed or name in schema.names:
+            raise ValueError(
+                f"column {name} is missing" if name not in schema.names else f"column {name} is twice there"
+            )
+    return there
+
+
+def _fits(kind: pa.DataType, column: Column) -> bool:
+    from pyarrow import types
+
+    if column.width is not None:
+        if not types.is_list(kind):
+            return False
+        kind = kind.value_type
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    is_kind = {"text": types.is_string, "whole": types.is_integer, "real": types.is_floating}[column.kind]
+    return bool(is_kind(kind))
+
+
+def _decoded(footer: pq.FileMetaData, columns: Mapping[str, Column], most_rows: int) -> int:
+    """Returns the bytes of these columns in memory, by the footer. Raises `ValueError` for more than there can be."""
+    rows, total, names = footer.num_rows, 0, 0
+    if not 0 <= rows <= most_rows:
+        raise ValueError(f"it has {rows:,} rows, where the manifest leaves room for {most_rows:,}")
+    held: dict[str, int] = {}
+    for group in range(footer.num_row_groups):
+        in_group = footer.row_group(group)
+        for place in range(in_group.num_columns):
+            chunk = in_group.column(place)
+            name = chunk.path_in_schema.split(".")[0]
+            held[name] = held.get(name, 0) + max(chunk.num_values, 0)
+            if name in columns and columns[name].kind == "text":
+                names += max(chunk.total_uncompressed_size, 0)
+    for name, column in columns.items():
+        if held.get(name, 0) > rows * max(column.width or 1, 1):
+            raise ValueError(f"column {name} has {held[name]:,} numbers in {rows:,} rows")
+        total += 8 * held.get(name, 0)
+    if names > _MOST_NAMES:
+        raise ValueError(f"its names take {names:,} bytes")
+    return total + names

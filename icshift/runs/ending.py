@@ -1,0 +1,100 @@
+"""How a recording ended, and which steps it missed: what every report of a run says of that, in the same words.
+
+A recording *finishes* where its training comes to its end, also by an exception or Ctrl-C, which it then tells. It
+*stops* where it can go on no more while the training does. Where a fault passed, it has a *gap*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_LISTED = 3
+"""Gaps that are told one by one, the first ones; the manifest has all."""
+
+
+class Ending:
+    """What a manifest says of the end of its recording.
+
+    >>> Ending({"finished": True}).heading, Ending({"finished": False}).heading
+    ('', ' · unfinished')
+    >>> Ending({"finished": False, "stopped": {"reason": "disk full", "step": 7, "time": ""}}).heading
+    ' · stopped at step 7: disk full'
+    >>> gap = {"first_step": 7, "last_step": 9, "reason": "disk full", "time": ""}
+    >>> Ending({"finished": True, "gaps": [gap]}).sentences
+    ('Steps 7 to 9 were not recorded: disk full.',)
+    """
+
+    def __init__(self, manifest: Mapping[str, Any], missing: Sequence[str] = ()) -> None:
+        self.finished = bool(manifest.get("finished"))
+        """Whether the recording lasted as long as the training, in every process."""
+        self.stopped: Mapping[str, Any] | None = manifest.get("stopped")
+        """Why it stopped while the training went on, at which step and when (`reason`, `step`, `time`); else None."""
+        self.interrupted: Mapping[str, Any] | None = manifest.get("interrupted")
+        """What ended the training before its end (`by`), at which `step` and `time`; else None."""
+        self.gaps: tuple[Mapping[str, Any], ...] = tuple(manifest.get("gaps") or ())
+        """Steps that were not recorded: `first_step` to `last_step`, and the `reason`."""
+
+        self.missing = tuple(missing)
+        """Sentences about files that are gone."""
+
+    @property
+    def heading(self) -> str:
+        """What a heading says after all else; empty where the training came to its end and nothing is missing."""
+        states = [self._state()]
+        states += [f"{self.missed:,} step{'' if self.missed == 1 else 's'} not recorded"] if self.gaps else []
+        states += ["files are missing"] if self.missing else []
+        return "".join(f" · {state}" for state in states if state)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The same as data; empty where there is nothing to tell."""
+        if not self.heading:
+            return {}
+        told = {"stopped": self.stopped, "interrupted": self.interrupted, "gaps": list(self.gaps)}
+        return {"finished": self.finished, **told}
+
+    @property
+    def missed(self) -> int:
+        """How many steps the gaps have."""
+        return sum(gap["last_step"] - gap["first_step"] + 1 for gap in self.gaps)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the recording finished, and nothing of it is missing."""
+        return self.finished and not self.gaps and not self.missing
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What is missing, each in a sentence of its own; none where nothing is."""
+        told = []
+        if self.stopped is not None:
+            told.append(
+                f"Recording stopped at step {self.stopped['step']:,} ({self.stopped['reason']}): "
+                "what the training did after that is not known."
+            )
+        elif not self.finished:
+            told.append("The recording is not finished: it still goes on, or its process was killed.")
+        elif self.interrupted is not None:
+            by, step = self.interrupted["by"], self.interrupted["step"]
+            told.append(f"The training was ended by {by} after {step:,} steps.")
+        return (*told, *self.lacking)
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """A sentence for each gap, and for files that are gone."""
+        told = []
+        for gap in self.gaps[:_LISTED]:
+            first, last = gap["first_step"], gap["last_step"]
+            which = f"Step {first:,} was" if first == last else f"Steps {first:,} to {last:,} were"
+            told.append(f"{which} not recorded: {gap['reason']}.")
+        if len(self.gaps) > _LISTED:
+            told.append(f"{len(self.gaps) - _LISTED} more gaps of this kind are in run.json.")
+        return (*told, *self.missing)
+
+    def _state(self) -> str:
+        if self.stopped is not None:
+            return f"stopped at step {self.stopped['step']:,}: {self.stopped['reason']}"
+        if not self.finished:
+            return "unfinished"
+        return f"ended by {self.interrupted['by']}" if self.interrupted is not None else ""

@@ -1,0 +1,80 @@
+"""Windows of several processes that were merged once and for all: what `icshift merge` keeps beside those of the ranks.
+
+`merged/000001.parquet` holds window 1 as a window of one process would be held. It names, by a digest, the files that
+it was made of, and is read in their place as long as these are the same: merging never changes a number, whether it
+ended, was killed, or is out of date.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+
+from icshift.distribution import Distribution
+from icshift.errors import RunError
+from icshift.runs.format import Site, Window
+from icshift.runs.window_file import read_distributions
+
+MERGED = "merged"
+"""The folder of merged windows."""
+
+_MADE_OF = b"icshift_merged_from"
+_END = 1 << 16
+"""Bytes at the end of a file that tell it from others of its name and size: its footer, with the place, the bounds and
+the checksums of all that it holds."""
+
+
+def read(path: Path, index: int, files: Sequence[Path]) -> dict[tuple[str, str], Distribution] | None:
+    """Returns a window of the run at a path as it was merged of these files; None where it was not, or they changed."""
+    import pyarrow.parquet as pq
+
+    file = _file(path, index)
+    if not file.is_file():
+        return None
+    try:
+        made_of = pq.read_schema(file).metadata[_MADE_OF].decode()
+        return read_distributions(file) if made_of == _digest(files) else None
+    except (RunError, OSError, ValueError, LookupError, TypeError):  # It is merged anew, which needs nothing of it.
+        return None
+
+
+def keep(
+    path: Path, window: Window, files: Sequence[Path], distributions: Mapping[tuple[str, Site], Distribution]
+) -> None:
+    """Writes a merged window beside those of the ranks, whole or not at all. Raises `RunError` where it cannot."""
+    import pyarrow.parquet as pq
+
+    from icshift.runs.window_table import window_table
+
+    file = _file(path, window.index)
+    table = window_table(window.index, distributions)
+    about = {b"icshift": json.dumps(asdict(window)).encode(), _MADE_OF: _digest(files).encode()}
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(exist_ok=True)
+        pq.write_table(table.replace_schema_metadata(about), aside, compression="lz4", use_dictionary=["phase", "site"])
+        aside.replace(file)
+    except OSError as error:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise RunError(f"{file} cannot be written: {error.strerror or error}; the run is as it was") from error
+
+
+def _file(path: Path, index: int) -> Path:
+    return path / MERGED / f"{index:06d}.parquet"
+
+
+def _digest(files: Sequence[Path]) -> str:
+    """Returns a digest of the names, sizes and ends of files."""
+    found = sha256()
+    for file in sorted(files):
+        size = file.stat().st_size
+        with file.open("rb") as opened:
+            opened.seek(max(size - _END, 0))
+            found.update(f"{file.name} {size} ".encode() + opened.read(_END))
+    return found.hexdigest()

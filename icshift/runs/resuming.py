@@ -1,0 +1,151 @@
+"""What a run holds that a resumed training goes on with: its windows up to a step, and the state that they ended in.
+
+The file of a window that ended holds, in its metadata under `icshift_resume`, a hash of the parameters and the state of
+the samplers at its end. So a resumed run draws what an uninterrupted one would have drawn, and a model that was loaded
+from a checkpoint is known by its parameters.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from icshift.errors import RecordingError
+from icshift.runs import sealed
+from icshift.runs.format import INITIAL_WEIGHTS, PART_NAME, Window, of_ranks
+from icshift.runs.manifest import read_manifest, window_of
+from icshift.runs.owner import manifest_name, recorded_by
+from icshift.runs.provisional import standing
+from icshift.runs.window_file import damage
+
+STATE = b"icshift_resume"
+"""The key of what a window's file holds for whoever goes on after it: `parameters` and `sampling`, as JSON."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """A run as one process wrote it: its manifest, the windows that ended, and the states in which they did."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+    windows: tuple[Window, ...]
+    states: Mapping[int, Mapping[str, Any]]
+
+    def until(self, steps: int) -> Past:
+        """Returns it without the windows that ended after so many steps, or saw what came after them."""
+        kept = tuple(window for window in self.windows if window.last_step < steps and window.first_step < steps)
+        return replace(self, windows=kept)
+
+    @property
+    def covered(self) -> int:
+        """Steps that its windows reach to."""
+        return max((window.last_step + 1 for window in self.windows), default=0)
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """The state in which its last window ended; empty where there is none."""
+        return self.states.get(self.windows[-1].index, {}) if self.windows else {}
+
+
+def past_of(path: Path, rank: int) -> Past | None:
+    """Returns what a process has recorded at a path, None where it has not begun.
+
+    Raises `RunError` where that is damaged, and `RecordingError` where it is being recorded now.
+    """
+    file = path / manifest_name(rank)
+    if not file.exists():
+        return None
+    if not rank and (whose := recorded_by(path)):
+        raise RecordingError(f"{path} is being recorded now ({whose}): end that before it is resumed")
+    filed, states = [], {}
+    for writer, part in of_ranks(path / "windows", PART_NAME, rank + 1):
+        if writer == rank:
+            with damage(part):
+                metadata = sealed.footer(part).metadata
+                window = window_of(metadata[b"icshift"])
+                states[window.index] = json.loads(metadata.get(STATE, b"{}"))
+            if window.closed:
+                filed.append((window, part))
+    return Past(path, read_manifest(file), tuple(window for window, _ in standing(filed)), states)
+
+
+def refuse_other(past: Past, beginning: Mapping[str, Any], ranks: int) -> None:
+    """Raise `RecordingError` where what begins is not recorded as what is there was."""
+    now = {"model": beginning["model"], "processes": ranks, **beginning["settings"]}
+    before = {"model": past.manifest["model"], "processes": past.manifest["ranks"], **past.manifest["settings"]}
+    other = [f"{key} was {before.get(key)} and is {now.get(key)}" for key in now if now[key] != before.get(key)]
+    other += [f"{key} was {before[key]} and is not given" for key in before if key not in now]
+    if other:
+        raise RecordingError(
+            f"{past.path} cannot be resumed: {', '.join(other)}; record to another path, or as it was recorded"
+        )
+
+
+def steps_of(past: Past, parameters: str | None, initial: str | None, told: int | None) -> int:
+    """Returns how many steps a training has behind it that is resumed, as it says (`told`) or by its parameters.
+
+    Where what it says is no end of a window, as where a trainer counts steps that were skipped, parameters that are
+    those of one say more.
+    """
+    ends = {0, *(window.last_step + 1 for window in past.windows)}
+    steps = told if told in ends else _known(past, parameters, initial)
+    steps = told if steps is None else steps
+    if steps is None:
+        raise RecordingError(
+            f"{past.path} cannot be resumed: the parameters of the model are those of the end of none of its windows; "
+            "load the checkpoint before the recorder starts, or say how many steps it has behind it: resume=STEPS"
+        )
+    if steps < past.covered and past.manifest["finished"] and not past.manifest.get("interrupted"):
+        raise RecordingError(
+            f"{past.path} came to its end after {past.covered:,} steps, and this training has {steps:,} behind it: to "
+            "resume it would delete the rest; record to another path"
+        )
+    return steps
+
+
+def _known(past: Past, parameters: str | None, initial: str | None) -> int | None:
+    for window in reversed(past.windows):
+        if parameters is not None and past.states.get(window.index, {}).get("parameters") == parameters:
+            return window.last_step + 1
+    return 0 if initial is not None and initial == past.manifest.get(INITIAL_WEIGHTS) else None
+
+
+def joined_state(past: Past, state: dict[str, Any]) -> dict[str, Any]:
+    """Returns the entries of a manifest that are of both: of what was seen before, and since.
+
+    Raises `RecordingError` where a site is not what it was.
+    """
+    before = past.manifest
+    known = {site["name"]: site for site in before["sites"]}
+    for site in state["sites"]:
+        was = known.get(site["name"], site)
+        for key in ("type", "axis", "units", "kept", "in_steps"):
+            if json.dumps(was.get(key)) != json.dumps(site.get(key)):
+                raise RecordingError(
+                    f"{past.path} cannot be resumed: site {site['name']} had {key} {was.get(key)}, now {site.get(key)}"
+                )
+        known[site["name"]] = site
+    observed = {entry["module"]: entry for entry in before["ledger"] if entry["state"] == "observed"}
+    return state | {
+        "sites": list(known.values()),
+        "ledger": [
+            observed.get(entry["module"], entry) if entry["state"] == "never called" else entry
+            for entry in state["ledger"]
+        ],
+        "measured": {**(before.get("measured") or {}), **state["measured"]},
+        "overhead": {
+            key: round(value + before.get("overhead", {}).get(key, 0.0), 6) for key, value in state["overhead"].items()
+        },
+        "gaps": [*before.get("gaps", []), *state["gaps"]],
+    }
+
+
+def resumption(past: Past, steps: int) -> dict[str, Any]:
+    """Returns the entries that say that a run was resumed after so many steps."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    kept = {key: past.manifest[key] for key in ("created", "id", INITIAL_WEIGHTS) if key in past.manifest}
+    return kept | {"resumed": [*past.manifest.get("resumed", []), {"step": steps, "time": now}]}

@@ -1,0 +1,99 @@
+"""Series of a run: of steps, of measurements with gradients, of what the training logged. Each is a folder of segments.
+
+They are read as they were written, by whatever version; `StoredRun` gives them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icshift.runs import columns
+from icshift.runs.columns import REAL, TEXT, WHOLE, Column
+from icshift.runs.format import GRADIENT_SHIFT, LOGGED, PART_NAME, QUANTILE_COLUMNS, SMOOTHNESS, STEPS, Window, of_ranks
+from icshift.runs.possible import refuse_impossible_steps
+from icshift.runs.window_file import damage
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_ROWS = 1 << 22
+"""Rows of a segment. The step series as a whole is thinned when it reaches a million."""
+
+_RANGES = ("loss_min", "loss_max", "predictiveness_min", "predictiveness_max")
+
+COLUMNS: Mapping[str, Mapping[str, Column]] = {
+    STEPS: {
+        **dict.fromkeys(("phase", "site"), TEXT),
+        **dict.fromkeys(("step", "unit", "count", "nonfinite"), WHOLE),
+        **dict.fromkeys(("mean", "std", "min", "max", "zero_share", *QUANTILE_COLUMNS), REAL),
+    },
+    GRADIENT_SHIFT: {
+        "step": WHOLE,
+        "layer": TEXT,
+        "parameters": WHOLE,
+        **dict.fromkeys(("l2", "cosine", "norm", "norm_after"), REAL),
+    },
+    SMOOTHNESS: {
+        "step": WHOLE,
+        **dict.fromkeys(("rate", "loss", "gradient_norm", *_RANGES, "beta_rate", "beta_step"), REAL),
+    },
+    LOGGED: {"step": WHOLE, "window": Column("whole", nullable=True), "name": TEXT, "value": REAL},
+}
+"""The columns of every series, in the order in which tables have them."""
+
+
+def read(
+    folder: Path, kind: str, ids: Sequence[str | None], filters: Sequence[tuple[str, str, Any]] | None = None
+) -> list[tuple[int, pd.DataFrame]]:
+    """Returns the segments of a series, each with its rank: `ids` are of the ranks that the run counts.
+
+    Raises `RunError` where one is damaged.
+    """
+    found = of_ranks(folder, PART_NAME, len(ids))
+    return [(rank, segment(file, kind, ids[rank], filters)) for rank, file in found]
+
+
+def segment(
+    file: Path, kind: str, run_id: str | None, filters: Sequence[tuple[str, str, Any]] | None = None
+) -> pd.DataFrame:
+    """Returns one segment of a series. Raises `RunError` where it is damaged, or of another recording."""
+    with damage(file):
+        read = columns.read(file, COLUMNS[kind], most_rows=MOST_ROWS, run_id=run_id, filters=filters)
+        frame: pd.DataFrame = read.to_pandas()
+        _refuse_impossible(kind, frame)
+    return frame
+
+
+def _refuse_impossible(kind: str, frame: pd.DataFrame) -> None:
+    if (frame["step"] < 0).any():
+        raise ValueError("a step is negative")
+    if kind == STEPS:
+        refuse_impossible_steps(frame)
+
+
+def table(frames: Sequence[tuple[int, pd.DataFrame]], kind: str, *, ranked: bool) -> pd.DataFrame:
+    """Returns segments as one table, where `ranked` with a column of their ranks."""
+    import pandas as pd
+
+    named = [*COLUMNS[kind], *(["rank"] if ranked else [])]
+    parts = [frame.assign(rank=rank) if ranked else frame for rank, frame in frames]
+    whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=named)
+    texts = [name for name, column in COLUMNS[kind].items() if column.kind == "text"]
+    return whole.assign(**{name: whole[name].astype(object) for name in texts})
+
+
+def windows_of(rows: pd.DataFrame, windows: Sequence[Window]) -> NDArray[np.int64]:
+    """Returns the number of the window of each row, by its step where none is written (the windows were provisional).
+
+    So it is where windows before one that is there were joined.
+    """
+    edges, numbers = ([getattr(window, name) for window in windows] for name in ("first_step", "index"))
+    places = np.searchsorted(edges, rows["step"], side="right") - 1
+    found = np.array(numbers or [1])[np.maximum(places, 0)]
+    gone = rows["window"].isna() | (~rows["window"].isin(numbers) & (rows["window"] < max(numbers, default=0)))
+    return np.where(gone, found, rows["window"].fillna(0)).astype(np.int64)

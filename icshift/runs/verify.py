@@ -1,0 +1,75 @@
+"""Reading every byte of a run, to tell whether it is what was written; a report reads no more than it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from icshift.errors import RunError
+from icshift.runs import sealed, series
+from icshift.runs.format import (
+    GRADIENT_SHIFT,
+    LOGGED,
+    PART_NAME,
+    SMOOTHNESS,
+    SMOOTHNESS_IN_FORMAT_1,
+    STEPS,
+    WINDOWS,
+    Window,
+    of_ranks,
+)
+from icshift.runs.inventory import missing
+from icshift.runs.manifest import read_manifests, site_of
+from icshift.runs.merging import merged_manifest
+from icshift.runs.reader import locate
+from icshift.runs.window_file import damage, read_distributions, read_window
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was found of the run at `path`: how many `files` were read, beside its manifests, and how many of them are
+    `sealed`, which is to say have checksums, as `manifests_sealed` of `manifests` have. `problems` are sentences."""
+
+    path: Path
+    manifests: int
+    manifests_sealed: int
+    files: int
+    sealed: int
+    problems: tuple[str, ...]
+
+
+def verify(path: Path) -> Verified:
+    """Returns what is wrong with a run. Raises `RunError` where there is none, or its manifest cannot be read."""
+    path = locate(path)
+    manifests = read_manifests(path)
+    sites = {site.name: site for site in map(site_of, merged_manifest(manifests)["sites"])}
+    ranks = manifests[0]["ranks"]
+    windows: dict[int, Window] = {}
+    problems: list[str] = []
+    files = sealed_files = 0
+    for kind, rank, file in _parts(path, ranks):
+        files += 1
+        run_id = manifests.get(rank, {}).get("id")
+        try:
+            with damage(file):
+                sealed_files += sealed.is_sealed(file)
+                if kind == WINDOWS:
+                    window = read_window(file, run_id)
+                    read_distributions(file, sites=sites, run_id=run_id)
+                    windows.setdefault(window.index, window)
+                else:
+                    series.segment(file, kind, run_id)
+        except RunError as error:
+            problems.append(str(error))
+    problems += missing(path, manifests, [windows[index] for index in sorted(windows)])
+    with_checksum = sum("checksum" in manifest for manifest in manifests.values())
+    return Verified(path, len(manifests), with_checksum, files, sealed_files, tuple(problems))
+
+
+def _parts(path: Path, ranks: int) -> Iterator[tuple[str, int, Path]]:
+    """Yields what is in each of the files of a run, its rank and its path."""
+    folders = {WINDOWS: WINDOWS, STEPS: STEPS, SMOOTHNESS_IN_FORMAT_1: SMOOTHNESS}
+    for folder, kind in (folders | {kind: kind for kind in (GRADIENT_SHIFT, SMOOTHNESS, LOGGED)}).items():
+        for rank, file in of_ranks(path / folder, PART_NAME, ranks):
+            yield kind, rank, file

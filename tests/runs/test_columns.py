@@ -1,0 +1,55 @@
+"""Columns are what they are meant to be, and no small file takes much memory."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from icshift.runs import columns
+from icshift.runs.columns import REAL, TEXT, WHOLE, Column
+from icshift.runs.format import RUN_ID
+
+TABLE = pa.table({"name": ["a", "b"], "count": [1, 2], "mean": [0.5, 1.5], "values": [[1.0], [2.0]]})
+COLUMNS = {"name": TEXT, "count": WHOLE, "mean": REAL, "values": Column("real", 2), "new": Column("real", needed=False)}
+
+
+def written(path, table, **options):
+    pq.write_table(table, path / "file.parquet", **options)
+    return path / "file.parquet"
+
+
+def test_columns_come_back_and_what_may_be_missing_is(tmp_path):
+    found = columns.read(written(tmp_path, TABLE.append_column("more", pa.array([1, 2]))), COLUMNS, most_rows=2)
+    assert found.column_names == ["name", "count", "mean", "values"]
+    assert found["name"].to_pylist() == ["a", "b"]
+    filtered = columns.read(written(tmp_path, TABLE), COLUMNS, most_rows=2, filters=[("name", "==", "b")])
+    assert filtered["count"].to_pylist() == [2]
+
+
+CHANGES = {
+    "a column is missing": (TABLE.drop_columns(["mean"]), "column mean is missing"),
+    "another type": (TABLE.set_column(1, "count", pa.array(["x", "y"])), "column count holds string"),
+    "no list": (TABLE.set_column(3, "values", pa.array([1.0, 2.0])), "column values holds double"),
+    "longer lists": (
+        TABLE.set_column(3, "values", pa.array([[1.0] * 4, [2.0]])),
+        "column values has 5 numbers in 2 rows",
+    ),
+    "nothing in a row": (TABLE.set_column(1, "count", pa.array([1, None])), "column count lacks numbers"),
+    "more rows": (pa.concat_tables([TABLE, TABLE]), "it has 4 rows, where the manifest leaves room for 2"),
+    "another recording": (TABLE.replace_schema_metadata({RUN_ID: b"other"}), "another recording wrote it"),
+}
+
+
+@pytest.mark.parametrize(("table", "told"), CHANGES.values(), ids=CHANGES)
+def test_other_columns_are_refused(tmp_path, table, told):
+    with pytest.raises(ValueError, match=told):
+        columns.read(written(tmp_path, table), COLUMNS, most_rows=2, run_id="own")
+
+
+def test_a_small_file_of_very_many_rows_is_refused_unread(tmp_path):
+    rows = 20_000_000
+    zeros = pa.array(np.zeros(rows, np.int64))
+    file = written(tmp_path, pa.table({"count": zeros}), compression="zstd")
+    assert file.stat().st_size < 100_000
+    with pytest.raises(ValueError, match="unpacks to 160,000,000 bytes"):
+        columns.read(file, {"count": WHOLE}, most_rows=1 << 40)
