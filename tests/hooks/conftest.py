@@ -19,8 +19,9 @@ def nothing_is_left():
 
 
 @pytest.fixture
-def quiet_compiler(nothing_is_left):
+def quiet_compiler(request):
     """Every test begins with nothing compiled, and in none does the compiler complain."""
+    request.getfixturevalue("nothing_is_left")
     torch.compiler.reset()
     counters.clear()
     heard = Heard()
