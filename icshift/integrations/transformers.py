@@ -54,7 +54,7 @@ class RecorderCallback(TrainerCallback):
         if not args.eval_on_start:
             self._session.start(kwargs["model"], state.global_step)
 
-    def on_epoch_begin(self, _: Any, state: TrainerState, *__: Any, **kwargs: Any) -> None:
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Ends the window of the epoch before, whose evaluation came after its end."""
         if self._session.recording:
             self._session.next_window()

@@ -108,7 +108,7 @@ class Launcher:
         self._begin(Place(settings.path, child=settings.child))
         self._hooks = ExitStack()
         self._unbuilt = Unbuilt(self._called_before_built)
-        self._waiting = Waiting(lambda *call: self._record_called(*call, lambda *_: None))
+        self._waiting = Waiting(lambda module, arguments: self._record_called(module, arguments, lambda *_: None))
         self._fits = KerasFits(self._epoch_begins)
         self._passes = Passes(
             lambda: None if self._fits.fitting else self._epoch_begins(),

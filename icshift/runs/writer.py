@@ -62,6 +62,8 @@ class Recording:
     of power from the next `update` on.
     """
 
+    _written: int
+
     def __init__(
         self, path: Path, manifest: dict[str, Any], *, force: bool = False, rank: int = 0, ranks: int = 1
     ) -> None:
@@ -170,7 +172,7 @@ class Recording:
         self._segments: dict[Path, int] = {}
         self._buffers: dict[tuple[str, str], StepBuffer] = {}
         self._measured: dict[str, list[dict[str, Any]]] = {}
-        self._written: int = 0
+        self._written = 0
         self._texts: dict[str, tuple[list[Any], str]] = {}
         self._stamp: tuple[int, int] | None = None
         self._touched: dict[Path, None] = {}
