@@ -152,9 +152,13 @@ class Journal:
         self.window = replace(self.window, first_step=step, last_step=step - 1)
 
     def write(self, ended: Ended) -> None:
-        """Write a window that ended; it may be tried again where that fails, as long as it is in the accumulators."""
+        """Write a window that ended; it may be tried again where that fails, as long as it is in the accumulators.
+
+        Its steps are written before it: a training may be resumed from the end of any window that is there.
+        """
         self._announce()
         distributions = self._seen.distributions()
+        self._write_series()
         if ended.kind is None:
             began, units = time.perf_counter(), self._seen.units()
             self._recording.write_window(ended.window, distributions)
@@ -192,12 +196,16 @@ class Journal:
         """Write all that waits: windows, the rows of all series, and the manifest."""
         if self.provisional is not None:
             self._announce()
+        self._write_series()
+        if self.provisional is not None:
             self.provisional.write()
+        self._recording.update(self._state())
+        self._flushed = time.perf_counter()
+
+    def _write_series(self) -> None:
         if rows := self._seen.logged():
             self._recording.append_measured(LOGGED, rows)
         self._recording.flush()
-        self._recording.update(self._state())
-        self._flushed = time.perf_counter()
 
     def _announce(self) -> None:
         """Write the manifest before a window of sites that it does not name yet, which could not be read without."""
@@ -238,4 +246,6 @@ class Journal:
             self._recording.write_window(window, self._seen.distributions())
         else:
             window = self._told(self.provisional.open(step), self._seen.part_inputs())
-            self.provisional.write_open(window, self._seen.part())
+            part = self._seen.part()
+            self._write_series()  # Those that ended are written too.
+            self.provisional.write_open(window, part)
