@@ -14,7 +14,7 @@ from icshift.record.faults import Faults
 from icshift.record.journal import Journal
 from icshift.record.thinning import Thinning
 from icshift.runs.format import INITIAL_WEIGHTS
-from icshift.runs.owner import refuse_occupied
+from icshift.runs.owner import barely_begun, refuse_occupied
 from icshift.runs.resuming import Past, joined_state, past_of, refuse_other, steps_of
 from icshift.runs.writer import Recording
 
@@ -73,14 +73,14 @@ class Asked:
         if self._resumes and self.force:
             raise RecordingError("resume goes on with a run, and force replaces it: take one of them")
         if not self._resumes or not self._is_there:
-            refuse_occupied(self.path, force=self.force, rank=self.rank, ranks=self.ranks)
+            refuse_occupied(self.path, force=self._replaces, rank=self.rank, ranks=self.ranks)
 
     def begin(self, manifest: dict[str, Any], parameters: Parameters) -> Begun:
         """Returns the recording. Raises what `refuse` does, and where what is there cannot be gone on with."""
         where = {"rank": self.rank, "ranks": self.ranks}
         past = past_of(self.path, self.rank) if self._resumes else None
         if past is None:
-            return Begun(Recording(self.path, manifest, force=self.force, **where))
+            return Begun(Recording(self.path, manifest, force=self._replaces, **where))
         refuse_other(past, manifest, self.ranks)
         told = None if self.resume is True else int(self.resume)
         steps = steps_of(past, parameters.mark(), manifest[INITIAL_WEIGHTS], told)
@@ -89,6 +89,14 @@ class Asked:
     @property
     def _resumes(self) -> bool:
         return self.resume is not False
+
+    @property
+    def _replaces(self) -> bool:
+        """Whether what is there is deleted: with `resume` what a process left that was killed as it began."""
+        try:
+            return self.force or (self._resumes and barely_begun(self.path, self.rank))
+        except OSError:
+            return False
 
     @property
     def _is_there(self) -> bool:

@@ -102,6 +102,8 @@ def _typed(footer: pq.FileMetaData, columns: Mapping[str, Column]) -> dict[str, 
 def _fits(kind: pa.DataType, column: Column) -> bool:
     from pyarrow import types
 
+    if column.nullable and types.is_null(kind):
+        return True  # A column in which no row has anything.
     if column.width is not None:
         if not types.is_list(kind):
             return False

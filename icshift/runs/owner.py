@@ -75,6 +75,14 @@ def refuse_occupied(path: Path, *, force: bool, rank: int = 0, ranks: int = 1) -
         raise RunError(f"{path} is being recorded now ({whose}): even with force it is not replaced; stop that first")
 
 
+def barely_begun(path: Path, rank: int) -> bool:
+    """Returns whether a path is a directory that holds nothing of this rank but what a process leaves that is killed
+    before its manifest is there."""
+    return path.is_dir() and all(
+        writer is not None and (writer != rank or file.name.startswith(".")) for file, writer in contents(path)
+    )
+
+
 def occupied_error(path: Path) -> RunError:
     """Returns the error for a path where something is already; the caller raises it."""
     return RunError(f"{path} exists and is kept: choose another path, or force to replace the run")

@@ -192,6 +192,14 @@ def _cost(_: Run, found: re.Match[str]) -> Iterator[str]:
         yield f"{cost} s are no {share} % of {rest} s"
 
 
+def _ended_by(run: Run, found: re.Match[str]) -> Iterator[str]:
+    truth = _truth_of(run, found[1])
+    if truth is None or truth.steps != int(found[3].replace(",", "")):
+        yield f"it had {truth and truth.steps} steps"
+    if not run.plain.returncode or found[2] not in run.plain.stderr:
+        yield f"the script ended with {run.plain.returncode}"
+
+
 def _never_called(run: Run, found: re.Match[str]) -> Iterator[str]:
     facts = _facts(run)
     if Path(found[1]).name in run.names.values() or not facts["silent"]:
@@ -247,6 +255,7 @@ KNOWN = (
     ),
     (r"(\S+): (\d+) models in turn, each a copy of another; one run holds them all.", _copies),
     (r"Cost of it all: (at least|about) \+(\d+) %, ([\d.,]+) s beside ([\d.,]+) s of the script's own; .+", _cost),
+    (r"(\S+): The training was ended by (\w+) after ([\d,]+) steps\.", _ended_by),
     (r"icshift: nothing was recorded in (\S+): .+", _never_called),
     (r"Next: icshift report (.+)", _next),
 )

@@ -239,3 +239,21 @@ def test_provisional_windows_stay_and_new_ones_are_as_long(tmp_path: Path) -> No
                 before.distribution("train", site.name, window.index),
             )
     assert np.isfinite(run.window(len(lengths)).parameter_change)
+
+
+def test_what_a_process_left_that_was_killed_as_it_began_is_begun_anew(tmp_path: Path) -> None:
+    for folder in ("windows", "steps"):
+        (tmp_path / "run" / folder).mkdir(parents=True)
+    (tmp_path / "run" / ".run.json.4711").write_text("{")
+    record_one_step(resumed(tmp_path / "run", None))
+    assert StoredRun(tmp_path / "run").finished
+    assert [file.name for file in (tmp_path / "run").iterdir() if file.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("left", ["windows/000001.rank0.parquet", "notes.txt"])
+def test_what_is_there_without_a_manifest_is_not_deleted(left: str, tmp_path: Path) -> None:
+    (tmp_path / "run" / "windows").mkdir(parents=True)
+    (tmp_path / "run" / left).write_text("of somebody")
+    with pytest.raises(RunError, match="exists and is kept"):
+        resumed(tmp_path / "run", None)
+    assert (tmp_path / "run" / left).read_text() == "of somebody"

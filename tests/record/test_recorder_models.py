@@ -246,7 +246,8 @@ def test_complex_numbers_within_a_transform(tmp_path: Path) -> None:
 def test_an_ensemble_made_of_a_copy_is_no_forward_of_the_model(tmp_path: Path) -> None:
     models = [nn.Linear(4, 3), nn.Linear(4, 3)]
     base = copy.deepcopy(models[0]).to("meta")
-    with pytest.raises(RecordingError, match="no forward went through it"), Recorder(models[0], tmp_path / "run"):
+    strict = Recorder(models[0], tmp_path / "run", strict=True)
+    with pytest.raises(RecordingError, match="no forward went through it"), strict:
         vmap(lambda *state: functional_call(base, state, (torch.ones(5, 4),)))(*stack_module_state(models))
 
 
@@ -304,7 +305,7 @@ def test_nested_tensors_without_units_are_refused(
 ) -> None:
     model = nn.Sequential(nesting)
     with pytest.warns(RuntimeWarning, match=reason), pytest.raises(RecordingError, match=reason):
-        record(model, tmp_path / "run", torch.randn(3, 5, 4), **options)
+        record(model, tmp_path / "run", torch.randn(3, 5, 4), strict=True, **options)
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
@@ -408,8 +409,9 @@ def _partial(y: Tensor, mesh: Any) -> Any:
 @pytest.mark.parametrize("sites", [None, "*"])
 def test_a_model_on_the_meta_device_has_no_activations(sites: Any, tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU()).to("meta")
+    inputs = torch.ones(5, 4, device="meta")
     with pytest.raises(RecordingError, match="meta device"):
-        record(model, tmp_path / "run", torch.ones(5, 4, device="meta"), sites=sites, mask=lambda x: x[:, 0] > 0)
+        record(model, tmp_path / "run", inputs, sites=sites, mask=lambda x: x[:, 0] > 0, strict=True)
 
 
 def test_fake_forwards_of_a_real_model_are_passed_over(tmp_path: Path) -> None:

@@ -24,13 +24,14 @@ def test_a_window_has_steps(window):
 
 def test_they_are_kept_as_they_were_said():
     model, probe = nn.Linear(3, 2), Probe(torch.ones(5, 3))
-    plain = asked_for(model, "all", "auto", Sites(), None)
+    plain = asked_for(model, "all", "auto", Sites(), None, None)
     assert plain == {
         "samples": "all", "window_steps": None, "max_units": 1024, "max_total_units": 65_536, "max_step_units": 64,
         "probe_examples": 0, "probe_fingerprint": None,
         "probe_statistics": None, "seed": plain["seed"],
     }  # fmt: skip
-    probed = asked_for(nn.Sequential(model, nn.BatchNorm1d(2)), 64, 7, Sites(max_units=9), probe)
+    probed = asked_for(nn.Sequential(model, nn.BatchNorm1d(2)), 64, 7, Sites(max_units=9), probe, 0.03)
     assert (probed["window_steps"], probed["max_units"], probed["probe_examples"]) == (7, 9, 5)
     assert probed["probe_fingerprint"] == probe.fingerprint
+    assert probed["overhead_budget"] == 0.03
     assert probed["probe_statistics"] == "own inputs"

@@ -300,3 +300,16 @@ def test_as_root_a_directory_that_is_read_only_is_no_fault_and_else_it_is(tmp_pa
         pytest.skip("root writes everywhere")
     assert_undisturbed(trained(recording(run), of(5, 8, read_only, writable)))
     assert StoredRun(run).ending.gaps
+
+
+def test_a_window_is_not_there_before_its_steps_are(tmp_path: Path) -> None:
+    """A training may be resumed from the end of any window that is there: its steps would be missing for good."""
+
+    def no_folder_of_steps(epoch: int) -> None:
+        if epoch == 2:
+            shutil.rmtree(tmp_path / "run" / "steps")
+            (tmp_path / "run" / "steps").write_text("")
+
+    trained(recording(tmp_path / "run"), no_folder_of_steps)
+    there = sorted(file.name for file in (tmp_path / "run" / "windows").iterdir())
+    assert there == ["000001.rank0.parquet", "000002.rank0.parquet"]

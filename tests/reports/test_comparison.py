@@ -1,11 +1,14 @@
 """The report on two groups of runs: what stands first, what fits, and what is left out."""
 
+import json
+
 import numpy as np
 import pytest
 
 from icshift.replicates.compare import compare
 from icshift.reports.comparison import comparison_report, comparison_summary
 from icshift.reports.comparison_verdict import NOISY
+from icshift.runs.reader import StoredRun
 from tests.replicates.trainings import NORMED, group
 from tests.reports.shown import shown, words
 
@@ -136,3 +139,19 @@ def test_in_short_it_has_the_verdict_and_all_sites(of_methods):
     assert short[0] == whole[2]
     assert sum("A / B over all sites" in line for line in short) == 2
     assert not any("of every site" in line for line in short)
+
+
+def test_runs_that_are_not_whole_are_told_in_the_heading_and_by_name(tmp_path):
+    alone, other = (group(tmp_path, name, {site: of[:1] for site, of in FIVE.items()}) for name in "ab")
+    for path, entries in (
+        (alone[0].path, {"finished": False}),
+        (other[0].path, {"finished": False, "stopped": {"reason": "disk full", "step": 7, "time": ""}}),
+    ):
+        manifest = json.loads((path / "run.json").read_text())
+        del manifest["checksum"]
+        (path / "run.json").write_text(json.dumps(manifest | entries))
+    compared = compare([StoredRun(alone[0].path)], [StoredRun(other[0].path)])
+    heading = comparison_report(compared).heading.splitlines()
+    assert heading[0].endswith(" · unfinished")
+    assert heading[1].endswith(" · stopped at step 7: disk full")
+    assert f"{other[0].path} is not whole: stopped at step 7: disk full." in comparison_report(compared).notes
