@@ -73,7 +73,7 @@ def _group(compared: RunComparison, group: str) -> str:
     runs = compared.runs[compared.runs["group"] == group]
     paths, endings = runs["run"].tolist(), [ending for ending in runs["ending"] if ending]
     rest = "" if len(paths) == 1 else f" and {len(paths) - 1} more, to {paths[-1]}"
-    told = "" if not endings else f" · {endings[0] if len(paths) == 1 else f'{len(endings)} not whole'}"
+    told = "" if not endings else f" · {endings[0] if len(paths) == 1 else f'{len(endings)} not finished or not whole'}"
     return f"{group}: {counted(len(paths), 'run')}, {paths[0]}{rest}{told}"
 
 
@@ -217,7 +217,7 @@ def _every_run(compared: RunComparison) -> list[Part]:
 def _notes(compared: RunComparison) -> Iterator[str]:
     design, alignment = compared.design, compared.alignment
     for row in records(compared.runs[compared.runs["ending"] != ""]):
-        yield f"{row['run']} is not whole: {row['ending']}."
+        yield f"{row['run']}: {row['ending']}."
     yield (
         "path: the sum over all windows, last: the last window against the one before. Of a site the median over "
         "units. w1_sd: in sd; of a path one yardstick a unit, its sd over all windows. w1: in units of activations."

@@ -154,4 +154,4 @@ def test_runs_that_are_not_whole_are_told_in_the_heading_and_by_name(tmp_path):
     heading = comparison_report(compared).heading.splitlines()
     assert heading[0].endswith(" · unfinished")
     assert heading[1].endswith(" · stopped at step 7: disk full")
-    assert f"{other[0].path} is not whole: stopped at step 7: disk full." in comparison_report(compared).notes
+    assert f"{other[0].path}: stopped at step 7: disk full." in comparison_report(compared).notes
