@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import lightning.pytorch
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -217,6 +218,9 @@ WITH_JSON = {
     "units of one": "icshift-demo/plain --site fc3 --unit 6",
     "path": "icshift-demo/plain --phase probe",
     "compare": "icshift-demo/plain icshift-demo/batch-norm",
+    "ls": "icshift-demo",
+    "merge": "icshift-demo/plain",
+    "drift": "before.npy after.npy",
     "check": "icshift-demo/plain --fail-on 'drift > 99'",
     "shift": f"icshift-demo/batch-norm.pt {MODEL} --reference icshift-demo/probe.npz --data icshift-demo/dimmed.npz "
     "--fail-on 'drift > 99'",
@@ -245,6 +249,9 @@ def test_keys_of_json_are_those_of_the_table(demo, shell):
     rows = re.search(r"\n## JSON\n(.*?)\n## ", PAGES["reports.md"], re.S).group(1)
     described = [key for row in re.findall(r"^\| (`.*?) \|", rows, re.M) for key in re.findall("`(.*?)`", row)]
     assert len(described) == len(set(described))
+    random = np.random.default_rng(0)
+    for name in ("before", "after"):
+        np.save(demo / f"{name}.npy", random.normal(size=(100, 3)))
     found = {}
     for name, arguments in WITH_JSON.items():
         done = shell(f"icshift {name.split()[0]} {arguments} --json", demo)
