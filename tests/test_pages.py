@@ -232,7 +232,8 @@ WITH_JSON = {
 NAMES_OF_THEIR_OWN = {"logged", "inputs", "settings", "measured", "alone", "overhead"}
 """Keys whose own keys are names, of phases or of what was logged."""
 
-ELSEWHERE_DESCRIBED = {"along_gradient", "slice", "eigenvalues", "gradient_shift", "smoothness"}
+OF_THE_MANIFEST = {"writer", "stopped", "interrupted", "gaps", "files"}
+ELSEWHERE_DESCRIBED = {"along_gradient", "slice", "eigenvalues", "gradient_shift", "smoothness"} | OF_THE_MANIFEST
 
 
 def keys(value):
@@ -261,7 +262,10 @@ def test_keys_of_json_are_those_of_the_table(demo, shell):
         assert found[name] <= {*described}, name
     of_five_runs = {"site_a", "site_b", "p_adjusted", "noise"}
     measured = {"gradient_shift", "smoothness"}
-    assert {*described} - {key for name in found for key in found[name]} == of_five_runs | measured | {"thinned"}
+    assert {*described} - {key for name in found for key in found[name]} == of_five_runs | measured | {
+        "thinned",
+        "resumed",
+    }
 
 
 def test_every_command_with_json_is_asked_for_its_keys():
