@@ -27,8 +27,8 @@ class RunComparison:
 
     `runs` has a row a run: its `group` (A or B), its `number` within that, from 1, its path as `run`, its number of
     `steps`, its `ending` in words where it is not whole or its training did not end by itself (else "") and, as
-    `logged_NAME`, everything that was logged (see `last_logged`). `values` has a row a run, site, phase, metric and span, as `icshift.replicates.values`
-    describes, with `group` and `number`.
+    `logged_NAME`, everything that was logged (see `last_logged`). `values` has a row a run, site, phase, metric and
+    span, as `icshift.replicates.values` describes, with `group` and `number`.
 
     `overall` has the values of every run over all sites. `ratios` has what all runs together say about the two methods;
     it is empty where a group has fewer than `inference.LEAST` runs, of which nothing can be said. The function `ratios`

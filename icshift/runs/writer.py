@@ -329,9 +329,9 @@ def _one_line(path: Path) -> Iterator[None]:
     """A block that creates a run: what the system says against it is one line for the user."""
     try:
         yield
-    except FileExistsError as error:  # Another process made it a moment ago, or it is a link that leads nowhere.
-        raise occupied_error(path) from error
     except (OSError, ValueError) as error:  # A path with a zero in it is a `ValueError`.
+        if isinstance(error, FileExistsError) and error.filename == str(path):
+            raise occupied_error(path) from error  # Another process made it just now, or it is a link to nowhere.
         told = getattr(error, "strerror", None) or error
         raise RecordingError(f"{path} cannot be written ({told}): choose another path, or see to that") from error
 
