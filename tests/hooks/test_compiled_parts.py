@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from icshift.errors import RecordingError
 from icshift.record.recorder import Recorder
 from icshift.runs.reader import StoredRun
 from tests.hooks.compiling import Network, Small, assert_same, batch, learn, network, sgd
@@ -126,11 +127,7 @@ def test_padding_is_left_out_of_compiled_forwards(tmp_path):
 def test_a_mask_that_cannot_be_had_in_a_graph_ends_the_recording_and_not_the_training(mask, tmp_path):
     model = network(Small)
     call = torch.compile(lambda x: model(x) + 0, backend="eager", fullgraph=True)
-<<<<<<< HEAD
-    with Recorder(model, tmp_path / "run", mask=mask):
-=======
     with pytest.raises(RecordingError, match="mask"), Recorder(model, tmp_path / "run", mask=mask, strict=True):  # noqa: PT012
->>>>>>> lead4
         with pytest.warns(RuntimeWarning, match="mask"):
             learn(call, sgd(model), 1)
         learn(call, sgd(model))

@@ -104,15 +104,6 @@ def test_a_killed_merge_changes_no_number(tmp_path):
 import os, signal
 from pathlib import Path
 from icshift.runs.reader import StoredRun
-<<<<<<< HEAD
-write = Path.write_bytes
-def half(path, content):
-    write(path, content)
-    if "000003" in path.name:
-        os.truncate(path, 500)
-        os.kill(os.getpid(), signal.SIGKILL)
-Path.write_bytes = half
-=======
 replace = Path.replace
 def killed(aside, to):
     if "000003" in str(to):
@@ -120,7 +111,6 @@ def killed(aside, to):
         os.kill(os.getpid(), signal.SIGKILL)
     return replace(aside, to)
 Path.replace = killed
->>>>>>> lead4
 list(StoredRun({str(path)!r}).merge())
 """
     done = subprocess.run([sys.executable, "-c", merge], check=False)
