@@ -26,6 +26,14 @@ def test_columns_come_back_and_what_may_be_missing_is(tmp_path):
     assert filtered["count"].to_pylist() == [2]
 
 
+def test_a_column_in_which_no_row_has_anything_is_read_where_rows_may_lack_it(tmp_path):
+    nothing = pa.table({"step": [0, 1], "window": pa.nulls(2)})
+    both = {"step": WHOLE, "window": Column("whole", nullable=True)}
+    assert columns.read(written(tmp_path, nothing), both, most_rows=2)["window"].to_pylist() == [None, None]
+    with pytest.raises(ValueError, match="column window holds null"):
+        columns.read(written(tmp_path, nothing), {"window": WHOLE}, most_rows=2)
+
+
 CHANGES = {
     "a column is missing": (TABLE.drop_columns(["mean"]), "column mean is missing"),
     "another type": (TABLE.set_column(1, "count", pa.array(["x", "y"])), "column count holds string"),
