@@ -21,6 +21,8 @@ class Rest(threading.local):
     """What hooks look at first: while it is `on`, which it is in one thread, they do nothing."""
 
     on = False
+    passed_by = 0
+    """How many hooks did nothing since it went on: calling them took time all the same."""
 
 
 _NEVER = Rest()
@@ -72,6 +74,7 @@ class Hook:
                 self._traced(module, *seen)
             return
         if self._rest.on:
+            self._rest.passed_by += 1
             return
         try:
             if self._again(seen[-1]):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
+from typing import Any
 
 
 class Place:
@@ -33,14 +34,18 @@ _everything = Timeline()
 
 
 @contextmanager
-def apart() -> Iterator[None]:
-    """A block that counts for the one that it is in, and within which stopwatches are timed as if they were in none."""
+def apart(clock: Callable[[], float] | None = None) -> Iterator[None]:
+    """A block that counts for the one that it is in, and within which stopwatches are timed as if they were in none.
+
+    Those that are made within it go by another `clock`, if one is given.
+    """
     line = _everything
-    before, line.place = line.place, Place()
+    before = line.place, line.clock
+    line.place, line.clock = Place(), clock or line.clock
     try:
         yield
     finally:
-        line.place = before
+        line.place, line.clock = before
 
 
 class Stopwatch:
@@ -64,8 +69,12 @@ class Stopwatch:
         """Those of all blocks, as far as they have ended."""
         self.blocks = 0
         """How many blocks have ended that were within no other: so often was the training interrupted."""
+        self.touches = 0
+        """How often hooks were called that did nothing or next to it, blocks of `times` among them."""
         self.beside: float | None = None
         """Seconds by which a block slows the training beside its own; None where that is not known."""
+        self.touch = 0.0
+        """The same of a touch."""
         self._timeline = timeline
         self._clock = timeline.clock
 
@@ -93,12 +102,12 @@ class Stopwatch:
 
     @contextmanager
     def times(self, many: int) -> Iterator[None]:
-        """A block like so many others, which are not timed: what it takes, they take."""
+        """A block like so many others, which are not timed: what it takes, they take. They count as touches."""
         before, blocks = self.seconds, self.blocks
         with self:
             yield
         self.seconds += (many - 1) * (self.seconds - before)
-        self.blocks += (many - 1) * (self.blocks - blocks)
+        self.blocks, self.touches = blocks, self.touches + many
 
     def stop(self) -> None:
         """Ends its blocks, in this thread, that were kept from their end, as by Ctrl-C: they would hide later ones."""
@@ -115,12 +124,16 @@ class Stopwatch:
         place = self._timeline.place
         if place.open and place.open[-1] is self:
             self._count(place)
-        return self.seconds + self.blocks * (self.beside or 0.0)
+        return self.seconds + self.blocks * (self.beside or 0.0) + self.touches * self.touch
 
-    def overhead(self, started: float) -> dict[str, float]:
-        """Returns the entries of a manifest: the seconds of `whole`, and those since `started`, of the same clock."""
+    def overhead(self, started: float) -> dict[str, Any]:
+        """Returns the entries of a manifest: the seconds of `whole`, and those since `started`, of the same clock.
+
+        Where it is not known what is beside the blocks, `at_least` says that it was more.
+        """
         wall = self._clock() - started
-        return {"recording_seconds": round(min(self.whole, wall), 6), "wall_seconds": round(wall, 6)}
+        seconds = {"recording_seconds": round(min(self.whole, wall), 6), "wall_seconds": round(wall, 6)}
+        return seconds if self.beside is not None else {**seconds, "at_least": True}
 
     def _count(self, place: Place) -> None:
         now = self._clock()

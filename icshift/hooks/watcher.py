@@ -263,7 +263,9 @@ class Watcher:
     def _left(self, part: nn.Module, output: Any) -> None:
         if in_backward() or not self._calls.leave(part):
             return
-        self.attachment.rest.on = False
+        rest = self.attachment.rest
+        self.stopwatch.touches += rest.passed_by
+        rest.on, rest.passed_by = False, 0
         with self.guard, self.stopwatch:
             self._going_on = max(self._going_on - 1, 0)
             if self._follows and self._neighbours.forward_ended(output, of_model=part is self._model):

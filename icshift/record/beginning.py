@@ -43,7 +43,7 @@ class Begun:
         clock.unheard = min(self.past.manifest.get("unheard_steps", 0), self.steps)
         journal.go_on_after(len(self.past.windows) and self.past.windows[-1].index, self.steps)
         observer.draw_on(self.past.state.get("sampling"))
-        thinning.go_on_after(self.past.windows, self.steps, self.past.manifest.get("thinned"))
+        thinning.go_on_after(self.past.windows, self.steps, self.past.manifest)
         if self.past.covered < self.steps:
             faults.missed(self.past.covered, self.steps - 1, "they were trained by a process that was stopped")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from weakref import ref
 
 from torch import Tensor, nn
@@ -42,14 +43,14 @@ class Clock:
         self._model = model
         self._changes = changes
         self._parameters: tuple[object, list[nn.Parameter]] = None, []
-        self._looked = True
-        """Whether `_gradients` are those after the last step."""
+        self._partly = False
+        """Whether `_gradients` has but one of those after the last step."""
         self._gradients: dict[int, tuple[ref[Tensor], int]] = {}
         """By the `id` of a parameter, the gradient that it had after the last step, and how often that was written."""
 
     def follow(self, model: nn.Module) -> None:
         """Look at the gradients of another model from now on, in place of the one before."""
-        self._model, self._gradients, self._parameters = model, {}, (None, [])
+        self._model, self._gradients, self._parameters, self._partly = model, {}, (None, []), False
 
     def ends(self, *, heard: bool) -> bool:
         """Note that an optimizer stepped, or that the user says so. Returns whether a step of the training ends.
@@ -57,10 +58,9 @@ class Clock:
         `heard` says whether a forward was, since the last step, that a step is computed from.
         """
         before, self._gradients = self._gradients, self._now()
-        if not self._looked:
-            before, self._looked = self._gradients, True
+        owners, self._partly = before if self._partly else self._gradients, False
         # What steps within a backward pass, parameter by parameter, steps for the forward that was heard before it.
-        unheard = not heard and not in_backward() and any(self._is_new(owner, before) for owner in self._gradients)
+        unheard = not heard and not in_backward() and any(self._is_new(owner, before) for owner in owners)
         if heard or unheard:
             self.steps += 1
             self.unheard += unheard
@@ -70,22 +70,29 @@ class Clock:
     def passes(self) -> bool:
         """Note that a step after a forward ended, as all did so far; False, and nothing, where one did not.
 
-        The gradients are not looked at then: they count as those that the next step finds.
+        Of the gradients one is looked at then: whether there are new ones before the next forward is seen by it.
         """
         if self.unheard:
             return False
         self.steps += 1
-        self._looked = False
+        self._gradients, self._partly = dict(islice(self._there(), 1)), True
         return True
 
     def _now(self) -> dict[int, tuple[ref[Tensor], int]]:
         changes = self._changes()
         if changes != self._parameters[0]:
             self._parameters = changes, list(parameters(self._model))
-        owned = ((id(owner), owner.grad) for owner in self._parameters[1])
-        return {owner: (ref(grad), times_written(grad)) for owner, grad in owned if grad is not None}
+        return dict(self._there())
+
+    def _there(self) -> Iterator[tuple[int, tuple[ref[Tensor], int]]]:
+        """The gradients that there are, by the parameter, among those that the model had at the last whole look."""
+        for owner in self._parameters[1]:
+            if (grad := owner.grad) is not None:
+                yield id(owner), (ref(grad), times_written(grad))
 
     def _is_new(self, owner: int, before: dict[int, tuple[ref[Tensor], int]]) -> bool:
+        if owner not in self._gradients:
+            return False
         if owner not in before:
             return True
         (gradient, written), (gradient_before, written_before) = self._gradients[owner], before[owner]

@@ -85,10 +85,15 @@ class Faults:
 
     def left_out(self, first: int, last: int) -> int:
         """Returns how many of these steps are in a gap."""
+        return sum(end - begin + 1 for begin, end in self.spans(first, last))
+
+    def spans(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Returns the first and the last step of every gap, as far as they are among these steps."""
         spans = [(gap["first_step"], gap["last_step"]) for gap in self._gaps]
         if self._stopped is not None:
             spans.append((self._stopped["step"], last))
-        return sum(max(min(last, end) - max(first, begin) + 1, 0) for begin, end in spans)
+        within = [(max(first, begin), min(last, end)) for begin, end in spans]
+        return [(begin, end) for begin, end in within if begin <= end]
 
     def entries(self) -> dict[str, Any]:
         """Returns the entries `stopped` and `gaps` of the manifest."""

@@ -2,8 +2,9 @@
 
 PyTorch calls modules with hooks by a longer way, and what a hook does leaves other data than the training's in the
 caches of the processor: on a busy machine the training goes on a third slower. Neither can be seen from within a hook.
-So a small training of our own is timed, when the user's is over, with and without hooks like theirs: in turn, so that
-both see the same state of the machine.
+So a small training of our own is timed, with and without hooks like theirs: in turn, so that both see the same state
+of the machine, and by the time that the processor spends on it, since others that wait for it would be most of the
+difference. What is told is rather too much than too little: the share that a recording took is not to be more.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from statistics import median
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -38,37 +39,67 @@ _PAIRS = 9
 
 _SAMPLES = 64
 
-_beside: float | None = None
+_COARSE = 1e-5
+"""Seconds of the finest clock that is too coarse to time a hook."""
+
+clock = time.thread_time if time.get_clock_info("thread_time").resolution < _COARSE else time.perf_counter
+"""What stretches are timed by."""
 
 
-def beside(seconds: float) -> float | None:
+@dataclass(frozen=True)
+class Costs:
+    """Seconds beside those within: of a `block` of ours, and of the `touch` of a hook that does next to nothing."""
+
+    block: float
+    touch: float
+
+
+_costs: Costs | None = None
+
+
+def note_beside(stopwatch: Stopwatch, seconds: float) -> None:
+    """Note in a stopwatch what `beside` returns, which may take so many seconds."""
+    costs = beside(seconds)
+    stopwatch.beside, stopwatch.touch = (None, 0.0) if costs is None else (costs.block, costs.touch)
+
+
+def beside(seconds: float) -> Costs | None:
     """Returns the seconds an interruption, which are measured once in a process.
 
     That takes at most so many seconds, or two stretches of both kinds. None where they cannot be told: where there are
-    hooks for all modules, which would see our training, or anything is compiled, and whatever else prevents it.
+    hooks for all modules, which would see our training, or anything is compiled, whatever else prevents it, and where
+    stretches differ by more than hooks make them.
     """
-    global _beside  # noqa: PLW0603  It is about the process.
+    global _costs  # noqa: PLW0603  It is about the process.
     if hooks_for_all_modules() or compiled_before():
         return None
-    if _beside is None:
+    if _costs is None:
         try:
-            with apart(), torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
-                _beside = _measured(time.perf_counter() + seconds)
+            with apart(clock), torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
+                _costs = _measured(clock() + seconds)
         except Exception:  # noqa: BLE001  Whatever a script has made of PyTorch, it is not to notice.
             return None
-    return _beside
+    return _costs
 
 
-def _measured(until: float) -> float:
+def _measured(until: float) -> Costs | None:
     training = _Training()
-    found: list[float] = []
+    found: dict[bool, list[float]] = {False: [], True: []}
     training.stretch()
-    while len(found) < 2 or (len(found) <= _PAIRS and time.perf_counter() < until):
-        plain = training.stretch()
-        with training.recorded() as watch:
-            hooked = training.stretch()
-        found.append((hooked - plain - watch.seconds) / watch.blocks)
-    return max(median(found[1:]), 0.0)  # The first one wakes up what the others find awake.
+    while len(found[True]) < 2 or (len(found[True]) <= _PAIRS and clock() < until):
+        for rests, costs in found.items():
+            plain = training.stretch()
+            with training.recorded(rests=rests) as watch:
+                hooked = training.stretch()
+            costs.append((hooked - plain - watch.seconds) / (watch.blocks + watch.touches))
+    block, touch = _bound(found[False]), _bound(found[True])
+    return Costs(block, touch) if block > 0 and touch > 0 else None
+
+
+def _bound(costs: list[float]) -> float:
+    """Returns what three in four of the costs are below; the first one woke up what the others found awake."""
+    later = sorted(costs[1:])
+    return later[3 * len(later) // 4]
 
 
 class _Layer(nn.Linear):
@@ -92,27 +123,34 @@ class _Training:
         self._targets = torch.zeros(60, device="cpu", dtype=torch.int64)
         self._forwards, self._examples = Forwards(self._model), Examples(self._model, SEED)
         self._observer = Observer(Sites(), _SAMPLES, SEED, lambda *_: None)
-        keeper = Keeper(self._take, lambda _: None, lambda _: None, self._began)
+        self._rests = False
+        keeper = Keeper(self._take, lambda _: None, lambda _: None, self._began, lambda _: self._rests)
         self._watcher = Watcher(self._model, Sites(), self._observer, keeper)
         self._steps = 0
 
     @contextmanager
-    def recorded(self) -> Iterator[Stopwatch]:
-        """A block within which hooks see the steps, timed by the stopwatch, which begins at zero."""
+    def recorded(self, *, rests: bool) -> Iterator[Stopwatch]:
+        """A block within which hooks see the steps, timed by the stopwatch, which begins at zero.
+
+        Where it `rests` they do nothing, as in steps that are left out.
+        """
         watch = self._watcher.stopwatch
         with self._watcher.listening():
             self._step()
             self._watcher.stop_following()
-            watch.seconds, watch.blocks = 0.0, 0
+            watch.seconds, watch.blocks, watch.touches = 0.0, 0, 0
+            self._rests = rests
             yield watch
+        self._rests = False
         self._observer.new_window()
+        self._examples.new_window()
 
     def stretch(self) -> float:
         """Some steps. Returns the seconds that they took."""
-        began = time.perf_counter()
+        began = clock()
         for _ in range(_STEPS):
             self._step()
-        return time.perf_counter() - began
+        return clock() - began
 
     def _step(self) -> None:
         # Drawn one by one, as a DataLoader does.
@@ -130,7 +168,8 @@ class _Training:
 
     def _began(self, call: Call) -> Forward:
         forward = self._forwards.begun(call)
-        self._examples.take(forward.phase, call.part, call.inputs, sure=forward.stepping)
+        inputs = None if self._rests else call.inputs
+        self._examples.take(forward.phase, call.part, inputs, sure=forward.stepping)
         return forward
 
     def _take(self, site: str, module: nn.Module, tensor: Tensor, forward: Forward, padding: Any) -> None:

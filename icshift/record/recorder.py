@@ -32,7 +32,7 @@ from icshift.record.beginning import Asked
 from icshift.record.clock import Clock
 from icshift.record.forwards import Forward, Forwards
 from icshift.record.gradients import Gradients
-from icshift.record.interruption import MEASURING, beside
+from icshift.record.interruption import MEASURING, note_beside
 from icshift.record.journal import Journal, Open
 from icshift.record.logged import Logged
 from icshift.record.measuring import Measuring
@@ -114,7 +114,6 @@ class Recorder(Measuring, Passing):
         self._optimizers = as_list(optimizer)
         self._sites = lowered(self.model, as_sites(sites))
         self.window = window
-        """Steps that end a window, "auto", or None: only `epoch` ends one. A number may be changed while recording."""
         self._probe = given = as_probe(probe, self.model, self._ranks)
         self._samples = samples
         most = math.inf if samples == "all" else samples
@@ -192,7 +191,7 @@ class Recorder(Measuring, Passing):
                 self._rest()
                 self._journal.flush()
             self._logged.close(f"the recording of {self.path} has ended")
-            self.stopwatch.beside = beside(MEASURING * (time.perf_counter() - self._started))
+            note_beside(self.stopwatch, MEASURING * (time.perf_counter() - self._started))
             self._troubles.write_end(error)
         self._watcher.close()
         if error is None and not self._observer.sites:
@@ -240,6 +239,7 @@ class Recorder(Measuring, Passing):
         self._refuse_idle("windows end")
         if os.getpid() == self._process and not self._faults.over:
             with self._troubles.safely():
+                self._nothing_passes()
                 self._tick_rest()
                 if self._faults.waiting:
                     self._troubles.window_ends(name)
@@ -251,6 +251,7 @@ class Recorder(Measuring, Passing):
         """Replay the probe, and end the window with the next forward in training, unless no step ended in it."""
         if os.getpid() == self._process and not self._faults.over:
             with self._troubles.safely():
+                self._nothing_passes()
                 self._windows.epoch_begins(self.steps)
 
     def epoch_goes_on(self) -> None:
@@ -311,12 +312,6 @@ class Recorder(Measuring, Passing):
             self._examples.take(forward.phase, call.part, inputs, sure=forward.stepping)
         return forward
 
-    def _leaves_out(self, forward: Forward) -> bool:
-        return self._faults.waiting or (forward.stepping and self._thinning.leaves_out)
-
-    def _left_out(self, first: int, last: int) -> int:
-        return min(self._thinning.left_out(first, last) + self._faults.left_out(first, last), max(last - first + 1, 0))
-
     def _training_goes_on(self) -> None:
         """End the window that is over, if one is, before anything is taken in that follows it."""
         if self._windows.ends(self.steps, self.window):
@@ -367,9 +362,9 @@ class Recorder(Measuring, Passing):
         self._tell_passed(step)
         self._thinning.ended(self._journal.written)
         if not self._faults.waiting:
-            self._let_pass()
             self._windows.stepped(self.steps, self.window)
             self._journal.flush_if_due(self.steps)
+            self._let_pass()  # Not where writing raised: it is tried again after each step.
         elif self._faults.due():
             self._troubles.go_on()
 
@@ -394,7 +389,7 @@ class Recorder(Measuring, Passing):
             "unheard_steps": self._clock.unheard,
             "measured": self._gradients.settings,
             "overhead": self._watcher.stopwatch.overhead(self._started),
-            **self._thinning.state(self.steps),
+            **self._thinning.state(self.steps, self._faults.spans(0, self.steps - 1)),
             **self._faults.entries(),
         }
         return self._begun.state(state)

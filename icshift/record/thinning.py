@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from icshift.hooks.observer import SEED
 from icshift.hooks.stopwatch import Stopwatch
-from icshift.record.interruption import beside
+from icshift.record.interruption import note_beside
 from icshift.runs.format import Window
 
 MOST = 1024
@@ -28,8 +28,8 @@ LOOK = 32
 _LONG = 8
 """Stretches from which it is worth to lift hooks where steps are left out: it takes as long as some calls of them."""
 
-_FIRST = 0.1
-"""Seconds that may go into measuring, beforehand, what hooks cost beside the time within them."""
+_FIRST = 0.25
+"""Seconds that may go into measuring, beforehand, what hooks cost beside the time within them: some ten stretches."""
 
 _CALM = 0.35
 """Stretches become half as long where this part of their length would do, so that they do not grow again at once."""
@@ -108,7 +108,7 @@ class Thinning:
     def start(self) -> None:
         """The training begins now. Where there is a budget, what an interruption costs is measured first."""
         if self._budget is not None:
-            self._stopwatch.beside = beside(_FIRST)
+            note_beside(self._stopwatch, _FIRST)
         self._begin(self._stopwatch.now())
 
     def ended(self, written: object) -> None:
@@ -158,15 +158,18 @@ class Thinning:
         """How many steps it knows to have ended."""
         return len(self._recorded)
 
-    def go_on_after(self, windows: Sequence[Window], steps: int, state: dict[str, Any] | None) -> None:
-        """Go on with a training that has so many steps behind it, in these windows, and this entry of a manifest."""
+    def go_on_after(self, windows: Sequence[Window], steps: int, past: Mapping[str, Any]) -> None:
+        """Go on with a training that has so many steps behind it, in these windows, and this manifest."""
         if self._budget is None:
             return
         self._recorded = bytearray(1 for _ in range(steps))
+        gaps = [(gap["first_step"], gap["last_step"]) for gap in past.get("gaps", [])]
         for window in windows:
+            missing = sum(max(min(e, window.last_step) - max(b, window.first_step) + 1, 0) for b, e in gaps)
+            left_out = max(window.left_out - missing, 0)
             # Which of them it were is not known any more, only how many.
-            self._recorded[window.first_step : window.first_step + window.left_out] = bytes(window.left_out)
-        self._strides = [(one["from_step"], one["stride"]) for one in (state or {}).get("strides", [])]
+            self._recorded[window.first_step : window.first_step + left_out] = bytes(left_out)
+        self._strides = [(one["from_step"], one["stride"]) for one in (past.get("thinned") or {}).get("strides", [])]
         self.began = bool(self._recorded.count(0))
         self._strides += [(steps, 1)] if self._strides else []
 
@@ -177,13 +180,14 @@ class Thinning:
         passed = max(last + 1 - max(first, self.steps), 0)  # Of these nobody said so yet.
         return self._recorded.count(0, max(first, 0), max(last + 1, 0)) + passed
 
-    def state(self, steps: int = 0) -> dict[str, Any]:
+    def state(self, steps: int = 0, gaps: Iterable[tuple[int, int]] = ()) -> dict[str, Any]:
         """Returns the entry of a manifest, so many steps having ended: docs/format.md has its meaning. Empty without a
-        budget."""
+        budget. Steps in `gaps`, each from a first to a last one, are missing for another reason."""
         if self._budget is None:
             return {}
         strides = [{"from_step": step, "stride": stride} for step, stride in self._strides]
-        return {"thinned": {"steps_left_out": self.left_out(0, max(steps, self.steps) - 1), "strides": strides}}
+        left_out = self.left_out(0, max(steps, self.steps) - 1) - sum(self.left_out(*gap) for gap in gaps)
+        return {"thinned": {"steps_left_out": left_out, "strides": strides}}
 
     def _decide(self, budget: float) -> None:
         """A stretch is over: choose the length of the next one, and which of its steps is recorded."""

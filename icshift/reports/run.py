@@ -175,14 +175,19 @@ def overhead(run: StoredRun) -> str:
     if not cost:
         return size(run)
     recording, wall = cost["recording_seconds"], cost["wall_seconds"]
-    return f"{recording:.2f} s of {wall:.2f} s spent recording ({added_time(run)}), {size(run)}"
+    more = "at least " if cost.get("at_least") else ""
+    return f"{more}{recording:.2f} s of {wall:.2f} s spent recording ({added_time(run)}), {size(run)}"
 
 
 def added_time(run: StoredRun) -> str:
-    """Returns the time spent recording, in % of the rest of the time between start and end."""
+    """Returns the time spent recording, in % of the rest of the time between start and end.
+
+    Where it is not known what its interruptions cost beside the time within them, it says that it was at least that.
+    """
     cost = run.manifest["overhead"]
     recording, wall = cost["recording_seconds"], cost["wall_seconds"]
-    return f"+{100 * recording / max(wall - recording, 1e-9):.0f} %"
+    more = "at least " if cost.get("at_least") else ""
+    return f"{more}+{100 * recording / max(wall - recording, 1e-9):.0f} %"
 
 
 def size(run: StoredRun) -> str:

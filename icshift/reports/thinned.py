@@ -21,17 +21,22 @@ def thinned(run: StoredRun) -> str:
     steps, left_out = run.manifest["steps"], thinning["steps_left_out"]
     return (
         f"Steps thinned to keep recording under {_percent(_budget(run))}: {_strides(thinning['strides'])}; "
-        f"{steps - left_out:,} of {steps:,} recorded. {held(run)}"
+        f"{steps - left_out - _missing(run):,} of {steps:,} recorded. {held(run)}"
     ).rstrip()
 
 
 def held(run: StoredRun) -> str:
-    """Returns a sentence that says what recording took where that was more than its budget; empty elsewhere."""
+    """Returns a sentence that says what recording took where that was more than its budget, or that this is not known;
+    empty elsewhere."""
     cost, budget = run.manifest.get("overhead"), _budget(run)
     if not cost or budget is None:
         return ""
     share = cost["recording_seconds"] / max(cost["wall_seconds"] - cost["recording_seconds"], 1e-9)
-    return f"The budget was not held: recording took {_percent(share)} all the same." if share > 1.1 * budget else ""
+    more = "at least " if cost.get("at_least") else ""
+    if share > 1.1 * budget:
+        return f"The budget was not held: recording took {more}{_percent(share)} all the same."
+    unknown = "Whether the budget was held is not known: recording took at least"
+    return f"{unknown} {_percent(share)}." if more else ""
 
 
 def budget_in_words(run: StoredRun) -> str:
@@ -40,6 +45,11 @@ def budget_in_words(run: StoredRun) -> str:
         return ""
     every = f"{_percent(_budget(run))} of the training's time; every step was recorded. {held(run)}".rstrip()
     return thinned(run) or every
+
+
+def _missing(run: StoredRun) -> int:
+    """How many steps are in gaps: `steps_left_out` is without them."""
+    return sum(gap["last_step"] - gap["first_step"] + 1 for gap in run.manifest.get("gaps", []))
 
 
 def _budget(run: StoredRun) -> float | None:

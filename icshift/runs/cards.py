@@ -82,4 +82,7 @@ def _cost(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     cost = manifest.get("overhead")
     if not isinstance(cost, dict) or not {"recording_seconds", "wall_seconds"} <= set(cost):
         return []
-    return [("cost", f"{number(cost['recording_seconds'])} s of {number(cost['wall_seconds'])} s spent recording")]
+    more = "at least " if cost.get("at_least") else ""
+    return [
+        ("cost", f"{more}{number(cost['recording_seconds'])} s of {number(cost['wall_seconds'])} s spent recording")
+    ]

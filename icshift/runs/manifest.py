@@ -98,7 +98,9 @@ _MANIFEST = entries(
         "measured": or_null(by_name(by_name(typed.anything))),
         "initial_weights": or_null(typed.text),
         "final_weights": or_null(typed.text),
-        "overhead": (entries({"recording_seconds": typed.number, "wall_seconds": typed.number})),
+        "overhead": (
+            entries({"recording_seconds": typed.number, "wall_seconds": typed.number}, {"at_least": typed.flag})
+        ),
         "files": by_name(whole()),
         "checksum": typed.text,
     },

@@ -137,11 +137,14 @@ def joined_state(past: Past, state: dict[str, Any]) -> dict[str, Any]:
             for entry in state["ledger"]
         ],
         "measured": {**(before.get("measured") or {}), **state["measured"]},
-        "overhead": {
-            key: round(value + before.get("overhead", {}).get(key, 0.0), 6) for key, value in state["overhead"].items()
-        },
+        "overhead": _joined_overhead(before.get("overhead", {}), state["overhead"]),
         "gaps": [*before.get("gaps", []), *state["gaps"]],
     }
+
+
+def _joined_overhead(before: dict[str, Any], since: dict[str, Any]) -> dict[str, Any]:
+    joined = {key: round(since[key] + before.get(key, 0.0), 6) for key in ("recording_seconds", "wall_seconds")}
+    return joined | ({"at_least": True} if before.get("at_least") or since.get("at_least") else {})
 
 
 def resumption(past: Past, steps: int) -> dict[str, Any]:

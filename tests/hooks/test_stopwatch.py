@@ -132,7 +132,10 @@ def test_what_an_open_block_took_so_far_is_in_the_whole(clock, line):
         clock.passes(1)
         assert watch.whole == 1
         clock.passes(1)
-        assert watch.overhead(started=-2.0) == {"recording_seconds": 2.0, "wall_seconds": 4.0}
+        told = {"recording_seconds": 2.0, "wall_seconds": 4.0}
+        assert watch.overhead(started=-2.0) == {**told, "at_least": True}
+        watch.beside = 0.0
+        assert watch.overhead(started=-2.0) == told
     assert watch.seconds == 2
 
 
@@ -144,6 +147,22 @@ def test_interruptions_cost_something_beside(clock, line):
     assert watch.whole == 4
     watch.beside = 0.5
     assert watch.whole == 4 + 4 * 0.5
+
+
+def test_a_block_like_others_counts_for_them_and_as_touches(clock, line):
+    watch = Stopwatch(line)
+    watch.beside, watch.touch = 100.0, 0.25
+    with watch.times(8):
+        clock.passes(1)
+    assert (watch.seconds, watch.blocks, watch.touches, watch.whole) == (8, 0, 8, 8 + 8 * 0.25)
+
+
+def test_stopwatches_made_apart_go_by_a_clock_of_their_own(clock):
+    with apart(clock):
+        watch = Stopwatch()
+        with watch:
+            clock.passes(3)
+    assert watch.seconds == 3
 
 
 def test_threads_are_timed_each_by_itself(line):

@@ -1,5 +1,6 @@
 """What an interruption costs is measured without a trace, or not told."""
 
+import itertools
 import random
 
 import numpy as np
@@ -10,18 +11,20 @@ from torch._dynamo import convert_frame
 
 from icshift.hooks.stopwatch import Stopwatch
 from icshift.record import interruption
-from icshift.record.interruption import beside
+from icshift.record.interruption import beside, note_beside
 
 
 @pytest.fixture(autouse=True)
 def unknown(monkeypatch):
-    monkeypatch.setattr(interruption, "_beside", None)
+    monkeypatch.setattr(interruption, "_costs", None)
+    monkeypatch.setattr(interruption, "clock", itertools.count().__next__)  # Each look at it takes a second.
     monkeypatch.setattr(convert_frame, "FRAME_COUNTER", 0)  # Another test may have compiled something.
 
 
 def test_it_is_measured_once():
     found = beside(0.0)
-    assert 0 <= found < 1
+    assert found.block > 0
+    assert found.touch > 0
     assert beside(0.0) == found
 
 
@@ -65,3 +68,11 @@ def test_it_is_unknown_once_anything_was_compiled_whatever_was_measured_before(m
     assert beside(0.0) is not None
     monkeypatch.setattr(convert_frame, "FRAME_COUNTER", 1)
     assert beside(0.0) is None
+
+
+def test_it_is_unknown_where_a_training_with_hooks_takes_no_longer(monkeypatch):
+    monkeypatch.setattr(interruption, "clock", lambda: 1.0)
+    watch = Stopwatch()
+    note_beside(watch, 0.0)
+    assert watch.beside is None
+    assert watch.overhead(0.0)["at_least"] is True

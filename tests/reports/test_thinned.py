@@ -3,7 +3,7 @@
 import pytest
 
 from icshift.reports.onset import onset_notes
-from icshift.reports.run import recorded_report, run_report
+from icshift.reports.run import added_time, overhead, recorded_report, run_report
 from icshift.reports.thinned import budget_in_words, thinned
 from icshift.runs.format import Site
 from tests.recorded import of_zoo
@@ -14,7 +14,7 @@ SETTINGS = {"samples": 64, "probe_examples": 0, "overhead_budget": 0.03}
 WINDOWS = [{("train", "fc1"): of_zoo("normal", 100)}] * 2
 
 
-def _run(path, *strides, left_out=12, seconds=1.0, settings=SETTINGS):
+def _run(path, *strides, left_out=12, seconds=1.0, settings=SETTINGS, gaps=(), **more):
     told = [{"from_step": step, "stride": stride} for step, stride in strides]
     return run_of(
         path,
@@ -22,7 +22,8 @@ def _run(path, *strides, left_out=12, seconds=1.0, settings=SETTINGS):
         sites=[Site("fc1", "Linear", 1, 3)],
         **ABOUT,
         settings=settings,
-        overhead={"recording_seconds": seconds, "wall_seconds": 101.0},
+        overhead={"recording_seconds": seconds, "wall_seconds": 101.0, **more},
+        gaps=list(gaps),
         thinned={"steps_left_out": left_out, "strides": told},
     )
 
@@ -52,6 +53,20 @@ def test_changes_of_the_stride_are_told_up_to_the_last_three(tmp_path):
 def test_a_budget_that_was_not_held_is_told(tmp_path):
     run = _run(tmp_path / "run", (33, 8), seconds=11.0)
     assert thinned(run).endswith("The budget was not held: recording took 12 % all the same.")
+
+
+def test_whether_a_budget_was_held_is_not_known_where_part_of_the_cost_is_not(tmp_path):
+    run = _run(tmp_path / "run", (33, 8), at_least=True)
+    assert thinned(run).endswith("Whether the budget was held is not known: recording took at least 1 %.")
+    assert added_time(run) == "at least +1 %"
+    assert overhead(run).startswith("at least 1.00 s of 101.00 s spent recording (at least +1 %)")
+    over = _run(tmp_path / "over", (33, 8), seconds=11.0, at_least=True)
+    assert thinned(over).endswith("The budget was not held: recording took at least 12 % all the same.")
+
+
+def test_steps_that_are_missing_for_another_reason_were_not_recorded(tmp_path):
+    gap = {"first_step": 3, "last_step": 5, "reason": "No space left on device", "time": "2026-11-27T00:00:00+00:00"}
+    assert "; 5 of 20 recorded." in thinned(_run(tmp_path / "run", (33, 8), gaps=[gap]))
 
 
 def test_a_budget_that_was_enough_for_every_step(tmp_path):
