@@ -16,7 +16,7 @@ from icshift.errors import SelectionError
 from icshift.figures.figure import ATLAS, COMPARE, Source, Wanted, drawn
 from icshift.figures.figure import check as check_figure
 from icshift.figures.frame import FORMATS as PICTURES
-from icshift.page.build import Asked, outline_of, page_of
+from icshift.page.build import Asked, outline_of
 from icshift.page.several import pages_of, pages_of_groups
 from icshift.page.write import html
 from icshift.reports.drift import drift_report, site_label

@@ -262,7 +262,7 @@ def joined(numbers: Sequence[int], quantiles: Floats, most: int) -> Series:
         return Series(number, np.zeros((0, 5)))
     count = min(most, len(number))
     starts = np.array([part[0] for part in np.array_split(np.arange(len(number)), count)])
-    known = np.where(np.isfinite(quantiles).all(1)[:, None], quantiles, np.nan)
+    known = np.where(np.isfinite(quantiles).all(axis=1, keepdims=True), quantiles, np.nan)
     length = np.diff(starts, append=len(number))
     rows = np.empty((count, 5))
     for steps in np.unique(length):  # There are at most two.
@@ -272,7 +272,7 @@ def joined(numbers: Sequence[int], quantiles: Floats, most: int) -> Series:
 
 
 def _joined(parts: Floats) -> Floats:
-    """Returns what stands for stretches [stretches, steps, 5] of as many steps each; steps that are NaN do not count."""
+    """Returns what stands for stretches [stretches, steps, 5] of as many steps; those that are NaN do not count."""
     if parts.shape[1] == 1:
         return parts[:, 0]
     joined = np.full((len(parts), 5), np.nan)
