@@ -155,7 +155,9 @@ def keys(heading):
 
 def test_keys_of_the_manifest_are_those_of_the_page(recorded):
     manifest = json.loads((recorded / "runs" / "a" / "run.json").read_text())
-    assert set(manifest) | {"thinned"} == keys("\n## The manifest\n")  # That one where there is a budget.
+    assert set(manifest) | {"thinned", "resumed"} == keys(
+        "\n## The manifest\n"
+    )  # Where there is a budget; once resumed.
     assert set(manifest["sites"][0]) == keys("\nA site has:\n")
     (settings,) = re.findall(r"`settings` of a recorder has (.*?)\. Those", FORMAT_PAGE, re.S)
     assert set(manifest["settings"]) | {"overhead_budget"} == set(re.findall(r"`(\w+)`", settings))

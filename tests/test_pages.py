@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import lightning.pytorch
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -217,6 +218,9 @@ WITH_JSON = {
     "units of one": "icshift-demo/plain --site fc3 --unit 6",
     "path": "icshift-demo/plain --phase probe",
     "compare": "icshift-demo/plain icshift-demo/batch-norm",
+    "ls": "icshift-demo",
+    "merge": "icshift-demo/plain",
+    "drift": "before.npy after.npy",
     "check": "icshift-demo/plain --fail-on 'drift > 99'",
     "shift": f"icshift-demo/batch-norm.pt {MODEL} --reference icshift-demo/probe.npz --data icshift-demo/dimmed.npz "
     "--fail-on 'drift > 99'",
@@ -228,7 +232,8 @@ WITH_JSON = {
 NAMES_OF_THEIR_OWN = {"logged", "inputs", "settings", "measured", "alone", "overhead"}
 """Keys whose own keys are names, of phases or of what was logged."""
 
-ELSEWHERE_DESCRIBED = {"along_gradient", "slice", "eigenvalues", "gradient_shift", "smoothness"}
+OF_THE_MANIFEST = {"writer", "stopped", "interrupted", "gaps", "files"}
+ELSEWHERE_DESCRIBED = {"along_gradient", "slice", "eigenvalues", "gradient_shift", "smoothness"} | OF_THE_MANIFEST
 
 
 def keys(value):
@@ -245,6 +250,9 @@ def test_keys_of_json_are_those_of_the_table(demo, shell):
     rows = re.search(r"\n## JSON\n(.*?)\n## ", PAGES["reports.md"], re.S).group(1)
     described = [key for row in re.findall(r"^\| (`.*?) \|", rows, re.M) for key in re.findall("`(.*?)`", row)]
     assert len(described) == len(set(described))
+    random = np.random.default_rng(0)
+    for name in ("before", "after"):
+        np.save(demo / f"{name}.npy", random.normal(size=(100, 3)))
     found = {}
     for name, arguments in WITH_JSON.items():
         done = shell(f"icshift {name.split()[0]} {arguments} --json", demo)
@@ -254,7 +262,10 @@ def test_keys_of_json_are_those_of_the_table(demo, shell):
         assert found[name] <= {*described}, name
     of_five_runs = {"site_a", "site_b", "p_adjusted", "noise"}
     measured = {"gradient_shift", "smoothness"}
-    assert {*described} - {key for name in found for key in found[name]} == of_five_runs | measured | {"thinned"}
+    assert {*described} - {key for name in found for key in found[name]} == of_five_runs | measured | {
+        "thinned",
+        "resumed",
+    }
 
 
 def test_every_command_with_json_is_asked_for_its_keys():

@@ -132,10 +132,10 @@ def report(
 
 def _wanted(figure: str | None, site: list[str] | None, unit: str | None, theme: str | None) -> Wanted | None:
     """Returns the figure that was asked for; None where no option asks for one."""
-    from icshift.figures.figure import ATLAS, FAN, Wanted
-
     if (figure, unit, theme) == (None, None, None):
         return None
+    from icshift.figures.figure import ATLAS, FAN, Wanted  # Which imports SciPy's statistics: a second.
+
     usual = ATLAS if unit is None else FAN
     return Wanted(figure or usual, site, unit, theme or "light")
 

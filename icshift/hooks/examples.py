@@ -145,6 +145,7 @@ class Examples:
             total = self._sum(found, length)
             made_of = tuple((name, tensor.dtype, tensor.shape[1:]) for name, tensor in found)
             seen.sure &= seen.made_of in (None, made_of) and _rows_are_examples(found, length)
+            seen.form = Form(found[0][1]) if len(found) == 1 and device.type == "cpu" and found[0][0] == "0" else None
         if device.type == "cpu":
             seen.total = (seen.total + int(total)) % MODULUS
         else:
@@ -152,7 +153,6 @@ class Examples:
             seen.remote[device] = seen.remote[device] + total if device in seen.remote else total
         seen.examples += length
         seen.made_of = made_of
-        seen.form = Form(found[0][1]) if len(found) == 1 and device.type == "cpu" and found[0][0] == "0" else None
 
     def _sum(self, found: list[tuple[str, Tensor]], length: int) -> Any:
         """Returns the sum of the hashes of so many examples, modulo 2^64."""

@@ -31,7 +31,7 @@ def drawn(rows: int, limit: int | None) -> NDArray[np.int64]:
     """Returns the numbers of the rows that are taken, in the order in which they are, always the same of as many rows.
 
     >>> drawn(5, None), drawn(5, 2)
-    (array([3, 4, 2, 0, 1]), array([3, 4]))
+    (array([4, 3, 0, 1, 2]), array([4, 3]))
     """
     chance = np.random.default_rng(_SEED)
     if limit is not None and limit < rows > _MANY:

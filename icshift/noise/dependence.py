@@ -17,7 +17,7 @@ from functools import cache
 import numpy as np
 
 from icshift.blocks import Floats, Ints
-from icshift.noise.exchange import Differences
+from icshift.noise.exchange import Differences, magnitude
 
 FEWEST = 8
 """Blocks with which dependence can be told at all."""
@@ -72,7 +72,7 @@ class BlockProducts:
     def add(self, site: Differences) -> None:
         """Takes in one site; every unit and slice counts the same, whatever its scale."""
         flat = site.slices.reshape(len(self._products), -1)
-        scale = np.hypot.reduce(flat)  # No square leaves the range.
+        scale = magnitude(flat)
         flat = flat[:, scale > 0] / scale[scale > 0]
         self._products += flat @ flat.T
 

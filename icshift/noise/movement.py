@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from icshift.blocks import Blocks, Floats
 from icshift.noise.dependence import BlockProducts, Dependence
-from icshift.noise.exchange import FEWEST, alike, differences, matched, noise, patterns
+from icshift.noise.exchange import FEWEST, alike, differences, magnitude, matched, noise, patterns
 
 FALSE_ALARMS = 0.05
 """Share of windows in which nothing moved that show a site as moved all the same, at most; and the expected share of
@@ -164,7 +164,7 @@ def _drifts(slices: Floats, signs: Floats) -> Floats:
     Each slice is measured by how much it varies, which no exchange changes: a wild tail would hide what the middle
     shows.
     """
-    scale = np.hypot.reduce(slices)  # No square leaves the range.
+    scale = magnitude(slices)
     relative = np.where(scale > 0, slices / np.where(scale > 0, scale, 1.0), 0.0)
     exchanged = signs.astype(np.float32) @ relative.reshape(len(slices), -1).astype(np.float32)
     return np.abs(exchanged).reshape(len(signs), *scale.shape).sum(2, dtype=float)

@@ -29,7 +29,7 @@ def harmless(name: str) -> str:
 
 
 def in_one_direction(name: str) -> str:
-    """Returns a name that turns nothing round, itself or what stands after it; all else is as it was.
+    r"""Returns a name that turns nothing round, itself or what stands after it; all else is as it was.
 
     >>> in_one_direction("a\u202eb\n")
     'a�b\n'

@@ -64,6 +64,9 @@ from icshift.distribution import Floats, Ints
 
 FORMAT = 3
 MANIFEST = "run.json"
+PHASES = b"icshift_phases"
+"""The key of the phases that a window's file holds, in their order, as JSON: so nobody reads its rows to learn them."""
+
 RUN_ID = b"icshift_run"
 """The key in the metadata of every file of a run that holds the `id` of the manifest of its rank."""
 

@@ -42,7 +42,7 @@ from icshift.runs.manifest import read_manifests, site_of
 from icshift.runs.merging import merged_distribution, merged_manifest, merged_window
 from icshift.runs.provisional import Filed, by_window, joined_distributions, joined_windows, standing
 from icshift.runs.selection import choose
-from icshift.runs.window_file import ARRAYS, MOST_ROWS, ChangedError, read_distributions, read_window
+from icshift.runs.window_file import ARRAYS, MOST_ROWS, ChangedError, phases_in, read_distributions, read_window
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,6 +85,7 @@ class StoredRun:
         self.sites = [site_of(entry) for entry in self.manifest["sites"]]
         self._ids = [self._manifests.get(rank, {}).get("id") for rank in range(self.ranks)]
         self._loaded: dict[int, dict[tuple[str, str], Distribution]] = {}
+        self._phases: dict[int, list[str]] = {}
         for attempt in range(_ATTEMPTS):
             try:
                 self._look()
@@ -122,8 +123,16 @@ class StoredRun:
         """Phases in the order in which they first appear."""
         phases: dict[str, None] = {}
         for window in self.window_list:
-            phases |= dict.fromkeys(phase for phase, _ in self._load(window.index))
+            phases |= dict.fromkeys(self._phases_of(window.index))
         return list(phases)
+
+    def _phases_of(self, index: int) -> list[str]:
+        if index not in self._phases:
+            files = [(self._ids[rank], file) for rank, files in self._files[index].items() for _, file in files]
+            said = [phases_in(file, run_id) for run_id, file in files]
+            known = [phase for phases in said for phase in phases or ()]
+            self._phases[index] = known if None not in said else [phase for phase, _ in self._load(index)]
+        return self._phases[index]
 
     def site(self, name: str) -> Site:
         """Returns a site by name. Raises `SelectionError` with near matches."""
@@ -260,7 +269,7 @@ class StoredRun:
         self.window_list = [_window(index, ranks) for index, ranks in self._files.items()]
         self.missing = missing(self.path, self._manifests, self.window_list)
         if not self.finished and any(window.provisional for window in self.window_list):
-            self._loaded = {}
+            self._loaded, self._phases = {}, {}
             for index in self._files:
                 self._load(index)
             if _stamps(self.path, self.ranks) != listed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +15,10 @@ from icshift.distribution import EXACT, EXAMPLES, Distribution, Floats, Ints
 from icshift.errors import RunError, message_of
 from icshift.runs import columns, sealed
 from icshift.runs.columns import REAL, TEXT, WHOLE, Column
-from icshift.runs.format import Site, Window, kept_units, number_in
+from icshift.runs.format import PHASES, Site, Window, kept_units, number_in
 from icshift.runs.manifest import window_of
 from icshift.runs.possible import refuse_impossible
+from icshift.runs.typed import each, text
 from icshift.tails import TAIL
 
 if TYPE_CHECKING:
@@ -76,6 +78,22 @@ def read_window(file: Path, run_id: str | None = None) -> Window:
         if window.index != number_in(file.name):
             raise ValueError(f"it holds window {window.index}, and has the name of another")
         return window
+
+
+def phases_in(file: Path, run_id: str | None = None) -> list[str] | None:
+    """Returns the phases that a window's file says it holds, in their order; None where it does not say.
+
+    Raises `RunError` where it is damaged.
+    """
+    with damage(file):
+        footer = sealed.footer(file)
+        columns.refuse_foreign(footer, run_id)
+        said = (footer.metadata or {}).get(PHASES)
+        if said is None:
+            return None
+        phases: list[str] = json.loads(said)
+        each(text)(phases, PHASES.decode())
+        return phases
 
 
 def read_distributions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from icshift.blocks import Blocks, no_blocks
 from icshift.distribution import Distribution
 from icshift.runs.arrow_arrays import lists, numbers, words
-from icshift.runs.format import Site, kept_units
+from icshift.runs.format import PHASES, Site, kept_units
 
 _MOMENTS = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "w1_error")
 
@@ -33,7 +34,8 @@ def window_table(index: int, distributions: Mapping[tuple[str, Site], Distributi
     columns |= _blocks(parts, rows)
     columns["paired_values"] = lists([_or_empty(part.examples, part) for part in parts])
     columns["tail_values"] = lists([_or_empty(part.tails, part) for part in parts])
-    return pa.Table.from_arrays(list(columns.values()), names=list(columns))
+    phases = json.dumps(list(dict.fromkeys(phase for phase, _ in distributions)))
+    return pa.Table.from_arrays(list(columns.values()), names=list(columns), metadata={PHASES: phases})
 
 
 def _or_empty(values: NDArray[Any] | None, part: Distribution) -> NDArray[Any]:

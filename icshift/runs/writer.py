@@ -30,7 +30,7 @@ from icshift.errors import RecordingError, RunError
 from icshift.runs import sealed
 from icshift.runs.arrow_arrays import flags
 from icshift.runs.durable import names_to_disk, write_aside
-from icshift.runs.format import FORMAT, NO_STEP, RUN_ID, Site, StepRows, Window, entry_of, number_in
+from icshift.runs.format import FORMAT, NO_STEP, PHASES, RUN_ID, Site, StepRows, Window, entry_of, number_in
 from icshift.runs.inventory import FILES
 from icshift.runs.manifest import with_checksum
 from icshift.runs.owner import (
@@ -221,7 +221,8 @@ class Recording:
     def _put(self, path: Path, table: pa.Table, about: dict[bytes, bytes] | None = None) -> None:
         """Write a file of this run, which says so in its metadata."""
         self._refuse_foreign()
-        table = table.replace_schema_metadata({RUN_ID: self._manifest["id"].encode(), **(about or {})})
+        own = {key: value for key, value in (table.schema.metadata or {}).items() if key == PHASES}
+        table = table.replace_schema_metadata({RUN_ID: self._manifest["id"].encode(), **own, **(about or {})})
         write_aside(path, lambda aside: _write_rows(table, aside))
         self._touched[path.parent] = None
         self._files.add(path)
@@ -328,9 +329,9 @@ def _one_line(path: Path) -> Iterator[None]:
     """A block that creates a run: what the system says against it is one line for the user."""
     try:
         yield
-    except FileExistsError as error:  # Another process made it a moment ago, or it is a link that leads nowhere.
-        raise occupied_error(path) from error
     except (OSError, ValueError) as error:  # A path with a zero in it is a `ValueError`.
+        if isinstance(error, FileExistsError) and error.filename == str(path):
+            raise occupied_error(path) from error  # Another process made it just now, or it is a link to nowhere.
         told = getattr(error, "strerror", None) or error
         raise RecordingError(f"{path} cannot be written ({told}): choose another path, or see to that") from error
 

@@ -204,7 +204,7 @@ def test_one_window_has_health_but_no_drift(tmp_path):
 
 def test_no_window_is_a_mistake(tmp_path):
     run = icshift.open(write_run(tmp_path / "run", [], sites=SITES))
-    with pytest.raises(SelectionError, match="no windows yet"):
+    with pytest.raises(SelectionError, match="has no windows: nothing was recorded"):
         verdicts(run, "nonfinite > 0")
 
 

@@ -107,7 +107,7 @@ def test_one_window_has_no_drift(tmp_path, reference):
 
 def test_no_window_is_an_error(tmp_path):
     run = StoredRun(write_run(tmp_path / "run", [], sites=[site("fc.a")]))
-    with pytest.raises(SelectionError, match="has no windows yet"):
+    with pytest.raises(SelectionError, match="has no windows: nothing was recorded"):
         drift(run)
 
 

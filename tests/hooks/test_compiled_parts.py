@@ -127,7 +127,7 @@ def test_padding_is_left_out_of_compiled_forwards(tmp_path):
 def test_a_mask_that_cannot_be_had_in_a_graph_ends_the_recording_and_not_the_training(mask, tmp_path):
     model = network(Small)
     call = torch.compile(lambda x: model(x) + 0, backend="eager", fullgraph=True)
-    with pytest.raises(RecordingError, match="mask"), Recorder(model, tmp_path / "run", mask=mask):  # noqa: PT012
+    with pytest.raises(RecordingError, match="mask"), Recorder(model, tmp_path / "run", mask=mask, strict=True):  # noqa: PT012
         with pytest.warns(RuntimeWarning, match="mask"):
             learn(call, sgd(model), 1)
         learn(call, sgd(model))

@@ -356,7 +356,7 @@ def test_what_was_compiled_with_the_recorder_is_observed(tmp_path: Path) -> None
 def test_an_error_that_nothing_was_recorded_tells_the_reason(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.Dropout())
     with pytest.raises(RecordingError, match=r"no forward went through it.*itself called\?$"):  # noqa: SIM117
-        with Recorder(model, tmp_path / "run"):
+        with Recorder(model, tmp_path / "run", strict=True):
             pass
     assert [state for state, _ in ledger(StoredRun(tmp_path / "run")).values()] == ["never called", "excluded"]
 
@@ -371,7 +371,7 @@ def test_a_site_with_an_axis_that_is_not_there_is_failed_and_was_never_one(tmp_p
 
 def test_of_a_training_that_ends_before_its_first_layer_one_reason_is_told(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
-    recorder = Recorder(model, tmp_path / "run")
+    recorder = Recorder(model, tmp_path / "run", strict=True)
     recorder.__enter__()
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         model(torch.ones(3, 5))

@@ -382,7 +382,8 @@ def test_what_was_recorded_before_a_mask_failed_is_kept(tmp_path: Path) -> None:
     assert run.distribution("train", "(model)", 1).count.tolist() == [5] * 3
     assert run.distribution("train", "(model)", 2).count.tolist() == [5] * 3
     assert run.distribution("train", "(model)", 3) is None
-    assert run.finished
+    assert not run.finished
+    assert run.manifest["stopped"]["reason"] == "the mask cannot be used: ValueError: later"
     assert ledger(run)["(model)"][0] == "observed"
 
 

@@ -260,7 +260,8 @@ def test_torchscript_parts_are_left_out_and_a_torchscript_model_is_refused(tmp_p
 
 def test_a_run_in_which_nothing_was_recorded_is_an_error_that_says_why(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(6, 4), nn.ReLU())
-    with pytest.raises(RecordingError, match="watched, but no forward"), Recorder(model, tmp_path / "run"):
+    strictly = Recorder(model, tmp_path / "run", strict=True)
+    with pytest.raises(RecordingError, match="watched, but no forward"), strictly:
         model[1](torch.randn(3, 4))
     assert not model[0]._forward_hooks
 
