@@ -16,7 +16,7 @@ from icshift.errors import SelectionError
 from icshift.figures.figure import ATLAS, COMPARE, Source, Wanted, drawn
 from icshift.figures.figure import check as check_figure
 from icshift.figures.frame import FORMATS as PICTURES
-from icshift.page.build import Asked, page_of
+from icshift.page.build import Asked, outline_of
 from icshift.page.several import pages_of, pages_of_groups
 from icshift.page.write import html
 from icshift.reports.drift import drift_report, site_label
@@ -110,7 +110,7 @@ def check(suffix: str, runs: int, wanted: Wanted | None) -> None:
 def content(runs: Sequence[StoredRun], asked: Asked, wanted: Wanted | None, suffix: str) -> bytes:
     """Returns the file that the suffix stands for."""
     if suffix.lower() in PICTURES:
-        source = Source(runs, lambda run: page_of(run, asked), wanted or _usual(len(runs)))
+        source = Source(runs, lambda run: outline_of(run, asked), wanted or _usual(len(runs)))
         return drawn(source, suffix)
     if suffix.lower() == PAGE:
         return html(pages_of(runs, asked))

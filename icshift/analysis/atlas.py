@@ -224,6 +224,13 @@ def pictures(recorded: Recorded, order: Ints, places: Ints | None = None) -> tup
     return Fans(places, fans), _densities(places, np.array(ridges, np.int64), drawn)
 
 
+def no_pictures(windows: int) -> tuple[Fans, Densities]:
+    """Returns the percentiles and densities of no unit."""
+    none: Ints = np.zeros(0, np.int64)
+    fans = np.zeros((0, windows, len(STEP_QUANTILES)))
+    return Fans(none, fans), _densities(none, none, np.zeros((0, 0, len(_PROBABILITIES))))
+
+
 def _densities(places: Ints, windows: Ints, drawn: Floats) -> Densities:
     """Returns histograms of values [units, windows, values] between their outermost but one, over all windows."""
     edges = np.zeros((len(places), 2))
@@ -253,16 +260,28 @@ def joined(numbers: Sequence[int], quantiles: Floats, most: int) -> Series:
     number = np.asarray(numbers, np.int64)
     if not len(number):
         return Series(number, np.zeros((0, 5)))
-    parts = np.array_split(np.arange(len(number)), min(most, len(number)))
-    rows = [_joined(quantiles[part]) for part in parts]
-    return Series(np.array([number[part[0]] for part in parts]), np.array(rows))
+    count = min(most, len(number))
+    starts = np.array([part[0] for part in np.array_split(np.arange(len(number)), count)])
+    known = np.where(np.isfinite(quantiles).all(axis=1, keepdims=True), quantiles, np.nan)
+    length = np.diff(starts, append=len(number))
+    rows = np.empty((count, 5))
+    for steps in np.unique(length):  # There are at most two.
+        here = length == steps
+        rows[here] = _joined(known[starts[here, None] + np.arange(steps)])
+    return Series(number[starts], rows)
 
 
-def _joined(part: Floats) -> Floats:
-    known = part[np.isfinite(part).all(1)]
-    if not len(known):
-        return np.full(5, np.nan)
-    return np.concatenate([known[:, :2].min(0), np.median(known[:, 2:3], 0), known[:, 3:].max(0)])
+def _joined(parts: Floats) -> Floats:
+    """Returns what stands for stretches [stretches, steps, 5] of as many steps; those that are NaN do not count."""
+    if parts.shape[1] == 1:
+        return parts[:, 0]
+    joined = np.full((len(parts), 5), np.nan)
+    some = np.isfinite(parts[..., 0]).any(1)
+    known = parts[some]
+    joined[some, :2] = np.nanmin(known[..., :2], 1)
+    joined[some, 2] = np.nanmedian(known[..., 2], 1)
+    joined[some, 3:] = np.nanmax(known[..., 3:], 1)
+    return joined
 
 
 def spread(count: int, wanted: int) -> list[int]:

@@ -11,6 +11,7 @@ bound is stated for the others. Ties are grouped: half of what a ReLU gives is o
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -254,6 +255,7 @@ def _shares(a: Distribution, b: Distribution) -> Pieces:
     return pieces((one.value, one.share), (other.value, other.share))
 
 
+@lru_cache(maxsize=2)  # Several windows in turn are compared with one, which is the same object.
 def _curve(a: Distribution) -> Curve:
     return curve(a.values, a.sampled, a.tails, a.zero_share)
 

@@ -11,10 +11,10 @@ from icshift.errors import SelectionError
 from icshift.figures.cells import Axes, Grid, drawn, framed
 from icshift.figures.fan import PERCENTILES
 from icshift.figures.frame import Chart, data, elided, facts, named, plain_numbers, whole
+from icshift.page.build import rows_of
 from icshift.page.look import LEVELS as STEPS
 from icshift.page.look import LOWEST, exact, states
-from icshift.page.model import Floats, Ints, Page, SiteOnPage
-from icshift.runs.format import kept_units
+from icshift.page.model import Floats, Page, SiteOnPage
 
 if TYPE_CHECKING:
     from icshift.runs.reader import StoredRun
@@ -53,7 +53,7 @@ def units(run: StoredRun, page: Page, unit: str | None, theme: dict[str, str]) -
     parts: list[Chart] = [left]
     about = [facts(page, "of every unit"), _counted(site), how]
     if place is not None:
-        order = _rows(run, site)
+        order = rows_of(run, site)
         fans, densities = pictures(distributions(run, page.phase, run.site(site.name)), order, np.array([place]))
         name = f"unit {site.units.ids[place]}"
         parts.append(
@@ -80,11 +80,6 @@ def _place(site: SiteOnPage, unit: str | None) -> int | None:
         recorded = "" if len(ids) == site.of else f", {len(ids):,} of them recorded"
         raise SelectionError(f"no unit {unit} in site {site.name}: it has units 0 to {site.of - 1}{recorded}")
     return ids.index(int(unit))
-
-
-def _rows(run: StoredRun, site: SiteOnPage) -> Ints:
-    """Returns in which row of what was recorded every unit is, in the order of the page."""
-    return np.searchsorted(kept_units(run.site(site.name)), site.units.ids).astype(np.int64)
 
 
 def grid_of(page: Page, site: SiteOnPage) -> Grid:

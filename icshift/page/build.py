@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icshift.analysis.atlas import Recorded, Row, Series, atlas, distributions, pictures, series_of
+from icshift.analysis.atlas import Row, Series, atlas, distributions, no_pictures, pictures, series_of
 from icshift.analysis.by_site import summary
 from icshift.analysis.drift import default_phase
 from icshift.analysis.metrics import Metric
@@ -57,6 +57,15 @@ class Asked:
 
 def page_of(run: StoredRun, asked: Asked) -> Page:
     """Returns the page of a run. Raises `SelectionError` for what is not there, and for metrics without units."""
+    page = outline_of(run, asked)
+    return replace(page, sites=tuple(_pictured(run, page.phase, site) for site in page.sites))
+
+
+def outline_of(run: StoredRun, asked: Asked) -> Page:
+    """Returns the page of a run but percentiles and densities by window, which take the longest: no figure needs them.
+
+    Raises `SelectionError` as `page_of` does.
+    """
     if asked.metric.of == "site" or asked.metric.by_example:
         raise SelectionError(f"a page shows metrics of units, as w1_sd or ks; {asked.metric.name} is none")
     phase = asked.phase or default_phase(run)
@@ -159,8 +168,7 @@ def _sites(run: StoredRun, asked: Asked, phase: str, left: pd.DataFrame | None) 
     for row in rows:
         onset_of, name = onsets.get(row.site.name, nothing), row.site.name
         affine = row.site.batch_statistics and by_own
-        recorded, of_steps = distributions(run, phase, row.site), series_of(steps.get(name))
-        sites.append(_site(row, scale, recorded, of_steps, onset_of, affine))
+        sites.append(_site(row, scale, series_of(steps.get(name)), onset_of, affine))
     return sites, scale
 
 
@@ -174,13 +182,12 @@ def _some_units(site: Site) -> str:
 def _site(
     row: Row,
     scale: look.Scale,
-    recorded: Recorded,
     series: Series,
     onset_of: Mapping[str, Any],
     affine: bool,
 ) -> SiteOnPage:
-    site, (units, order) = row.site, _units(row, scale)
-    fans, densities = pictures(recorded, order)
+    site = row.site
+    fans, densities = no_pictures(len(row.compared))
     step = float(onset_of.get("step", np.nan))
     return SiteOnPage(
         name=site.name,
@@ -195,7 +202,7 @@ def _site(
         onset_unknown=str(onset_of.get("unknown", "")),
         **{name: getattr(row, name) for name in _SAME},
         codes=_site_codes(row, scale),
-        units=units,
+        units=_units(row, scale),
         fans=fans,
         densities=densities,
         series=series,
@@ -213,8 +220,19 @@ def _site_codes(row: Row, scale: look.Scale) -> look.Codes:
     return codes
 
 
-def _units(row: Row, scale: look.Scale) -> tuple[Units, Ints]:
-    """Returns the units, and the rows of them in the same order: the one that went farthest first."""
+def _pictured(run: StoredRun, phase: str, site: SiteOnPage) -> SiteOnPage:
+    """Returns the site with percentiles and densities of some of its units, those that went farthest first of all."""
+    fans, densities = pictures(distributions(run, phase, run.site(site.name)), rows_of(run, site))
+    return replace(site, fans=fans, densities=densities)
+
+
+def rows_of(run: StoredRun, site: SiteOnPage) -> Ints:
+    """Returns in which row of what was recorded every unit is, in the order of the page."""
+    return np.searchsorted(kept_units(run.site(site.name)), site.units.ids).astype(np.int64)
+
+
+def _units(row: Row, scale: look.Scale) -> Units:
+    """Returns the units: the one that went farthest first."""
     codes = scale.codes(row.values, row.floors, row.still)
     codes[row.near & np.isfinite(row.values)] = look.CONSTANT
     codes[~np.isfinite(row.values) & row.lost] = look.NOT_FINITE
@@ -226,7 +244,7 @@ def _units(row: Row, scale: look.Scale) -> tuple[Units, Ints]:
     at = np.where(worst >= 0, size.argmax(1), -1) if size.shape[1] else np.full(len(size), -1)
     ids = kept_units(row.site)
     known = np.where(worst >= 0, worst, np.nan)
-    return Units(ids[order], known[order], at[order].astype(np.int64), codes[order]), order
+    return Units(ids[order], known[order], at[order].astype(np.int64), codes[order])
 
 
 def _which(seen: StoredRun, windows: int) -> str:

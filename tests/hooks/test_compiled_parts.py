@@ -39,7 +39,7 @@ def test_a_checkpointed_part_is_counted_once(backend, tmp_path):
     assert_recorded(StoredRun(tmp_path / "run"), witness.by_site)
 
 
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("error", [pytest.param(ValueError, marks=pytest.mark.thorough), KeyboardInterrupt])
 def test_an_exception_in_a_compiled_forward_ends_that_forward(error, tmp_path):
     class Raising(Network):
         def forward(self, x):
@@ -74,7 +74,7 @@ def test_an_optimizer_compiled_with_its_steps(tmp_path):
         assert counts(StoredRun(tmp_path / str(given)))["stem"] == dict.fromkeys(range(4), 12)
 
 
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("backend", [pytest.param("eager", marks=pytest.mark.thorough), "aot_eager"])
 def test_function_transforms_within_a_graph(backend, tmp_path):
     """As in eager mode: an example of a batch that is mapped over has the units that it has alone."""
     transforms = {

@@ -11,7 +11,7 @@ from icshift.analysis.metrics import METRICS
 from icshift.distribution import empty
 from icshift.errors import SelectionError
 from icshift.page import look
-from icshift.page.build import Asked, page_of
+from icshift.page.build import Asked, outline_of, page_of
 from icshift.runs.format import Site
 from icshift.runs.reader import StoredRun
 from tests.recorded import distribution
@@ -114,6 +114,17 @@ def test_one_window_is_a_page_too(one_window):
     assert "One window: nothing to compare." in page.sentences
     assert {int(code) for site in page.sites for code in site.codes} == {look.ABSENT}
     assert all(len(site.units.ids) for site in page.sites)
+
+
+def test_the_outline_is_the_page_without_pictures(run, page):
+    outline = outline_of(run, ASKED)
+    assert outline.sentences == page.sentences
+    assert outline.tables == page.tables
+    for without, site in zip(outline.sites, page.sites, strict=True):
+        np.testing.assert_array_equal(without.units.codes, site.units.codes)
+        np.testing.assert_array_equal(without.series.quantiles, site.series.quantiles)
+        assert len(site.fans.places) == len(site.densities.places) > 0
+        assert len(without.fans.places) == len(without.densities.places) == 0
 
 
 def test_sites_are_chosen_by_glob_and_judged_together_all_the_same(run, page):
