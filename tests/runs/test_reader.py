@@ -303,7 +303,7 @@ def test_shards_of_unlike_width_are_refused(tmp_path, shared):
     if not shared:
         (path / "windows" / "000001.rank0.parquet").unlink()
     told = [f"3 in {path}/windows/000001.rank0.parquet"] * shared + [f"4 in {path}/windows/000001.rank"]
-    for ask in (lambda run: run.distribution("train", "a", 1), StoredRun.windows, lambda run: run.phases):
+    for ask in (lambda run: run.distribution("train", "a", 1), StoredRun.windows):
         with pytest.raises(RunError) as caught:
             ask(StoredRun(path))
         for words in ("site 'a' has 3 units", "tensor parallel", "a path of its own", *told):
