@@ -19,15 +19,7 @@ def drift(
     ],
     metric: Annotated[str, typer.Option("--metric", help="w1_sd, over the pooled sd, or w1.")] = "w1_sd",
     top: options.Top = 20,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Write a row a unit: .csv, .json or .parquet, or - for CSV on stdout.",
-            show_default=False,
-        ),
-    ] = None,
+    output: options.AllRows = None,
     json: options.AsJson = False,
     force: options.Force = False,
     quiet: options.Quiet = False,

@@ -13,15 +13,7 @@ from icshift.cli import options
 def ls(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to look for runs.")] = Path(),
     fast: Annotated[bool, typer.Option("--fast", help="No drift: read no window.")] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Write a row a run: .csv, .json or .parquet, or - for CSV on stdout.",
-            show_default=False,
-        ),
-    ] = None,
+    output: options.AllRows = None,
     json: options.AsJson = False,
     force: options.Force = False,
     quiet: options.Quiet = False,

@@ -122,6 +122,15 @@ Junit = Annotated[
     typer.Option("--junit", metavar="FILE", help="Write the checks as JUnit XML, or - for stdout.", show_default=False),
 ]
 Top = Annotated[int, typer.Option("--top", min=1, help="Show at most so many rows.")]
+AllRows = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Write all rows: .csv, .json or .parquet, or - for CSV on stdout.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace what is there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no hints.")]

@@ -4,7 +4,8 @@ PyTorch calls modules with hooks by a longer way, and what a hook does leaves ot
 caches of the processor: on a busy machine the training goes on a third slower. Neither can be seen from within a hook.
 So a small training of our own is timed, with and without hooks like theirs: in turn, so that both see the same state
 of the machine, and by the time that the processor spends on it, since others that wait for it would be most of the
-difference. What is told is rather too much than too little: the share that a recording took is not to be more.
+difference. What is told is what three in four stretches are below: an estimate, from which a machine that others use
+may be away in either direction.
 """
 
 from __future__ import annotations

@@ -155,8 +155,7 @@ class Recorder(Measuring, Passing):
         self._gradients = Gradients(self.model, self._optimizers, begun.recording.append_measured)
         observer, examples = self._observer, self._examples
         parts, counts = (examples.seen, observer.part, examples.part), (self._left_out, lambda: len(observer.sites))
-        at_end = lambda: {"parameters": self._windows.parameters.mark(), "sampling": observer.sampling()}  # noqa: E731
-        seen = Open(observer.units_held, observer.distributions, *parts, self._logged.taken, *counts, at_end)
+        seen = Open(observer.units_held, observer.distributions, *parts, self._logged.taken, *counts, self._to_resume)
         self._journal = Journal(begun.recording, seen, self._state)
         begun.restore(self._clock, observer, self._journal, self._thinning, self._faults)
         holds = Seen(observer, examples, self._replays)
@@ -381,6 +380,9 @@ class Recorder(Measuring, Passing):
 
     def _keep_steps(self, *rows: Any) -> None:
         self._begun.recording.append_steps(*rows)
+
+    def _to_resume(self) -> dict[str, Any]:
+        return {"parameters": self._windows.parameters.mark(), "sampling": self._observer.sampling()}
 
     def _state(self) -> dict[str, Any]:
         state = {
