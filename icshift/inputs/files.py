@@ -7,6 +7,7 @@ who calls it adds the name of the file.
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,11 @@ def as_tensor(value: Any, what: str) -> Tensor:
         array = array.astype(np.int64)
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         array = array.astype(np.float64)
-    return torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "The given NumPy array is not writable"
+        )  # Nobody writes: forwards get copies.
+        return torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C"]))
 
 
 def _pt(path: Path, _: int | None = None) -> Any:

@@ -54,18 +54,19 @@ def of_npz(path: Path, limit: int | None = None) -> dict[str, Any]:
 
 
 def of_npy(path: Path, limit: int | None = None) -> Any:
-    """Returns the array in a file, or `limit` rows of it, as `of_npz` does."""
+    """Returns the array in a file, or `limit` rows of it, as `of_npz` does. All of it is mapped: read where it is used.
+
+    Arrays in Fortran's order are read, and so is one without values. While it is in use the file must not be cut short.
+    """
     with regular.opened(path) as file:
-        if limit is None:
-            return np.load(file, allow_pickle=False)
         shape, fortran, kind = _header(file)
-        if fortran or not shape or shape[0] <= limit or kind.hasobject:
+        if fortran or not prod(shape) or not shape or kind.hasobject:
             file.seek(0)
             return np.load(file, allow_pickle=False)
         if regular.size_of(file) != file.tell() + prod(shape) * kind.itemsize:
             raise ModelError(f"holds other bytes than an array of the shape {list(shape)} takes: damaged or cut short")
         whole = np.memmap(file, kind, "r", file.tell(), shape)
-        return _placed(np.array(whole[drawn(shape[0], limit)]))
+        return whole if limit is None or shape[0] <= limit else _placed(np.array(whole[drawn(shape[0], limit)]))
 
 
 def _length(archive: zipfile.ZipFile, name: str) -> int:
