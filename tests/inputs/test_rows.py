@@ -24,6 +24,7 @@ def saved(path, kind, **arrays):
     return file
 
 
+@pytest.mark.some(24)
 @pytest.mark.parametrize("kind", ["npy", "npz", "compressed"])
 @pytest.mark.parametrize("limit", [1, 7, 99, 100, 200, None])
 @pytest.mark.parametrize("values", [VALUES, np.asfortranarray(VALUES), VALUES.astype(">u2"), VALUES[:, 0]], ids=str)

@@ -67,6 +67,7 @@ def test_samples_are_those_of_the_sampler_in_every_layout(name, samples, dtype, 
         assert (table is None) == (samples > 1200)
 
 
+@pytest.mark.some(16)
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("centre", [np.nan, 0.0, 1e3])
@@ -88,6 +89,7 @@ def test_moments_where_one_pass_in_float32_would_not_do(odd, either_kernel):
         assert_right(from_tensor(table), [by_unit(activations)], 1e-5)
 
 
+@pytest.mark.some(24)
 @pytest.mark.parametrize("units", [1, 3, 15, 16, 17, 33])
 @pytest.mark.parametrize("positions", [1, 2, 15, 31, 32, 49, 1500])
 def test_moments_of_any_shape(units, positions, either_kernel):
@@ -135,6 +137,7 @@ def ordered(kernel, rows, steps):
 BLOCKS = [(1, 1), (5, 2), (4, 33), (2, 600), (1, 1100)]
 
 
+@pytest.mark.some(24)
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("steps", "n"), BLOCKS)
@@ -158,6 +161,7 @@ def test_order_is_that_of_every_step(name, steps, n, dtype, either_kernel):
         np.testing.assert_allclose(order.slices[unit, step], slices, rtol=2e-6, atol=2e-6 * scale(finite))
 
 
+@pytest.mark.some(24)
 @pytest.mark.covering(2)
 @pytest.mark.parametrize(("dtype", "relative"), [(np.float32, 1e-6), (np.float64, 1e-12)])
 @pytest.mark.parametrize(("steps", "n"), BLOCKS)
