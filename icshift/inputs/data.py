@@ -283,6 +283,8 @@ def _shuffled(batch: Batch, source: str, limit: int | None) -> Batch:
     lengths = {len(tensor) for tensor in tensors(batch) if tensor.ndim}
     if len(lengths) != 1:
         raise ModelError(f"{source} holds arrays of the lengths {sorted(lengths)}: expected one row an example in all")
+    if any(lengths) and not any(tensor.numel() for tensor in tensors(batch)):
+        raise ModelError(f"{source} holds {lengths.pop():,} rows in which there is no number")
     order = torch.from_numpy(drawn(lengths.pop(), limit))
     shuffled: Batch = with_each_tensor(batch, lambda tensor: tensor[order.to(tensor.device)] if tensor.ndim else tensor)
     return shuffled
