@@ -291,6 +291,8 @@ def _order(arrays: Batch, source: str, limit: int | None) -> Tensor:
     lengths = {len(tensor) for tensor in tensors(arrays) if tensor.ndim}
     if len(lengths) != 1:
         raise ModelError(f"{source} holds arrays of the lengths {sorted(lengths)}: expected one row an example in all")
+    if any(lengths) and not any(tensor.numel() for tensor in tensors(arrays)):
+        raise ModelError(f"{source} holds {lengths.pop():,} rows in which there is no number")
     return torch.from_numpy(drawn(lengths.pop(), limit))
 
 

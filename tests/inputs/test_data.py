@@ -264,7 +264,7 @@ BAD = {
     "empty.csv": (lambda path: write(path, b""), "cannot be read as .csv"),
     "text.csv": (lambda path: write(path, b"a,b\n1,x\n"), "column b holds"),
     "text.parquet": (lambda path: pd.DataFrame({"a": ["x"]}).to_parquet(path), "column a holds"),
-    "objects.npy": (lambda path: np.save(path, np.array([{}, 1])), "cannot be read as .npy"),
+    "objects.npy": (lambda path: np.save(path, np.array([{}, 1])), "would run code"),
     "text.npy": (lambda path: np.save(path, np.array(["a", "b"])), "expected numbers"),
     "damaged.npz": (lambda path: write(path, b"PK\x03\x04nonsense"), "cannot be read as .npz"),
     "damaged.parquet": (lambda path: write(path, b"PAR1"), "cannot be read as .parquet"),
