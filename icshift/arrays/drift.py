@@ -4,6 +4,9 @@ Rows are taken to be in the order in which they came. Each array is cut into up 
 what an exchange of the blocks at the same place of both shows is noise (`icshift/noise/exchange.py`), as between two
 windows of a run. So rows may depend on each other within a block; where blocks do too, `dependence` says so, unless
 the rows were shuffled.
+
+What moved is judged by equally many rows of both: a mean of few skewed values is seldom where one of many is, so that
+blocks of other sizes are no exchange for each other. Fewer rows find less, and are wrong no more often.
 """
 
 from __future__ import annotations
@@ -16,11 +19,11 @@ from numpy.typing import NDArray
 
 from icshift.analysis.distances import least_std
 from icshift.arrays.given import Given, given
-from icshift.arrays.measure import blocks_of, compared
+from icshift.arrays.measure import Moments, blocks_of, compared, some_of
 from icshift.blocks import Blocks, Floats
 from icshift.errors import SelectionError, unknown
 from icshift.noise.dependence import Dependence
-from icshift.noise.exchange import differences, matched, noise
+from icshift.noise.exchange import differences, magnitude, matched, noise
 from icshift.noise.movement import Movement, movement
 
 if TYPE_CHECKING:
@@ -32,6 +35,9 @@ UNITS_OF = {"w1_sd": "sd", "w1": "activation"}
 
 _UNITS = 512
 """Units whose floors are computed at once."""
+
+_FAR_OFF = 1e4
+"""Standard deviations from zero beyond which a unit's blocks are made of its deviations from its mean."""
 
 _ROUNDING = 1e-5
 """Noise of up to this share of a drift is rounding."""
@@ -72,9 +78,9 @@ def drift(a: Any, b: Any, *, metric: MetricName = "w1_sd") -> Drifted:
         raise unknown("metric of arrays", metric, UNITS_OF)
     first, second = given(a, "the first array"), given(b, "the second array")
     pairs = {name: (first.arrays[name], second.arrays[name]) for name in _common(first, second)}
-    blocks = {name: (blocks_of(x), blocks_of(y)) for name, (x, y) in pairs.items()}
-    moved = movement(blocks)
-    tables = [_of_array(name, pairs[name], blocks[name], moved, metric, first.units.get(name)) for name in pairs]
+    measured = {name: _measured(*pair) for name, pair in pairs.items()}
+    moved = movement({name: one.judged for name, one in measured.items()})
+    tables = [_of_array(name, one, moved, metric, first.units.get(name)) for name, one in measured.items()]
     return Drifted(
         pd.concat(tables, ignore_index=True),
         metric,
@@ -112,24 +118,49 @@ def _common(first: Given, second: Given) -> list[str]:
     return names
 
 
-def _of_array(
-    name: str,
-    pair: tuple[NDArray[Any], NDArray[Any]],
-    blocks: tuple[Blocks, Blocks],
-    moved: Movement,
-    metric: str,
-    units: list[str] | None,
-) -> pd.DataFrame:
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """What is measured of two arrays: Wasserstein-1, the moments of both, the blocks that floors are of, and those by
+    which it is `judged` what moved. `rows` are the numbers of rows of both together."""
+
+    w1: Floats
+    before: Moments
+    after: Moments
+    blocks: tuple[Blocks, Blocks]
+    judged: tuple[Blocks, Blocks]
+    rows: int
+
+
+def _measured(a: NDArray[Any], b: NDArray[Any]) -> _Measured:
+    w1, before, after = compared(a, b)
+    with np.errstate(invalid="ignore", over="ignore"):
+        far = (before.std > 0) & (np.abs(before.mean) > _FAR_OFF * before.std)
+    if far.any():  # Blocks measure noise against the values: far from zero it would pass for rounding.
+        centre = np.where(far, before.mean, 0.0)
+        a, b = a - centre, b - centre
+    blocks, fewest = (blocks_of(a), blocks_of(b)), min(len(a), len(b))
+    judged = blocks if len(a) == len(b) else (blocks_of(some_of(a, fewest)), blocks_of(some_of(b, fewest)))
+    return _Measured(w1, before, after, blocks, judged, len(a) + len(b))
+
+
+def _pooled(a: Floats, b: Floats) -> Floats:
+    """Returns the root of the mean of both variances, also where their squares leave the range."""
+    largest = np.fmax(np.fmax(a, b), np.finfo(float).tiny)
+    return np.hypot(a / largest, b / largest) / np.sqrt(2) * largest
+
+
+def _of_array(name: str, of: _Measured, moved: Movement, metric: str, units: list[str] | None) -> pd.DataFrame:
     import pandas as pd
 
-    w1, before, after = compared(*pair)
-    with np.errstate(over="ignore"):
-        pooled = np.hypot(before.std, after.std) / np.sqrt(2)
+    w1, before, after = of.w1, of.before, of.after
+    pooled = _pooled(before.std, after.std)
     least = least_std(pooled, np.fmax(np.abs(before.mean), np.abs(after.mean)))
     scale = np.maximum(pooled, least) if metric == "w1_sd" else np.ones(len(w1))
-    floors = _floors(*blocks, w1)
+    floors = _floors(*of.blocks, w1)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.where(floors > 0, w1 / floors, np.nan)
+    told = moved.moved.get(name)
+    known = np.isfinite(w1) & (told is not None)
     table = {
         "array": name,
         "unit": np.arange(len(w1)),
@@ -140,9 +171,9 @@ def _of_array(
         "floor": floors / scale,
         "error": np.where(np.isnan(w1), np.nan, 0.0),
         "ratio": ratio,
-        "near_constant": ~(pooled > least),
-        "moved": pd.array(moved.moved[name] if name in moved.moved else [None] * len(w1), dtype="boolean"),
-        "nonfinite": len(pair[0]) + len(pair[1]) - before.n - after.n,
+        "near_constant": pooled <= least,
+        "moved": pd.array(np.where(known, told, None), dtype="boolean"),
+        "nonfinite": of.rows - before.n - after.n,
         "reference_mean": before.mean,
         "reference_sd": before.std,
         "mean": after.mean,
@@ -160,9 +191,8 @@ def _floors(a: Blocks, b: Blocks, w1: Floats) -> Floats:
     for start in range(0, len(w1), _UNITS):
         here = np.arange(start, min(start + _UNITS, len(w1)))
         apart = differences(*(one.take(here) for one in pair))
-        level = (
-            np.sqrt(np.mean(np.abs(noise(apart).displacement).mean(2) ** 2, axis=0)) if apart.known.any() else np.nan
-        )
+        drawn = np.abs(noise(apart).displacement).mean(2) if apart.known.any() else np.full((1, len(here)), np.nan)
+        level = magnitude(drawn) / np.sqrt(len(drawn))
         rounding = _ROUNDING * np.abs(w1[here])
         floors.append(np.where(apart.known, np.where(level > rounding, level, 0.0), np.nan))
     return np.concatenate(floors)

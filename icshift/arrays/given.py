@@ -135,9 +135,14 @@ def _bounded(path: Path, declared: int, size: int) -> None:
 def _rows(what: Any, source: str) -> NDArray[Any]:
     """Returns numbers as [rows, units]; one axis alone is one unit."""
     if hasattr(what, "detach"):  # A tensor, for which torch need not be imported here.
-        what = what.detach().cpu()
-        what = what.float() if "bfloat16" in str(what.dtype) else what
-        what = what.numpy()
+        try:
+            what = what.detach().cpu()
+            what = what.float() if "bfloat16" in str(what.dtype) else what
+            what = what.numpy()
+        except (TypeError, NotImplementedError, RuntimeError) as error:
+            raise ModelError(f"{source} is a tensor without an array of numbers: {message_of(error)}") from error
+    if isinstance(what, np.ma.MaskedArray):
+        what = what.astype(np.result_type(what.dtype, np.float32)).filled(np.nan)
     array = what.to_numpy() if hasattr(what, "to_numpy") else np.asanyarray(what)
     if array.dtype.kind not in "biuf":
         raise ModelError(f"{source} holds {array.dtype}: expected numbers")

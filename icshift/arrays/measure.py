@@ -149,6 +149,14 @@ def blocks_of(rows: NDArray[Any]) -> Blocks:
     return Blocks(slices, finite.T, zeros.T, np.diff(edges))
 
 
+def some_of(rows: NDArray[Any], count: int) -> NDArray[Any]:
+    """Returns so many rows of those there are, or all: the first ones of each of `BLOCKS` stretches, in their order."""
+    if len(rows) <= count:
+        return rows
+    starts, wanted = (np.arange(BLOCKS + 1) * each // BLOCKS for each in (len(rows), count))
+    return rows[np.concatenate([start + np.arange(n) for start, n in zip(starts, np.diff(wanted), strict=False)])]
+
+
 def _firsts(stretches: int, count: int) -> list[int]:
     """Returns the first stretch of every block, and their number: stretch s is in block s * count // stretches."""
     return [-(-block * stretches // count) for block in range(count + 1)]

@@ -30,6 +30,10 @@ wrong ones among the units called within a site."""
 _UNITS = 512
 """Units whose exchanges are computed at once."""
 
+_FEWEST_NONZERO = 16
+"""Values other than 0 that blocks have on average where means are compared of more and of fewer values: a mean of fewer
+is skewed, and a sum of exchanges that are not as likely either way is no noise."""
+
 _POOLED = 100
 """Patterns that units are compared with: of all units of the site together."""
 
@@ -143,19 +147,27 @@ def discoveries(p: Floats) -> Flags:
 
 def _exchanged(a: Blocks, b: Blocks) -> _Site:
     site, signs = differences(a, b), patterns(len(a))
-    slices = site.slices if alike(a, b) else site.means[:, :, None]
+    same_size = alike(a, b)
+    slices, known = (
+        (site.slices, site.known) if same_size else (site.means[:, :, None], site.known & _even(a) & _even(b))
+    )
     starts = range(0, max(slices.shape[1], 1), _UNITS)
     drifts = np.concatenate([_drifts(slices[:, start : start + _UNITS], signs) for start in starts], 1)
-    active = site.known & (drifts.max(0, initial=0.0) > 0)
+    active = known & (drifts.max(0, initial=0.0) > 0)
     if not active.any():
         # Nothing differs in any exchange: the least that can be.
-        return _Site(np.full(len(signs), -np.inf), np.where(site.known, 1.0, np.nan))
+        return _Site(np.full(len(signs), -np.inf), np.where(known, 1.0, np.nan))
     drifts = drifts[:, active]
     drifts /= np.sqrt((drifts**2).mean(0))
     pooled = np.sort(drifts[1:_POOLED].ravel())
-    own = np.where(site.known, 1.0, np.nan)
+    own = np.where(known, 1.0, np.nan)
     own[active] = (len(pooled) - np.searchsorted(pooled, drifts[0]) + 1) / (len(pooled) + 1)
     return _Site(np.maximum(_standardised(drifts.mean(1)), _standardised(drifts.max(1))), own)
+
+
+def _even(blocks: Blocks) -> Flags:
+    """Returns which units [units] have enough values other than 0 in a block for its mean to be as good as normal."""
+    return np.asarray((blocks.sampled - blocks.zeros).mean(1) >= _FEWEST_NONZERO)
 
 
 def _drifts(slices: Floats, signs: Floats) -> Floats:

@@ -51,7 +51,8 @@ def arrays_report(reference: str, data: str, drifted: Drifted, top: int) -> Repo
 def _verdict(drifted: Drifted) -> list[str]:
     units, unit = drifted.units, UNITS_OF[drifted.metric]
     moved = units[units["moved"].fillna(False).astype(bool)]
-    told = units[~units["array"].isin([*drifted.unknown])]
+    told = units[units["moved"].notna()]
+    silent = len(units) - len(told) - int(units["array"].isin([*drifted.unknown]).sum())
     sentences = []
     if drifted.called:
         far = units[units["array"].isin(drifted.called)]
@@ -64,6 +65,10 @@ def _verdict(drifted: Drifted) -> list[str]:
         sentences.append(
             f"No evidence that any of {counted(len(told), 'unit')} moved beyond noise: median {number(middle)} {unit}, "
             f"floor {number(told['floor'].median())}."
+        )
+    if silent:
+        sentences.append(
+            f"Whether {counted(silent, 'unit')} moved cannot be told: finite values are in none, or in one."
         )
     for why in dict.fromkeys(drifted.unknown.values()):
         names = [name for name, reason in drifted.unknown.items() if reason == why]

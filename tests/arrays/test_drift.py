@@ -9,7 +9,9 @@ import pytest
 from scipy.stats import wasserstein_distance
 
 import icshift
+from icshift.arrays.drift import drift
 from icshift.errors import SelectionError
+from icshift.reports.arrays import arrays_report
 
 RANDOM = np.random.default_rng(11)
 BEFORE = RANDOM.normal(size=(1600, 40)).astype(np.float32)
@@ -99,3 +101,45 @@ def test_the_page_runs():
     found = {}
     exec(code, found)
     assert found["found"].units["moved"].all()
+
+
+@pytest.mark.parametrize(("n", "m"), [(1000, 100), (100, 1000), (1000, 300)])
+def test_sparse_units_of_unequal_numbers_of_rows_that_did_not_move(n, m):
+    """Of 20 pairs, one may be called by chance; blocks of other sizes called all of them."""
+    random = np.random.default_rng(7)
+
+    def rows(count):
+        return np.maximum(random.normal(size=(count, 64)) - 2, 0)
+
+    assert sum(bool(drift(rows(n), rows(m)).units["moved"].any()) for _ in range(20)) <= 3
+
+
+@pytest.mark.parametrize("far", [1e6, 1e9])
+def test_noise_is_the_same_far_from_zero(far):
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(1000, 4)), random.normal(0.5, 1, (800, 4))
+    near, away = drift(a, b).units, drift(a + far, b + far).units
+    np.testing.assert_allclose(away["floor"], near["floor"], rtol=1e-5)
+    assert away["moved"].all()
+
+
+def test_units_without_a_finite_value_are_unknown():
+    a = np.random.default_rng(0).normal(size=(1000, 4))
+    b = a.copy()
+    b[:, 1:] = np.nan
+    units = drift(a, b).units
+    assert units["moved"].isna().tolist() == [False, True, True, True]
+    assert not units["near_constant"].any()
+    assert "Whether 3 units moved cannot be told" in arrays_report("a", "b", drift(a, b), 10).data["verdict"]
+
+
+def test_a_masked_value_is_no_value():
+    a = np.random.default_rng(0).normal(size=(1000, 2))
+    masked = drift(np.ma.masked_greater(a, 0), a).units
+    np.testing.assert_array_equal(masked["value"], drift(np.where(a > 0, np.nan, a), a).units["value"])
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_whose_squares_have_no_number():
+    a = np.random.default_rng(0).normal(size=(1000, 2)) * 1e300
+    assert drift(a, a).units["value"].isna().all()

@@ -295,3 +295,20 @@ def test_blocks_too_few_for_the_level_are_not_said_to_stand_still():
     strict = movement(windows, level=0.05 / 10)
     assert (strict.called, strict.moved) == ((), {})
     assert strict.unknown == {"a": "6 blocks of steps are too few to tell at a level of 0.005"}
+
+
+def test_seldom_active_units_of_windows_of_other_lengths_that_did_not_move():
+    """A mean of one active value or two is skewed: of 20 windows nearly all were called. Where more are, it is told."""
+
+    def windows(threshold, moved=0.0):
+        random = np.random.default_rng(3)
+        return [
+            tuple(
+                blocks_of(np.maximum(random.normal(shift, 1, (64, steps, 64)) - threshold, 0))
+                for steps, shift in ((120, 0.0), (12, moved))
+            )
+            for _ in range(20)
+        ]
+
+    assert sum(bool(movement({"site": pair}).called) for pair in windows(2.0)) <= 3
+    assert sum(bool(movement({"site": pair}).called) for pair in windows(0.0, 0.1)) >= 15
