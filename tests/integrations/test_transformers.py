@@ -206,6 +206,7 @@ trainer(RecorderCallback("a", probe=PROBE), kind=Failing).train()
     assert steps_of_windows("a") == [(0, 4), (5, 6)]
 
 
+@pytest.mark.thorough
 def test_training_begun_again_after_an_exception_goes_on_in_a_new_window():
     train = trainer(RecorderCallback("a"), kind=Failing)
     with pytest.raises(ValueError, match="as planned"):
@@ -215,6 +216,7 @@ def test_training_begun_again_after_an_exception_goes_on_in_a_new_window():
     assert steps_of_windows("a") == [(0, 4), (5, 6), (7, 11), (12, 16), (17, 21)]
 
 
+@pytest.mark.thorough
 def test_a_smaller_batch_found_to_fit_goes_on_in_a_new_window():
     train = trainer(RecorderCallback("a"), kind=Failing, auto_find_batch_size=True)
     train.error = RuntimeError("CUDA out of memory.")
@@ -236,6 +238,7 @@ def test_training_again_overwrites_nothing():
     assert hooks_on(train.model) == 0
 
 
+@pytest.mark.thorough
 def test_a_recording_of_nothing_warns_and_ends_no_training():
     model = language_model()
     model.unused = torch.nn.Linear(2, 2)

@@ -34,6 +34,7 @@ def test_keys_tell_of_every_mark_what_the_figure_tells(opened):
     assert len(set(told)) == 2 * (2 * 10 + 2)
 
 
+@pytest.mark.thorough
 def test_words_and_tables_are_those_of_the_comparison(opened):
     pages = pages_side_by_side(runs=5)
     shown = opened(pages)
@@ -117,6 +118,7 @@ def test_axe_finds_nothing(opened, scheme):
     assert violations(opened(pages_side_by_side(), scheme=scheme)) == []
 
 
+@pytest.mark.thorough
 def test_names_are_text_whatever_they_are(opened):
     shown = opened(pages_side_by_side(names=HOSTILE, runs=1), width=400)
     assert shown.locator("img").count() == 0

@@ -100,6 +100,7 @@ def test_blocks_are_of_equally_many_steps(tmp_path):
         assert blocks.sampled.sum(1).tolist() == [64 * 5] * 3
 
 
+@pytest.mark.thorough
 def test_the_stated_error_holds_after_many_joinings(tmp_path):
     run, seen, _ = record(tmp_path / "run", 1500, rows=30)
     assert run.window_list[0].last_step == 127  # joined seven times
@@ -134,6 +135,7 @@ def test_with_the_first_epoch_they_are_the_one_window_that_they_are(tmp_path):
         np.testing.assert_allclose(found.blocks.slices, expected.blocks.slices, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("steps", [10, 45, pytest.param(130, marks=pytest.mark.thorough)])
 def test_whenever_it_is_read_every_step_is_there_once(steps, tmp_path, monkeypatch):
     monkeypatch.setattr(journal, "FLUSH_SECONDS", 0.0)

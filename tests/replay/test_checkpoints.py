@@ -218,6 +218,7 @@ def test_a_model_that_changes_its_inputs(analyzed, saved):
     assert_scipys(drift(run, metrics=METRICS), windows)
 
 
+@pytest.mark.thorough
 def test_lazy_modules(analyzed, saved, tmp_path):
     found = drift(analyzed(saved, model=SPEC + "Lazy", output=tmp_path / "lazy"))
     expected = drift(analyzed(saved))
@@ -244,6 +245,7 @@ def test_partly_loaded_models(analyze, saved, tmp_path):
         np.testing.assert_allclose(windows.query(f"site == '{site}'")["mean"], found.mean(0), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_doubles(analyzed, saved):
     run = analyzed(saved, options=["--dtype", "float64", "--samples", "all"])
     windows = [
@@ -252,6 +254,7 @@ def test_doubles(analyzed, saved):
     assert_scipys(drift(run, metrics=METRICS), windows)
 
 
+@pytest.mark.thorough
 def test_a_model_of_hugging_face(analyzed, tmp_path):
     """Built from its directory, without --model; keyword arguments by name."""
     from transformers import ViTConfig, ViTForImageClassification

@@ -182,6 +182,7 @@ class Numpy:
         return getattr(np, name)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("wrong", [lambda values: values, np.square], ids=["signed", "squared"])
 def test_a_path_that_sums_something_else(wrong, monkeypatch, run):
     monkeypatch.setattr(trajectory, "np", Numpy(wrong))
