@@ -77,7 +77,9 @@ def test_moments_are_those_of_all_activations_whatever_the_guess(name, centre, d
     relative = 1e-5 if dtype is torch.float32 else 1e-11
     for _, activations in layouts(draw(name, 1200, units=19), dtype):
         _, table, _ = taken(either_kernel, activations, 7, centre=centre)
-        assert_right(from_tensor(table), [by_unit(activations)], relative)
+        alone = either_kernel(activations.numpy().dtype.type).moments(activations, Workspace())
+        for found in (table, alone):
+            assert_right(from_tensor(found), [by_unit(activations)], relative)
 
 
 @pytest.mark.parametrize("odd", OUT_OF_RANGE)
@@ -96,6 +98,14 @@ def test_moments_of_any_shape(units, positions, either_kernel):
     activations = values.reshape(40, positions, units).transpose(1, 2).contiguous()
     _, table, _ = taken(either_kernel, activations if positions > 1 else activations[:, :, 0], 8)
     assert_right(from_tensor(table), [by_unit(activations)], 1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("shape", [(0, 3), (4, 3, 0), (5, 3)])
+def test_moments_alone_of_nothing_and_of_half_types(shape, dtype, either_kernel):
+    table = either_kernel(np.float32).moments(torch.ones(shape, dtype=dtype), Workspace()).numpy()
+    count = shape[0] * int(np.prod(shape[2:]))
+    assert (table.shape, table[0].tolist(), table[1].tolist()) == ((6, 1, 3), [[count] * 3], [[0] * 3])
 
 
 def test_the_guess_is_the_mean_afterwards(either_kernel):
