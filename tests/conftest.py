@@ -78,6 +78,14 @@ def nothing_is_written_by_the_clock():
 
 
 @pytest.fixture(autouse=True, scope="session")
+def nothing_waits_for_the_disk():
+    """No test loses power, and each window would wait 8 ms for it; `test_durable.py` sees what is asked of a disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def the_command_line_is_built_once():
     """Typer would make all commands anew for every one that is run, in a twentieth of a second."""
     with pytest.MonkeyPatch.context() as patch:

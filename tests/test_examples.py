@@ -20,7 +20,7 @@ from tests.warm.starting import python
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 WITHOUT_PICTURE = ("train", "diverging", "train_against_eval")
-STEPS = {"deep_linear": 20, "gan": 80, "percentiles": 40, "noisy_batchnorm": 40, "transformer": 30}
+STEPS = {"deep_linear": 20, "gan": 200, "percentiles": 60, "noisy_batchnorm": 60, "transformer": 60}
 """Of those that train long. What they find is in tests/cli/test_selfcheck.py, or takes as long as they do."""
 SVG = "{http://www.w3.org/2000/svg}"
 NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?(e[+-]?\d+)?")
