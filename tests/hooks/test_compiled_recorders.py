@@ -14,6 +14,7 @@ from tests.oracles.hooks import counts, hooks_on
 pytestmark = pytest.mark.usefixtures("quiet_compiler")
 
 
+@pytest.mark.thorough
 def test_after_its_end_the_compiled_model_goes_on_unrecorded(tmp_path):
     model, inputs = network(Small), batch()
     call = torch.compile(model, backend="eager", fullgraph=True)

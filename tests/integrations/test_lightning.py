@@ -131,6 +131,7 @@ def test_drift_is_that_of_plain_hooks(pl):
     np.testing.assert_allclose(recorded_drift("a", "net.0"), drift(witness), rtol=1e-5)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("options", [{}, {"accumulate_grad_batches": 2, "precision": "bf16-mixed"}], ids=str)
 def test_training_is_bit_identical(pl, options):
     models, states = [], []

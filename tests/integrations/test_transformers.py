@@ -165,6 +165,7 @@ def test_evaluation_outside_training_is_not_recorded():
     assert eval_counts("a") == [64, 64, 64]
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_close_keeps_what_was_recorded_before_an_exception(error):
     recording = RecorderCallback("a", probe=PROBE)
