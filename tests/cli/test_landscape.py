@@ -156,6 +156,7 @@ def test_running_averages_have_another_curvature(measured, icshift, folder):
 BOTH = {"saved": ("step-20.pt", "step-60.pt")}
 
 
+@pytest.mark.thorough
 def test_several_models_lie_in_the_plane_of_the_first(measured, folder):
     _, (first, second) = measured(**BOTH)
     assert (first["model"], second["model"]) == ("step 20", "step 60")

@@ -146,6 +146,7 @@ def test_steps_are_those_of_the_trainer(accumulated):
     assert icshift.open("a").manifest["steps"] == train.state.global_step == 3 * -(-5 // accumulated)
 
 
+@pytest.mark.thorough
 def test_with_windows_of_steps_epochs_end_none():
     trainer(RecorderCallback("a", window=6)).train()
     assert steps_of_windows("a") == [(0, 5), (6, 11), (12, 14)]
@@ -156,6 +157,7 @@ def test_evaluation_within_an_epoch_is_in_its_window():
     assert eval_counts("a") == [64, 128, 128]
 
 
+@pytest.mark.thorough
 def test_evaluation_outside_training_is_not_recorded():
     train = trainer(RecorderCallback("a"), eval_on_start=True)
     train.evaluate()

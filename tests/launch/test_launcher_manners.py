@@ -234,6 +234,7 @@ def test_quiet_says_nothing(tmp_path):
     assert icshift_run("-q", "-o", tmp_path / "runs", script).stderr == run(script).stderr == ""
 
 
+@pytest.mark.thorough
 def test_all_ranks_refuse_and_all_ranks_replace(tmp_path):
     runs = tmp_path / "runs"
     first = ended(torchrun(2, *RECORDER, "-q", "-o", runs, SCRIPTS / "ddp.py"))

@@ -137,6 +137,7 @@ def test_how_it_was_measured_is_in_the_run(tmp_path):
     assert run.smoothness().empty
 
 
+@pytest.mark.thorough
 def test_of_two_optimizers_that_share_a_step_the_change_by_both_is_measured(tmp_path):
     def run(joint):
         model = network()

@@ -93,6 +93,7 @@ def test_a_window_without_a_forward_goes_on(tmp_path):
     assert [int(run.distribution("eval", "(model)", window.index).count[0]) for window in run.window_list] == [5] * 4
 
 
+@pytest.mark.thorough
 def test_blocks_are_of_equally_many_steps(tmp_path):
     run, *_ = record(tmp_path / "run", 700)
     for window in run.window_list[:-1]:

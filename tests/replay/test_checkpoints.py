@@ -211,6 +211,7 @@ def test_an_instance_is_left_as_it_was_after_a_mistake(analyze, saved, tmp_path)
     assert network.instance.fc1.weight.dtype == torch.float32
 
 
+@pytest.mark.thorough
 def test_a_model_that_changes_its_inputs(analyzed, saved):
     """Every model and every phase gets the inputs as they are."""
     run = analyzed(saved, model=SPEC + "Restless", options=["--train-mode", "--running", "--samples", "all"])

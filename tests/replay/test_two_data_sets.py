@@ -117,6 +117,7 @@ def test_the_same_data_does_not_shift_at_all(tmp_path):
     assert set(same.sites["verdict"]) == {"no shift beyond noise"}
 
 
+@pytest.mark.thorough
 def test_halves_of_one_data_set_seldom_shift(tmp_path):
     """Against another half of itself a data set shows noise alone."""
     images, random, shifted, moved = digits()[0], torch.Generator().manual_seed(0), [], []
@@ -158,6 +159,7 @@ def clean(tmp_path_factory):
     return Measured(tmp_path_factory.mktemp("clean") / "run", trained(), training()[:700], held_out())
 
 
+@pytest.mark.thorough
 @pytest.mark.some(1)
 @pytest.mark.parametrize("corruption", ["contrast", pytest.param("brightness", marks=pytest.mark.thorough), "noise"])
 def test_severity_is_ordered_within_a_corruption(corruption, clean, tmp_path):
