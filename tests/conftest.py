@@ -44,7 +44,8 @@ GLOBAL_HOOKS = (
 def pytest_configure(config):
     config.pluginmanager.register(covering)
     config.pluginmanager.register(order)
-    gc.disable()  # Until all is collected: a quarter of that time it would look through what stays.
+    if getattr(config.option, "dist", "no") == "no":  # The process that hands the tests out collects none.
+        gc.disable()  # Until all is collected: a quarter of that time it would look through what stays.
     # Once, and not in each of hundreds of processes, where the environment has Python write no bytecode.
     if not hasattr(config, "workerinput"):
         compileall.compile_dir(Path(icshift.__file__).parent, quiet=2)
