@@ -44,7 +44,8 @@ GLOBAL_HOOKS = (
 def pytest_configure(config):
     config.pluginmanager.register(covering)
     config.pluginmanager.register(order)
-    gc.disable()  # Until all is collected: a quarter of that time it would look through what stays.
+    if getattr(config.option, "dist", "no") == "no":  # The process that hands the tests out collects none.
+        gc.disable()  # Until all is collected: a quarter of that time it would look through what stays.
     # Once, and not in each of hundreds of processes, where the environment has Python write no bytecode.
     if not hasattr(config, "workerinput"):
         compileall.compile_dir(Path(icshift.__file__).parent, quiet=2)
@@ -74,6 +75,14 @@ def nothing_is_written_by_the_clock():
     """What is written every ten seconds is added up in other groups: on a slow machine the last bit would differ."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(journal, "FLUSH_SECONDS", math.inf)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_waits_for_the_disk():
+    """No test loses power, and each window would wait 8 ms for it; `test_durable.py` sees what is asked of a disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
         yield
 
 

@@ -51,8 +51,8 @@ def _keep(cases, places: set[int]):
 
 def some(count: int, number: int, name: str) -> set[int]:
     """`number` places of `count`, evenly apart around the circle, from one that depends on the name."""
-    first = crc32(name.encode())
-    return {(first + count * step // number) % count for step in range(min(number, count))}
+    first, kept = crc32(name.encode()), min(number, count)
+    return {(first + count * step // kept) % count for step in range(kept)}
 
 
 def covering(cases: list[tuple[object, ...]], strength: int) -> set[int]:

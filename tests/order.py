@@ -6,29 +6,32 @@ By itself it would begin with the files of most tests, and end with a single pro
 import pytest
 
 LONGEST = (
-    "tests/launch/test_launcher.py",
-    "tests/launch/test_launcher_styles.py",
-    "tests/launch/test_launcher_styles_steps.py",
-    "tests/test_pages.py",
-    "tests/page/test_write_browser.py",
     "tests/test_demo.py",
+    "tests/launch/test_launcher.py",
+    "tests/page/test_write_browser.py",
+    "tests/launch/test_launcher_styles.py",
+    "tests/test_pages.py",
     "tests/launch/test_launcher_manners.py",
-    "tests/cli/test_shift.py",
-    "tests/replay/test_two_data_sets.py",
+    "tests/launch/test_launcher_styles_steps.py",
     "tests/test_examples.py",
-    "tests/launch/test_children.py",
-    "tests/cli/test_landscape.py",
+    "tests/cli/test_shift.py",
+    "tests/page/test_write_browser_pairs.py",
+    "tests/integrations/test_transformers.py",
+    "tests/replay/test_two_data_sets.py",
+    "tests/test_architecture.py",
+    "tests/record/test_provisional.py",
+    "tests/replay/test_checkpoints.py",
+    "tests/replay/test_checkpoints_resume.py",
+    "tests/record/test_recorder_processes.py",
     "tests/record/test_recorder_no_trace.py",
+    "tests/record/test_recorder_trainings.py",
     "tests/hooks/test_compiled.py",
     "tests/hooks/test_compiled_kinds.py",
     "tests/test_installed.py",
-    "tests/page/test_write_browser_pairs.py",
     "tests/saved/test_load_mutations.py",
-    "tests/calibration/test_frozen.py",
-    "tests/calibration/test_recorded.py",
     "tests/cli/test_selfcheck.py",
 )
-"""Files of twenty seconds and more, the longest first."""
+"""Files of ten seconds and more, the longest first, but for the demo: others wait for the run that it makes."""
 
 
 def pytest_configure(config):

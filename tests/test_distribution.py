@@ -96,11 +96,13 @@ def test_empty_with_empty_is_empty():
     laws.assert_identical(empty(4).merge(empty(4)), empty(4))
 
 
+@pytest.mark.some(6)
 @pytest.mark.parametrize("name", ZOO)
 def test_merge_leaves_its_inputs_unchanged(name):
     laws.inputs_of_merge_unchanged(of_zoo(name, 300), of_zoo(name, 6000))
 
 
+@pytest.mark.some(6)
 @pytest.mark.covering(1)
 @pytest.mark.parametrize(
     ("n", "cuts"), [(5, (1, 1, 4)), (400, (1, 150, 153)), (1000, (300, 600)), (6000, (1, 700, 701, 5000))]
@@ -162,6 +164,7 @@ def test_take_takes_examples_of_the_units():
     np.testing.assert_array_equal(whole.take(np.array([2, 0])).examples, whole.examples[[2, 0]])
 
 
+@pytest.mark.some(14)
 @pytest.mark.parametrize("n", [1, 6, 300])
 @pytest.mark.parametrize("name", FINITE)
 def test_quantiles_lie_on_the_line_between_mid_ranks(name, n):

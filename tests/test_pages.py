@@ -52,7 +52,7 @@ def shown():
     seen = set()
     for page in PAGES:
         for number, line in enumerate(commands(page)):
-            asked = re.sub(r" -o \S+\.(csv|html)", "", line)
+            asked = re.sub(r" (-o \S+\.\w+|--figure \w+)", "", line)
             again = "icshift-demo" in asked and asked in seen
             seen.add(asked)
             yield pytest.param(page, number, marks=[pytest.mark.thorough] if again else [])

@@ -16,6 +16,7 @@ def test_the_test_of_a_promise_is_there(file, name):
     functions = [node for node in ast.parse((ROOT / file).read_text()).body if isinstance(node, ast.FunctionDef)]
     (test,) = [function for function in functions if function.name == name]
     assert any(isinstance(node, (ast.Assert, ast.With, ast.Call)) for node in ast.walk(test))
+    assert "pytest.mark.thorough" not in map(ast.unparse, test.decorator_list), "of a promise something runs every time"
 
 
 def promises(page):

@@ -8,6 +8,7 @@ import pytest
 from icshift.analysis.atlas import half_and_half, joined, spread
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 40, 1000])
 @pytest.mark.parametrize("wanted", [1, 2, 8, 32])
 def test_half_are_the_first_and_half_at_even_ranks(count, wanted):
@@ -44,6 +45,7 @@ def test_few_steps_stay_as_they_are_and_unknown_ones_unknown():
     assert len(joined([], np.zeros((0, 5)), 400).number) == 0
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 20, 23])
 @pytest.mark.parametrize("known", [0.0, 0.3, 0.8, 1.0])
 def test_a_stretch_is_the_outermost_of_its_known_steps_about_their_median(count, known):

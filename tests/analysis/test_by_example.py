@@ -183,6 +183,7 @@ def test_n_is_of_the_finite_rows(animal, rows):
     assert METRICS["cka_distance"].n(a, b) == [finite.all(0).sum() if rows is None else rows]
 
 
+@pytest.mark.some(7)
 @pytest.mark.parametrize(("before", "after"), ANIMALS)
 def test_displacement_is_at_least_w1_of_the_same_rows(before, after):
     first, second = both(before, after)

@@ -32,6 +32,7 @@ def run(tmp_path_factory):
     return icshift.open(write_run(path, windows, names=["one", "two", "three"], sites=SITES))
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("reference", ["previous", "first"])
 @pytest.mark.parametrize("name", ["w1_sd", "ks", "log_sd_ratio"])
 def test_drift_is_over_the_units_of_the_last_window(name, reference, run):

@@ -133,6 +133,7 @@ def test_oracle_of_psi(before, after):
     agrees_with_oracle("psi", before, after)
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize(("before", "after"), [pair for pair in MIXED if pair[0] in TIED])
 def test_psi_has_no_bins_between_equal_quantiles(before, after):
     agrees_with_oracle("psi", before, after)
@@ -165,6 +166,7 @@ PAIRS = (
 )
 
 
+@pytest.mark.some(15)
 @pytest.mark.parametrize("pair", PAIRS, ids=str)
 @pytest.mark.parametrize("name", SYMMETRIC)
 def test_symmetric(name, pair):
@@ -184,6 +186,7 @@ def test_unit_by_unit(name, pair):
     laws.unit_by_unit(METRICS[name], of_zoo(*pair[:2]), of_zoo(*pair[2:], seed=1))
 
 
+@pytest.mark.some(16)
 @pytest.mark.parametrize("pair", PAIRS, ids=str)
 @pytest.mark.parametrize("name", DISTANCES)
 def test_never_negative(name, pair):
@@ -239,6 +242,7 @@ def test_point_masses():
     assert METRICS["js"].function(a, b).tolist() == [1.0]
 
 
+@pytest.mark.some(13)
 @pytest.mark.parametrize("name", OF_SAMPLES)
 @pytest.mark.parametrize("sizes", [(300, 200), (300, 6000), (6000, 9000)])
 def test_all_zeros_are_the_same_as_all_zeros(name, sizes):

@@ -30,6 +30,7 @@ def found(reference, data, metric=METRIC, count=16):
     return noise(metric, parts(reference, count), parts(data, count), len(reference))
 
 
+@pytest.mark.some(2)
 @pytest.mark.covering(1)
 @pytest.mark.parametrize(("n", "m"), [(400, 400), (3000, 200), (64, 2000), (40, 40)])
 @pytest.mark.parametrize("shape", ["normal", "relu", "bimodal"])
@@ -43,7 +44,7 @@ def whole(values):
     return from_sample(Sample(np.sort(values, axis=1), np.full(len(values), values.shape[1])))
 
 
-@pytest.mark.some(2)
+@pytest.mark.some(1)
 @pytest.mark.parametrize("metric", ["w1", "ks", "psi", "mean_shift_sd", "zero_share"])
 def test_every_metric_has_its_noise(metric):
     one = METRICS[metric]

@@ -58,6 +58,7 @@ def test_units_that_moved_are_counted(run, sites):
     assert judged(run, "moved > 99%")["grows"].measurement.value == 10 * sites["moved"]["grows"]
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("metric", ["ks", "w1"])
 def test_drift_is_the_metric_that_is_shown(run, metric):
     by_name = judged(run, f"p90({metric}) > 0.2")

@@ -40,6 +40,7 @@ def test_whatever_the_data(case):
         assert found.unknown > 0.5 * found.trials
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_whatever_the_network(kind):
     found = together([tally(case, kind) for case in FROZEN])
@@ -47,6 +48,7 @@ def test_whatever_the_network(kind):
     assert found.unknown <= (1 - FEWEST_KNOWN) * found.trials
 
 
+@pytest.mark.thorough
 def test_all_together():
     found = together([tally(case, kind) for case in FROZEN for kind in NETWORKS])
     assert found.trials >= 50 * TRIALS

@@ -48,6 +48,7 @@ def test_a_run_says_what_a_trial_without_one_says(kind, tmp_path):
         np.testing.assert_array_equal(recorded.moved[name], moved)
 
 
+@pytest.mark.thorough
 def test_reports_of_frozen_networks_show_nothing(tmp_path, capsys):
     """In reports as they are by default: 64 values a unit and step."""
     wrong = trials = 0
@@ -67,6 +68,7 @@ def test_reports_of_frozen_networks_show_nothing(tmp_path, capsys):
     assert wrong <= at_most(0.05, trials)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     "case",
     [Case("told", streams.autoregressive, (64, 64)), Case("told", streams.sorted_out_of_step)],
@@ -168,6 +170,7 @@ def test_what_moved_early_is_not_said_of_late_windows(tmp_path):
     assert late <= at_most(0.05, TRIALS)
 
 
+@pytest.mark.thorough
 def test_all_windows_together_are_held_to_the_level_of_one(tmp_path):
     """A frozen network of ten windows fails `moved > 0` with --window all in at most 5 of 100 runs.
 

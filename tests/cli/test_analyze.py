@@ -65,6 +65,7 @@ def test_quiet_leaves_the_hint_out(capsys):
     assert "Next: " not in capsys.readouterr().out
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("given", "said", "width"),
     [

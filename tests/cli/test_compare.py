@@ -32,6 +32,7 @@ def test_two_groups(runs, printed):
     assert f"Next: icshift path {a[0]} --phase probe" in printed("compare", *a, "--with", *b)
 
 
+@pytest.mark.thorough
 def test_options_may_stand_anywhere(runs, printed):
     a, b = runs
     expected = printed("compare", "-q", "--site", "fc1", *a, "--with", *b)

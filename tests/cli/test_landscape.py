@@ -138,6 +138,7 @@ def test_batches_count_by_their_examples(measured, folder):
     assert found["loss"] != pytest.approx(whole["loss"], rel=1e-3)
 
 
+@pytest.mark.thorough
 def test_running_averages_have_another_curvature(measured, icshift, folder):
     early = {"saved": ("step-20.pt",)}
     about, (found,) = measured("--eval-mode", **early)
@@ -155,6 +156,7 @@ def test_running_averages_have_another_curvature(measured, icshift, folder):
 BOTH = {"saved": ("step-20.pt", "step-60.pt")}
 
 
+@pytest.mark.thorough
 def test_several_models_lie_in_the_plane_of_the_first(measured, folder):
     _, (first, second) = measured(**BOTH)
     assert (first["model"], second["model"]) == ("step 20", "step 60")
@@ -206,6 +208,7 @@ def test_how_far_a_slice_reaches(loss, steepest, expected):
     assert fitting_radius(loss, steepest, 0.0) > 0
 
 
+@pytest.mark.thorough
 def test_random_planes_are_drawn_by_their_seed(measured):
     planes = [measured("--slice", "random", "--seed", seed, **BOTH)[1] for seed in (0, 0, 1)]
     places = [models[1]["moved"]["place"] for models in planes]
@@ -224,6 +227,7 @@ def test_without_a_slice(measured, icshift):
     assert icshift(*ASKED, "--slice", "none", **BOTH)[0] == 0
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("saved", [("step-60.pt",), ("step-20.pt", "step-60.pt")], ids=["one", "two"])
 @pytest.mark.parametrize("extra", [(), ("--lr", 0.2, "--slice", "random")], ids=["plain", "with a rate"])
 def test_what_it_prints(icshift, saved, extra):
@@ -354,6 +358,7 @@ def test_a_loss_of_ones_own(icshift, folder):
     assert json.loads(out)["models"][0]["loss"] == pytest.approx(float(expected), rel=1e-10)
 
 
+@pytest.mark.thorough
 def test_own_loss_of_a_language_model(tmp_path, monkeypatch, capsys):
     import transformers
 

@@ -124,6 +124,7 @@ def test_other_encodings_get_ascii(encoding, arguments, two_windows):
     assert "?" not in done.stdout
 
 
+@pytest.mark.thorough
 def test_the_c_locale_by_name_gets_ascii(two_windows):
     done = process("report", two_windows, program=ANEW, LC_ALL="C")
     assert done.returncode == 0
@@ -143,6 +144,7 @@ def test_what_cannot_be_printed_is_one_line(arguments, two_windows):
         assert (closed.returncode, closed.stderr) == (2, "icshift: stdout is closed: there is nothing to print on\n")
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full"])
 def test_a_mistake_has_its_exit_code_where_nobody_can_be_told(stderr, tmp_path):
     command = f"{icshift()} report {tmp_path / 'nowhere'} {stderr}"
@@ -158,6 +160,7 @@ def test_a_pipe_whose_reader_has_seen_enough_ends_well(arguments, two_windows):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("shell", "asked"),
     [

@@ -70,6 +70,7 @@ def test_a_flipped_bit_is_refused_or_harmless(folder):
     assert refused > 50
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize("kind", ["pipe", "zero", "folder", "loop"])
 @pytest.mark.parametrize("place", ["run.json", "windows/000001.rank0.parquet", "steps", "windows"])
 def test_what_is_no_file_is_refused_at_once(folder, command, kind, place):

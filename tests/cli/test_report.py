@@ -198,6 +198,7 @@ def test_a_recorded_probe_in_training_mode_is_not_said_to_be_without_noise(name,
 # Metrics by example, and of a site as a whole
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("metric", ["displacement", "displacement_sd", "marginal_share", "sliced_w2", "cka_distance"])
 def test_report_of_examples(metric, two_windows, command):
     code, out, err = command("report", two_windows, "--metric", metric, "--phase", "probe")

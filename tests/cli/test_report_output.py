@@ -6,6 +6,7 @@ import sys
 import pytest
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("suffix", ["html", "md", "csv", "json", "svg"])
 def test_a_file_is_written_and_stdout_stays_empty(suffix, two_windows, tmp_path, command):
     file = tmp_path / f"run.{suffix}"

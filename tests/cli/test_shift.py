@@ -85,6 +85,7 @@ def test_it_tells_of_every_site_and_layer(icshift):
     assert lines[-1].startswith("Next: ")
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("checkpoint", "data"), [("step-5.pt", "test.npz"), ("step-400.pt", "dimmed.npz"), ("step-400.pt", "broken.npz")]
 )
@@ -139,6 +140,7 @@ def test_csv_is_tidy(icshift, tmp_path):
     assert table.groupby("site")["floor"].median().between(0.03, 0.12).all()
 
 
+@pytest.mark.thorough
 def test_csv_goes_to_stdout_alone(icshift):
     code, out, _ = icshift(*AGAINST, "dimmed.npz", "--limit", 60, "-o", "-")
     assert code == 0
@@ -201,6 +203,7 @@ def test_a_run_and_a_file_are_written_by_one_command(icshift, tmp_path):
     assert len(pd.read_csv(tmp_path / "a.csv")) == len(pd.read_parquet(tmp_path / "a.parquet"))
 
 
+@pytest.mark.thorough
 def test_the_part_of_the_file_is_chosen_and_the_others_are_told(icshift, folder):
     torch.save({"state_dict": states()[5], "state_dict_ema": states()[400]}, folder / "both.pt")
     _, out, err = icshift(*AGAINST, "dimmed.npz", "--json", checkpoint="both.pt")
@@ -211,6 +214,7 @@ def test_the_part_of_the_file_is_chosen_and_the_others_are_told(icshift, folder)
     assert json.loads(chosen)["sites"] == json.loads(alone)["sites"] != json.loads(out)["sites"]
 
 
+@pytest.mark.thorough
 def test_noise_alone_does_not_fail(icshift):
     code, out, _ = icshift(*AGAINST, "test.npz", "--fail-on", "moved > 0", "--json")
     shifted = [site["site"] for site in json.loads(out)["sites"] if site["shifted"]]
@@ -230,6 +234,7 @@ def test_sites_are_chosen_for_what_is_shown(icshift):
     assert part == [site for site in whole if site["site"].startswith("fc")]
 
 
+@pytest.mark.thorough
 def test_values_that_are_not_finite_are_counted(icshift):
     code, out, _ = icshift(*AGAINST, "broken.npz")
     assert code == 0
@@ -239,12 +244,14 @@ def test_values_that_are_not_finite_are_counted(icshift):
     assert len(found["notes"]) == 1
 
 
+@pytest.mark.thorough
 def test_a_limit_and_a_batch_size(icshift):
     code, out, _ = icshift(*AGAINST, "dimmed.npz", "--limit", 100, "--batch-size", 3, "--samples", "all")
     assert code == 0
     assert "(100 examples) against train.npz (100 examples)" in out
 
 
+@pytest.mark.thorough
 def test_types_devices_and_files_of_models(icshift):
     for options in (["--dtype", "float64"], ["--dtype", "bfloat16"], ["--device", "cpu"]):
         assert icshift(*AGAINST, "dimmed.npz", "--limit", 60, *options)[0] == 0
@@ -252,6 +259,7 @@ def test_types_devices_and_files_of_models(icshift):
     assert icshift(*AGAINST, "dimmed.npz", "--limit", 60, model=model)[0] == 0
 
 
+@pytest.mark.thorough
 def test_what_stays_at_its_initialisation_is_told(icshift, folder):
     state = {name: value for name, value in states()[400].items() if not name.startswith("fc4")}
     torch.save(state, folder / "part.pt")
@@ -261,6 +269,7 @@ def test_what_stays_at_its_initialisation_is_told(icshift, folder):
     assert "2 of 20 tensors stayed at their initialisation: fc4.weight, fc4.bias" in out
 
 
+@pytest.mark.thorough
 def test_a_model_that_is_somebodys_is_left_as_it_was(icshift):
     assert icshift(*AGAINST, "dimmed.npz", "--limit", 60, model=("--model", "somebodys.py:model"))[0] == 0
     model = sys.modules["somebodys"].model

@@ -48,6 +48,7 @@ def test_onset_is_a_line_and_explained():
     assert "Vertical line" not in texts(fan([panel()], "about", LIGHT))
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("steps", [0, 1, 2])
 def test_short_series_are_drawn(steps):
     assert drawn(fan([panel(steps=steps)], "about", DARK)).startswith(b"<svg")

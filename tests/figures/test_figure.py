@@ -9,6 +9,7 @@ from tests.figures.reading import labels
 from tests.replicates.trainings import trained
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("name", [name for name in FIGURES if name != "compare"])
 def test_each_figure_of_one_run_is_drawn(name, normed):
     run, page = normed

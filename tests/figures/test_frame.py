@@ -15,6 +15,7 @@ from tests.page.pages import page_of_sites
 MAGIC = {".svg": b"<svg", ".png": b"\x89PNG\r\n", ".pdf": b"%PDF-"}
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("suffix", MAGIC)
 def test_each_format_is_what_it_says(suffix):
     assert drawn(atlas(page_of_sites(sites=1, units=1, windows=2), DARK), suffix, "dark").startswith(MAGIC[suffix])

@@ -25,6 +25,7 @@ def lines(pdf):
     return sorted(line for line in pdf.split(b"\n") if not re.fullmatch(rb"\d{10} \d{5} n\r?|\d+", line))
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("name", CHARTS)
 def test_png_and_pdf_are_of_the_picture_that_the_svg_is(name):
     chart, other = CHARTS[name](3), CHARTS[name](4)

@@ -294,6 +294,7 @@ def trained(*, batch_norm, steps=200):
     return model
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_digits_network_has_the_eigenvalues_that_power_iteration_finds(batch_norm):
     model, (inputs, classes) = trained(batch_norm=batch_norm), digits()
@@ -364,6 +365,7 @@ def test_attention_runs_on_a_kernel_that_can_be_differentiated_twice():
     assert found.eigenvalues[0] == pytest.approx(first[0], rel=1e-3)
 
 
+@pytest.mark.thorough
 def test_recurrent_and_compiled_models_are_measured():
     torch.manual_seed(0)
     inputs, classes = examples()

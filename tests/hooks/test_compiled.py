@@ -74,7 +74,7 @@ def called_by_a_function(model):
     return torch.compile(lambda x: model(x) + 0, backend="eager", fullgraph=True)
 
 
-@pytest.mark.some(2)
+@pytest.mark.some(1)
 @pytest.mark.covering(1)
 @pytest.mark.parametrize("way", [in_place, parts_in_place, parts_replaced, called_by_a_function])
 @pytest.mark.parametrize("used", [False, True])
@@ -98,6 +98,7 @@ def test_sites_have_the_names_that_they_have_without(way, used, of_eager, tmp_pa
     assert not breaks()
 
 
+@pytest.mark.thorough
 def test_a_function_may_call_the_model_more_than_once(tmp_path):
     model = network()
     call = torch.compile(lambda x: model(x) + model(2 * x), backend="eager", fullgraph=True)

@@ -58,6 +58,7 @@ def stacked(layers):
     return Stack()
 
 
+@pytest.mark.thorough
 @pytest.mark.some(1)
 @pytest.mark.parametrize("replaced", [False, True])
 def test_layers_that_are_compiled_one_by_one_share_their_graphs(replaced, tmp_path):

@@ -40,6 +40,7 @@ def test_a_checkpointed_part_is_counted_once(backend, tmp_path):
     assert_recorded(StoredRun(tmp_path / "run"), witness.by_site)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("error", [pytest.param(ValueError, marks=pytest.mark.thorough), KeyboardInterrupt])
 def test_an_exception_in_a_compiled_forward_ends_that_forward(error, tmp_path):
     class Raising(Network):

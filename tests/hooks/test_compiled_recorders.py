@@ -14,6 +14,7 @@ from tests.oracles.hooks import counts, hooks_on
 pytestmark = pytest.mark.usefixtures("quiet_compiler")
 
 
+@pytest.mark.thorough
 def test_after_its_end_the_compiled_model_goes_on_unrecorded(tmp_path):
     model, inputs = network(Small), batch()
     call = torch.compile(model, backend="eager", fullgraph=True)
@@ -52,6 +53,7 @@ def test_a_pause_records_nothing_and_compiles_nothing(tmp_path):
     assert len(set(seen)) == 1
 
 
+@pytest.mark.thorough
 def test_what_is_compiled_in_a_pause_is_recorded_after_it(tmp_path):
     model = network(Small)
     call, optimizer = torch.compile(model, backend="eager", fullgraph=True), sgd(model)
@@ -95,6 +97,7 @@ def test_two_models_with_a_recorder_each_come_and_go(tmp_path):
     assert counts(StoredRun(tmp_path / "1"))["head"] == dict.fromkeys(range(3), 7)
 
 
+@pytest.mark.thorough
 def test_two_recorders_of_one_compiled_model(tmp_path):
     model = network(Small)
     call = torch.compile(model, backend="eager", fullgraph=True)

@@ -84,6 +84,7 @@ def test_what_is_not_on_the_cpu_is_hashed_alike():
     assert mixed((drawn * torch.from_numpy(factors)).sum(1)).tolist() == mixed(there.rows(rows, "x")).tolist()
 
 
+@pytest.mark.some(10)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.uint8, torch.int16])
 @pytest.mark.parametrize("shape", [(5,), (1, 3), (7, 40), (6, 3, 11), (2, 1, 5, 9)])
 def test_the_sum_over_rows_is_that_of_their_hashes(dtype, shape):

@@ -97,6 +97,7 @@ def bombs(tmp_path_factory):
     return folder
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("bomb", ["bytearray_by_size.pt", "bytearray_by_tensor.pt", "set_of_tensor.pt"])
 def test_no_small_file_of_tensors_takes_all_memory(bomb, bombs):
     with pytest.raises(ModelError):

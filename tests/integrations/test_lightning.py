@@ -32,7 +32,11 @@ from tests.warm.starting import python
 pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning", "ignore:.*:FutureWarning")
 
 
-@pytest.fixture(params=[lightning.pytorch, pytorch_lightning], ids=lambda package: package.__name__)
+BOTH = [lightning.pytorch, pytorch_lightning]
+"""The second is the first under another name: one test is of both, the others of it are `thorough`."""
+
+
+@pytest.fixture(params=[BOTH[0], pytest.param(BOTH[1], marks=pytest.mark.thorough)], ids=lambda one: one.__name__)
 def pl(request, tmp_path, monkeypatch):
     for name in ("lightning.pytorch", "pytorch_lightning", "lightning.fabric"):
         monkeypatch.setattr(logging.getLogger(name), "level", logging.ERROR)
@@ -93,6 +97,7 @@ def trainer(pl, *callbacks, epochs=3, **options):
     )
 
 
+@pytest.mark.parametrize("pl", BOTH, ids=lambda one: one.__name__, indirect=True)
 def test_an_epoch_is_a_window_as_a_recorder_by_hand_would_have_it(pl, tmp_path):
     trainer(pl, RecorderCallback("a", probe=PROBE)).fit(classifier(pl, dropout=0), loader(), loader(seed=2))
     model = classifier(pl, dropout=0)
@@ -126,6 +131,7 @@ def test_drift_is_that_of_plain_hooks(pl):
     np.testing.assert_allclose(recorded_drift("a", "net.0"), drift(witness), rtol=1e-5)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("options", [{}, {"accumulate_grad_batches": 2, "precision": "bf16-mixed"}], ids=str)
 def test_training_is_bit_identical(pl, options):
     models, states = [], []

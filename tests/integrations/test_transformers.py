@@ -146,6 +146,7 @@ def test_steps_are_those_of_the_trainer(accumulated):
     assert icshift.open("a").manifest["steps"] == train.state.global_step == 3 * -(-5 // accumulated)
 
 
+@pytest.mark.thorough
 def test_with_windows_of_steps_epochs_end_none():
     trainer(RecorderCallback("a", window=6)).train()
     assert steps_of_windows("a") == [(0, 5), (6, 11), (12, 14)]
@@ -156,6 +157,7 @@ def test_evaluation_within_an_epoch_is_in_its_window():
     assert eval_counts("a") == [64, 128, 128]
 
 
+@pytest.mark.thorough
 def test_evaluation_outside_training_is_not_recorded():
     train = trainer(RecorderCallback("a"), eval_on_start=True)
     train.evaluate()
@@ -165,6 +167,7 @@ def test_evaluation_outside_training_is_not_recorded():
     assert eval_counts("a") == [64, 64, 64]
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_close_keeps_what_was_recorded_before_an_exception(error):
     recording = RecorderCallback("a", probe=PROBE)
@@ -206,6 +209,7 @@ trainer(RecorderCallback("a", probe=PROBE), kind=Failing).train()
     assert steps_of_windows("a") == [(0, 4), (5, 6)]
 
 
+@pytest.mark.thorough
 def test_training_begun_again_after_an_exception_goes_on_in_a_new_window():
     train = trainer(RecorderCallback("a"), kind=Failing)
     with pytest.raises(ValueError, match="as planned"):
@@ -215,6 +219,7 @@ def test_training_begun_again_after_an_exception_goes_on_in_a_new_window():
     assert steps_of_windows("a") == [(0, 4), (5, 6), (7, 11), (12, 16), (17, 21)]
 
 
+@pytest.mark.thorough
 def test_a_smaller_batch_found_to_fit_goes_on_in_a_new_window():
     train = trainer(RecorderCallback("a"), kind=Failing, auto_find_batch_size=True)
     train.error = RuntimeError("CUDA out of memory.")
@@ -236,6 +241,7 @@ def test_training_again_overwrites_nothing():
     assert hooks_on(train.model) == 0
 
 
+@pytest.mark.thorough
 def test_a_recording_of_nothing_warns_and_ends_no_training():
     model = language_model()
     model.unused = torch.nn.Linear(2, 2)

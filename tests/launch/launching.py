@@ -98,7 +98,10 @@ TRAININGS = {
 }
 
 ALIKE = {
+    "arguments": "plain",
     "module": "package",
+    "no loader": "plain",
+    "workers": "forks",
     "language model": "transformers",
     "compiled by autograd": "compiled",
     "lightning": "lightning_template of the styles",

@@ -105,6 +105,7 @@ def test_a_search_for_a_rate_is_no_epoch(tmp_path):
     assert len(run.drift(phase="train")) == 2 * 18
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("loop", [PLAIN, ACCELERATE, IGNITE], ids=["plain", "accelerate", "ignite"])
 @pytest.mark.parametrize("options", [(), ("--window", "4")], ids=["epochs", "--window"])
 def test_an_epoch_is_a_window_and_each_data_set_a_phase(loop, options, tmp_path):

@@ -36,7 +36,7 @@ OTHERS = {"whole": {"eval-2", "eval-3"}}
 """Phases of other data sets, in the last window."""
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=["keras_models", pytest.param("keras_loops", marks=pytest.mark.thorough)])
 def ran(request, tmp_path_factory):
     """The script's models, what it printed without and with icshift, where its runs are, and what it counted itself."""
     folder, script = tmp_path_factory.mktemp("keras"), SCRIPTS / f"{request.param}.py"

@@ -117,6 +117,7 @@ def test_where_no_loader_tells_of_epochs_there_are_10_to_20_windows(tmp_path):
     assert [(w.first_step, w.last_step) for w in kept.window_list] == [(n, min(n + 15, 199)) for n in range(0, 200, 16)]
 
 
+@pytest.mark.thorough
 def test_force_replaces_nothing_but_runs(tmp_path):
     mine = tmp_path / "runs" / "net" / "thesis.txt"
     mine.parent.mkdir(parents=True)
@@ -133,6 +134,7 @@ def test_mistakes_are_told_in_one_line(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("samples", ["1", "0", "-3", "few", ""])
 def test_samples_are_checked_before_the_script_starts(samples, tmp_path):
     done = icshift_run("-o", tmp_path / "runs", f"--samples={samples}", SCRIPTS / "no_loader.py")
@@ -140,6 +142,7 @@ def test_samples_are_checked_before_the_script_starts(samples, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(("option", "value"), [("-o", ""), ("-o", " "), ("--sites", "")])
 def test_empty_options_are_refused_before_the_script_starts(option, value, tmp_path):
     done = icshift_run(option, value, SCRIPTS / "no_loader.py", cwd=tmp_path)
@@ -191,6 +194,7 @@ def test_the_script_sees_what_it_would_see_without(command, target, tmp_path):
     assert str(tmp_path / "runs") in done.stderr.replace("\n", "")
 
 
+@pytest.mark.thorough
 def test_a_script_with_a_syntax_error_fails_as_in_python(tmp_path):
     script = tmp_path / "wrong.py"
     script.write_text("print('never')\nepochs = = 3\n")
@@ -224,11 +228,13 @@ def test_a_forked_child_tells_nothing(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.thorough
 def test_quiet_says_nothing(tmp_path):
     script = SCRIPTS / "exit_code.py"
     assert icshift_run("-q", "-o", tmp_path / "runs", script).stderr == run(script).stderr == ""
 
 
+@pytest.mark.thorough
 def test_all_ranks_refuse_and_all_ranks_replace(tmp_path):
     runs = tmp_path / "runs"
     first = ended(torchrun(2, *RECORDER, "-q", "-o", runs, SCRIPTS / "ddp.py"))

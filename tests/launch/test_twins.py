@@ -36,6 +36,7 @@ def test_of_a_model_and_its_trace_the_one_that_is_called_is_recorded(tmp_path, c
     assert icshift.open(tmp_path / "runs" / called).manifest["steps"] == 3
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(
     ("called", "expected"), [("one", {}), ("other", {"one": "other"}), ("one other", {}), ("", {})]
 )

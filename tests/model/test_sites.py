@@ -60,6 +60,7 @@ def test_units_lie_along_the_axis_of_the_layers_kind(
     assert {site: found.get(site) for site in axes} == axes
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize(
     ("module", "shape", "axis"),
     [
@@ -113,6 +114,7 @@ NETWORK = nn.Sequential(
 )
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize(
     ("select", "expected"),
     [

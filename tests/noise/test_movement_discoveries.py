@@ -7,6 +7,7 @@ from scipy.stats import false_discovery_control
 from icshift.noise.movement import FALSE_ALARMS, discoveries
 
 
+@pytest.mark.some(6)
 @pytest.mark.parametrize("seed", range(20))
 def test_discoveries_are_those_of_benjamini_and_hochberg(seed):
     random = np.random.default_rng(seed)

@@ -38,6 +38,7 @@ def test_two_runs_are_compared_and_each_has_its_page(runs):
     assert pages.runs[1].page.sites[1].drift.tolist()[1:] == alone.sites[1].drift.tolist()[1:]
 
 
+@pytest.mark.thorough
 def test_of_groups_the_first_of_each_has_its_page_and_that_is_said(runs):
     groups = [[runs[0], runs[2]], [runs[1]]]
     pages = pages_of_groups(compare(*groups), runs[:2], ASKED)

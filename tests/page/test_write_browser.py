@@ -72,6 +72,7 @@ def test_a_click_opens_a_site_and_another_one_a_unit(opened, made):
     )
 
 
+@pytest.mark.thorough
 def test_what_is_remembered_opens_again(opened, made):
     unit = made.sites[3].units.ids[1]
     shown = opened(made, fragment=f"#site={made.sites[3].name}&unit={unit}")
@@ -103,6 +104,7 @@ def test_keys_do_all_of_it(opened, made):
     assert shown.evaluate("document.activeElement.id") == "search"
 
 
+@pytest.mark.thorough
 def test_a_unit_without_pictures_says_so(opened):
     page = page_of_sites(sites=1, units=200, windows=4)
     shown = opened(page, fragment=f"#site={page.sites[0].name}")
@@ -187,7 +189,7 @@ def test_names_are_text_whatever_they_are(opened):
         shown.wait_for_function("(name) => document.getElementById('h-site').textContent === name", arg=SHOWN[number])
 
 
-@pytest.mark.some(2)
+@pytest.mark.some(1)
 @pytest.mark.parametrize("width", [1280, 400, 320])
 def test_nothing_lies_beyond_the_screen_or_over_something_else(opened, made, width):
     shown = opened(made, width=width)
@@ -246,7 +248,7 @@ SMALLEST = {
 }
 
 
-@pytest.mark.some(2)
+@pytest.mark.some(1)
 @pytest.mark.parametrize("size", SMALLEST.values(), ids=SMALLEST)
 def test_small_and_odd_pages_open(opened, size):
     shown = opened(page_of_sites(**size), width=400)

@@ -34,6 +34,7 @@ def test_keys_tell_of_every_mark_what_the_figure_tells(opened):
     assert len(set(told)) == 2 * (2 * 10 + 2)
 
 
+@pytest.mark.thorough
 def test_words_and_tables_are_those_of_the_comparison(opened):
     pages = pages_side_by_side(runs=5)
     shown = opened(pages)
@@ -105,7 +106,7 @@ def test_search_and_order_choose_pairs(opened):
     assert "fc2" in shown.inner_text("#where-pair")
 
 
-@pytest.mark.some(2)
+@pytest.mark.some(1)
 @pytest.mark.parametrize("width", [1280, 400, 320])
 def test_nothing_lies_beyond_the_screen_or_over_something_else(opened, width):
     assert out_of_place(opened(pages_side_by_side(), width=width), width) == []
@@ -117,6 +118,7 @@ def test_axe_finds_nothing(opened, scheme):
     assert violations(opened(pages_side_by_side(), scheme=scheme)) == []
 
 
+@pytest.mark.thorough
 def test_names_are_text_whatever_they_are(opened):
     shown = opened(pages_side_by_side(names=HOSTILE, runs=1), width=400)
     assert shown.locator("img").count() == 0
@@ -127,6 +129,7 @@ def test_names_are_text_whatever_they_are(opened):
     assert HOSTILE[0] in shown.inner_text("#where-pair")
 
 
+@pytest.mark.thorough
 def test_anatomy_is_the_atlas_with_other_cells(opened):
     page = page_of_sites(sites=3, units=5, windows=4)
     shown = opened(page)

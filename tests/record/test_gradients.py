@@ -99,6 +99,7 @@ def test_training_stays_bit_identical_and_nothing_more_is_recorded(optimizer, tm
     pd.testing.assert_frame_equal(Run(tmp_path / "measured").steps(), Run(tmp_path / "recorded").steps())
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_rows_are_those_of_a_step_measured_by_hand(optimizer, tmp_path):
     by_hand, around = [], []
@@ -136,6 +137,7 @@ def test_how_it_was_measured_is_in_the_run(tmp_path):
     assert run.smoothness().empty
 
 
+@pytest.mark.thorough
 def test_of_two_optimizers_that_share_a_step_the_change_by_both_is_measured(tmp_path):
     def run(joint):
         model = network()
@@ -308,6 +310,7 @@ def adversaries(path, recorded, measure):
     return [copy.deepcopy(model.state_dict()) for model in models], [Run(path / str(i)) for i in recorded]
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("recorded", [[0], [0, 1]])
 def test_other_models_that_a_closure_calls_are_neither_changed_nor_recorded(recorded, tmp_path):
     plain, _ = adversaries(tmp_path, [], measure=False)

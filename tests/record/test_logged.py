@@ -85,6 +85,7 @@ def test_before_the_optimizers_step_it_is_the_step_under_way(tmp_path: Path) -> 
     assert found[2::2] == [(number, 1 + number // 2, "after") for number in range(4)]
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize(
     "value",
     [

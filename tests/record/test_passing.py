@@ -64,6 +64,7 @@ def _trained(path: Path | None, **options: Any) -> tuple[list[torch.Tensor], lis
     return [value.clone() for value in model.state_dict().values()], hooks, evaluated
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("window", [100, None])
 def test_steps_pass_without_hooks_and_evaluations_are_recorded_whole(tmp_path: Path, window: Any) -> None:
     plain, _, _ = _trained(None)
@@ -121,6 +122,7 @@ def _passed(path: Path, act: Act, steps: int = STEPS, **options: Any) -> Any:
     return icshift.open(path)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("how", ["epoch", "epoch_begins"])
 def test_which_examples_an_epoch_saw_is_not_known_where_its_first_steps_pass(tmp_path: Path, how: str) -> None:
     epochs = set(range(290, STEPS, 37))

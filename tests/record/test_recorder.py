@@ -77,7 +77,7 @@ FAITHFUL = specimens(
 """Every module of these gives one tensor, which the oracle understands."""
 
 
-@pytest.mark.some(24)
+@pytest.mark.some(16)
 @pytest.mark.parametrize("specimen", FAITHFUL, ids=lambda specimen: specimen.name)
 def test_every_step_is_what_a_plain_hook_saw(specimen: Specimen, tmp_path: Path) -> None:
     run, oracle = trained(specimen, tmp_path / "run", samples="all")

@@ -4,17 +4,20 @@ import re
 import subprocess
 from pathlib import Path
 
+from tests.covering import often
 from tests.warm.starting import python
 
 ROOT = Path(__file__).parents[2]
 
-TWENTY = """
+KILLS = often(8, 20)
+
+KILLED = """
 import sys, warnings
 import torch
 from benchmarks.faults import kills
 torch.set_num_threads(1)
 warnings.simplefilter("ignore")
-found = kills(20)
+found = kills(int(sys.argv[1]))
 print(len(found), sum(one.ended for one in found), sum(one.there for one in found), sum(one.compared for one in found))
 for one in found:
     for line in one.wrong:
@@ -22,12 +25,14 @@ for one in found:
 """
 
 
-def test_twenty_kills_lose_no_window_and_change_no_number_also_once_resumed():
-    done = subprocess.run([python(), "-c", TWENTY], cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
+def test_kills_lose_no_window_and_change_no_number_also_once_resumed():
+    done = subprocess.run(
+        [python(), "-c", KILLED, str(KILLS)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=280
+    )
     assert done.returncode == 0, done.stderr
     counted, *wrong = done.stdout.splitlines()
     kills, ended, there, compared = map(int, re.findall(r"\d+", counted))
-    assert (kills, wrong) == (20, [])
+    assert (kills, wrong) == (KILLS, [])
     assert there >= ended
     assert ended > 0, "every one came before the first window had ended"
-    assert compared > 10_000
+    assert compared > 500 * KILLS

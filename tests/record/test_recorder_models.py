@@ -136,6 +136,7 @@ def test_parts_are_called_in_forwards_of_their_own(tmp_path: Path) -> None:
         assert any(site.startswith("decoder") for site in names(run))
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -21,7 +21,7 @@ from tests.record.trained import STEPS, assert_same, each, some, train, train_an
 from tests.zoo.models import Specimen, specimens
 
 
-@pytest.mark.some(24)
+@pytest.mark.some(16)
 @each
 def test_training_with_a_recorder_is_bit_identical_to_training_without(specimen: Specimen, tmp_path: Path) -> None:
     expected, warned = unrecorded(specimen)

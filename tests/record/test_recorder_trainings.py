@@ -343,6 +343,7 @@ def run_together(*works):
         raise error
 
 
+@pytest.mark.thorough
 def test_two_models_that_are_trained_and_recorded_in_two_threads(tmp_path):
     models = [Network() for _ in range(2)]
     witnesses = [Witness(layers(model)) for model in models]

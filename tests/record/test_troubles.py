@@ -118,6 +118,7 @@ def assert_undisturbed(found: list[Any], warned: int = 1) -> str:
 PASSING = {"descriptors": no_descriptors, "length of files": no_long_files}
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("name", PASSING)
 def test_a_fault_that_passes_leaves_a_gap(name: str, tmp_path: Path) -> None:
     told = assert_undisturbed(trained(recording(tmp_path / "run"), PASSING[name]()))
@@ -191,6 +192,7 @@ def taken(path: Path) -> Callable[[int], None]:
     return of(5, 99, begin, lambda: None)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("fault", [deleted, replaced_by_a_file, taken])
 def test_a_path_that_is_lost_ends_the_recording(fault: Callable[[Path], Callable[[int], None]], tmp_path: Path) -> None:
     told = assert_undisturbed(trained(recording(tmp_path / "run"), fault(tmp_path / "run")))

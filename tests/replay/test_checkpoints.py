@@ -211,6 +211,7 @@ def test_an_instance_is_left_as_it_was_after_a_mistake(analyze, saved, tmp_path)
     assert network.instance.fc1.weight.dtype == torch.float32
 
 
+@pytest.mark.thorough
 def test_a_model_that_changes_its_inputs(analyzed, saved):
     """Every model and every phase gets the inputs as they are."""
     run = analyzed(saved, model=SPEC + "Restless", options=["--train-mode", "--running", "--samples", "all"])
@@ -218,6 +219,7 @@ def test_a_model_that_changes_its_inputs(analyzed, saved):
     assert_scipys(drift(run, metrics=METRICS), windows)
 
 
+@pytest.mark.thorough
 def test_lazy_modules(analyzed, saved, tmp_path):
     found = drift(analyzed(saved, model=SPEC + "Lazy", output=tmp_path / "lazy"))
     expected = drift(analyzed(saved))
@@ -244,6 +246,7 @@ def test_partly_loaded_models(analyze, saved, tmp_path):
         np.testing.assert_allclose(windows.query(f"site == '{site}'")["mean"], found.mean(0), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_doubles(analyzed, saved):
     run = analyzed(saved, options=["--dtype", "float64", "--samples", "all"])
     windows = [
@@ -252,6 +255,7 @@ def test_doubles(analyzed, saved):
     assert_scipys(drift(run, metrics=METRICS), windows)
 
 
+@pytest.mark.thorough
 def test_a_model_of_hugging_face(analyzed, tmp_path):
     """Built from its directory, without --model; keyword arguments by name."""
     from transformers import ViTConfig, ViTForImageClassification

@@ -49,6 +49,7 @@ def test_the_same_drift_in_every_format(name, analyzed, tables, expected, tmp_pa
     pd.testing.assert_frame_equal(found, next(iter(tables.values())), check_exact=True)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("name", ["pickled module", "torch.export"])
 @pytest.mark.filterwarnings("ignore")
 def test_without_model_where_the_file_has_it(name, analyzed, expected, tmp_path):
@@ -62,6 +63,7 @@ def test_without_model_where_the_file_has_it(name, analyzed, expected, tmp_path)
     assert_scipys(found, expected)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")
 def test_a_program_that_normalises_by_running_averages_is_not_said_to_be_without_noise(analyze, tmp_path, capfd):
     (tmp_path / "saved").mkdir()

@@ -107,6 +107,7 @@ def test_processes_go_on_with_what_they_have(as_rank, alone, tmp_path):
     pd.testing.assert_frame_equal(table(StoredRun(path)), table(alone), check_exact=True)
 
 
+@pytest.mark.thorough
 def test_more_models_for_processes_that_are_through(as_rank, analyzed, tmp_path):
     folder = network.save_plain(tmp_path / "saved", models=2)
     for models in (2, 3, 5):
@@ -119,6 +120,7 @@ def test_more_models_for_processes_that_are_through(as_rank, analyzed, tmp_path)
     pd.testing.assert_frame_equal(run.windows(), alone.windows(), check_exact=True)
 
 
+@pytest.mark.thorough
 def test_resumed_where_the_first_process_had_written_nothing(as_rank, alone, tmp_path):
     as_rank(1)
     assert as_rank(1)[0] == 2

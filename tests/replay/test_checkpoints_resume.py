@@ -90,6 +90,7 @@ def test_resumed_is_uninterrupted(stopped, analyzed, saved, whole, monkeypatch):
     assert replayed == [3, 4]
 
 
+@pytest.mark.thorough
 def test_resumed_after_every_window(analyzed, saved, whole, tmp_path):
     """Whatever a killed process left: windows without the last manifest, a manifest without windows."""
     for kept in range(network.EPOCHS + 1):

@@ -70,6 +70,7 @@ def test_a_site_is_the_median_of_its_steady_units(dimmed):
     np.testing.assert_allclose(dimmed.sites["relative"], relative)
 
 
+@pytest.mark.thorough
 def test_large_data_sets_are_sketched_within_the_stated_error(tmp_path):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(20, 30))
@@ -116,6 +117,7 @@ def test_the_same_data_does_not_shift_at_all(tmp_path):
     assert set(same.sites["verdict"]) == {"no shift beyond noise"}
 
 
+@pytest.mark.thorough
 def test_halves_of_one_data_set_seldom_shift(tmp_path):
     """Against another half of itself a data set shows noise alone."""
     images, random, shifted, moved = digits()[0], torch.Generator().manual_seed(0), [], []
@@ -130,6 +132,7 @@ def test_halves_of_one_data_set_seldom_shift(tmp_path):
     assert np.mean(moved) < 0.01
 
 
+@pytest.mark.thorough
 def test_images_of_many_positions_do_not_shift_by_their_number(tmp_path):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 8, 3))
@@ -141,6 +144,7 @@ def test_images_of_many_positions_do_not_shift_by_their_number(tmp_path):
     assert sum(shifted) <= often(1, 2)
 
 
+@pytest.mark.thorough
 def test_batches_as_they_come_are_measured_as_arrays_are(tmp_path, dimmed):
     loader = DataLoader(TensorDataset(training()[:400]), batch_size=64)
     one = Measured(tmp_path / "run", trained(), loader, [0.5 * held_out()])
@@ -155,6 +159,7 @@ def clean(tmp_path_factory):
     return Measured(tmp_path_factory.mktemp("clean") / "run", trained(), training()[:700], held_out())
 
 
+@pytest.mark.thorough
 @pytest.mark.some(1)
 @pytest.mark.parametrize("corruption", ["contrast", pytest.param("brightness", marks=pytest.mark.thorough), "noise"])
 def test_severity_is_ordered_within_a_corruption(corruption, clean, tmp_path):
@@ -418,6 +423,7 @@ def test_a_model_without_batch_norm_has_no_layers(tmp_path):
     assert one.forwards == 32
 
 
+@pytest.mark.thorough
 def test_other_precisions(tmp_path):
     for place, model in enumerate((trained().bfloat16(), trained().double())):
         one = Measured(tmp_path / str(place), model, training()[:200], 0.5 * held_out(), reading=Reading(batch_size=64))

@@ -29,6 +29,7 @@ def rows(compared, **where):
     return table
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("span", ["path", "last"])
 def test_pairs_by_role_are_tested_together(span, compared):
     found = rows(compared, span=span, by="role").iloc[:-1]
@@ -95,6 +96,7 @@ def test_few_runs_have_values_and_no_ratios(tmp_path):
     )
 
 
+@pytest.mark.thorough
 def test_groups_of_two_sizes(tmp_path):
     other = {site: np.append(B[site], 0.3) for site in ("fc1", "fc2")}
     found = rows(compare(group(tmp_path, "a", A), group(tmp_path, "b", other, sites=PLAIN)), span="path", site_a="fc1")

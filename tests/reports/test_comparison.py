@@ -64,6 +64,7 @@ def test_test_and_interval_are_named_with_n(of_methods):
     assert "that part is by construction" in said
 
 
+@pytest.mark.thorough
 def test_some_windows_are_shown_the_last_among_them(of_methods):
     said = shown(comparison_report(of_methods))
     head = next(line for line in said if line.strip().startswith("window"))

@@ -53,6 +53,7 @@ def test_a_frozen_network_has_no_ratio(tmp_path):
     assert lines[0] == "Path, probe: not known, no site has a value above 0 in all runs."
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(("runs", "start"), [(1, "One seed: no statement about the method."), (4, "4 seeds: too few")])
 def test_few_seeds_say_nothing(runs, start, tmp_path):
     (line,) = said(tmp_path, [0.4] * runs, [0.1] * runs)

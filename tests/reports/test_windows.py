@@ -29,6 +29,7 @@ def report(run, **options):
     return windows_report(run, by_window(run), METRICS["w1_sd"], "train", **{"top": 200, **options})
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(("width", "windows"), [(40, 2), (60, 5), (80, 7), (120, 11), (200, 11)])
 def test_the_last_windows_that_fit_are_shown_and_how_many_are_not(run, width, windows):
     lines = shown(report(run), width)

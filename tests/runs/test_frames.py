@@ -60,6 +60,7 @@ def test_a_window_has_its_number_and_its_name(run):
     assert run.report()[["window", "name", "reference"]].drop_duplicates().values.tolist() == [[3, "c", "b"]]
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_frames_are_written_and_read(run, suffix, tmp_path):
     frame, file = run.drift(), tmp_path / f"frame.{suffix}"

@@ -50,6 +50,7 @@ def assert_same(found, expected):
                     assert a is b is None or np.array_equal(a, b, equal_nan=True), field.name
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("kind", ["normal", "with_nan", "one_unit_diverged"])
 def test_merged_windows_hold_the_very_numbers(kind, tmp_path):
     path = recorded(tmp_path / "run", kind=kind)
@@ -67,6 +68,7 @@ def test_merged_windows_are_read_in_place_of_the_others(tmp_path, monkeypatch):
     assert StoredRun(path).distribution("train", "a", 2).sampled.tolist() == [1050] * 4
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("fault", ["cut short", "of another run", "out of date", "a folder", "one is missing"])
 def test_what_is_not_of_these_files_is_not_read(fault, tmp_path):
     path = recorded(tmp_path / "run")

@@ -57,6 +57,7 @@ def change(path, rank=0, **changes):
     change_manifest(file, **changes)
 
 
+@pytest.mark.some(2)
 @pytest.mark.covering(1)
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("finishing", list(permutations(range(3))))
@@ -109,6 +110,7 @@ def test_recorded_by_several_is_recorded_by_one(tmp_path, name, n, ranks):
     laws.assert_stands_for(found, values)
 
 
+@pytest.mark.thorough
 def test_stated_rank_error_grows_slower_than_the_number_of_ranks(tmp_path):
     parts = [of_zoo("lognormal", 600, seed=seed) for seed in range(32)]
     found = StoredRun(merged_ranks(tmp_path / "run", parts)).distribution("train", "a", 1)
@@ -372,6 +374,7 @@ def test_refused_attempt_of_several_leaves_an_older_run_as_it_was(tmp_path):
     laws.assert_identical(run.distribution("train", "a", 1), of_zoo("normal", 300))
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("order", list(permutations(range(2))))
 def test_force_replaces_an_older_larger_run(tmp_path, order):
     path = merged_ranks(tmp_path / "run", [of_zoo("normal", 300)] * 4)

@@ -240,6 +240,7 @@ def newer_format(path):
     (path / MANIFEST).write_text(json.dumps({"format": FORMAT + 1}))
 
 
+@pytest.mark.some(6)
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

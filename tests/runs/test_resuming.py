@@ -76,6 +76,7 @@ def test_what_came_to_its_end_is_not_cut(tmp_path):
     assert steps_of(cut, None, None, 20) == 20
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("steps", [30, 20, 25, 0])
 def test_what_came_later_is_deleted(steps, tmp_path):
     path = written(tmp_path / "run", open_one=True)

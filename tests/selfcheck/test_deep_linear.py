@@ -55,6 +55,7 @@ def test_networks_on_their_way_to_the_plateau_do_not_count():
     assert not deep_linear.judge_smoothness((on_its_way,)).passed
 
 
+@pytest.mark.thorough
 def test_a_descent_is_gradient_descent_and_measures_layer_17(monkeypatch):
     """The loss without measurements is bit for bit that with them."""
     monkeypatch.setattr(deep_linear, "PLATEAU", 30)

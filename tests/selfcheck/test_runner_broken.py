@@ -98,6 +98,7 @@ def test_a_gradient_shift_that_updates_all_other_layers(monkeypatch):
     assert not gradient_shift()
 
 
+@pytest.mark.thorough
 def test_a_sketch_that_always_keeps_the_upper_neighbour(monkeypatch):
     right = Sketch._compact
 
@@ -130,6 +131,7 @@ def test_a_floor_of_another_size(factor, monkeypatch, run):
     assert not known_changes.judge_still(seen(run)).passed
 
 
+@pytest.mark.thorough
 def test_p_is_0_everywhere(monkeypatch, run):
     monkeypatch.setattr(movement, "_stepped_down", lambda statistics: dict.fromkeys(statistics, 0.0))
     assert not known_changes.judge_still(seen(run)).passed
@@ -182,6 +184,7 @@ class Numpy:
         return getattr(np, name)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("wrong", [lambda values: values, np.square], ids=["signed", "squared"])
 def test_a_path_that_sums_something_else(wrong, monkeypatch, run):
     monkeypatch.setattr(trajectory, "np", Numpy(wrong))
@@ -205,6 +208,7 @@ def test_w1_with_one_value_dropped(monkeypatch):
     assert not estimators()
 
 
+@pytest.mark.thorough
 def test_a_probe_by_running_averages(monkeypatch, tmp_path):
     monkeypatch.setattr(probe, "as_trained", lambda model, *_: evaluating(model))
     changes = [*[known_changes._leave] * 2, known_changes._shift_units, *map(known_changes._change_all, (1, 1, 1))]

@@ -145,6 +145,7 @@ def test_equivariant(shift, factor):
     np.testing.assert_array_equal(moved, plain * factor + shift)
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize("n", [K, 3000, 40_000])
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.6, 1.0])
 def test_nonfinite_values_are_left_out(share, n):

@@ -56,6 +56,7 @@ def by_unit(activations):
     return moved.numpy()
 
 
+@pytest.mark.some(18)
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("samples", [7, 10_000])

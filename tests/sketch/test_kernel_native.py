@@ -51,6 +51,7 @@ def assert_moments_agree(found, expected):
     assert (np.abs(found_spread - spread) <= 1e-5 * spread + 1e-7 * size + 1e-44).all()
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("part", range(4))
 def test_take_agrees_on_anything(part):
     random = np.random.default_rng([14, part])
@@ -107,6 +108,7 @@ def in_float64(activations):
     return table
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("part", range(4))
 def test_order_agrees_on_anything(part):
     random = np.random.default_rng([15, part])

@@ -92,6 +92,7 @@ def test_one_value():
     assert_right(measured(torch.tensor([[[5.0, -2.0]]])), [np.array([[5.0], [-2.0]])], 0)
 
 
+@pytest.mark.some(6)
 @pytest.mark.parametrize("name", [*FINITE, *BROKEN])
 def test_used_memory_does_not_show(name):
     used = Workspace()

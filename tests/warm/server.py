@@ -149,6 +149,11 @@ def _received(connection: socket.socket) -> tuple[Job, list[int]]:
         return marshal.loads(file.read(int.from_bytes(length, "big"))), streams
 
 
+def nothing_waits_for_the_disk() -> None:
+    """As in the process of the tests (`tests/conftest.py`)."""
+    os.fsync = lambda _: None
+
+
 def run(arguments: list[str], folder: str, environment: dict[str, str], ignored: list[int], _: list[int]) -> None:
     """Go on as `python ARGUMENTS` would, and end as it would."""
     while (named := BY_OPTION.get(arguments[0])) is not None:
@@ -266,6 +271,7 @@ if __name__ == "__main__":
     import_heavy_packages()
     for package in sys.argv[1:]:
         import_module(package)
+    nothing_waits_for_the_disk()
     _assert_one_thread()
     if (job := serve()) is not None:
         run(*job)

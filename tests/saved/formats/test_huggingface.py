@@ -97,6 +97,7 @@ def test_code_of_the_directory_is_refused(copy, tmp_path):
     assert load(*find([path])).state  # The weights are just weights.
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize(
     ("entries", "told"),
     [
