@@ -1,12 +1,19 @@
-"""`icshift run --resume`: a script that is stopped and started again goes on in its run."""
+"""Listening to calls while optimizers are waited for, and what that is for: `icshift run --resume`.
 
+By it a script that is stopped and started again goes on in its run.
+"""
+
+import gc
 import signal
 import subprocess
 import textwrap
 import time
 
 import pytest
+import torch
+from torch import nn
 
+from icshift.launch.waiting import Waiting
 from icshift.runs.reader import StoredRun
 from tests import laws
 from tests.warm.starting import icshift as program
@@ -93,3 +100,40 @@ def test_a_script_without_its_checkpoint_leaves_the_run_as_it_is(run, tmp_path):
     assert done.returncode == 0
     assert "came to its end after 12 steps" in " ".join(told.split())
     assert before == {file: file.read_bytes() for file in (tmp_path / "runs").rglob("*") if file.is_file()}
+
+
+class Optimizer:
+    """Anything that can be referred to weakly."""
+
+
+@pytest.fixture
+def called():
+    return []
+
+
+@pytest.fixture
+def waiting(called):
+    listening = Waiting(lambda module, _: called.append(module))
+    yield listening
+    listening.close()
+
+
+def test_calls_are_told_until_every_optimizer_is_ready(waiting, called):
+    layer, one, other = nn.Linear(2, 1), Optimizer(), Optimizer()
+    layer(torch.ones(1, 2))
+    waiting.add(one)
+    waiting.add(other)
+    layer(torch.ones(1, 2))
+    waiting.ready(one)
+    layer(torch.ones(1, 2))
+    assert called == [layer, layer]
+    waiting.ready(other)
+    layer(torch.ones(1, 2))
+    assert called == [layer, layer]
+
+
+def test_an_optimizer_that_is_gone_is_waited_for_no_more(waiting, called):
+    waiting.add(Optimizer())
+    gc.collect()
+    nn.Linear(2, 1)(torch.ones(1, 2))
+    assert called == []
