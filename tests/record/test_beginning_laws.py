@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 import icshift
 from tests.covering import often
-from tests.record.test_beginning import OPTIONS, Training, assert_same, epochs
+from tests.record.test_beginning import OPTIONS, Training, assert_same, epochs, stopped
+from tests.record.test_beginning import whole as uninterrupted
 
 few = settings(max_examples=often(4, 60), derandomize=True, deadline=None, database=None)
 
@@ -46,3 +47,25 @@ def test_a_training_that_is_stopped_wherever_is_one_that_nobody_stopped(last, st
         with icshift.Recorder(training.model, path, optimizer=training.optimizer, resume=True, **options) as recorder:
             list(epochs(training, recorder, first, last))
         assert_same(path, whole)
+
+
+def test_of_several_processes_each_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    saved = {}
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        uninterrupted(tmp_path / "whole", 4)
+        saved[rank] = stopped(tmp_path / "ended", tmp_path / f"left by {rank}", 2, 3)[-1]
+    left = shutil.copytree(tmp_path / "left by 1", tmp_path / "run")
+    for file in [*left.glob("run.json"), *left.glob("*/*.rank0.parquet")]:
+        file.unlink()
+    first = tmp_path / "left by 0"
+    for file in [*first.glob("run.json"), *first.glob("*/*.rank0.parquet")]:
+        shutil.copy(file, left / file.relative_to(first))
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        training = Training().load(saved[rank])
+        options = {**OPTIONS, "resume": True}
+        with icshift.Recorder(training.model, left, optimizer=training.optimizer, **options) as recorder:
+            list(epochs(training, recorder, 2, 4))
+    assert_same(left, tmp_path / "whole")
