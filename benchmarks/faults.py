@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import statistics
 import sys
@@ -85,20 +86,26 @@ class Outcome:
     wrong: tuple[str, ...]
 
 
-def killed(folder: Path, after: float) -> int:
-    """Train in a process of its own that is killed after so many seconds; returns the epochs that it told of."""
+def killed(folder: Path, epoch: int, after: float) -> int:
+    """Train in a process of its own that is killed so many seconds after an epoch; returns the epochs that it told of.
+
+    So kills fall evenly over a training, however busy the machine is.
+    """
     reads, writes = os.pipe()
     child = os.fork()
     if not child:
         Training(folder / "saved.pt").run(folder / "run", lambda epoch: os.write(writes, bytes([epoch])) and None)
         os._exit(0)
     os.close(writes)
+    told = b"\0"
+    while max(told) < epoch:
+        told += os.read(reads, 100)
     time.sleep(after)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    told = os.read(reads, 100)
+    told += os.read(reads, 100)
     os.close(reads)
-    return max(told, default=0)
+    return max(told)
 
 
 def differing(path: Path, whole: StoredRun, others: pd.DataFrame, *, complete: bool) -> Iterator[str | int]:
@@ -139,9 +146,9 @@ def _same(found: icshift.distribution.Distribution, expected: icshift.distributi
     return all(getattr(found, name).tobytes() == getattr(expected, name).tobytes() for name in names)
 
 
-def outcome(folder: Path, whole: StoredRun, others: pd.DataFrame, after: float) -> Outcome:
-    """Kill a training after so many seconds, look at what it left, resume it and look again."""
-    ended, wrong, compared, there = killed(folder, after), [], 0, 0
+def outcome(folder: Path, whole: StoredRun, others: pd.DataFrame, when: tuple[int, float]) -> Outcome:
+    """Kill a training so many seconds after an epoch, look at what it left, resume it and look again."""
+    ended, wrong, compared, there = killed(folder, *when), [], 0, 0
     if (folder / "run" / "run.json").exists():
         try:
             there = sum(window.closed for window in StoredRun(folder / "run").window_list)
@@ -178,7 +185,9 @@ def kills(count: int) -> list[Outcome]:
         found, others = [], whole.steps()
         for number in range(count):
             (own := folder / str(number)).mkdir()
-            found.append(outcome(own, whole, others, moments.uniform(0.0, 1.2 * lasts)))
+            when = moments.randrange(EPOCHS), moments.uniform(0.0, 1.2 * lasts / EPOCHS)
+            found.append(outcome(own, whole, others, when))
+            shutil.rmtree(own)
         return found
 
 

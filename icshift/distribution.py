@@ -204,11 +204,11 @@ def empty(units: int, dtype: type[np.floating[Any]] = np.float32) -> Distributio
 def from_sample(sample: Sample) -> Distribution:
     """Returns a sample as a distribution without blocks; its moments are those of its values."""
     values = sample.values.astype(float)
+    mean = std = low = high = zeros = np.full(len(values), np.nan)
     if values.shape[1]:
-        mean, std = values.mean(1), values.std(1)
+        power = np.frexp(np.nan_to_num(np.abs(values[:, [0, -1]]).max(1)))[1]  # The squares of 1e200 fit no float.
+        mean, std = values.mean(1), np.ldexp(np.ldexp(values, -power[:, None]).std(1), power)
         low, high, zeros = values[:, 0], values[:, -1], (values == 0).mean(1)
-    else:
-        mean = std = low = high = zeros = np.full(len(values), np.nan)
     return Distribution(
         count=sample.sampled,
         nonfinite=np.zeros_like(sample.sampled),

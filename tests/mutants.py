@@ -207,7 +207,7 @@ class Outcome:
         return found
 
 
-def outcome(run: Callable[[], int], folder: Path, wall: float = 60.0) -> Outcome:
+def outcome(run: Callable[[], int], folder: Path, wall: float = 300.0) -> Outcome:
     """Run something in a fork of this process, within a folder; it is stopped where it takes far too long."""
     out, err = (folder.with_name(f"{folder.name}.{name}") for name in ("out", "err"))
     child = os.fork()
@@ -235,7 +235,7 @@ def _in_child(run: Callable[[], int], folder: Path, told: tuple[Path, Path], wal
         for number, file in enumerate(told, 1):
             os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
         sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8") for number in (1, 2))
-        if wall <= 60:
+        if wall <= 300:
             resource.setrlimit(resource.RLIMIT_CPU, (3 * SECONDS, 3 * SECONDS + 1))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.signal(signal.SIGINT, signal.default_int_handler)

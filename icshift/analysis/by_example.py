@@ -126,6 +126,7 @@ def _mean(values: Floats) -> Floats:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _sliced(a: Distribution, b: Distribution) -> tuple[float, Floats]:
     """Returns the squared change of the mean, and d times the squared W2 of centred rows by direction [projections]."""
     first, second = _complete(a, b)
@@ -137,6 +138,7 @@ def _sliced(a: Distribution, b: Distribution) -> tuple[float, Floats]:
     return float(shift @ shift), units * rest
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def projected_w2_squared(first: Floats, second: Floats, onto: Floats) -> Floats:
     """Returns the squared W2 [projections] of rows [rows, units] projected onto directions [units, projections]."""
     gaps = np.sort(second @ onto, axis=0) - np.sort(first @ onto, axis=0)

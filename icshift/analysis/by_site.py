@@ -68,7 +68,7 @@ def summary(
     ends = {comparisons[-1].window.index for comparisons in compared.values()}
     moved = movements(run, reference=reference, phase=phase, windows=ends, level=level)
     refuse_without_examples(metric, run, phase, (comparisons[-1] for comparisons in compared.values()))
-    latest = _latest(run, phase)
+    latest, phases = _latest(run, phase), run.phases
     rows = []
     for site in choose(run.sites, sites):
         recorded = {w.index: d for w in run.window_list if (d := run.distribution(phase, site.name, w.index))}
@@ -77,7 +77,7 @@ def summary(
             if site in compared and compared[site][-1].window.index == max(ends):
                 row |= _of_drift(metric, compared[site], moved)
             rows.append(row)
-        elif recorded or _never_had_rows(run, site):
+        elif recorded or _never_had_rows(run, site, phases):
             rows.append(_without_rows(site, phase))
     table = in_model_order(pd.DataFrame(rows), run.sites)
     return table.astype({"window": "Int64"}) if "window" in table else table  # Some sites may have none.
@@ -89,16 +89,16 @@ def _latest(run: StoredRun, phase: str) -> int:
     return next(w.index for w in windows if any(run.distribution(phase, site.name, w.index) for site in run.sites))
 
 
-def _never_had_rows(run: StoredRun, site: Site) -> bool:
+def _never_had_rows(run: StoredRun, site: Site, phases: Sequence[str]) -> bool:
     """Whether a site got no row in any phase and window."""
-    return not any(run.distribution(phase, site.name, w.index) for w in run.window_list for phase in run.phases)
+    return not any(run.distribution(phase, site.name, w.index) for w in run.window_list for phase in phases)
 
 
 def _without_rows(site: Site, phase: str) -> dict[str, object]:
     """Returns the row of a site that got nothing in the last window."""
     unknown = ("rank_error", "mean", "sd", "zero_share", *(f"q{round(100 * p):02d}" for p in STEP_QUANTILES))
     named = {"site": site.name, "type": site.type, "phase": phase, "activations": 0, "n": 0, "affine_moments": False}
-    return named | dict.fromkeys(unknown, np.nan) | asdict(without_data(site))
+    return named | dict.fromkeys(unknown, np.nan) | vars(without_data(site))
 
 
 def _of_site(run: StoredRun, site: Site, phase: str, recorded: Sequence[Distribution]) -> dict[str, object]:

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from icshift.analysis import over_units
 from icshift.analysis.by_example import displacement
 from icshift.curve import GAUSS, Curve, Pieces, curve, pieces
-from icshift.distribution import Distribution, Floats
+from icshift.distribution import Distribution, Floats, Ints
 
 STD_FLOOR = 0.05
 """A unit's standard deviation counts as at least this share of the median over the units of its site."""
@@ -56,7 +57,8 @@ def w1_sd(a: Distribution, b: Distribution) -> Floats:
 
 def w2(a: Distribution, b: Distribution) -> Floats:
     """Wasserstein-2: root of the mean squared distance of the two quantile functions."""
-    return np.sqrt(np.sum(w2_parts(a, b), axis=0))
+    parts, power = _scaled_parts(a, b)
+    return np.ldexp(np.sqrt(np.sum(parts, axis=0)), power)
 
 
 def w2_location(a: Distribution, b: Distribution) -> Floats:
@@ -64,12 +66,12 @@ def w2_location(a: Distribution, b: Distribution) -> Floats:
 
     w2^2 = w2_location^2 + w2_scale^2 + w2_shape^2 exactly.
     """
-    return np.sqrt(w2_parts(a, b)[0])
+    return _root_of_part(a, b, 0)
 
 
 def w2_scale(a: Distribution, b: Distribution) -> Floats:
     """The part of `w2` that the difference of the standard deviations explains."""
-    return np.sqrt(w2_parts(a, b)[1])
+    return _root_of_part(a, b, 1)
 
 
 def w2_shape(a: Distribution, b: Distribution) -> Floats:
@@ -78,22 +80,43 @@ def w2_shape(a: Distribution, b: Distribution) -> Floats:
     It is the root of 2 s t (1 - corr), with both standard deviations s and t and the correlation of the two quantile
     functions.
     """
-    return np.sqrt(w2_parts(a, b)[2])
+    return _root_of_part(a, b, 2)
 
 
 def w2_parts(a: Distribution, b: Distribution) -> tuple[Floats, Floats, Floats]:
-    """Returns the squares [units] of `w2_location`, `w2_scale` and `w2_shape`: all three in the time of one."""
+    """Returns the squares [units] of `w2_location`, `w2_scale` and `w2_shape`: all three in the time of one.
+
+    Squares of more than 1e308 are infinite.
+    """
+    parts, power = _scaled_parts(a, b)
+    with np.errstate(over="ignore", under="ignore"):
+        location, scale, shape = (np.ldexp(part, 2 * power) for part in parts)
+    return location, scale, shape
+
+
+def _root_of_part(a: Distribution, b: Distribution, which: int) -> Floats:
+    parts, power = _scaled_parts(a, b)
+    return np.ldexp(np.sqrt(parts[which]), power)
+
+
+@np.errstate(under="ignore")
+def _scaled_parts(a: Distribution, b: Distribution) -> tuple[list[Floats], Ints]:
+    """Returns the squares of `w2_parts` of values that are divided by 2 to a power [units], and these powers.
+
+    The largest values are near 1 then: of 1e200 and of 1e-200 the squares fit no float.
+    """
     (first, second), weights = _quantiles(a, b)
+    largest = np.maximum(np.abs(first).max(1, initial=0.0), np.abs(second).max(1, initial=0.0))
+    power = np.frexp(np.where(np.isfinite(largest), largest, 0.0))[1]
+    first, second = (np.ldexp(one, -power[:, None]) for one in (first, second))
     mean_a, mean_b = (first * weights).sum(1), (second * weights).sum(1)
     first, second = first - mean_a[:, None], second - mean_b[:, None]
     std_a, std_b = (np.sqrt((one**2 * weights).sum(1)) for one in (first, second))
     location, scale = (mean_a - mean_b) ** 2, (std_a - std_b) ** 2
     # What remains of centred quantile functions without their difference of scale; below 0 only by rounding.
     centred = ((first - second) ** 2 * weights).sum(1)
-    location, scale, shape = (
-        _known(part, a, b, _lacks_tails) for part in (location, scale, np.maximum(centred - scale, 0.0))
-    )
-    return location, scale, shape
+    parts = (location, scale, np.maximum(centred - scale, 0.0))
+    return [_known(part, a, b, _lacks_tails) for part in parts], power
 
 
 def ks(a: Distribution, b: Distribution) -> Floats:
@@ -210,7 +233,7 @@ def _off(a: Distribution) -> Floats:
     steps = np.tile(np.repeat(np.arange(width + 1) / width, 2)[1:-1], (a.units, 1))
     values = np.repeat(np.nan_to_num(a.values.astype(float)), 2, axis=1)
     found = pieces((shown.share, shown.value), (steps, values))
-    spread = (found.width * np.sqrt(((found.first - found.second) ** 2).mean(0))).sum(1)
+    spread = (found.width * over_units.rms(found.first - found.second)).sum(1)
     # A curve is at most a slice off the values that it spreads, and a slice is part of their rank error.
     return np.sqrt(min(1.0, 2 * a.rank_error) * (a.w1_error + spread))
 
@@ -345,9 +368,12 @@ def _lacks_tails(a: Distribution) -> NDArray[np.bool_]:
     Older runs kept no tails, and among non-finite values a window has none.
     """
     known = np.zeros(a.units, bool) if a.tails is None else np.isfinite(a.tails).all(1)
-    kept = a.values.astype(float).var(1) if a.values.shape[1] else np.zeros(a.units)
-    rounding = (1e-6 * np.abs(a.mean)) ** 2
-    missing = (a.sampled > a.values.shape[1]) & (a.std**2 - kept > TAIL_SHARE * a.std**2 + rounding)
+    power = -np.frexp(np.where(np.isfinite(a.std), a.std, 0.0))[1]  # Squares of values of 1e200 fit no float.
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        values, std = np.ldexp(a.values.astype(float), power[:, None]), np.ldexp(a.std, power)
+        kept = values.var(1) if values.shape[1] else np.zeros(a.units)
+        rounding = (1e-6 * np.ldexp(np.abs(a.mean), power)) ** 2
+        missing = (a.sampled > values.shape[1]) & (std**2 - kept > TAIL_SHARE * std**2 + rounding)
     return _empty(a) | (missing & ~known)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from icshift.analysis import over_units
 from icshift.analysis.metrics import Metric
 from icshift.analysis.noise_of_metrics import resampled
 from icshift.blocks import Floats
@@ -39,12 +40,8 @@ def floor(metric: Metric, a: Distribution, b: Distribution) -> Floats:
         return np.full(a.units, np.nan)
     drawn = noise(apart)
     if not metric.of_noise:
-        return np.where(apart.known, _rms(resampled(metric.function, drawn, a, b)), np.nan)
-    level = _rms(metric.of_noise(drawn, a, b))
+        return np.where(apart.known, over_units.rms(resampled(metric.function, drawn, a, b)), np.nan)
+    level = over_units.rms(metric.of_noise(drawn, a, b))
     # Windows over the same examples in the same order have no noise: what is left is rounding of their difference.
     rounding = _ROUNDING * np.abs(metric.function(a, b))
     return np.where(apart.known, np.where(level > rounding, level, 0.0), np.nan)
-
-
-def _rms(draws: Floats) -> Floats:
-    return np.asarray(np.sqrt(np.mean(draws**2, axis=0)))

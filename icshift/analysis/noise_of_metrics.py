@@ -11,6 +11,7 @@ from functools import cache
 
 import numpy as np
 
+from icshift.analysis import over_units
 from icshift.analysis.distances import effective_std
 from icshift.blocks import SLICES, Floats
 from icshift.distribution import Distribution, Sample, from_sample
@@ -72,7 +73,7 @@ def resampled(
 
 def _size(displacement: Floats) -> Floats:
     """Returns the root mean square over draws of the mean distance that slices move [units]."""
-    return np.asarray(np.sqrt(np.mean(np.abs(displacement).mean(2) ** 2, axis=0)))
+    return over_units.rms(np.abs(displacement).mean(2))
 
 
 def _slices(values: Floats) -> Floats:

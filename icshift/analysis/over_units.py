@@ -1,4 +1,5 @@
-"""Median and quantiles over the units of a site whose value is known: the numbers about a site as a whole."""
+"""Median and quantiles over the units of a site whose value is known, the numbers about a site as a whole; and a root
+mean square."""
 
 from __future__ import annotations
 
@@ -16,3 +17,10 @@ def quantile(values: Floats, probability: float) -> float:
     """Returns a quantile of the finite values [units], by linear interpolation; NaN where there is none."""
     known = values[np.isfinite(values)]
     return float(np.quantile(known, probability)) if len(known) else np.nan
+
+
+def rms(draws: Floats) -> Floats:
+    """Returns the root mean square over the first axis, also of values like 1e200 of which the squares fit no float."""
+    largest = np.abs(draws).max(0, initial=0.0)
+    power = np.frexp(np.where(np.isfinite(largest), largest, 0.0))[1]
+    return np.asarray(np.ldexp(np.sqrt(np.mean(np.ldexp(draws, -power) ** 2, axis=0)), power))

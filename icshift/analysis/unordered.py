@@ -125,7 +125,9 @@ def _measured(pair: _Pair) -> dict[str, tuple[float, int]]:
     a, b = pair.there, pair.here
     n = int(min(np.median(a.sampled), np.median(b.sampled)))
     stds = np.concatenate([a.std, b.std]).astype(float)
-    spread = float(np.sqrt(np.mean(stds[np.isfinite(stds)] ** 2))) if np.isfinite(stds).any() else np.nan
+    known = stds[np.isfinite(stds)]
+    largest = known.max(initial=0.0) or 1.0  # Squares of 1e200 fit no float.
+    spread = float(largest * np.sqrt(np.mean((known / largest) ** 2))) if len(known) else np.nan
     with np.errstate(divide="ignore", invalid="ignore"):
         values = {
             "unit_means": (float(np.divide(apart(a.mean, b.mean), spread)), n),

@@ -39,7 +39,6 @@ from icshift.launch.passes import Passes
 from icshift.launch.place import Place
 from icshift.launch.room import room
 from icshift.launch.twins import called_through_another
-from icshift.launch.unbuilt import Unbuilt
 from icshift.launch.waiting import Waiting, tell_of_call
 from icshift.model.keras_layers import is_layer, sends_shapes
 from icshift.model.names import parameters
@@ -107,8 +106,8 @@ class Launcher:
         self._settings = settings
         self._begin(Place(settings.path, child=settings.child))
         self._hooks = ExitStack()
-        self._unbuilt = Unbuilt(self._called_before_built)
-        self._waiting = Waiting(lambda module, arguments: self._record_called(module, arguments, lambda *_: None))
+        self._unbuilt = Waiting(self._called_before_built)
+        self._unloaded = Waiting(self._called_after_loading)
         self._fits = KerasFits(self._epoch_begins)
         self._passes = Passes(
             lambda: None if self._fits.fitting else self._epoch_begins(),
@@ -166,7 +165,7 @@ class Launcher:
 
     def _built_of_keras(self, optimizer: Any, trained: list[Any]) -> None:
         self._look_safely(optimizer, trained, 1)
-        self._unbuilt.built(optimizer)
+        self._unbuilt.ready(optimizer)
 
     def _made_of_keras(self, optimizer: Any) -> None:
         if (backend := keras_steps.backend()) == "torch":
@@ -179,7 +178,7 @@ class Launcher:
 
     def _made(self, optimizer: Optimizer) -> None:
         if self._settings.resume:
-            self._waiting.add(optimizer)
+            self._unloaded.add(optimizer)
             return
         self._look_safely(optimizer, parameters_of(optimizer), len(optimizer.param_groups))
 
@@ -265,7 +264,7 @@ class Launcher:
             new = self._place.is_here and self._looked.get(optimizer) != groups
         if new and hears(self):
             self._look_safely(optimizer, parameters_of(optimizer) if trained is None else trained, groups)
-            self._waiting.stepped(optimizer)
+            self._unloaded.ready(optimizer)
 
     def _stepped(self, *_: Any) -> None:
         with self.costs.steps:
@@ -282,6 +281,10 @@ class Launcher:
     def _called_before_built(self, module: nn.Module, arguments: Any) -> None:
         if is_layer(module) and torch.is_grad_enabled():
             self._record_called(module, arguments, self._begin_early)
+
+    def _called_after_loading(self, module: nn.Module, arguments: Any) -> None:
+        if module.training and torch.is_grad_enabled():
+            self._record_called(module, arguments, lambda *_: None)
 
     def _called(self, module: nn.Module, arguments: Any) -> None:
         if module.training:
@@ -338,7 +341,7 @@ class Launcher:
         with self.costs.once:
             self._hooks.close()
             self._unbuilt.close()
-            self._waiting.close()
+            self._unloaded.close()
             twins = called_through_another(self.recorders)
             untrained = {name for name in self._early if name in self.recorders and not self.recorders[name].steps}
             for name, recorder in list(self.recorders.items()):

@@ -1,6 +1,8 @@
-"""Models that are recorded from a forward on, and not from when an optimizer is made for them.
+"""Optimizers that are waited for: until one of them is ready, calls of modules say what it will train.
 
-Where a run is to be resumed a script has loaded its checkpoint by the first forward in training.
+An optimizer of Keras knows what it trains from its first step on, and by then the forward of that step is lost. Where a
+run is to be resumed, a model has mostly the weights that it was made with when its optimizer is made, by which no
+checkpoint is known; by the first forward in training a script has loaded it.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
-import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils.hooks import RemovableHandle
@@ -18,10 +19,7 @@ from icshift.hooks.hook import Hook
 
 
 class Waiting:
-    """Calls `called` with every module that trains, and its arguments, while there is an optimizer that never stepped.
-
-    When an optimizer is made its model has mostly the weights that it was made with, by which no checkpoint is known.
-    """
+    """Calls `called` with every module that is called, and its arguments, while there is an optimizer to wait for."""
 
     def __init__(self, called: Callable[[nn.Module, Any], None]) -> None:
         self._called = called
@@ -34,22 +32,24 @@ class Waiting:
         if self._handle is None:
             self._handle = register_module_forward_pre_hook(self._hear)
 
-    def stepped(self, optimizer: Any) -> None:
-        """An optimizer is about to step: what it trains was called."""
+    def ready(self, optimizer: Any) -> None:
+        """What an optimizer trains is known, and was called."""
         self._optimizers.discard(optimizer)
-        if not self._optimizers:
-            self.close()
+        self._rest()
 
     def close(self) -> None:
         """Listen no more."""
         self._optimizers.clear()
-        if self._handle is not None:
-            self._handle.remove()
-            self._handle = None
+        self._rest()
 
     def _hear(self, module: nn.Module, arguments: Any) -> None:
-        if self._optimizers and module.training and torch.is_grad_enabled():
+        if self._optimizers:
             self._called(module, arguments)
+
+    def _rest(self) -> None:
+        if not self._optimizers and self._handle is not None:
+            self._handle.remove()
+            self._handle = None
 
 
 def tell_of_call(model: nn.Module, arguments: Any) -> None:

@@ -26,6 +26,7 @@ _TAILS = 100.0
 beyond is drawn at the end of the range."""
 
 
+@np.errstate(over="ignore", invalid="ignore")  # What fits no float32 is infinite on the page.
 def packed(site: SiteOnPage) -> tuple[str, dict[str, Any]]:
     """Returns the block of a site as text, and the lengths that it takes to read it."""
     units, fans, densities, series = site.units, site.fans, site.densities, site.series
@@ -53,6 +54,7 @@ def packed(site: SiteOnPage) -> tuple[str, dict[str, Any]]:
     return base64.b64encode(zlib.compress(raw, 6)).decode(), lengths
 
 
+@np.errstate(over="ignore")
 def exact(values: Floats) -> str:
     """Returns numbers as float32 in base64: what tables and files of data are made of."""
     return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()

@@ -25,14 +25,18 @@ if TYPE_CHECKING:
     from icshift.runs.reader import StoredRun
 
 
+_MOST_SHOWN = 2000
+"""Sites, and modules that were not recorded, in `icshift info`: a table of many takes minutes."""
+
+
 def run_report(run: StoredRun) -> Report:
     """Returns the report of `icshift info`: facts about a run, its sites, and the modules that were not recorded."""
     windows = [_renamed(asdict(window), index="window") for window in run.window_list]
     sites = [_renamed(site, name="site") for site in run.manifest["sites"]]
     return Report(
         body=(Facts(_facts(run)), _sites(run)),
-        warnings=tuple(_missed_in_words(entry, thinned=bool(thinned(run))) for entry in _missed(run)),
-        notes=tuple(filter(None, [*run.ending.lacking, pooled(run), *unmasked(run)])),
+        warnings=tuple(_missed_in_words(entry, thinned=bool(thinned(run))) for entry in _missed(run)[:_MOST_SHOWN]),
+        notes=tuple(filter(None, [*_more(run), *run.ending.lacking, pooled(run), *unmasked(run)])),
         data={"run": str(run.path), **run.manifest, "sites": sites, "phases": run.phases, "windows": windows}
         | {"disk": _disk_in_bytes(run)},
     )
@@ -48,16 +52,26 @@ def _renamed(entry: Mapping[str, Any], **words: str) -> dict[str, Any]:
     return {words.get(name, name): value for name, value in entry.items()}
 
 
-def _sites(run: StoredRun) -> Sheet:
-    kept = [_units(site) for site in run.sites]
-    columns = [
-        Column("type", [site.type for site in run.sites], 2, align="left", fold=8),
-        Column("units", kept, 0, align="left"),
-        Column("axis", [str(site.axis) for site in run.sites], 3, align="left"),
-        Column("feeds", [", ".join((*site.feeds, *site.others)) or "–" for site in run.sites], 1, "left", fold=8),
-        Column("follows", [site.follows or "–" for site in run.sites], 4, align="left", fold=12),
+def _more(run: StoredRun) -> list[str]:
+    """Returns a sentence where there are more sites, or modules that were not recorded, than are shown."""
+    return [
+        f"The first {_MOST_SHOWN:,} of {len(entries):,} {what} are shown; --json has all."
+        for what, entries in (("sites", run.sites), ("modules that were not recorded", _missed(run)))
+        if len(entries) > _MOST_SHOWN
     ]
-    return Sheet("site", [site.name for site in run.sites], columns)
+
+
+def _sites(run: StoredRun) -> Sheet:
+    shown = run.sites[:_MOST_SHOWN]
+    kept = [_units(site) for site in shown]
+    columns = [
+        Column("type", [site.type for site in shown], 2, align="left", fold=8),
+        Column("units", kept, 0, align="left"),
+        Column("axis", [str(site.axis) for site in shown], 3, align="left"),
+        Column("feeds", [", ".join((*site.feeds, *site.others)) or "–" for site in shown], 1, "left", fold=8),
+        Column("follows", [site.follows or "–" for site in shown], 4, align="left", fold=12),
+    ]
+    return Sheet("site", [site.name for site in shown], columns)
 
 
 def _units(site: Site) -> str:

@@ -32,13 +32,11 @@ the checksums of all that it holds."""
 
 def read(path: Path, index: int, files: Sequence[Path]) -> dict[tuple[str, str], Distribution] | None:
     """Returns a window of the run at a path as it was merged of these files; None where it was not, or they changed."""
-    import pyarrow.parquet as pq
-
     file = _file(path, index)
     if not file.is_file():
         return None
     try:
-        made_of = pq.read_schema(file).metadata[_MADE_OF].decode()
+        made_of = sealed.footer(file).metadata[_MADE_OF].decode()
         return read_distributions(file) if made_of == _digest(files) else None
     except (RunError, OSError, ValueError, LookupError, TypeError):  # It is merged anew, which needs nothing of it.
         return None

@@ -262,4 +262,6 @@ def histogram(distribution: Distribution, step: int) -> Histogram | None:
         return None
     values, weights = values[there], weights[there]
     counts, edges = np.histogram(values, BINS, weights=weights)
-    return Histogram(step, edges, counts, float(weights @ values), float(weights @ values**2))
+    with np.errstate(over="ignore"):
+        squares = float(weights @ values**2)
+    return Histogram(step, edges, counts, float(weights @ values), squares)

@@ -164,3 +164,18 @@ def test_units_beside_one_with_unknown_tails_keep_theirs():
     values[0, ::50] = np.nan
     found = METRICS["w2"].function(distribution(values), kept("cauchy", 1))
     assert np.isnan(found).tolist() == [True] + [False] * (UNITS - 1)
+
+
+@pytest.mark.parametrize("name", ["w1", "w2", "w2_location", "w2_scale", "w2_shape"])
+@pytest.mark.parametrize("power", [600, -600])
+@pytest.mark.parametrize("n", [300, 3000])
+def test_squares_of_very_large_and_very_small_values_are_of_no_account(name, power, n):
+    """Of 1e180 and 1e-180 the squares fit no float; nothing is said of that on the user's screen."""
+    first, second = (draw(kind, n, 3, seed=1).astype(float) for kind in ("normal", "shifted"))
+    usual, scaled = (
+        [distribution(np.ldexp(values, by), dtype=np.float64) for values in (first, second)] for by in (0, power)
+    )
+    function = METRICS[name].function
+    with np.errstate(all="raise", under="ignore"):
+        found = function(*scaled)
+    np.testing.assert_allclose(np.ldexp(found, -power), function(*usual), rtol=1e-12)

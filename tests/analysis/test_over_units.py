@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from icshift.analysis.over_units import median, quantile
+from icshift.analysis.over_units import median, quantile, rms
 from tests.zoo.distributions import FINITE, draw
 
 
@@ -27,3 +27,10 @@ def test_units_whose_value_is_not_known_are_left_out():
 def test_nan_of_nothing(values):
     assert np.isnan(median(np.array(values)))
     assert np.isnan(quantile(np.array(values), 0.9))
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0**600, 2.0**-600])
+def test_a_root_mean_square_of_any_size(scale):
+    draws = scale * np.array([[3.0, 0.0], [-4.0, 0.0]])
+    with np.errstate(all="raise"):
+        np.testing.assert_allclose(rms(draws), [scale * np.sqrt(12.5), 0.0], rtol=1e-15)

@@ -5,12 +5,20 @@ import json
 import pytest
 
 from icshift.analysis.metrics import METRICS
+from icshift.reports import run as reports
 
 
 def test_it_tells_what_the_run_holds(two_windows, printed):
     text = printed("info", two_windows)
     for expected in ("Sequential", "train, eval, probe", "50 examples", "ReLU", "fc2"):
         assert expected in text
+
+
+def test_of_very_many_sites_the_first_are_shown(two_windows, printed, monkeypatch):
+    monkeypatch.setattr(reports, "_MOST_SHOWN", 1)
+    text = printed("info", two_windows)
+    assert "The first 1 of 2 sites are shown; --json has all." in " ".join(text.split())
+    assert len(json.loads(printed("info", two_windows, "--json"))["sites"]) == 2
 
 
 def test_json_is_what_the_run_holds(two_windows, printed):

@@ -1,12 +1,19 @@
-"""`icshift run --resume`: a script that is stopped and started again goes on in its run."""
+"""Listening to calls while optimizers are waited for, and what that is for: `icshift run --resume`.
 
+By it a script that is stopped and started again goes on in its run.
+"""
+
+import gc
 import signal
 import subprocess
 import textwrap
 import time
 
 import pytest
+import torch
+from torch import nn
 
+from icshift.launch.waiting import Waiting
 from icshift.runs.reader import StoredRun
 from tests import laws
 from tests.warm.starting import icshift as program
@@ -20,20 +27,27 @@ from torch.utils.data import DataLoader, TensorDataset
 torch.manual_seed(0)
 torch.set_num_threads(1)
 model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
-optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+other = nn.Linear(4, 2)
+optimizer, adam = torch.optim.SGD(model.parameters(), lr=0.1), torch.optim.Adam(other.parameters())
 data = DataLoader(TensorDataset(torch.linspace(-1, 1, 160).reshape(40, 4)), batch_size=10)
 checkpoint, last, stop = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 first = 0
 if checkpoint.exists():
     saved = torch.load(checkpoint)
     model.load_state_dict(saved["model"])
+    other.load_state_dict(saved["other"])
+    adam.load_state_dict(saved["adam"])
     first = saved["epoch"]
 for epoch in range(first, last):
     for (batch,) in data:
         optimizer.zero_grad()
         model(batch).square().mean().backward()
         optimizer.step()
-    torch.save({"model": model.state_dict(), "epoch": epoch + 1}, checkpoint)
+        adam.zero_grad()
+        other(batch).square().mean().backward()
+        adam.step()
+    states = {"model": model.state_dict(), "other": other.state_dict(), "adam": adam.state_dict()}
+    torch.save({**states, "epoch": epoch + 1}, checkpoint)
 if stop != "no":
     model(next(iter(data))[0]).sum().backward()
     Path(stop).touch()
@@ -73,15 +87,16 @@ def test_a_killed_script_goes_on_in_its_run(run, tmp_path):
     assert refused.returncode == 2
     assert run("runs", "saved.pt", 5, "--resume").wait() == 0
     assert run("whole", "other.pt", 5).wait() == 0
-    resumed, whole = (StoredRun(tmp_path / name / "model") for name in ("runs", "whole"))
-    assert resumed.finished
-    assert [(w.first_step, w.last_step) for w in resumed.window_list] == [
-        (w.first_step, w.last_step) for w in whole.window_list
-    ]
-    for window in whole.window_list:
-        for site in whole.sites:
-            found, expected = (each.distribution("train", site.name, window.index) for each in (resumed, whole))
-            laws.assert_identical(found, expected)
+    for model in ("model", "other"):
+        resumed, whole = (StoredRun(tmp_path / name / model) for name in ("runs", "whole"))
+        assert resumed.finished
+        assert [(w.first_step, w.last_step) for w in resumed.window_list] == [
+            (w.first_step, w.last_step) for w in whole.window_list
+        ]
+        for window in whole.window_list:
+            for site in whole.sites:
+                found, expected = (each.distribution("train", site.name, window.index) for each in (resumed, whole))
+                laws.assert_identical(found, expected)
 
 
 def test_a_script_without_its_checkpoint_leaves_the_run_as_it_is(run, tmp_path):
@@ -93,3 +108,40 @@ def test_a_script_without_its_checkpoint_leaves_the_run_as_it_is(run, tmp_path):
     assert done.returncode == 0
     assert "came to its end after 12 steps" in " ".join(told.split())
     assert before == {file: file.read_bytes() for file in (tmp_path / "runs").rglob("*") if file.is_file()}
+
+
+class Optimizer:
+    """Anything that can be referred to weakly."""
+
+
+@pytest.fixture
+def called():
+    return []
+
+
+@pytest.fixture
+def waiting(called):
+    listening = Waiting(lambda module, _: called.append(module))
+    yield listening
+    listening.close()
+
+
+def test_calls_are_told_until_every_optimizer_is_ready(waiting, called):
+    layer, one, other = nn.Linear(2, 1), Optimizer(), Optimizer()
+    layer(torch.ones(1, 2))
+    waiting.add(one)
+    waiting.add(other)
+    layer(torch.ones(1, 2))
+    waiting.ready(one)
+    layer(torch.ones(1, 2))
+    assert called == [layer, layer]
+    waiting.ready(other)
+    layer(torch.ones(1, 2))
+    assert called == [layer, layer]
+
+
+def test_an_optimizer_that_is_gone_is_waited_for_no_more(waiting, called):
+    waiting.add(Optimizer())
+    gc.collect()
+    nn.Linear(2, 1)(torch.ones(1, 2))
+    assert called == []

@@ -69,13 +69,19 @@ def test_merged_windows_are_read_in_place_of_the_others(tmp_path, monkeypatch):
 
 
 @pytest.mark.some(2)
-@pytest.mark.parametrize("fault", ["cut short", "of another run", "out of date", "a folder", "one is missing"])
+@pytest.mark.parametrize(
+    "fault", ["cut short", "a bit of its footer", "of another run", "out of date", "a folder", "one is missing"]
+)
 def test_what_is_not_of_these_files_is_not_read(fault, tmp_path):
     path = recorded(tmp_path / "run")
     list(StoredRun(path).merge())
     file = path / MERGED / "000002.parquet"
     if fault == "cut short":
         file.write_bytes(file.read_bytes()[:-100])
+    elif fault == "a bit of its footer":
+        content = bytearray(file.read_bytes())
+        content[-40] ^= 1
+        file.write_bytes(content)
     elif fault == "of another run":
         other = recorded(tmp_path / "other", kind="relu")
         list(StoredRun(other).merge())

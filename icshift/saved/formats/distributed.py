@@ -41,6 +41,7 @@ _NAMES = {
     "torch.serialization": ("_get_layout",),
     "collections": ("OrderedDict",),
     "pathlib": ("PosixPath", "WindowsPath"),
+    "pathlib._local": ("PosixPath", "WindowsPath"),  # What Python 3.13 calls them.
 }
 _DEEPEST = 64
 _LONGEST_NUMBER = 1 << 16
