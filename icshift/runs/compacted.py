@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from icshift.runs import merged, sealed
 from icshift.runs.encoding import encoding
@@ -23,7 +22,7 @@ from icshift.runs.format import RUN_ID, WINDOW, WINDOWS, entry_of
 from icshift.runs.parts import Part, name_of
 from icshift.runs.resuming import STATE, states_of
 from icshift.runs.stream import Stream, row_groups
-from icshift.runs.window_file import Filed, windows_of
+from icshift.runs.window_file import Filed, damage, windows_of
 
 _WINDOW_ROWS, _SERIES_ROWS = 1 << 10, 1 << 15
 """Rows that a row group has at least, of windows and of series, unless it is the last one: about a megabyte."""
@@ -33,12 +32,12 @@ _WINDOW_ROWS, _SERIES_ROWS = 1 << 10, 1 << 15
 class Source:
     """A file that others are made of: its numbers from `first` to `last`, which its `rows` stand for.
 
-    Of windows, each is there with the state in which it ended.
+    Of windows, each is there with the state in which it ended. `table` is what it holds, where that is in memory.
     """
 
     part: Part
-    footer: pq.FileMetaData
     schema: pa.Schema
+    table: pa.Table | None
     first: int
     last: int
     rows: range
@@ -46,25 +45,29 @@ class Source:
     states: Sequence[dict[str, Any]] = ()
 
 
-def source(part: Part, first: int = 0, last: int = sys.maxsize) -> Source:
-    """Returns what a file gives: of windows those of the numbers `first` to `last`.
+def source(part: Part, first: int = 0, last: int = sys.maxsize, *, table: pa.Table | None = None) -> Source:
+    """Returns what a file gives, whose `table` may be in memory: of windows those of the numbers `first` to `last`.
 
     Raises `RunError` and `OSError` where it cannot be read.
     """
-    footer = sealed.footer(part.path)
-    schema = footer.schema.to_arrow_schema().remove_metadata()
-    every = Source(part, footer, schema, part.first, part.last, range(footer.num_rows))
-    if part.path.parent.name != WINDOWS:
-        return every
-    found = list(zip(windows_of(part, footer), states_of(footer), strict=True))
+    with damage(part.path):
+        if table is None:
+            footer = sealed.footer(part.path)
+            schema, metadata, rows = footer.schema.to_arrow_schema(), footer.metadata or {}, footer.num_rows
+        else:
+            schema, metadata, rows = table.schema, table.schema.metadata, table.num_rows
+        every = Source(part, schema.remove_metadata(), table, part.first, part.last, range(rows))
+        if part.path.parent.name != WINDOWS:
+            return every
+        found = list(zip(windows_of(part, metadata, rows), states_of(metadata), strict=True))
     kept = [(filed, state) for filed, state in found if first <= filed[0].index <= last]
     filed, states = [one for one, _ in kept], [state for _, state in kept]
     if len(kept) == len(found):
         return replace(every, windows=filed, states=states)
     numbers = [window.index for window, _ in filed]
-    rows = range(filed[0][1].start, filed[-1][1].stop or 0) if filed else range(0)
+    wanted = range(filed[0][1].start, filed[-1][1].stop or 0) if filed else range(0)
     ends = {"first": min(numbers, default=0), "last": max(numbers, default=0)}
-    return replace(every, **ends, rows=rows, windows=filed, states=states)
+    return replace(every, **ends, rows=wanted, windows=filed, states=states)
 
 
 class Compacted:
@@ -111,7 +114,7 @@ class Compacted:
     def _read(self) -> Iterator[pa.Table]:
         for one in self.sources:
             before = 0
-            for piece in row_groups(one.part.path, one.footer):
+            for piece in row_groups(one.part.path) if one.table is None else (one.table,):
                 start, stop = (min(max(row - before, 0), len(piece)) for row in (one.rows.start, one.rows.stop))
                 yield piece.slice(start, stop - start)
                 before += len(piece)
@@ -128,7 +131,7 @@ def _about(sources: Sequence[Source], *, told_apart: bool) -> dict[bytes, bytes]
     for one in sources:
         states += one.states
         for window, place in one.windows:
-            rows = one.footer.num_rows if place.stop is None else place.stop - place.start
+            rows = len(one.rows) if place.stop is None else place.stop - place.start
             entry = {**entry_of(window), "rows": rows, "phases": list(place.phases or ())}
             if told_apart:
                 entry["origin"] = place.origin or merged.origin(place.file)

@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from icshift.errors import RunError
 from icshift.runs.compacted import Compacted, source
 from icshift.runs.durable import names_to_disk
@@ -30,6 +32,9 @@ SMALL = 1 << 20
 LARGEST = 2
 """The level of the largest files that are put together."""
 
+_KEPT = 1 << 18
+"""Bytes of a file whose rows are kept in memory until it is put together with others: it need not be read."""
+
 _PATIENCE = 16
 """Flushes that pass before it is tried again what went wrong."""
 
@@ -38,6 +43,7 @@ _PATIENCE = 16
 class _Known:
     part: Part
     size: int
+    table: pa.Table | None = None
 
     @property
     def level(self) -> int:
@@ -94,13 +100,14 @@ class Compaction:
         """Bytes of the file that was written last."""
         self._patience = 0
 
-    def add(self, part: Part) -> None:
-        """A file was written that stays as it is."""
+    def add(self, part: Part, table: pa.Table | None = None) -> None:
+        """A file was written that stays as it is; its `table` is kept in memory where it is small."""
         self.forget(part.path)
         self._size = part.path.stat().st_size
         if self._known and part < self._known[-1].part:  # As of a window that was lost and is recorded anew.
             self.end()
-        self._known = sorted([*self._known, _Known(part, self._size)], key=lambda known: known.part)
+        known = _Known(part, self._size, table if self._size < _KEPT else None)
+        self._known = sorted([*self._known, known], key=lambda known: known.part)
 
     def forget(self, path: Path) -> None:
         """A file was deleted, or is not what it was."""
@@ -161,11 +168,11 @@ class Compaction:
         places = due([known.level for known in self._known[free:]])
         if places is None:
             return
-        wanted = [known.part for known in self._known[free:][places.start : places.stop]]
+        wanted = self._known[free:][places.start : places.stop]
         try:
-            sources = [source(part) for part in wanted]
+            sources = [source(known.part, table=known.table) for known in wanted]
         except RunError:  # A damaged file stays as it is: whoever reads is told.
-            self._leave(wanted[-1])
+            self._leave(wanted[-1].part)
             return
         other = [one.part for one in sources if not one.schema.equals(sources[-1].schema)]
         if other:

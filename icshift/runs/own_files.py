@@ -43,6 +43,8 @@ class OwnFiles:
         self._rank = rank
         self._run_id = run_id
         self._refuse = refuse
+        self._last: tuple[Path, pa.Table | None] = path, None
+        """The file that was written last, and what it holds, until that is settled."""
         self._held: dict[Path, int] = {}
         """By file, how many windows or rows of a series it holds."""
         self._compactions = {
@@ -100,12 +102,15 @@ class OwnFiles:
         write_aside(path, lambda aside: aside.write_bytes(sealed.parquet(table, **encoding(table.schema))))
         self.touched[path.parent] = None
         self._held[path] = 1 if path.parent.name == WINDOWS else table.num_rows
+        self._last = path, table
 
     def settle(self, path: Path) -> None:
         """A file stays as it is: it may be put into one with others."""
         part = part_of(path)
+        written, table = self._last
+        self._last = path, None
         if part is not None:
-            self._compactions[path.parent.name].add(part)
+            self._compactions[path.parent.name].add(part, table if written == path else None)
 
     def discard(self, path: Path) -> None:
         """Delete a file."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from icshift.errors import RecordingError
 from icshift.runs import sealed
@@ -22,9 +22,6 @@ from icshift.runs.owner import manifest_name, recorded_by
 from icshift.runs.parts import parts_in
 from icshift.runs.provisional import standing
 from icshift.runs.window_file import damage, windows_of
-
-if TYPE_CHECKING:
-    import pyarrow.parquet as pq
 
 STATE = b"icshift_resume"
 """The key of what a window's file holds for whoever goes on after it: `parameters` and `sampling`, as JSON."""
@@ -70,15 +67,15 @@ def past_of(path: Path, rank: int) -> Past | None:
         if part.rank == rank:
             with damage(part.path):
                 footer = sealed.footer(part.path)
-                found = windows_of(part, footer)
-                states |= zip((window.index for window, _ in found), states_of(footer), strict=True)
+                found = windows_of(part, footer.metadata, footer.num_rows)
+                states |= zip((window.index for window, _ in found), states_of(footer.metadata), strict=True)
             filed += [(window, place) for window, place in found if window.closed]
     return Past(path, manifest, tuple(window for window, _ in standing(filed)), states)
 
 
-def states_of(footer: pq.FileMetaData) -> list[dict[str, Any]]:
-    """Returns the states in which the windows of a file ended; empty ones where it does not tell."""
-    told = json.loads(footer.metadata.get(STATE, b"{}"))
+def states_of(metadata: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
+    """Returns the states in which the windows of a file ended; an empty one where it does not tell."""
+    told = json.loads(metadata.get(STATE, b"{}"))
     return told if isinstance(told, list) else [told]
 
 

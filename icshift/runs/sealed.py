@@ -26,7 +26,7 @@ _WORDS = b"CRC-32 of the body %08x, of the footer "
 _ZEROS = b"00000000"
 _WRITTEN = re.compile(rb"CRC-32 of the body ([0-9a-f]{8}), of the footer ([0-9a-f]{8})")
 
-_MAGIC = b"PAR1"
+MAGIC = b"PAR1"
 _TAIL = 8
 """Bytes after the footer: its length and the magic number."""
 
@@ -113,7 +113,7 @@ def footer_in(file: BinaryIO) -> bytes:
     file.seek(max(size - _TAIL, 0))
     end = file.read(_TAIL)
     length = int.from_bytes(end[:4], "little")
-    if end[4:] != _MAGIC or length + _TAIL > size:
+    if end[4:] != MAGIC or length + _TAIL > size:
         raise ValueError("it does not end as a Parquet file does")
     if length > _MOST_FOOTER:
         raise ValueError(f"its footer has {length:,} bytes, which none of a run has")
@@ -127,7 +127,7 @@ def _parsed(footer: bytes) -> pq.FileMetaData:
     import pyarrow.parquet as pq
 
     verified(footer)
-    return pq.read_metadata(pa.BufferReader(_MAGIC + footer))
+    return pq.read_metadata(pa.BufferReader(MAGIC + footer))
 
 
 def verified(footer: bytes) -> int | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from zlib import crc32
 
 from icshift import regular
-from icshift.runs.sealed import end_length, footer_in, summed, verified, with_room
+from icshift.runs.sealed import MAGIC, end_length, footer_in, summed, verified, with_room
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -100,13 +100,15 @@ def _drop(file: BinaryIO, path: Path, process: int) -> None:
             path.unlink()
 
 
-def row_groups(path: Path, footer: pq.FileMetaData) -> Iterator[pa.Table]:
+def row_groups(path: Path) -> Iterator[pa.Table]:
     """Yields the row groups of a file of any size, all columns. Raises `ValueError`, with the last one at the latest,
     where a checksum differs."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with regular.opened(path) as file, regular.opened(path) as other:
+    with regular.opened(path) as other, pa.OSFile(str(path)) as file:
         sums, end = verified(end_of := footer_in(other)), regular.size_of(other)
+        footer = pq.read_metadata(pa.BufferReader(MAGIC + end_of))
         starts = [_start(footer.row_group(group)) for group in range(footer.num_row_groups)]
         ends = [*starts[1:], end - len(end_of)]
         found = crc32(_read(other, 0, starts[0] if starts else ends[0]))
@@ -115,7 +117,7 @@ def row_groups(path: Path, footer: pq.FileMetaData) -> Iterator[pa.Table]:
                 found = crc32(_read(other, first, last), found)
                 if last == ends[-1] and sums is not None and found != sums:
                     raise ValueError("its checksum differs from its content")
-                yield parquet.read_row_group(group)
+                yield parquet.read_row_group(group, use_threads=False)
 
 
 def _start(group: pq.RowGroupMetaData) -> int:

@@ -24,7 +24,6 @@ from icshift.tails import TAIL
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import pyarrow.parquet as pq
     from numpy.typing import NDArray
 
 ARRAYS = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "w1_error")
@@ -83,15 +82,14 @@ def windows_in(part: Part, run_id: str | None = None) -> list[Filed]:
     with damage(part.path):
         footer = sealed.footer(part.path)
         columns.refuse_foreign(footer, run_id)
-        return windows_of(part, footer)
+        return windows_of(part, footer.metadata or {}, footer.num_rows)
 
 
-def windows_of(part: Part, footer: pq.FileMetaData) -> list[Filed]:
-    """Returns the windows that a file holds by its footer. Raises `ValueError` and `LookupError` where that is none."""
-    metadata = footer.metadata or {}
+def windows_of(part: Part, metadata: Mapping[bytes, bytes], rows: int) -> list[Filed]:
+    """Returns the windows that a file of so many rows holds. Raises `ValueError` and `LookupError` for what is none."""
     told = regular.parsed(metadata[WINDOW])
     if isinstance(told, list):
-        return _placed(part, told, footer.num_rows)
+        return _placed(part, told, rows)
     window = window_of(told)
     if not window.index == part.first == part.last:
         raise ValueError(f"it holds window {window.index}, and has the name of another")
