@@ -10,19 +10,20 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from icshift.runs import merged, sealed
 from icshift.runs.encoding import encoding
-from icshift.runs.format import RUN_ID, WINDOW, WINDOWS, entry_of
+from icshift.runs.format import PHASES, RUN_ID, WINDOW, WINDOWS
 from icshift.runs.parts import Part, name_of
 from icshift.runs.resuming import STATE, states_of
 from icshift.runs.stream import Stream, row_groups
-from icshift.runs.window_file import Filed, damage, windows_of
+from icshift.runs.window_file import damage
 
 _WINDOW_ROWS, _SERIES_ROWS = 1 << 10, 1 << 15
 """Rows that a row group has at least, of windows and of series, unless it is the last one: about a megabyte."""
@@ -32,7 +33,8 @@ _WINDOW_ROWS, _SERIES_ROWS = 1 << 10, 1 << 15
 class Source:
     """A file that others are made of: its numbers from `first` to `last`, which its `rows` stand for.
 
-    Of windows, each is there with the state in which it ended. `table` is what it holds, where that is in memory.
+    `windows` are what it says of each in its metadata, `states` those in which they ended. `table` is what it holds,
+    where that is in memory.
     """
 
     part: Part
@@ -41,7 +43,7 @@ class Source:
     first: int
     last: int
     rows: range
-    windows: Sequence[Filed] = ()
+    windows: Sequence[dict[str, Any]] = ()
     states: Sequence[dict[str, Any]] = ()
 
 
@@ -59,15 +61,24 @@ def source(part: Part, first: int = 0, last: int = sys.maxsize, *, table: pa.Tab
         every = Source(part, schema.remove_metadata(), table, part.first, part.last, range(rows))
         if part.path.parent.name != WINDOWS:
             return every
-        found = list(zip(windows_of(part, metadata, rows), states_of(metadata), strict=True))
-    kept = [(filed, state) for filed, state in found if first <= filed[0].index <= last]
-    filed, states = [one for one, _ in kept], [state for _, state in kept]
+        found = list(zip(_entries(metadata, rows), states_of(metadata), strict=True))
+    kept = [(entry, state) for entry, state in found if first <= entry["index"] <= last]
+    entries, states = [entry for entry, _ in kept], [state for _, state in kept]
     if len(kept) == len(found):
-        return replace(every, windows=filed, states=states)
-    numbers = [window.index for window, _ in filed]
-    wanted = range(filed[0][1].start, filed[-1][1].stop or 0) if filed else range(0)
-    ends = {"first": min(numbers, default=0), "last": max(numbers, default=0)}
-    return replace(every, **ends, rows=wanted, windows=filed, states=states)
+        return replace(every, windows=entries, states=states)
+    starts = np.cumsum([0, *(entry["rows"] for entry, _ in found)])
+    places = [place for place, (entry, _) in enumerate(found) if first <= entry["index"] <= last]
+    wanted = range(int(starts[places[0]]), int(starts[places[-1] + 1])) if places else range(0)
+    ends = {"first": entries[0]["index"], "last": entries[-1]["index"]} if entries else {}
+    return replace(every, **ends, rows=wanted, windows=entries, states=states)
+
+
+def _entries(metadata: Mapping[bytes, bytes], rows: int) -> list[dict[str, Any]]:
+    """Returns what a file says of its windows, each with its rows and phases."""
+    told = json.loads(metadata[WINDOW])
+    if isinstance(told, list):
+        return told
+    return [{**told, "rows": rows, "phases": json.loads(metadata[PHASES])}]
 
 
 class Compacted:
@@ -127,13 +138,10 @@ class Compacted:
 
 
 def _about(sources: Sequence[Source], *, told_apart: bool) -> dict[bytes, bytes]:
-    entries, states = [], []
-    for one in sources:
-        states += one.states
-        for window, place in one.windows:
-            rows = len(one.rows) if place.stop is None else place.stop - place.start
-            entry = {**entry_of(window), "rows": rows, "phases": list(place.phases or ())}
-            if told_apart:
-                entry["origin"] = place.origin or merged.origin(place.file)
-            entries.append(entry)
+    entries = [
+        {**entry, "origin": entry.get("origin") or merged.origin(one.part.path)} if told_apart else entry
+        for one in sources
+        for entry in one.windows
+    ]
+    states = [state for one in sources for state in one.states]
     return {WINDOW: json.dumps(entries).encode(), STATE: json.dumps(states).encode()}
