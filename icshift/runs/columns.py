@@ -57,11 +57,7 @@ def read(
 
     footer = sealed.footer(file)
     refuse_foreign(footer, run_id)
-    there = _typed(footer, columns)
-    decoded = _decoded(footer, there, most_rows)
-    size = file.stat().st_size
-    if decoded > max(_SMALL, _UNPACKED * size):
-        raise ValueError(f"it unpacks to {decoded:,} bytes from {size:,}, which no file of a run does")
+    there, decoded = checked(footer, columns, file.stat().st_size, most_rows)
     content = pa.BufferReader(sealed.content(file, 4 * decoded + _SMALL))
     names = [name for name, column in there.items() if column.kind == "text"]
     if filters:
@@ -70,10 +66,30 @@ def read(
         options = {"page_checksum_verification": True, "read_dictionary": names}
         with pq.ParquetFile(content, **options) as opened:  # Not `read_table`, which imports pandas.
             table = opened.read(columns=list(there))
-    for name, column in there.items():
+    refuse_nothing(table, there)
+    return table
+
+
+def checked(
+    footer: pq.FileMetaData, columns: Mapping[str, Column], size: int, most_rows: int
+) -> tuple[dict[str, Column], int]:
+    """Returns the columns that a file has of these, and how many bytes they are in memory.
+
+    Raises `ValueError` where one is missing or of another type, or holds more than one of so many rows, in a file of
+    this size, can hold.
+    """
+    there = _typed(footer, columns)
+    decoded = _decoded(footer, there, most_rows)
+    if decoded > max(_SMALL, _UNPACKED * size):
+        raise ValueError(f"it unpacks to {decoded:,} bytes from {size:,}, which no file of a run does")
+    return there, decoded
+
+
+def refuse_nothing(table: pa.Table, columns: Mapping[str, Column]) -> None:
+    """Raises `ValueError` where a column has nothing in a row, and may not."""
+    for name, column in columns.items():
         if not column.nullable and table[name].null_count:
             raise ValueError(f"column {name} lacks numbers")
-    return table
 
 
 def refuse_foreign(footer: pq.FileMetaData, run_id: str | None) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from icshift.distribution import Distribution
 from icshift.errors import RunError, SelectionError, unknown
 from icshift.runs import merged, series
+from icshift.runs.attributes import ARRAYS
 from icshift.runs.cards import run_card, run_line
 from icshift.runs.ending import Ending
 from icshift.runs.format import (
@@ -42,7 +43,8 @@ from icshift.runs.manifest import read_manifests, site_of
 from icshift.runs.merging import merged_distribution, merged_manifest, merged_window
 from icshift.runs.provisional import Filed, by_window, joined_distributions, joined_windows, standing
 from icshift.runs.selection import choose
-from icshift.runs.window_file import ARRAYS, MOST_ROWS, ChangedError, phases_in, read_distributions, read_window
+from icshift.runs.shelf import Asked, Shelf
+from icshift.runs.window_file import MOST_ROWS, ChangedError, phases_in, read_distributions, read_window
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,6 +87,8 @@ class StoredRun:
         self.sites = [site_of(entry) for entry in self.manifest["sites"]]
         self._ids = [self._manifests.get(rank, {}).get("id") for rank in range(self.ranks)]
         self._loaded: dict[int, dict[tuple[str, str], Distribution]] = {}
+        self._asked: dict[int, Asked] = {}
+        self._shelf = Shelf()
         self._phases: dict[int, list[str]] = {}
         for attempt in range(_ATTEMPTS):
             try:
@@ -131,7 +135,7 @@ class StoredRun:
             files = [(self._ids[rank], file) for rank, files in self._files[index].items() for _, file in files]
             said = [phases_in(file, run_id) for run_id, file in files]
             known = [phase for phases in said for phase in phases or ()]
-            self._phases[index] = known if None not in said else [phase for phase, _ in self._load(index)]
+            self._phases[index] = known if None not in said else [phase for phase, _ in self._of(index)]
         return self._phases[index]
 
     def site(self, name: str) -> Site:
@@ -163,7 +167,7 @@ class StoredRun:
 
     def distribution(self, phase: str, site: str, window: int) -> Distribution | None:
         """Returns what was recorded of a site in a phase and window, or None where nothing was."""
-        return self._load(window).get((phase, site)) if window in self._files else None
+        return self._of(window).get((phase, site)) if window in self._files else None
 
     @property
     def no_windows(self) -> str:
@@ -191,7 +195,7 @@ class StoredRun:
         frames = []
         sites = {site.name: site for site in self.sites}
         for window in self.window_list:
-            for (phase, site), distribution in self._load(window.index).items():
+            for (phase, site), distribution in self._of(window.index).items():
                 columns: dict[str, Any] = {
                     "phase": phase,
                     "site": site,
@@ -297,6 +301,26 @@ class StoredRun:
     def _parts(self, index: int) -> list[Path]:
         return [file for files in self._files[index].values() for _, file in files]
 
+    def _of(self, index: int) -> Mapping[tuple[str, str], Distribution]:
+        """Returns what there is of a window, by phase and site: read when it is asked for, where that can be."""
+        if index in self._loaded or (file := self._whole_file(index)) is None:
+            return self._load(index)
+        if index not in self._asked:
+            self._asked[index] = Asked(self._shelf, file, index, self.sites, self._ids[0], self._room)
+        return self._asked[index]
+
+    def _whole_file(self, index: int) -> Path | None:
+        """Returns the file that holds all of a window, and stays as it is; None where there is none."""
+        ranks = self._files[index]
+        filed = [(window, file) for files in ranks.values() for window, file in files]
+        if any(not window.closed or window.provisional for window, _ in filed):
+            return None
+        return filed[0][1] if self.ranks == len(filed) == 1 else None
+
+    @property
+    def _room(self) -> int:
+        return max(MOST_ROWS, _MOST_PHASES * sum(site.recorded for site in self.sites))
+
     def _load(self, index: int) -> dict[tuple[str, str], Distribution]:
         if index not in self._loaded:
             kept = merged.read(self.path, index, self._parts(index)) if self.ranks > 1 else None
@@ -304,11 +328,11 @@ class StoredRun:
                 self._loaded[index] = kept
                 return kept
             sites = {site.name: site for site in self.sites}
-            room = max(MOST_ROWS, _MOST_PHASES * sum(site.recorded for site in self.sites))
             recorded: dict[tuple[str, str], dict[Path, Distribution]] = {}
             for rank, files in self._files[index].items():
                 parts = [
-                    read_distributions(file, sites=sites, most_rows=room, run_id=self._ids[rank]) for _, file in files
+                    read_distributions(file, sites=sites, most_rows=self._room, run_id=self._ids[rank])
+                    for _, file in files
                 ]
                 for key, part in reduce(joined_distributions, parts).items():
                     recorded.setdefault(key, {})[files[0][1]] = part

@@ -46,7 +46,7 @@ from icshift.runs.owner import (
 from icshift.runs.resuming import STATE, Past, resumption
 from icshift.runs.step_buffer import StepBuffer, step_table
 from icshift.runs.window_file import damage
-from icshift.runs.window_table import window_table
+from icshift.runs.window_table import row_groups, window_table
 
 STEP_ROWS = 1_000_000
 """Rows (one a step, site and unit) after which only every second step is kept: about 37 MB of Parquet."""
@@ -341,6 +341,7 @@ def _write_rows(table: pa.Table, aside: Path) -> None:
     # of neighbours are mostly alike: with the bytes of all numbers sorted by place, a third of a window goes.
     content = sealed.parquet(
         table,
+        row_groups(table) if "values" in table.column_names else (),
         compression="lz4",
         use_dictionary=[name for name in ("phase", "site", "name", "layer") if name in table.column_names],
         write_statistics=False,
