@@ -57,20 +57,38 @@ def read(
     """
     footer = sealed.footer(file)
     refuse_foreign(footer, run_id)
-    there = _typed(footer, columns)
-    first, groups = _groups(footer, only if isinstance(only, range) else range(footer.num_rows))
-    decoded = _decoded(footer, groups, there, most_rows)
-    size = file.stat().st_size
-    if decoded > max(_SMALL, _UNPACKED * size):
-        raise ValueError(f"it unpacks to {decoded:,} bytes from {size:,}, which no file of a run does")
-    if isinstance(only, range):
-        table = _read_groups(file, footer, groups, there).slice(only.start - first, len(only))
+    only_rows = only if isinstance(only, range) else None
+    there, decoded, first, groups = checked(footer, columns, file.stat().st_size, most_rows, only_rows)
+    if only_rows is not None:
+        table = _read_groups(file, footer, groups, there).slice(only_rows.start - first, len(only_rows))
     else:
         table = _read_whole(sealed.content(file, 4 * decoded + _SMALL), there, only)
-    for name, column in there.items():
+    refuse_nothing(table, there)
+    return table
+
+
+def checked(
+    footer: pq.FileMetaData, columns: Mapping[str, Column], size: int, most_rows: int, rows: range | None = None
+) -> tuple[dict[str, Column], int, int, list[int]]:
+    """Returns the columns that a file has of these, how many bytes they are in memory, all or those of the row groups
+    that hold some `rows`, and the number of the first row in these, and which they are.
+
+    Raises `ValueError` where one is missing or of another type, or holds more than one of so many rows, in a file of
+    this size, can hold.
+    """
+    there = _typed(footer, columns)
+    first, groups = _groups(footer, range(footer.num_rows) if rows is None else rows)
+    decoded = _decoded(footer, groups, there, most_rows)
+    if decoded > max(_SMALL, _UNPACKED * size):
+        raise ValueError(f"it unpacks to {decoded:,} bytes from {size:,}, which no file of a run does")
+    return there, decoded, first, groups
+
+
+def refuse_nothing(table: pa.Table, columns: Mapping[str, Column]) -> None:
+    """Raises `ValueError` where a column has nothing in a row, and may not."""
+    for name, column in columns.items():
         if not column.nullable and table[name].null_count:
             raise ValueError(f"column {name} lacks numbers")
-    return table
 
 
 def _read_groups(file: Path, footer: pq.FileMetaData, groups: Sequence[int], columns: Mapping[str, Column]) -> pa.Table:

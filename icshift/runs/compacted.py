@@ -105,6 +105,8 @@ class Compacted:
     def go_on(self, size: int) -> bool:
         """Copy so many bytes, or a little more; returns whether all is copied, and the file may take its place."""
         while size > 0 and (piece := next(self._pieces, None)) is not None:
+            if len(piece) >= self._least:  # As of a large site, which is read alone.
+                self._write()
             self._waiting.append(piece)
             size -= piece.nbytes
             if sum(map(len, self._waiting)) >= self._least:

@@ -49,7 +49,7 @@ def keep(
     path: Path, window: Window, places: Sequence[Place], distributions: Mapping[tuple[str, Site], Distribution]
 ) -> None:
     """Writes a merged window beside those of the ranks, whole or not at all. Raises `RunError` where it cannot."""
-    from icshift.runs.window_table import window_table
+    from icshift.runs.window_table import row_groups, window_table
 
     file = _file(path, window.index)
     table = window_table(window.index, distributions)
@@ -58,7 +58,7 @@ def keep(
     try:
         file.parent.mkdir(exist_ok=True)
         content = sealed.parquet(
-            table.replace_schema_metadata(about), compression="lz4", use_dictionary=["phase", "site"]
+            table.replace_schema_metadata(about), row_groups(table), compression="lz4", use_dictionary=["phase", "site"]
         )
         aside.write_bytes(content)
         aside.replace(file)

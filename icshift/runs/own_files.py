@@ -23,6 +23,7 @@ from icshift.runs.format import PHASES, RUN_ID, WINDOWS
 from icshift.runs.owner import FOLDERS, contents
 from icshift.runs.parts import Part, Place, name_of, part_of, parts_in
 from icshift.runs.window_file import damage, windows_in
+from icshift.runs.window_table import row_groups
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,7 +100,8 @@ class OwnFiles:
         own = {key: value for key, value in (table.schema.metadata or {}).items() if key == PHASES}
         table = table.replace_schema_metadata({RUN_ID: self._run_id.encode(), **own, **(about or {})})
         self._compactions[path.parent.name].forget(path)
-        write_aside(path, lambda aside: aside.write_bytes(sealed.parquet(table, **encoding(table.schema))))
+        groups = row_groups(table) if path.parent.name == WINDOWS else ()
+        write_aside(path, lambda aside: aside.write_bytes(sealed.parquet(table, groups, **encoding(table.schema))))
         self.touched[path.parent] = None
         self._held[path] = 1 if path.parent.name == WINDOWS else table.num_rows
         self._last = path, table

@@ -36,7 +36,8 @@ class Place:
     """Where a window of one process is: the rows `start` to `stop` (excluded) of a file, of all windows in it in order.
 
     `stop` is None where it is alone in its file. `phases` are those that it has rows of, None where the file does not
-    say. `origin` tells the file that it was written to at first (see `merged.py`), where it is in one with others.
+    say. `origin` tells the file that it was written to at first (see `merged.py`), where it is in one with others;
+    `among` is how many windows that holds.
     """
 
     file: Path
@@ -44,6 +45,7 @@ class Place:
     stop: int | None = None
     phases: tuple[str, ...] | None = None
     origin: str | None = None
+    among: int = 1
 
 
 def part_of(path: Path) -> Part | None:

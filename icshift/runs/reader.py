@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from icshift.distribution import Distribution
 from icshift.errors import RunError, SelectionError, unknown
 from icshift.runs import merged, series, where
+from icshift.runs.attributes import ARRAYS
 from icshift.runs.cards import run_card, run_line
 from icshift.runs.ending import Ending
 from icshift.runs.format import (
@@ -41,7 +42,8 @@ from icshift.runs.merging import merged_distribution, merged_manifest, merged_wi
 from icshift.runs.parts import Place, parts_in
 from icshift.runs.provisional import joined_distributions, joined_windows
 from icshift.runs.selection import choose
-from icshift.runs.window_file import ARRAYS, MOST_ROWS, ChangedError, Filed, read_distributions
+from icshift.runs.shelf import Asked, Shelf
+from icshift.runs.window_file import MOST_ROWS, ChangedError, Filed, read_distributions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +83,8 @@ class StoredRun:
         self.sites = [site_of(entry) for entry in self.manifest["sites"]]
         self._ids = [self._manifests.get(rank, {}).get("id") for rank in range(self.ranks)]
         self._loaded: dict[int, dict[tuple[str, str], Distribution]] = {}
+        self._asked: dict[int, Asked] = {}
+        self._shelf = Shelf()
         self._phases: dict[int, list[str]] = {}
         where.insisting(self._look)
 
@@ -119,7 +123,7 @@ class StoredRun:
         if index not in self._phases:
             said = [place.phases for place in self._places(index)]
             known = [phase for phases in said for phase in phases or ()]
-            self._phases[index] = known if None not in said else [phase for phase, _ in self._load(index)]
+            self._phases[index] = known if None not in said else [phase for phase, _ in self._of(index)]
         return self._phases[index]
 
     def site(self, name: str) -> Site:
@@ -151,7 +155,7 @@ class StoredRun:
 
     def distribution(self, phase: str, site: str, window: int) -> Distribution | None:
         """Returns what was recorded of a site in a phase and window, or None where nothing was."""
-        return self._load(window).get((phase, site)) if window in self._where.windows else None
+        return self._of(window).get((phase, site)) if window in self._where.windows else None
 
     @property
     def no_windows(self) -> str:
@@ -179,7 +183,7 @@ class StoredRun:
         frames = []
         sites = {site.name: site for site in self.sites}
         for window in self.window_list:
-            for (phase, site), distribution in self._load(window.index).items():
+            for (phase, site), distribution in self._of(window.index).items():
                 columns: dict[str, Any] = {
                     "phase": phase,
                     "site": site,
@@ -281,6 +285,28 @@ class StoredRun:
     def _places(self, index: int) -> list[Place]:
         return [place for filed in self._where.windows[index].values() for _, place in filed]
 
+    def _of(self, index: int) -> Mapping[tuple[str, str], Distribution]:
+        """Returns what there is of a window, by phase and site: read when it is asked for, where that can be."""
+        if index in self._loaded or not self._stays(index):
+            return self._load(index)
+        if index not in self._asked:
+            self._asked[index] = where.insisting(lambda: self._ask(index), self._look_again)
+        return self._asked[index]
+
+    def _ask(self, index: int) -> Asked:
+        place = lambda: self._places(index)[0]  # noqa: E731
+        return Asked(self._shelf, place, self._look_again, index, self.sites, self._ids[0], self._room)
+
+    def _stays(self, index: int) -> bool:
+        """Whether one file holds all of a window, which stays as it is."""
+        filed = [one for files in self._where.windows[index].values() for one in files]
+        closed = all(window.closed and not window.provisional for window, _ in filed)
+        return closed and self.ranks == len(filed) == 1
+
+    @property
+    def _room(self) -> int:
+        return max(MOST_ROWS, _MOST_PHASES * sum(site.recorded for site in self.sites))
+
     def _load(self, index: int) -> dict[tuple[str, str], Distribution]:
         if index not in self._loaded:
             self._loaded[index] = where.insisting(lambda: self._read(index), self._look_again)
@@ -295,11 +321,10 @@ class StoredRun:
         if kept is not None:
             return kept
         sites = {site.name: site for site in self.sites}
-        room = max(MOST_ROWS, _MOST_PHASES * sum(site.recorded for site in self.sites))
         recorded: dict[tuple[str, str], dict[Path, Distribution]] = {}
         for rank, files in self._where.windows[index].items():
             run_id = self._ids[rank]
-            parts = [read_distributions(place, sites=sites, most_rows=room, run_id=run_id) for _, place in files]
+            parts = [read_distributions(place, sites=sites, most_rows=self._room, run_id=run_id) for _, place in files]
             for key, part in reduce(joined_distributions, parts).items():
                 recorded.setdefault(key, {})[files[0][1].file] = part
         return {

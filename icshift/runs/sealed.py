@@ -9,6 +9,7 @@ digits count as zeros. Of a file that is only listed the footer is read, and che
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from zlib import crc32
@@ -36,13 +37,21 @@ _READ = 1 << 20
 _MOST_FOOTER = 1 << 26
 
 
-def parquet(table: pa.Table, **options: Any) -> memoryview:
-    """Returns the bytes of a Parquet file of a table, with the checksums. `options` are those of `write_table`."""
+def parquet(table: pa.Table, groups: Sequence[int] = (), **options: Any) -> memoryview:
+    """Returns the bytes of a Parquet file of a table, with the checksums. `options` are those of `ParquetWriter`.
+
+    `groups` are the numbers of rows of its row groups; without any they are all in one.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata(with_room(table.schema)), sink, write_page_checksum=True, **options)
+    table = table.replace_schema_metadata(with_room(table.schema))
+    with pq.ParquetWriter(sink, table.schema, write_page_checksum=True, **options) as writer:
+        start = 0
+        for rows in groups or (len(table),):
+            writer.write_table(table.slice(start, rows), row_group_size=max(rows, 1))
+            start += rows
     content = bytearray(sink.getvalue())
     footer = len(content) - end_length(content)
     content[footer:] = summed(content[footer:], crc32(memoryview(content)[:footer]))
