@@ -72,6 +72,7 @@ def drift(
     reference: str | int = "previous",
     phase: str | None = None,
     sites: Iterable[str] | None = None,
+    windows: Iterable[int] | None = None,
     level: float = FALSE_ALARMS,
 ) -> pd.DataFrame:
     """Returns a data frame with one row per unit, window and metric: the columns `COLUMNS` and those that follow them.
@@ -80,7 +81,8 @@ def drift(
     whichever has fewer. `floor` is the value that sampling noise alone would show, `ratio` is |value| / floor, and
     `error` is the bound on what sketching may have added. All three are NaN where they are not known. `moved` says
     whether the unit moved beyond noise (see `movement`), whichever metric the row shows; it is NA where that cannot be
-    told. `activations` are all of the unit in the window, sampled or not. In each window all sites of the run are
+    told. `activations` are all of the unit in the window, sampled or not. Rows are of the `windows` of these numbers, or
+    of all. In each window all sites of the run are
     judged together, also where only some are asked for; `level` is the share of windows in which nothing moved that may
     show any.
 
@@ -92,17 +94,35 @@ def drift(
     A metric of the whole site has one row a window, with `unit` -1; `moved` is then true if any unit moved. Of a metric
     by example, `n` is the number of examples compared, and `value` is NaN in a phase without examples.
     """
-    chosen = [metric_named(name) for name in metrics]
-    frames = []
-    compared = list(by_site(run, reference=reference, phase=phase, sites=sites))
-    moved = movements(run, reference=reference, phase=phase, level=level) if compared else {}
-    for _, comparisons in compared:
-        for comparison in comparisons:
-            units = moved[comparison.window.index].moved.get(comparison.site.name)
-            frames += [_frame(run, comparison, metric, units) for metric in chosen]
+    frames = list(
+        drifts(run, metrics=metrics, reference=reference, phase=phase, sites=sites, windows=windows, level=level)
+    )
     if not frames:
         frames = [pd.DataFrame(columns=[*COLUMNS, "error", "ratio", "near_constant", "moved", "activations"])]
     return in_model_order(pd.concat(frames, ignore_index=True), run.sites)
+
+
+def drifts(
+    run: StoredRun,
+    *,
+    metrics: Sequence[str],
+    reference: str | int,
+    phase: str | None,
+    sites: Iterable[str] | None,
+    windows: Iterable[int] | None = None,
+    level: float = FALSE_ALARMS,
+) -> Iterator[pd.DataFrame]:
+    """Yields the rows of `drift` piece by piece, with text in the column `site`; of one site at a time all is read."""
+    chosen = [metric_named(name) for name in metrics]
+    names = [site.name for site in choose(run.sites, sites)]
+    wanted = None if windows is None else set(windows)
+    moved = movements(run, reference=reference, phase=phase, windows=wanted, level=level)
+    for _, comparisons in by_site(run, reference=reference, phase=phase, sites=names):
+        for comparison in comparisons:
+            if comparison.window.index in moved:
+                units = moved[comparison.window.index].moved.get(comparison.site.name)
+                for metric in chosen:
+                    yield _frame(run, comparison, metric, units)
 
 
 def by_site(
@@ -167,13 +187,31 @@ def movements(
     All sites of the run are judged together. `level` is the share of windows in which nothing moved that may show any
     site. Raises `SelectionError` for a phase or reference that is not there.
     """
+    found = going_back(run, reference=reference, phase=phase, windows=windows, level=level)
+    return dict(sorted((comparison.window.index, moved) for comparison, moved in found))
+
+
+def going_back(
+    run: StoredRun,
+    *,
+    reference: str | int = "previous",
+    phase: str | None = None,
+    windows: Iterable[int] | None = None,
+    level: float = FALSE_ALARMS,
+) -> Iterator[tuple[Comparison, Movement]]:
+    """Yields what moved in every window, or in some, from the last one back, each with one of its comparisons.
+
+    Of each window and its reference is read what noise is computed from, once it is its turn.
+    """
     wanted = None if windows is None else set(windows)
     compared: dict[int, list[Comparison]] = {}
     for _, comparisons in by_site(run, reference=reference, phase=phase):
         for comparison in comparisons:
             if wanted is None or comparison.window.index in wanted:
                 compared.setdefault(comparison.window.index, []).append(comparison)
-    return {index: _moved(compared[index], level) for index in sorted(compared)}
+    for index in sorted(compared, reverse=True):
+        here = compared.pop(index)  # What is read of it is forgotten with it.
+        yield here[0], _moved(here, level)
 
 
 def _moved(comparisons: Iterable[Comparison], level: float) -> Movement:

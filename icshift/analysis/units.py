@@ -29,16 +29,25 @@ def most_drifting(
     Raises `SelectionError` for what is not there, and for a metric that this site's units do not have in this phase.
     """
     name = default_phase(run) if phase is None else run.phase(phase)
-    windows = run.windows()
-    here = windows[(windows["site"] == site.name) & (windows["phase"] == name)]
-    if here.empty:
+    recorded = [w.index for w in run.window_list if run.distribution(name, site.name, w.index) is not None]
+    if not recorded:
         raise SelectionError(f"site {site.name} has nothing recorded in phase {name}; phases: {', '.join(run.phases)}")
     _refuse_without_units(run, site, metric, reference, name)
-    compared = drift(run, metrics=(metric,), reference=reference, phase=phase, sites=[site.name], level=level)
-    index = compared["window"].max() if len(compared) else here["window"].max()
-    distribution = here[here["window"] == index].drop(columns=["phase", "site", "window"])
-    if len(compared):
-        last = compared[compared["window"] == index].merge(distribution, on="unit")
+    pairs = [c for _, each in by_site(run, reference=reference, phase=phase, sites=[site.name]) for c in each]
+    index = pairs[-1].window.index if pairs else recorded[-1]
+    here = run.windows(phase=name, sites=site.name, windows=[index])
+    distribution = here.drop(columns=["phase", "site", "window"])
+    if pairs:
+        compared = drift(
+            run,
+            metrics=(metric,),
+            reference=reference,
+            phase=phase,
+            sites=[site.name],
+            windows=[index],
+            level=level,
+        )
+        last = compared.merge(distribution, on="unit")
         return last.sort_values("value", key=lambda value: -value.abs(), kind="stable", ignore_index=True)
     blank = distribution.assign(
         site=here["site"].iloc[0],
