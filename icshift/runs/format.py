@@ -64,6 +64,9 @@ from icshift.distribution import Floats, Ints
 
 FORMAT = 3
 MANIFEST = "run.json"
+WINDOW = b"icshift"
+"""The key of what a window's file says of the window, as JSON; of several in one file it is a list."""
+
 PHASES = b"icshift_phases"
 """The key of the phases that a window's file holds, in their order, as JSON: so nobody reads its rows to learn them."""
 
@@ -74,8 +77,8 @@ MOST_BYTES = 1 << 26
 """Bytes of a manifest; one of ten thousand modules has about 4 MB."""
 
 MANIFEST_NAME = re.compile(r"run(?:\.rank([1-9][0-9]*))?\.json")
-PART_NAME = re.compile(r"[0-9]+\.rank(0|[1-9][0-9]*)\.parquet")
-"""Names of the files of all ranks: manifests, and what lies in `windows/` and `steps/`."""
+PART_NAME = re.compile(r"[0-9]+(?:-[0-9]+)?\.rank(0|[1-9][0-9]*)\.parquet")
+"""Names of the files of all ranks: manifests, and what lies in `windows/` and `steps/` (see `parts.py`)."""
 
 GRADIENT_SHIFT, SMOOTHNESS = "gradient_shift", "smoothness"
 """Series of measurements with gradients, and the folders that they are in."""
@@ -217,15 +220,6 @@ class StepRows:
     max: Floats
     zero_share: Floats
     quantiles: Floats
-
-
-def number_in(name: str) -> int | None:
-    """Returns the number in the name of a file of windows or of a series, None in any other name.
-
-    >>> number_in("000012.rank0.parquet")
-    12
-    """
-    return int(name.partition(".")[0]) if PART_NAME.fullmatch(name) else None
 
 
 def kept_units(site: Site) -> Ints:

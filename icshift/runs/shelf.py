@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -28,8 +28,10 @@ from icshift.runs import columns, sealed
 from icshift.runs.attributes import COLUMNS, KINDS, WHOSE, attributes
 from icshift.runs.columns import Column
 from icshift.runs.format import Site
+from icshift.runs.parts import Place
 from icshift.runs.possible import refuse_impossible
 from icshift.runs.stored import Stored
+from icshift.runs.where import insisting
 from icshift.runs.window_file import ChangedError, coded, damage, refuse_other_units
 
 if TYPE_CHECKING:
@@ -67,6 +69,11 @@ class _Last(Generic[T]):
         self._held.move_to_end(key)
         return self._held[key][0]
 
+    def pop(self, key: Hashable) -> None:
+        """Forget a value."""
+        _, size = self._held.pop(key, (None, 0))
+        self._size -= size
+
     def put(self, key: Hashable, value: T, size: int) -> None:
         self._held[key] = value, size
         self._size += size
@@ -95,6 +102,11 @@ class _File:
     rows: Sequence[Rows] = ()
 
     @cached_property
+    def firsts(self) -> list[int]:
+        """The number of the first row of each phase and site, in each window."""
+        return [rows.start for rows in self.rows]
+
+    @cached_property
     def coarse(self) -> bool:
         """Whether it has a large row group of several sites."""
         large = {a for a, b in pairwise(self.starts.tolist()) if b - a > _LARGE}
@@ -108,29 +120,52 @@ class Asked(Mapping[tuple[str, str], Distribution]):
     """
 
     def __init__(
-        self, shelf: Shelf, place: Path, window: int, sites: Iterable[Site], run_id: str | None, most_rows: int
+        self,
+        shelf: Shelf,
+        place: Callable[[], Place],
+        look_again: Callable[[], object],
+        window: int,
+        sites: Iterable[Site],
+        run_id: str | None,
+        most_rows: int,
     ) -> None:
-        self._shelf, self._path, self._window = shelf, place, window
+        self._shelf, self._place, self._look_again, self._window = shelf, place, look_again, window
+        self._run_id, self._most_rows = run_id, most_rows
         self._sites = {site.name: site for site in sites}
-        self._rows: dict[tuple[str, str], Rows] = {}
         self._given: WeakValueDictionary[tuple[str, str], Stored] = WeakValueDictionary()
-        with damage(place):
-            for rows in shelf.rows(place, 0, None, run_id, most_rows):
+        self._find()
+
+    def _find(self) -> None:
+        place = self._place()
+        self._file = place.file
+        self._rows: dict[tuple[str, str], Rows] = {}
+        with damage(self._file):
+            most = self._most_rows * place.among
+            for rows in self._shelf.rows(self._file, place.start, place.stop, self._run_id, most):
                 if (rows.phase, rows.site) in self._rows:
                     raise ValueError(f"it has {rows.site!r} twice in phase {rows.phase!r}")
                 if rows.site in self._sites:  # Of others the writer was killed before it could name them.
                     self._rows[rows.phase, rows.site] = rows
 
+    def _find_again(self) -> None:
+        self._shelf.forget(self._file)
+        self._look_again()
+        self._find()
+
     def __getitem__(self, key: tuple[str, str]) -> Stored:
         found = self._given.get(key)
         if found is None:
-            rows, site = self._rows[key], self._sites[key[1]]
-            found = Stored.at(
-                rows.stop - rows.start,
-                lambda kind: self._shelf.attributes(self._path, rows, kind, self._window, site),
-            )
+            rows = self._rows[key]
+            found = Stored.at(rows.stop - rows.start, lambda kind: self._attributes(key, kind))
             self._given[key] = found
         return found
+
+    def _attributes(self, key: tuple[str, str], kind: str) -> Mapping[str, Any]:
+        """Returns attributes of one kind, from wherever they are now."""
+        site = self._sites[key[1]]
+        return insisting(
+            lambda: self._shelf.attributes(self._file, self._rows[key], kind, self._window, site), self._find_again
+        )
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self._rows)
@@ -157,8 +192,13 @@ class Shelf:
             if path not in self._files:
                 self._files[path] = self._look(path, run_id, most_rows)
             file = self._files[path]
-        starts = [rows.start for rows in file.rows]
-        return file.rows[bisect_left(starts, first) : None if last is None else bisect_left(starts, last)]
+        first = bisect_left(file.firsts, first)
+        return file.rows[first : None if last is None else bisect_left(file.firsts, last)]
+
+    def forget(self, path: Path) -> None:
+        """A file is gone, or another one is in its place."""
+        self._files.pop(path, None)
+        self._open.pop(path)
 
     def attributes(self, path: Path, rows: Rows, kind: str, window: int, site: Site | None) -> Mapping[str, Any]:
         """Returns the attributes of one kind of what lies in these rows of a file that `rows` was asked about.
@@ -181,7 +221,7 @@ class Shelf:
         stamp = _stamp(path.stat())
         footer = sealed.footer(path)
         columns.refuse_foreign(footer, run_id)
-        there, _ = columns.checked(footer, COLUMNS, stamp[1], most_rows)
+        there, *_ = columns.checked(footer, COLUMNS, stamp[1], most_rows)
         counts = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
         file = _File(path, np.cumsum([0, *counts]), there, stamp)
         table = self._opened(file, footer).read(columns=list(WHOSE), use_threads=False)

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from icshift import regular
 from icshift.distribution import Distribution, Ints
 from icshift.errors import RunError, message_of
 from icshift.runs import columns, sealed
 from icshift.runs.attributes import COLUMNS, KINDS, attributes
-from icshift.runs.format import PHASES, Site, Window, kept_units, number_in
+from icshift.runs.format import PHASES, WINDOW, Site, Window, kept_units
 from icshift.runs.manifest import window_of
+from icshift.runs.parts import Part, Place, part_of
 from icshift.runs.possible import refuse_impossible
-from icshift.runs.typed import each, text
+from icshift.runs.typed import each, entries, text, whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+_WITHIN = entries({"rows": whole(), "phases": each(text)}, {"origin": text})
+"""What a file of several windows says of each, beside what every window has."""
+
 MOST_ROWS = 1 << 20
 """Rows of a window's file, if nobody knows the sites."""
+
+
+Filed: TypeAlias = tuple[Window, Place]
+"""A window as one process wrote it, and where that is."""
 
 
 class ChangedError(RunError):
@@ -47,49 +55,73 @@ def damage(file: Path) -> Iterator[None]:
         ) from error
 
 
-def read_window(file: Path, run_id: str | None = None) -> Window:
-    """Returns which window a file holds.
+def windows_in(part: Part, run_id: str | None = None) -> list[Filed]:
+    """Returns the windows that a file holds, in order, each with its place.
 
-    Raises `RunError` where it is damaged, by its name another window or, with a `run_id`, of another recording.
+    Raises `RunError` where it is damaged, by its name holds other windows or, with a `run_id`, is of another recording.
     """
-    with damage(file):
-        footer = sealed.footer(file)
+    with damage(part.path):
+        footer = sealed.footer(part.path)
         columns.refuse_foreign(footer, run_id)
-        window = window_of(footer.metadata[b"icshift"])
-        if window.index != number_in(file.name):
-            raise ValueError(f"it holds window {window.index}, and has the name of another")
-        return window
+        return windows_of(part, footer.metadata or {}, footer.num_rows)
 
 
-def phases_in(file: Path, run_id: str | None = None) -> list[str] | None:
-    """Returns the phases that a window's file says it holds, in their order; None where it does not say.
+def windows_of(part: Part, metadata: Mapping[bytes, bytes], rows: int) -> list[Filed]:
+    """Returns the windows that a file of so many rows holds. Raises `ValueError` and `LookupError` for what is none."""
+    told = regular.parsed(metadata[WINDOW])
+    if isinstance(told, list):
+        return _placed(part, told, rows)
+    window = window_of(told)
+    if not window.index == part.first == part.last:
+        raise ValueError(f"it holds window {window.index}, and has the name of another")
+    said = metadata.get(PHASES)
+    return [(window, Place(part.path, phases=None if said is None else _phases(regular.parsed(said))))]
 
-    Raises `RunError` where it is damaged.
-    """
-    with damage(file):
-        footer = sealed.footer(file)
-        columns.refuse_foreign(footer, run_id)
-        said = (footer.metadata or {}).get(PHASES)
-        if said is None:
-            return None
-        phases: list[str] = json.loads(said)
-        each(text)(phases, PHASES.decode())
-        return phases
+
+def _placed(part: Part, entries: list[Any], rows: int) -> list[Filed]:
+    """Returns the windows of a file of several, of which each has so many rows, one after another."""
+    found: list[Filed] = []
+    start, before = 0, part.first - 1
+    for entry in entries:
+        window = window_of(entry)
+        _WITHIN(entry, f"window {window.index}")
+        if not before < window.index <= part.last:
+            raise ValueError(f"it holds window {window.index}, which its name does not say")
+        stop = start + entry["rows"]
+        found.append(
+            (window, Place(part.path, start, stop, _phases(entry["phases"]), entry.get("origin"), len(entries)))
+        )
+        start, before = stop, window.index
+    if start != rows:
+        raise ValueError(f"it has {rows:,} rows, and {start:,} of its windows")
+    return found
+
+
+def _phases(said: Any) -> tuple[str, ...]:
+    each(text)(said, PHASES.decode())
+    return tuple(said)
 
 
 def read_distributions(
-    file: Path, *, sites: Mapping[str, Site] | None = None, most_rows: int = MOST_ROWS, run_id: str | None = None
+    place: Place, *, sites: Mapping[str, Site] | None = None, most_rows: int = MOST_ROWS, run_id: str | None = None
 ) -> dict[tuple[str, str], Distribution]:
-    """Returns the distributions of one window file by phase and site.
+    """Returns the distributions of one window by phase and site.
 
-    Raises `RunError` where it is damaged, has more rows than `most_rows`, or other units than the `sites` by name.
+    Raises `RunError` where its file is damaged, it has more rows than `most_rows`, or other units than the `sites` by
+    name.
     """
-    with damage(file):
-        table = columns.read(file, COLUMNS, most_rows=most_rows, run_id=run_id)
-        index = number_in(file.name)
-        if index is not None and (table["window"].to_numpy() != index).any():
-            raise ValueError(f"it has rows of another window than {index}")
+    with damage(place.file):
+        only = None if place.stop is None else range(place.start, place.stop)
+        table = columns.read(place.file, COLUMNS, most_rows=most_rows, run_id=run_id, only=only)
+        if (part := part_of(place.file)) is not None:
+            _refuse_other_windows(table["window"].to_numpy(), part)
         return _distributions(table, sites or {})
+
+
+def _refuse_other_windows(windows: Ints, part: Part) -> None:
+    """Raises `ValueError` where rows are not all of one window, one that the name of the file says."""
+    if len(windows) and ((windows != windows[0]).any() or not part.first <= windows[0] <= part.last):
+        raise ValueError(f"it has rows of another window than {part.first}")
 
 
 def _distributions(table: pa.Table, sites: Mapping[str, Site]) -> dict[tuple[str, str], Distribution]:
