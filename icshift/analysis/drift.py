@@ -81,9 +81,9 @@ def drift(
     whichever has fewer. `floor` is the value that sampling noise alone would show, `ratio` is |value| / floor, and
     `error` is the bound on what sketching may have added. All three are NaN where they are not known. `moved` says
     whether the unit moved beyond noise (see `movement`), whichever metric the row shows; it is NA where that cannot be
-    told. `activations` are all of the unit in the window, sampled or not. Rows are of the `windows` of these numbers, or
-    of all. In each window all sites of the run are
-    judged together, also where only some are asked for; `level` is the share of windows in which nothing moved that may
+    told. `activations` are all of the unit in the window, sampled or not. Rows are of the
+    `windows` of these numbers, or of all. In each window all sites of the run are judged together, also where only some
+    are asked for; `level` is the share of windows in which nothing moved that may
     show any.
 
     `reference` is "previous", "first", a window's name or number, "phase:NAME" (same window, other phase), "run:PATH"
