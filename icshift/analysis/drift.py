@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,14 @@ COLUMNS = ("run", "phase", "site", "unit", "window", "reference", "metric", "val
 
 After them come `error`, `ratio`, `near_constant`, `moved` and `activations`.
 """
+
+ALL_COLUMNS = (*COLUMNS, "error", "ratio", "near_constant", "moved", "activations")
+
+Piece: TypeAlias = "dict[str, Any]"
+"""Rows of a drift: by column an array [rows], or what is the same in all of them. `moved` is 1, 0 or `UNTOLD`."""
+
+UNTOLD = -1
+"""`moved` in a `Piece` where it cannot be told."""
 
 WHOLE_SITE = -1
 """The value of the column `unit` in rows about a site as a whole."""
@@ -94,11 +102,8 @@ def drift(
     A metric of the whole site has one row a window, with `unit` -1; `moved` is then true if any unit moved. Of a metric
     by example, `n` is the number of examples compared, and `value` is NaN in a phase without examples.
     """
-    frames = list(
-        drifts(run, metrics=metrics, reference=reference, phase=phase, sites=sites, windows=windows, level=level)
-    )
-    if not frames:
-        frames = [pd.DataFrame(columns=[*COLUMNS, "error", "ratio", "near_constant", "moved", "activations"])]
+    pieces = drifts(run, metrics=metrics, reference=reference, phase=phase, sites=sites, windows=windows, level=level)
+    frames = [frame(piece) for piece in pieces] or [pd.DataFrame(columns=ALL_COLUMNS)]
     return in_model_order(pd.concat(frames, ignore_index=True), run.sites)
 
 
@@ -111,8 +116,8 @@ def drifts(
     sites: Iterable[str] | None,
     windows: Iterable[int] | None = None,
     level: float = FALSE_ALARMS,
-) -> Iterator[pd.DataFrame]:
-    """Yields the rows of `drift` piece by piece, with text in the column `site`; of one site at a time all is read."""
+) -> Iterator[Piece]:
+    """Yields the rows of `drift`, of one site, window and metric after another; of one site at a time all is read."""
     chosen = [metric_named(name) for name in metrics]
     names = [site.name for site in choose(run.sites, sites)]
     wanted = None if windows is None else set(windows)
@@ -122,7 +127,7 @@ def drifts(
             if comparison.window.index in moved:
                 units = moved[comparison.window.index].moved.get(comparison.site.name)
                 for metric in chosen:
-                    yield _frame(run, comparison, metric, units)
+                    yield _piece(run, comparison, metric, units)
 
 
 def by_site(
@@ -324,32 +329,34 @@ def _of_window(run: StoredRun, phase: str, window: Window | None) -> tuple[str, 
     return ("", None) if window is None else (window.name, (run, phase, window.index))
 
 
-def _frame(run: StoredRun, comparison: Comparison, metric: Metric, moved: Flags | None) -> pd.DataFrame:
+def _piece(run: StoredRun, comparison: Comparison, metric: Metric, moved: Flags | None) -> Piece:
     before, after = comparison.before, comparison.after
     whole = metric.of == "site"
-    told = [None] * before.units if moved is None else list(moved)
-    if whole:
-        told = [None if moved is None else moved.any()]
+    told = np.full(before.units, UNTOLD) if moved is None else moved.astype(np.int64)
     value, noise = metric.function(before, after), floor_of(metric, comparison)
     activations = after.count + after.nonfinite
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(noise > 0, np.abs(value) / noise, np.nan)
-    return pd.DataFrame(
-        {
-            "run": run.name,
-            "phase": comparison.phase,
-            "site": comparison.site.name,
-            "unit": [WHOLE_SITE] if whole else kept_units(comparison.site),
-            "window": comparison.window.index,
-            "reference": comparison.reference,
-            "metric": metric.name,
-            "value": value,
-            "n": metric.n(before, after),
-            "floor": noise,
-            "error": np.full(len(value), np.nan) if metric.error is None else metric.error(before, after),
-            "ratio": ratio,
-            "near_constant": metric.near_constant(before, after),
-            "moved": pd.array(told, dtype="boolean"),
-            "activations": int(np.median(activations)) if whole else activations,
-        }
-    )
+    return {
+        "run": run.name,
+        "phase": comparison.phase,
+        "site": comparison.site.name,
+        "unit": np.array([WHOLE_SITE]) if whole else kept_units(comparison.site),
+        "window": comparison.window.index,
+        "reference": comparison.reference,
+        "metric": metric.name,
+        "value": value,
+        "n": metric.n(before, after),
+        "floor": noise,
+        "error": np.full(len(value), np.nan) if metric.error is None else metric.error(before, after),
+        "ratio": ratio,
+        "near_constant": metric.near_constant(before, after),
+        "moved": told.max(keepdims=True) if whole else told,
+        "activations": int(np.median(activations)) if whole else activations,
+    }
+
+
+def frame(piece: Piece) -> pd.DataFrame:
+    """Returns rows of a drift as a data frame, with text in the column `site`."""
+    told = piece["moved"]
+    return pd.DataFrame(piece | {"moved": pd.arrays.BooleanArray(told == 1, told == UNTOLD)})

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from shlex import quote
 
 import numpy as np
 import pandas as pd
 
-from icshift.analysis.drift import by_site, default_phase, drift, refuse_without_examples
+from icshift.analysis.drift import Piece, by_site, default_phase, drift, drifts, refuse_without_examples
 from icshift.analysis.metrics import METRICS
 from icshift.analysis.metrics import metric as metric_named
 from icshift.errors import SelectionError, unknown
 from icshift.noise.movement import FALSE_ALARMS
 from icshift.runs.format import Site, kept_units, units_in_steps
 from icshift.runs.reader import StoredRun
+from icshift.runs.selection import choose
 
 
 def most_drifting(
@@ -117,11 +119,34 @@ def drift_of_phases(
     By default it is of all phases that were recorded, but for the one that `reference` names. Raises `SelectionError`
     for what is not there.
     """
-    # With no phase left, `default_phase` or `drift` raises the error that says why.
-    chosen = phases or [name for name in run.phases if reference != f"phase:{name}"] or [default_phase(run)]
+    chosen = phases_asked(run, reference, phases)
     frames = [drift(run, metrics=list(metrics), reference=reference, phase=name, sites=sites) for name in chosen]
     filled = [frame for frame in frames if len(frame)]
     return pd.concat(filled, ignore_index=True) if filled else frames[0]
+
+
+def rows_of_phases(
+    run: StoredRun,
+    metrics: Iterable[str],
+    *,
+    reference: str = "previous",
+    sites: Iterable[str] | None = None,
+    phases: Iterable[str] | None = None,
+) -> Iterator[Piece]:
+    """Returns the rows of `drift_of_phases`, piece by piece. Raises the same, before there is any."""
+    chosen = [run.phase(name) for name in phases_asked(run, reference, phases)]
+    names, few = list(metrics), choose(run.sites, None if sites is None else list(sites))
+    each = [
+        drifts(run, metrics=names, reference=reference, phase=name, sites=[site.name for site in few])
+        for name in chosen
+    ]
+    return chain.from_iterable(each)
+
+
+def phases_asked(run: StoredRun, reference: str, phases: Iterable[str] | None) -> list[str]:
+    """Returns the phases that are asked for or, by default, all that were recorded but the one of the `reference`."""
+    # With no phase left, `default_phase` or `drift` raises the error that says why.
+    return list(phases or [name for name in run.phases if reference != f"phase:{name}"] or [default_phase(run)])
 
 
 def without_values(drifts: pd.DataFrame) -> list[str]:
