@@ -48,8 +48,9 @@ def row_groups(table: pa.Table) -> list[int]:
     """
     changes = np.zeros(max(len(table) - 1, 0), bool)
     for name in ("phase", "site"):
-        words = table[name].combine_chunks().dictionary_encode()
-        changes |= np.diff(words.indices.to_numpy()) != 0
+        places = table[name].combine_chunks().dictionary_encode().indices
+        # `to_numpy` would import pandas.
+        changes |= np.diff(np.frombuffer(places.buffers()[1], np.int32, len(places))) != 0
     groups, rows = [], 0
     edges = [0, *(np.flatnonzero(changes) + 1).tolist(), len(table)]
     for size in np.diff(edges).tolist():
