@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -179,6 +180,10 @@ def floor_of(metric: Metric, comparison: Comparison) -> Floats:
     return np.asarray(np.max(np.abs(apart), axis=0))
 
 
+_LAST: WeakKeyDictionary[StoredRun, tuple[Any, Movement]] = WeakKeyDictionary()
+"""What moved in the window of a run that was asked about first: a report needs it for its table and for its words."""
+
+
 def movements(
     run: StoredRun,
     *,
@@ -216,7 +221,12 @@ def going_back(
                 compared.setdefault(comparison.window.index, []).append(comparison)
     for index in sorted(compared, reverse=True):
         here = compared.pop(index)  # What is read of it is forgotten with it.
-        yield here[0], _moved(here, level)
+        asked = str(reference), here[0].phase, index, level
+        known, moved = _LAST.get(run, (None, None))
+        if moved is None or known != asked:
+            moved = _moved(here, level)
+            _LAST[run] = _LAST.get(run, (asked, moved))
+        yield here[0], moved
 
 
 def _moved(comparisons: Iterable[Comparison], level: float) -> Movement:

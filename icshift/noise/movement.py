@@ -21,7 +21,17 @@ from numpy.typing import NDArray
 
 from icshift.blocks import Blocks, Floats
 from icshift.noise.dependence import BlockProducts, Dependence
-from icshift.noise.exchange import FEWEST, Differences, alike, differences, magnitude, matched, noise, patterns
+from icshift.noise.exchange import (
+    FEWEST,
+    Differences,
+    alike,
+    differences,
+    magnitude,
+    matched,
+    matching,
+    noise,
+    patterns,
+)
 
 FALSE_ALARMS = 0.05
 """Share of windows in which nothing moved that show a site as moved all the same, at most; and the expected share of
@@ -87,24 +97,26 @@ def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: 
 
     `level` takes the place of `FALSE_ALARMS` at the level of sites.
     """
-    pairs = {name: pair for name, (a, b) in windows.items() if (pair := matched(a, b)) is not None}
-    unknown = {name: _why_unknown(*pair) for name, pair in windows.items() if name not in pairs}
-    if not pairs:
+    unknown = {name: _why_unknown(*pair) for name, pair in windows.items() if matching(*pair) is None}
+    known = [name for name in windows if name not in unknown]
+    if not known:
         return Movement((), {}, {}, unknown, UNKNOWN_DEPENDENCE)
-    products = _products([windows[name] for name in pairs])
+    products = _products([windows[name] for name in known])
     # Sites that some steps do not reach may have fewer blocks than others: each number of blocks has its own patterns,
     # and the levels of the groups add up to that of the window.
     p: dict[str, float] = {}
     moved: dict[str, Flags] = {}
     groups: dict[int, dict[str, _Site]] = {}
-    for name, pair in pairs.items():
+    for name in known:
+        pair = matched(*windows[name])
+        assert pair is not None
         apart = differences(*pair)
         _add(products, apart, *windows[name])
         site = _exchanged(apart, alike=alike(*pair))
         if len(site.own) and np.isnan(site.own).all():
             unknown[name] = f"no unit is finite in {FEWEST} blocks of both windows"
         else:
-            groups.setdefault(len(pair[0]), {})[name] = site
+            groups.setdefault(len(apart.slices), {})[name] = site
     for count, group in groups.items():
         if len(groups) / len(patterns(count)) > level:
             unknown |= dict.fromkeys(group, f"{count} blocks of steps are too few to tell at a level of {level:.2g}")
@@ -115,11 +127,12 @@ def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: 
             moved[name] = discoveries(own) if p[name] <= level else np.zeros(len(own), bool)
     dependence = products.dependence()
     if dependence.large:
-        far = {name: _times_floor(differences(*pairs[name])) >= FAR for name in p}
+        pairs = {name: pair for name in p if (pair := matched(*windows[name])) is not None}
+        far = {name: _times_floor(differences(*pair)) >= FAR for name, pair in pairs.items()}
         told = [name for name in p if p[name] <= level and far[name].mean() >= 0.5]
         unknown |= {name: DEPENDENT for name in p if name not in told}
         p, moved = {name: p[name] for name in told}, {name: moved[name] & far[name] for name in told}
-    called = tuple(name for name in pairs if p.get(name, 1.0) <= level)
+    called = tuple(name for name in known if p.get(name, 1.0) <= level)
     return Movement(called, p, moved, unknown, dependence)
 
 
