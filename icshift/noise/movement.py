@@ -37,8 +37,8 @@ FALSE_ALARMS = 0.05
 """Share of windows in which nothing moved that show a site as moved all the same, at most; and the expected share of
 wrong ones among the units called within a site."""
 
-_UNITS = 64
-"""Units whose exchanges are computed at once: 1 MB, which a processor keeps at hand."""
+_AT_ONCE = 1 << 15
+"""Units whose exchanges are computed at once, times the patterns: 1 MB, which a processor keeps at hand."""
 
 _POOLED = 100
 """Patterns that units are compared with: of all units of the site together."""
@@ -161,9 +161,10 @@ def _exchanged(site: Differences, *, alike: bool) -> _Site:
     kept = site.known.copy()
     total, largest = np.zeros(len(signs)), np.full(len(signs), -np.inf)
     shown, pooled = np.zeros(len(kept), np.float32), np.zeros((min(_POOLED, len(signs)) - 1, len(kept)), np.float32)
-    for start in range(0, len(kept), _UNITS):
-        here = slice(start, start + _UNITS)
-        drifts = _drifts(slices[:, here], signs)
+    relative, units = _relative(slices), _AT_ONCE // len(signs)
+    for start in range(0, len(kept), units):
+        here = slice(start, start + units)
+        drifts = _drifts(relative[:, :, here], signs)
         kept[here] &= drifts.max(0) > 0
         drifts = drifts[:, kept[here]]
         drifts /= np.sqrt(np.einsum("pu,pu->u", drifts, drifts, dtype=float) / len(signs)).astype(np.float32)
@@ -180,18 +181,23 @@ def _exchanged(site: Differences, *, alike: bool) -> _Site:
     return _Site(np.maximum(_standardised(total / kept.sum()), _standardised(largest)), own)
 
 
-def _drifts(slices: Floats, signs: Floats) -> NDArray[np.float32]:
-    """Returns the drift [patterns, units] of every exchange: the mean over slices of their absolute differences.
+def _relative(slices: Floats) -> NDArray[np.float32]:
+    """Returns the differences of blocks [blocks, slices, units], each slice measured by how much it varies.
 
-    Each slice is measured by how much it varies, which no exchange changes: a wild tail would hide what the middle
-    shows.
+    That no exchange changes; and a wild tail would hide what the middle shows.
     """
     scale = magnitude(slices)
-    relative = np.where(scale > 0, slices / np.where(scale > 0, scale, 1.0), 0.0)
-    # Units side by side: so they are added up many at a time.
-    by_slice = np.ascontiguousarray(relative.transpose(0, 2, 1), np.float32)
-    exchanged = signs.astype(np.float32) @ by_slice.reshape(len(by_slice), -1)
-    return np.asarray(np.abs(exchanged, out=exchanged).reshape(len(signs), *by_slice.shape[1:]).sum(1))
+    relative = slices / np.where(scale > 0, scale, np.inf)
+    return np.ascontiguousarray(relative.transpose(0, 2, 1), np.float32)
+
+
+def _drifts(relative: NDArray[np.float32], signs: Floats) -> NDArray[np.float32]:
+    """Returns the drift [patterns, units] of every exchange: the mean over slices of their absolute differences.
+
+    Units lie side by side, so that they are added up many at a time.
+    """
+    exchanged = signs.astype(np.float32) @ np.ascontiguousarray(relative).reshape(len(relative), -1)
+    return np.asarray(np.abs(exchanged, out=exchanged).reshape(len(signs), *relative.shape[1:]).sum(1))
 
 
 def _standardised(statistic: Floats) -> Floats:
