@@ -78,7 +78,8 @@ def _entries(metadata: Mapping[bytes, bytes], rows: int) -> list[dict[str, Any]]
     told = json.loads(metadata[WINDOW])
     if isinstance(told, list):
         return told
-    return [{**told, "rows": rows, "phases": json.loads(metadata[PHASES])}]
+    phases = {"phases": json.loads(metadata[PHASES])} if PHASES in metadata else {}  # Older files do not say.
+    return [{**told, "rows": rows, **phases}]
 
 
 class Compacted:

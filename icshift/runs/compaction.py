@@ -140,6 +140,8 @@ class Compaction:
         """Leave what is under way: the files are there."""
         for one in list(self._running):
             self._give_up(one)
+        with suppress(OSError):
+            self._delete_left()
 
     def put(self, one: Compacted) -> None:
         """Put a file that is whole in place of those that it is made of. Raises `OSError` where that fails."""

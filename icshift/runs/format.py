@@ -1,12 +1,13 @@
 """What a run on disk is made of: its files, sites and windows. It knows no torch.
 
-Format 3. A run is a directory:
+Format 4. A run is a directory:
 
     run.json                      format, created, id, writer, finished, stopped, interrupted, gaps, ranks,
                                   versions, model, settings, sites, ledger, step_stride, overhead,
                                   initial_weights, final_weights
     run.rank1.json                the same of process 1, and so on
-    windows/000001.rank0.parquet  one file a window and process; a row a phase, site and unit:
+    windows/000001.rank0.parquet  one file a window and process, or of many, as 000001-000016.rank0.parquet of
+                                  windows 1 to 16; a row a phase, site and unit:
                                   phase, site, unit, window, count, nonfinite, mean, std, min, max,
                                   zero_share, sampled, w1_error, rank_error,
                                   values (list: sorted, of equal weight),
@@ -19,8 +20,9 @@ Format 3. A run is a directory:
                                   have no such column),
                                   tail_values (list: the 16 lowest and the 16 highest of a large window one by
                                   one; empty where `values` are all; older files have no such column).
-                                  The file's metadata, key `icshift`, holds the window as JSON; `inputs`
-                                  in it is a hash of the examples of each phase, where they are known.
+                                  The file's metadata, key `icshift`, holds the window as JSON, or a list of
+                                  several; `inputs` in it is a hash of the examples of each phase, where they
+                                  are known.
     steps/000000.rank0.parquet    segments of the step series; a row a phase, step, site and unit:
                                   phase, site, step, unit, count, nonfinite, mean, std, min, max,
                                   zero_share, q05, q15, q50, q85, q95
@@ -45,6 +47,8 @@ History. The number rises where a reader of the version before would read someth
     3  Noise is computed from blocks of steps. Before, there were two halves, of the odd and of the even steps, in
        columns odd_values, odd_sampled, even_values, even_sampled: a floor from these is wrong where steps are not
        alike, so that none is given for older runs.
+    4  Several files are put into one, which is named after the first and the last of them: a reader of format 3 would
+       not find what is in it.
 
 All these formats are read.
 """
@@ -62,7 +66,7 @@ import numpy as np
 from icshift import regular
 from icshift.distribution import Floats, Ints
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "run.json"
 WINDOW = b"icshift"
 """The key of what a window's file says of the window, as JSON; of several in one file it is a list."""

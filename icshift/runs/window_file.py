@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-_WITHIN = entries({"rows": whole(), "phases": each(text)}, {"origin": text})
+_WITHIN = entries({"rows": whole()}, {"phases": each(text), "origin": text})
 """What a file of several windows says of each, beside what every window has."""
 
 MOST_ROWS = 1 << 20
@@ -88,9 +88,8 @@ def _placed(part: Part, entries: list[Any], rows: int) -> list[Filed]:
         if not before < window.index <= part.last:
             raise ValueError(f"it holds window {window.index}, which its name does not say")
         stop = start + entry["rows"]
-        found.append(
-            (window, Place(part.path, start, stop, _phases(entry["phases"]), entry.get("origin"), len(entries)))
-        )
+        phases = tuple(entry["phases"]) if "phases" in entry else None
+        found.append((window, Place(part.path, start, stop, phases, entry.get("origin"), len(entries))))
         start, before = stop, window.index
     if start != rows:
         raise ValueError(f"it has {rows:,} rows, and {start:,} of its windows")
