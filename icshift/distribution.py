@@ -178,17 +178,6 @@ def curve_of(distribution: Distribution) -> Curve:
     return curve(distribution.values, distribution.sampled, distribution.tails, distribution.zero_share)
 
 
-def followed(first: Distribution, following: Distribution) -> Distribution:
-    """Returns the distribution of a window that was recorded in two parts, of the first and of what followed.
-
-    It is that of both together, but that their blocks of steps follow one another.
-    """
-    both = first.merge(following)
-    if first.blocks is None or following.blocks is None:
-        return both
-    return replace(both, blocks=first.blocks.followed_by(following.blocks))
-
-
 def empty(units: int, dtype: type[np.floating[Any]] = np.float32) -> Distribution:
     """Returns the distribution of nothing: merged with any other, it leaves that as it is."""
     nothing, undefined = np.zeros(units, np.int64), np.full(units, np.nan)
