@@ -174,13 +174,14 @@ def _decoded(footer: pq.FileMetaData, groups: Sequence[int], columns: Mapping[st
     if not 0 <= rows <= most_rows:
         raise ValueError(f"it has {rows:,} rows, where the manifest leaves room for {most_rows:,}")
     held: dict[str, int] = {}
+    paths = [footer.schema.column(place).path.split(".")[0] for place in range(footer.num_columns)]
+    places = [(place, name) for place, name in enumerate(paths) if name in columns]
     for group in groups:
         in_group = footer.row_group(group)
-        for place in range(in_group.num_columns):
+        for place, name in places:
             chunk = in_group.column(place)
-            name = chunk.path_in_schema.split(".")[0]
             held[name] = held.get(name, 0) + max(chunk.num_values, 0)
-            if name in columns and columns[name].kind == "text":
+            if columns[name].kind == "text":
                 names += max(chunk.total_uncompressed_size, 0)
     for name, column in columns.items():
         if held.get(name, 0) > rows * max(column.width or 1, 1):

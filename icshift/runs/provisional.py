@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from icshift.distribution import Distribution, followed
+from icshift.distribution import Distribution
 from icshift.runs.format import Window
 from icshift.runs.merging import merged_inputs
 from icshift.runs.phases import is_probe
@@ -32,6 +32,17 @@ def joined_windows(first: Window, following: Window) -> Window:
         inputs=merged_inputs([first.inputs, following.inputs]),
         left_out=first.left_out + following.left_out,
     )
+
+
+def followed(first: Distribution, following: Distribution) -> Distribution:
+    """Returns the distribution of a window that was recorded in two parts, of the first and of what followed.
+
+    It is that of both together, but that their blocks of steps follow one another.
+    """
+    both = first.merge(following)
+    if first.blocks is None or following.blocks is None:
+        return both
+    return replace(both, blocks=first.blocks.followed_by(following.blocks))
 
 
 def joined_distributions(

@@ -172,22 +172,35 @@ class StoredRun:
             raise unknown("phase", name, self.phases)
         return name
 
-    def windows(self) -> pd.DataFrame:
+    def windows(
+        self,
+        phase: str | None = None,
+        sites: str | Iterable[str] | None = None,
+        windows: Iterable[int] | None = None,
+    ) -> pd.DataFrame:
         """Returns what is kept of every window: a row a phase, site, unit and window.
 
-        Of the values themselves it has the quantiles `QUANTILE_COLUMNS`. Sorted by `site` it is in model order.
-        Raises `RunError` where there is no window.
+        Of the values themselves it has the quantiles `QUANTILE_COLUMNS`. Sorted by `site` it is in model order. It is
+        of all phases, sites (names or globs) and windows (numbers), or of those that are asked for: no others are read.
+        Raises `RunError` where there is no window, and `SelectionError` for what the run does not have.
         """
         import pandas as pd
 
         frames = []
-        sites = {site.name: site for site in self.sites}
+        chosen = {site.name: site for site in choose(self.sites, sites)}
+        wanted = None if windows is None else set(windows)
+        if phase is not None:
+            self.phase(phase)
         for window in self.window_list:
-            for (phase, site), distribution in self._of(window.index).items():
+            here = self._of(window.index) if wanted is None or window.index in wanted else {}
+            for of_phase, site in here:
+                if site not in chosen or phase not in (None, of_phase):
+                    continue
+                distribution = here[of_phase, site]
                 columns: dict[str, Any] = {
-                    "phase": phase,
+                    "phase": of_phase,
                     "site": site,
-                    "unit": kept_units(sites[site]),
+                    "unit": kept_units(chosen[site]),
                     "window": window.index,
                     "name": window.name,
                     "first_step": window.first_step,

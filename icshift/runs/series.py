@@ -48,6 +48,8 @@ COLUMNS: Mapping[str, Mapping[str, Column]] = {
 }
 """The columns of every series, in the order in which tables have them."""
 
+_NOT_NEGATIVE = {GRADIENT_SHIFT: ("parameters", "l2", "norm", "norm_after"), SMOOTHNESS: ("gradient_norm",)}
+
 
 def schema_of(kind: str) -> pa.Schema:
     """Returns the types of the columns of a series other than that of the steps, so that all its files are alike."""
@@ -79,8 +81,9 @@ def segment(
 
 
 def _refuse_impossible(kind: str, frame: pd.DataFrame) -> None:
-    if (frame["step"] < 0).any():
-        raise ValueError("a step is negative")
+    for name in ("step", *_NOT_NEGATIVE.get(kind, ())):
+        if (frame[name] < 0).any():
+            raise ValueError(f"a {name} is negative")
     if kind == STEPS:
         refuse_impossible_steps(frame)
 

@@ -221,7 +221,8 @@ class Shelf:
         stamp = _stamp(path.stat())
         footer = sealed.footer(path)
         columns.refuse_foreign(footer, run_id)
-        there, *_ = columns.checked(footer, COLUMNS, stamp[1], most_rows)
+        columns.checked(footer, WHOSE, stamp[1], most_rows)
+        there, *_ = columns.checked(footer, COLUMNS, stamp[1], most_rows, range(0))  # Types; no row is looked at yet.
         counts = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
         file = _File(path, np.cumsum([0, *counts]), there, stamp)
         table = self._opened(file, footer).read(columns=list(WHOSE), use_threads=False)
@@ -245,7 +246,9 @@ class Shelf:
         if found is None:
             wanted = WHOSE if kind == "whose" else KINDS[kind]
             there = {name: column for name, column in wanted.items() if name in file.there}
-            found = self._opened(file).read_row_group(group, columns=list(there), use_threads=False)
+            opened, rows = self._opened(file), range(int(file.starts[group]), int(file.starts[group + 1]))
+            columns.checked(opened.metadata, there, file.stamp[1], len(rows), rows)
+            found = opened.read_row_group(group, columns=list(there), use_threads=False)
             columns.refuse_nothing(found, there)
             if file.coarse:
                 self._whole[key] = found

@@ -18,6 +18,7 @@ def full(kernel, name, dtype, units=11):
     return level, values
 
 
+@pytest.mark.some(16)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", FINITE)
 def test_a_full_level_is_sorted_and_bounds_what_moving_costs(name, dtype, either_kernel):
@@ -60,6 +61,7 @@ def levels_of(kernel, name, fills, dtype=np.float32, units=9):
 FILLS = [(16,), (1,), (250,), (256,), (300,), (512,), (32, 512), (100, 7, 40), (512, 512, 60), (33, 0, 0, 12)]
 
 
+@pytest.mark.some(30)
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("fills", FILLS, ids=str)
 @pytest.mark.parametrize("name", FINITE)
@@ -85,6 +87,7 @@ def test_digest_is_that_of_the_repeated_values(name, fills, either_kernel):
         assert found.rank == 1 / QUANTILES
 
 
+@pytest.mark.some(16)
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("fills", [(250,), (512,), (100, 7, 40)], ids=str)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
