@@ -57,10 +57,10 @@ def read(
     """
     footer = sealed.footer(file)
     refuse_foreign(footer, run_id)
-    only_rows = only if isinstance(only, range) else None
-    there, decoded, first, groups = checked(footer, columns, file.stat().st_size, most_rows, only_rows)
-    if only_rows is not None:
-        table = _read_groups(file, footer, groups, there).slice(only_rows.start - first, len(only_rows))
+    some = only if isinstance(only, range) else None
+    there, decoded, first, groups = checked(footer, columns, file.stat().st_size, most_rows, some)
+    if isinstance(only, range):
+        table = _read_groups(file, footer, groups, there).slice(only.start - first, len(only))
     else:
         table = _read_whole(sealed.content(file, 4 * decoded + _SMALL), there, only)
     refuse_nothing(table, there)
