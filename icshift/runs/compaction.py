@@ -21,7 +21,7 @@ import pyarrow as pa
 from icshift.errors import RunError
 from icshift.runs.compacted import Compacted, source
 from icshift.runs.durable import names_to_disk
-from icshift.runs.parts import Part, part_of
+from icshift.runs.parts import Part, part_of, parts_in
 
 FAN = 16
 """Files of a level that become one."""
@@ -177,7 +177,9 @@ class Compaction:
             self._leave(wanted[-1].part)
             return
         other = [one.part for one in sources if not one.schema.equals(sources[-1].schema)]
-        if other:
+        if _between([one.part for one in sources]):
+            self._leave(wanted[-1].part)
+        elif other:
             self._leave(other[-1])
         else:
             self._running.append(Compacted(sources, self._run_id, told_apart=self._told_apart))
@@ -190,3 +192,10 @@ class Compaction:
         self._running.remove(one)
         with suppress(OSError):
             one.abandon()
+
+
+def _between(parts: Sequence[Part]) -> bool:
+    """Whether there is a file between some of one folder, which would not stand beside what is made of these."""
+    first, last = parts[0], parts[-1]
+    there = parts_in(first.path.parent, first.rank + 1)
+    return any(part.rank == first.rank and first < part < last and part not in parts for part in there)

@@ -167,6 +167,7 @@ class OwnFiles:
             one.aside.replace(one.path)
             names_to_disk(one.path.parent)
             self._held[one.path] = one.held
+            self.settle(one.path)
 
     def put_together(self) -> None:
         """Put files together, a little at a time, where there are many of them."""
