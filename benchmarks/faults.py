@@ -6,7 +6,8 @@ A small training with a checkpoint after every epoch is killed (SIGKILL) at a ra
 moments follow from a seed, where they fall in the process from the machine. After each the run must open, every window
 must be there that `epoch()` had returned from, and no number of a window that ended or of a step may differ from the
 run of a training that nobody killed. Then the training goes on from its checkpoint in the run (`resume=True`), and the
-whole run must be that of the other one. `tests/record/test_recorder_killed.py` does it 20 times.
+whole run must be that of the other one. Half as many are killed in trainings whose files are put together all the time.
+`tests/record/test_recorder_killed.py` does it 20 times.
 
 At the end it is measured what it costs that files reach the disk before they take their names (`fsync`): the time of a
 flush, of a window, a segment of steps and the manifest, with it and without, in turn.
@@ -23,7 +24,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ import torch
 from torch import nn
 
 import icshift
-from icshift.runs import durable
+from icshift.runs import compaction, durable
 from icshift.runs.reader import StoredRun
 
 EPOCHS, STEPS, SEED = 5, 4, 20150211
@@ -41,8 +42,9 @@ EPOCHS, STEPS, SEED = 5, 4, 20150211
 class Training:
     """A network on inputs that follow from a seed, with a checkpoint at a path."""
 
-    def __init__(self, checkpoint: Path) -> None:
+    def __init__(self, checkpoint: Path, epochs: int = EPOCHS) -> None:
         torch.manual_seed(1)
+        self.epochs = epochs
         self.model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.BatchNorm1d(16), nn.Linear(16, 4))
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9)
         self.epoch = 0
@@ -58,7 +60,7 @@ class Training:
         probe = torch.linspace(-1, 1, 80).reshape(10, 8)
         options = {"optimizer": self.optimizer, "probe": probe, "resume": resume}
         with icshift.Recorder(self.model, path, **options) as recorder:
-            for epoch in range(self.epoch, EPOCHS):
+            for epoch in range(self.epoch, self.epochs):
                 generator = torch.Generator().manual_seed(epoch)
                 for _ in range(STEPS):
                     self.optimizer.zero_grad()
@@ -86,7 +88,7 @@ class Outcome:
     wrong: tuple[str, ...]
 
 
-def killed(folder: Path, epoch: int, after: float) -> int:
+def killed(folder: Path, epoch: int, after: float, epochs: int) -> int:
     """Train in a process of its own that is killed so many seconds after an epoch; returns the epochs that it told of.
 
     So kills fall evenly over a training, however busy the machine is.
@@ -94,7 +96,9 @@ def killed(folder: Path, epoch: int, after: float) -> int:
     reads, writes = os.pipe()
     child = os.fork()
     if not child:
-        Training(folder / "saved.pt").run(folder / "run", lambda epoch: os.write(writes, bytes([epoch])) and None)
+        Training(folder / "saved.pt", epochs).run(
+            folder / "run", lambda epoch: os.write(writes, bytes([epoch])) and None
+        )
         os._exit(0)
     os.close(writes)
     told = b"\0"
@@ -146,9 +150,9 @@ def _same(found: icshift.distribution.Distribution, expected: icshift.distributi
     return all(getattr(found, name).tobytes() == getattr(expected, name).tobytes() for name in names)
 
 
-def outcome(folder: Path, whole: StoredRun, others: pd.DataFrame, when: tuple[int, float]) -> Outcome:
+def outcome(folder: Path, whole: StoredRun, others: pd.DataFrame, when: tuple[int, float], epochs: int) -> Outcome:
     """Kill a training so many seconds after an epoch, look at what it left, resume it and look again."""
-    ended, wrong, compared, there = killed(folder, *when), [], 0, 0
+    ended, wrong, compared, there = killed(folder, *when, epochs), [], 0, 0
     if (folder / "run" / "run.json").exists():
         try:
             there = sum(window.closed for window in StoredRun(folder / "run").window_list)
@@ -161,7 +165,7 @@ def outcome(folder: Path, whole: StoredRun, others: pd.DataFrame, when: tuple[in
     if there < ended:
         wrong.append(f"{ended} windows had ended, {there} are there")
     try:
-        Training(folder / "saved.pt").run(folder / "run", resume=True)
+        Training(folder / "saved.pt", epochs).run(folder / "run", resume=True)
         for found in differing(folder / "run", whole, others, complete=True):
             compared, wrong = _counted(found, compared, wrong)
     except icshift.IcshiftError as error:
@@ -173,22 +177,32 @@ def _counted(found: str | int, compared: int, wrong: list[str]) -> tuple[int, li
     return (compared, [*wrong, found]) if isinstance(found, str) else (compared + found, wrong)
 
 
-def kills(count: int) -> list[Outcome]:
+def kills(count: int, epochs: int = EPOCHS) -> list[Outcome]:
     """Returns what was found after each of so many kills."""
     moments = random.Random(SEED)
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
-        Training(folder / "first.pt").run(folder / "first")  # What is loaded and compiled once.
+        Training(folder / "first.pt", epochs).run(folder / "first")  # What is loaded and compiled once.
         begun = time.perf_counter()
-        Training(folder / "whole.pt").run(folder / "whole")
+        Training(folder / "whole.pt", epochs).run(folder / "whole")
         lasts, whole = time.perf_counter() - begun, StoredRun(folder / "whole")
         found, others = [], whole.steps()
         for number in range(count):
             (own := folder / str(number)).mkdir()
-            when = moments.randrange(EPOCHS), moments.uniform(0.0, 1.2 * lasts / EPOCHS)
-            found.append(outcome(own, whole, others, when))
+            when = moments.randrange(epochs), moments.uniform(0.0, 1.2 * lasts / epochs)
+            found.append(outcome(own, whole, others, when, epochs))
             shutil.rmtree(own)
         return found
+
+
+def kills_while_files_are_put_together(count: int) -> list[Outcome]:
+    """Returns what was found after each of so many kills of trainings whose files are put together all the time."""
+    known = compaction.FAN, compaction.SMALL
+    compaction.FAN, compaction.SMALL = 3, 1 << 14
+    try:
+        return kills(count, epochs=12)
+    finally:
+        compaction.FAN, compaction.SMALL = known
 
 
 def cost_of_reaching_the_disk(pairs: int = 40) -> str:
@@ -219,17 +233,24 @@ def _without(path: Path) -> os.stat_result:
 def main() -> int:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    found = kills(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    faults = told("kills", kills(count))
+    faults += told("kills while files are put together", kills_while_files_are_put_together((count + 1) // 2))
+    print(cost_of_reaching_the_disk())
+    return 1 if faults else 0
+
+
+def told(what: str, found: Sequence[Outcome]) -> int:
+    """Prints what was found after some kills; returns how many faults there were."""
     wrong = [(number, line) for number, one in enumerate(found) for line in one.wrong]
     for number, line in wrong:
         print(f"kill {number}: {line}")
     ended, there = (sum(getattr(one, name) for one in found) for name in ("ended", "there"))
     print(
-        f"{len(found)} kills: {ended} windows had ended, {there} are there; {sum(one.compared for one in found):,} "
+        f"{len(found)} {what}: {ended} windows had ended, {there} are there; {sum(one.compared for one in found):,} "
         f"numbers compared; {len(wrong)} faults"
     )
-    print(cost_of_reaching_the_disk())
-    return 1 if wrong else 0
+    return len(wrong)
 
 
 if __name__ == "__main__":

@@ -63,9 +63,9 @@ class Blocks:
 
     def _starting_at(self, starts: Ints) -> Blocks:
         return self._of_sums(
-            np.add.reduceat(self._weighted(), starts, axis=1),
-            np.add.reduceat(self.sampled, starts, axis=1),
-            np.add.reduceat(self.zeros, starts, axis=1),
+            _added(self._weighted(), starts),
+            _added(self.sampled, starts),
+            _added(self.zeros, starts),
             np.add.reduceat(self.steps, starts),
         )
 
@@ -201,6 +201,15 @@ class BlockKeeper:
             joined = np.add.reduceat(array, np.arange(0, BLOCKS, 2), axis=0)
             array[: BLOCKS // 2], array[BLOCKS // 2 :] = joined, 0
         self._length *= 2
+
+
+def _added(values: NDArray[Any], starts: Ints) -> NDArray[Any]:
+    """Returns sums of stretches of the second axis, each of which begins at one of `starts`."""
+    lengths = np.diff(starts, append=values.shape[1])
+    if not len(starts) or (lengths != lengths[0]).any():
+        return np.asarray(np.add.reduceat(values, starts, axis=1))
+    each = values.reshape(len(values), len(starts), int(lengths[0]), *values.shape[2:])
+    return sum((each[:, :, place] for place in range(1, each.shape[2])), start=each[:, :, 0])
 
 
 def _means(weighted: Floats, sampled: Ints) -> Floats:

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from icshift.blocks import Blocks, no_blocks
-from icshift.curve import curve
+from icshift.curve import Curve, curve
 from icshift.distribution_card import distribution_card, distribution_line
 from icshift.tails import TAIL, merged
 
@@ -119,7 +120,7 @@ class Distribution:
         if not width:
             return np.full((self.units, len(probabilities)), np.nan)
         if (self.sampled > width).any():
-            found = curve(self.values, self.sampled, self.tails, self.zero_share).at(probabilities)
+            found = curve_of(self).at(probabilities)
             return np.where(self.sampled[:, None] > 0, found, np.nan)
         position = np.clip(np.asarray(probabilities, float) * width - 0.5, 0, max(width - 1, 0))
         low = np.floor(position).astype(int)
@@ -171,15 +172,10 @@ class Distribution:
         )
 
 
-def followed(first: Distribution, following: Distribution) -> Distribution:
-    """Returns the distribution of a window that was recorded in two parts, of the first and of what followed.
-
-    It is that of both together, but that their blocks of steps follow one another.
-    """
-    both = first.merge(following)
-    if first.blocks is None or following.blocks is None:
-        return both
-    return replace(both, blocks=first.blocks.followed_by(following.blocks))
+@lru_cache(maxsize=2)  # Several windows in turn are compared with one, which is the same object.
+def curve_of(distribution: Distribution) -> Curve:
+    """Returns the quantile functions of a distribution."""
+    return curve(distribution.values, distribution.sampled, distribution.tails, distribution.zero_share)
 
 
 def empty(units: int, dtype: type[np.floating[Any]] = np.float32) -> Distribution:

@@ -9,7 +9,11 @@ import pyarrow.parquet as pq
 import torch
 
 from icshift.distribution import EXAMPLES
+from icshift.runs.compacted import Compacted, source
+from icshift.runs.compaction import Compaction
 from icshift.runs.format import Site, StepRows, Window
+from icshift.runs.owner import manifest_name
+from icshift.runs.parts import parts_in
 from icshift.runs.sealed import CHECKSUMS
 from icshift.runs.writer import Recording
 from icshift.sketch.accumulator import Accumulator
@@ -88,16 +92,38 @@ def change_table(file, change, metadata=None):
     pq.write_table(change(table).replace_schema_metadata(kept if metadata is None else metadata), file)
 
 
-def write_run(path, windows, *, names=None, sites=None, rank=0):
+def write_run(path, windows, *, names=None, sites=None, rank=0, ranks=1):
     """A finished run of windows, each a mapping of (phase, site name) to a distribution; gives its path."""
     found = {name: one.units for window in windows for (_, name), one in window.items()}
     sites = [site(name, units) for name, units in found.items()] if sites is None else sites
     by_name = {one.name: one for one in sites}
-    recording = Recording(path, {"sites": [asdict(one) for one in sites]}, rank=rank)
+    recording = Recording(path, {"sites": [asdict(one) for one in sites]}, rank=rank, ranks=ranks)
     for number, distributions in enumerate(windows):
         name = names[number] if names else str(number + 1)
         window = Window(number + 1, name, 10 * number, 10 * number + 9, closed=True)
         keyed = {(phase, by_name[name]): one for (phase, name), one in distributions.items()}
         recording.write_window(window, keyed)
     recording.finish({})
+    return path
+
+
+def put_together(path, few=1):
+    """The files of a run put into one a folder and process, but the last ones, as a recorder does with many."""
+    for folder in sorted(one for one in path.iterdir() if one.is_dir()):
+        parts = parts_in(folder, 1 << 20)
+        for rank in {part.rank for part in parts}:
+            sources = [source(part) for part in parts if part.rank == rank][: -few or None]
+            alike = [one for one in sources if one.schema.equals(sources[0].schema)]
+            if len(alike) > 1 and alike == sources[: len(alike)]:
+                run_id = json.loads((path / manifest_name(rank)).read_text()).get("id", "")
+                one = Compacted(alike, run_id, told_apart=True)
+                assert one.go_on(1 << 40)
+                Compaction(run_id, lambda: None, lambda _: None, told_apart=True).put(one)
+    for manifest in path.glob("run*.json"):
+        if "files" in (entries := json.loads(manifest.read_text())):
+            rank = int(manifest.stem.partition("rank")[2] or 0)
+            there = {
+                name: sum(part.rank == rank for part in parts_in(path / name, rank + 1)) for name in entries["files"]
+            }
+            change_manifest(manifest, files={**there, "windows": entries["files"]["windows"]})
     return path

@@ -24,7 +24,7 @@ from icshift.analysis.metrics import metric as metric_named
 from icshift.analysis.yardstick import with_one_sd
 from icshift.distribution import Distribution
 from icshift.noise.movement import FALSE_ALARMS, Movement
-from icshift.runs.format import STEP_QUANTILES, Site
+from icshift.runs.format import QUANTILE_COLUMNS, STEP_QUANTILES, Site
 from icshift.runs.frames import in_model_order
 from icshift.runs.phases import normalises_by_its_own_inputs
 from icshift.runs.reader import StoredRun
@@ -64,18 +64,21 @@ def summary(
     """
     metric = metric_named(metric_name)
     phase = default_phase(run) if phase is None else run.phase(phase)
-    compared = dict(by_site(run, reference=reference, phase=phase, sites=sites))
-    ends = {comparisons[-1].window.index for comparisons in compared.values()}
+    last = [comparisons[-1] for _, comparisons in by_site(run, reference=reference, phase=phase, sites=sites)]
+    refuse_without_examples(metric, run, phase, last)
+    ends = {comparison.window.index for comparison in last}
+    del last  # Of a window nothing stays read that something of it was asked of.
     moved = movements(run, reference=reference, phase=phase, windows=ends, level=level)
-    refuse_without_examples(metric, run, phase, (comparisons[-1] for comparisons in compared.values()))
+    compared = dict(by_site(run, reference=reference, phase=phase, sites=sites))
     latest, phases = _latest(run, phase), run.phases
     rows = []
     for site in choose(run.sites, sites):
         recorded = {w.index: d for w in run.window_list if (d := run.distribution(phase, site.name, w.index))}
         if latest in recorded:
             row = _of_site(run, site, phase, list(recorded.values()))
-            if site in compared and compared[site][-1].window.index == max(ends):
-                row |= _of_drift(metric, compared[site], moved)
+            comparisons = compared.pop(site, [])
+            if comparisons and comparisons[-1].window.index == max(ends):
+                row |= _of_drift(metric, comparisons, moved)
             rows.append(row)
         elif recorded or _never_had_rows(run, site, phases):
             rows.append(_without_rows(site, phase))
@@ -96,13 +99,14 @@ def _never_had_rows(run: StoredRun, site: Site, phases: Sequence[str]) -> bool:
 
 def _without_rows(site: Site, phase: str) -> dict[str, object]:
     """Returns the row of a site that got nothing in the last window."""
-    unknown = ("rank_error", "mean", "sd", "zero_share", *(f"q{round(100 * p):02d}" for p in STEP_QUANTILES))
+    unknown = ("rank_error", "mean", "sd", "zero_share", *QUANTILE_COLUMNS)
     named = {"site": site.name, "type": site.type, "phase": phase, "activations": 0, "n": 0, "affine_moments": False}
     return named | dict.fromkeys(unknown, np.nan) | vars(without_data(site))
 
 
 def _of_site(run: StoredRun, site: Site, phase: str, recorded: Sequence[Distribution]) -> dict[str, object]:
     *earlier, last = recorded
+    quantiles = last.quantile(STEP_QUANTILES).T
     return {
         "site": site.name,
         "type": site.type,
@@ -113,7 +117,7 @@ def _of_site(run: StoredRun, site: Site, phase: str, recorded: Sequence[Distribu
         "mean": over_units.median(last.mean),
         "sd": over_units.median(last.std),
         "zero_share": over_units.median(last.zero_share),
-        **{f"q{round(100 * p):02d}": over_units.median(last.quantile([p])[:, 0]) for p in STEP_QUANTILES},
+        **dict(zip(QUANTILE_COLUMNS, map(over_units.median, quantiles), strict=True)),
         "affine_moments": site.batch_statistics and normalises_by_its_own_inputs(phase, run.settings),
         **asdict(health(site, last, max(map(typical_std, earlier), default=0.0))),
     }

@@ -10,8 +10,7 @@ bound is stated for the others. Ties are grouped: half of what a ReLU gives is o
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,8 @@ from numpy.typing import NDArray
 
 from icshift.analysis import over_units
 from icshift.analysis.by_example import displacement
-from icshift.curve import GAUSS, Curve, Pieces, curve, pieces
-from icshift.distribution import Distribution, Floats, Ints
+from icshift.curve import GAUSS, Pieces, pieces
+from icshift.distribution import Distribution, Floats, Ints, curve_of
 
 STD_FLOOR = 0.05
 """A unit's standard deviation counts as at least this share of the median over the units of its site."""
@@ -33,6 +32,9 @@ JS_BINS = 20
 
 TAIL_SHARE = 0.1
 """Where tails that are not known hold more of a window's variance, what depends on them is not known either."""
+
+_AT_ONCE = 64
+"""Units whose curves are laid over one another at once: 5 MB."""
 
 _TIE = 1e-9
 """Shares that differ by less are the same: they are sums of rounded numbers."""
@@ -99,13 +101,17 @@ def _root_of_part(a: Distribution, b: Distribution, which: int) -> Floats:
     return np.ldexp(np.sqrt(parts[which]), power)
 
 
-@np.errstate(under="ignore")
 def _scaled_parts(a: Distribution, b: Distribution) -> tuple[list[Floats], Ints]:
     """Returns the squares of `w2_parts` of values that are divided by 2 to a power [units], and these powers.
 
     The largest values are near 1 then: of 1e200 and of 1e-200 the squares fit no float.
     """
-    (first, second), weights = _quantiles(a, b)
+    *parts, powers = zip(*(_parts(*at, weights) for at, weights in _quantiles(a, b)), strict=True)
+    return [_known(np.concatenate(part), a, b, _lacks_tails) for part in parts], np.concatenate(powers)
+
+
+@np.errstate(under="ignore")
+def _parts(first: Floats, second: Floats, weights: Floats) -> tuple[Floats, Floats, Floats, Ints]:
     largest = np.maximum(np.abs(first).max(1, initial=0.0), np.abs(second).max(1, initial=0.0))
     power = np.frexp(np.where(np.isfinite(largest), largest, 0.0))[1]
     first, second = (np.ldexp(one, -power[:, None]) for one in (first, second))
@@ -115,8 +121,7 @@ def _scaled_parts(a: Distribution, b: Distribution) -> tuple[list[Floats], Ints]
     location, scale = (mean_a - mean_b) ** 2, (std_a - std_b) ** 2
     # What remains of centred quantile functions without their difference of scale; below 0 only by rounding.
     centred = ((first - second) ** 2 * weights).sum(1)
-    parts = (location, scale, np.maximum(centred - scale, 0.0))
-    return [_known(part, a, b, _lacks_tails) for part in parts], power
+    return location, scale, np.maximum(centred - scale, 0.0), power
 
 
 def ks(a: Distribution, b: Distribution) -> Floats:
@@ -229,7 +234,7 @@ def energy_error(a: Distribution, b: Distribution) -> Floats:
 def _off(a: Distribution) -> Floats:
     if _all_kept(a):
         return np.sqrt(a.rank_error * a.w1_error)
-    shown, width = _curve(a), a.values.shape[1]
+    shown, width = curve_of(a), a.values.shape[1]
     steps = np.tile(np.repeat(np.arange(width + 1) / width, 2)[1:-1], (a.units, 1))
     values = np.repeat(np.nan_to_num(a.values.astype(float)), 2, axis=1)
     found = pieces((shown.share, shown.value), (steps, values))
@@ -258,29 +263,27 @@ def _aligned(a: Distribution, b: Distribution) -> tuple[Floats, Floats, Floats]:
     return first[:, (ends - 1) // n], second[:, (ends - 1) // m], widths
 
 
-def _quantiles(a: Distribution, b: Distribution) -> tuple[tuple[Floats, Floats], Floats]:
-    """Returns both quantile functions at the same places [units, places], and the weights of these places.
+def _quantiles(a: Distribution, b: Distribution) -> Iterator[tuple[tuple[Floats, Floats], Floats]]:
+    """Yields, a few units at a time, both quantile functions at the same places [units, places], and their weights.
 
     Sums over them are integrals of squares: where both are steps, of the steps; else Gauss's two points of every piece.
     """
     if _all_kept(a) and _all_kept(b):
         first, second, weights = _aligned(a, b)
-        return (first, second), weights
-    one, other = _curve(a), _curve(b)
-    found = pieces((one.share, one.value), (other.share, other.value))
-    first, second = (np.concatenate(list(at), axis=1) for at in (found.first, found.second))
-    return (first, second), np.tile(found.width / len(GAUSS), len(GAUSS))
+        yield (first, second), weights
+        return
+    one, other = curve_of(a), curve_of(b)
+    for start in range(0, max(a.units, 1), _AT_ONCE):
+        here = slice(start, start + _AT_ONCE)
+        found = pieces((one.share[here], one.value[here]), (other.share[here], other.value[here]))
+        first, second = (np.concatenate(list(at), axis=1) for at in (found.first, found.second))
+        yield (first, second), np.tile(found.width / len(GAUSS), len(GAUSS))
 
 
 def _shares(a: Distribution, b: Distribution) -> Pieces:
     """Returns both distribution functions."""
-    one, other = _curve(a), _curve(b)
+    one, other = curve_of(a), curve_of(b)
     return pieces((one.value, one.share), (other.value, other.share))
-
-
-@lru_cache(maxsize=2)  # Several windows in turn are compared with one, which is the same object.
-def _curve(a: Distribution) -> Curve:
-    return curve(a.values, a.sampled, a.tails, a.zero_share)
 
 
 def _all_kept(a: Distribution) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,14 @@ COLUMNS = ("run", "phase", "site", "unit", "window", "reference", "metric", "val
 
 After them come `error`, `ratio`, `near_constant`, `moved` and `activations`.
 """
+
+ALL_COLUMNS = (*COLUMNS, "error", "ratio", "near_constant", "moved", "activations")
+
+Piece: TypeAlias = "dict[str, Any]"
+"""Rows of a drift: by column an array [rows], or what is the same in all of them. `moved` is 1, 0 or `UNTOLD`."""
+
+UNTOLD = -1
+"""`moved` in a `Piece` where it cannot be told."""
 
 WHOLE_SITE = -1
 """The value of the column `unit` in rows about a site as a whole."""
@@ -72,6 +81,7 @@ def drift(
     reference: str | int = "previous",
     phase: str | None = None,
     sites: Iterable[str] | None = None,
+    windows: Iterable[int] | None = None,
     level: float = FALSE_ALARMS,
 ) -> pd.DataFrame:
     """Returns a data frame with one row per unit, window and metric: the columns `COLUMNS` and those that follow them.
@@ -80,8 +90,9 @@ def drift(
     whichever has fewer. `floor` is the value that sampling noise alone would show, `ratio` is |value| / floor, and
     `error` is the bound on what sketching may have added. All three are NaN where they are not known. `moved` says
     whether the unit moved beyond noise (see `movement`), whichever metric the row shows; it is NA where that cannot be
-    told. `activations` are all of the unit in the window, sampled or not. In each window all sites of the run are
-    judged together, also where only some are asked for; `level` is the share of windows in which nothing moved that may
+    told. `activations` are all of the unit in the window, sampled or not. Rows are of the
+    `windows` of these numbers, or of all. In each window all sites of the run are judged together, also where only some
+    are asked for; `level` is the share of windows in which nothing moved that may
     show any.
 
     `reference` is "previous", "first", a window's name or number, "phase:NAME" (same window, other phase), "run:PATH"
@@ -92,17 +103,32 @@ def drift(
     A metric of the whole site has one row a window, with `unit` -1; `moved` is then true if any unit moved. Of a metric
     by example, `n` is the number of examples compared, and `value` is NaN in a phase without examples.
     """
-    chosen = [metric_named(name) for name in metrics]
-    frames = []
-    compared = list(by_site(run, reference=reference, phase=phase, sites=sites))
-    moved = movements(run, reference=reference, phase=phase, level=level) if compared else {}
-    for _, comparisons in compared:
-        for comparison in comparisons:
-            units = moved[comparison.window.index].moved.get(comparison.site.name)
-            frames += [_frame(run, comparison, metric, units) for metric in chosen]
-    if not frames:
-        frames = [pd.DataFrame(columns=[*COLUMNS, "error", "ratio", "near_constant", "moved", "activations"])]
+    pieces = drifts(run, metrics=metrics, reference=reference, phase=phase, sites=sites, windows=windows, level=level)
+    frames = [frame(piece) for piece in pieces] or [pd.DataFrame(columns=ALL_COLUMNS)]
     return in_model_order(pd.concat(frames, ignore_index=True), run.sites)
+
+
+def drifts(
+    run: StoredRun,
+    *,
+    metrics: Sequence[str],
+    reference: str | int,
+    phase: str | None,
+    sites: Iterable[str] | None,
+    windows: Iterable[int] | None = None,
+    level: float = FALSE_ALARMS,
+) -> Iterator[Piece]:
+    """Yields the rows of `drift`, of one site, window and metric after another; of one site at a time all is read."""
+    chosen = [metric_named(name) for name in metrics]
+    names = [site.name for site in choose(run.sites, sites)]
+    wanted = None if windows is None else set(windows)
+    moved = movements(run, reference=reference, phase=phase, windows=wanted, level=level)
+    for _, comparisons in by_site(run, reference=reference, phase=phase, sites=names):
+        for comparison in comparisons:
+            if comparison.window.index in moved:
+                units = moved[comparison.window.index].moved.get(comparison.site.name)
+                for metric in chosen:
+                    yield _piece(run, comparison, metric, units)
 
 
 def by_site(
@@ -154,6 +180,10 @@ def floor_of(metric: Metric, comparison: Comparison) -> Floats:
     return np.asarray(np.max(np.abs(apart), axis=0))
 
 
+_LAST: WeakKeyDictionary[StoredRun, tuple[Any, Movement]] = WeakKeyDictionary()
+"""What moved in the window of a run that was asked about first: a report needs it for its table and for its words."""
+
+
 def movements(
     run: StoredRun,
     *,
@@ -167,13 +197,36 @@ def movements(
     All sites of the run are judged together. `level` is the share of windows in which nothing moved that may show any
     site. Raises `SelectionError` for a phase or reference that is not there.
     """
+    found = going_back(run, reference=reference, phase=phase, windows=windows, level=level)
+    return dict(sorted((comparison.window.index, moved) for comparison, moved in found))
+
+
+def going_back(
+    run: StoredRun,
+    *,
+    reference: str | int = "previous",
+    phase: str | None = None,
+    windows: Iterable[int] | None = None,
+    level: float = FALSE_ALARMS,
+) -> Iterator[tuple[Comparison, Movement]]:
+    """Yields what moved in every window, or in some, from the last one back, each with one of its comparisons.
+
+    Of each window and its reference is read what noise is computed from, once it is its turn.
+    """
     wanted = None if windows is None else set(windows)
     compared: dict[int, list[Comparison]] = {}
     for _, comparisons in by_site(run, reference=reference, phase=phase):
         for comparison in comparisons:
             if wanted is None or comparison.window.index in wanted:
                 compared.setdefault(comparison.window.index, []).append(comparison)
-    return {index: _moved(compared[index], level) for index in sorted(compared)}
+    for index in sorted(compared, reverse=True):
+        here = compared.pop(index)  # What is read of it is forgotten with it.
+        asked = str(reference), here[0].phase, index, level
+        known, moved = _LAST.get(run, (None, None))
+        if moved is None or known != asked:
+            moved = _moved(here, level)
+            _LAST[run] = _LAST.get(run, (asked, moved))
+        yield here[0], moved
 
 
 def _moved(comparisons: Iterable[Comparison], level: float) -> Movement:
@@ -286,32 +339,34 @@ def _of_window(run: StoredRun, phase: str, window: Window | None) -> tuple[str, 
     return ("", None) if window is None else (window.name, (run, phase, window.index))
 
 
-def _frame(run: StoredRun, comparison: Comparison, metric: Metric, moved: Flags | None) -> pd.DataFrame:
+def _piece(run: StoredRun, comparison: Comparison, metric: Metric, moved: Flags | None) -> Piece:
     before, after = comparison.before, comparison.after
     whole = metric.of == "site"
-    told = [None] * before.units if moved is None else list(moved)
-    if whole:
-        told = [None if moved is None else moved.any()]
+    told = np.full(before.units, UNTOLD) if moved is None else moved.astype(np.int64)
     value, noise = metric.function(before, after), floor_of(metric, comparison)
     activations = after.count + after.nonfinite
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(noise > 0, np.abs(value) / noise, np.nan)
-    return pd.DataFrame(
-        {
-            "run": run.name,
-            "phase": comparison.phase,
-            "site": comparison.site.name,
-            "unit": [WHOLE_SITE] if whole else kept_units(comparison.site),
-            "window": comparison.window.index,
-            "reference": comparison.reference,
-            "metric": metric.name,
-            "value": value,
-            "n": metric.n(before, after),
-            "floor": noise,
-            "error": np.full(len(value), np.nan) if metric.error is None else metric.error(before, after),
-            "ratio": ratio,
-            "near_constant": metric.near_constant(before, after),
-            "moved": pd.array(told, dtype="boolean"),
-            "activations": int(np.median(activations)) if whole else activations,
-        }
-    )
+    return {
+        "run": run.name,
+        "phase": comparison.phase,
+        "site": comparison.site.name,
+        "unit": np.array([WHOLE_SITE]) if whole else kept_units(comparison.site),
+        "window": comparison.window.index,
+        "reference": comparison.reference,
+        "metric": metric.name,
+        "value": value,
+        "n": metric.n(before, after),
+        "floor": noise,
+        "error": np.full(len(value), np.nan) if metric.error is None else metric.error(before, after),
+        "ratio": ratio,
+        "near_constant": metric.near_constant(before, after),
+        "moved": told.max(keepdims=True) if whole else told,
+        "activations": int(np.median(activations)) if whole else activations,
+    }
+
+
+def frame(piece: Piece) -> pd.DataFrame:
+    """Returns rows of a drift as a data frame, with text in the column `site`."""
+    told = piece["moved"]
+    return pd.DataFrame(piece | {"moved": pd.arrays.BooleanArray(told == 1, told == UNTOLD)})

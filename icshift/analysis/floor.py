@@ -6,14 +6,17 @@ change places as do not, so that what moved is in none of them.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
+from numpy.typing import NDArray
 
 from icshift.analysis import over_units
 from icshift.analysis.metrics import Metric
 from icshift.analysis.noise_of_metrics import resampled
 from icshift.blocks import Floats
 from icshift.distribution import Distribution
-from icshift.noise.exchange import differences, matched, noise
+from icshift.noise.exchange import Noise, differences, matched, noise
 
 _ROUNDING = 1e-5
 """Noise of up to this share of a drift is rounding."""
@@ -32,16 +35,21 @@ def floor(metric: Metric, a: Distribution, b: Distribution) -> Floats:
         return np.full(len(metric.n(a, b)), np.nan)
     if a.blocks is None and b.blocks is None:
         return np.zeros(a.units)
-    pair = matched(a.blocks, b.blocks)
-    if pair is None:
+    found = _drawn(a, b)
+    if found is None:
         return np.full(a.units, np.nan)
-    apart = differences(*pair)
-    if not apart.known.any():
-        return np.full(a.units, np.nan)
-    drawn = noise(apart)
+    known, drawn = found
     if not metric.of_noise:
-        return np.where(apart.known, over_units.rms(resampled(metric.function, drawn, a, b)), np.nan)
+        return np.where(known, over_units.rms(resampled(metric.function, drawn, a, b)), np.nan)
     level = over_units.rms(metric.of_noise(drawn, a, b))
     # Windows over the same examples in the same order have no noise: what is left is rounding of their difference.
     rounding = _ROUNDING * np.abs(metric.function(a, b))
-    return np.where(apart.known, np.where(level > rounding, level, 0.0), np.nan)
+    return np.where(known, np.where(level > rounding, level, 0.0), np.nan)
+
+
+@lru_cache(maxsize=1)  # Several metrics in turn are asked of the same two windows.
+def _drawn(a: Distribution, b: Distribution) -> tuple[NDArray[np.bool_], Noise] | None:
+    """Returns which units have known noise, and draws of it; None where none has."""
+    pair = matched(a.blocks, b.blocks)
+    apart = None if pair is None else differences(*pair)
+    return None if apart is None or not apart.known.any() else (apart.known, noise(apart))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from icshift.analysis.drift import Comparison, by_site, movements
+from icshift.analysis.drift import Comparison, going_back
 from icshift.analysis.same_examples import same_examples
 from icshift.noise.dependence import Dependence
 from icshift.noise.movement import FALSE_ALARMS
@@ -41,28 +41,21 @@ def outcome(
     `level` is the share of windows in which nothing moved that may show a site: less than 5 % where the last window
     was looked for among several. Raises `SelectionError` for a phase or reference that is not there.
     """
-    compared = {
-        comparison.window.index: comparison
-        for _, each in by_site(run, reference=reference, phase=phase)
-        for comparison in each
-    }
-    if not compared:
-        return None
-    back = sorted(compared, reverse=True)
-    since, last = "", None
-    for index in back:
-        judged = movements(run, reference=reference, phase=phase, windows=[index], level=level)[index]
-        last = last or judged
+    since, always, last, same = "", False, None, None
+    for comparison, judged in going_back(run, reference=reference, phase=phase, level=level):
+        if last is None:
+            last, same = judged, _same_examples(run, comparison)
         if not judged.called:
             break
-        since = compared[index].window.name
-    assert last is not None
+        since = comparison.window.name
+    else:
+        always = True
+    if last is None:
+        return None
     unknown: dict[str, tuple[str, ...]] = {}
     for site, reason in last.unknown.items():
         unknown[reason] = (*unknown.get(reason, ()), site)
     still = tuple(site for site in last.moved if site not in last.called)
-    always = since == compared[back[-1]].window.name
-    same = _same_examples(run, compared[back[0]])
     return Outcome(last.called, still, unknown, since, always, last.dependence, same)
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from shlex import quote
 
 import numpy as np
 import pandas as pd
 
-from icshift.analysis.drift import by_site, default_phase, drift, refuse_without_examples
+from icshift.analysis.drift import Piece, by_site, default_phase, drift, drifts, refuse_without_examples
 from icshift.analysis.metrics import METRICS
 from icshift.analysis.metrics import metric as metric_named
 from icshift.errors import SelectionError, unknown
 from icshift.noise.movement import FALSE_ALARMS
 from icshift.runs.format import Site, kept_units, units_in_steps
 from icshift.runs.reader import StoredRun
+from icshift.runs.selection import choose
 
 
 def most_drifting(
@@ -29,16 +31,25 @@ def most_drifting(
     Raises `SelectionError` for what is not there, and for a metric that this site's units do not have in this phase.
     """
     name = default_phase(run) if phase is None else run.phase(phase)
-    windows = run.windows()
-    here = windows[(windows["site"] == site.name) & (windows["phase"] == name)]
-    if here.empty:
+    recorded = [w.index for w in run.window_list if run.distribution(name, site.name, w.index) is not None]
+    if not recorded:
         raise SelectionError(f"site {site.name} has nothing recorded in phase {name}; phases: {', '.join(run.phases)}")
     _refuse_without_units(run, site, metric, reference, name)
-    compared = drift(run, metrics=(metric,), reference=reference, phase=phase, sites=[site.name], level=level)
-    index = compared["window"].max() if len(compared) else here["window"].max()
-    distribution = here[here["window"] == index].drop(columns=["phase", "site", "window"])
-    if len(compared):
-        last = compared[compared["window"] == index].merge(distribution, on="unit")
+    pairs = [c for _, each in by_site(run, reference=reference, phase=phase, sites=[site.name]) for c in each]
+    index = pairs[-1].window.index if pairs else recorded[-1]
+    here = run.windows(phase=name, sites=site.name, windows=[index])
+    distribution = here.drop(columns=["phase", "site", "window"])
+    if pairs:
+        compared = drift(
+            run,
+            metrics=(metric,),
+            reference=reference,
+            phase=phase,
+            sites=[site.name],
+            windows=[index],
+            level=level,
+        )
+        last = compared.merge(distribution, on="unit")
         return last.sort_values("value", key=lambda value: -value.abs(), kind="stable", ignore_index=True)
     blank = distribution.assign(
         site=here["site"].iloc[0],
@@ -108,11 +119,34 @@ def drift_of_phases(
     By default it is of all phases that were recorded, but for the one that `reference` names. Raises `SelectionError`
     for what is not there.
     """
-    # With no phase left, `default_phase` or `drift` raises the error that says why.
-    chosen = phases or [name for name in run.phases if reference != f"phase:{name}"] or [default_phase(run)]
+    chosen = phases_asked(run, reference, phases)
     frames = [drift(run, metrics=list(metrics), reference=reference, phase=name, sites=sites) for name in chosen]
     filled = [frame for frame in frames if len(frame)]
     return pd.concat(filled, ignore_index=True) if filled else frames[0]
+
+
+def rows_of_phases(
+    run: StoredRun,
+    metrics: Iterable[str],
+    *,
+    reference: str = "previous",
+    sites: Iterable[str] | None = None,
+    phases: Iterable[str] | None = None,
+) -> Iterator[Piece]:
+    """Returns the rows of `drift_of_phases`, piece by piece. Raises the same, before there is any."""
+    chosen = [run.phase(name) for name in phases_asked(run, reference, phases)]
+    names, few = list(metrics), choose(run.sites, None if sites is None else list(sites))
+    each = [
+        drifts(run, metrics=names, reference=reference, phase=name, sites=[site.name for site in few])
+        for name in chosen
+    ]
+    return chain.from_iterable(each)
+
+
+def phases_asked(run: StoredRun, reference: str, phases: Iterable[str] | None) -> list[str]:
+    """Returns the phases that are asked for or, by default, all that were recorded but the one of the `reference`."""
+    # With no phase left, `default_phase` or `drift` raises the error that says why.
+    return list(phases or [name for name in run.phases if reference != f"phase:{name}"] or [default_phase(run)])
 
 
 def without_values(drifts: pd.DataFrame) -> list[str]:

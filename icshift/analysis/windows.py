@@ -85,11 +85,11 @@ def by_window(
     """
     metric = metric_named(metric_name)
     phase = default_phase(run) if phase is None else run.phase(phase)
-    compared = list(by_site(run, reference=reference, phase=phase, sites=sites))
-    refuse_without_examples(metric, run, phase, (comparisons[-1] for _, comparisons in compared))
-    moved = movements(run, reference=reference, phase=phase) if compared else {}
+    last = (comparisons[-1] for _, comparisons in by_site(run, reference=reference, phase=phase, sites=sites))
+    refuse_without_examples(metric, run, phase, last)
+    moved = movements(run, reference=reference, phase=phase)
     rows = []
-    for site, comparisons in compared:
+    for site, comparisons in by_site(run, reference=reference, phase=phase, sites=sites):
         for comparison in comparisons:
             judged = moved[comparison.window.index]
             known = site.name in judged.moved

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from io import TextIOWrapper
 from pathlib import Path
 from textwrap import wrap
@@ -244,17 +244,28 @@ def write_file(path: Path, content: bytes, *, force: bool) -> None:
 
     Raises `RunError` if it exists, unless `force`, and where it cannot be written.
     """
+    write_pieces(path, [content], force=force)
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes], *, force: bool) -> None:
+    """Write a file whole or not at all, of pieces that need not be in memory together; see `write_file`."""
     refuse_file(path, force=force)
     if str(path) == "-":
+        shown = map(_for_screen, pieces) if _stdout().isatty() else pieces
         with _as_long_as_it_is_read():
-            _stdout().buffer.write(_for_screen(content) if _stdout().isatty() else content)
+            for piece in shown:
+                _stdout().buffer.write(piece)
         return
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    device = path.exists() and not path.is_file()  # A device or a pipe stays what it is.
+    aside = path if device else path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        if path.exists() and not path.is_file():  # A device or a pipe: it stays what it is.
-            path.write_bytes(content)
-            return
-        aside.write_bytes(content)
-        aside.replace(path)
+        with aside.open("wb") as file:
+            file.writelines(pieces)
+        if not device:
+            aside.replace(path)
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror or error}; give another path") from error
+    finally:
+        if not device:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)

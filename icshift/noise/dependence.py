@@ -66,6 +66,7 @@ class BlockProducts:
     """Adds up, over sites, the products of every two blocks' differences: all that dependence takes."""
 
     def __init__(self, blocks: int, steps: float) -> None:
+        self.blocks = blocks
         self._products = np.zeros((blocks, blocks))
         self._steps = steps
 

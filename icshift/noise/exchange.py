@@ -71,10 +71,14 @@ class Noise:
 
 def matched(a: Blocks | None, b: Blocks | None) -> tuple[Blocks, Blocks] | None:
     """Returns equally many blocks of both windows, which can be exchanged; None where there are fewer than `FEWEST`."""
-    if a is None or b is None:
-        return None
-    count = min(_count(a), _count(b))
-    return None if count < FEWEST else (a.joined(count), b.joined(count))
+    count = matching(a, b)
+    return None if a is None or b is None or count is None else (a.joined(count), b.joined(count))
+
+
+def matching(a: Blocks | None, b: Blocks | None) -> int | None:
+    """Returns how many blocks of both windows can be exchanged; None where there are fewer than `FEWEST`."""
+    count = 0 if a is None or b is None else min(_count(a), _count(b))
+    return None if count < FEWEST else count
 
 
 def differences(a: Blocks, b: Blocks) -> Differences:

@@ -21,14 +21,24 @@ from numpy.typing import NDArray
 
 from icshift.blocks import Blocks, Floats
 from icshift.noise.dependence import BlockProducts, Dependence
-from icshift.noise.exchange import FEWEST, alike, differences, magnitude, matched, noise, patterns
+from icshift.noise.exchange import (
+    FEWEST,
+    Differences,
+    alike,
+    differences,
+    magnitude,
+    matched,
+    matching,
+    noise,
+    patterns,
+)
 
 FALSE_ALARMS = 0.05
 """Share of windows in which nothing moved that show a site as moved all the same, at most; and the expected share of
 wrong ones among the units called within a site."""
 
-_UNITS = 512
-"""Units whose exchanges are computed at once."""
+_AT_ONCE = 1 << 15
+"""Units whose exchanges are computed at once, times the patterns: 1 MB, which a processor keeps at hand."""
 
 _FEWEST_NONZERO = 16
 """Values other than 0 that blocks have on average where means are compared of more and of fewer values: a mean of fewer
@@ -91,22 +101,27 @@ def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: 
 
     `level` takes the place of `FALSE_ALARMS` at the level of sites.
     """
-    pairs = {name: pair for name, (a, b) in windows.items() if (pair := matched(a, b)) is not None}
-    unknown = {name: _why_unknown(*pair) for name, pair in windows.items() if name not in pairs}
-    if not pairs:
+    unknown = {name: _why_unknown(*pair) for name, pair in windows.items() if matching(*pair) is None}
+    known = [name for name in windows if name not in unknown]
+    if not known:
         return Movement((), {}, {}, unknown, UNKNOWN_DEPENDENCE)
-    dependence = _dependence([windows[name] for name in pairs])
+    products = _products([windows[name] for name in known])
     # Sites that some steps do not reach may have fewer blocks than others: each number of blocks has its own patterns,
     # and the levels of the groups add up to that of the window.
     p: dict[str, float] = {}
     moved: dict[str, Flags] = {}
     groups: dict[int, dict[str, _Site]] = {}
-    for name, pair in pairs.items():
-        site = _exchanged(*pair)
+    for name in known:
+        pair = matched(*windows[name])
+        assert pair is not None
+        apart = differences(*pair)
+        _add(products, apart, *windows[name])
+        even = None if alike(*pair) else _even(pair[0]) & _even(pair[1])
+        site = _exchanged(apart, even)
         if len(site.own) and np.isnan(site.own).all():
             unknown[name] = f"no unit is finite in {FEWEST} blocks of both windows"
         else:
-            groups.setdefault(len(pair[0]), {})[name] = site
+            groups.setdefault(len(apart.slices), {})[name] = site
     for count, group in groups.items():
         if len(groups) / len(patterns(count)) > level:
             unknown |= dict.fromkeys(group, f"{count} blocks of steps are too few to tell at a level of {level:.2g}")
@@ -115,18 +130,19 @@ def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: 
             p[name] = min(1.0, probability * len(groups))
             own = group[name].own
             moved[name] = discoveries(own) if p[name] <= level else np.zeros(len(own), bool)
+    dependence = products.dependence()
     if dependence.large:
-        far = {name: _times_floor(*pairs[name]) >= FAR for name in p}
+        pairs = {name: pair for name in p if (pair := matched(*windows[name])) is not None}
+        far = {name: _times_floor(differences(*pair)) >= FAR for name, pair in pairs.items()}
         told = [name for name in p if p[name] <= level and far[name].mean() >= 0.5]
         unknown |= {name: DEPENDENT for name in p if name not in told}
         p, moved = {name: p[name] for name in told}, {name: moved[name] & far[name] for name in told}
-    called = tuple(name for name in pairs if p.get(name, 1.0) <= level)
+    called = tuple(name for name in known if p.get(name, 1.0) <= level)
     return Movement(called, p, moved, unknown, dependence)
 
 
-def _times_floor(a: Blocks, b: Blocks) -> Floats:
+def _times_floor(apart: Differences) -> Floats:
     """Returns how many times its floor each unit drifted [units], 0 for units without any."""
-    apart = differences(a, b)
     floors = np.sqrt(np.mean(np.abs(noise(apart).displacement).mean(2) ** 2, axis=0))
     return np.divide(np.abs(apart.slices.sum(0)).mean(1), floors, out=np.zeros(len(floors)), where=floors > 0)
 
@@ -145,24 +161,31 @@ def discoveries(p: Floats) -> Flags:
     return called
 
 
-def _exchanged(a: Blocks, b: Blocks) -> _Site:
-    site, signs = differences(a, b), patterns(len(a))
-    same_size = alike(a, b)
-    slices, known = (
-        (site.slices, site.known) if same_size else (site.means[:, :, None], site.known & _even(a) & _even(b))
-    )
-    starts = range(0, max(slices.shape[1], 1), _UNITS)
-    drifts = np.concatenate([_drifts(slices[:, start : start + _UNITS], signs) for start in starts], 1)
-    active = known & (drifts.max(0, initial=0.0) > 0)
-    if not active.any():
-        # Nothing differs in any exchange: the least that can be.
-        return _Site(np.full(len(signs), -np.inf), np.where(known, 1.0, np.nan))
-    drifts = drifts[:, active]
-    drifts /= np.sqrt((drifts**2).mean(0))
-    pooled = np.sort(drifts[1:_POOLED].ravel())
+def _exchanged(site: Differences, even: Flags | None) -> _Site:
+    """Returns what the exchanges show: of means alone, of the units that are `even`, where blocks are not alike."""
+    slices, signs = site.slices if even is None else site.means[:, :, None], patterns(len(site.slices))
+    known = site.known if even is None else site.known & even
+    kept = known.copy()
+    total, largest = np.zeros(len(signs)), np.full(len(signs), -np.inf)
+    shown, pooled = np.zeros(len(kept), np.float32), np.zeros((min(_POOLED, len(signs)) - 1, len(kept)), np.float32)
+    relative, units = _relative(slices), _AT_ONCE // len(signs)
+    for start in range(0, len(kept), units):
+        here = slice(start, start + units)
+        drifts = _drifts(relative[:, :, here], signs)
+        kept[here] &= drifts.max(0) > 0
+        drifts = drifts[:, kept[here]]
+        drifts /= np.sqrt(np.einsum("pu,pu->u", drifts, drifts, dtype=float) / len(signs)).astype(np.float32)
+        total += drifts.sum(1, dtype=float)
+        largest = np.maximum(largest, drifts.max(1, initial=-np.inf))
+        place = np.flatnonzero(kept[here]) + start
+        shown[place], pooled[:, place] = drifts[0], drifts[1:_POOLED]
     own = np.where(known, 1.0, np.nan)
-    own[active] = (len(pooled) - np.searchsorted(pooled, drifts[0]) + 1) / (len(pooled) + 1)
-    return _Site(np.maximum(_standardised(drifts.mean(1)), _standardised(drifts.max(1))), own)
+    if not kept.any():
+        # Nothing differs in any exchange: the least that can be.
+        return _Site(np.full(len(signs), -np.inf), own)
+    others = np.sort(pooled[:, kept].ravel())
+    own[kept] = (len(others) - np.searchsorted(others, shown[kept]) + 1) / (len(others) + 1)
+    return _Site(np.maximum(_standardised(total / kept.sum()), _standardised(largest)), own)
 
 
 def _even(blocks: Blocks) -> Flags:
@@ -170,16 +193,23 @@ def _even(blocks: Blocks) -> Flags:
     return np.asarray((blocks.sampled - blocks.zeros).mean(1) >= _FEWEST_NONZERO)
 
 
-def _drifts(slices: Floats, signs: Floats) -> Floats:
-    """Returns the drift [patterns, units] of every exchange: the mean over slices of their absolute differences.
+def _relative(slices: Floats) -> NDArray[np.float32]:
+    """Returns the differences of blocks [blocks, slices, units], each slice measured by how much it varies.
 
-    Each slice is measured by how much it varies, which no exchange changes: a wild tail would hide what the middle
-    shows.
+    That no exchange changes; and a wild tail would hide what the middle shows.
     """
     scale = magnitude(slices)
-    relative = np.where(scale > 0, slices / np.where(scale > 0, scale, 1.0), 0.0)
-    exchanged = signs.astype(np.float32) @ relative.reshape(len(slices), -1).astype(np.float32)
-    return np.abs(exchanged).reshape(len(signs), *scale.shape).sum(2, dtype=float)
+    relative = slices / np.where(scale > 0, scale, np.inf)
+    return np.ascontiguousarray(relative.transpose(0, 2, 1), np.float32)
+
+
+def _drifts(relative: NDArray[np.float32], signs: Floats) -> NDArray[np.float32]:
+    """Returns the drift [patterns, units] of every exchange: the mean over slices of their absolute differences.
+
+    Units lie side by side, so that they are added up many at a time.
+    """
+    exchanged = signs.astype(np.float32) @ np.ascontiguousarray(relative).reshape(len(relative), -1)
+    return np.asarray(np.abs(exchanged, out=exchanged).reshape(len(signs), *relative.shape[1:]).sum(1))
 
 
 def _standardised(statistic: Floats) -> Floats:
@@ -196,15 +226,19 @@ def _stepped_down(statistics: Mapping[str, Floats]) -> dict[str, float]:
     return dict(zip(names, np.maximum.accumulate(reached).tolist(), strict=True))
 
 
-def _dependence(windows: list[tuple[Blocks | None, Blocks | None]]) -> Dependence:
-    """Returns the dependence of the finest blocks that both windows have at most sites."""
+def _products(windows: list[tuple[Blocks | None, Blocks | None]]) -> BlockProducts:
+    """Returns what dependence is told by, still without any site: of the finest blocks that most windows have."""
     both = [(a, b) for a, b in windows if a is not None and b is not None]
     count = int(np.median([min(len(a), len(b)) for a, b in both]))
-    products = BlockProducts(count, float(np.median([b.steps.sum() for _, b in both])) / count)
-    for a, b in both:
-        if min(len(a), len(b)) >= count:
-            products.add(differences(a.joined(count), b.joined(count)))
-    return products.dependence()
+    return BlockProducts(count, float(np.median([b.steps.sum() for _, b in both])) / count)
+
+
+def _add(products: BlockProducts, apart: Differences, a: Blocks | None, b: Blocks | None) -> None:
+    """Take in a site, `apart` being the differences of blocks that can be exchanged: fewer, where they are of steps."""
+    if a is None or b is None or min(len(a), len(b)) < products.blocks:
+        return
+    same = len(apart.slices) == products.blocks
+    products.add(apart if same else differences(a.joined(products.blocks), b.joined(products.blocks)))
 
 
 def _why_unknown(a: Blocks | None, b: Blocks | None) -> str:

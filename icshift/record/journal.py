@@ -215,7 +215,8 @@ class Journal:
 
     def _write_kind(self, kind: str, closed: Window, distributions: Mapping[tuple[str, Site], Distribution]) -> None:
         sites = {site.name: site for _, site in distributions}
-        parts = [read_distributions(self._recording.window_file(window.index)) for window in self._closed]
+        places = self._recording.places() if self._closed else {}
+        parts = [read_distributions(places[window.index]) for window in self._closed]
         parts.append({(phase, site.name): part for (phase, site), part in distributions.items()})
         whole = reduce(joined_windows, [*self._closed, closed])
         named = replace(
@@ -224,15 +225,15 @@ class Journal:
             parameter_change=0.0,
             inputs={f"{kind}-{phase}": seen for phase, seen in (whole.inputs or {}).items()},
         )
-        self._recording.write_window(
+        self._recording.write_windows(
             named,
             {
                 (f"{kind}-{phase}", sites[name]): part
                 for (phase, name), part in reduce(joined_distributions, parts).items()
                 if name in sites
             },
+            closed.index,
         )
-        self._recording.delete_windows(named.index + 1)
         self._closed.clear()
 
     def _told(self, window: Window, inputs: dict[str, Seen | None]) -> Window:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from icshift.distribution import Distribution
 from icshift.model.parameters import MOST_PARTS, Stretches
 from icshift.runs.format import Site, Window
+from icshift.runs.parts import Place
 from icshift.runs.provisional import joined_distributions, joined_windows
 from icshift.runs.window_file import read_distributions
 from icshift.runs.writer import Recording
@@ -139,7 +140,9 @@ class Provisional:
         self._unwritten.add(window.index)
 
     def _of(self, index: int) -> dict[tuple[str, str], Distribution]:
-        return self._held[index] if index in self._held else read_distributions(self._recording.window_file(index))
+        if index in self._held:
+            return self._held[index]
+        return read_distributions(Place(self._recording.window_file(index)))
 
     def _named(self, distributions: Distributions) -> dict[tuple[str, str], Distribution]:
         self._sites |= {site.name: site for _, site in distributions}

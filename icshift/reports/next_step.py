@@ -6,9 +6,6 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from icshift.analysis.drift import default_phase
-from icshift.analysis.metrics import DEFAULT
-
 if TYPE_CHECKING:
     from icshift.runs.reader import StoredRun
 
@@ -19,6 +16,9 @@ def next_step(command: str, run: StoredRun, *, why: str = "", **options: str) ->
     Empty options are left out, and so is what the command takes by itself: the run's own phase, the default metric, the
     window before as reference.
     """
+    from icshift.analysis.drift import default_phase  # Which imports pandas: a second.
+    from icshift.analysis.metrics import DEFAULT
+
     itself = {"phase": default_phase(run), "metric": DEFAULT, "reference": "previous"}
     given = {name: value for name, value in options.items() if value and value != itself.get(name)}
     words = [f"--{name} {quote(value)}" for name, value in given.items()]

@@ -67,7 +67,8 @@ def lists(parts: Sequence[NDArray[Any]], absent: NDArray[np.bool_] | None = None
     ends = np.concatenate([[0], np.cumsum(widths)]).astype(np.int32)
     inner = numbers(np.concatenate([part.ravel() for part in parts]))
     known = None if absent is None or not absent.any() else _bits(~absent)
-    return pa.Array.from_buffers(pa.list_(inner.type), len(widths), [known, pa.py_buffer(ends)], children=[inner])
+    kind = pa.list_(pa.field("element", inner.type))  # As Parquet calls it: what is read again is of the same type.
+    return pa.Array.from_buffers(kind, len(widths), [known, pa.py_buffer(ends)], children=[inner])
 
 
 def _bits(values: NDArray[np.bool_]) -> pa.Buffer:

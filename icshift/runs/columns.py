@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
+from icshift import regular
 from icshift.runs import sealed
 from icshift.runs.format import RUN_ID
 
@@ -45,35 +48,90 @@ def read(
     *,
     most_rows: int,
     run_id: str | None = None,
-    filters: Sequence[tuple[str, str, Any]] | None = None,
+    only: range | Sequence[tuple[str, str, Any]] | None = None,
 ) -> pa.Table:
-    """Returns the columns of a file that are there, of rows that fit the `filters`; checksums are verified.
+    """Returns the columns of a file that are there: of all rows or of those `only`, by their numbers or by filters.
 
-    With a `run_id`, a file of another recording is refused. Raises `OSError` and `ValueError` for whatever is not as
-    it should be.
+    Checksums are verified: of rows by their numbers, those of the pages that they lie in. With a `run_id`, a file of
+    another recording is refused. Raises `OSError` and `ValueError` for whatever is not as it should be.
     """
+    footer = sealed.footer(file)
+    refuse_foreign(footer, run_id)
+    some = only if isinstance(only, range) else None
+    there, decoded, first, groups = checked(footer, columns, file.stat().st_size, most_rows, some)
+    if isinstance(only, range):
+        table = _read_groups(file, footer, groups, there).slice(only.start - first, len(only))
+    else:
+        table = _read_whole(sealed.content(file, 4 * decoded + _SMALL), there, only)
+    refuse_nothing(table, there)
+    return table
+
+
+def checked(
+    footer: pq.FileMetaData, columns: Mapping[str, Column], size: int, most_rows: int, rows: range | None = None
+) -> tuple[dict[str, Column], int, int, list[int]]:
+    """Returns the columns that a file has of these, how many bytes they are in memory, all or those of the row groups
+    that hold some `rows`, and the number of the first row in these, and which they are.
+
+    Raises `ValueError` where one is missing or of another type, or holds more than one of so many rows, in a file of
+    this size, can hold.
+    """
+    there = _typed(footer, columns)
+    first, groups = _groups(footer, range(footer.num_rows) if rows is None else rows)
+    return there, unpacked(footer, groups, there, size, most_rows), first, groups
+
+
+def unpacked(
+    footer: pq.FileMetaData, groups: Sequence[int], columns: Mapping[str, Column], size: int, most_rows: int
+) -> int:
+    """Returns how many bytes these columns of some row groups are in memory. Raises `ValueError` as `checked` does."""
+    decoded = _decoded(footer, groups, columns, most_rows)
+    if decoded > max(_SMALL, _UNPACKED * size):
+        raise ValueError(f"it unpacks to {decoded:,} bytes from {size:,}, which no file of a run does")
+    return decoded
+
+
+def refuse_nothing(table: pa.Table, columns: Mapping[str, Column]) -> None:
+    """Raises `ValueError` where a column has nothing in a row, and may not."""
+    for name, column in columns.items():
+        if not column.nullable and table[name].null_count:
+            raise ValueError(f"column {name} lacks numbers")
+
+
+def _read_groups(file: Path, footer: pq.FileMetaData, groups: Sequence[int], columns: Mapping[str, Column]) -> pa.Table:
+    import pyarrow.parquet as pq
+
+    options = {"metadata": footer, "page_checksum_verification": True, "read_dictionary": _texts(columns)}
+    with regular.opened(file) as opened, pq.ParquetFile(opened, **options) as parquet:
+        return parquet.read_row_groups(groups, columns=list(columns))
+
+
+def _read_whole(
+    content: bytes, columns: Mapping[str, Column], filters: Sequence[tuple[str, str, Any]] | None
+) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    footer = sealed.footer(file)
-    refuse_foreign(footer, run_id)
-    there = _typed(footer, columns)
-    decoded = _decoded(footer, there, most_rows)
-    size = file.stat().st_size
-    if decoded > max(_SMALL, _UNPACKED * size):
-        raise ValueError(f"it unpacks to {decoded:,} bytes from {size:,}, which no file of a run does")
-    content = pa.BufferReader(sealed.content(file, 4 * decoded + _SMALL))
-    names = [name for name, column in there.items() if column.kind == "text"]
+    source = pa.BufferReader(content)
     if filters:
-        table = pq.read_table(content, columns=list(there), filters=list(filters), page_checksum_verification=True)
-    else:
-        options = {"page_checksum_verification": True, "read_dictionary": names}
-        with pq.ParquetFile(content, **options) as opened:  # Not `read_table`, which imports pandas.
-            table = opened.read(columns=list(there))
-    for name, column in there.items():
-        if not column.nullable and table[name].null_count:
-            raise ValueError(f"column {name} lacks numbers")
-    return table
+        return pq.read_table(source, columns=list(columns), filters=list(filters), page_checksum_verification=True)
+    options = {"page_checksum_verification": True, "read_dictionary": _texts(columns)}
+    with pq.ParquetFile(source, **options) as opened:  # Not `read_table`, which imports pandas.
+        return opened.read(columns=list(columns))
+
+
+def _texts(columns: Mapping[str, Column]) -> list[str]:
+    return [name for name, column in columns.items() if column.kind == "text"]
+
+
+def _groups(footer: pq.FileMetaData, rows: range) -> tuple[int, list[int]]:
+    """Returns which row groups hold these rows, and the number of the first row in them."""
+    ends = np.cumsum([footer.row_group(group).num_rows for group in range(footer.num_row_groups)], dtype=np.int64)
+    if not 0 <= rows.start <= rows.stop <= footer.num_rows or (ends[:-1] > ends[1:]).any():
+        raise ValueError(f"it has {footer.num_rows:,} rows, where {rows.stop:,} should be")
+    first, last = np.searchsorted(ends, rows.start, side="right"), np.searchsorted(ends, rows.stop, side="left")
+    groups = list(range(int(first), min(int(last) + 1, len(ends)))) if len(rows) else []
+    return int(ends[first - 1]) if groups and first else 0, groups
 
 
 def refuse_foreign(footer: pq.FileMetaData, run_id: str | None) -> None:
@@ -114,19 +172,23 @@ def _fits(kind: pa.DataType, column: Column) -> bool:
     return bool(is_kind(kind))
 
 
-def _decoded(footer: pq.FileMetaData, columns: Mapping[str, Column], most_rows: int) -> int:
-    """Returns the bytes of these columns in memory, by the footer. Raises `ValueError` for more than there can be."""
-    rows, total, names = footer.num_rows, 0, 0
+def _decoded(footer: pq.FileMetaData, groups: Sequence[int], columns: Mapping[str, Column], most_rows: int) -> int:
+    """Returns the bytes that these columns of some row groups have in memory, by the footer.
+
+    Raises `ValueError` for more than there can be.
+    """
+    rows, total, names = sum(footer.row_group(group).num_rows for group in groups), 0, 0
     if not 0 <= rows <= most_rows:
         raise ValueError(f"it has {rows:,} rows, where the manifest leaves room for {most_rows:,}")
     held: dict[str, int] = {}
-    for group in range(footer.num_row_groups):
+    paths = [footer.schema.column(place).path.split(".")[0] for place in range(footer.num_columns)]
+    places = [(place, name) for place, name in enumerate(paths) if name in columns]
+    for group in groups:
         in_group = footer.row_group(group)
-        for place in range(in_group.num_columns):
+        for place, name in places:
             chunk = in_group.column(place)
-            name = chunk.path_in_schema.split(".")[0]
             held[name] = held.get(name, 0) + max(chunk.num_values, 0)
-            if name in columns and columns[name].kind == "text":
+            if columns[name].kind == "text":
                 names += max(chunk.total_uncompressed_size, 0)
     for name, column in columns.items():
         if held.get(name, 0) > rows * max(column.width or 1, 1):

@@ -1,12 +1,13 @@
 """What a run on disk is made of: its files, sites and windows. It knows no torch.
 
-Format 3. A run is a directory:
+Format 4. A run is a directory:
 
     run.json                      format, created, id, writer, finished, stopped, interrupted, gaps, ranks,
                                   versions, model, settings, sites, ledger, step_stride, overhead,
                                   initial_weights, final_weights
     run.rank1.json                the same of process 1, and so on
-    windows/000001.rank0.parquet  one file a window and process; a row a phase, site and unit:
+    windows/000001.rank0.parquet  one file a window and process, or of many, as 000001-000016.rank0.parquet of
+                                  windows 1 to 16; a row a phase, site and unit:
                                   phase, site, unit, window, count, nonfinite, mean, std, min, max,
                                   zero_share, sampled, w1_error, rank_error,
                                   values (list: sorted, of equal weight),
@@ -19,8 +20,9 @@ Format 3. A run is a directory:
                                   have no such column),
                                   tail_values (list: the 16 lowest and the 16 highest of a large window one by
                                   one; empty where `values` are all; older files have no such column).
-                                  The file's metadata, key `icshift`, holds the window as JSON; `inputs`
-                                  in it is a hash of the examples of each phase, where they are known.
+                                  The file's metadata, key `icshift`, holds the window as JSON, or a list of
+                                  several; `inputs` in it is a hash of the examples of each phase, where they
+                                  are known.
     steps/000000.rank0.parquet    segments of the step series; a row a phase, step, site and unit:
                                   phase, site, step, unit, count, nonfinite, mean, std, min, max,
                                   zero_share, q05, q15, q50, q85, q95
@@ -45,6 +47,8 @@ History. The number rises where a reader of the version before would read someth
     3  Noise is computed from blocks of steps. Before, there were two halves, of the odd and of the even steps, in
        columns odd_values, odd_sampled, even_values, even_sampled: a floor from these is wrong where steps are not
        alike, so that none is given for older runs.
+    4  Several files are put into one, which is named after the first and the last of them: a reader of format 3 would
+       not find what is in it.
 
 All these formats are read.
 """
@@ -62,8 +66,11 @@ import numpy as np
 from icshift import regular
 from icshift.distribution import Floats, Ints
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "run.json"
+WINDOW = b"icshift"
+"""The key of what a window's file says of the window, as JSON; of several in one file it is a list."""
+
 PHASES = b"icshift_phases"
 """The key of the phases that a window's file holds, in their order, as JSON: so nobody reads its rows to learn them."""
 
@@ -74,8 +81,8 @@ MOST_BYTES = 1 << 26
 """Bytes of a manifest; one of ten thousand modules has about 4 MB."""
 
 MANIFEST_NAME = re.compile(r"run(?:\.rank([1-9][0-9]*))?\.json")
-PART_NAME = re.compile(r"[0-9]+\.rank(0|[1-9][0-9]*)\.parquet")
-"""Names of the files of all ranks: manifests, and what lies in `windows/` and `steps/`."""
+PART_NAME = re.compile(r"[0-9]+(?:-[0-9]+)?\.rank(0|[1-9][0-9]*)\.parquet")
+"""Names of the files of all ranks: manifests, and what lies in `windows/` and `steps/` (see `parts.py`)."""
 
 GRADIENT_SHIFT, SMOOTHNESS = "gradient_shift", "smoothness"
 """Series of measurements with gradients, and the folders that they are in."""
@@ -217,15 +224,6 @@ class StepRows:
     max: Floats
     zero_share: Floats
     quantiles: Floats
-
-
-def number_in(name: str) -> int | None:
-    """Returns the number in the name of a file of windows or of a series, None in any other name.
-
-    >>> number_in("000012.rank0.parquet")
-    12
-    """
-    return int(name.partition(".")[0]) if PART_NAME.fullmatch(name) else None
 
 
 def kept_units(site: Site) -> Ints:

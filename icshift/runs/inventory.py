@@ -7,29 +7,36 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from icshift.runs.format import PART_NAME, WINDOWS, Window, of_ranks
+from icshift.runs.format import WINDOWS, Window
+from icshift.runs.parts import parts_in
 
 FILES = "files"
-"""The entry of a manifest that says how many files its process has in each folder. Older runs have none."""
+"""The entry of a manifest that says how many windows its process has in files, and how many files in each of the other
+folders. Older runs have none."""
 
 _LISTED = 8
 
 
-def missing(path: Path, manifests: Mapping[int, Mapping[str, Any]], windows: Sequence[Window]) -> tuple[str, ...]:
-    """Returns in sentences what is missing of the run at a path: `manifests` by rank, and the `windows` there are.
+def missing(
+    path: Path, manifests: Mapping[int, Mapping[str, Any]], windows: Sequence[Window], written: Mapping[int, int]
+) -> tuple[str, ...]:
+    """Returns in sentences what is missing of the run at a path: `manifests` by rank, the `windows` there are, and how
+    many of them lie in the files of each rank.
 
     While a recording goes on files come, and provisional windows are joined: then fewer is what is missing, and where
     windows are provisional, or of several processes, only all of them.
     """
     finished = all(manifest["finished"] for manifest in manifests.values())
     comes = not finished and (manifests[0]["ranks"] > 1 or any(window.provisional for window in windows))
-    counted = () if comes and windows else _counted(path, manifests, finished=finished)
+    counted = () if comes and windows else _counted(path, manifests, written, finished=finished)
     if counted or comes:
         return counted
     return _between(windows, [gap for manifest in manifests.values() for gap in manifest.get("gaps", ())])
 
 
-def _counted(path: Path, manifests: Mapping[int, Mapping[str, Any]], *, finished: bool) -> tuple[str, ...]:
+def _counted(
+    path: Path, manifests: Mapping[int, Mapping[str, Any]], written: Mapping[int, int], *, finished: bool
+) -> tuple[str, ...]:
     """Returns a sentence for each folder with fewer files than the manifests count, of a finished run also with more.
 
     Of a run that is not finished only the windows are looked at: segments are thinned and deleted.
@@ -40,13 +47,15 @@ def _counted(path: Path, manifests: Mapping[int, Mapping[str, Any]], *, finished
         for folder, count in manifest.get(FILES, {}).items():
             if not finished and folder != WINDOWS:
                 continue
-            there = sum(one == rank for one, _ in of_ranks(path / folder, PART_NAME, ranks))
+            there, what = written.get(rank, 0), "windows"
+            if folder != WINDOWS:
+                there, what = sum(part.rank == rank for part in parts_in(path / folder, ranks)), "files"
             where = f"{folder}/" + (f" of process {rank}" if ranks > 1 else "")
             if there < count:
                 are = "is" if count - there == 1 else "are"
-                told.append(f"{count - there:,} of the {count:,} files in {where} {are} missing.")
+                told.append(f"{count - there:,} of the {count:,} {what} in {where} {are} missing.")
             elif there > count and finished:
-                told.append(f"There are {there:,} files in {where}, and {count:,} were written.")
+                told.append(f"There are {there:,} {what} in {where}, and {count:,} were written.")
     return tuple(told)
 
 

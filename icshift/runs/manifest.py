@@ -32,9 +32,6 @@ from icshift.runs.format import (
 )
 from icshift.runs.typed import UnexpectedError, by_name, each, entries, or_null, or_text, whole
 
-_MOST_WINDOW = 100_000
-"""Values in what is written of a window."""
-
 _MOST_RANKS = 1 << 20
 _MOST_INT32 = (1 << 31) - 1
 
@@ -188,12 +185,11 @@ def site_of(entry: Mapping[str, Any]) -> Site:
     return Site(**{"unseen": SEEN_BY_OLDER, **values})
 
 
-def window_of(content: bytes) -> Window:
-    """Returns the window that a file's metadata hold as JSON, without what this version does not know of.
+def window_of(entry: Any) -> Window:
+    """Returns the window that an entry in a file's metadata describes, without what this version does not know of.
 
     Raises `ValueError` for what is none.
     """
-    entry = regular.parsed(content, _MOST_WINDOW)
     _WINDOW(entry, "window")
     entry = {field.name: entry[field.name] for field in fields(Window) if field.name in entry}
     if entry["last_step"] < entry["first_step"] - 1 or entry.get("left_out", 0) > _steps(entry):

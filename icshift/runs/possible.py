@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icshift.distribution import Distribution
 from icshift.runs.format import QUANTILE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+_FROM_ZERO = ("count", "nonfinite", "sampled", "std", "w1_error")
 
-def refuse_impossible(part: Distribution) -> None:
-    """Raises `ValueError` for a distribution that no activations have; NaN is possible everywhere."""
-    for name in ("count", "nonfinite", "sampled", "std", "w1_error"):
-        _refuse_negative(name, getattr(part, name))
-    _refuse_no_share("zero_share", part.zero_share)
-    _refuse_falling("min, max", np.stack([part.min, part.max], 1))
-    _refuse_falling("values", part.values)
-    if not 0 <= part.rank_error < np.inf:
-        raise ValueError(f"rank_error is {part.rank_error}")
-    if part.blocks is not None:
+
+def refuse_impossible(found: Mapping[str, Any]) -> None:
+    """Raises `ValueError` for attributes of a distribution that no activations have; NaN is possible everywhere.
+
+    `found` has all moments of it, all values, or whatever else is asked for together, by their names.
+    """
+    for name in _FROM_ZERO:
+        _refuse_negative(name, found.get(name, np.zeros(0)))
+    if "zero_share" in found:
+        _refuse_no_share("zero_share", found["zero_share"])
+    if "min" in found:
+        _refuse_falling("min, max", np.stack([found["min"], found["max"]], 1))
+    if "values" in found:
+        _refuse_falling("values", found["values"])
+    if not 0 <= found.get("rank_error", 0) < np.inf:
+        raise ValueError(f"rank_error is {found['rank_error']}")
+    if (blocks := found.get("blocks")) is not None:
         for name in ("sampled", "zeros", "steps"):
-            _refuse_negative(f"block_{name}", getattr(part.blocks, name))
-        if (part.blocks.zeros > part.blocks.sampled).any():
+            _refuse_negative(f"block_{name}", getattr(blocks, name))
+        if (blocks.zeros > blocks.sampled).any():
             raise ValueError("block_zeros counts more than there are")
 
 

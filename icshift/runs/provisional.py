@@ -9,18 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 
-from icshift.distribution import Distribution, followed
+from icshift.distribution import Distribution
 from icshift.runs.format import Window
 from icshift.runs.merging import merged_inputs
 from icshift.runs.phases import is_probe
-
-Filed: TypeAlias = tuple[Window, Path]
-"""A window as one process wrote it, and the file that holds it."""
+from icshift.runs.window_file import Filed
 
 
 def joined_windows(first: Window, following: Window) -> Window:
@@ -36,6 +32,17 @@ def joined_windows(first: Window, following: Window) -> Window:
         inputs=merged_inputs([first.inputs, following.inputs]),
         left_out=first.left_out + following.left_out,
     )
+
+
+def followed(first: Distribution, following: Distribution) -> Distribution:
+    """Returns the distribution of a window that was recorded in two parts, of the first and of what followed.
+
+    It is that of both together, but that their blocks of steps follow one another.
+    """
+    both = first.merge(following)
+    if first.blocks is None or following.blocks is None:
+        return both
+    return replace(both, blocks=first.blocks.followed_by(following.blocks))
 
 
 def joined_distributions(
@@ -54,10 +61,10 @@ def joined_distributions(
 def standing(files: Sequence[Filed]) -> list[Filed]:
     """Returns, of the files of one process in order, those that are not joined into another one already."""
     kept: list[Filed] = []
-    for window, file in files:
+    for window, place in files:
         if window.provisional and any(_holds(before, window) for before, _ in kept):
             continue
-        kept.append((window, file))
+        kept.append((window, place))
     return kept
 
 
@@ -72,9 +79,9 @@ def by_window(files: Mapping[int, Sequence[Filed]]) -> dict[int, dict[int, list[
     """
     found: dict[int, dict[int, list[Filed]]] = {}
     for rank, own in files.items():
-        for window, file in own:
+        for window, place in own:
             if not window.provisional:
-                found.setdefault(window.index, {}).setdefault(rank, []).append((window, file))
+                found.setdefault(window.index, {}).setdefault(rank, []).append((window, place))
     starts = {index: min(parts[0][0].first_step for parts in ranks.values()) for index, ranks in found.items()}
     provisional = {rank: [w for w, _ in own if w.provisional] for rank, own in files.items()}
     longest = max(provisional, key=lambda rank: max(map(_steps, provisional[rank]), default=-1), default=0)
@@ -85,10 +92,10 @@ def by_window(files: Mapping[int, Sequence[Filed]]) -> dict[int, dict[int, list[
     numbers = sorted(starts)
     edges = np.array([starts[number] for number in numbers])
     for rank, own in files.items():
-        for window, file in own:
+        for window, place in own:
             if window.provisional:
-                place = max(int(np.searchsorted(edges, window.first_step, side="right")) - 1, 0)
-                found.setdefault(numbers[place], {}).setdefault(rank, []).append((window, file))
+                within = max(int(np.searchsorted(edges, window.first_step, side="right")) - 1, 0)
+                found.setdefault(numbers[within], {}).setdefault(rank, []).append((window, place))
     return dict(sorted(found.items()))
 
 

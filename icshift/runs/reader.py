@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from icshift.distribution import Distribution
 from icshift.errors import RunError, SelectionError, unknown
-from icshift.runs import merged, series
+from icshift.runs import merged, series, where
+from icshift.runs.attributes import ARRAYS
 from icshift.runs.cards import run_card, run_line
 from icshift.runs.ending import Ending
 from icshift.runs.format import (
     GRADIENT_SHIFT,
     LOGGED,
     MANIFEST,
-    PART_NAME,
     QUANTILE_COLUMNS,
     SMOOTHNESS,
     SMOOTHNESS_IN_FORMAT_1,
@@ -34,21 +34,19 @@ from icshift.runs.format import (
     Window,
     is_run,
     kept_units,
-    of_ranks,
 )
 from icshift.runs.frames import FILED, in_model_order
 from icshift.runs.inventory import missing
 from icshift.runs.manifest import read_manifests, site_of
 from icshift.runs.merging import merged_distribution, merged_manifest, merged_window
-from icshift.runs.provisional import Filed, by_window, joined_distributions, joined_windows, standing
+from icshift.runs.parts import Place, parts_in
+from icshift.runs.provisional import joined_distributions, joined_windows
 from icshift.runs.selection import choose
-from icshift.runs.window_file import ARRAYS, MOST_ROWS, ChangedError, phases_in, read_distributions, read_window
+from icshift.runs.shelf import Asked, Shelf
+from icshift.runs.window_file import MOST_ROWS, ChangedError, Filed, read_distributions
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_ATTEMPTS = 20
-"""So often a run is read whose windows are joined in the meantime: a joining takes less than a second."""
 
 _MOST_PHASES = 1000
 
@@ -85,15 +83,10 @@ class StoredRun:
         self.sites = [site_of(entry) for entry in self.manifest["sites"]]
         self._ids = [self._manifests.get(rank, {}).get("id") for rank in range(self.ranks)]
         self._loaded: dict[int, dict[tuple[str, str], Distribution]] = {}
+        self._asked: dict[int, Asked] = {}
+        self._shelf = Shelf()
         self._phases: dict[int, list[str]] = {}
-        for attempt in range(_ATTEMPTS):
-            try:
-                self._look()
-            except ChangedError:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-            else:
-                return
+        where.insisting(self._look)
 
     __repr__ = run_line
     _repr_html_ = run_card
@@ -128,10 +121,9 @@ class StoredRun:
 
     def _phases_of(self, index: int) -> list[str]:
         if index not in self._phases:
-            files = [(self._ids[rank], file) for rank, files in self._files[index].items() for _, file in files]
-            said = [phases_in(file, run_id) for run_id, file in files]
+            said = [place.phases for place in self._places(index)]
             known = [phase for phases in said for phase in phases or ()]
-            self._phases[index] = known if None not in said else [phase for phase, _ in self._load(index)]
+            self._phases[index] = known if None not in said else [phase for phase, _ in self._of(index)]
         return self._phases[index]
 
     def site(self, name: str) -> Site:
@@ -159,11 +151,11 @@ class StoredRun:
     @property
     def whole(self) -> bool:
         """Whether it is not cut short by `until`."""
-        return len(self.window_list) == len(self._files)
+        return len(self.window_list) == len(self._where.windows)
 
     def distribution(self, phase: str, site: str, window: int) -> Distribution | None:
         """Returns what was recorded of a site in a phase and window, or None where nothing was."""
-        return self._load(window).get((phase, site)) if window in self._files else None
+        return self._of(window).get((phase, site)) if window in self._where.windows else None
 
     @property
     def no_windows(self) -> str:
@@ -180,22 +172,35 @@ class StoredRun:
             raise unknown("phase", name, self.phases)
         return name
 
-    def windows(self) -> pd.DataFrame:
+    def windows(
+        self,
+        phase: str | None = None,
+        sites: str | Iterable[str] | None = None,
+        windows: Iterable[int] | None = None,
+    ) -> pd.DataFrame:
         """Returns what is kept of every window: a row a phase, site, unit and window.
 
-        Of the values themselves it has the quantiles `QUANTILE_COLUMNS`. Sorted by `site` it is in model order.
-        Raises `RunError` where there is no window.
+        Of the values themselves it has the quantiles `QUANTILE_COLUMNS`. Sorted by `site` it is in model order. It is
+        of all phases, sites (names or globs) and windows (numbers), or of those that are asked for: no others are read.
+        Raises `RunError` where there is no window, and `SelectionError` for what the run does not have.
         """
         import pandas as pd
 
         frames = []
-        sites = {site.name: site for site in self.sites}
+        chosen = {site.name: site for site in choose(self.sites, sites)}
+        wanted = None if windows is None else set(windows)
+        if phase is not None:
+            self.phase(phase)
         for window in self.window_list:
-            for (phase, site), distribution in self._load(window.index).items():
+            here = self._of(window.index) if wanted is None or window.index in wanted else {}
+            for of_phase, site in here:
+                if site not in chosen or phase not in (None, of_phase):
+                    continue
+                distribution = here[of_phase, site]
                 columns: dict[str, Any] = {
-                    "phase": phase,
+                    "phase": of_phase,
                     "site": site,
-                    "unit": kept_units(sites[site]),
+                    "unit": kept_units(chosen[site]),
                     "window": window.index,
                     "name": window.name,
                     "first_step": window.first_step,
@@ -261,16 +266,12 @@ class StoredRun:
     def _look(self) -> None:
         """Find the windows that there are, and read them at once where a recorder may be about to join them."""
         listed = _stamps(self.path, self.ranks)
-        filed: dict[int, list[Filed]] = {}
-        for rank, file in of_ranks(self.path / WINDOWS, PART_NAME, self.ranks):
-            filed.setdefault(rank, []).append((read_window(file, self._ids[rank]), file))
-        _refuse_twice(filed)
-        self._files = by_window({rank: standing(files) for rank, files in filed.items()})
-        self.window_list = [_window(index, ranks) for index, ranks in self._files.items()]
-        self.missing = missing(self.path, self._manifests, self.window_list)
+        self._where = where.find(self.path, self._ids)
+        self.window_list = [_window(index, ranks) for index, ranks in self._where.windows.items()]
+        self.missing = missing(self.path, self._manifests, self.window_list, self._where.written)
         if not self.finished and any(window.provisional for window in self.window_list):
             self._loaded, self._phases = {}, {}
-            for index in self._files:
+            for index in self._where.windows:
                 self._load(index)
             if _stamps(self.path, self.ranks) != listed:
                 raise ChangedError(f"the windows of {self.path} are being joined just now: try again")
@@ -285,7 +286,7 @@ class StoredRun:
         for window in self.window_list if self.ranks > 1 else ():
             if not window.closed or window.provisional:
                 continue
-            parts = self._parts(window.index)
+            parts = self._places(window.index)
             known = merged.read(self.path, window.index, parts) is not None
             if not known:
                 distributions = self._load(window.index)
@@ -294,48 +295,72 @@ class StoredRun:
             self._loaded.pop(window.index, None)
             yield window, not known
 
-    def _parts(self, index: int) -> list[Path]:
-        return [file for files in self._files[index].values() for _, file in files]
+    def _places(self, index: int) -> list[Place]:
+        return [place for filed in self._where.windows[index].values() for _, place in filed]
+
+    def _of(self, index: int) -> Mapping[tuple[str, str], Distribution]:
+        """Returns what there is of a window, by phase and site: read when it is asked for, where that can be."""
+        if index not in self._loaded and index not in self._asked and self._place(index) is not None:
+            self._asked[index] = where.insisting(lambda: self._ask(index), self._look_again)
+        return self._asked[index] if index in self._asked else self._load(index)
+
+    def _ask(self, index: int) -> Asked:
+        def place() -> Place:
+            found = self._place(index)
+            if found is None:
+                raise ChangedError(f"window {index} of {self.path} was replaced while it was read: try again")
+            return found
+
+        run_id = self._ids[0] if self.ranks == 1 else None
+        return Asked(self._shelf, place, self._look_again, index, self.sites, run_id, self._room)
+
+    def _place(self, index: int) -> Place | None:
+        """Returns the place of all that there is of a window, which stays as it is; None where there is no such."""
+        filed = [one for files in self._where.windows[index].values() for one in files]
+        if any(not window.closed or window.provisional for window, _ in filed):
+            return None
+        if self.ranks > 1:
+            return merged.found(self.path, index, [place for _, place in filed])
+        return filed[0][1] if len(filed) == 1 else None
+
+    @property
+    def _room(self) -> int:
+        return max(MOST_ROWS, _MOST_PHASES * sum(site.recorded for site in self.sites))
 
     def _load(self, index: int) -> dict[tuple[str, str], Distribution]:
         if index not in self._loaded:
-            kept = merged.read(self.path, index, self._parts(index)) if self.ranks > 1 else None
-            if kept is not None:
-                self._loaded[index] = kept
-                return kept
-            sites = {site.name: site for site in self.sites}
-            room = max(MOST_ROWS, _MOST_PHASES * sum(site.recorded for site in self.sites))
-            recorded: dict[tuple[str, str], dict[Path, Distribution]] = {}
-            for rank, files in self._files[index].items():
-                parts = [
-                    read_distributions(file, sites=sites, most_rows=room, run_id=self._ids[rank]) for _, file in files
-                ]
-                for key, part in reduce(joined_distributions, parts).items():
-                    recorded.setdefault(key, {})[files[0][1]] = part
-            self._loaded[index] = {
-                (phase, site): merged_distribution(sites[site], parts)
-                for (phase, site), parts in recorded.items()
-                if site in sites
-            }
+            self._loaded[index] = where.insisting(lambda: self._read(index), self._look_again)
         return self._loaded[index]
 
+    def _look_again(self) -> None:
+        known = self._where
+        self._where = where.insisting(lambda: where.find(self.path, self._ids)).of(known)
 
-def _refuse_twice(filed: Mapping[int, Sequence[Filed]]) -> None:
-    for files in filed.values():
-        names: dict[int, str] = {}
-        for window, file in files:
-            if window.index in names:
-                raise RunError(f"{file} holds window {window.index}, as {names[window.index]} does: delete one of them")
-            names[window.index] = file.name
+    def _read(self, index: int) -> dict[tuple[str, str], Distribution]:
+        kept = merged.read(self.path, index, self._places(index)) if self.ranks > 1 else None
+        if kept is not None:
+            return kept
+        sites = {site.name: site for site in self.sites}
+        recorded: dict[tuple[str, str], dict[Path, Distribution]] = {}
+        for rank, files in self._where.windows[index].items():
+            run_id = self._ids[rank]
+            parts = [read_distributions(place, sites=sites, most_rows=self._room, run_id=run_id) for _, place in files]
+            for key, part in reduce(joined_distributions, parts).items():
+                recorded.setdefault(key, {})[files[0][1].file] = part
+        return {
+            (phase, site): merged_distribution(sites[site], parts)
+            for (phase, site), parts in recorded.items()
+            if site in sites
+        }
 
 
 def _stamps(path: Path, ranks: int) -> list[tuple[Path, int, int]]:
     """What tells the files of windows that are there from those that replace them."""
     stats = []
-    for _, file in of_ranks(path / WINDOWS, PART_NAME, ranks):
+    for part in parts_in(path / WINDOWS, ranks):
         with suppress(FileNotFoundError):
-            stat = file.stat()
-            stats.append((file, stat.st_ino, stat.st_mtime_ns))
+            stat = part.path.stat()
+            stats.append((part.path, stat.st_ino, stat.st_mtime_ns))
     return stats
 
 

@@ -16,11 +16,12 @@ from typing import Any
 
 from icshift.errors import RecordingError
 from icshift.runs import sealed
-from icshift.runs.format import INITIAL_WEIGHTS, PART_NAME, Window, of_ranks
-from icshift.runs.manifest import read_manifest, window_of
+from icshift.runs.format import INITIAL_WEIGHTS, WINDOWS, Window
+from icshift.runs.manifest import read_manifest
 from icshift.runs.owner import manifest_name, recorded_by
+from icshift.runs.parts import parts_in
 from icshift.runs.provisional import standing
-from icshift.runs.window_file import damage
+from icshift.runs.window_file import damage, windows_of
 
 STATE = b"icshift_resume"
 """The key of what a window's file holds for whoever goes on after it: `parameters` and `sampling`, as JSON."""
@@ -62,15 +63,20 @@ def past_of(path: Path, rank: int) -> Past | None:
     if not rank and (whose := recorded_by(path)):
         raise RecordingError(f"{path} is being recorded now ({whose}): end that before it is resumed")
     manifest, filed, states = read_manifest(file), [], {}
-    for writer, part in of_ranks(path / "windows", PART_NAME, rank + 1):
-        if writer == rank:
-            with damage(part):
-                metadata = sealed.footer(part).metadata
-                window = window_of(metadata[b"icshift"])
-                states[window.index] = json.loads(metadata.get(STATE, b"{}"))
-            if window.closed:
-                filed.append((window, part))
+    for part in parts_in(path / WINDOWS, rank + 1):
+        if part.rank == rank:
+            with damage(part.path):
+                footer = sealed.footer(part.path)
+                found = windows_of(part, footer.metadata, footer.num_rows)
+                states |= zip((window.index for window, _ in found), states_of(footer.metadata), strict=True)
+            filed += [(window, place) for window, place in found if window.closed]
     return Past(path, manifest, tuple(window for window, _ in standing(filed)), states)
+
+
+def states_of(metadata: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
+    """Returns the states in which the windows of a file ended; an empty one where it does not tell."""
+    told = json.loads(metadata.get(STATE, b"{}"))
+    return told if isinstance(told, list) else [told]
 
 
 def refuse_other(past: Past, beginning: Mapping[str, Any], ranks: int) -> None:

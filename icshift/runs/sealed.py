@@ -9,6 +9,7 @@ digits count as zeros. Of a file that is only listed the footer is read, and che
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from zlib import crc32
@@ -26,35 +27,61 @@ _WORDS = b"CRC-32 of the body %08x, of the footer "
 _ZEROS = b"00000000"
 _WRITTEN = re.compile(rb"CRC-32 of the body ([0-9a-f]{8}), of the footer ([0-9a-f]{8})")
 
-_MAGIC = b"PAR1"
+MAGIC = b"PAR1"
 _TAIL = 8
 """Bytes after the footer: its length and the magic number."""
+
+_READ = 1 << 20
+"""Bytes that are read at once."""
 
 _MOST_FOOTER = 1 << 26
 
 
-def parquet(table: pa.Table, **options: Any) -> memoryview:
-    """Returns the bytes of a Parquet file of a table, with the checksums. `options` are those of `write_table`."""
+def parquet(table: pa.Table, groups: Sequence[int] = (), **options: Any) -> memoryview:
+    """Returns the bytes of a Parquet file of a table, with the checksums. `options` are those of `ParquetWriter`.
+
+    `groups` are the numbers of rows of its row groups; without any they are all in one.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    metadata = {**(table.schema.metadata or {}), CHECKSUMS: _WORDS % 0 + _ZEROS}
     sink = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata(metadata), sink, write_page_checksum=True, **options)
+    table = table.replace_schema_metadata(with_room(table.schema))
+    with pq.ParquetWriter(sink, table.schema, write_page_checksum=True, **options) as writer:
+        start = 0
+        for rows in groups or (len(table),):
+            writer.write_table(table.slice(start, rows), row_group_size=max(rows, 1))
+            start += rows
     content = bytearray(sink.getvalue())
-    footer = len(content) - _TAIL - int.from_bytes(content[-_TAIL:-4], "little")
-    place = content.rindex(_WORDS % 0 + _ZEROS, footer)
-    words = _WORDS % crc32(memoryview(content)[:footer])
-    content[place : place + len(words)] = words
-    digits = slice(place + len(words), place + len(words) + len(_ZEROS))
-    content[digits] = b"%08x" % crc32(memoryview(content)[footer:])
+    footer = len(content) - end_length(content)
+    content[footer:] = summed(content[footer:], crc32(memoryview(content)[:footer]))
     return memoryview(content)
+
+
+def with_room(schema: pa.Schema) -> dict[bytes, bytes]:
+    """Returns the metadata of a schema with zeros where the checksums will be."""
+    return {**(schema.metadata or {}), CHECKSUMS: _WORDS % 0 + _ZEROS}
+
+
+def end_length(content: bytes | bytearray) -> int:
+    """Returns how many bytes at the end are the footer, its length and the magic number."""
+    return _TAIL + int.from_bytes(content[-_TAIL:-4], "little")
+
+
+def summed(footer: bytearray, body: int) -> bytearray:
+    """Returns a footer with the checksums of a body and of itself in it."""
+    place = footer.rindex(_WORDS % 0 + _ZEROS)
+    words = _WORDS % body
+    footer[place : place + len(words)] = words
+    digits = slice(place + len(words), place + len(words) + len(_ZEROS))
+    footer[digits] = b"%08x" % crc32(footer)
+    return footer
 
 
 def footer(path: Path) -> pq.FileMetaData:
     """Returns what the footer of a file says, without reading the rest. Raises as `opened` and `checked` do."""
     with regular.opened(path) as file:
-        return _parsed(_footer_in(file))
+        return _parsed(footer_in(file))
 
 
 def content(path: Path, most: int) -> bytes:
@@ -63,26 +90,39 @@ def content(path: Path, most: int) -> bytes:
     Raises `OSError` where it has more, and `ValueError` where a checksum differs.
     """
     read = regular.content(path, most)
-    end = read[-_TAIL:]
-    start = max(len(read) - _TAIL - int.from_bytes(end[:4], "little"), 0)
-    sums = _verified(read[start:])
+    start = max(len(read) - end_length(read), 0)
+    sums = verified(read[start:])
     if sums is not None and crc32(memoryview(read)[:start]) != sums:
         raise ValueError("its checksum differs from its content")
     return read
 
 
+def verify(path: Path) -> None:
+    """Reads a file of any size whole. Raises `ValueError` where a checksum differs from its content."""
+    with regular.opened(path) as file:
+        footer = footer_in(file)
+        sums, left = verified(footer), regular.size_of(file) - len(footer)
+        file.seek(0)
+        found = 0
+        while left and (read := file.read(min(left, _READ))):
+            found, left = crc32(read, found), left - len(read)
+        if left or (sums is not None and found != sums):
+            raise ValueError("its checksum differs from its content")
+
+
 def is_sealed(path: Path) -> bool:
     """Returns whether a file has checksums at all."""
     with regular.opened(path) as file:
-        return _verified(_footer_in(file)) is not None
+        return verified(footer_in(file)) is not None
 
 
-def _footer_in(file: BinaryIO) -> bytes:
+def footer_in(file: BinaryIO) -> bytes:
+    """Returns the end of an open file: its footer, the length of that and the magic number."""
     size = regular.size_of(file)
     file.seek(max(size - _TAIL, 0))
     end = file.read(_TAIL)
     length = int.from_bytes(end[:4], "little")
-    if end[4:] != _MAGIC or length + _TAIL > size:
+    if end[4:] != MAGIC or length + _TAIL > size:
         raise ValueError("it does not end as a Parquet file does")
     if length > _MOST_FOOTER:
         raise ValueError(f"its footer has {length:,} bytes, which none of a run has")
@@ -95,11 +135,11 @@ def _parsed(footer: bytes) -> pq.FileMetaData:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    _verified(footer)
-    return pq.read_metadata(pa.BufferReader(_MAGIC + footer))
+    verified(footer)
+    return pq.read_metadata(pa.BufferReader(MAGIC + footer))
 
 
-def _verified(footer: bytes) -> int | None:
+def verified(footer: bytes) -> int | None:
     """Returns the checksum of the body, None where there is none; raises `ValueError` where the footer's differs."""
     *_, written = [None, *_WRITTEN.finditer(footer)]
     if written is None:

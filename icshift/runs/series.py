@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from icshift.runs import columns
 from icshift.runs.columns import REAL, TEXT, WHOLE, Column
-from icshift.runs.format import GRADIENT_SHIFT, LOGGED, PART_NAME, QUANTILE_COLUMNS, SMOOTHNESS, STEPS, Window, of_ranks
+from icshift.runs.format import GRADIENT_SHIFT, LOGGED, QUANTILE_COLUMNS, SMOOTHNESS, STEPS, Window
+from icshift.runs.parts import parts_in
 from icshift.runs.possible import refuse_impossible_steps
 from icshift.runs.window_file import damage
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 MOST_ROWS = 1 << 22
 """Rows of a segment. The step series as a whole is thinned when it reaches a million."""
@@ -49,6 +51,14 @@ COLUMNS: Mapping[str, Mapping[str, Column]] = {
 _NOT_NEGATIVE = {GRADIENT_SHIFT: ("parameters", "l2", "norm", "norm_after"), SMOOTHNESS: ("gradient_norm",)}
 
 
+def schema_of(kind: str) -> pa.Schema:
+    """Returns the types of the columns of a series other than that of the steps, so that all its files are alike."""
+    import pyarrow as pa
+
+    types = {"text": pa.string(), "whole": pa.int64(), "real": pa.float64()}
+    return pa.schema([pa.field(name, types[column.kind]) for name, column in COLUMNS[kind].items()])
+
+
 def read(
     folder: Path, kind: str, ids: Sequence[str | None], filters: Sequence[tuple[str, str, Any]] | None = None
 ) -> list[tuple[int, pd.DataFrame]]:
@@ -56,8 +66,7 @@ def read(
 
     Raises `RunError` where one is damaged.
     """
-    found = of_ranks(folder, PART_NAME, len(ids))
-    return [(rank, segment(file, kind, ids[rank], filters)) for rank, file in found]
+    return [(part.rank, segment(part.path, kind, ids[part.rank], filters)) for part in parts_in(folder, len(ids))]
 
 
 def segment(
@@ -65,7 +74,7 @@ def segment(
 ) -> pd.DataFrame:
     """Returns one segment of a series. Raises `RunError` where it is damaged, or of another recording."""
     with damage(file):
-        read = columns.read(file, COLUMNS[kind], most_rows=MOST_ROWS, run_id=run_id, filters=filters)
+        read = columns.read(file, COLUMNS[kind], most_rows=MOST_ROWS, run_id=run_id, only=filters)
         frame: pd.DataFrame = read.to_pandas()
         _refuse_impossible(kind, frame)
     return frame

@@ -2,48 +2,37 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from icshift.blocks import BLOCKS, SLICES, Blocks, no_blocks
-from icshift.distribution import EXACT, EXAMPLES, Distribution, Floats, Ints
+from icshift import regular
+from icshift.distribution import Distribution, Ints
 from icshift.errors import RunError, message_of
 from icshift.runs import columns, sealed
-from icshift.runs.columns import REAL, TEXT, WHOLE, Column
-from icshift.runs.format import PHASES, Site, Window, kept_units, number_in
+from icshift.runs.attributes import COLUMNS, KINDS, attributes
+from icshift.runs.format import PHASES, WINDOW, Site, Window, kept_units
 from icshift.runs.manifest import window_of
+from icshift.runs.parts import Part, Place, part_of
 from icshift.runs.possible import refuse_impossible
-from icshift.runs.typed import each, text
-from icshift.tails import TAIL
+from icshift.runs.typed import each, entries, text, whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-ARRAYS = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "w1_error")
-"""Columns of a window's file that are arrays of a `Distribution` of the same name."""
-
-_COLUMNS: Mapping[str, Column] = {
-    **dict.fromkeys(("phase", "site"), TEXT),
-    **dict.fromkeys(("unit", "window", "count", "nonfinite", "sampled"), WHOLE),
-    **dict.fromkeys(("mean", "std", "min", "max", "zero_share", "w1_error", "rank_error"), REAL),
-    "values": Column("real", EXACT),
-    "block_slices": Column("real", BLOCKS * SLICES, needed=False, nullable=True),
-    **dict.fromkeys(
-        ("block_sampled", "block_zeros", "block_steps"), Column("whole", BLOCKS, needed=False, nullable=True)
-    ),
-    "paired_values": Column("real", EXAMPLES, needed=False),
-    "tail_values": Column("real", 2 * TAIL, needed=False),
-    "odd_sampled": Column("whole", needed=False),
-}
+_WITHIN = entries({"rows": whole()}, {"phases": each(text), "origin": text})
+"""What a file of several windows says of each, beside what every window has."""
 
 MOST_ROWS = 1 << 20
 """Rows of a window's file, if nobody knows the sites."""
+
+
+Filed: TypeAlias = tuple[Window, Place]
+"""A window as one process wrote it, and where that is."""
 
 
 class ChangedError(RunError):
@@ -66,54 +55,77 @@ def damage(file: Path) -> Iterator[None]:
         ) from error
 
 
-def read_window(file: Path, run_id: str | None = None) -> Window:
-    """Returns which window a file holds.
+def windows_in(part: Part, run_id: str | None = None) -> list[Filed]:
+    """Returns the windows that a file holds, in order, each with its place.
 
-    Raises `RunError` where it is damaged, by its name another window or, with a `run_id`, of another recording.
+    Raises `RunError` where it is damaged, by its name holds other windows or, with a `run_id`, is of another recording.
     """
-    with damage(file):
-        footer = sealed.footer(file)
+    with damage(part.path):
+        footer = sealed.footer(part.path)
         columns.refuse_foreign(footer, run_id)
-        window = window_of(footer.metadata[b"icshift"])
-        if window.index != number_in(file.name):
-            raise ValueError(f"it holds window {window.index}, and has the name of another")
-        return window
+        return windows_of(part, footer.metadata or {}, footer.num_rows)
 
 
-def phases_in(file: Path, run_id: str | None = None) -> list[str] | None:
-    """Returns the phases that a window's file says it holds, in their order; None where it does not say.
+def windows_of(part: Part, metadata: Mapping[bytes, bytes], rows: int) -> list[Filed]:
+    """Returns the windows that a file of so many rows holds. Raises `ValueError` and `LookupError` for what is none."""
+    told = regular.parsed(metadata[WINDOW])
+    if isinstance(told, list):
+        return _placed(part, told, rows)
+    window = window_of(told)
+    if not window.index == part.first == part.last:
+        raise ValueError(f"it holds window {window.index}, and has the name of another")
+    said = metadata.get(PHASES)
+    return [(window, Place(part.path, phases=None if said is None else _phases(regular.parsed(said))))]
 
-    Raises `RunError` where it is damaged.
-    """
-    with damage(file):
-        footer = sealed.footer(file)
-        columns.refuse_foreign(footer, run_id)
-        said = (footer.metadata or {}).get(PHASES)
-        if said is None:
-            return None
-        phases: list[str] = json.loads(said)
-        each(text)(phases, PHASES.decode())
-        return phases
+
+def _placed(part: Part, entries: list[Any], rows: int) -> list[Filed]:
+    """Returns the windows of a file of several, of which each has so many rows, one after another."""
+    found: list[Filed] = []
+    start, before = 0, part.first - 1
+    for entry in entries:
+        window = window_of(entry)
+        _WITHIN(entry, f"window {window.index}")
+        if not before < window.index <= part.last:
+            raise ValueError(f"it holds window {window.index}, which its name does not say")
+        stop = start + entry["rows"]
+        phases = tuple(entry["phases"]) if "phases" in entry else None
+        found.append((window, Place(part.path, start, stop, phases, entry.get("origin"), len(entries))))
+        start, before = stop, window.index
+    if start != rows:
+        raise ValueError(f"it has {rows:,} rows, and {start:,} of its windows")
+    return found
+
+
+def _phases(said: Any) -> tuple[str, ...]:
+    each(text)(said, PHASES.decode())
+    return tuple(said)
 
 
 def read_distributions(
-    file: Path, *, sites: Mapping[str, Site] | None = None, most_rows: int = MOST_ROWS, run_id: str | None = None
+    place: Place, *, sites: Mapping[str, Site] | None = None, most_rows: int = MOST_ROWS, run_id: str | None = None
 ) -> dict[tuple[str, str], Distribution]:
-    """Returns the distributions of one window file by phase and site.
+    """Returns the distributions of one window by phase and site.
 
-    Raises `RunError` where it is damaged, has more rows than `most_rows`, or other units than the `sites` by name.
+    Raises `RunError` where its file is damaged, it has more rows than `most_rows`, or other units than the `sites` by
+    name.
     """
-    with damage(file):
-        table = columns.read(file, _COLUMNS, most_rows=most_rows, run_id=run_id)
-        index = number_in(file.name)
-        if index is not None and (table["window"].to_numpy() != index).any():
-            raise ValueError(f"it has rows of another window than {index}")
+    with damage(place.file):
+        only = None if place.stop is None else range(place.start, place.stop)
+        table = columns.read(place.file, COLUMNS, most_rows=most_rows, run_id=run_id, only=only)
+        if (part := part_of(place.file)) is not None:
+            _refuse_other_windows(table["window"].to_numpy(), part)
         return _distributions(table, sites or {})
+
+
+def _refuse_other_windows(windows: Ints, part: Part) -> None:
+    """Raises `ValueError` where rows are not all of one window, one that the name of the file says."""
+    if len(windows) and ((windows != windows[0]).any() or not part.first <= windows[0] <= part.last):
+        raise ValueError(f"it has rows of another window than {part.first}")
 
 
 def _distributions(table: pa.Table, sites: Mapping[str, Site]) -> dict[tuple[str, str], Distribution]:
     # Rows of the same phase and site stand together.
-    (phases, phase), (names, name) = _coded(table["phase"]), _coded(table["site"])
+    (phases, phase), (names, name) = coded(table["phase"]), coded(table["site"])
     changes = (np.diff(phase) != 0) | (np.diff(name) != 0)
     starts = [0, *(np.flatnonzero(changes) + 1).tolist()] if len(phase) else []
     result: dict[tuple[str, str], Distribution] = {}
@@ -122,20 +134,14 @@ def _distributions(table: pa.Table, sites: Mapping[str, Site]) -> dict[tuple[str
         if key in result:
             raise ValueError(f"it has {key[1]!r} twice in phase {key[0]!r}")
         rows = table.slice(first, last - first).combine_chunks()
-        _refuse_other_units(rows["unit"].to_numpy(), sites.get(key[1]))
-        result[key] = Distribution(
-            **{name: rows[name].to_numpy() for name in ARRAYS},
-            values=_matrix(rows, "values"),
-            rank_error=float(rows["rank_error"].to_numpy().max()),
-            examples=_optional(rows, "paired_values"),
-            tails=_optional(rows, "tail_values"),
-            blocks=_blocks(rows),
-        )
-        refuse_impossible(result[key])
+        refuse_other_units(rows["unit"].to_numpy(), sites.get(key[1]))
+        found = {name: value for kind in KINDS for name, value in attributes(kind, rows).items()}
+        refuse_impossible(found)
+        result[key] = Distribution(**found)
     return result
 
 
-def _coded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[Any]]:
+def coded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[Any]]:
     """Returns the words of a column, and for each row the place of its own."""
     if not len(column):
         return [], np.empty(0, int)
@@ -143,40 +149,9 @@ def _coded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[Any]]:
     return coded.dictionary.to_pylist(), coded.indices.to_numpy()
 
 
-def _refuse_other_units(units: Ints, site: Site | None) -> None:
+def refuse_other_units(units: Ints, site: Site | None) -> None:
     """Raises `ValueError` for units out of order, or other ones than a site has where it has as many."""
     if (units[1:] <= units[:-1]).any() or units[0] < 0:
         raise ValueError("units are not in order")
     if site is not None and len(units) == site.recorded and (units != kept_units(site)).any():
         raise ValueError(f"it has other units of {site.name!r} than the manifest")
-
-
-def _optional(rows: pa.Table, column: str) -> Floats | None:
-    """Returns the lists of a column, or None where they are empty or an older version wrote none."""
-    lists = _matrix(rows, column) if column in rows.column_names else None
-    return None if lists is None or not lists.shape[1] else lists
-
-
-def _blocks(rows: pa.Table) -> Blocks | None:
-    """Returns the blocks of steps; None of a probe. A run of a format before 3 has none of anything else either."""
-    if "block_slices" not in rows.column_names:
-        probe = (rows["odd_sampled"].to_numpy() < 0).all()
-        return None if probe else no_blocks(len(rows))
-    if rows["block_slices"].null_count:
-        return None
-    slices, sampled, zeros, steps = (_matrix(rows, f"block_{name}") for name in ("slices", "sampled", "zeros", "steps"))
-    return Blocks(
-        slices.reshape(len(rows), -1, SLICES),
-        sampled.astype(np.int64),
-        zeros.astype(np.int64),
-        steps[0].astype(np.int64),
-    )
-
-
-def _matrix(rows: pa.Table, column: str) -> Floats:
-    lists = rows[column].combine_chunks()
-    lengths = np.diff(lists.offsets.to_numpy())
-    if len(lengths) and (lengths != lengths[0]).any():
-        raise ValueError(f"column {column} has lists of several lengths in one site")
-    flat: Floats = lists.flatten().to_numpy()
-    return flat.reshape(len(lists), -1) if len(lists) else flat.reshape(0, 0)

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,29 +22,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from icshift.distribution import Distribution
 from icshift.errors import RecordingError, RunError
-from icshift.runs import sealed
-from icshift.runs.arrow_arrays import flags
 from icshift.runs.durable import names_to_disk, write_aside
-from icshift.runs.format import FORMAT, NO_STEP, PHASES, RUN_ID, Site, StepRows, Window, entry_of, number_in
+from icshift.runs.format import FORMAT, NO_STEP, STEPS, WINDOW, WINDOWS, Site, StepRows, Window, entry_of
 from icshift.runs.inventory import FILES
 from icshift.runs.manifest import with_checksum
-from icshift.runs.owner import (
-    FOLDERS,
-    contents,
-    delete,
-    id_at,
-    manifest_name,
-    occupied_error,
-    refuse_occupied,
-    this_writer,
-)
+from icshift.runs.own_files import OwnFiles
+from icshift.runs.owner import delete, id_at, manifest_name, occupied_error, refuse_occupied, this_writer
+from icshift.runs.parts import Part, Place, name_of
 from icshift.runs.resuming import STATE, Past, resumption
+from icshift.runs.series import schema_of
 from icshift.runs.step_buffer import StepBuffer, step_table
-from icshift.runs.window_file import damage
 from icshift.runs.window_table import window_table
 
 STEP_ROWS = 1_000_000
@@ -94,6 +83,7 @@ class Recording:
             own = path / manifest_name(rank)
             known = id_at(own) if own.exists() else None
             recording._begin(path, {**manifest, **({"id": known} if known else {})}, rank, ranks)
+            recording._own.take_over()
             recording._write_manifest()
         return recording
 
@@ -113,38 +103,25 @@ class Recording:
 
     def _cut(self, kept: Past, steps: int) -> None:
         """Delete all that is of later steps, and what a killed process has left half written."""
-        for file, writer in contents(self.path):
-            if writer == self._rank and file.name.startswith("."):
-                file.unlink(missing_ok=True)
-        windows = {self.window_file(window.index): window for window in kept.windows}
-        for file in sorted(self._files):
-            if file.parent.name != "windows":
-                self._written = max(self._written, 1 + (number_in(file.name) or 0))
-            if file in windows:
-                self.states[windows[file].index] = dict(kept.states[windows[file].index])
-                if windows[file].provisional:
-                    window = replace(windows[file], provisional=False)
-                    self._put(file, _read(file), self._about(window))
-            elif file.parent.name == "windows":
-                self._discard(file)
+        windows = {window.index: window for window in kept.windows}
+        self.states |= {index: dict(kept.states[index]) for index in windows}
+        for part in reversed(self._own.take_over()):
+            if part.path.parent.name == WINDOWS:
+                self._cut_windows(
+                    part, [window for index, window in windows.items() if part.first <= index <= part.last]
+                )
             else:
-                self._keep_rows(file, lambda table: table["step"].to_numpy() < steps)
-                if file in self._files and file.parent.name == "steps":
-                    self._segments[file] = _read(file).num_rows
+                self._written = max(self._written, 1 + part.last)
+                self._own.keep_rows(part.path, lambda table: table["step"].to_numpy() < steps)
 
-    def _keep_rows(self, file: Path, which: Callable[[pa.Table], Any]) -> None:
-        """Delete the other rows of a file and, where none is left, the file."""
-        table = _read(file)
-        kept = which(table)
-        if not kept.any():
-            self._discard(file)
-        elif not kept.all():
-            self._put(file, table.filter(flags(kept)))
-
-    def _discard(self, file: Path) -> None:
-        file.unlink(missing_ok=True)
-        self._files.discard(file)
-        self._segments.pop(file, None)
+    def _cut_windows(self, part: Part, kept: list[Window]) -> None:
+        if not kept:
+            self._own.discard(part.path)
+        elif len(kept) < self._own.held(part.path):
+            self._own.keep_windows(part, part.first, kept[-1].index)
+            self._own.discard(part.path)
+        elif kept[0].provisional:
+            self._own.about_anew(part.path, self._about(replace(kept[0], provisional=False)))
 
     def _begin(self, path: Path, manifest: dict[str, Any], rank: int, ranks: int) -> None:
         for folder in ("windows", "steps"):
@@ -165,18 +142,14 @@ class Recording:
             "ranks": ranks,
             **manifest,
         }
-        self._files = {file for folder in FOLDERS for file in (path / folder).glob(f"[0-9]*.rank{rank}.parquet")}
-        """Those of this process that are there."""
+        self._own = OwnFiles(path, rank, self._manifest["id"], self._refuse_foreign, told_apart=ranks > 1)
         self.states: dict[int, dict[str, Any]] = {}
         """By the number of a window that ended, in which state the recording was then: what its file holds of that."""
-        self._segments: dict[Path, int] = {}
         self._buffers: dict[tuple[str, str], StepBuffer] = {}
         self._measured: dict[str, list[dict[str, Any]]] = {}
         self._written = 0
         self._texts: dict[str, tuple[list[Any], str]] = {}
         self._stamp: tuple[int, int] | None = None
-        self._touched: dict[Path, None] = {}
-        """Folders that hold names which may not have reached the disk."""
 
     @property
     def full(self) -> bool:
@@ -184,23 +157,24 @@ class Recording:
         return sum(one.size for one in self._buffers.values()) > _BUFFERED_BYTES
 
     def update(self, changes: dict[str, Any]) -> None:
-        """Replaces some entries of the manifest, and writes it."""
+        """Replaces some entries of the manifest, writes it, and puts files together where there are many of them."""
+        self._replace(changes)
+        self._own.put_together()
+
+    def _replace(self, changes: dict[str, Any]) -> None:
         self._manifest |= changes
         self._refuse_foreign()
         self._write_manifest()
 
     def _write_manifest(self, *, new: bool = False) -> None:
-        self._manifest |= {"step_stride": self.stride, FILES: self._counted()}
+        self._manifest |= {"step_stride": self.stride, FILES: self._own.counted()}
         entries = [f"{json.dumps(key)}: {self._text(key, value)}" for key, value in self._manifest.items()]
         text = with_checksum("{\n " + ",\n ".join(entries) + "\n}\n")
         written = write_aside(self._manifest_file, lambda aside: aside.write_text(text), new=new)
         self._stamp = written.st_ino, written.st_mtime_ns
-        for folder in (*self._touched, self.path):
+        for folder in (*self._own.touched, self.path):
             names_to_disk(folder)
-        self._touched.clear()
-
-    def _counted(self) -> dict[str, int]:
-        return dict(sorted(Counter(file.parent.name for file in self._files).items()))
+        self._own.touched.clear()
 
     @property
     def _manifest_file(self) -> Path:
@@ -218,15 +192,6 @@ class Recording:
             ) from error
         raise RunError(f"another recording has taken {self.path}")
 
-    def _put(self, path: Path, table: pa.Table, about: dict[bytes, bytes] | None = None) -> None:
-        """Write a file of this run, which says so in its metadata."""
-        self._refuse_foreign()
-        own = {key: value for key, value in (table.schema.metadata or {}).items() if key == PHASES}
-        table = table.replace_schema_metadata({RUN_ID: self._manifest["id"].encode(), **own, **(about or {})})
-        write_aside(path, lambda aside: _write_rows(table, aside))
-        self._touched[path.parent] = None
-        self._files.add(path)
-
     def _text(self, key: str, value: Any) -> str:
         """Returns an entry of the manifest as JSON; a list, of sites or modules, is written down once for all times."""
         if not isinstance(value, list) or not value:
@@ -241,23 +206,39 @@ class Recording:
         """Writes one window, or replaces what was written of it: `distributions` by phase and site."""
         if not distributions:
             return
-        self._put(self.window_file(window.index), window_table(window.index, distributions), self._about(window))
+        file = self._own.window(window.index)
+        self._own.put(file, window_table(window.index, distributions), self._about(window))
+        if window.closed and not window.provisional:
+            self._own.settle(file)
+
+    def write_windows(self, window: Window, distributions: dict[tuple[str, Site], Distribution], last: int) -> None:
+        """Writes one window in place of all from its number to the `last`, at once."""
+        self.states[window.index] = self.states.get(last, {})
+        table = window_table(window.index, distributions)
+        about = self._about(window)
+        if last > window.index:
+            phases = list(dict.fromkeys(phase for phase, _ in distributions))
+            entry = {**entry_of(window), "rows": table.num_rows, "phases": phases}
+            about |= {WINDOW: json.dumps([entry]).encode(), STATE: b"[%s]" % about.get(STATE, b"{}")}
+        self._own.put_over(window.index, last, table, about)
 
     def _about(self, window: Window) -> dict[bytes, bytes]:
-        about = {b"icshift": json.dumps(entry_of(window)).encode()}
+        about = {WINDOW: json.dumps(entry_of(window)).encode()}
         if window.closed and window.index in self.states:
             about[STATE] = json.dumps(self.states[window.index]).encode()
         return about
 
     def window_file(self, index: int) -> Path:
         """Where this process writes the window of this number."""
-        return self.path / "windows" / f"{index:06d}.rank{self._rank}.parquet"
+        return self._own.window(index)
+
+    def places(self) -> dict[int, Place]:
+        """Returns where each window of this process is, by its number."""
+        return self._own.places()
 
     def delete_windows(self, first: int) -> None:
         """Deletes this process's windows from this number on, where there are any."""
-        for file in sorted((self.path / "windows").glob(f"[0-9]*.rank{self._rank}.parquet")):
-            if int(file.name.split(".")[0]) >= first:
-                self._discard(file)
+        self._own.discard_windows(first)
 
     def append_steps(self, phase: str, site: Site, rows: StepRows) -> None:
         """Keeps the steps that are on the stride, for the next `flush` to write; `rows` may be overwritten then."""
@@ -282,46 +263,32 @@ class Recording:
         Where all segments of steps together outgrow `STEP_ROWS`, every second step is deleted from them.
         """
         for kind in list(self._measured):
-            self._write_measured(kind, pa.Table.from_pylist(self._measured[kind]))
+            self._write_segment(kind, pa.Table.from_pylist(self._measured[kind], schema=schema_of(kind)))
             del self._measured[kind]
         waiting = [buffer for buffer in self._buffers.values() if buffer.filled]
         if not waiting:
             return
-        path = self.path / "steps" / f"{self._written:06d}.rank{self._rank}.parquet"
-        self._write_segment(path, step_table(waiting))
-        self._written += 1
+        self._write_segment(STEPS, step_table(waiting))
         last = max(int(buffer.steps[: buffer.filled].max()) for buffer in waiting)
         for buffer in waiting:
             buffer.filled = 0
-        while sum(self._segments.values()) > STEP_ROWS and self.stride <= last:
+        while sum(self._own.segments(STEPS).values()) > STEP_ROWS and self.stride <= last:
             self.stride *= 2
-            for segment in list(self._segments):
-                self._thin(segment)
+            for segment in self._own.segments(STEPS):
+                self._own.keep_rows(segment, lambda rows: rows["step"].to_numpy() % self.stride == 0)
 
     def finish(self, changes: dict[str, Any]) -> None:
         """Flushes, and marks the run as finished; `changes` are of the manifest."""
         self.flush()
-        self.update({**changes, "finished": True})
+        self._own.end()
+        self._replace({**changes, "finished": True})
 
-    def _write_measured(self, kind: str, table: pa.Table) -> None:
-        (self.path / kind).mkdir(exist_ok=True)
-        path = self.path / kind / f"{self._written:06d}.rank{self._rank}.parquet"
-        self._put(path, table)
+    def _write_segment(self, folder: str, table: pa.Table) -> None:
+        (self.path / folder).mkdir(exist_ok=True)
+        path = self.path / folder / name_of(self._written, self._written, self._rank)
+        self._own.put(path, table)
+        self._own.settle(path)
         self._written += 1
-
-    def _thin(self, segment: Path) -> None:
-        self._keep_rows(segment, lambda table: table["step"].to_numpy() % self.stride == 0)
-        if segment in self._segments:
-            self._segments[segment] = _read(segment).num_rows
-
-    def _write_segment(self, path: Path, table: pa.Table) -> None:
-        self._put(path, table)
-        self._segments[path] = table.num_rows
-
-
-def _read(file: Path) -> pa.Table:
-    with damage(file), pq.ParquetFile(file) as opened:
-        return opened.read()
 
 
 @contextmanager
@@ -334,25 +301,3 @@ def _one_line(path: Path) -> Iterator[None]:
             raise occupied_error(path) from error  # Another process made it just now, or it is a link to nowhere.
         told = getattr(error, "strerror", None) or error
         raise RecordingError(f"{path} cannot be written ({told}): choose another path, or see to that") from error
-
-
-def _write_rows(table: pa.Table, aside: Path) -> None:
-    # A dictionary of numbers that are all different takes five times as long and a fifth more room. Signs and exponents
-    # of neighbours are mostly alike: with the bytes of all numbers sorted by place, a third of a window goes.
-    content = sealed.parquet(
-        table,
-        compression="lz4",
-        use_dictionary=[name for name in ("phase", "site", "name", "layer") if name in table.column_names],
-        write_statistics=False,
-        use_byte_stream_split=_floats(table.schema),
-    )
-    aside.write_bytes(content)
-
-
-def _floats(schema: pa.Schema) -> list[str]:
-    """Returns the paths of the columns that hold floats, or lists of them."""
-    lists = [field.name for field in schema if pa.types.is_list(field.type)]
-    plain = [field.name for field in schema if pa.types.is_floating(field.type)]
-    return plain + [
-        f"{name}.list.element" for name in lists if pa.types.is_floating(schema.field(name).type.value_type)
-    ]

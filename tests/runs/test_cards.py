@@ -34,8 +34,10 @@ def test_a_card_holds_what_the_run_does(with_batch_norm):
 def test_no_window_is_read_for_it(two_windows):
     run = icshift.open(two_windows)
     assert not run._loaded
+    assert not run._asked
     assert repr(run) + run._repr_html_()
     assert not run._loaded
+    assert not run._asked
 
 
 def test_a_run_that_says_little_shows_itself(tmp_path):

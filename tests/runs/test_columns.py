@@ -22,7 +22,7 @@ def test_columns_come_back_and_what_may_be_missing_is(tmp_path):
     found = columns.read(written(tmp_path, TABLE.append_column("more", pa.array([1, 2]))), COLUMNS, most_rows=2)
     assert found.column_names == ["name", "count", "mean", "values"]
     assert found["name"].to_pylist() == ["a", "b"]
-    filtered = columns.read(written(tmp_path, TABLE), COLUMNS, most_rows=2, filters=[("name", "==", "b")])
+    filtered = columns.read(written(tmp_path, TABLE), COLUMNS, most_rows=2, only=[("name", "==", "b")])
     assert filtered["count"].to_pylist() == [2]
 
 

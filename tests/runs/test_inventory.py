@@ -32,7 +32,7 @@ def test_nothing_is_missing_of_a_whole_run(run):
 def test_windows_that_are_gone_are_counted(run, windows):
     are = "is" if len(windows) == 1 else "are"
     found = without(run, *windows)
-    assert found.missing == (f"{len(windows)} of the 5 files in windows/ {are} missing.",)
+    assert found.missing == (f"{len(windows)} of the 5 windows in windows/ {are} missing.",)
     assert not found.ending.complete
     assert found.ending.heading == " · files are missing"
     assert [window.index for window in found.window_list] == [w for w in range(1, 6) if w not in windows]
@@ -42,7 +42,7 @@ def test_a_run_without_its_folder_of_windows_is_not_a_young_one(run):
     shutil.rmtree(run / "windows")
     for finished in (True, False):
         change_manifest(run / MANIFEST, finished=finished)
-        with pytest.raises(RunError, match=r"has lost its windows: 5 of the 5 files in windows/ are missing\."):
+        with pytest.raises(RunError, match=r"has lost its windows: 5 of the 5 windows in windows/ are missing\."):
             StoredRun(run).windows()
 
 

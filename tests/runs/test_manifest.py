@@ -134,9 +134,9 @@ WINDOW = {"index": 2, "name": "b", "first_step": 3, "last_step": 5, "closed": Tr
 
 def test_a_window_comes_back():
     inputs = {"train": {"examples": 4, "hash": "0" * 16, "rows": None}, "eval": None}
-    found = window_of(json.dumps({**WINDOW, "inputs": inputs, "newer": 1, "parameter_change": float("nan")}).encode())
+    found = window_of({**WINDOW, "inputs": inputs, "newer": 1, "parameter_change": float("nan")})
     assert found.inputs == {"train": Seen(4, "0" * 16, None), "eval": None}
-    assert window_of(json.dumps(WINDOW).encode()) == Window(**WINDOW)
+    assert window_of(WINDOW) == Window(**WINDOW)
 
 
 @pytest.mark.parametrize(
@@ -155,4 +155,4 @@ def test_a_window_comes_back():
 )
 def test_an_odd_window_is_named(changes, told):
     with pytest.raises(UnexpectedError, match=told):
-        window_of(json.dumps({**WINDOW, **changes}).encode())
+        window_of({**WINDOW, **changes})

@@ -43,7 +43,7 @@ def test_files_that_are_exchanged_renamed_or_gone_are_told(run):
     second.rename(run / "windows" / "000003.rank0.parquet")
     assert "has the name of another" in verify(run).problems[0]
     (run / "windows" / "000003.rank0.parquet").unlink()
-    assert verify(run).problems == ("1 of the 2 files in windows/ is missing.",)
+    assert verify(run).problems == ("1 of the 2 windows in windows/ is missing.",)
 
 
 def test_a_manifest_that_cannot_be_read_ends_it(run):

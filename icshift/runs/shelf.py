@@ -1,0 +1,287 @@
+"""Files of windows of which a little is read at a time: some columns of the rows of one site.
+
+Rows of a file lie in row groups, those of a large site in one of its own. What is read of one is kept for a while,
+since small sites share a group, and so are the footers of files. Where a large row group holds several sites, as in
+files of older versions, its columns are kept for good: each site would read them all again.
+
+A footer, which says where everything is, is read once and verified by its checksum; what is read later is verified by
+the checksums of its pages, and compared with what the footer said: which phase, site, window and unit a row is of.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from icshift.distribution import Distribution, Ints
+from icshift.runs import columns, sealed
+from icshift.runs.attributes import COLUMNS, KINDS, WHOSE, attributes
+from icshift.runs.columns import Column
+from icshift.runs.format import Site
+from icshift.runs.parts import Place
+from icshift.runs.possible import refuse_impossible
+from icshift.runs.stored import Stored
+from icshift.runs.where import insisting
+from icshift.runs.window_file import ChangedError, coded, damage, refuse_other_units
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+_KEPT_BYTES = 1 << 26
+"""Bytes of columns that are kept."""
+
+_FOOTER_BYTES = 1 << 26
+"""Bytes of footers that are kept, with the files open."""
+
+_FOOTER_GROWS = 8
+"""So many times as many bytes as on disk a footer takes in memory."""
+
+_MOST_OPEN = 128
+
+_LARGE = 1 << 12
+"""Rows of a row group that no version wrote which gives large sites one of their own, but for one site alone."""
+
+T = TypeVar("T")
+
+
+class _Last(Generic[T]):
+    """The values that were asked for last, as many as their sizes allow."""
+
+    def __init__(self, most: int, count: int = 1 << 20) -> None:
+        self._most, self._count = most, count
+        self._size = 0
+        self._held: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
+
+    def get(self, key: Hashable) -> T | None:
+        if key not in self._held:
+            return None
+        self._held.move_to_end(key)
+        return self._held[key][0]
+
+    def pop(self, key: Hashable) -> None:
+        """Forget a value."""
+        _, size = self._held.pop(key, (None, 0))
+        self._size -= size
+
+    def put(self, key: Hashable, value: T, size: int) -> None:
+        self._held[key] = value, size
+        self._size += size
+        while len(self._held) > 1 and (self._size > self._most or len(self._held) > self._count):
+            self._size -= self._held.popitem(last=False)[1][1]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one phase and site in a file: the numbers of the first one and of that after the last."""
+
+    phase: str
+    site: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, eq=False)
+class _File:
+    """What is known of a file: which rows are in which of its groups, which columns it has, and what it is told by."""
+
+    path: Path
+    starts: Ints
+    there: Mapping[str, Column]
+    stamp: tuple[int, int, int]
+    rows: Sequence[Rows] = ()
+
+    @cached_property
+    def firsts(self) -> list[int]:
+        """The number of the first row of each phase and site, in each window."""
+        return [rows.start for rows in self.rows]
+
+    @cached_property
+    def coarse(self) -> bool:
+        """Whether it has a large row group of several sites."""
+        large = {a for a, b in pairwise(self.starts.tolist()) if b - a > _LARGE}
+        return any(rows.start in large and rows.stop not in self.starts for rows in self.rows)
+
+
+class Asked(Mapping[tuple[str, str], Distribution]):
+    """What a file has of a window, by phase and site, each of which reads of itself what it is asked for.
+
+    It is the same object as long as anybody has it, and forgotten then.
+    """
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        place: Callable[[], Place],
+        look_again: Callable[[], object],
+        window: int,
+        sites: Iterable[Site],
+        run_id: str | None,
+        most_rows: int,
+    ) -> None:
+        self._shelf, self._place, self._look_again, self._window = shelf, place, look_again, window
+        self._run_id, self._most_rows = run_id, most_rows
+        self._sites = {site.name: site for site in sites}
+        self._given: WeakValueDictionary[tuple[str, str], Stored] = WeakValueDictionary()
+        self._find()
+
+    def _find(self) -> None:
+        place = self._place()
+        self._file = place.file
+        self._rows: dict[tuple[str, str], Rows] = {}
+        with damage(self._file):
+            most = self._most_rows * place.among
+            for rows in self._shelf.rows(self._file, place.start, place.stop, self._run_id, most):
+                if (rows.phase, rows.site) in self._rows:
+                    raise ValueError(f"it has {rows.site!r} twice in phase {rows.phase!r}")
+                if rows.site in self._sites:  # Of others the writer was killed before it could name them.
+                    self._rows[rows.phase, rows.site] = rows
+
+    def _find_again(self) -> None:
+        self._shelf.forget(self._file)
+        self._look_again()
+        self._find()
+
+    def __getitem__(self, key: tuple[str, str]) -> Stored:
+        found = self._given.get(key)
+        if found is None:
+            rows = self._rows[key]
+            found = Stored.at(rows.stop - rows.start, lambda kind: self._attributes(key, kind))
+            self._given[key] = found
+        return found
+
+    def _attributes(self, key: tuple[str, str], kind: str) -> Mapping[str, Any]:
+        """Returns attributes of one kind, from wherever they are now."""
+        site = self._sites[key[1]]
+        return insisting(
+            lambda: self._shelf.attributes(self._file, self._rows[key], kind, self._window, site), self._find_again
+        )
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+class Shelf:
+    """The files of one run that are read a little at a time."""
+
+    def __init__(self) -> None:
+        self._files: dict[Path, _File] = {}
+        self._open: _Last[pq.ParquetFile] = _Last(_FOOTER_BYTES, _MOST_OPEN)
+        self._columns: _Last[pa.Table] = _Last(_KEPT_BYTES)
+        self._whole: dict[Hashable, pa.Table] = {}
+
+    def rows(self, path: Path, first: int, last: int | None, run_id: str | None, most_rows: int) -> Sequence[Rows]:
+        """Returns what the rows `first` to `last` (excluded; None: all from there) of a file are of, in order.
+
+        Raises `RunError` where the file is damaged or another recording wrote it.
+        """
+        with damage(path):
+            if path not in self._files:
+                self._files[path] = self._look(path, run_id, most_rows)
+            file = self._files[path]
+        first = bisect_left(file.firsts, first)
+        return file.rows[first : None if last is None else bisect_left(file.firsts, last)]
+
+    def forget(self, path: Path) -> None:
+        """A file is gone, or another one is in its place."""
+        self._files.pop(path, None)
+        self._open.pop(path)
+
+    def attributes(self, path: Path, rows: Rows, kind: str, window: int, site: Site | None) -> Mapping[str, Any]:
+        """Returns the attributes of one kind of what lies in these rows of a file that `rows` was asked about.
+
+        Raises `RunError` where they are damaged, or of other units than the site has, and `ChangedError` where the file
+        is gone or was replaced.
+        """
+        with damage(path):
+            file = self._files[path]
+            if kind == "moments":
+                whose = self._read(file, "whose", rows.start, rows.stop)
+                if (whose["window"].to_numpy() != window).any():
+                    raise ValueError(f"it has rows of another window than {window}")
+                refuse_other_units(whose["unit"].to_numpy(), site)
+            found = attributes(kind, self._read(file, kind, rows.start, rows.stop))
+            refuse_impossible(found)
+            return found
+
+    def _look(self, path: Path, run_id: str | None, most_rows: int) -> _File:
+        stamp = _stamp(path.stat())
+        footer = sealed.footer(path)
+        columns.refuse_foreign(footer, run_id)
+        columns.checked(footer, WHOSE, stamp[1], most_rows)
+        there, *_ = columns.checked(footer, COLUMNS, stamp[1], most_rows, range(0))  # Types; no row is looked at yet.
+        counts = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
+        file = _File(path, np.cumsum([0, *counts]), there, stamp)
+        table = self._opened(file, footer).read(columns=list(WHOSE), use_threads=False)
+        columns.refuse_nothing(table, WHOSE)
+        return replace(file, rows=_stretches(table))
+
+    def _read(self, file: _File, kind: str, start: int, stop: int) -> pa.Table:
+        """Returns some columns of some rows, which are at least one."""
+        import pyarrow as pa
+
+        first = int(np.searchsorted(file.starts, start, side="right")) - 1
+        last = int(np.searchsorted(file.starts, stop, side="left"))
+        groups = [self._group(file, kind, group) for group in range(first, last)]
+        table = groups[0] if len(groups) == 1 else pa.concat_tables(groups).unify_dictionaries()
+        before = int(file.starts[first])
+        return table.slice(start - before, stop - start).combine_chunks()
+
+    def _group(self, file: _File, kind: str, group: int) -> pa.Table:
+        key = file.path, kind, group
+        found = self._whole.get(key) if file.coarse else self._columns.get(key)
+        if found is None:
+            wanted = WHOSE if kind == "whose" else KINDS[kind]
+            there = {name: column for name, column in wanted.items() if name in file.there}
+            opened, rows = self._opened(file), int(file.starts[group + 1] - file.starts[group])
+            columns.unpacked(opened.metadata, [group], there, file.stamp[1], rows)
+            found = opened.read_row_group(group, columns=list(there), use_threads=False)
+            columns.refuse_nothing(found, there)
+            if file.coarse:
+                self._whole[key] = found
+            else:
+                self._columns.put(key, found, found.nbytes)
+        return found
+
+    def _opened(self, file: _File, footer: pq.FileMetaData | None = None) -> pq.ParquetFile:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        found = self._open.get(file.path)
+        if found is None:
+            footer = footer or sealed.footer(file.path)
+            handle = pa.OSFile(str(file.path))  # Which closes itself where it is forgotten.
+            if file.stamp != _stamp(os.fstat(handle.fileno())):
+                raise ChangedError(f"{file.path} was replaced while it was read: try again")
+            options = {"page_checksum_verification": True, "read_dictionary": ["phase", "site"]}
+            found = pq.ParquetFile(handle, metadata=footer, **options)
+            self._open.put(file.path, found, _FOOTER_GROWS * footer.serialized_size)
+        return found
+
+
+def _stamp(stat: os.stat_result) -> tuple[int, int, int]:
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _stretches(table: pa.Table) -> list[Rows]:
+    """Returns the rows of each phase and site in a table, which stand together, in each window that it has."""
+    if not len(table):
+        return []
+    (phases, phase), (names, name) = coded(table["phase"]), coded(table["site"])
+    window = table["window"].to_numpy()
+    changes = (np.diff(phase) != 0) | (np.diff(name) != 0) | (np.diff(window) != 0)
+    edges = [0, *(np.flatnonzero(changes) + 1).tolist(), len(table)]
+    return [Rows(phases[phase[start]], names[name[start]], start, stop) for start, stop in pairwise(edges)]

@@ -1,0 +1,14 @@
+"""Columns are encoded after what they hold."""
+
+import pyarrow as pa
+
+from icshift.runs.encoding import encoding
+
+
+def test_names_have_a_dictionary_and_floats_are_split_by_bytes():
+    floats = pa.list_(pa.field("element", pa.float32()))
+    found = encoding(
+        pa.schema([("site", pa.string()), ("unit", pa.int32()), ("mean", pa.float64()), ("values", floats)])
+    )
+    assert found["use_dictionary"] == ["site"]
+    assert found["use_byte_stream_split"] == ["mean", "values.list.element"]

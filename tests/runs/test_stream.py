@@ -1,0 +1,68 @@
+"""A file that is written a row group after another has the checksums of one that was written at once."""
+
+import os
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from icshift.runs import sealed
+from icshift.runs.stream import Stream, row_groups
+from tests.mutants import flip
+
+TABLE = pa.table({"a": np.arange(50), "b": np.arange(50) / 7}, metadata={b"k": b"v"})
+
+
+def written(path, groups=5):
+    stream = Stream(path, TABLE.schema)
+    for start in range(0, len(TABLE), len(TABLE) // groups):
+        stream.write(TABLE.slice(start, len(TABLE) // groups))
+    stream.close()
+    return path
+
+
+def test_it_comes_back_by_row_groups_and_is_sealed(tmp_path):
+    file = written(tmp_path / "file")
+    sealed.verify(file)
+    assert sealed.is_sealed(file)
+    assert sealed.footer(file).metadata[b"k"] == b"v"
+    found = list(row_groups(file))
+    assert [len(one) for one in found] == [10] * 5
+    assert pa.concat_tables(found).equals(TABLE)
+    assert next(row_groups(written(tmp_path / "empty", 1))).equals(TABLE)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_flipped_bit_is_found_by_whoever_reads_it_all(tmp_path, seed):
+    import random
+
+    file = written(tmp_path / "file")
+    file.write_bytes(flip(file.read_bytes(), random.Random(seed)))
+    with pytest.raises((ValueError, OSError)):
+        sealed.verify(file)
+    with pytest.raises((ValueError, OSError)):
+        list(row_groups(file))
+
+
+def test_one_that_is_abandoned_or_forgotten_is_deleted(tmp_path):
+    for forget in (Stream.abandon, id):
+        stream = Stream(tmp_path / "file", TABLE.schema)
+        stream.write(TABLE)
+        forget(stream)
+        del stream
+        assert not (tmp_path / "file").exists()
+
+
+def test_a_child_of_the_process_changes_nothing(tmp_path):
+    stream = Stream(tmp_path / "file", TABLE.schema)
+    stream.write(TABLE)
+    before = (tmp_path / "file").read_bytes()
+    if not (child := os.fork()):
+        stream.write(TABLE)
+        stream.abandon()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert (tmp_path / "file").read_bytes() == before
+    stream.close()
+    sealed.verify(tmp_path / "file")
+    assert next(row_groups(tmp_path / "file")).equals(TABLE)
