@@ -33,19 +33,19 @@ def overview_report(folder: Path, runs: pd.DataFrame) -> Report:
 
 def _table(folder: Path, rows: list[dict[str, Any]]) -> Sheet:
     columns = [
-        Column("model", [_words(row["model"]) for row in rows], 4, align="left", fold=10),
-        Column("sites", [_words(row["sites"]) for row in rows], 5),
-        Column("windows", [_words(row["windows"]) for row in rows], 3),
-        Column("steps", [_words(row["steps"]) for row in rows], 6),
+        Column("model", [_words(row["model"]) for row in rows], 5, align="left", fold=10),
+        Column("sites", [_words(row["sites"]) for row in rows], 8),
+        Column("windows", [_words(row["windows"]) for row in rows], 4),
+        Column("steps", [_words(row["steps"]) for row in rows], 7),
         Column("state", [row["state"].partition(":")[0] for row in rows], 0, align="left", fold=17),
     ]
     if any(isinstance(row["site"], str) for row in rows):
         columns += [
             Column("drift", [_figure(row["drift"]) for row in rows], 0),
-            Column("floor", [_figure(row["floor"]) for row in rows], 7),
+            Column("floor", [_figure(row["floor"]) for row in rows], 3),
             Column("×floor", ["–" if row["ratio"] is None else times(row["ratio"]) for row in rows], 1),
             Column("n", [_words(row["n"]) for row in rows], 2),
-            Column("furthest site", [_words(row["site"]) for row in rows], 8, align="left", fold=13),
+            Column("furthest site", [_words(row["site"]) for row in rows], 6, align="left", fold=13),
         ]
     return Sheet("run", [_short(folder, row["run"]) for row in rows], columns)
 
