@@ -44,6 +44,8 @@ class Ending:
         self.gaps: tuple[Mapping[str, Any], ...] = tuple(manifest.get("gaps") or ())
         """Steps that were not recorded: `first_step` to `last_step`, and the `reason`."""
 
+        self.cut = tuple(one["cut"] for one in manifest.get("resumed") or () if one.get("cut"))
+        """Windows that ended only since the training was interrupted, and that stayed: `window`, after which `step`."""
         self.missing = tuple(missing)
         """Sentences about files that are gone."""
 
@@ -95,7 +97,7 @@ class Ending:
 
     @property
     def lacking(self) -> tuple[str, ...]:
-        """A sentence for each gap, and for files that are gone."""
+        """A sentence for each gap, for each window that was cut by an interruption, and for files that are gone."""
         told = []
         for gap in self.gaps[:_LISTED]:
             first, last = gap["first_step"], gap["last_step"]
@@ -103,6 +105,11 @@ class Ending:
             told.append(f"{which} not recorded: {gap['reason']}.")
         if len(self.gaps) > _LISTED:
             told.append(f"{len(self.gaps) - _LISTED} more gaps of this kind are in run.json.")
+        told += [
+            f"Window {cut['window']} ended after {cut['step']:,} steps, where the training was interrupted: what was "
+            "under way went on as the next window."
+            for cut in self.cut
+        ]
         return (*told, *self.missing)
 
     def _state(self) -> str:
