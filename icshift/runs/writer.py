@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ class Recording:
             else:
                 self._written = max(self._written, 1 + part.last)
                 end = steps if part.path.parent.name == LOGGED else kept.covered
-                self._own.keep_rows(part.path, lambda table, end=end: table["step"].to_numpy() < end)
+                self._own.keep_rows(part.path, partial(_before, end))
 
     def _cut_windows(self, part: Part, kept: list[Window]) -> None:
         if not kept:
@@ -293,6 +294,11 @@ class Recording:
         self._own.put(path, table)
         self._own.settle(path)
         self._written += 1
+
+
+def _before(end: int, rows: pa.Table) -> Any:
+    """Returns which rows are of steps before this one."""
+    return rows["step"].to_numpy() < end
 
 
 @contextmanager
