@@ -22,15 +22,13 @@ COLUMNS = (
 )
 """The columns of `overview`, in order."""
 
-FINISHED, UNFINISHED = "finished", "unfinished"
-"""What the state of a run is, unless it stopped or cannot be read: then it is the reason."""
-
 
 def overview(paths: Iterable[Path], *, drift: bool = True) -> pd.DataFrame:
     """Returns a data frame with one row per run and the columns `COLUMNS`.
 
-    `sites`, `units` (recorded ones), `windows` and `steps` are numbers. `state` is "finished", "unfinished" (still
-    recording, or killed), or begins with "stopped: " or "cannot be read: ". `drift` is that of the `site` that drifted
+    `sites`, `units` (recorded ones), `windows` and `steps` (all that were trained) are numbers. `state` is "finished",
+    or says in what way the run is not whole, as "unfinished" (still recording, or killed), "ended by KeyboardInterrupt"
+    or "stopped at step 7: disk full", or begins with "cannot be read: ". `drift` is that of the `site` that drifted
     furthest from the second last window to the last, in `phase`: the median over its units that are not near-constant,
     of the default metric; `floor`, `error` and `n` are medians over the same units. Where there are no two windows of a
     phase, or no `drift` is asked for, they are NaN.
@@ -49,21 +47,13 @@ def _of_path(path: Path, *, drift: bool) -> dict[str, Any]:
             "sites": len(run.sites),
             "units": sum(site.units if site.kept is None else len(site.kept) for site in run.sites),
             "windows": len(run.window_list),
-            "steps": max((window.last_step + 1 for window in run.window_list), default=0),
+            "steps": run.manifest["steps"],
             "created": str(run.manifest.get("created", "")),
-            "state": _state(run),
+            "state": run.ending.state,
         }
         return row | (_furthest(run) if drift else {})
     except IcshiftError as error:
         return {"run": str(path), "state": f"cannot be read: {error}"}
-
-
-def _state(run: StoredRun) -> str:
-    stopped = run.manifest.get("stopped")
-    if stopped:
-        reason = stopped.get("reason", "") if isinstance(stopped, dict) else stopped
-        return f"stopped: {reason}"
-    return FINISHED if run.finished else UNFINISHED
 
 
 def _furthest(run: StoredRun) -> dict[str, Any]:

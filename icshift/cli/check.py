@@ -23,7 +23,8 @@ def check(
     allow_unfinished: Annotated[
         bool,
         typer.Option(
-            "--allow-unfinished", help="Judge what is there of a run that is not finished, stopped, or lacks steps."
+            "--allow-unfinished",
+            help="Judge what is there of a run that is unfinished, was cut short, stopped, or lacks steps.",
         ),
     ] = False,
     json: options.AsJson = False,
@@ -34,8 +35,8 @@ def check(
 ) -> None:
     """Fail if a run meets a condition, for CI.
 
-    Exits with 0 if no condition is met, 1 if one is or could not be measured or the recording is not whole, 2 for a
-    mistake. A condition is
+    Exits with 0 if no condition is met, 1 if one is or could not be measured, or the run is not whole (unfinished,
+    ended by an exception or Ctrl-C, stopped, never closed, without some steps), 2 for a mistake. A condition is
 
     \b
     [SITE] QUANTITY COMPARISON LIMIT

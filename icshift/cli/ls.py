@@ -19,7 +19,7 @@ def ls(
     quiet: options.Quiet = False,
     no_color: options.NoColor = False,
 ) -> None:
-    """List the runs below a directory: model, windows, whether they finished, and the largest drift.
+    """List the runs below a directory: model, windows, in what way each ended, and the largest drift.
 
     Of every run the manifest, the list of windows and the last two of these are read.
     """

@@ -30,7 +30,8 @@ def watch(
 ) -> None:
     """Watch a recording in progress, from another shell.
 
-    Sites by drift over floor, refreshed as windows land, until the run is finished or Ctrl-C; the run is only read.
+    Sites by drift over floor, refreshed as windows land, until the run is finished, or stopped and its process gone, or
+    Ctrl-C; the run is only read.
     Where stdout is no terminal, and with --json, it is one line a window.
     """
     try:
@@ -67,10 +68,15 @@ def _found(run: Path, every: float, *, wait: bool) -> Path:
 
 def _looks(lookout: Lookout, every: float) -> Iterator[Look | None]:
     """Yields a look each time, None where there is nothing new; ends with the run."""
+    from icshift.runs.owner import known_to_have_ended
+
+    last = None
     while True:
+        gone = known_to_have_ended(lookout.path)  # Asked before the look: then that sees all there will be.
         look = lookout.look()
         yield look
-        if look is not None and look.run.finished:
+        last = look or last
+        if last is not None and (last.run.finished or (gone and last.run.ending.stopped is not None)):
             return
         time.sleep(every)
 
@@ -82,8 +88,9 @@ def _print(lookout: Lookout, metric: Metric, every: float, *, json: bool) -> Non
     from icshift.reports.tabular import to_json_line
     from icshift.reports.watch import QUIET, quiet_for, window_data, window_line
 
-    said = False
+    said, last = False, None
     for look in _looks(lookout, every):
+        last = look or last
         if look is None:
             seconds = silent(lookout.path)
             if not said and seconds >= QUIET:
@@ -96,6 +103,8 @@ def _print(lookout: Lookout, metric: Metric, every: float, *, json: bool) -> Non
                 print_line(to_json_line(window_data(look.run, landed, metric)))
             else:
                 print_line(window_line(look.run, landed, metric))
+    if last is not None and not last.run.finished:
+        warn([f"{lookout.path}: {sentence}" for sentence in last.run.ending.sentences], no_color=True)
 
 
 def _draw(lookout: Lookout, metric: Metric, every: float, *, top: int, no_color: bool) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 from icshift.errors import RecordingError
 from icshift.hooks.observer import Observer
 from icshift.model.parameters import Parameters
+from icshift.notice import notice
 from icshift.record.clock import Clock
 from icshift.record.faults import Faults
 from icshift.record.journal import Journal
 from icshift.record.thinning import Thinning
-from icshift.runs.format import INITIAL_WEIGHTS
 from icshift.runs.owner import barely_begun, refuse_occupied
-from icshift.runs.resuming import Past, joined_state, past_of, refuse_other, steps_of
+from icshift.runs.resuming import Past, cut_window, joined_state, past_of, refuse_other, steps_of
 from icshift.runs.writer import Recording
 
 
@@ -32,8 +32,9 @@ class Begun:
         """How long provisional windows are at first: as those were, 0 where windows had ends of their own."""
         if self.past is None or not self.past.windows:
             return 1
-        last = self.past.windows[-1]
-        return last.steps if last.provisional else 0
+        lengths = [window.steps for window in self.past.windows if window.provisional]
+        # The last one is shorter where the training was interrupted in it.
+        return max(lengths) if self.past.windows[-1].provisional else 0
 
     def restore(self, clock: Clock, observer: Observer, journal: Journal, thinning: Thinning, faults: Faults) -> None:
         """Put all that counts and draws in the state in which the last window ended."""
@@ -83,7 +84,8 @@ class Asked:
             return Begun(Recording(self.path, manifest, force=self._replaces, **where))
         refuse_other(past, manifest, self.ranks)
         told = None if self.resume is True else int(self.resume)
-        steps = steps_of(past, parameters.mark(), manifest[INITIAL_WEIGHTS], told)
+        steps = steps_of(past, parameters.mark(), manifest, told)
+        _tell(past, steps, told)
         return Begun(Recording.resumed(past, manifest, steps, **where), past.until(steps), steps)
 
     @property
@@ -104,3 +106,19 @@ class Asked:
             return past_of(self.path, self.rank) is not None
         except OSError:
             return False
+
+
+def _tell(past: Past, steps: int, told: int | None) -> None:
+    """Say where a training that is resumed is not recorded as it may expect."""
+    if told is not None and told != steps:
+        notice(
+            f"icshift: {told:,} steps are said to be behind this training, its parameters are those after {steps:,} "
+            f"of {past.path}: the recording goes on after {steps:,}",
+            stacklevel=6,
+        )
+    if (cut := cut_window(past, steps)) is not None:
+        notice(
+            f"icshift: window {cut.name} of {past.path} ended after {cut.last_step + 1:,} steps, where the training "
+            "was interrupted: what was under way goes on as the next window",
+            stacklevel=6,
+        )

@@ -122,8 +122,10 @@ def in_words(error: BaseException) -> str:
     return message_of(error) or type(error).__name__
 
 
-def interruption(error: BaseException | None, step: int) -> dict[str, Any] | None:
+def interruption(error: BaseException | None, step: int, window: int | None = None) -> dict[str, Any] | None:
     """Returns the entry `interrupted` of the manifest of a training that an exception ended after so many steps.
+
+    `window` is the number of the one that was under way, if any was.
 
     >>> interruption(SystemExit(0), 3) is interruption(None, 3) is None
     True
@@ -137,4 +139,5 @@ def interruption(error: BaseException | None, step: int) -> dict[str, Any] | Non
         "by": str(error) if isinstance(error, RecordingError) else type(error).__name__,
         "step": step,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "window": window,
     }

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 from pathlib import Path
 from typing import Protocol
 from weakref import WeakValueDictionary
 
 from icshift.errors import RecordingError
+from icshift.runs import ending
 
 TAKEN = RecordingError("another recorder of its process, which took its path")
 """Given in place of an exception to a recorder whose path is taken by one that is told to replace it."""
 
-NOT_CLOSED = RecordingError("the end of its process, before close()")
+NOT_CLOSED = RecordingError(ending.NOT_CLOSED)
 
 
 class Closing(Protocol):
@@ -48,5 +50,7 @@ def _key(path: Path) -> str:
 
 @atexit.register
 def _close_all() -> None:
+    # In a session that goes on after exceptions, the last one is not what ended it.
+    uncaught = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
     for recorder in list(_live.values()):
-        recorder.close(NOT_CLOSED)
+        recorder.close(uncaught or NOT_CLOSED)

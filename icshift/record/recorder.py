@@ -137,11 +137,13 @@ class Recorder(Measuring, Passing):
         self._resources: ExitStack | None = None
 
     def __enter__(self) -> Self:
-        self.start()
-        return self
+        return self.start()
 
-    def start(self) -> None:
-        """Begin to record, until `close` or the end of the process, as where cells of a notebook are not one block."""
+    def start(self) -> Self:
+        """Begin to record, until `close`, as where cells of a notebook are not one block; returns the recorder.
+
+        Where the end of its process does that, the run says that it was never closed.
+        """
         if self._resources is not None:
             raise RecordingError("this recorder is recording already, or has been: make a new one")
         self._replays.note_frozen()
@@ -166,6 +168,7 @@ class Recorder(Measuring, Passing):
         self._started = time.perf_counter()
         self._listen()
         compiled.compile_again()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -99,7 +99,7 @@ class Troubles:
             if self.faults.reason:
                 self._recording.update(entries)
             else:
-                self._recording.finish(entries | {"interrupted": interruption(error, self._steps)})
+                self._recording.finish(entries | {"interrupted": interruption(error, self._steps, self._windows.cut)})
 
     def saw_nothing(self, why: str, *, strict: bool) -> None:
         """Warn that nothing was recorded or, where that is `strict`, raise `RecordingError`."""

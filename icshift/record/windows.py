@@ -52,6 +52,8 @@ class Windows:
         self._ended: Ended | None = None
         """The window that ended and could not be written yet; its values are still in the accumulators."""
         self._epoch_over = self._moved = False
+        self.cut: int | None = None
+        """The number of the window that was under way when the recording ended, if one was."""
         if length == AUTO and provided:
             self._provide(provided)
 
@@ -157,7 +159,12 @@ class Windows:
         if replay_probe and self._seen.observer.holding:
             self._seen.replays.replay()
         provisional = self._journal.provisional
-        if provisional is None or not provisional.windows:
+        whole = provisional is None or not provisional.windows
+        if self._seen.observer.holding if whole else self._seen.observer.holding_part:
+            self.cut = (
+                None if self._epoch_over else (provisional.open(step) if provisional else self._journal.window).index
+            )
+        if whole:
             self._epoch_over = False
             self.close(step, None)
         elif self._seen.observer.holding_part:

@@ -106,7 +106,7 @@ def _not_whole(run: StoredRun, *, allowed: bool) -> list[Text]:
     lines = [Text(sentence, style="yellow") for sentence in run.ending.sentences]
     if not allowed:
         lines.append(
-            Text("The check fails: what is missing is not known. --allow-unfinished judges the rest.", "bold red")
+            Text("The check fails: the run is not whole. --allow-unfinished judges what is there.", "bold red")
         )
     return lines
 
@@ -115,7 +115,7 @@ def whole(run: StoredRun, *, allowed: bool) -> list[Case]:
     """Returns a case of a JUnit suite that fails where the run is not whole; none where it is, or need not be."""
     if run.ending.complete or allowed:
         return []
-    return [Case(run.name, "the recording is whole", "failure", " ".join(run.ending.sentences))]
+    return [Case(run.name, "the run is whole", "failure", " ".join(run.ending.sentences))]
 
 
 def cases(verdicts: Sequence[Verdict]) -> list[Case]:

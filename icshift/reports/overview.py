@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icshift.analysis.metrics import DEFAULT
-from icshift.analysis.overview import FINISHED
 from icshift.reports.next_step import typed
 from icshift.reports.report import Report
 from icshift.reports.sheet import Column, Sheet
 from icshift.reports.tables import counted, number, records, times
+from icshift.runs.ending import FINISHED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,7 @@ def overview_report(folder: Path, runs: pd.DataFrame) -> Report:
     """Returns the report of the table that `analysis.overview` made of the runs below a directory."""
     rows = records(runs)
     odd = runs[runs["state"] != FINISHED]
-    words = [f"{counted(len(runs), 'run')} in {folder}" + (f", {len(odd)} of them not finished" if len(odd) else "")]
+    words = [f"{counted(len(runs), 'run')} in {folder}" + (f", {len(odd)} of them not whole" if len(odd) else "")]
     return Report(
         heading=words[0],
         body=(_table(folder, rows),),
@@ -33,19 +33,19 @@ def overview_report(folder: Path, runs: pd.DataFrame) -> Report:
 
 def _table(folder: Path, rows: list[dict[str, Any]]) -> Sheet:
     columns = [
-        Column("model", [_words(row["model"]) for row in rows], 3, align="left", fold=8),
-        Column("sites", [_words(row["sites"]) for row in rows], 5),
-        Column("windows", [_words(row["windows"]) for row in rows], 2),
-        Column("steps", [_words(row["steps"]) for row in rows], 4),
-        Column("state", [row["state"].partition(":")[0] for row in rows], 0, align="left"),
+        Column("model", [_words(row["model"]) for row in rows], 5, align="left", fold=10),
+        Column("sites", [_words(row["sites"]) for row in rows], 8),
+        Column("windows", [_words(row["windows"]) for row in rows], 4),
+        Column("steps", [_words(row["steps"]) for row in rows], 7),
+        Column("state", [row["state"].partition(":")[0] for row in rows], 0, align="left", fold=17),
     ]
     if any(isinstance(row["site"], str) for row in rows):
         columns += [
             Column("drift", [_figure(row["drift"]) for row in rows], 0),
-            Column("floor", [_figure(row["floor"]) for row in rows], 6),
+            Column("floor", [_figure(row["floor"]) for row in rows], 3),
             Column("×floor", ["–" if row["ratio"] is None else times(row["ratio"]) for row in rows], 1),
-            Column("n", [_words(row["n"]) for row in rows], 8),
-            Column("furthest site", [_words(row["site"]) for row in rows], 7, align="left", fold=13),
+            Column("n", [_words(row["n"]) for row in rows], 2),
+            Column("furthest site", [_words(row["site"]) for row in rows], 6, align="left", fold=13),
         ]
     return Sheet("run", [_short(folder, row["run"]) for row in rows], columns)
 

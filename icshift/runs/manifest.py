@@ -70,7 +70,15 @@ _MANIFEST = entries(
         "created": typed.text,
         "finished": typed.flag,
         "stopped": or_null(entries({"reason": typed.text, "step": whole(), "time": typed.text})),
-        "interrupted": or_null(entries({"by": typed.text, "step": whole(), "time": typed.text})),
+        "interrupted": or_null(
+            entries({"by": typed.text, "step": whole(), "time": typed.text}, {"window": or_null(whole(1))})
+        ),
+        "resumed": each(
+            entries(
+                {"step": whole(), "time": typed.text},
+                {"cut": or_null(entries({"window": whole(1), "step": whole()}))},
+            )
+        ),
         "gaps": each(
             entries({"first_step": whole(), "last_step": whole(-1), "reason": typed.text}, {"time": typed.text})
         ),

@@ -85,7 +85,8 @@ def barely_begun(path: Path, rank: int) -> bool:
 
 def occupied_error(path: Path) -> RunError:
     """Returns the error for a path where something is already; the caller raises it."""
-    return RunError(f"{path} exists and is kept: choose another path, or force to replace the run")
+    but = ", or force to replace the run" if is_run(path) else "; nothing but a run is replaced, or gone on with"
+    return RunError(f"{path} exists and is kept: choose another path{but}")
 
 
 def recorded_by(path: Path) -> str:
@@ -104,6 +105,17 @@ def recorded_by(path: Path) -> str:
         return f"by process {number}" if alive else ""
     seconds = time.time() - (path / MANIFEST).stat().st_mtime
     return f"written to {max(seconds, 0):.0f} s ago, from elsewhere" if seconds < LATELY else ""
+
+
+def known_to_have_ended(path: Path) -> bool:
+    """Returns whether the process that recorded at a path was one of this machine, and is there no more.
+
+    Of several, the first rank is asked.
+    """
+    writer = _manifest(path / MANIFEST).get("writer")
+    writer = writer if isinstance(writer, dict) else {}
+    number = writer.get("process")
+    return writer.get("host") == _host() and isinstance(number, int) and not _runs(number, writer.get("started"))
 
 
 def id_at(file: Path) -> str | None:

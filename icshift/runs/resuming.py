@@ -91,26 +91,37 @@ def refuse_other(past: Past, beginning: Mapping[str, Any], ranks: int) -> None:
         )
 
 
-def steps_of(past: Past, parameters: str | None, initial: str | None, told: int | None) -> int:
+def steps_of(past: Past, parameters: str | None, beginning: Mapping[str, Any], told: int | None) -> int:
     """Returns how many steps a training has behind it that is resumed, as it says (`told`) or by its parameters.
 
-    Where what it says is no end of a window, as where a trainer counts steps that were skipped, parameters that are
-    those of one say more.
+    `parameters` is a hash of them, `beginning` the manifest that it would begin with. Where what it says is no end of a
+    window, as where a trainer counts steps that were skipped, parameters that are those of one say more.
     """
     ends = {0, *(window.last_step + 1 for window in past.windows)}
-    steps = told if told in ends else _known(past, parameters, initial)
+    steps = told if told in ends else _known(past, parameters, beginning.get(INITIAL_WEIGHTS))
     steps = told if steps is None else steps
     if steps is None:
-        raise RecordingError(
-            f"{past.path} cannot be resumed: the parameters of the model are those of the end of none of its windows; "
-            "load the checkpoint before the recorder starts, or say how many steps it has behind it: resume=STEPS"
-        )
+        raise RecordingError(f"{past.path} cannot be resumed: {_why_unknown(past, beginning)}")
     if steps < past.covered and past.manifest["finished"] and not past.manifest.get("interrupted"):
+        how = "" if told is None or told == steps else f", by its parameters, though resume says {told:,}"
         raise RecordingError(
-            f"{past.path} came to its end after {past.covered:,} steps, and this training has {steps:,} behind it: to "
-            "resume it would delete the rest; record to another path"
+            f"{past.path} came to its end after {past.covered:,} steps, and this training has {steps:,} behind "
+            f"it{how}: to resume it would delete the rest; record to another path"
         )
     return steps
+
+
+def _why_unknown(past: Past, beginning: Mapping[str, Any]) -> str:
+    before, now = past.manifest.get("parameters"), beginning.get("parameters")
+    if None not in (before, now) and before != now:
+        return (
+            f"the model has {now:,} parameters, and that of the run had {before:,}; make the model as it was, and load "
+            "its checkpoint before the recorder starts, or record to another path"
+        )
+    return (
+        "the parameters of the model are those of the end of none of its windows; load the checkpoint before the "
+        "recorder starts, or say how many steps it has behind it: resume=STEPS"
+    )
 
 
 def _known(past: Past, parameters: str | None, initial: str | None) -> int | None:
@@ -153,8 +164,26 @@ def _joined_overhead(before: dict[str, Any], since: dict[str, Any]) -> dict[str,
     return joined | ({"at_least": True} if before.get("at_least") or since.get("at_least") else {})
 
 
+def cut_window(past: Past, steps: int) -> Window | None:
+    """Returns the window that only ended since the training was interrupted, and stays as it is; None where none did.
+
+    What it held for one that goes on is not kept, and so the next one begins where it ended.
+    """
+    kept = past.until(steps).windows
+    interrupted = past.manifest.get("interrupted") or {}
+    if not kept or kept[-1].index != interrupted.get("window"):
+        return None
+    return None if kept[-1].steps == past.manifest["settings"].get("window_steps") else kept[-1]
+
+
 def resumption(past: Past, steps: int) -> dict[str, Any]:
-    """Returns the entries that say that a run was resumed after so many steps."""
+    """Returns the entries that say that a run was resumed after so many steps, and which window was cut there."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     kept = {key: past.manifest[key] for key in ("created", "id", INITIAL_WEIGHTS) if key in past.manifest}
-    return kept | {"resumed": [*past.manifest.get("resumed", []), {"step": steps, "time": now}]}
+    resumed = [
+        {**entry, "cut": None} if (entry.get("cut") or {}).get("step", 0) > steps else entry
+        for entry in past.manifest.get("resumed", [])
+    ]
+    window = cut_window(past, steps)
+    cut = None if window is None else {"window": window.index, "step": window.last_step + 1}
+    return kept | {"resumed": [*resumed, {"step": steps, "time": now, "cut": cut}]}

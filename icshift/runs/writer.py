@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ import pyarrow as pa
 from icshift.distribution import Distribution
 from icshift.errors import RecordingError, RunError
 from icshift.runs.durable import names_to_disk, write_aside
-from icshift.runs.format import FORMAT, NO_STEP, STEPS, WINDOW, WINDOWS, Site, StepRows, Window, entry_of
+from icshift.runs.format import FORMAT, LOGGED, NO_STEP, STEPS, WINDOW, WINDOWS, Site, StepRows, Window, entry_of
 from icshift.runs.inventory import FILES
 from icshift.runs.manifest import with_checksum
 from icshift.runs.own_files import OwnFiles
@@ -102,7 +103,10 @@ class Recording:
         return recording
 
     def _cut(self, kept: Past, steps: int) -> None:
-        """Delete all that is of later steps, and what a killed process has left half written."""
+        """Delete all that is of later steps, and what a killed process has left half written.
+
+        Steps of a window that was cut go with it: they are missing, and told so. What the training logged stays.
+        """
         windows = {window.index: window for window in kept.windows}
         self.states |= {index: dict(kept.states[index]) for index in windows}
         for part in reversed(self._own.take_over()):
@@ -112,7 +116,8 @@ class Recording:
                 )
             else:
                 self._written = max(self._written, 1 + part.last)
-                self._own.keep_rows(part.path, lambda table: table["step"].to_numpy() < steps)
+                end = steps if part.path.parent.name == LOGGED else kept.covered
+                self._own.keep_rows(part.path, partial(_before, end))
 
     def _cut_windows(self, part: Part, kept: list[Window]) -> None:
         if not kept:
@@ -289,6 +294,11 @@ class Recording:
         self._own.put(path, table)
         self._own.settle(path)
         self._written += 1
+
+
+def _before(end: int, rows: pa.Table) -> Any:
+    """Returns which rows are of steps before this one."""
+    return rows["step"].to_numpy() < end
 
 
 @contextmanager

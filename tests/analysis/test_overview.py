@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import icshift
@@ -25,10 +26,8 @@ def test_the_drift_is_that_of_the_report(with_batch_norm, one_window):
 
 def test_only_the_last_two_windows_are_read(with_batch_norm, monkeypatch):
     read = []
-    load = icshift.Run._load
-    monkeypatch.setattr(
-        "icshift.runs.reader.StoredRun._load", lambda run, index: read.append(index) or load(run, index)
-    )
+    of = icshift.Run._of
+    monkeypatch.setattr("icshift.runs.reader.StoredRun._of", lambda run, index: read.append(index) or of(run, index))
     overview([with_batch_norm])
     assert set(read) == {3, 4}
     read.clear()
@@ -42,14 +41,20 @@ def test_runs_that_did_not_finish_and_that_cannot_be_read(tmp_path, two_windows)
         ("a", {"finished": False}),
         ("b", {"finished": False, "stopped": {"reason": "disk full", "step": 7, "time": ""}}),
         ("c", {"format": 99}),
+        ("d", {"interrupted": {"by": "KeyboardInterrupt", "step": 9, "time": ""}, "steps": 1234}),
+        ("e", {"gaps": [{"first_step": 3, "last_step": 4, "reason": "disk full"}]}),
     ):
         manifest = json.loads((two_windows / "run.json").read_text()) | change
         manifest.pop("checksum", None)
         (tmp_path / name).mkdir()
         (tmp_path / name / "windows").symlink_to(two_windows / "windows")
         (tmp_path / name / "run.json").write_text(json.dumps(manifest))
-        states.append(overview([tmp_path / name])["state"][0])
+        row = overview([tmp_path / name], drift=False).iloc[0]
+        states.append(row["state"])
+        assert row["steps"] is pd.NA or row["steps"] == manifest["steps"], "those that info tells"
+    assert states[3].startswith("ended by KeyboardInterrupt")
+    assert states[4].startswith("2 steps not recorded")
     assert states[0] == "unfinished"
-    assert states[1] == "stopped: disk full"
+    assert states[1] == "stopped at step 7: disk full"
     assert states[2].startswith("cannot be read: ")
     assert "format 99" in states[2]

@@ -25,10 +25,12 @@ def test_ls_has_a_row_a_run_and_fits_80_columns(folder, command):
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert max(map(len, lines[1:])) <= 80 or "broken: cannot be read" in out
-    assert lines[0] == f"3 runs in {folder}, 1 of them not finished" or "3 runs in" in out
+    assert lines[0] == f"3 runs in {folder}, 1 of them not whole" or "3 runs in" in out
     rows = [line.split() for line in lines if line.strip().startswith(("a/plain", "b "))]
     assert [row[0] for row in rows] == ["a/plain", "b"]
     assert all("finished" in row for row in rows)
+    assert {"model", "state", "drift", "n"} <= set(next(line for line in lines if " state " in line).split())
+    assert any("Sequential" in line for line in lines)
     assert "floor: the same by noise alone" in " ".join(out.split())
 
 

@@ -125,6 +125,19 @@ def unfinished(tmp_path):
     return recording.path
 
 
+def test_a_run_that_stopped_ends_with_its_process(unfinished, command):
+    """Its process, of this machine, is there no more: the number is that of one which was started at another time."""
+    manifest = json.loads((unfinished / "run.json").read_text())
+    del manifest["checksum"]
+    manifest["writer"]["started"] += 1
+    manifest["stopped"] = {"reason": "disk full", "step": 9, "time": ""}
+    (unfinished / "run.json").write_text(json.dumps(manifest))
+    code, out, err = command("watch", unfinished)
+    assert code == 0
+    assert out.startswith("window 1 (steps 0 to 9)")
+    assert "Recording stopped at step 9 (disk full)" in " ".join(err.split())
+
+
 @pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_it_well(unfinished, watching):
     watch = watching(str(unfinished))

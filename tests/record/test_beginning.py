@@ -6,6 +6,7 @@ import copy
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,10 @@ def test_what_does_not_agree_is_refused_and_the_run_stays(tmp_path: Path) -> Non
     for told, attempt in (
         ("samples was 64 and is 32", lambda: resumed(tmp_path / "run", saved[2], samples=32).start()),
         ("probe_fingerprint was", lambda: resumed(tmp_path / "run", saved[2], probe=torch.ones(10, 6)).start()),
-        ("end of none of its windows", lambda: resumed(tmp_path / "run", None, units=9).start()),
+        (
+            "the model has 101 parameters, and that of the run had 57",
+            lambda: resumed(tmp_path / "run", None, units=9).start(),
+        ),
         ("resume is True, or how many", lambda: resumed(tmp_path / "run", saved[2], resume=-3)),
         ("take one of them", lambda: resumed(tmp_path / "run", saved[2], force=True)),
     ):
@@ -185,8 +189,11 @@ def test_another_model_ends_the_recording_and_not_the_training(tmp_path: Path) -
 def test_steps_that_a_killed_process_trained_are_a_gap(tmp_path: Path) -> None:
     saved = whole(tmp_path / "run", 2)
     recorder = resumed(tmp_path / "run", saved[2], resume=2 * STEPS + 3)
-    with pytest.warns(RuntimeWarning, match="no forward went through the model since"), recorder:
+    with pytest.warns(RuntimeWarning) as warned, recorder:
         assert recorder.steps == 2 * STEPS, "the parameters say more than the number"
+    told, nothing = map(str, (one.message for one in warned))
+    assert "11 steps are said to be behind this training, its parameters are those after 8 of" in told
+    assert "no forward went through the model since" in nothing
     training = Training().load(saved[2])
     training.epoch(3)
     recorder = icshift.Recorder(
@@ -199,6 +206,29 @@ def test_steps_that_a_killed_process_trained_are_a_gap(tmp_path: Path) -> None:
     (gap,) = run.ending.gaps
     assert (gap["first_step"], gap["last_step"]) == (8, 10)
     assert [(w.first_step, w.last_step) for w in run.window_list] == [(0, 3), (4, 7), (11, 14)]
+
+
+@pytest.mark.parametrize(("ended", "cut"), [(False, {"window": 2, "step": 7}), (True, None)])
+def test_a_window_that_an_exception_cut_is_told(ended: bool, cut: Any, tmp_path: Path) -> None:
+    """What was under way is not kept for a window that goes on: who resumes there has one window more, and is told."""
+    training = Training()
+    options = {"optimizer": training.optimizer, **OPTIONS}
+    with pytest.raises(KeyboardInterrupt), icshift.Recorder(training.model, tmp_path / "run", **options) as recorder:  # noqa: PT012
+        training.epoch()
+        recorder.epoch()
+        training.epoch(3)
+        if ended:
+            recorder.epoch()
+        raise KeyboardInterrupt
+    recorder = icshift.Recorder(training.model, tmp_path / "run", resume=True, **options)
+    with pytest.warns(RuntimeWarning, match="window 2 of .* ended after 7 steps") if cut else nullcontext():
+        recorder.start()
+    training.epoch(1)
+    recorder.close()
+    run = StoredRun(tmp_path / "run")
+    assert [(one.first_step, one.last_step) for one in run.window_list] == [(0, 3), (4, 6), (7, 7)]
+    assert run.manifest["resumed"][0]["cut"] == cut
+    assert [sentence[:29] for sentence in run.ending.sentences] == (["Window 2 ended after 7 steps,"] if cut else [])
 
 
 def test_a_run_that_is_being_recorded_is_not_resumed(tmp_path: Path) -> None:
@@ -214,7 +244,7 @@ def test_a_run_that_is_being_recorded_is_not_resumed(tmp_path: Path) -> None:
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").write_text("years of work")
-    with pytest.raises(RunError, match="exists and is kept"):
+    with pytest.raises(RunError, match="exists and is kept: choose another path; nothing but a run is"):
         resumed(tmp_path / "run", None)
 
 

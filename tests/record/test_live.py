@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import textwrap
 
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 
 import icshift
 from icshift.errors import RecordingError, RunError
+from icshift.record import live
 from icshift.runs.reader import StoredRun
 from tests.warm.starting import python
 
@@ -21,8 +23,7 @@ def step(model, recorder):
 
 def test_start_and_close_are_the_with_block(tmp_path):
     model = nn.Linear(4, 2)
-    recorder = icshift.Recorder(model, tmp_path / "run")
-    recorder.start()
+    recorder = icshift.Recorder(model, tmp_path / "run").start()
     step(model, recorder)
     recorder.epoch()
     step(model, recorder)
@@ -90,8 +91,18 @@ def test_who_is_never_closed_is_closed_with_the_process(tmp_path):
     subprocess.run([python(), tmp_path / "train.py", tmp_path / "run"], check=True, env=os.environ)
     run = StoredRun(tmp_path / "run")
     assert run.finished
-    assert run.ending.interrupted["by"] == "the end of its process, before close()"
+    assert run.ending.heading == " · never closed"
+    assert not run.ending.complete, "whether the training came to its end is not known"
     assert run.manifest["steps"] == 1
+
+
+def test_what_ended_the_process_is_told_where_it_is_known(tmp_path, monkeypatch):
+    model = nn.Linear(4, 2)
+    recorder = icshift.Recorder(model, tmp_path / "run").start()
+    step(model, recorder)
+    monkeypatch.setattr(sys, "last_value", ValueError("theirs"), raising=False)  # As the interpreter, for atexit.
+    live._close_all()
+    assert StoredRun(tmp_path / "run").ending.heading == " · ended by ValueError"
 
 
 def test_strict_alone_makes_an_error_of_nothing(tmp_path):

@@ -21,12 +21,12 @@ def test_every_run_is_said_what_it_is():
                 "site": "fc1",
                 "phase": "train",
             },
-            {"run": "runs/b", "state": "stopped: disk full"},
+            {"run": "runs/b", "state": "stopped at step 7: disk full"},
         ],
         columns=COLUMNS,
     )
     report = overview_report(Path("runs"), runs)
-    assert report.heading == "2 runs in runs, 1 of them not finished"
-    assert report.warnings == ("b: stopped: disk full",)
+    assert report.heading == "2 runs in runs, 1 of them not whole"
+    assert report.warnings == ("b: stopped at step 7: disk full",)
     assert "in phase train" in report.notes[0]
     assert report.data["runs"][1]["drift"] is None or np.isnan(report.data["runs"][1]["drift"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from icshift.runs.ending import Ending
+from icshift.runs.ending import NOT_CLOSED, Ending
 
 GAP = {"first_step": 3, "last_step": 3, "reason": "Too many open files", "time": ""}
 STOPPED = {"finished": False, "stopped": {"reason": "disk full", "step": 1200, "time": ""}}
@@ -16,7 +16,8 @@ INTERRUPTED = {"finished": True, "interrupted": {"by": "KeyboardInterrupt", "ste
         ({"finished": True, "stopped": None, "interrupted": None, "gaps": []}, "", True, 0),
         ({}, " · unfinished", False, 1),
         (STOPPED, " · stopped at step 1,200: disk full", False, 1),
-        (INTERRUPTED, " · ended by KeyboardInterrupt", True, 1),
+        (INTERRUPTED, " · ended by KeyboardInterrupt", False, 1),
+        (INTERRUPTED | {"interrupted": {"by": NOT_CLOSED, "step": 1, "time": ""}}, " · never closed", False, 1),
         ({"finished": True, "gaps": [GAP]}, " · 1 steps not recorded", False, 1),
         (STOPPED | {"gaps": [GAP] * 5}, " · stopped at step 1,200: disk full · 5 steps not recorded", False, 5),
     ],
@@ -24,6 +25,7 @@ INTERRUPTED = {"finished": True, "interrupted": {"by": "KeyboardInterrupt", "ste
 def test_each_ending_is_told(manifest, heading, complete, sentences):
     ending = Ending(manifest)
     assert ending.heading == heading.replace("1 steps", "1 step")
+    assert ending.state == (ending.heading.removeprefix(" · ") or "finished")
     assert ending.complete == complete
     assert len(ending.sentences) == sentences
     assert bool(ending.data) == bool(heading)
