@@ -159,8 +159,8 @@ def _of_array(name: str, of: _Measured, moved: Movement, metric: str, units: lis
     floors = _floors(*of.blocks, w1)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.where(floors > 0, w1 / floors, np.nan)
-    told = moved.moved.get(name)
-    known = np.isfinite(w1) & (told is not None)
+    told = moved.moved.get(name, np.zeros(len(w1), bool))
+    unknown = np.isnan(w1) | (name not in moved.moved)
     table = {
         "array": name,
         "unit": np.arange(len(w1)),
@@ -172,7 +172,7 @@ def _of_array(name: str, of: _Measured, moved: Movement, metric: str, units: lis
         "error": np.where(np.isnan(w1), np.nan, 0.0),
         "ratio": ratio,
         "near_constant": pooled <= least,
-        "moved": pd.array(np.where(known, told, None), dtype="boolean"),
+        "moved": pd.arrays.BooleanArray(told, unknown),
         "nonfinite": of.rows - before.n - after.n,
         "reference_mean": before.mean,
         "reference_sd": before.std,

@@ -142,7 +142,7 @@ def _rows(what: Any, source: str) -> NDArray[Any]:
         except (TypeError, NotImplementedError, RuntimeError) as error:
             raise ModelError(f"{source} is a tensor without an array of numbers: {message_of(error)}") from error
     if isinstance(what, np.ma.MaskedArray):
-        what = what.astype(np.result_type(what.dtype, np.float32)).filled(np.nan)
+        what = np.ma.filled(what.astype(np.result_type(what.dtype, np.float32)), np.nan)
     array = what.to_numpy() if hasattr(what, "to_numpy") else np.asanyarray(what)
     if array.dtype.kind not in "biuf":
         raise ModelError(f"{source} holds {array.dtype}: expected numbers")
