@@ -113,20 +113,26 @@ static PyObject *py_order(PyObject *self, PyObject *const *o, Py_ssize_t given)
     return done(&held);
 }
 
-static PyObject *py_sort_level(PyObject *self, PyObject *const *o, Py_ssize_t given)
+static PyObject *py_compact(PyObject *self, PyObject *const *o, Py_ssize_t given)
 {
     (void)self;
-    if (!takes("sort_level", given, 4))
+    if (!takes("compact", given, 7))
         return NULL;
     held_t held = {.count = 0};
-    int64_t units = integer(o[1]);
-    double rounding = PyFloat_AsDouble(o[2]);
-    float *level = wanted(&held, o[0], LEVEL * units * (int64_t)sizeof(float));
-    double *moved = wanted(&held, o[3], units * (int64_t)sizeof(double));
+    int64_t n = integer(o[1]), units = integer(o[2]), group = integer(o[3]), offset = integer(o[4]);
+    double rounding = PyFloat_AsDouble(o[5]);
+    if (!PyErr_Occurred() && ((group != 3 && group != 4) || offset < 0 || offset >= group || n > MOST || n < 2 * TAIL + group))
+        PyErr_Format(PyExc_ValueError, "a level of %lld values, of which one of %lld goes up", (long long)n, (long long)group);
+    float *level = wanted(&held, o[0], n * units * (int64_t)sizeof(float));
+    double *moved = wanted(&held, o[6], units * (int64_t)sizeof(double));
     if (!PyErr_Occurred()) {
-        Py_BEGIN_ALLOW_THREADS
-        sort_level(level, units, rounding, moved);
-        Py_END_ALLOW_THREADS
+        if (n * units < LONG_WORK) {
+            compact(level, (int)n, units, (int)group, (int)offset, rounding, moved);
+        } else {
+            Py_BEGIN_ALLOW_THREADS
+            compact(level, (int)n, units, (int)group, (int)offset, rounding, moved);
+            Py_END_ALLOW_THREADS
+        }
     }
     return done(&held);
 }
@@ -248,7 +254,7 @@ static PyObject *py_hash_rows(PyObject *self, PyObject *const *o, Py_ssize_t giv
 static PyMethodDef methods[] = {
     METHOD(scan, "address, rows, units, positions, stride, table, centre, known, drawn, n, sampled, first"),
     METHOD(order, "rows, steps, n, units, values, table, zeros, quantiles, slices, probabilities"),
-    METHOD(sort_level, "level, units, rounding, moved"),
+    METHOD(compact, "level, n, units, group, offset, rounding, moved"),
     METHOD(hash_rows, "address, rows, row, size, drawn, factors, n"),
     METHOD(digest, "levels, fills, weights, units, slices, values, error, tails"),
     METHOD(w1, "a, n, b, m, units, bytes of a value, found, from, to"),
