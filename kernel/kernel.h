@@ -45,6 +45,19 @@ typedef struct {
 
 void order(const float *rows, int64_t steps, int n, int64_t units, order_t out);
 
+/* Moments [6, groups, units] of several groups as those of one [6, units]. They are of float values: see fold.c. */
+void total(const double *table, int64_t groups, int64_t units, double *out);
+
+/* Steps are added to the blocks at `places` [count] of sums [blocks, SLICES, units], weighted by the numbers of their values,
+   and of these numbers, and those of zeros, [blocks, units]. */
+typedef struct {
+    const double *slices;            /* [count, SLICES, units] */
+    const int64_t *sampled, *zeros; /* [count, units] */
+    int64_t count;
+} steps_t;
+
+void add_steps(steps_t steps, const int64_t *places, int64_t units, double *sums, int64_t *sampled, int64_t *zeros);
+
 /* A level of a sketch, as of icshift/sketch/level.py: [n, units], n at most MOST. Its columns are sorted, and the first rows
    are then, of every `group` neighbours (4 or 3), those at `offset`, which go up, and after them those that stay: TAIL at
    either end, and what is left of a group. `moved` [units] is the sum of all distances to the neighbours that go up, with

@@ -113,6 +113,44 @@ static PyObject *py_order(PyObject *self, PyObject *const *o, Py_ssize_t given)
     return done(&held);
 }
 
+static PyObject *py_total(PyObject *self, PyObject *const *o, Py_ssize_t given)
+{
+    (void)self;
+    if (!takes("total", given, 4))
+        return NULL;
+    held_t held = {.count = 0};
+    int64_t groups = integer(o[1]), units = integer(o[2]);
+    const double *table = known(&held, o[0], 6 * groups * units * (int64_t)sizeof(double));
+    double *out = wanted(&held, o[3], 6 * units * (int64_t)sizeof(double));
+    if (!PyErr_Occurred())
+        total(table, groups, units, out);
+    return done(&held);
+}
+
+static PyObject *py_add_steps(PyObject *self, PyObject *const *o, Py_ssize_t given)
+{
+    (void)self;
+    if (!takes("add_steps", given, 10))
+        return NULL;
+    held_t held = {.count = 0};
+    int64_t blocks = integer(o[6]), units = integer(o[5]), cells = blocks * units;
+    steps_t steps = {.count = integer(o[4])};
+    int64_t seen = steps.count * units;
+    steps.slices = known(&held, o[0], SLICES * seen * (int64_t)sizeof(double));
+    steps.sampled = known(&held, o[1], seen * (int64_t)sizeof(int64_t));
+    steps.zeros = known(&held, o[2], seen * (int64_t)sizeof(int64_t));
+    const int64_t *places = known(&held, o[3], steps.count * (int64_t)sizeof(int64_t));
+    double *sums = wanted(&held, o[7], SLICES * cells * (int64_t)sizeof(double));
+    int64_t *sampled = wanted(&held, o[8], cells * (int64_t)sizeof(int64_t));
+    int64_t *zeros = wanted(&held, o[9], cells * (int64_t)sizeof(int64_t));
+    for (int64_t s = 0; !PyErr_Occurred() && s < steps.count; s++)
+        if (places[s] < 0 || places[s] >= blocks)
+            PyErr_Format(PyExc_ValueError, "block %lld of %lld", (long long)places[s], (long long)blocks);
+    if (!PyErr_Occurred())
+        add_steps(steps, places, units, sums, sampled, zeros);
+    return done(&held);
+}
+
 static PyObject *py_compact(PyObject *self, PyObject *const *o, Py_ssize_t given)
 {
     (void)self;
@@ -254,6 +292,8 @@ static PyObject *py_hash_rows(PyObject *self, PyObject *const *o, Py_ssize_t giv
 static PyMethodDef methods[] = {
     METHOD(scan, "address, rows, units, positions, stride, table, centre, known, drawn, n, sampled, first"),
     METHOD(order, "rows, steps, n, units, values, table, zeros, quantiles, slices, probabilities"),
+    METHOD(total, "table, groups, units, total"),
+    METHOD(add_steps, "slices, sampled, zeros, places, steps, units, blocks, sums, sampled, zeros"),
     METHOD(compact, "level, n, units, group, offset, rounding, moved"),
     METHOD(hash_rows, "address, rows, row, size, drawn, factors, n"),
     METHOD(digest, "levels, fills, weights, units, slices, values, error, tails"),

@@ -7,9 +7,9 @@ goes up a level with four times the weight, and the others are dropped. (The pap
 from the middle, has the same error for half the sorting.) From there on the middle one of three goes up, which moves no
 mean: at great weights there are not enough compactions for their errors to cancel.
 
-Higher levels share what `room` there is, in whatever proportion they need, and only where they outgrow it is one of them
-cut: that which frees most for the least error. So all memory is in use all the time, and few large levels are cut in
-place of many small ones: two sketches with levels of 512 values each took twice as much for the same errors.
+Higher levels share what `room` there is, in whatever proportion they need, and only where they outgrow it is one of
+them cut: that which frees most for the least error. So all memory is in use all the time, and few large levels are cut
+in place of many small ones: two sketches with levels of 512 values each took twice as much for the same errors.
 
 And some values at either end of a level stay where they are: far out, neighbours lie far apart and dropping one costs
 most. So the `TAIL` lowest and highest of all values that were seen are there, each with the weight 1.
@@ -26,7 +26,8 @@ every rank in the same way. Both are known when the sketch is read. Of 100,000 n
 of a standard deviation and 0.9 % of the ranks; the distance itself is 0.005 of a standard deviation. Of ten million the
 bounds are 0.063 and 1.8 %.
 
-Memory: 1,408 values a unit (5.6 kB in float32) in a window of up to 16,384, which 256 steps of 64 have; 2,048 of 100,000.
+Memory: 1,408 values a unit (5.6 kB in float32) in a window of up to 16,384, as 256 steps of 64; 2,048 in one of
+100,000.
 """
 
 from __future__ import annotations
@@ -37,15 +38,15 @@ import numpy as np
 
 from icshift.distribution import Floats
 from icshift.sketch.kernel import kernel
-from icshift.sketch.level import THIRD, MOST, QUARTER, K, Level, goes_up, points
+from icshift.sketch.level import MOST, QUARTER, THIRD, K, Level, goes_up, points
 
 _LEAST, _MORE = 1408, 128
 """Values that there is room for, all levels together: in a sketch of up to 2^14 values, and by how much more in one of
 twice as many, at every doubling; at the first, where a fourth level is needed, three times as much."""
 
 _WORTH = 160
-"""Values that go up at least where a higher level is cut, if there is one of so many: the error of a compaction does not
-depend on how many they are."""
+"""Values that go up at least where a higher level is cut, if there is one of so many: the error of a compaction does
+not depend on how many they are."""
 
 _PIECE = 128
 """Values that are put on a higher level at a time."""

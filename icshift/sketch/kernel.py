@@ -24,6 +24,7 @@ from icshift.sketch.block import Order
 from icshift.sketch.kernel_native import Native
 from icshift.sketch.kernel_numpy import NumPy
 from icshift.sketch.level import Digest, Level
+from icshift.sketch.moments import Moments
 from icshift.sketch.sampler import Sampler
 from icshift.sketch.workspace import Workspace
 
@@ -54,6 +55,21 @@ class Kernel(Protocol):
 
     def order(self, rows: Floats, steps: int, workspace: Workspace) -> Order:
         """Returns what a block of so many steps, rows [steps * n, units], shows; the rows may be overwritten."""
+
+    def total(self, moments: Moments) -> Moments:
+        """Returns all groups of moments as one."""
+
+    def add_steps(
+        self,
+        sums: Floats,
+        all_sampled: Ints,
+        all_zeros: Ints,
+        places: Ints,
+        slices: Floats,
+        sampled: Ints,
+        zeros: Ints,
+    ) -> None:
+        """Does as `add_steps` of icshift/blocks.py, with what an `Order` holds of some steps."""
 
     def values_of(self, values: Floats) -> Floats:
         """Returns the values [units, m] of all steps of values [units, steps, n]."""

@@ -101,6 +101,30 @@ class Native:
             moments=Moments(table),
         )
 
+    def total(self, moments: Moments) -> Moments:
+        """Adds up the groups."""
+        groups, units = moments.table.shape[1:]
+        table = np.empty((6, 1, units))
+        compiled.total(np.ascontiguousarray(moments.table), groups, units, table)
+        return Moments(table)
+
+    def add_steps(
+        self,
+        sums: Floats,
+        all_sampled: Ints,
+        all_zeros: Ints,
+        places: Ints,
+        slices: Floats,
+        sampled: Ints,
+        zeros: Ints,
+    ) -> None:
+        """Adds what lies in memory unit by unit, of one step after the other, as `order` leaves it."""
+        given = slices.transpose(1, 2, 0), sampled.T, zeros.T
+        if not all(array.flags.c_contiguous for array in given) or slices.dtype != float:
+            self._numpy.add_steps(sums, all_sampled, all_zeros, places, slices, sampled, zeros)
+            return
+        compiled.add_steps(*given, places, len(places), sums.shape[2], len(sums), sums, all_sampled, all_zeros)
+
     def values_of(self, values: Floats) -> Floats:
         """Returns values of all steps, places one after the other."""
         return values.transpose(1, 2, 0).reshape(-1, len(values)).T

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from icshift.blocks import add_steps
 from icshift.distribution import Floats, Ints
 from icshift.sketch import block
 from icshift.sketch.block import Order
 from icshift.sketch.level import Digest, Level, compact, digest
-from icshift.sketch.moments import moments
+from icshift.sketch.moments import Moments, moments
 from icshift.sketch.sampler import Sampler
 from icshift.sketch.workspace import Workspace
 
@@ -48,6 +49,14 @@ class NumPy:
         values = workspace.take("values", (units, steps, len(rows) // steps), self._dtype)
         np.copyto(values, rows.reshape(steps, -1, units).transpose(2, 0, 1))
         return block.order(values, workspace)
+
+    def total(self, moments: Moments) -> Moments:
+        """Returns all groups as one, whatever their range."""
+        return moments.total()
+
+    def add_steps(self, *arrays: Any) -> None:
+        """Adds steps to their blocks."""
+        add_steps(*arrays)
 
     def values_of(self, values: Floats) -> Floats:
         """Returns values of all steps side by side."""

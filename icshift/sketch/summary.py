@@ -14,9 +14,6 @@ from icshift.sketch.compactor import Sketch
 from icshift.sketch.kernel import kernel
 from icshift.sketch.moments import Moments
 
-_PARTS = 4
-"""Moments of blocks that wait to be merged into one."""
-
 
 class Summary:
     """All that a window, or a part of it, showed of one site in one phase.
@@ -27,7 +24,7 @@ class Summary:
     def __init__(self, units: int, dtype: type[np.floating[Any]], random: np.random.Generator, *, blocks: bool) -> None:
         self.units = units
         self._kernel = kernel(dtype)
-        self._blocks = BlockKeeper(units, dtype) if blocks else None
+        self._blocks = BlockKeeper(units, dtype, self._kernel.add_steps) if blocks else None
         self._sketch = Sketch(units, dtype, random)
         self.restart(random)
 
@@ -36,7 +33,7 @@ class Summary:
         self._sketch.restart(random)
         if self._blocks is not None:
             self._blocks.restart()
-        self._moments: list[Moments] = []
+        self._moments: Moments | None = None
         self._zeros = np.zeros(self.units, np.int64)
         self._sampled = np.zeros(self.units, np.int64)
 
@@ -53,15 +50,16 @@ class Summary:
         self._sketch.absorb(following._sketch)
         if self._blocks is not None and following._blocks is not None:
             self._blocks.absorb(following._blocks)
-        if following._moments:
-            self.note(exact.stack(following._moments).total())
+        if following._moments is not None:
+            self.note(following._moments)
         self._zeros += following._zeros
         self._sampled += following._sampled
 
     @np.errstate(all="ignore")  # As where steps are worked off.
     def distribution(self, examples: Floats | None) -> Distribution:
         """Returns the distribution of all that was taken in; `examples` [units, k] are part of it."""
-        total = exact.stack(self._moments).total()
+        assert self._moments is not None
+        total = self._moments
         count, nonfinite = total.table[:2, 0].astype(np.int64)
         seen = count > 0
         std = total.deviation[0] / np.sqrt(count)
@@ -91,7 +89,6 @@ class Summary:
         )
 
     def note(self, moments: Moments) -> None:
-        """Takes in the moments of steps, together one group."""
-        self._moments.append(moments)
-        if len(self._moments) > _PARTS:
-            self._moments = [exact.stack(self._moments).total()]
+        """Takes in the moments of steps."""
+        known = [moments] if self._moments is None else [self._moments, moments]
+        self._moments = self._kernel.total(exact.stack(known))

@@ -9,7 +9,7 @@ import torch
 from icshift.sketch.choice import compiled
 from icshift.sketch.kernel_native import Native
 from icshift.sketch.kernel_numpy import NumPy
-from icshift.sketch.level import THIRD, MOST, QUARTER, K, Level, goes_up
+from icshift.sketch.level import MOST, QUARTER, THIRD, K, Level, goes_up
 from icshift.sketch.sampler import Sampler
 from icshift.sketch.workspace import Workspace
 from icshift.tails import TAIL
@@ -229,3 +229,22 @@ def test_memory_that_is_too_short_is_refused():
     fills = np.array([3], np.int32)
     with pytest.raises(ValueError, match="single values"):
         compiled.digest((np.empty((3, 1), np.float32),), fills, fills, 1, 8, np.empty(8), np.empty(1), np.empty(32))
+
+
+def test_what_is_not_in_the_native_order_is_added_by_numpy():
+    sums, sampled, zeros = np.zeros((2, 8, 3)), np.zeros((2, 3), np.int64), np.zeros((2, 3), np.int64)
+    slices, ones = np.random.default_rng(0).random((3, 4, 8)), np.ones((3, 4), np.int64)
+    Native().add_steps(sums, sampled, zeros, np.array([0, 0, 1, 1]), slices, ones, ones)
+    np.testing.assert_allclose(sums, slices.reshape(3, 2, 2, 8).sum(2).transpose(1, 2, 0))
+    assert sampled.tolist() == zeros.tolist() == [[2, 2, 2], [2, 2, 2]]
+
+
+def test_a_block_that_is_not_there_is_refused():
+    arrays = np.empty((1, 8, 3)), np.ones((1, 3), np.int64), np.ones((1, 3), np.int64)
+    for place in (-1, 2):
+        with pytest.raises(ValueError, match=f"block {place} of 2"):
+            compiled.add_steps(
+                *arrays, np.array([place]), 1, 3, 2, np.zeros((2, 8, 3)), *[np.zeros((2, 3), np.int64)] * 2
+            )
+    with pytest.raises(ValueError, match="bytes, where"):
+        compiled.total(np.empty((6, 2, 3)), 2, 3, np.empty(17))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from icshift.distribution import EXACT, QUANTILES
-from icshift.sketch.level import THIRD, MOST, QUARTER, TERMS, K, Level, compact, digest, goes_up, points
+from icshift.sketch.level import MOST, QUARTER, TERMS, THIRD, K, Level, compact, digest, goes_up, points
 from icshift.tails import TAIL
 from tests.zoo.distributions import BROKEN, FINITE, ZOO, draw, scale
 
