@@ -60,6 +60,21 @@ def size_of(file: BinaryIO) -> int:
     return os.fstat(file.fileno()).st_size
 
 
+_SMALL = 1 << 28
+_UNPACKED = 200
+
+
+def is_bomb(size: int, unpacked: int, small: int = _SMALL) -> bool:
+    """Returns whether a file of so many bytes of data unpacks to so many that it was made to take all memory.
+
+    That is more than `small` bytes and more than 200 times its own: what is packed best, as zeros, makes 1000 of one.
+
+    >>> is_bomb(500_000, 800_000_000), is_bomb(500_000, 80_000_000), is_bomb(10**9, 10**11)
+    (True, False, False)
+    """
+    return unpacked > max(small, _UNPACKED * size)
+
+
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a pipe",

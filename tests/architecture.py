@@ -295,6 +295,7 @@ def _tests(test: str, stem: str) -> bool:
     return test == f"test_{stem}" or test.startswith(f"test_{stem}_")
 
 
+@cache
 def own_imports(package: Path, module: Module, *, typing: bool = True) -> set[str]:
     """The package's modules that a module imports; the package itself is `__init__`."""
     found = set()
@@ -325,7 +326,7 @@ def _module_of(package: Path, name: str) -> str:
 @cache
 def imports(file: Path, *, typing: bool = True) -> tuple[tuple[str, int], ...]:
     """What a file imports, at its top and in functions, as (dotted name, leading dots), for types too by default."""
-    tree = ast.parse(file.read_text())
+    tree = ast.parse(file.read_text())  # Of its own: blocks are emptied.
     for block in [] if typing else [node for node in ast.walk(tree) if isinstance(node, ast.If)]:
         if isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING":
             block.body = []

@@ -44,6 +44,7 @@ GLOBAL_HOOKS = (
 def pytest_configure(config):
     config.pluginmanager.register(covering)
     config.pluginmanager.register(order)
+    gc.disable()  # Until all is collected: a quarter of that time it would look through what stays.
     # Once, and not in each of hundreds of processes, where the environment has Python write no bytecode.
     if not hasattr(config, "workerinput"):
         compileall.compile_dir(Path(icshift.__file__).parent, quiet=2)
@@ -60,6 +61,7 @@ def pytest_collection_finish():
     """What has been imported stays: a fifth of the time went into looking through it for garbage again and again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -85,7 +87,7 @@ def the_command_line_is_built_once():
 
 @pytest.fixture(autouse=True)
 def same_random_numbers_every_time():
-    torch.manual_seed(7)
+    torch.default_generator.manual_seed(7)  # Of the CPU alone: `torch.manual_seed` takes longer than most tests.
 
 
 @pytest.fixture(autouse=True)

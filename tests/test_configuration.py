@@ -9,7 +9,7 @@ import pytest
 SETTINGS = Path(__file__).parent.parent / "pyproject.toml"
 
 
-@pytest.mark.parametrize("options", [[], ["-q"]])
+@pytest.mark.parametrize("options", [pytest.param([], marks=pytest.mark.thorough), ["-q"]], ids=str)
 def test_pytest_says_how_many_passed(options, tmp_path):
     (tmp_path / "test_one.py").write_text("def test_one():\n    pass\n")
     command = [

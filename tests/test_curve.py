@@ -27,6 +27,7 @@ def mean_of(found, start, stop):
     return np.array([np.interp(at, *knots).mean() for knots in zip(found.share, found.value, strict=True)])
 
 
+@pytest.mark.some(20)
 @pytest.mark.parametrize("n", [1, 300, 513, 6000])
 @pytest.mark.parametrize("name", ZOO)
 def test_ascends_from_0_to_1(name, n):
@@ -60,6 +61,7 @@ def test_a_slice_beside_a_tail_keeps_its_mean():
         np.testing.assert_allclose(means, kept.values[:, place], rtol=0.02)
 
 
+@pytest.mark.some(14)
 @pytest.mark.parametrize("n", [513, 6000, 60_000])
 @pytest.mark.parametrize("name", FINITE)
 def test_ends_are_the_very_values(name, n):

@@ -28,6 +28,7 @@ def parts_of(values, cuts, dtype=np.float32):
     return [distribution(part, dtype=dtype) for part in np.split(values, cuts, axis=1) if part.shape[1]]
 
 
+@pytest.mark.some(50)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("name", ZOO)
@@ -78,6 +79,7 @@ def test_moments_keep_scale(magnitude):
     laws.assert_stands_for(distribution(values), values)
 
 
+@pytest.mark.some(16)
 @pytest.mark.parametrize("n", [1, 300, 6000])
 @pytest.mark.parametrize("name", ZOO)
 def test_empty_is_the_identity_of_merge(name, n):
@@ -109,6 +111,7 @@ def test_any_order_of_merge(name, n, cuts):
     laws.any_order_of_merge(parts_of(values, cuts), values, np.random.default_rng(1))
 
 
+@pytest.mark.some(20)
 @pytest.mark.parametrize(("n", "cuts"), [(2, (1,)), (500, (100, 101)), (513, (1,)), (6000, (1000, 4000))])
 @pytest.mark.parametrize("name", ZOO)
 def test_split_is_whole(name, n, cuts):
@@ -198,6 +201,7 @@ def test_take_is_indexing():
     assert replace(whole, blocks=None).take(np.array([1])).blocks is None
 
 
+@pytest.mark.some(40)
 @pytest.mark.parametrize("slices", [1, 5, 128])
 @pytest.mark.parametrize("n", [1, 4, 700])
 @pytest.mark.parametrize("name", ZOO)

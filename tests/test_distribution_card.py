@@ -13,6 +13,7 @@ from tests.recorded import distribution, of_zoo
 from tests.zoo.distributions import ZOO
 
 
+@pytest.mark.some(12)
 @pytest.mark.parametrize("n", [20, 3000])
 @pytest.mark.parametrize("name", ZOO)
 def test_any_distribution_shows_itself(name, n):

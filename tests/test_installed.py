@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.covering import often
+
 ROOT = Path(__file__).parent.parent
 BESIDE = {"build", "dist", "docs", "tests", "examples", "benchmarks", "runs", "icshift-demo"}
 """Folders beside the sources. Of an earlier build setuptools would take what it left for a part."""
@@ -27,11 +29,21 @@ def sources(folder):
     return shutil.copytree(ROOT, folder, ignore=left_out)
 
 
+COMPILER = often({"CC": "/bin/false", "CXX": "/bin/false"}, {})
+"""None by default: the kernel takes half a minute, and the tests of it have built it where they are installed."""
+
+
 def built(what, source, into):
     """The file that setuptools makes of a folder of sources."""
     code = f"import sys; from setuptools import build_meta; print(build_meta.build_{what}(sys.argv[1]))"
     done = subprocess.run(
-        [sys.executable, "-c", code, str(into)], cwd=source, capture_output=True, text=True, check=False, timeout=250
+        [sys.executable, "-c", code, str(into)],
+        cwd=source,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=250,
+        env={**os.environ, **COMPILER},
     )
     assert done.returncode == 0, done.stderr
     return into / done.stdout.splitlines()[-1]
@@ -44,14 +56,20 @@ def files(folder):
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The wheel, made of the sdist alone."""
+def unpacked(tmp_path_factory):
+    """What is in the sdist."""
     folder = tmp_path_factory.mktemp("dist")
     sdist = built("sdist", sources(folder / "sources"), folder)
     with tarfile.open(sdist) as archive:
         archive.extractall(folder / "unpacked", filter="data")
     (unpacked,) = (folder / "unpacked").iterdir()
-    return built("wheel", unpacked, folder)
+    return unpacked
+
+
+@pytest.fixture(scope="module")
+def wheel(unpacked, tmp_path_factory):
+    """The wheel, made of the sdist alone."""
+    return built("wheel", unpacked, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +105,13 @@ def alone(installed, tmp_path):
         )
 
     return run
+
+
+def test_the_sdist_holds_all_that_the_kernel_is_built_from(unpacked):
+    of_kernel = {file.name for file in (ROOT / "kernel").iterdir() if file.suffix in (".c", ".cc", ".h")}
+    assert of_kernel
+    assert of_kernel <= {file.name for file in (unpacked / "kernel").iterdir()}
+    assert (unpacked / "setup.py").is_file()
 
 
 def test_the_wheel_holds_every_file_of_the_package(wheel, installed):

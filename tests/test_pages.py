@@ -45,11 +45,14 @@ def commands(page):
 
 
 def shown():
-    """Every command of every page; one that reads the demo, and it alone, runs where it is shown first."""
+    """Every command of every page; one that reads the demo, and it alone, runs where it is shown first.
+
+    Where the same is written to a file of another kind, tests of the command do.
+    """
     seen = set()
     for page in PAGES:
         for number, line in enumerate(commands(page)):
-            asked = re.sub(r" -o \S+\.csv", "", line)
+            asked = re.sub(r" -o \S+\.(csv|html)", "", line)
             again = "icshift-demo" in asked and asked in seen
             seen.add(asked)
             yield pytest.param(page, number, marks=[pytest.mark.thorough] if again else [])

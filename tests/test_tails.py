@@ -17,6 +17,7 @@ def ends_of(values):
     return np.concatenate([ordered[:, :TAIL], ordered[:, -TAIL:]], axis=1)
 
 
+@pytest.mark.some(14)
 @pytest.mark.parametrize("n", [EXACT + 1, 6000, 60_000])
 @pytest.mark.parametrize("name", FINITE)
 def test_of_a_large_window_they_are_exact(name, n):
@@ -28,6 +29,7 @@ def test_a_window_that_keeps_all_values_has_no_others(name):
     assert of_zoo(name, EXACT).tails is None
 
 
+@pytest.mark.some(14)
 @pytest.mark.parametrize("cuts", [(1, 8, 300), (5, 900, 3000), (4000,)])
 @pytest.mark.parametrize("name", FINITE)
 def test_merged_they_are_those_of_the_union(name, cuts):

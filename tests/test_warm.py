@@ -133,6 +133,7 @@ def started(tmp_path):
     return start
 
 
+@pytest.mark.some(10)
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_fork_does_what_a_new_interpreter_does(name, started):

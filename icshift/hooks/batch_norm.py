@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any, Self
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, fx, nn
@@ -17,7 +18,7 @@ from icshift.model.layout import by_unit
 from icshift.model.modes import evaluating
 from icshift.model.torch_private import AVERAGING, BATCH_NORM
 from icshift.runs.phases import OWN_INPUTS, RUNNING_AVERAGES
-from icshift.sketch import moments as exact
+from icshift.sketch.kernel import kernel
 from icshift.sketch.workspace import Workspace
 
 
@@ -207,5 +208,6 @@ def _statistics(tensor: Tensor, workspace: Workspace) -> Statistics:
     if not tensor.numel():
         nothing = torch.zeros(tensor.shape[1], dtype=torch.float64, device=tensor.device)
         return Statistics(nothing, nothing, nothing)
-    count, _, mean, deviation = exact.moments(by_unit(tensor.detach(), 1)[None], workspace)[:4, 0]
+    table = kernel(np.float32).moments(by_unit(tensor.detach(), 1), workspace)
+    count, _, mean, deviation = table[:4, 0]
     return Statistics(mean, deviation.square() / count.clamp(min=1), count)

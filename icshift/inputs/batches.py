@@ -69,7 +69,7 @@ def cut(batch: Batch, pieces: int) -> Iterator[Batch]:
     >>> [length(piece) for piece in cut(((torch.zeros(10, 3),), {}), 4)]
     [2, 3, 3, 2]
     """
-    if not _is_cuttable(batch):
+    if not is_cuttable(batch):
         yield batch
         return
     rows = length(batch)
@@ -90,22 +90,30 @@ def limited(batches: Iterator[Batch], limit: int | None) -> Iterator[Batch]:
         if batch is None:
             return
         if length(batch) > left:
-            if not _is_cuttable(batch):
+            if not is_cuttable(batch):
                 raise ModelError(f"a batch of {length(batch)} examples cannot be cut to a limit of {limit}")
             batch = _rows(batch, slice(0, int(left)))
         left -= length(batch)
         yield batch
 
 
-def finite_rows(batch: Batch) -> Batch | None:
-    """The examples that are finite in all tensors; None where there are others and the batch cannot be cut."""
+def finite_examples(batch: Batch) -> Tensor | None:
+    """Whether each example is finite in all tensors; None where some are not and the batch cannot be cut."""
     floats = [tensor for tensor in tensors(batch) if is_float(tensor)]
     if all(bool(tensor.isfinite().all()) for tensor in floats):
-        return batch
-    if not _is_cuttable(batch):
+        return torch.ones(length(batch), dtype=torch.bool)
+    if not is_cuttable(batch):
         return None
     finite = [tensor.isfinite().reshape(len(tensor), -1).all(1) for tensor in floats if tensor.ndim]
-    return _rows(batch, torch.stack(finite).all(0))
+    return torch.stack(finite).all(0)
+
+
+def finite_rows(batch: Batch) -> Batch | None:
+    """The examples that are finite in all tensors; None where there are others and the batch cannot be cut."""
+    finite = finite_examples(batch)
+    if finite is None:
+        return None
+    return batch if bool(finite.all()) else _rows(batch, finite)
 
 
 def forward(model: nn.Module, batch: Batch, source: str) -> Any:
@@ -148,7 +156,8 @@ def _shape(value: Any) -> str:
     return f"{list(value.shape)} {str(value.dtype).removeprefix('torch.')}"
 
 
-def _is_cuttable(batch: Batch) -> bool:
+def is_cuttable(batch: Batch) -> bool:
+    """Whether a part of the examples is a batch as well."""
     positional, keyword = batch
     values = [*positional, *keyword.values()]
     lengths = {len(value) for value in values if isinstance(value, Tensor) and value.ndim}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +20,7 @@ from icshift.errors import IcshiftError, ModelError, message_of
 from icshift.inputs.batches import Batch, cut, finite_rows, is_float, length, limited, tensors, with_each_tensor
 from icshift.inputs.files import READERS, as_tensor
 from icshift.inputs.rows import drawn
+from icshift.inputs.shuffled import Shuffled, shuffled
 from icshift.inputs.specs import resolve
 
 ToArguments = Callable[[Any, nn.Module, str], Batch]
@@ -30,10 +31,10 @@ _SEED = 20150211
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Inputs of a model in batches, all of them in memory, and where they came from.
+    """Inputs of a model in batches, and where they came from.
 
-    `examples` counts them all, `nonfinite` the NaN and infinite values among them, which stay as they are.
-    `as_one_batch` holds the same inputs in one batch where they came as arrays; it is None where they came in batches.
+    `examples` counts them all, `nonfinite` the NaN and infinite values among them, which stay as they are. Batches that
+    came as such are in memory, all of them; those of arrays are `Shuffled`, one in memory at a time.
 
     >>> data = as_data(torch.zeros(100, 3), nn.Linear(3, 2), Reading(batch_size=40))
     >>> data.examples, [length(batch) for batch in data.batches]
@@ -41,10 +42,9 @@ class Data:
     """
 
     source: str
-    batches: tuple[Batch, ...]
+    batches: Sequence[Batch]
     examples: int
     nonfinite: int
-    as_one_batch: Batch | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -61,13 +61,13 @@ class Data:
         for batch in self.batches:
             yield from tensors(batch)
 
-    def parts(self, least: int) -> tuple[Batch, ...]:
+    def parts(self, least: int) -> Sequence[Batch]:
         """The same examples in smaller batches: at least so many, of almost equal size, where there are so many.
 
         Arrays give a multiple of `least`. Batches that cannot be cut stay whole.
         """
-        if self.as_one_batch is not None:
-            return tuple(cut(self.as_one_batch, least * math.ceil(len(self.batches) / least)))
+        if isinstance(self.batches, Shuffled):
+            return self.batches.in_pieces(least * math.ceil(len(self.batches) / least))
         pieces = math.ceil(least / len(self.batches))
         return tuple(piece for batch in self.batches for piece in cut(batch, pieces))
 
@@ -75,10 +75,12 @@ class Data:
         """The same without the examples that hold a non-finite value; there may be none left."""
         if not self.nonfinite:
             return self
+        if isinstance(self.batches, Shuffled):
+            finite = self.batches.finite()
+            return Data(self.source, finite, finite.examples, 0)
         kept = [finite_rows(batch) for batch in self.batches]
         batches = tuple(batch for batch in kept if batch is not None and length(batch))
-        as_one_batch = None if self.as_one_batch is None else finite_rows(self.as_one_batch)
-        return Data(self.source, batches, sum(map(length, batches)), 0, as_one_batch)
+        return Data(self.source, batches, sum(map(length, batches)), 0)
 
 
 @dataclass(frozen=True)
@@ -185,25 +187,30 @@ def as_data(
         return given
     _checked_dtype(reading)
     arrays = _arrays(given, model, source, to_arguments)
+    place = _placing(model, reading)
     try:
         if arrays is not None:
-            as_one_batch = _placed(_shuffled(arrays, source, reading.limit), model, reading)
-            batches = tuple(cut(as_one_batch, math.ceil(length(as_one_batch) / reading.batch_size)))
+            batches: Sequence[Batch] = shuffled(
+                arrays, _order(arrays, source, reading.limit), reading.batch_size, place
+            )
         else:
-            as_one_batch = None
             first = limited(_batches(given, model, source, reading, to_arguments), reading.limit)
-            batches = tuple(_placed(batch, model, reading) for batch in first)
+            batches = tuple(with_each_tensor(batch, place) for batch in first)
+        examples = batches.examples if isinstance(batches, Shuffled) else sum(map(length, batches))
+        nonfinite = sum(map(_nonfinite, batches))
     except IcshiftError:
         raise
     except Exception as error:
         raise ModelError(
             f"{source} cannot be made into batches: {type(error).__name__}: {message_of(error)}"
         ) from error
-    examples = sum(map(length, batches))
     if not examples:
         raise ModelError(f"{source} holds no rows")
-    nonfinite = sum(int((~tensor.isfinite()).sum()) for tensor in tensors(list(batches)) if is_float(tensor))
-    return Data(source, batches, examples, nonfinite, as_one_batch)
+    return Data(source, batches, examples, nonfinite)
+
+
+def _nonfinite(batch: Batch) -> int:
+    return sum(int((~tensor.isfinite()).sum()) for tensor in tensors(batch) if is_float(tensor))
 
 
 def _checked_dtype(reading: Reading) -> torch.dtype | None:
@@ -279,22 +286,22 @@ def _positional_count(model: nn.Module, there: int) -> int:
     return max(1, min(required_arguments(model), there))
 
 
-def _shuffled(batch: Batch, source: str, limit: int | None) -> Batch:
-    lengths = {len(tensor) for tensor in tensors(batch) if tensor.ndim}
+def _order(arrays: Batch, source: str, limit: int | None) -> Tensor:
+    """The numbers of the examples, in the order in which they are taken."""
+    lengths = {len(tensor) for tensor in tensors(arrays) if tensor.ndim}
     if len(lengths) != 1:
         raise ModelError(f"{source} holds arrays of the lengths {sorted(lengths)}: expected one row an example in all")
-    order = torch.from_numpy(drawn(lengths.pop(), limit))
-    shuffled: Batch = with_each_tensor(batch, lambda tensor: tensor[order.to(tensor.device)] if tensor.ndim else tensor)
-    return shuffled
+    if any(lengths) and not any(tensor.numel() for tensor in tensors(arrays)):
+        raise ModelError(f"{source} holds {lengths.pop():,} rows in which there is no number")
+    return torch.from_numpy(drawn(lengths.pop(), limit))
 
 
-def _placed(batch: Batch, model: nn.Module, reading: Reading) -> Batch:
-    """On the device, with real numbers in the model's precision: files hold doubles where models hold floats."""
+def _placing(model: nn.Module, reading: Reading) -> Callable[[Tensor], Tensor]:
+    """Puts tensors on the device, real numbers in the model's precision: files hold doubles, models floats."""
     own = (value.dtype for value in (*model.parameters(), *model.buffers()) if value.is_floating_point())
     dtype = getattr(torch, reading.dtype) if reading.dtype else next(own, torch.float32)
 
-    def move(tensor: Tensor) -> Tensor:
+    def place(tensor: Tensor) -> Tensor:
         return tensor.detach().to(device=reading.device, dtype=dtype if tensor.is_floating_point() else None)
 
-    placed: Batch = with_each_tensor(batch, move)
-    return placed
+    return place

@@ -6,7 +6,7 @@ who calls it adds the name of the file.
 
 from __future__ import annotations
 
-import csv
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from icshift import regular
 from icshift.errors import ModelError
-from icshift.inputs import rows
+from icshift.inputs import rows, tables
+from icshift.inputs.batches import tensors
 from icshift.saved.faults import as_model_error
 from icshift.saved.formats import detect, pickled, safetensors
-
-_SMALL = 1 << 28
-_UNPACKED = 200
-"""Tables take at most so many times their bytes on disk, or `_SMALL` bytes."""
+from icshift.saved.load import refuse_stretched
 
 
 def as_tensor(value: Any, what: str) -> Tensor:
@@ -44,7 +41,11 @@ def as_tensor(value: Any, what: str) -> Tensor:
         array = array.astype(np.int64)
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         array = array.astype(np.float64)
-    return torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "The given NumPy array is not writable"
+        )  # Nobody writes: forwards get copies.
+        return torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C"]))
 
 
 def _pt(path: Path, _: int | None = None) -> Any:
@@ -55,7 +56,9 @@ def _pt(path: Path, _: int | None = None) -> Any:
             raise ModelError(f"is a file of {kind}: expected tensors that torch.save wrote")
         if pickled.needs_code(pickled.inspected(path, legacy=kind == "legacy")):
             raise ModelError("holds more than tensors, which would run code from it: torch.save the tensors alone")
-        return pickled.read(path, kind, unsafe=False)
+        content = pickled.read(path, kind, unsafe=False)
+        refuse_stretched({str(number): tensor for number, tensor in enumerate(tensors(content))})
+        return content
 
 
 def _safetensors(path: Path, _: int | None = None) -> dict[str, Any]:
@@ -63,56 +66,13 @@ def _safetensors(path: Path, _: int | None = None) -> dict[str, Any]:
         return dict(safetensors.read(path))
 
 
-def _csv(path: Path, _: int | None = None) -> Any:
-    import pandas as pd
-
-    with path.open(newline="") as file:
-        first = next(csv.reader(file), [])
-    return _numbers(pd.read_csv(path, header=None if first and all(map(_is_number, first)) else 0), path)
-
-
-def _parquet(path: Path, _: int | None = None) -> Any:
-    import pandas as pd
-
-    refuse_bomb(path)
-    return _numbers(pd.read_parquet(path), path)
-
-
-def refuse_bomb(path: Path) -> None:
-    """Raises `ModelError` for a table of Parquet that takes far more memory than disk: equal values take none there."""
-    from pyarrow.parquet import read_metadata
-
-    with regular.opened(path) as file:
-        footer, size = read_metadata(file), regular.size_of(file)
-    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
-    numbers = sum(group.column(place).num_values for group in groups for place in range(group.num_columns))
-    if 8 * numbers > max(_SMALL, _UNPACKED * size) or footer.num_rows * footer.num_columns > max(numbers, 0):
-        raise ModelError(f"{path}: {size:,} bytes stand for {8 * numbers:,}: damaged, or made to take all memory")
-
-
-def _numbers(frame: Any, path: Path) -> Any:
-    """The columns of a table as float32 [rows, columns]; what is missing is NaN."""
-    for column in frame.columns:
-        if len(frame) and frame[column].dtype.kind not in "biuf":
-            raise ModelError(f"{path}: column {column} holds {frame[column].dtype}: expected numbers in all columns")
-    return frame.to_numpy(np.float32, na_value=np.nan)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 READERS: dict[str, Callable[[Path, int | None], Any]] = {
     ".npz": rows.of_npz,
     ".npy": rows.of_npy,
     ".pt": _pt,
     ".safetensors": _safetensors,
-    ".csv": _csv,
-    ".parquet": _parquet,
+    ".csv": tables.of_csv,
+    ".parquet": tables.of_parquet,
 }
 """The function that reads a file, by the suffix in small letters. Of arrays longer than a limit it may give as many
 rows as that, as `rows.of_npz` does."""

@@ -17,7 +17,8 @@ _BARS = "▁▂▃▄▅▆▇█"
 def sparklines(rows: Sequence[Sequence[float]], width: int) -> tuple[list[str], float]:
     """Returns rows of values as bars, all on one scale from 0 to the largest, which is returned beside them.
 
-    More than `width` values are averaged. NaN and infinity become a space; so does a row without values.
+    More than `width` values are averaged. NaN and infinity become a space; so does a row without values. What is below
+    zero is drawn as zero.
     """
     shown = [_averaged(np.asarray(row, float), width) for row in rows]
     finite = [value for row in shown for value in row if math.isfinite(value)]
@@ -34,7 +35,7 @@ def _averaged(values: Floats, width: int) -> Floats:
 def _bar(value: float, top: float) -> str:
     if not math.isfinite(value):
         return " "
-    return _BARS[round(value / top * (len(_BARS) - 1))] if top > 0 else _BARS[0]
+    return _BARS[round(max(value, 0) / top * (len(_BARS) - 1))] if top > 0 else _BARS[0]
 
 
 def ribbons(

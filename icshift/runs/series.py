@@ -46,6 +46,8 @@ COLUMNS: Mapping[str, Mapping[str, Column]] = {
 }
 """The columns of every series, in the order in which tables have them."""
 
+_NOT_NEGATIVE = {GRADIENT_SHIFT: ("parameters", "l2", "norm", "norm_after"), SMOOTHNESS: ("gradient_norm",)}
+
 
 def read(
     folder: Path, kind: str, ids: Sequence[str | None], filters: Sequence[tuple[str, str, Any]] | None = None
@@ -70,8 +72,9 @@ def segment(
 
 
 def _refuse_impossible(kind: str, frame: pd.DataFrame) -> None:
-    if (frame["step"] < 0).any():
-        raise ValueError("a step is negative")
+    for name in ("step", *_NOT_NEGATIVE.get(kind, ())):
+        if (frame[name] < 0).any():
+            raise ValueError(f"a {name} is negative")
     if kind == STEPS:
         refuse_impossible_steps(frame)
 

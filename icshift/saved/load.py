@@ -88,7 +88,7 @@ def _load(saved: SavedModel, wanted: Wanted) -> Loaded:
     used, part = choose_part(content, wanted.key)
     # Of the tensors only those of the model are read, where the format has them one by one.
     state = tensors(state_of(part))
-    _refuse_stretched(state)
+    refuse_stretched(state)
     unwrap = unwrapping(state)
     return Loaded(
         unwrapped_names(state),
@@ -102,7 +102,7 @@ def _load(saved: SavedModel, wanted: Wanted) -> Loaded:
     )
 
 
-def _refuse_stretched(state: _State) -> None:
+def refuse_stretched(state: Mapping[str, Tensor]) -> None:
     """Raises `ModelError` for a large tensor of which many elements are one: a copy would need more than is stored."""
     for name, tensor in state.items():
         if tensor.layout == torch.strided and tensor.nbytes > max(_MOST_STRETCHED, tensor.untyped_storage().nbytes()):

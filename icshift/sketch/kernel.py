@@ -47,6 +47,9 @@ class Kernel(Protocol):
         `centre` [units] is a guess at the mean, NaN where there is none; it may be overwritten by the mean.
         """
 
+    def moments(self, activations: Tensor, workspace: Workspace) -> Tensor:
+        """Returns the table of the moments [6, 1, units] of activations [rows, units(, positions)], on their device."""
+
     def reader(self, activations: Tensor, sampler: Sampler) -> Reader | None:
         """Returns what does as `take` with others that lie in memory as these do, given by their address.
 

@@ -54,27 +54,34 @@ class Native:
             assert read is not None
         return read(activations.data_ptr(), rows, first, centre)
 
+    def moments(self, activations: Tensor, workspace: Workspace) -> Tensor:
+        """Reads all activations once, and draws none."""
+        if not activations.is_cpu or activations.dtype is not torch.float32 or not activations.numel():
+            return self._numpy.moments(activations, workspace)
+        layout = _layout(activations)
+        if layout is None:
+            activations = activations.contiguous()
+            layout = _layout(activations)
+            assert layout is not None
+        units = layout[1]
+        table, centre, no_rows = np.empty((6, 1, units)), np.empty(units, np.float32), np.empty((0, units), np.float32)
+        compiled.scan(activations.data_ptr(), *layout, table, centre, False, None, 0, no_rows, 0)
+        return torch.from_numpy(table)
+
     def reader(
         self, activations: Tensor, sampler: Sampler
     ) -> Callable[[int, Floats, int, Floats], Tensor | None] | None:
         """Returns what reads activations that lie in memory as these, a row after the other; None where they do not."""
-        count, units, *rest = activations.shape
-        positions = rest[0] if rest else 1
-        total, stride = count * positions, units * positions
-        if activations.dtype is not torch.float32 or not total * units:
+        layout = _layout(activations) if activations.dtype is torch.float32 and activations.numel() else None
+        if layout is None:
             return None
-        if not activations.is_contiguous():
-            strides = activations.stride()
-            if strides[1] != positions or strides[-1] != 1 or (count > 1 and strides[0] < stride):
-                return None
-            stride = strides[0]
-        scan, layout = compiled.scan, (count, units, positions, stride)
+        scan, total = compiled.scan, layout[0] * layout[2]
 
         def read_all(address: int, rows: Floats, first: int, _: Floats) -> None:
             scan(address, *layout, None, None, False, None, total, rows, first)
 
         def read_some(address: int, rows: Floats, first: int, centre: Floats) -> Tensor:
-            drawn, table = sampler.places(total), np.empty((6, 1, units))
+            drawn, table = sampler.places(total), np.empty((6, 1, layout[1]))
             known = not math.isnan(centre[0])
             scan(address, *layout, table, centre, known, drawn, len(drawn), rows, first)
             return torch.from_numpy(table)
@@ -160,3 +167,16 @@ class Native:
         tails = np.empty((units, 2 * TAIL), np.float32)
         compiled.digest(memory, fills, weights, units, QUANTILES, values, error, tails)
         return Digest(values, error, 1.0 / QUANTILES, tails)
+
+
+def _layout(activations: Tensor) -> tuple[int, int, int, int] | None:
+    """Returns rows, units, positions and how far rows lie apart; None unless values of a row lie together in memory."""
+    count, units, *rest = activations.shape
+    positions = rest[0] if rest else 1
+    stride = units * positions
+    if not activations.is_contiguous():
+        strides = activations.stride()
+        if strides[1] != positions or strides[-1] != 1 or (count > 1 and strides[0] < stride):
+            return None
+        stride = strides[0]
+    return count, units, positions, stride

@@ -40,6 +40,10 @@ class NumPy:
         rows[first : first + len(drawn)] = drawn.numpy()
         return None if drawn.numel() == activations.numel() else moments(activations[None], workspace)
 
+    def moments(self, activations: Tensor, workspace: Workspace) -> Tensor:
+        """Reads them in passes of their own."""
+        return moments(activations[None], workspace)
+
     def reader(self, activations: Tensor, sampler: Sampler) -> None:
         """NumPy has to be given arrays."""
 

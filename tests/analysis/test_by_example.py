@@ -111,6 +111,7 @@ def test_every_metric_of_examples_has_an_oracle():
     assert set(ORACLES) == set(BY_EXAMPLE)
 
 
+@pytest.mark.some(40)
 @pytest.mark.parametrize(("before", "after"), ANIMALS)
 @pytest.mark.parametrize("name", BY_EXAMPLE)
 def test_oracle(name, before, after):
@@ -120,6 +121,7 @@ def test_oracle(name, before, after):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9 * size)
 
 
+@pytest.mark.some(24)
 @pytest.mark.parametrize("animal", ZOO)
 @pytest.mark.parametrize("name", BY_EXAMPLE)
 def test_nothing_changed_is_0_to_the_last_bit(name, animal):
@@ -132,12 +134,14 @@ def test_nothing_changed_is_0_to_the_last_bit(name, animal):
     np.testing.assert_array_equal(found, np.where(undefined, np.nan, np.zeros(len(found))))
 
 
+@pytest.mark.some(30)
 @pytest.mark.parametrize(("before", "after"), ANIMALS)
 @pytest.mark.parametrize("name", BY_EXAMPLE)
 def test_symmetric(name, before, after):
     laws.symmetric(METRICS[name], *map(probe, both(before, after)))
 
 
+@pytest.mark.some(24)
 @pytest.mark.parametrize(("before", "after"), ANIMALS)
 @pytest.mark.parametrize("name", [name for name in BY_EXAMPLE if name != "sliced_w2"])
 def test_order_of_units_is_nothing_to_it(name, before, after):

@@ -57,6 +57,7 @@ def states(run, text, **options):
     return {name: verdict.state for name, verdict in verdicts(run, text, **options).items()}
 
 
+@pytest.mark.some(4)
 @pytest.mark.covering(1)
 @pytest.mark.parametrize("reference", ["previous", "first"])
 @pytest.mark.parametrize("name", [name for name, one in METRICS.items() if not one.by_example])

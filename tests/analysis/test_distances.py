@@ -118,6 +118,7 @@ MIXED = [(before, after) for before in FINITE for after in four_after(before)]
 """Every animal before and after four ones."""
 
 
+@pytest.mark.some(60)
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("before", FINITE)
@@ -126,6 +127,7 @@ def test_oracle(name, before, step):
     agrees_with_oracle(name, before, four_after(before)[STEPS.index(step)])
 
 
+@pytest.mark.some(12)
 @pytest.mark.parametrize(("before", "after"), [pair for pair in MIXED if pair[0] not in TIED])
 def test_oracle_of_psi(before, after):
     agrees_with_oracle("psi", before, after)
@@ -145,6 +147,7 @@ def agrees_with_oracle(name, before, after):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=ROUNDING.get(name, 1e-9) * size)
 
 
+@pytest.mark.some(60)
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("n", [1, 300, 6000])
 @pytest.mark.parametrize("animal", ZOO)
@@ -174,6 +177,7 @@ def test_antisymmetric(name, pair):
     laws.symmetric(METRICS[name], of_zoo(*pair[:2]), of_zoo(*pair[2:], seed=1), sign=-1)
 
 
+@pytest.mark.some(24)
 @pytest.mark.parametrize("pair", PAIRS, ids=str)
 @pytest.mark.parametrize("name", OF_SAMPLES)
 def test_unit_by_unit(name, pair):
@@ -196,6 +200,7 @@ def test_undefined_where_there_are_no_values(name):
     assert np.isnan(METRICS[name].function(empty(3), empty(3))).all()
 
 
+@pytest.mark.some(18)
 @pytest.mark.parametrize("pair", MIXED, ids=str)
 def test_w2_squared_is_location_scale_and_shape(pair):
     a, b = of_zoo(pair[0], 300), of_zoo(pair[1], 6000, seed=1)
@@ -265,6 +270,7 @@ def test_psi_of_a_unit_shift_is_one():
     np.testing.assert_allclose(METRICS["psi"].function(a, b).mean(), 1.0, rtol=0.1)
 
 
+@pytest.mark.some(6)
 @pytest.mark.parametrize("name", [name for name in OF_SAMPLES if METRICS[name].error is not None])
 @pytest.mark.parametrize(("before", "after"), [("normal", "shifted"), ("lognormal", "student_t3"), ("relu", "clipped")])
 def test_stated_error_bounds_the_error(name, before, after):
@@ -274,6 +280,7 @@ def test_stated_error_bounds_the_error(name, before, after):
     assert (off <= METRICS[name].error(a, b) + 1e-5).all()
 
 
+@pytest.mark.some(5)
 @pytest.mark.parametrize("name", [name for name in OF_SAMPLES if name != "w2"])
 def test_noise_shrinks_with_the_stated_power(name):
     animal = "relu" if name == "zero_share" else "normal"

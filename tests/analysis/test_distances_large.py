@@ -77,6 +77,7 @@ SMOOTH = ("normal", "relu", "lognormal", "student_t3", "saturated", "dropped", "
 HEAVY = ("cauchy", "lognormal3")
 
 
+@pytest.mark.some(5)
 @pytest.mark.parametrize(
     ("name", "parts"),
     [(name, 1) for name in (*SMOOTH, "bimodal", *HEAVY, "constant")]
@@ -89,6 +90,7 @@ def test_w2_and_energy_of_a_change_are_near_those_of_all_values(name, parts):
         np.testing.assert_allclose(METRICS[metric].function(a, b), oracle(metric, first, second), rtol=rtol)
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("name", [*SMOOTH, *HEAVY])
 def test_w2_and_energy_of_no_change_are_those_of_the_sample(name):
     """In the mean over units: of one unit a distance that is almost 0 is known less well."""

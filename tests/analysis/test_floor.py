@@ -30,6 +30,7 @@ def rms(arrays):
     return np.sqrt(np.mean(np.square(arrays)))
 
 
+@pytest.mark.some(5)
 @pytest.mark.parametrize("n", [400, 2000, 10_000])
 @pytest.mark.parametrize("name", ["normal", "off_centre", "relu", "lognormal", "student_t3"])
 def test_median_floor_is_the_median_null_distance(name, n):
@@ -39,6 +40,7 @@ def test_median_floor_is_the_median_null_distance(name, n):
     np.testing.assert_allclose(noise, truth, rtol=0.15)
 
 
+@pytest.mark.some(4)
 @pytest.mark.covering(1)
 @pytest.mark.parametrize("name", [name for name, one in METRICS.items() if not one.by_example and name != "zero_share"])
 @pytest.mark.parametrize("animal", ["normal", "relu", "saturated", "bimodal"])

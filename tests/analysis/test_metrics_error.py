@@ -50,6 +50,7 @@ def errors_of(animal):
     return {name: (np.concatenate(errors), np.concatenate(bounds)) for name, (errors, bounds) in found.items()}
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("animal", ANIMALS)
 def test_errors_are_below_the_bound_and_nine_of_ten_below_the_typical_one(animal):
     for name, (errors, bounds) in errors_of(animal).items():

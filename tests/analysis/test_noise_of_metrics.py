@@ -55,6 +55,7 @@ def test_no_noise_shows_nothing(windows):
             assert not noise_of_metrics.resampled(metric.function, none, *windows).any(), metric.name
 
 
+@pytest.mark.some(5)
 @pytest.mark.covering(1)
 @pytest.mark.parametrize("name", [metric.name for metric in METRICS.values() if not metric.by_example])
 @pytest.mark.parametrize("animal", ["normal", "relu", "bimodal"])

@@ -43,6 +43,7 @@ def whole(values):
     return from_sample(Sample(np.sort(values, axis=1), np.full(len(values), values.shape[1])))
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("metric", ["w1", "ks", "psi", "mean_shift_sd", "zero_share"])
 def test_every_metric_has_its_noise(metric):
     one = METRICS[metric]
@@ -77,6 +78,7 @@ def test_noise_is_of_both_data_sets():
     assert np.median(floors) == pytest.approx(np.sqrt(np.mean(np.square(shown))), rel=0.2)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("n", [60, 400, 4000])
 def test_noise_alone_is_seldom_a_discovery(n):
     runs = often(15, 30) if n < 1000 else 15

@@ -7,6 +7,7 @@ from icshift.analysis.over_units import median, quantile
 from tests.zoo.distributions import FINITE, draw
 
 
+@pytest.mark.some(16)
 @pytest.mark.parametrize("n", [1, 2, 9, 64])
 @pytest.mark.parametrize("name", FINITE)
 def test_those_of_numpy(name, n):

@@ -32,6 +32,7 @@ def kernel(request, monkeypatch):
     return request.param
 
 
+@pytest.mark.some(12)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kind", KINDS)
 def test_w1_is_that_of_scipy(kind, dtype):

@@ -33,6 +33,7 @@ def floors_and_drifts(windows):
     )
 
 
+@pytest.mark.some(5)
 @pytest.mark.parametrize("examples", [8, 64, 256])
 @pytest.mark.parametrize("name", ["normal", "relu", "lognormal", "student_t3", "bimodal"])
 def test_it_is_the_noise_of_independent_windows(name, examples):

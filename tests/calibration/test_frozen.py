@@ -29,6 +29,7 @@ def together(tallies):
     return Tally(*(sum(getattr(tally, name) for tally in tallies) for name in ("trials", "called", "unknown")))
 
 
+@pytest.mark.some(5)
 @pytest.mark.parametrize("case", [*FROZEN, *DEPENDENT], ids=lambda case: case.name)
 def test_whatever_the_data(case):
     found = together([tally(case, kind) for kind in NETWORKS])
@@ -53,6 +54,7 @@ def test_all_together():
     assert found.unknown <= 0.06 * found.trials
 
 
+@pytest.mark.thorough
 def test_nine_to_eleven_blocks_tell_most_dependence():
     """Windows of 33 to 44 steps have so few blocks: less is noticed than with 32 or 48 steps, but not nothing."""
     case = Case("AR(1) 0.9, 40 steps", streams.autoregressive, (40, 40))

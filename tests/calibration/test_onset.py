@@ -71,6 +71,7 @@ def wrong(stream, kind, setting):
     return sum(bool(left(network(kind, trial), steps)) for trial, steps in enumerate(given))
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("stream", STREAMS)
 def test_few_frozen_networks_show_any_site(stream):
     found = sum(wrong(stream, kind, setting) for kind in NETWORKS for setting in SETTINGS)
@@ -93,6 +94,7 @@ def standing(kind, random, shape):
     return noise
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("sites", [1, 20])
 @pytest.mark.parametrize("kind", STANDING)
 def test_few_runs_of_independent_series_show_any(kind, sites):
@@ -134,6 +136,7 @@ def shift_some(model, number, start=45):
             model[2].bias += signs * model[2].weight.norm(dim=1)
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("stream", ["fresh", "AR(1) 0.9"])
 @pytest.mark.parametrize(
     ("change", "what", "latest"), [(grow, ("sd", "median"), 60), (spike, ("sd",), 50), (shift_some, ("median",), 50)]

@@ -34,6 +34,7 @@ def shares(shift):
     return np.array([shift.trial(trial) for trial in range(TRIALS)]).T
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("shift", SHIFTS, ids=lambda shift: shift.name)
 def test_sites_that_moved_are_found(shift):
     assert shares(shift)[0].mean() >= SITES[shift.name]

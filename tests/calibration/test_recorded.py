@@ -33,6 +33,7 @@ def said(path, capsys, *options):
     return " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_a_run_says_what_a_trial_without_one_says(kind, tmp_path):
     case = Case("recorded", streams.fresh, (40, 12))
@@ -128,6 +129,7 @@ def tiny(seed):
         return nn.Sequential(nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 6))
 
 
+@pytest.mark.thorough
 def test_since_when_is_right_in_95_of_100_runs(tmp_path):
     """The first layer moves from window to window up to the third, and after the sixth; in between it stands still."""
     early = trials = 0
@@ -149,6 +151,7 @@ def test_since_when_is_right_in_95_of_100_runs(tmp_path):
     assert early <= at_most(0.05, trials)
 
 
+@pytest.mark.thorough
 def test_what_moved_early_is_not_said_of_late_windows(tmp_path):
     late = 0
     for trial in range(TRIALS):

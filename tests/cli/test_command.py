@@ -92,6 +92,7 @@ def test_an_option_that_is_gone_says_what_to_give(name, option, refused):
 ONCE = [(name, option) for name, option in VALUED if not option.multiple]
 
 
+@pytest.mark.some(30)
 @pytest.mark.parametrize(("name", "option"), ONCE, ids=ids)
 def test_no_option_keeps_its_last_value_silently(name, option, refused):
     for spelling in {option.opts[0], option.opts[-1]}:

@@ -249,6 +249,7 @@ def test_what_it_prints(icshift, saved, extra):
         assert "top two eigenvectors" in words
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("suffix", "begins"),
     [
@@ -415,6 +416,7 @@ def normalised(name):
     return nn.Sequential(nn.Linear(5, 12), nn.Unflatten(1, (3, 4)), *layers, nn.Flatten(), nn.Linear(12, 3))
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("name", NORMALISED)
 def test_normalisation_is_named_for_what_it_is(name, icshift, folder):
     torch.save(normalised(name).state_dict(), folder.parent / "normalised.pt")

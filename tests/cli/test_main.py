@@ -108,6 +108,7 @@ def test_a_mistake_there_is_one_line_too(tmp_path):
     assert done.stderr.startswith("icshift: no such run: ")
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize(
     ("encoding", "arguments"),
     [
@@ -131,6 +132,7 @@ def test_the_c_locale_by_name_gets_ascii(two_windows):
     assert "×floor" in process("report", two_windows, LC_ALL="C.UTF-8").stdout
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("arguments", ["report RUN", "report RUN --json", "export RUN -o -", "--help"])
 def test_what_cannot_be_printed_is_one_line(arguments, two_windows):
     command = f"{icshift()} {arguments.replace('RUN', str(two_windows))}"
@@ -148,6 +150,7 @@ def test_a_mistake_has_its_exit_code_where_nobody_can_be_told(stderr, tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("arguments", ["report RUN", "report RUN --json", "export RUN -o -", "--help"])
 def test_a_pipe_whose_reader_has_seen_enough_ends_well(arguments, two_windows):
     command = f"{icshift()} {arguments.replace('RUN', str(two_windows))} | true"

@@ -42,6 +42,7 @@ def folder(two_windows, with_batch_norm, tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.some(20)
 @pytest.mark.parametrize("seed", range(60))
 def test_a_mutant_is_refused_in_one_line_or_read(folder, command, seed):
     chance = random.Random(f"mutant {seed}")
@@ -130,6 +131,7 @@ ON_NAMES = (
 )
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize("asked", ON_NAMES, ids=" ".join)
 def test_no_name_steers_a_terminal_or_a_page(tmp_path, monkeypatch, command, asked):
     named(tmp_path / "run")

@@ -38,6 +38,7 @@ def next_of(out):
     return shlex.split(line)
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize(
     "asked",
     [

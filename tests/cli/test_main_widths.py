@@ -110,6 +110,7 @@ def report_of(name, monkeypatch):
     return report
 
 
+@pytest.mark.some(6)
 @pytest.mark.parametrize("name", [*COMMANDS, "shift"])
 def test_output_is_what_it_was_at_every_width(name, printed, monkeypatch):
     report = report_of(name, monkeypatch)

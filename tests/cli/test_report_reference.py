@@ -40,6 +40,7 @@ def test_runs_that_did_not_are_compared_without_an_order(two_windows, with_batch
     assert set(table["phase"]) == {"train", "eval", "probe"}
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -64,6 +64,7 @@ def test_a_budget_thins_steps_and_says_so(icshift_run, tmp_path, capsys):
     assert "Steps thinned to keep recording" in (tmp_path / "page.html").read_text()
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("share", ["0", "-1%", "abc", "5", "500%", "100%", "nan", ""])
 def test_a_budget_that_is_no_share_is_refused_in_one_line(icshift_run, share):
     done = icshift_run(TRAINING, "--overhead", share)

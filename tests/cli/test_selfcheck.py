@@ -33,8 +33,8 @@ NAMES = [
     "path",
     "health",
 ]
-LONG = ["percentiles", "learning", "noise", "deep-linear", "effective-beta"]
-"""Those that train for half a minute, left to `.ci/thorough`; `tests/selfcheck/` tests what they are made of."""
+LONG = ["percentiles", "learning", "noise", "deep-linear", "effective-beta", "smoothness", "precise", "estimators"]
+"""Those that take longest, left to `.ci/thorough`; `tests/selfcheck/` tests what they are made of."""
 
 SHORT = [name for name in NAMES if name not in LONG]
 TRAININGS = NAMES[: NAMES.index("conditioning")]

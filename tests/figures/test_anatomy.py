@@ -38,6 +38,7 @@ def test_many_bars_are_one_picture():
     assert svg.count("<image") == 1
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("size", SMALLEST.values(), ids=SMALLEST)
 def test_small_ones_are_drawn(size):
     assert drawn(anatomy(page_of_sites(**size), DARK)).startswith(b"<svg")

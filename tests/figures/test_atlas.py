@@ -89,6 +89,7 @@ def test_many_cells_are_one_picture_of_their_codes():
     assert "101 rows by 50 windows" in svg
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("size", SMALLEST.values(), ids=SMALLEST)
 def test_small_ones_are_drawn(size):
     assert drawn(atlas(page_of_sites(**size), DARK)).startswith(b"<svg")

@@ -23,6 +23,7 @@ def words_of_ordinary(figure):
     return len(said(of_name(figure, "second")))
 
 
+@pytest.mark.some(5)
 @pytest.mark.covering(1)
 @pytest.mark.parametrize("figure", [atlas, onset, anatomy])
 @pytest.mark.parametrize("name", NAMES)

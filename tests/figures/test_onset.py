@@ -47,6 +47,7 @@ def test_nothing_left_or_nothing_known(page):
     assert "Onset is unknown" in texts(onset(replace(page, sites=(page.sites[2],)), LIGHT))
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("size", SMALLEST.values(), ids=SMALLEST)
 def test_small_ones_are_drawn(size):
     assert drawn(onset(page_of_sites(**size), DARK)).startswith(b"<svg")

@@ -64,6 +64,7 @@ def assert_identical(a: Any, b: Any) -> None:
         assert a == b
 
 
+@pytest.mark.some(8)
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("counted", ["all", "weights"])
 @pytest.mark.parametrize("optimizer_name", OPTIMIZERS)
@@ -181,6 +182,7 @@ def run_training(name: str, optimizer_name: str, *, measured: bool) -> tuple[lis
     return losses, [state_of(model, optimizer, schedule), grads, random.getstate(), [str(part) for part in numpy_state]]
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(("name", "optimizer_name"), [("dropout_and_batch_norm", "adam"), ("transformer", "adamw")])
 def test_a_training_stays_bit_identical(name: str, optimizer_name: str) -> None:
     losses, state = run_training(name, optimizer_name, measured=False)

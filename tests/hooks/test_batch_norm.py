@@ -121,6 +121,7 @@ def test_statistics_are_exchanged_within_a_block_alone():
     assert torch.equal(model[1].running_mean, before)
 
 
+@pytest.mark.some(2)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("layer", "training", "expected"),

@@ -26,7 +26,9 @@ pytestmark = pytest.mark.usefixtures("quiet_compiler")
 # Compiled before or after it is attached, whole or in parts: the recording is that of the model itself.
 
 
-@pytest.mark.parametrize(("backend", "tolerance"), [("eager", 0.0), ("aot_eager", 1e-6)])
+@pytest.mark.parametrize(
+    ("backend", "tolerance"), [("eager", 0.0), pytest.param("aot_eager", 1e-6, marks=pytest.mark.thorough)]
+)
 def test_a_compiled_model_is_recorded_as_the_model_itself(backend, tolerance, of_eager, tmp_path):
     found, _, _ = recording(tmp_path / "run", lambda m: torch.compile(m, backend=backend, fullgraph=True))
     assert {"act#2", "act#3", "block#2", "block.up#2", "(model)"} < {site.name for site in found.sites}
@@ -72,6 +74,7 @@ def called_by_a_function(model):
     return torch.compile(lambda x: model(x) + 0, backend="eager", fullgraph=True)
 
 
+@pytest.mark.some(2)
 @pytest.mark.covering(1)
 @pytest.mark.parametrize("way", [in_place, parts_in_place, parts_replaced, called_by_a_function])
 @pytest.mark.parametrize("used", [False, True])

@@ -27,6 +27,7 @@ def test_steps_make_no_new_graphs(tmp_path):
     assert seen[1] <= 2
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("dynamic", [None, True])
 def test_batches_of_any_size_share_a_graph(dynamic, tmp_path):
     model = network(Small)
@@ -57,6 +58,7 @@ def stacked(layers):
     return Stack()
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("replaced", [False, True])
 def test_layers_that_are_compiled_one_by_one_share_their_graphs(replaced, tmp_path):
     """More layers than graphs that the compiler allows a function."""
@@ -81,6 +83,7 @@ def test_layers_that_are_compiled_one_by_one_share_their_graphs(replaced, tmp_pa
     assert set(run.steps()["count"]) == {10}
 
 
+@pytest.mark.thorough
 def test_outputs_of_all_shapes_of_separately_compiled_layers(tmp_path):
     """The compiler would make a graph of every hook that it meets alone, and they are one function to it."""
 

@@ -40,6 +40,7 @@ LIKE_THEM = specimens(
 """Each has one of the others that the compiler treats in the same way."""
 
 
+@pytest.mark.some(5)
 @pytest.mark.parametrize(
     "specimen",
     [*KINDS, *(pytest.param(one, marks=pytest.mark.thorough) for one in LIKE_THEM)],

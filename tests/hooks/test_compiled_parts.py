@@ -16,6 +16,7 @@ from tests.oracles.hooks import Witness, assert_recorded, counts, leaves
 pytestmark = pytest.mark.usefixtures("quiet_compiler")
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_a_checkpointed_part_is_counted_once(backend, tmp_path):
     class Checkpointed(Network):
@@ -61,6 +62,7 @@ def test_an_exception_in_a_compiled_forward_ends_that_forward(error, tmp_path):
     assert set(found) == {"stem", "block.norm", "block.up", "head"}, "no second call in any forward"
 
 
+@pytest.mark.thorough
 def test_an_optimizer_compiled_with_its_steps(tmp_path):
     model = network(Small)
     for given in (False, True):
@@ -74,6 +76,7 @@ def test_an_optimizer_compiled_with_its_steps(tmp_path):
         assert counts(StoredRun(tmp_path / str(given)))["stem"] == dict.fromkeys(range(4), 12)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("backend", [pytest.param("eager", marks=pytest.mark.thorough), "aot_eager"])
 def test_function_transforms_within_a_graph(backend, tmp_path):
     """As in eager mode: an example of a batch that is mapped over has the units that it has alone."""
@@ -123,6 +126,7 @@ def test_padding_is_left_out_of_compiled_forwards(tmp_path):
     assert_same(found, expected)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("mask", [lambda x: [len(x)], lambda x: x.nothing])
 def test_a_mask_that_cannot_be_had_in_a_graph_ends_the_recording_and_not_the_training(mask, tmp_path):
     model = network(Small)

@@ -63,6 +63,7 @@ def test_what_is_compiled_in_a_pause_is_recorded_after_it(tmp_path):
     assert counts(StoredRun(tmp_path / "run"))["stem"] == {0: 12, 1: 12, 2: 12}
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("first", ["student", "teacher"])
 def test_a_model_of_the_same_class_that_is_not_recorded(first, tmp_path):
     """Of two modules of a class the compiler sees one function, and takes the graph of the one for the other."""

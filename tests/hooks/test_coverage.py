@@ -87,6 +87,7 @@ def test_every_module_has_its_state(tmp_path: Path) -> None:
     assert [entry["type"] for entry in run.manifest["ledger"]][:4] == ["Linear", "Linear", "Linear", "Linear"]
 
 
+@pytest.mark.some(16)
 @pytest.mark.parametrize("specimen", [*ZOO, *CALLED_OTHERWISE], ids=lambda specimen: specimen.name)
 def test_every_module_that_does_something_is_in_the_ledger_with_a_reason_where_it_needs_one(
     specimen: Specimen, tmp_path: Path

@@ -45,6 +45,7 @@ def attributes(model: nn.Module) -> dict[str, list[str]]:
     return {name: list(vars(module)) for name, module in model.named_modules()}
 
 
+@pytest.mark.some(12)
 @pytest.mark.covering(1)
 @each
 @pytest.mark.parametrize("copied", [copy.deepcopy, pickled, saved])
@@ -98,6 +99,7 @@ def test_a_saved_model_loads_where_there_is_no_icshift(
             assert b"icshift" not in pickle.dumps(one)
 
 
+@pytest.mark.some(12)
 @each
 def test_the_state_dict_of_a_watched_model_is_the_models(specimen: Specimen, tmp_path: Path) -> None:
     torch.manual_seed(7)

@@ -134,6 +134,7 @@ def test_moments_leave_them_out_too_however_few_values_are_sampled(mask: Mask, t
         assert_moments(run.distribution("train", site.name, 1), np.concatenate(values))
 
 
+@pytest.mark.some(1)
 @masks
 def test_within_a_compiled_model_the_same_is_left_out(mask: Mask, tmp_path: Path) -> None:
     with pytest.warns(RuntimeWarning, match="scores had 7 units"):
@@ -186,6 +187,7 @@ class Layouts(nn.Module):
         return self.part(self.layout(x))
 
 
+@pytest.mark.some(5)
 @pytest.mark.parametrize(
     ("layout", "axis", "kept"),
     [
@@ -340,6 +342,7 @@ unusable = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.some(5)
 @unusable
 def test_a_mask_that_cannot_be_used_ends_the_recording_in_a_warning_and_not_the_training(
     kind: str, compiled: bool, tmp_path: Path
@@ -427,6 +430,7 @@ class Reader(nn.Module):
         return self.head(self.embed(input_ids) * kept) * (1 if labels is None else 2)
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize(
     "mask",

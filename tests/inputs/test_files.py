@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from icshift.errors import ModelError
+from icshift.inputs.data import Reading, read_data
 from icshift.inputs.files import READERS, as_tensor
 from tests.saved import arsenal
 
@@ -83,21 +84,6 @@ def test_safetensors_are_read_without_their_library(tmp_path, monkeypatch):
     assert tensors["classes"].dtype == torch.uint8
 
 
-@pytest.mark.parametrize(
-    ("text", "rows"), [("1,2\n3,4\n", 2), ("a,b\n1,2\n", 1), ("1,b\n3,4\n", 1)], ids=["no header", "header", "mixed"]
-)
-def test_a_first_line_of_numbers_is_data(text, rows, tmp_path):
-    path = tmp_path / "a.csv"
-    path.write_text(text)
-    assert READERS[".csv"](path).shape == (rows, 2)
-
-
-def test_what_a_table_lacks_is_not_a_number(tmp_path):
-    path = tmp_path / "a.csv"
-    path.write_text("a,b\n1,\n3,4\n")
-    np.testing.assert_array_equal(READERS[".csv"](path), np.array([[1, np.nan], [3, 4]], np.float32))
-
-
 def test_code_in_a_file_of_tensors_is_not_run(tmp_path):
     torch.save({"x": torch.nn.Linear(1, 1)}, tmp_path / "a.pt")
     with pytest.raises(ModelError, match="would run code from it"):
@@ -115,3 +101,10 @@ def bombs(tmp_path_factory):
 def test_no_small_file_of_tensors_takes_all_memory(bomb, bombs):
     with pytest.raises(ModelError):
         READERS[".pt"](bombs / bomb)
+
+
+@pytest.mark.parametrize("shape", [(10**12, 0), (10**9, 4)], ids=["no numbers", "one number"])
+def test_no_tensor_stands_for_rows_that_are_not_there(shape, tmp_path):
+    torch.save(torch.zeros(1, 4)[:, : shape[1]].expand(shape), tmp_path / "a.pt")
+    with pytest.raises(ModelError, match=r"are stored|no number"):
+        read_data(str(tmp_path / "a.pt"), torch.nn.Linear(4, 1), Reading())

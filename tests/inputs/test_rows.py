@@ -1,6 +1,8 @@
 """Of arrays in files no more rows are read than are asked for, and they are the same as of arrays in memory."""
 
+import io
 import tracemalloc
+import zipfile
 from zipfile import BadZipFile
 
 import numpy as np
@@ -24,6 +26,7 @@ def saved(path, kind, **arrays):
     return file
 
 
+@pytest.mark.some(24)
 @pytest.mark.parametrize("kind", ["npy", "npz", "compressed"])
 @pytest.mark.parametrize("limit", [1, 7, 99, 100, 200, None])
 @pytest.mark.parametrize("values", [VALUES, np.asfortranarray(VALUES), VALUES.astype(">u2"), VALUES[:, 0]], ids=str)
@@ -78,3 +81,46 @@ def test_of_very_many_rows_only_those_asked_for_are_drawn():
     assert len(set(found.tolist())) == 1000
     assert found.max() < 1 << 40
     assert (found == rows.drawn(1 << 40, 1000)).all()
+
+
+def archive(path, name, arrays, *, method=zipfile.ZIP_DEFLATED):
+    """Arrays of zeros by name, of whatever shape, or what a header of this shape declares, without the array."""
+    with zipfile.ZipFile(path / name, "w", method) as file:
+        for inner, (shape, there) in arrays.items():
+            header = io.BytesIO()
+            np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+            file.writestr(inner, header.getvalue() + bytes(there))
+    return path / name
+
+
+BOMBS = {
+    "no numbers": ({"input.npy": ((10**12, 0), 0)}, "in which there is no number"),
+    "not there": ({"input.npy": ((10**10, 4), 64)}, "damaged or cut short"),
+    "many": ({f"a{number}.npy": ((2, 4), 32) for number in range(1001)}, "1,001 arrays"),
+    "zeros": ({f"a{number}.npy": ((1 << 24, 1), 1 << 26) for number in range(5)}, "made to take all memory"),
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_an_archive_made_to_deceive_is_refused(tmp_path, kind):
+    arrays, expected = BOMBS[kind]
+    file = archive(tmp_path, "a.npz", arrays)
+    with pytest.raises(ModelError, match=expected):
+        rows.of_npz(file)
+    if kind != "zeros":  # In part it is read.
+        with pytest.raises(ModelError, match=expected):
+            rows.of_npz(file, 10)
+
+
+@pytest.mark.parametrize("limit", [None, 10])
+def test_an_array_of_rows_without_numbers_is_refused(tmp_path, limit):
+    np.save(tmp_path / "a.npy", np.zeros((10**12, 0)))
+    with pytest.raises(ModelError, match="in which there is no number"):
+        rows.of_npy(tmp_path / "a.npy", limit)
+
+
+def test_what_numpy_does_not_write_is_refused(tmp_path):
+    """Bytes of zeros that bzip2 packs to nothing take minutes to unpack."""
+    file = archive(tmp_path, "a.npz", {"input.npy": ((2, 4), 32)}, method=zipfile.ZIP_BZIP2)
+    with pytest.raises(ModelError, match="NumPy did not write"):
+        rows.of_npz(file)

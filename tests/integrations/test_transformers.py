@@ -123,6 +123,7 @@ def test_drift_is_that_of_plain_hooks():
     np.testing.assert_allclose(recorded_drift("a", "transformer.h.0.mlp.c_fc"), drift(witness), rtol=1e-5)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("options", [{}, {"gradient_accumulation_steps": 2, "bf16": True}], ids=str)
 def test_training_is_bit_identical(options):
     models, states = [], []
@@ -135,6 +136,7 @@ def test_training_is_bit_identical(options):
     assert hooks_on(models[1]) == 0
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("accumulated", [1, 2, 3])
 def test_steps_are_those_of_the_trainer(accumulated):
     train = trainer(RecorderCallback("a"), gradient_accumulation_steps=accumulated)

@@ -97,6 +97,14 @@ TRAININGS = {
     )
 }
 
+ALIKE = {
+    "module": "package",
+    "language model": "transformers",
+    "compiled by autograd": "compiled",
+    "lightning": "lightning_template of the styles",
+}
+"""Trainings that are `thorough`, and for each the one most like it, which always runs."""
+
 APART = {"plain", "compiled by autograd", "exit code"}
 """Trainings whose plain run no other one stands for."""
 

@@ -8,6 +8,7 @@ import icshift
 from tests.launch.launching import SCRIPTS, icshift_run, run
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_with_trainings_of_their_own_have_runs_of_their_own(method, tmp_path):
     done = icshift_run("-o", tmp_path / "runs", "--window", "5", SCRIPTS / "hogwild.py", method)

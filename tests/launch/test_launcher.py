@@ -6,9 +6,9 @@ import pytest
 from scipy.stats import wasserstein_distance
 
 import icshift
-from tests.launch.launching import SCRIPTS, TRAININGS, icshift_run
+from tests.launch.launching import ALIKE, SCRIPTS, TRAININGS, icshift_run
 
-NAMES = list(TRAININGS)
+NAMES = [pytest.param(name, marks=pytest.mark.thorough) if name in ALIKE else name for name in TRAININGS]
 
 
 @pytest.mark.parametrize("name", NAMES)

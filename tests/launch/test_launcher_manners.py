@@ -28,6 +28,7 @@ def assert_one_line(done, *words):
     assert all(word in done.stderr for word in words), done.stderr
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("where", ["loop", "dataset", "forward"])
 def test_a_crash_shows_the_scripts_frames_alone_and_keeps_the_recording(where, tmp_path):
     script = SCRIPTS / "crash.py"
@@ -171,7 +172,10 @@ def test_options_after_the_script_are_the_scripts(tmp_path):
     assert "Trains a small convolutional network." in done.stdout
 
 
-@pytest.mark.parametrize(("command", "target"), [(("run",), ("facts.py",)), (RECORDER, ("-m", "facts"))])
+@pytest.mark.parametrize(
+    ("command", "target"),
+    [(("run",), ("facts.py",)), pytest.param(RECORDER, ("-m", "facts"), marks=pytest.mark.thorough)],
+)
 def test_the_script_sees_what_it_would_see_without(command, target, tmp_path):
     """One is of new interpreters, one of forks."""
     arguments = (*target, "--lr", "0.1", "-q", "-m", "-o", "x", "--", "-f")

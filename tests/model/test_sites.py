@@ -33,6 +33,7 @@ def ledger(run: StoredRun) -> dict[str, tuple[str, str]]:
     return {entry["module"]: (entry["state"], entry["reason"]) for entry in run.manifest["ledger"]}
 
 
+@pytest.mark.some(6)
 @pytest.mark.parametrize(
     ("name", "axes"),
     [

@@ -101,6 +101,7 @@ def unrecorded(request):
     return request.param, next(training)
 
 
+@pytest.mark.some(20)
 @pytest.mark.parametrize("path", [path for path in NAMES if NAMES[path] is not _PUBLIC_LAYERS])
 def test_a_training_goes_on_without(path, unrecorded, tmp_path, capfd):
     way, expected = unrecorded
@@ -121,6 +122,7 @@ def test_a_training_goes_on_without(path, unrecorded, tmp_path, capfd):
         assert rows == {"0": {STEPS * ROWS * (1 + twice)}, "2": {STEPS * ROWS}}
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize("path", [path for path in NAMES if "fx" in path or "ispatch" in path])
 @pytest.mark.parametrize("masked", [False, True], ids=["unmasked", "masked"])
 def test_a_model_is_written_down_as_it_is_without(path, masked, tmp_path):

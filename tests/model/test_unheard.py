@@ -72,6 +72,7 @@ def recorded(path, measure=lambda *_: None):
     return run
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("measurement", MEASUREMENTS)
 def test_a_measurement_within_a_recording_adds_nothing_to_it(measurement, tmp_path):
     plain, measured = recorded(tmp_path / "plain"), recorded(tmp_path / "measured", MEASUREMENTS[measurement])
@@ -147,6 +148,7 @@ ODD = {
 }
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("measurement", ODD)
 def test_nor_does_one_that_is_made_in_an_odd_way(measurement, tmp_path):
     plain, measured = recorded(tmp_path / "plain"), recorded(tmp_path / "measured", ODD[measurement])
@@ -177,6 +179,7 @@ def test_nor_does_one_within_a_hook_of_a_forward(measurement, tmp_path):
     assert windows["site"].unique().tolist() == ["0", "1", "3"]
 
 
+@pytest.mark.thorough
 def test_nor_does_one_of_a_compiled_model(tmp_path):
     model, (x, y) = network(), batches()[0]
     compiled = torch.compile(model, backend="eager")

@@ -187,6 +187,7 @@ def test_names_are_text_whatever_they_are(opened):
         shown.wait_for_function("(name) => document.getElementById('h-site').textContent === name", arg=SHOWN[number])
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("width", [1280, 400, 320])
 def test_nothing_lies_beyond_the_screen_or_over_something_else(opened, made, width):
     shown = opened(made, width=width)
@@ -206,6 +207,7 @@ def test_dark_and_light_by_the_system_and_by_choice(opened, made):
     assert shown.evaluate(ground) == "rgb(255, 255, 255)"
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_in_overview_site_unit_and_anatomy(opened, made, scheme):
     shown = opened(made, scheme=scheme)
@@ -244,6 +246,7 @@ SMALLEST = {
 }
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("size", SMALLEST.values(), ids=SMALLEST)
 def test_small_and_odd_pages_open(opened, size):
     shown = opened(page_of_sites(**size), width=400)

@@ -105,11 +105,13 @@ def test_search_and_order_choose_pairs(opened):
     assert "fc2" in shown.inner_text("#where-pair")
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("width", [1280, 400, 320])
 def test_nothing_lies_beyond_the_screen_or_over_something_else(opened, width):
     assert out_of_place(opened(pages_side_by_side(), width=width), width) == []
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(opened, scheme):
     assert violations(opened(pages_side_by_side(), scheme=scheme)) == []

@@ -116,6 +116,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize("said", [True, False])
 @pytest.mark.parametrize(("kill", "after", "begin"), [(1, 0, 1), (2, 3, 2), (3, 1, 0), (4, 2, 2), (1, 2, 0)])
 def test_a_resumed_run_is_an_uninterrupted_one(

@@ -85,6 +85,7 @@ def both(recorder, closure):
     recorder.smoothness(closure, every=4)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_training_stays_bit_identical_and_nothing_more_is_recorded(optimizer, tmp_path):
     random.seed(0)
@@ -226,6 +227,7 @@ def test_nothing_is_measured_while_paused(tmp_path):
     assert Run(tmp_path / "run").gradient_shift().empty
 
 
+@pytest.mark.thorough
 def test_a_compiled_model(tmp_path):
     def losses(path):
         model = network()

@@ -128,6 +128,7 @@ def test_an_open_window_is_not_written_where_that_would_cost_too_much_not_even_o
         assert not StoredRun(tmp_path / "run").window_list
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("rows", [40, 200])
 def test_when_it_was_flushed_changes_no_step_and_no_window_beyond_its_stated_error(
     rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

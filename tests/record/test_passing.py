@@ -149,6 +149,7 @@ def test_a_length_of_windows_that_changes_while_steps_pass_holds_at_once(tmp_pat
     assert all(one.seen("train") is None for one in run.window_list)
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("from_step", range(370, 378))
 def test_no_step_is_lost_where_the_forward_is_called_in_place_of_the_model(tmp_path: Path, from_step: int) -> None:
     run = _passed(tmp_path / "run", lambda step, _, model: model.forward if step >= from_step else None)

@@ -42,6 +42,7 @@ def assert_same_distribution(run: StoredRun, phase: str, site: str) -> None:
             np.testing.assert_array_equal(getattr(first, name), getattr(other, name), err_msg=f"{site} {name}")
 
 
+@pytest.mark.some(4)
 @pytest.mark.covering(1)
 @pytest.mark.parametrize(
     "name",
@@ -161,6 +162,7 @@ class Coded(nn.Module):
         return self.head(self.two(self.one(x)).mean((2, 3)))
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("batch_size", [7, 20, 50])
 @pytest.mark.parametrize("max_units", [2, 100])
 def test_examples_are_the_same_places_in_every_window_site_and_phase(
@@ -308,6 +310,7 @@ def test_a_probe_that_fails_later_warns_once_and_the_training_goes_on(tmp_path: 
     assert run.distribution("probe", "0", 3) is None
 
 
+@pytest.mark.some(20)
 @pytest.mark.parametrize("specimen", ZOO, ids=lambda specimen: specimen.name)
 def test_whatever_happens_undisturbed_leaves_a_model_and_all_generators_as_they_were(specimen: Specimen) -> None:
     torch.manual_seed(7)

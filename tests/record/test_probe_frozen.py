@@ -67,6 +67,7 @@ def averages(model):
     return [buffer.clone() for name, buffer in model.named_buffers() if "running" in name]
 
 
+@pytest.mark.some(4)
 @pytest.mark.covering(1)
 @pytest.mark.parametrize("batch", [8, 60])
 @pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
@@ -86,6 +87,7 @@ def test_a_frozen_network_shows_no_drift_at_any_site(build, batch, tmp_path, cap
     assert _run(["check", str(tmp_path / "run"), "--phase", "probe", "--fail-on", "w1_sd > 0"]) == 0
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("build", [build for name, build in NETWORKS.items() if has_averages(build())])
 def test_running_averages_have_a_floor_and_a_frozen_network_stays_within_it(build, tmp_path, capsys):
     torch.manual_seed(0)

@@ -41,6 +41,7 @@ def held(run):
     return [int(run.distribution("train", "(model)", window.index).count[0]) for window in run.window_list]
 
 
+@pytest.mark.some(4)
 @pytest.mark.covering(1)
 @pytest.mark.parametrize("where", ["in memory", "on disk"])
 @pytest.mark.parametrize(

@@ -77,6 +77,7 @@ FAITHFUL = specimens(
 """Every module of these gives one tensor, which the oracle understands."""
 
 
+@pytest.mark.some(24)
 @pytest.mark.parametrize("specimen", FAITHFUL, ids=lambda specimen: specimen.name)
 def test_every_step_is_what_a_plain_hook_saw(specimen: Specimen, tmp_path: Path) -> None:
     run, oracle = trained(specimen, tmp_path / "run", samples="all")
@@ -92,6 +93,7 @@ def test_every_step_is_what_a_plain_hook_saw(specimen: Specimen, tmp_path: Path)
                 assert_step(rows, by_unit(seen[site.name], site))
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize(
     "specimen",
     [pytest.param(one, marks=[pytest.mark.thorough] if n % 3 else []) for n, one in enumerate(FAITHFUL)],

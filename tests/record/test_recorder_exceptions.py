@@ -14,6 +14,7 @@ from tests.record.trained import assert_same, hooks_on, some, train, unrecorded,
 from tests.zoo.models import Specimen
 
 
+@pytest.mark.some(8)
 @some
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_exception_in_the_with_block_leaves_no_trace_either(

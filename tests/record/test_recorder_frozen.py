@@ -16,6 +16,7 @@ def dense_network():
     return nn.Sequential(nn.Linear(64, 120), nn.Sigmoid(), nn.Linear(120, 80), nn.ReLU(), nn.Linear(80, 60))
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("build", [dense_network, conv_network])
 def test_frozen_network_on_shuffled_data_has_not_moved(build, tmp_path):
     moved = np.concatenate([moved_of_frozen(build, seed, tmp_path / str(seed)) for seed in range(4)])
@@ -38,6 +39,7 @@ def moved_of_frozen(build, seed, path):
     return np.concatenate([run.drift(reference=reference)["moved"] for reference in ("previous", "first")])
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("seed", range(3))
 def test_fresh_data_has_not_moved_either(seed, tmp_path):
     torch.manual_seed(seed)

@@ -199,6 +199,7 @@ def test_a_model_may_be_called_on_batches_and_on_single_examples(shapes: list[tu
 # Function transforms
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("samples", [2, "all"])
 @pytest.mark.parametrize("name", ["vmapped", "vmapped_twice", "gradients_of_every_sample"])
 def test_within_function_transforms_every_example_is_recorded(name: str, samples: Any, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tests.record.trained import STEPS, assert_same, each, some, train, train_an
 from tests.zoo.models import Specimen, specimens
 
 
+@pytest.mark.some(24)
 @each
 def test_training_with_a_recorder_is_bit_identical_to_training_without(specimen: Specimen, tmp_path: Path) -> None:
     expected, warned = unrecorded(specimen)
@@ -30,6 +31,7 @@ def test_training_with_a_recorder_is_bit_identical_to_training_without(specimen:
     assert StoredRun(tmp_path / "run").sites, "nothing was recorded, so nothing was tested"
 
 
+@pytest.mark.some(8)
 @some
 def test_training_with_the_recorders_defaults_is_bit_identical_too(specimen: Specimen, tmp_path: Path) -> None:
     expected, _ = unrecorded(specimen)

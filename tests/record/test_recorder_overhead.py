@@ -75,6 +75,7 @@ def _recorded(run: Any) -> list[int]:
     return sorted(run.steps(phase="train", sites="0")["step"].unique())
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("window", [60, "auto", None])
 @pytest.mark.parametrize("forwards", [1, 2])
 def test_windows_and_steps_are_those_of_plain_hooks_at_the_recorded_steps(
@@ -164,6 +165,7 @@ def test_a_budget_that_is_no_share_is_refused(tmp_path: Path, overhead: Any) -> 
         icshift.Recorder(nn.Linear(1, 1), tmp_path / "run", overhead=overhead)
 
 
+@pytest.mark.some(6)
 @some
 def test_models_of_all_kinds_train_bit_identically_where_steps_are_left_out(
     specimen: Specimen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

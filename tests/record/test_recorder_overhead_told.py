@@ -42,6 +42,7 @@ class Calls:
         self.number += event in ("call", "c_call")
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("longest", [1, 2, 4, 16, 64])
 def test_what_is_told_is_not_less_than_what_it_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest: int

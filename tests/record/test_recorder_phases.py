@@ -99,6 +99,7 @@ def test_what_checkpointing_computes_without_gradients_is_training(tmp_path, ree
     assert recorder.steps == 3
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("whole", [True, False])
 def test_what_is_compiled_is_told_apart_too(tmp_path, whole):
     """Within a compiled graph gradients are always off."""

@@ -183,6 +183,7 @@ ROWS = {
 }
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("row", ROWS)
 def test_no_worse_than_the_best(row, tmp_path):
     ROWS[row](tmp_path / "run")

@@ -47,6 +47,7 @@ def while_recording(
     return found
 
 
+@pytest.mark.some(3)
 @pytest.mark.covering(1)
 @traced
 @pytest.mark.parametrize("strict", [True, False], ids=["strict", "non-strict"])
@@ -62,6 +63,7 @@ def test_an_export_of_a_watched_model_is_that_of_the_model(specimen: Specimen, s
     assert str(found.graph_signature) == str(expected.graph_signature)
 
 
+@pytest.mark.some(3)
 @traced
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
@@ -112,6 +114,7 @@ def test_a_symbolic_trace_of_a_watched_model_is_that_of_the_model(
     assert while_recording(model, args, tmp_path / "run", trace, mask=mask) == expected
 
 
+@pytest.mark.some(2)
 @masks
 @pytest.mark.parametrize("mode", ["real", "symbolic"])
 def test_a_graph_of_what_a_watched_model_computes_is_that_of_the_model(mode: str, mask: Any, tmp_path: Path) -> None:

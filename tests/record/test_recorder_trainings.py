@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 import icshift
 from icshift.record.recorder import Recorder
 from icshift.runs.reader import StoredRun
+from tests.covering import often
 from tests.oracles.hooks import Witness, assert_moments, assert_recorded, counts, hooks_on, leaves, ledger, values
 
 LAYERS = ["stem", "body.0", "body.2", "head"]
@@ -452,6 +453,7 @@ def raising(error, where, model, optimizer):
         handle.remove()
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize("where", ["before the forward", "forward", "backward", "step", "after the step"])
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_exception_loses_nothing_that_was_computed(error, where, model, tmp_path):
@@ -470,6 +472,7 @@ def test_an_exception_loses_nothing_that_was_computed(error, where, model, tmp_p
     assert not hooks_on(model) - len(LAYERS), "but those of the witness"
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("where", ["forward", "backward", "step"])
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_exception_that_ends_the_training_ends_the_recording(error, where, model, tmp_path):
@@ -515,7 +518,7 @@ class Interrupting:
         return self._line
 
 
-STRIDE = 97
+STRIDE = often(197, 97)
 
 PACKAGE = str(Path(icshift.__file__).parent)
 

@@ -30,6 +30,7 @@ def tables():
     return {}
 
 
+@pytest.mark.some(8)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", WRITERS)
 def test_the_same_drift_in_every_format(name, analyzed, tables, expected, tmp_path):

@@ -159,6 +159,7 @@ def test_an_older_run_of_a_model_without_batch_norm_is_gone_on_with(analyzed, tm
     assert len(analyzed(tmp_path / "saved", options=[*options, "--resume"], **given).window_list) == 2
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize("name", REFUSALS)
 def test_what_differs_is_named(name, recorded, analyze, saved):
     given, told = REFUSALS[name]

@@ -155,6 +155,7 @@ def clean(tmp_path_factory):
     return Measured(tmp_path_factory.mktemp("clean") / "run", trained(), training()[:700], held_out())
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("corruption", ["contrast", pytest.param("brightness", marks=pytest.mark.thorough), "noise"])
 def test_severity_is_ordered_within_a_corruption(corruption, clean, tmp_path):
     """The source-normalised distance orders severity, in every layer, and so does the drift."""

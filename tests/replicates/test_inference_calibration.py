@@ -62,7 +62,7 @@ def comparisons(drifts, a, b):
     return np.array(p), np.array(adjusted), np.array(held)
 
 
-@pytest.mark.parametrize(("a", "b"), [(5, 5), (8, 8), (5, 7)])
+@pytest.mark.parametrize(("a", "b"), [(5, 5), pytest.param(8, 8, marks=pytest.mark.thorough), (5, 7)])
 def test_of_equal_groups_intervals_hold_1_and_tests_are_seldom_wrong(a, b, drifts):
     p, adjusted, held = comparisons(drifts, a, b)
     assert held.shape == (COMPARISONS, 24)

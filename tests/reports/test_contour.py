@@ -79,6 +79,7 @@ AWKWARD = {
 }
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("name", AWKWARD)
 def test_whatever_a_slice_holds_is_drawn(name):
     drawn = chart_format(".svg")(

@@ -9,6 +9,7 @@ def test_bars_of_all_rows_have_one_scale_from_0_to_the_largest():
     assert sparklines([[0, 0.5, 1], [2]], 9) == (["▁▃▅", "█"], 2)
     assert sparklines([[0, math.nan, 2, math.inf], []], 9) == (["▁ █ ", ""], 2)
     assert sparklines([[0, 0]], 9) == (["▁▁"], 0)
+    assert sparklines([[-100, 2]], 9) == (["▁█"], 2)
 
 
 def test_of_rows_without_values_there_is_no_scale():

@@ -26,6 +26,7 @@ def train(path, width, steps, batch, windows):
     return icshift.open(path)
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(("steps", "batch"), [(6, 64), (8, 64), (40, 32), (120, 128)])
 def test_the_estimate_is_within_its_factor(steps, batch, tmp_path):
     windows = 3

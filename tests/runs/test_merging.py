@@ -77,6 +77,7 @@ def test_ranks_begin_and_finish_in_any_order(tmp_path, beginning, finishing, for
     assert run.distribution("train", "a", 1).count.tolist() == [900] * 3
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("force", [False, True])
 def test_ranks_that_begin_at_the_same_moment(tmp_path, force):
     together = Barrier(4)
@@ -95,6 +96,7 @@ def test_ranks_that_begin_at_the_same_moment(tmp_path, force):
         assert StoredRun(path).distribution("train", "a", 1).count.tolist() == [28] * 3
 
 
+@pytest.mark.some(6)
 @pytest.mark.covering(1)
 @pytest.mark.parametrize("name", ZOO)
 @pytest.mark.parametrize("n", [300, 9000])

@@ -38,6 +38,7 @@ def away(kept, values):
     )
 
 
+@pytest.mark.some(10)
 @pytest.mark.parametrize("counts", COUNTS.values(), ids=COUNTS)
 @pytest.mark.parametrize("kind", ["normal", "relu", "student_t3", "constant", "tiny"])
 def test_all_together_are_as_one_process(kind, counts):

@@ -13,6 +13,7 @@ from tests.zoo.distributions import ZOO
 SEEN = of_zoo("normal", 300)
 
 
+@pytest.mark.some(16)
 @pytest.mark.parametrize("n", [1, 300, 6000])
 @pytest.mark.parametrize("name", ZOO)
 def test_whatever_is_recorded_is_possible(name, n):

@@ -26,6 +26,7 @@ def one_window(path, **options):
     return write_run(path, [{("train", "a"): of_zoo("normal", 300)}], **options)
 
 
+@pytest.mark.some(6)
 @pytest.mark.covering(1)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n", [1, 300, 6000])
@@ -266,6 +267,7 @@ def test_what_is_no_run_is_refused(tmp_path, damage, message):
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.some(10)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -353,6 +355,7 @@ DAMAGE = (empty_file, garbage, cut, overwritten_footer, overwritten_data, lacks_
 OF_METADATA = (without_metadata, metadata_is_no_json, metadata_lacks_a_field)
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize("damage", [*DAMAGE, *OF_METADATA])
 @pytest.mark.parametrize("rank", [0, 1])
 def test_damaged_window_is_named(tmp_path, damage, rank):

@@ -8,8 +8,9 @@ import pytest
 
 from icshift.errors import RunError
 from icshift.runs import series
-from icshift.runs.format import STEPS, Window
+from icshift.runs.format import GRADIENT_SHIFT, STEPS, Window
 from icshift.runs.reader import StoredRun
+from icshift.runs.writer import Recording
 from tests.recorded import change_table
 
 
@@ -56,6 +57,15 @@ def test_what_cannot_be_is_refused(folder, column, value, told):
     with pytest.raises(RunError, match=told) as caught:
         series.read(folder, STEPS, [None])
     assert str(caught.value).startswith(f"{file} cannot be read")
+
+
+def test_a_length_below_zero_is_refused(tmp_path):
+    recording = Recording(tmp_path / "run", {"sites": []})
+    row = {"step": 0, "layer": "fc1", "parameters": 4, "l2": 1.0, "cosine": 0.5, "norm": -1.0, "norm_after": 1.0}
+    recording.append_measured(GRADIENT_SHIFT, [row])
+    recording.flush()
+    with pytest.raises(RunError, match="a norm is negative"):
+        series.read(tmp_path / "run" / GRADIENT_SHIFT, GRADIENT_SHIFT, [None])
 
 
 def test_segments_of_another_recording_are_refused(folder):

@@ -53,6 +53,7 @@ def in_bits(rows, number):
     return {FILED.get(name, name): getattr(rows, name)[number].astype(np.float32) for name in FLOATS}
 
 
+@pytest.mark.some(6)
 @pytest.mark.parametrize("name", ZOO)
 def test_round_trip_of_steps(tmp_path, name):
     values = np.split(draw(name, 400), 20, axis=1)
@@ -109,6 +110,7 @@ def steps_kept(path):
     return sorted(set(StoredRun(path).steps()["step"]))
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("flush_every", [1, 3, 7, 64])
 def test_series_is_bounded_and_evenly_thinned(tmp_path, monkeypatch, flush_every):
     monkeypatch.setattr(module, "STEP_ROWS", 60)

@@ -10,7 +10,7 @@ from icshift.saved.load import load
 from tests.covering import often
 from tests.saved import attempts, zoo
 
-EACH = often(40, 150)
+EACH = often(15, 150)
 BUILT = often(25, 100)
 INSIDE = ("torch", "nested", "lightning", "exported")
 WORKERS = often(1, 2)

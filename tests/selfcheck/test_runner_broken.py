@@ -120,6 +120,7 @@ def test_a_sketch_that_leaves_its_error_out_of_the_bound(monkeypatch):
     assert not of_sketch()
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("factor", [100, 2, 0.2])
 def test_a_floor_of_another_size(factor, monkeypatch, run):
     right = floor.noise

@@ -38,6 +38,7 @@ def assert_rows_of_steps(rows, values_of_steps, relative=3e-6):
             )
 
 
+@pytest.mark.some(24)
 @pytest.mark.covering(2)
 @pytest.mark.parametrize(("steps", "n"), [(1, 1), (7, 3), (200, 40), (3, 900)])
 @pytest.mark.parametrize("name", ZOO)
@@ -46,6 +47,7 @@ def test_step_rows(name, steps, n):
     assert_rows_of_steps(step_rows([[values] for values in forwards]), forwards)
 
 
+@pytest.mark.some(10)
 @pytest.mark.parametrize("name", ZOO)
 def test_step_of_several_forwards_is_one_step(name):
     values = draw(name, 600)
@@ -53,6 +55,7 @@ def test_step_of_several_forwards_is_one_step(name):
     assert_rows_of_steps(step_rows(steps), np.split(values, 20, axis=1))
 
 
+@pytest.mark.some(12)
 @pytest.mark.parametrize("name", ZOO)
 def test_steps_may_vary_in_size(name):
     values = np.split(draw(name, 3000), (1, 30, 59, 700, 701, 702, 2900), axis=1)
@@ -65,6 +68,7 @@ def test_steps_of_one_and_of_several_forwards_may_alternate():
     assert_rows_of_steps(step_rows(steps), values)
 
 
+@pytest.mark.some(20)
 @pytest.mark.parametrize("blocks", [True, False])
 @pytest.mark.parametrize("name", ZOO)
 def test_distribution_of_uneven_steps(name, blocks):
@@ -79,6 +83,7 @@ def test_distribution_of_uneven_steps(name, blocks):
     assert whole.ticks == 8
 
 
+@pytest.mark.some(10)
 @pytest.mark.parametrize("name", FINITE)
 def test_distribution_does_not_depend_on_the_cut_into_steps(name):
     values = draw(name, 2000)
@@ -185,6 +190,7 @@ def test_thinned_steps_draw_afresh(samples):
     assert abs(kept.quantile([0.5])[0, 0] - 320) < 20
 
 
+@pytest.mark.some(12)
 @pytest.mark.parametrize("name", ZOO)
 def test_moments_may_come_from_more_than_the_sampled_rows(name):
     values = draw(name, 12_000)
@@ -221,6 +227,7 @@ def test_same_seed_same_distribution():
     laws.assert_identical(distribution(draw("student_t3", 9000)), distribution(draw("student_t3", 9000)))
 
 
+@pytest.mark.some(12)
 @pytest.mark.parametrize("name", ZOO)
 def test_a_block_holds_the_slice_means_of_its_steps(name):
     steps = np.split(draw(name, 30 * 24), 24, axis=1)

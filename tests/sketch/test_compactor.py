@@ -37,6 +37,7 @@ def points_of(sketch, unit):
     return points[unit, kept].astype(float), weights[unit, kept]
 
 
+@pytest.mark.some(20)
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("n", [K + 1, 3000, 40_000])
@@ -62,6 +63,7 @@ def test_bounds_hold_in_float64_off_centre(seed):
         assert sketch.moved[unit] / 20_000 < 0.05 * 1e-3
 
 
+@pytest.mark.some(30)
 @pytest.mark.parametrize("n", [1, 2, K - 1, K])
 @pytest.mark.parametrize("name", FINITE)
 def test_few_values_are_all_there(name, n):
@@ -74,6 +76,7 @@ def test_few_values_are_all_there(name, n):
     assert sketch.ranks == 0
 
 
+@pytest.mark.some(24)
 @pytest.mark.parametrize("n", [K + 1, 3000, 40_000])
 @pytest.mark.parametrize("name", FINITE)
 def test_weights_add_up_to_what_was_seen(name, n):
@@ -82,6 +85,7 @@ def test_weights_add_up_to_what_was_seen(name, n):
     np.testing.assert_array_equal(ordered(*sketch.points())[1].sum(1), n)
 
 
+@pytest.mark.some(10)
 @pytest.mark.parametrize("name", FINITE)
 def test_ends_are_kept(name):
     values = draw(name, 40_000, units=2)
@@ -161,6 +165,7 @@ def test_no_bound_is_claimed_once_nonfinite_values_were_compacted():
     assert np.isnan(moved).tolist() == [False, True, False]
 
 
+@pytest.mark.some(1)
 def test_w1_of_a_large_window_is_within_half_a_percent_of_a_standard_deviation():
     relative_errors = []
     for name in FINITE:

@@ -67,6 +67,7 @@ def test_samples_are_those_of_the_sampler_in_every_layout(name, samples, dtype, 
         assert (table is None) == (samples > 1200)
 
 
+@pytest.mark.some(16)
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("centre", [np.nan, 0.0, 1e3])
@@ -75,7 +76,9 @@ def test_moments_are_those_of_all_activations_whatever_the_guess(name, centre, d
     relative = 1e-5 if dtype is torch.float32 else 1e-11
     for _, activations in layouts(draw(name, 1200, units=19), dtype):
         _, table, _ = taken(either_kernel, activations, 7, centre=centre)
-        assert_right(from_tensor(table), [by_unit(activations)], relative)
+        alone = either_kernel(activations.numpy().dtype.type).moments(activations, Workspace())
+        for found in (table, alone):
+            assert_right(from_tensor(found), [by_unit(activations)], relative)
 
 
 @pytest.mark.parametrize("odd", OUT_OF_RANGE)
@@ -86,6 +89,7 @@ def test_moments_where_one_pass_in_float32_would_not_do(odd, either_kernel):
         assert_right(from_tensor(table), [by_unit(activations)], 1e-5)
 
 
+@pytest.mark.some(24)
 @pytest.mark.parametrize("units", [1, 3, 15, 16, 17, 33])
 @pytest.mark.parametrize("positions", [1, 2, 15, 31, 32, 49, 1500])
 def test_moments_of_any_shape(units, positions, either_kernel):
@@ -93,6 +97,14 @@ def test_moments_of_any_shape(units, positions, either_kernel):
     activations = values.reshape(40, positions, units).transpose(1, 2).contiguous()
     _, table, _ = taken(either_kernel, activations if positions > 1 else activations[:, :, 0], 8)
     assert_right(from_tensor(table), [by_unit(activations)], 1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("shape", [(0, 3), (4, 3, 0), (5, 3)])
+def test_moments_alone_of_nothing_and_of_half_types(shape, dtype, either_kernel):
+    table = either_kernel(np.float32).moments(torch.ones(shape, dtype=dtype), Workspace()).numpy()
+    count = shape[0] * int(np.prod(shape[2:]))
+    assert (table.shape, table[0].tolist(), table[1].tolist()) == ((6, 1, 3), [[count] * 3], [[0] * 3])
 
 
 def test_the_guess_is_the_mean_afterwards(either_kernel):
@@ -125,6 +137,7 @@ def ordered(kernel, rows, steps):
 BLOCKS = [(1, 1), (5, 2), (4, 33), (2, 600), (1, 1100)]
 
 
+@pytest.mark.some(24)
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("steps", "n"), BLOCKS)
@@ -148,6 +161,7 @@ def test_order_is_that_of_every_step(name, steps, n, dtype, either_kernel):
         np.testing.assert_allclose(order.slices[unit, step], slices, rtol=2e-6, atol=2e-6 * scale(finite))
 
 
+@pytest.mark.some(24)
 @pytest.mark.covering(2)
 @pytest.mark.parametrize(("dtype", "relative"), [(np.float32, 1e-6), (np.float64, 1e-12)])
 @pytest.mark.parametrize(("steps", "n"), BLOCKS)

@@ -21,7 +21,7 @@ def full(kernel, name, dtype, n=K, units=11):
     return level, values
 
 
-@pytest.mark.covering(2)
+@pytest.mark.some(16)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("n", "group"), SIZES)
 @pytest.mark.parametrize("name", FINITE)
@@ -69,6 +69,7 @@ def levels_of(kernel, name, fills, dtype=np.float32, units=9):
 FILLS = [(16,), (1,), (250,), (256,), (300,), (512,), (32, 512), (100, 7, 40), (512, 512, 60), (33, 0, 0, 12)]
 
 
+@pytest.mark.some(30)
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("fills", FILLS, ids=str)
 @pytest.mark.parametrize("name", FINITE)
@@ -94,6 +95,7 @@ def test_digest_is_that_of_the_repeated_values(name, fills, either_kernel):
         assert found.rank == 1 / QUANTILES
 
 
+@pytest.mark.some(16)
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("fills", [(250,), (512,), (100, 7, 40)], ids=str)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

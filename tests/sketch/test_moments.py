@@ -45,6 +45,7 @@ def assert_right(found, groups, relative):
             assert abs(spread - raw.std()) <= relative * raw.std() + 1e-15 * abs(raw.mean())
 
 
+@pytest.mark.some(20)
 @pytest.mark.parametrize("dtype", RELATIVE, ids=str)
 @pytest.mark.parametrize("n", [12, 3600])
 @pytest.mark.parametrize("name", ZOO)
@@ -109,6 +110,7 @@ def test_input_is_not_changed():
     assert torch.equal(activations, before)
 
 
+@pytest.mark.some(16)
 @pytest.mark.parametrize("name", ZOO)
 @pytest.mark.parametrize("cuts", [(1,), (1, 2, 600), (300, 600, 900)])
 def test_total_of_parts_is_the_whole(name, cuts):
@@ -138,6 +140,7 @@ def scales():
     yield from ((torch.float64, power) for power in range(-300, 301, 20))
 
 
+@pytest.mark.some(3)
 @pytest.mark.usefixtures("either_kernel")
 @pytest.mark.parametrize("n", [3, 64, 3000])
 def test_right_at_every_scale_that_a_type_has(n):

@@ -25,6 +25,7 @@ def in_parts(steps, length):
     return whole.distribution(), parts
 
 
+@pytest.mark.some(5)
 @pytest.mark.covering(1)
 @pytest.mark.parametrize("length", [1, 4, 30])
 @pytest.mark.parametrize("name", FINITE)

@@ -18,6 +18,10 @@ from icshift.errors import ModelError
 
 _MOST_BYTES = 256 << 20
 _MOST_INSTRUCTIONS = 5_000_000
+_FEW_INSTRUCTIONS = 500_000
+_BYTES_EACH = 2
+"""Beyond few instructions there may be one for so many bytes: state dicts take 2.7, lists of numbers 5 or 9."""
+
 _MOST_WORK = 20_000_000
 """Elements that hashing keys and calling what is called would touch; shared tuples make it grow without bound."""
 
@@ -75,10 +79,12 @@ def parse(file: BinaryIO) -> Pickle:
     >>> parsed.value["epoch"], [str(name) for name in parsed.names]
     (3, ['__builtin__.complex'])
     """
-    machine = _Machine()
-    for count, (instruction, argument, _) in enumerate(pickletools.genops(cast("IO[bytes]", _Bounded(file)))):
-        if count > _MOST_INSTRUCTIONS:
-            raise ModelError(f"has a pickle of more than {_MOST_INSTRUCTIONS:,} instructions: no saved model has")
+    machine, bounded = _Machine(), _Bounded(file)
+    for count, (instruction, argument, _) in enumerate(pickletools.genops(cast("IO[bytes]", bounded))):
+        if count > min(_MOST_INSTRUCTIONS, _FEW_INSTRUCTIONS + bounded.taken // _BYTES_EACH):
+            raise ModelError(
+                f"has a pickle of more than {count - 1:,} instructions for what it holds: no saved model has"
+            )
         machine.follow(instruction.name, argument)
     return machine.pickle
 
@@ -94,6 +100,10 @@ class _Bounded:
 
     def readline(self) -> bytes:
         return self._took(self._file.readline(min(1 << 16, self._left + 1)))
+
+    @property
+    def taken(self) -> int:
+        return _MOST_BYTES - self._left
 
     def _took(self, data: bytes) -> bytes:
         self._left -= len(data)

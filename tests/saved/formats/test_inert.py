@@ -144,3 +144,11 @@ def test_more_than_any_model_has_is_refused(monkeypatch):
     monkeypatch.setattr(inert, "_MOST_INSTRUCTIONS", 10)
     with pytest.raises(ModelError, match="more than 10 instructions"):
         read(pickle.dumps(list(range(20))))
+
+
+def test_a_small_file_has_few_instructions(monkeypatch):
+    monkeypatch.setattr(inert, "_FEW_INSTRUCTIONS", 10)
+    assert read(pickle.dumps([0.5] * 100 + ["text"] * 100, 2)).value[0] == 0.5
+    assert read(pickle.dumps({f"layer.{number}.weight": number / 2 for number in range(100)}, 2)).value
+    with pytest.raises(ModelError, match="for what it holds"):
+        read(b"\x80\x02" + b"N0" * 100 + b"N.")

@@ -147,6 +147,7 @@ def test_by_the_layout_alone(make):
         refuse_ambiguity(io.BytesIO(content), len(content))
 
 
+@pytest.mark.some(20)
 @pytest.mark.parametrize("cut", range(1, 400, 7))
 def test_a_file_that_is_cut_short_is_refused(cut):
     content = saved(SHOWN)[:-cut]
