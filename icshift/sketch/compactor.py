@@ -2,10 +2,10 @@
 
 This is the sketch of Karnin, Lang & Liberty (2016), "Optimal quantile approximation in streams", with three changes.
 
-The lowest level, which values come to, is full with `K` of them. Then it is sorted, one value of every four neighbours
-goes up a level with four times the weight, and the others are dropped. (The paper keeps one of two. One of four, taken
-from the middle, has the same error for half the sorting.) From there on the middle one of three goes up, which moves no
-mean: at great weights there are not enough compactions for their errors to cancel.
+The lowest level, which values come to, is full with `K` of them, the first time with `MOST`. Then it is sorted, one
+value of every four neighbours goes up a level with four times the weight, and the others are dropped. (The paper keeps
+one of two. One of four, taken from the middle, has the same error for half the sorting.) From there on the middle one of
+three goes up, which moves no mean: at great weights there are not enough compactions for their errors to cancel.
 
 Higher levels share what `room` there is, in whatever proportion they need, and only where they outgrow it is one of
 them cut: that which frees most for the least error. So all memory is in use all the time, and few large levels are cut
@@ -19,8 +19,8 @@ sort of `[units, K]` rows serves every unit (one sketch object a unit is about 2
 scale-equivariant, which a histogram on a fixed grid is not: there a unit with mean 100 and standard
 deviation 1 is invisible.
 
-Guarantee: up to `K` values the sketch is exact. Beyond that, dropping a value moves its weight to the kept neighbour.
-The sum of weights times distances, `moved`, bounds the Wasserstein-1 distance between the sketch and everything it saw,
+Guarantee: up to `MOST` values the sketch is exact. Beyond that, dropping a value moves its weight to the kept
+neighbour. The sum of weights times distances, `moved`, bounds the Wasserstein-1 distance between the sketch and everything it saw,
 for every unit, whatever the data and their order; `ranks`, a count of compactions by their weights, bounds the error of
 every rank in the same way. Both are known when the sketch is read. Of 100,000 normal values a unit the bounds are 0.03
 of a standard deviation and 0.9 % of the ranks; the distance itself is 0.005 of a standard deviation. Of ten million the
@@ -85,7 +85,8 @@ class Sketch:
         self._fill = [0]
         """Of each level, the lowest first. In memory the lowest comes last: it grows, and what leaves it for the next
         one lies at that one's end already."""
-        self._offset = 1 + int(random.integers(2))
+        self._random = random
+        self._offset = 0
         self._lowered = 0
         self._raised = 0
 
@@ -93,11 +94,13 @@ class Sketch:
         """Takes in values [units, m], in any order."""
         taken = 0
         while taken < values.shape[1]:
-            if self._fill[0] == K:
+            most = MOST if len(self._fill) == 1 else K
+            if self._fill[0] >= most:
                 self._compact(0)
                 self._fit(0)
+                continue
             first = sum(self._fill)
-            new = min(K - self._fill[0], values.shape[1] - taken)
+            new = min(most - self._fill[0], values.shape[1] - taken)
             self._extend(first + new)
             self._memory[:, first : first + new] = values[:, taken : taken + new]
             self._fill[0] += new
@@ -151,6 +154,8 @@ class Sketch:
     def _insert(self, height: int, values: Floats) -> None:
         """Put values [units, n] on a higher level, each standing for its weight."""
         count = values.shape[1]
+        if self._fill[0] > K:  # What was exact until now is no longer.
+            self._compact(0)
         self._fill += [0] * (height + 1 - len(self._fill))
         if self._fill[height] + count > MOST:
             self._compact(height)
@@ -170,6 +175,8 @@ class Sketch:
 
     def _compact(self, height: int) -> None:
         """Sort a level, and move one value of all neighbours between its ends up a level."""
+        # A random start, then taking turns, makes the rank errors of neighbouring compactions cancel.
+        self._offset = self._offset or 1 + int(self._random.integers(2))
         group, fill, weight = THIRD if height else QUARTER, self._fill[height], _weight(height)
         up, offset = goes_up(fill, group), 1 if height else self._offset
         if height + 1 == len(self._fill):
@@ -183,7 +190,7 @@ class Sketch:
         self._memory[:, first + up + left : end - fill + up + left] = self._memory[:, first + fill : end]
         self._raised += weight * (group - 1 - offset)
         self._lowered += weight * offset
-        if not height:  # A random start, then taking turns, makes the rank errors of neighbouring compactions cancel.
+        if not height:
             self._offset = QUARTER - 1 - offset
         self._fill[height], self._fill[height + 1] = left, self._fill[height + 1] + up
 
