@@ -4,8 +4,8 @@ This is the sketch of Karnin, Lang & Liberty (2016), "Optimal quantile approxima
 
 The lowest level, which values come to, is full with `K` of them, the first time with `MOST`. Then it is sorted, one
 value of every four neighbours goes up a level with four times the weight, and the others are dropped. (The paper keeps
-one of two. One of four, taken from the middle, has the same error for half the sorting.) From there on the middle one of
-three goes up, which moves no mean: at great weights there are not enough compactions for their errors to cancel.
+one of two. One of four, taken from the middle, has the same error for half the sorting.) From there on the middle one
+of three goes up, which moves no mean: at great weights there are not enough compactions for their errors to cancel.
 
 Higher levels share what `room` there is, in whatever proportion they need, and only where they outgrow it is one of
 them cut: that which frees most for the least error. So all memory is in use all the time, and few large levels are cut
@@ -20,8 +20,8 @@ scale-equivariant, which a histogram on a fixed grid is not: there a unit with m
 deviation 1 is invisible.
 
 Guarantee: up to `MOST` values the sketch is exact. Beyond that, dropping a value moves its weight to the kept
-neighbour. The sum of weights times distances, `moved`, bounds the Wasserstein-1 distance between the sketch and everything it saw,
-for every unit, whatever the data and their order; `ranks`, a count of compactions by their weights, bounds the error of
+neighbour. The sum of weights times distances, `moved`, bounds the Wasserstein-1 distance between the sketch and
+everything it saw, for every unit, whatever the data and their order; `ranks`, a count of compactions by their weights, bounds the error of
 every rank in the same way. Both are known when the sketch is read. Of 100,000 normal values a unit the bounds are 0.03
 of a standard deviation and 0.9 % of the ranks; the distance itself is 0.005 of a standard deviation. Of ten million the
 bounds are 0.063 and 1.8 %.
