@@ -21,10 +21,10 @@ deviation 1 is invisible.
 
 Guarantee: up to `MOST` values the sketch is exact. Beyond that, dropping a value moves its weight to the kept
 neighbour. The sum of weights times distances, `moved`, bounds the Wasserstein-1 distance between the sketch and
-everything it saw, for every unit, whatever the data and their order; `ranks`, a count of compactions by their weights, bounds the error of
-every rank in the same way. Both are known when the sketch is read. Of 100,000 normal values a unit the bounds are 0.03
-of a standard deviation and 0.9 % of the ranks; the distance itself is 0.005 of a standard deviation. Of ten million the
-bounds are 0.063 and 1.8 %.
+everything it saw, for every unit, whatever the data and their order; `ranks`, a count of compactions by their weights,
+bounds the error of every rank in the same way. Both are known when the sketch is read. Of 100,000 normal values a unit
+the bounds are 0.03 of a standard deviation and 0.9 % of the ranks; the distance itself is 0.005 of a standard
+deviation. Of ten million the bounds are 0.063 and 1.8 %.
 
 Memory: 1,408 values a unit (5.6 kB in float32) in a window of up to 16,384, as 256 steps of 64; 2,048 in one of
 100,000.
