@@ -4,15 +4,17 @@
 
 Runs of 100 sites and 10 windows (1,000 units a site by default: a million unit-windows), of which every window is of
 512 sampled activations or more, in 16 blocks; one run of several processes (64 by default) with one site; 20 runs of 10
-sites. They are made in a temporary directory (1.2 GB for a million unit-windows). Each command is a process of its own,
-on one thread; CPU seconds are user and system time, its start included. W1 is paired: the same arrays by the kernel, by
-sorting in NumPy and by SciPy's function in a loop, in turns; the median of the ratios tells more than any time.
+sites; and a hundred thousand unit-windows as 10 to 10,000 windows, ten units a site. They are made in a temporary
+directory (1.2 GB for a million unit-windows). Each command is a process of its own, on one thread; CPU seconds are user
+and system time, its start included. W1 is paired: the same arrays by the kernel, by sorting in NumPy and by SciPy's
+function in a loop, in turns; the median of the ratios tells more than any time.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -61,22 +63,28 @@ def make(path: Path, sites: int, units: int, *, ranks: int = 1, windows: int = W
             window = Window(index, str(index), STEPS * (index - 1), STEPS * index - 1, closed=True)
             parts = {("train", site): made[(index + rank + place) % 4] for place, site in enumerate(where)}
             recording.write_window(window, parts)
+            recording.flush()
         recording.finish({})
     return path
 
 
+_MEASURED = """
+import os, sys
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, 1, 0)])
+_, status, used = os.wait4(pid, 0)
+print(status, used.ru_utime + used.ru_stime, used.ru_maxrss / 1000)
+"""
+"""A small process starts the command: what starts one counts in its peak memory."""
+
+
 def command(*words: object) -> tuple[float, float]:
     """CPU seconds and peak memory in megabytes of a command."""
-    pid = os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-m", "icshift", *map(str, words)],
-        {**os.environ, "OMP_NUM_THREADS": "1"},
-        file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)],
-    )
-    _, status, used = os.wait4(pid, 0)
+    asked = [sys.executable, "-I", "-S", "-c", _MEASURED, sys.executable, "-m", "icshift", *map(str, words)]
+    told = subprocess.run(asked, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=True)
+    status, used, peak = map(float, told.stdout.split())
     if status:
-        print(f"failed: {words}", file=sys.stderr)
-    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1000
+        print(f"failed: {words}: {told.stderr}", file=sys.stderr)
+    return used, peak
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -115,6 +123,25 @@ def commands(folder: Path, units: int, ranks: int) -> Table:
             each = seconds(lambda: [StoredRun(of_ranks).distribution("train", "layers.0.fc", w) for w in (1, 2)])
             table.add_row("  of it reading and merging, ms a unit-window", f"{1000 * each / 2000:.3f}", "")
             table.add_row("merge", *_figures(("merge", of_ranks)))
+    return table
+
+
+def lengths(folder: Path) -> Table:
+    """The same number of sites times windows, of ten units each, in ever more windows."""
+    table = Table(title="100,000 unit-windows, ten units a site: CPU s, peak MB")
+    for column in ("windows", "files", "info", "report", "units --site", "CSV"):
+        table.add_column(column, justify="right")
+    for windows in (10, 100, 1000, 10_000):
+        run = make(folder / str(windows), 10_000 // windows, 10, windows=windows)
+        asked = (
+            ("info", run),
+            ("report", run),
+            ("units", run, "--site", "layers.0.fc"),
+            ("export", run, "-o", folder / "drift.csv", "-f"),
+        )
+        files = sum(1 for _ in run.rglob("*.parquet"))
+        table.add_row(f"{windows:,}", f"{files:,}", *(", ".join(_figures(words)) for words in asked))
+        shutil.rmtree(run)
     return table
 
 
@@ -159,6 +186,7 @@ def main() -> None:
     console.print(arrays())
     with tempfile.TemporaryDirectory() as folder:
         console.print(commands(Path(folder), units, ranks))
+        console.print(lengths(Path(folder)))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ The command line catches `IcshiftError` in one place, prints one line on stderr 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class IcshiftError(Exception):
@@ -50,6 +49,8 @@ def unknown(kind: str, given: object, known: Iterable[object]) -> SelectionError
     >>> str(unknown("phase", "validation", ["train", "eval"]))
     "no phase 'validation'; known: train, eval"
     """
+    from difflib import get_close_matches  # A tenth of what `icshift --help` takes.
+
     names = [str(name) for name in known]
     near = get_close_matches(str(given), names, n=3, cutoff=0.5)
     listed = ", ".join(names[:12]) + (f", and {len(names) - 12} more" if len(names) > 12 else "")

@@ -121,9 +121,10 @@ def atlas(
     Raises `SelectionError` for a site, phase or reference that is not there.
     """
     names = None if sites is None else list(sites)
+    chosen = choose(run.sites, names)
+    moved = movements(run, reference=reference, phase=phase)
     compared = {site.name: each for site, each in by_site(run, reference=reference, phase=phase, sites=names)}
-    moved = movements(run, reference=reference, phase=phase) if compared else {}
-    return [_row(run, metric, site, phase, compared.get(site.name, []), moved) for site in choose(run.sites, names)]
+    return [_row(run, metric, site, phase, compared.pop(site.name, []), moved) for site in chosen]
 
 
 def _row(

@@ -96,7 +96,8 @@ def trajectory(
         raise SelectionError(f"a path takes at least two windows of a phase, phase {phase} has {longest}")
     paths = [_Path(run, site, phase, of_site) for site, of_site in recorded.items() if len(of_site) > 1]
     refuse_without_examples(metric, run, phase, (path.steps[-1] for path in paths))
-    return in_model_order(pd.DataFrame([_row(metric, path) for path in paths]), run.sites)
+    del recorded  # What is read of a site is forgotten with it.
+    return in_model_order(pd.DataFrame([_row(metric, paths.pop(0)) for _ in range(len(paths))]), run.sites)
 
 
 def _recorded(run: StoredRun, phase: str, site: Site) -> _Recorded:

@@ -96,14 +96,15 @@ def export(
     refuse_file(output, force=force)
     opened = StoredRun(run)
     missing: list[str] = []
+    streamed = None
     if table is Table.DRIFT:
         if (other := strangers(opened, reference)) is not None:
             written = unordered_of_phases(opened, other, metric or [], sites=site, phases=phase)
         elif render is as_csv:
-            told = Written()
+            streamed = Written()
             rows = rows_of_phases(opened, metrics, reference=reference, sites=site, phases=phase)
-            write_pieces(output, drift_csv(rows, told), force=force)
-            written, missing = range(told.rows), told.missing
+            write_pieces(output, drift_csv(rows, streamed), force=force)
+            missing = streamed.missing
         else:
             written = drift_of_phases(opened, metrics, reference=reference, sites=site, phases=phase)
             missing = without_values(written)
@@ -111,13 +112,17 @@ def export(
         if metric or site or phase:
             raise SelectionError(f"--metric, --site and --phase choose among drifts: {table.value} has none of them")
         written = opened.gradient_shift() if table is Table.GRADIENT_SHIFT else opened.smoothness()
-    if not len(written) and table is not Table.DRIFT:
-        raise SelectionError(f"nothing to write to {output}: {no_rows(table.value)}")
-    if not isinstance(written, range):
+    if streamed is None:
+        if written.empty and table is not Table.DRIFT:
+            raise SelectionError(f"nothing to write to {output}: {no_rows(table.value)}")
         write_file(output, render(written), force=force)
     if not quiet and str(output) != "-":
         doubts = caveats(opened, reference, (phase or [default_phase(opened)])[0]) if table is Table.DRIFT else []
-        show(written_report(output, len(written), missing, doubts), stderr=True, no_color=no_color)
+        show(
+            written_report(output, len(written) if streamed is None else streamed.rows, missing, doubts),
+            stderr=True,
+            no_color=no_color,
+        )
 
 
 def _track(run: Path, folder: Path, to: Tracker, asked: Asked, *, force: bool, quiet: bool, no_color: bool) -> None:

@@ -84,7 +84,6 @@ def report(
     from icshift.analysis.unordered import measures, unordered
     from icshift.analysis.windows import ALL, as_of, by_window
     from icshift.cli.output import show
-    from icshift.page.build import Asked
     from icshift.reports.drift import drift_report
     from icshift.reports.measured import measured_reports
     from icshift.reports.report import together
@@ -94,6 +93,8 @@ def report(
     from icshift.runs.reader import StoredRun
 
     if output is not None:
+        from icshift.page.build import Asked  # Which a report in the terminal need not wait for.
+
         asked = Asked(metric_named(metric), reference, phase, site, join(["icshift", *sys.argv[1:]]), window=window)
         wanted = _wanted(figure, site, unit, theme)
         _write([run, *map(Path, ctx.args)], output, asked, wanted, Manner(force=force, quiet=quiet, no_color=no_color))

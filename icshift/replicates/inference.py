@@ -18,9 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb, sqrt
+from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 from icshift.distribution import Floats
 
@@ -110,13 +110,20 @@ def _interval(design: Design, a: Floats, b: Floats) -> tuple[Floats, Floats]:
     if design.paired:
         difference = a - b
         error: Floats = difference.std(1, ddof=1) / sqrt(design.a)
-        return difference.mean(1), student.ppf((1 + CONFIDENCE) / 2, design.a - 1) * error
+        return difference.mean(1), _factor(design.a - 1) * error
     parts = [group.var(1, ddof=1) / group.shape[1] for group in (a, b)]
     variance = parts[0] + parts[1]
     # Welch & Satterthwaite: the degrees of freedom of a sum of two estimated variances; any where both are 0.
     spread = parts[0] ** 2 / (design.a - 1) + parts[1] ** 2 / (design.b - 1)
     freedom = np.where(spread > 0, variance**2 / np.where(spread > 0, spread, 1), 1)
-    return a.mean(1) - b.mean(1), student.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(variance)
+    return a.mean(1) - b.mean(1), _factor(freedom) * np.sqrt(variance)
+
+
+def _factor(freedom: Any) -> Any:
+    """Returns how many standard errors an interval reaches to either side."""
+    from scipy.stats import t as student  # A second, which every page and figure would wait for.
+
+    return student.ppf((1 + CONFIDENCE) / 2, freedom)
 
 
 def _statistics(design: Design, a: Floats, b: Floats) -> Floats:

@@ -42,7 +42,9 @@ KINDS: Mapping[str, Mapping[str, Column]] = {
 }
 """The columns of what is asked for together."""
 
-COLUMNS: Mapping[str, Column] = WHOSE | {name: column for kind in KINDS.values() for name, column in kind.items()}
+COLUMNS: Mapping[str, Column] = {
+    name: column for columns in (WHOSE, *KINDS.values()) for name, column in columns.items()
+}
 """All columns of a window's file."""
 
 

@@ -57,10 +57,10 @@ def read(
     """
     footer = sealed.footer(file)
     refuse_foreign(footer, run_id)
-    only_rows = only if isinstance(only, range) else None
-    there, decoded, first, groups = checked(footer, columns, file.stat().st_size, most_rows, only_rows)
-    if only_rows is not None:
-        table = _read_groups(file, footer, groups, there).slice(only_rows.start - first, len(only_rows))
+    some = only if isinstance(only, range) else None
+    there, decoded, first, groups = checked(footer, columns, file.stat().st_size, most_rows, some)
+    if isinstance(only, range):
+        table = _read_groups(file, footer, groups, there).slice(only.start - first, len(only))
     else:
         table = _read_whole(sealed.content(file, 4 * decoded + _SMALL), there, only)
     refuse_nothing(table, there)
@@ -78,10 +78,17 @@ def checked(
     """
     there = _typed(footer, columns)
     first, groups = _groups(footer, range(footer.num_rows) if rows is None else rows)
-    decoded = _decoded(footer, groups, there, most_rows)
+    return there, unpacked(footer, groups, there, size, most_rows), first, groups
+
+
+def unpacked(
+    footer: pq.FileMetaData, groups: Sequence[int], columns: Mapping[str, Column], size: int, most_rows: int
+) -> int:
+    """Returns how many bytes these columns of some row groups are in memory. Raises `ValueError` as `checked` does."""
+    decoded = _decoded(footer, groups, columns, most_rows)
     if decoded > max(_SMALL, _UNPACKED * size):
         raise ValueError(f"it unpacks to {decoded:,} bytes from {size:,}, which no file of a run does")
-    return there, decoded, first, groups
+    return decoded
 
 
 def refuse_nothing(table: pa.Table, columns: Mapping[str, Column]) -> None:

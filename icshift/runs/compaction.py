@@ -2,8 +2,8 @@
 
 Files are of a *level*: those of less than `SMALL` bytes of level 0, those of up to `FAN` times as many of level 1, and
 so on. As soon as `FAN` of one level follow one another they become one (`compacted.py`), of at most 4 GB, so that each
-number is written once more a level: seven times in a run of a terabyte, three times in one of a gigabyte. What is
-copied follows what is written, so that nothing waits long: with every flush at most twice as much a level.
+number is written three times more at most, however long the run is, and small files some more. What is copied follows
+what is written, so that nothing waits long: with every flush a megabyte or twice the file that came last, a level.
 
 Nothing that goes wrong here is in the way of the recording: the files that are there stay, and it is tried again later.
 """
@@ -103,7 +103,10 @@ class Compaction:
     def add(self, part: Part, table: pa.Table | None = None) -> None:
         """A file was written that stays as it is; its `table` is kept in memory where it is small."""
         self.forget(part.path)
-        self._size = part.path.stat().st_size
+        try:
+            self._size = part.path.stat().st_size
+        except OSError:  # As where the run was deleted: whoever writes next is told.
+            return
         if self._known and part < self._known[-1].part:  # As of a window that was lost and is recorded anew.
             self.end()
         known = _Known(part, self._size, table if self._size < _KEPT else None)
@@ -112,6 +115,7 @@ class Compaction:
     def forget(self, path: Path) -> None:
         """A file was deleted, or is not what it was."""
         self._known = [known for known in self._known if known.part.path != path]
+        self._left = [left for left in self._left if left != path]
         for one in [one for one in self._running if path in one.paths]:
             self._give_up(one)
 

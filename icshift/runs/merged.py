@@ -33,15 +33,20 @@ the checksums of all that it holds."""
 
 def read(path: Path, index: int, places: Sequence[Place]) -> dict[tuple[str, str], Distribution] | None:
     """Returns a window of the run at a path as it was merged of these files; None where it was not, or they changed."""
-    import pyarrow.parquet as pq
-
-    file = _file(path, index)
-    if not file.is_file():
-        return None
+    place = found(path, index, places)
     try:
-        made_of = pq.read_schema(file).metadata[_MADE_OF].decode()
-        return read_distributions(Place(file)) if made_of == _digest(places) else None
-    except (RunError, OSError, ValueError, LookupError, TypeError):  # It is merged anew, which needs nothing of it.
+        return None if place is None else read_distributions(place)
+    except RunError:  # It is merged anew, which needs nothing of it.
+        return None
+
+
+def found(path: Path, index: int, places: Sequence[Place]) -> Place | None:
+    """Returns where a window is as it was merged of these files; None where it was not, or they changed."""
+    file = _file(path, index)
+    try:
+        made_of = sealed.footer(file).metadata[_MADE_OF].decode() if file.is_file() else None
+        return Place(file) if made_of is not None and made_of == _digest(places) else None
+    except (OSError, ValueError, LookupError, TypeError):  # As above.
         return None
 
 

@@ -300,21 +300,28 @@ class StoredRun:
 
     def _of(self, index: int) -> Mapping[tuple[str, str], Distribution]:
         """Returns what there is of a window, by phase and site: read when it is asked for, where that can be."""
-        if index in self._loaded or not self._stays(index):
-            return self._load(index)
-        if index not in self._asked:
+        if index not in self._loaded and index not in self._asked and self._place(index) is not None:
             self._asked[index] = where.insisting(lambda: self._ask(index), self._look_again)
-        return self._asked[index]
+        return self._asked[index] if index in self._asked else self._load(index)
 
     def _ask(self, index: int) -> Asked:
-        place = lambda: self._places(index)[0]  # noqa: E731
-        return Asked(self._shelf, place, self._look_again, index, self.sites, self._ids[0], self._room)
+        def place() -> Place:
+            found = self._place(index)
+            if found is None:
+                raise ChangedError(f"window {index} of {self.path} was replaced while it was read: try again")
+            return found
 
-    def _stays(self, index: int) -> bool:
-        """Whether one file holds all of a window, which stays as it is."""
+        run_id = self._ids[0] if self.ranks == 1 else None
+        return Asked(self._shelf, place, self._look_again, index, self.sites, run_id, self._room)
+
+    def _place(self, index: int) -> Place | None:
+        """Returns the place of all that there is of a window, which stays as it is; None where there is no such."""
         filed = [one for files in self._where.windows[index].values() for one in files]
-        closed = all(window.closed and not window.provisional for window, _ in filed)
-        return closed and self.ranks == len(filed) == 1
+        if any(not window.closed or window.provisional for window, _ in filed):
+            return None
+        if self.ranks > 1:
+            return merged.found(self.path, index, [place for _, place in filed])
+        return filed[0][1] if len(filed) == 1 else None
 
     @property
     def _room(self) -> int:

@@ -246,8 +246,8 @@ class Shelf:
         if found is None:
             wanted = WHOSE if kind == "whose" else KINDS[kind]
             there = {name: column for name, column in wanted.items() if name in file.there}
-            opened, rows = self._opened(file), range(int(file.starts[group]), int(file.starts[group + 1]))
-            columns.checked(opened.metadata, there, file.stamp[1], len(rows), rows)
+            opened, rows = self._opened(file), int(file.starts[group + 1] - file.starts[group])
+            columns.unpacked(opened.metadata, [group], there, file.stamp[1], rows)
             found = opened.read_row_group(group, columns=list(there), use_threads=False)
             columns.refuse_nothing(found, there)
             if file.coarse:

@@ -54,7 +54,7 @@ class Stored(Distribution):
     tails = cast("Floats | None", _Asked("tails"))
 
     @cached_property
-    def units(self) -> int:  # type: ignore[override]
+    def units(self) -> int:
         """Number of units."""
         return len(self.count)
 

@@ -64,17 +64,17 @@ def test_levels_grow_by_the_same_factor():
 
 
 def test_a_run_of_any_length_has_few_files_and_each_byte_is_written_few_times(monkeypatch):
-    """The rule alone, on sizes: of a run of 100,000 windows of 200 kB, 20 GB."""
+    """The rule alone, on sizes: of a run of 20,000 windows of a megabyte, 20 GB."""
     monkeypatch.undo()
-    sizes, written = [], 0
-    for _ in range(100_000):
-        sizes.append(200_000)
-        while (found := due([level(size) for size in sizes[-80:]])) is not None:
-            start = max(len(sizes) - 80, 0)
-            places = slice(start + found.start, start + found.stop)
-            written += sum(sizes[places])
-            sizes[places] = [sum(sizes[places])]
-    assert len(sizes) <= 80
+    sizes, levels, written = [], [], 0
+    for _ in range(20_000):
+        sizes.append(1_000_000)
+        levels.append(0)
+        while (found := due(levels)) is not None:
+            whole = sum(sizes[found.start : found.stop])
+            sizes[found.start : found.stop], levels[found.start : found.stop] = [whole], [level(whole)]
+            written += whole
+    assert len(sizes) <= 100
     assert max(sizes) < 1 << 32
     assert written / sum(sizes) < 4
 

@@ -64,6 +64,20 @@ def test_merged_windows_are_read_in_place_of_the_others(tmp_path, monkeypatch):
     path = recorded(tmp_path / "run")
     list(StoredRun(path).merge())
     monkeypatch.setattr("icshift.runs.reader.read_distributions", None)
+    run = StoredRun(path)
+    assert run.distribution("train", "a", 2).sampled.tolist() == [1050] * 4
+    assert not run._loaded  # Of a merged window, too, what is asked for is read.
+
+
+def test_a_merged_window_that_is_gone_is_no_window_of_one_process(tmp_path):
+    path = recorded(tmp_path / "run")
+    list(StoredRun(path).merge())
+    run = StoredRun(path)
+    one = run.distribution("train", "a", 2)
+    run._shelf._open.pop(path / MERGED / "000002.parquet")  # What is open could be read to its end.
+    (path / MERGED / "000002.parquet").unlink()
+    with pytest.raises(RunError, match="try again"):
+        one.sampled  # noqa: B018
     assert StoredRun(path).distribution("train", "a", 2).sampled.tolist() == [1050] * 4
 
 
