@@ -40,7 +40,7 @@ wrong ones among the units called within a site."""
 _AT_ONCE = 1 << 15
 """Units whose exchanges are computed at once, times the patterns: 1 MB, which a processor keeps at hand."""
 
-_FEWEST_NONZERO = 16
+_FEWEST_NONZERO = 8
 """Values other than 0 that blocks have on average where means are compared of more and of fewer values: a mean of fewer
 is skewed, and a sum of exchanges that are not as likely either way is no noise."""
 

@@ -148,7 +148,7 @@ def test_all_units_of_a_site_that_moved(monkeypatch, run):
 
 
 def test_nothing_can_ever_be_told(monkeypatch, run):
-    monkeypatch.setattr(movement, "matched", lambda *_: None)
+    monkeypatch.setattr(movement, "matching", lambda *_: None)
     assert not known_changes.judge_still(seen(run)).passed
 
 
