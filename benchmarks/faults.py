@@ -22,6 +22,7 @@ import statistics
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -87,22 +88,28 @@ class Outcome:
     wrong: tuple[str, ...]
 
 
-def killed(folder: Path, after: float, epochs: int) -> int:
-    """Train in a process of its own that is killed after so many seconds; returns the epochs that it told of."""
+def killed(folder: Path, after: float, epochs: int) -> tuple[int, list[str]]:
+    """Train in a process of its own that is killed after so many seconds; returns the epochs that it told of, and what
+    went wrong before."""
     reads, writes = os.pipe()
     child = os.fork()
     if not child:
-        Training(folder / "saved.pt", epochs).run(
-            folder / "run", lambda epoch: os.write(writes, bytes([epoch])) and None
-        )
-        os._exit(0)
+        try:
+            Training(folder / "saved.pt", epochs).run(
+                folder / "run", lambda epoch: os.write(writes, bytes([epoch])) and None
+            )
+            os._exit(0)
+        finally:  # What is raised must not unwind the blocks of the parent, whose folder it would delete.
+            traceback.print_exc()
+            os._exit(1)
     os.close(writes)
     time.sleep(after)
     os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    _, status = os.waitpid(child, 0)
     told = os.read(reads, 100)
     os.close(reads)
-    return max(told, default=0)
+    raised = os.WIFEXITED(status) and os.WEXITSTATUS(status)
+    return max(told, default=0), ["the training itself failed"] if raised else []
 
 
 def differing(path: Path, whole: StoredRun, others: pd.DataFrame, *, complete: bool) -> Iterator[str | int]:
@@ -145,7 +152,8 @@ def _same(found: icshift.distribution.Distribution, expected: icshift.distributi
 
 def outcome(folder: Path, whole: StoredRun, others: pd.DataFrame, after: float, epochs: int) -> Outcome:
     """Kill a training after so many seconds, look at what it left, resume it and look again."""
-    ended, wrong, compared, there = killed(folder, after, epochs), [], 0, 0
+    ended, wrong = killed(folder, after, epochs)
+    compared = there = 0
     if (folder / "run" / "run.json").exists():
         try:
             there = sum(window.closed for window in StoredRun(folder / "run").window_list)
@@ -154,7 +162,7 @@ def outcome(folder: Path, whole: StoredRun, others: pd.DataFrame, after: float, 
         except icshift.IcshiftError as error:
             wrong.append(f"does not open: {error}")
     elif ended:
-        wrong.append("is gone")
+        wrong.append(f"is gone; there are {sorted(file.name for file in folder.rglob('*'))}")
     if there < ended:
         wrong.append(f"{ended} windows had ended, {there} are there")
     try:
