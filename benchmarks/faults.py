@@ -23,6 +23,7 @@ import statistics
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -88,28 +89,34 @@ class Outcome:
     wrong: tuple[str, ...]
 
 
-def killed(folder: Path, epoch: int, after: float, epochs: int) -> int:
-    """Train in a process of its own that is killed so many seconds after an epoch; returns the epochs that it told of.
+def killed(folder: Path, epoch: int, after: float, epochs: int) -> tuple[int, list[str]]:
+    """Train in a process of its own that is killed so many seconds after an epoch; returns the epochs that it told of,
+    and what went wrong before.
 
     So kills fall evenly over a training, however busy the machine is.
     """
     reads, writes = os.pipe()
     child = os.fork()
     if not child:
-        Training(folder / "saved.pt", epochs).run(
-            folder / "run", lambda epoch: os.write(writes, bytes([epoch])) and None
-        )
-        os._exit(0)
+        try:
+            Training(folder / "saved.pt", epochs).run(
+                folder / "run", lambda epoch: os.write(writes, bytes([epoch])) and None
+            )
+            os._exit(0)
+        finally:  # What is raised must not unwind the blocks of the parent, whose folder it would delete.
+            traceback.print_exc()
+            os._exit(1)
     os.close(writes)
     told = b"\0"
-    while max(told) < epoch:
-        told += os.read(reads, 100)
+    while max(told) < epoch and (more := os.read(reads, 100)):
+        told += more
     time.sleep(after)
     os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    _, status = os.waitpid(child, 0)
     told += os.read(reads, 100)
     os.close(reads)
-    return max(told)
+    raised = os.WIFEXITED(status) and os.WEXITSTATUS(status)
+    return max(told), ["the training itself failed"] if raised else []
 
 
 def differing(path: Path, whole: StoredRun, others: pd.DataFrame, *, complete: bool) -> Iterator[str | int]:
@@ -152,7 +159,8 @@ def _same(found: icshift.distribution.Distribution, expected: icshift.distributi
 
 def outcome(folder: Path, whole: StoredRun, others: pd.DataFrame, when: tuple[int, float], epochs: int) -> Outcome:
     """Kill a training so many seconds after an epoch, look at what it left, resume it and look again."""
-    ended, wrong, compared, there = killed(folder, *when, epochs), [], 0, 0
+    ended, wrong = killed(folder, *when, epochs)
+    compared = there = 0
     if (folder / "run" / "run.json").exists():
         try:
             there = sum(window.closed for window in StoredRun(folder / "run").window_list)
@@ -161,7 +169,7 @@ def outcome(folder: Path, whole: StoredRun, others: pd.DataFrame, when: tuple[in
         except icshift.IcshiftError as error:
             wrong.append(f"does not open: {error}")
     elif ended:
-        wrong.append("is gone")
+        wrong.append(f"is gone; there are {sorted(file.name for file in folder.rglob('*'))}")
     if there < ended:
         wrong.append(f"{ended} windows had ended, {there} are there")
     try:

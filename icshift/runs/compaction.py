@@ -129,7 +129,6 @@ class Compaction:
             self._begin()
             for one in list(self._running):
                 if one.go_on(max(SMALL, 2 * self._size)):
-                    self._running.remove(one)
                     self.put(one)
         except RunError:
             self.end()
@@ -151,6 +150,7 @@ class Compaction:
         """Put a file that is whole in place of those that it is made of. Raises `OSError` where that fails."""
         self._refuse()
         one.aside.replace(one.path)
+        self._running = [other for other in self._running if other is not one]
         self._left += one.paths
         places = [number for number, known in enumerate(self._known) if known.part.path in one.paths]
         part = part_of(one.path)
@@ -186,6 +186,7 @@ class Compaction:
         elif other:
             self._leave(other[-1])
         else:
+            self._refuse()
             self._running.append(Compacted(sources, self._run_id, told_apart=self._told_apart))
 
     def _leave(self, last: Part) -> None:
