@@ -62,7 +62,8 @@ def past_of(path: Path, rank: int) -> Past | None:
         return None
     if not rank and (whose := recorded_by(path)):
         raise RecordingError(f"{path} is being recorded now ({whose}): end that before it is resumed")
-    manifest, filed, states = read_manifest(file), [], {}
+    manifest, filed = read_manifest(file), []
+    states: dict[int, dict[str, Any]] = {}
     for part in parts_in(path / WINDOWS, rank + 1):
         if part.rank == rank:
             with damage(part.path):
