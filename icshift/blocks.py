@@ -12,7 +12,6 @@ block of several processes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,11 +137,7 @@ class BlockKeeper:
     array([8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 4])
     """
 
-    def __init__(
-        self, units: int, dtype: type[np.floating[Any]] = np.float32, add: Callable[..., None] | None = None
-    ) -> None:
-        """`add` does as `add_steps`, which it is by default."""
-        self._add = add or add_steps
+    def __init__(self, units: int, dtype: type[np.floating[Any]] = np.float32) -> None:
         # Units lie side by side: what blocks are added up from does so where it is computed fastest.
         self._dtype = dtype
         self._sums = np.zeros((BLOCKS, SLICES, units))
@@ -162,15 +157,19 @@ class BlockKeeper:
 
         Slice means of a unit without values are not read: they may be anything but NaN.
         """
-        begun, count = 0, sampled.shape[1]
+        weighted, sampled, zeros = slices.transpose(1, 2, 0) * sampled.T[:, None], sampled.T, zeros.T
+        begun, count = 0, len(sampled)
         while begun < count:
             if self._taken == self._length * BLOCKS:
                 self._join_neighbours()
             end = min(count, begun + self._length * BLOCKS - self._taken)
             places = (self._taken + np.arange(end - begun)) // self._length
-            here = slice(begun, end)
-            self._add(self._sums, self._sampled, self._zeros, places, slices[:, here], sampled[:, here], zeros[:, here])
-            self._steps += np.bincount(places, minlength=BLOCKS)
+            starts = np.flatnonzero(np.diff(places, prepend=-1))
+            filled = slice(places[0], places[-1] + 1)
+            self._sums[filled] += np.add.reduceat(weighted[begun:end], starts, axis=0)
+            self._sampled[filled] += np.add.reduceat(sampled[begun:end], starts, axis=0)
+            self._zeros[filled] += np.add.reduceat(zeros[begun:end], starts, axis=0)
+            self._steps[filled] += np.diff(starts, append=end - begun)
             self._taken += end - begun
             begun = end
 
@@ -202,17 +201,6 @@ class BlockKeeper:
             joined = np.add.reduceat(array, np.arange(0, BLOCKS, 2), axis=0)
             array[: BLOCKS // 2], array[BLOCKS // 2 :] = joined, 0
         self._length *= 2
-
-
-def add_steps(
-    sums: Floats, all_sampled: Ints, all_zeros: Ints, places: Ints, slices: Floats, sampled: Ints, zeros: Ints
-) -> None:
-    """Adds steps to the blocks at their `places` [steps], which rise: arrays are as in `BlockKeeper`, and its `add`."""
-    starts = np.flatnonzero(np.diff(places, prepend=-1))
-    filled = slice(places[0], places[-1] + 1)
-    sums[filled] += np.add.reduceat(slices.transpose(1, 2, 0) * sampled.T[:, None], starts, axis=0)
-    all_sampled[filled] += np.add.reduceat(sampled.T, starts, axis=0)
-    all_zeros[filled] += np.add.reduceat(zeros.T, starts, axis=0)
 
 
 def _added(values: NDArray[Any], starts: Ints) -> NDArray[Any]:

@@ -150,20 +150,21 @@ INLINE int padded(int n)
     return power;
 }
 
-/* Sorts every column of n rows, which are filled up to `power` of them. What is filled up alone is in order already. */
+/* Sorts every column of n rows, which are filled up to `power` of them. */
 INLINE void sort_columns(keys *v, int n, int power)
 {
     for (int i = n; i < power; i++)
         v[i] = all(INT32_MAX);
-    for (int j = 0; j < n; j += 16)
+    for (int j = 0; j < power; j += 16)
         sort16(v + j);
-    for (int j = 0; j + 16 < n; j += 32) {
-        for (int i = 0; i < 16; i++)
-            exchange(v + j + i, v + j + 31 - i);
-        clean16(v + j);
-        clean16(v + j + 16);
-    }
+    if (power >= 32)
+        for (int j = 0; j < power; j += 32) {
+            for (int i = 0; i < 16; i++)
+                exchange(v + j + i, v + j + 31 - i);
+            clean16(v + j);
+            clean16(v + j + 16);
+        }
     for (int m = 64; m <= power; m *= 2)
-        for (int j = 0; j + m / 2 < n; j += m)
+        for (int j = 0; j < power; j += m)
             merge_halves(v + j, m);
 }

@@ -30,7 +30,7 @@ void scan(activations_t activations, double *table, float *centre, int known, sa
 static inline double root(double squares) { return squares > 0 ? sqrt(squares) : 0; }
 
 /* What a block of steps shows, a step [n, units] after the other; as icshift/sketch/block.py has it. */
-#define MOST 1024 /* rows of a step, or of a level, at most: they are sorted on the stack */
+#define MOST 1024 /* rows of a step, at most: they are sorted on the stack */
 #define QUANTILES 5
 #define SLICES 8
 
@@ -45,26 +45,12 @@ typedef struct {
 
 void order(const float *rows, int64_t steps, int n, int64_t units, order_t out);
 
-/* Moments [6, groups, units] of several groups as those of one [6, units]. They are of float values: see fold.c. */
-void total(const double *table, int64_t groups, int64_t units, double *out);
+/* A full level of a sketch, as of icshift/sketch/level.py: [LEVEL, units]. Sorts its columns; `moved` [units] is the sum of
+   all distances to the neighbours that go up, with what it may be rounded by; NaN where a value is not finite. */
+#define LEVEL 512
+#define TAIL 16 /* values at either end that stay */
 
-/* Steps are added to the blocks at `places` [count] of sums [blocks, SLICES, units], weighted by the numbers of their values,
-   and of these numbers, and those of zeros, [blocks, units]. */
-typedef struct {
-    const double *slices;            /* [count, SLICES, units] */
-    const int64_t *sampled, *zeros; /* [count, units] */
-    int64_t count;
-} steps_t;
-
-void add_steps(steps_t steps, const int64_t *places, int64_t units, double *sums, int64_t *sampled, int64_t *zeros);
-
-/* A level of a sketch, as of icshift/sketch/level.py: [n, units], n at most MOST. Its columns are sorted, and the first rows
-   are then, of every `group` neighbours (4 or 3), those at `offset`, which go up, and after them those that stay: TAIL at
-   either end, and what is left of a group. `moved` [units] is the sum of all distances to the neighbours that go up, with
-   what it may be rounded by; NaN where a value is not finite. */
-#define TAIL 16
-
-void compact(float *level, int n, int64_t units, int group, int offset, double rounding, double *moved);
+void sort_level(float *level, int64_t units, double rounding, double *moved);
 
 /* What a window keeps of finite levels [fill, units] of all its sketches, those of one weight after one another and the
    lightest first. */

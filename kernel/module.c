@@ -113,64 +113,20 @@ static PyObject *py_order(PyObject *self, PyObject *const *o, Py_ssize_t given)
     return done(&held);
 }
 
-static PyObject *py_total(PyObject *self, PyObject *const *o, Py_ssize_t given)
+static PyObject *py_sort_level(PyObject *self, PyObject *const *o, Py_ssize_t given)
 {
     (void)self;
-    if (!takes("total", given, 4))
+    if (!takes("sort_level", given, 4))
         return NULL;
     held_t held = {.count = 0};
-    int64_t groups = integer(o[1]), units = integer(o[2]);
-    const double *table = known(&held, o[0], 6 * groups * units * (int64_t)sizeof(double));
-    double *out = wanted(&held, o[3], 6 * units * (int64_t)sizeof(double));
-    if (!PyErr_Occurred())
-        total(table, groups, units, out);
-    return done(&held);
-}
-
-static PyObject *py_add_steps(PyObject *self, PyObject *const *o, Py_ssize_t given)
-{
-    (void)self;
-    if (!takes("add_steps", given, 10))
-        return NULL;
-    held_t held = {.count = 0};
-    int64_t blocks = integer(o[6]), units = integer(o[5]), cells = blocks * units;
-    steps_t steps = {.count = integer(o[4])};
-    int64_t seen = steps.count * units;
-    steps.slices = known(&held, o[0], SLICES * seen * (int64_t)sizeof(double));
-    steps.sampled = known(&held, o[1], seen * (int64_t)sizeof(int64_t));
-    steps.zeros = known(&held, o[2], seen * (int64_t)sizeof(int64_t));
-    const int64_t *places = known(&held, o[3], steps.count * (int64_t)sizeof(int64_t));
-    double *sums = wanted(&held, o[7], SLICES * cells * (int64_t)sizeof(double));
-    int64_t *sampled = wanted(&held, o[8], cells * (int64_t)sizeof(int64_t));
-    int64_t *zeros = wanted(&held, o[9], cells * (int64_t)sizeof(int64_t));
-    for (int64_t s = 0; !PyErr_Occurred() && s < steps.count; s++)
-        if (places[s] < 0 || places[s] >= blocks)
-            PyErr_Format(PyExc_ValueError, "block %lld of %lld", (long long)places[s], (long long)blocks);
-    if (!PyErr_Occurred())
-        add_steps(steps, places, units, sums, sampled, zeros);
-    return done(&held);
-}
-
-static PyObject *py_compact(PyObject *self, PyObject *const *o, Py_ssize_t given)
-{
-    (void)self;
-    if (!takes("compact", given, 7))
-        return NULL;
-    held_t held = {.count = 0};
-    int64_t n = integer(o[1]), units = integer(o[2]), group = integer(o[3]), offset = integer(o[4]);
-    double rounding = PyFloat_AsDouble(o[5]);
-    if (!PyErr_Occurred() && ((group != 3 && group != 4) || offset < 0 || offset >= group || n > MOST || n < 2 * TAIL + group))
-        PyErr_Format(PyExc_ValueError, "a level of %lld values, of which one of %lld goes up", (long long)n, (long long)group);
-    float *level = wanted(&held, o[0], n * units * (int64_t)sizeof(float));
-    double *moved = wanted(&held, o[6], units * (int64_t)sizeof(double));
+    int64_t units = integer(o[1]);
+    double rounding = PyFloat_AsDouble(o[2]);
+    float *level = wanted(&held, o[0], LEVEL * units * (int64_t)sizeof(float));
+    double *moved = wanted(&held, o[3], units * (int64_t)sizeof(double));
     if (!PyErr_Occurred()) {
-        if (n * units < LONG_WORK) {
-            compact(level, (int)n, units, (int)group, (int)offset, rounding, moved);
-        } else {
-            Py_BEGIN_ALLOW_THREADS
-            compact(level, (int)n, units, (int)group, (int)offset, rounding, moved);
-            Py_END_ALLOW_THREADS
-        }
+        Py_BEGIN_ALLOW_THREADS
+        sort_level(level, units, rounding, moved);
+        Py_END_ALLOW_THREADS
     }
     return done(&held);
 }
@@ -292,9 +248,7 @@ static PyObject *py_hash_rows(PyObject *self, PyObject *const *o, Py_ssize_t giv
 static PyMethodDef methods[] = {
     METHOD(scan, "address, rows, units, positions, stride, table, centre, known, drawn, n, sampled, first"),
     METHOD(order, "rows, steps, n, units, values, table, zeros, quantiles, slices, probabilities"),
-    METHOD(total, "table, groups, units, total"),
-    METHOD(add_steps, "slices, sampled, zeros, places, steps, units, blocks, sums, sampled, zeros"),
-    METHOD(compact, "level, n, units, group, offset, rounding, moved"),
+    METHOD(sort_level, "level, units, rounding, moved"),
     METHOD(hash_rows, "address, rows, row, size, drawn, factors, n"),
     METHOD(digest, "levels, fills, weights, units, slices, values, error, tails"),
     METHOD(w1, "a, n, b, m, units, bytes of a value, found, from, to"),

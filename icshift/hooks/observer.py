@@ -42,9 +42,9 @@ _FEWEST_UNITS = 16
 """Units that a site may have although all sites together have as many as they may: what is called ever anew has ever
 new sites."""
 
-_ALL_BLOCKS, _SHARES = 1 << 22, 16
+_ALL_BLOCKS, _SHARES = 1 << 24, 16
 """Values that wait in the blocks of all sites, about, and which part of what is left of them the next site gets: of
-some fifty sites all have a block of full size."""
+some sixty sites all have a block of full size."""
 
 Sink = Callable[[str, Site, StepRows], None]
 Distributions = dict[tuple[str, Site], Distribution]

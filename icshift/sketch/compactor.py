@@ -1,33 +1,25 @@
-"""A quantile compactor in lockstep: all units of a site share one array.
+"""A quantile compactor in lockstep: all units of a site share one array a level.
 
-This is the sketch of Karnin, Lang & Liberty (2016), "Optimal quantile approximation in streams", with three changes.
-
-The lowest level, which values come to, is full with `K` of them, the first time with `MOST`. Then it is sorted, one
-value of every four neighbours goes up a level with four times the weight, and the others are dropped. (The paper keeps
-one of two. One of four, taken from the middle, has the same error for half the sorting.) From there on the middle one
-of three goes up, which moves no mean: at great weights there are not enough compactions for their errors to cancel.
-
-Higher levels share what `room` there is, in whatever proportion they need, and only where they outgrow it is one of
-them cut: that which frees most for the least error. So all memory is in use all the time, and few large levels are cut
-in place of many small ones: two sketches with levels of 512 values each took twice as much for the same errors.
-
-And some values at either end of a level stay where they are: far out, neighbours lie far apart and dropping one costs
-most. So the `TAIL` lowest and highest of all values that were seen are there, each with the weight 1.
+This is the sketch of Karnin, Lang & Liberty (2016), "Optimal quantile approximation in streams", with two changes.
+A full level is sorted, one value of every four neighbours is kept and goes up a level with four times the weight. (The
+paper keeps one of two. One of four, taken from the middle, has the same error for half the sorting.) And the `TAIL`
+values at either end of a full level stay where they are: far out, neighbours lie far apart and dropping one costs most.
+So the `TAIL` lowest and highest of all values that were seen are there, each with the weight 1.
 
 All units of a site see equally many values, so levels fill at the same moment for all of them and one
 sort of `[units, K]` rows serves every unit (one sketch object a unit is about 230 times slower). It is shift- and
 scale-equivariant, which a histogram on a fixed grid is not: there a unit with mean 100 and standard
 deviation 1 is invisible.
 
-Guarantee: up to `MOST` values the sketch is exact. Beyond that, dropping a value moves its weight to the kept
-neighbour. The sum of weights times distances, `moved`, bounds the Wasserstein-1 distance between the sketch and
-everything it saw, for every unit, whatever the data and their order; `ranks`, a count of compactions by their weights,
-bounds the error of every rank in the same way. Both are known when the sketch is read. Of 100,000 normal values a unit
-the bounds are 0.03 of a standard deviation and 0.9 % of the ranks; the distance itself is 0.005 of a standard
-deviation. Of ten million the bounds are 0.063 and 1.8 %.
+Guarantee: up to `K` values the sketch is exact. Beyond that, dropping a value moves its weight to the kept neighbour.
+The sum of weights times distances, `moved`, bounds the Wasserstein-1 distance between the sketch and everything it saw,
+for every unit, whatever the data and their order; `ranks`, a count of compactions by their weights, bounds the error of
+every rank in the same way. Both are known when the sketch is read. Of 100,000 normal values a unit the bounds are 0.04
+of a standard deviation and 1.1 % of the ranks; the distance itself is 0.006 of a standard deviation. Of ten million the
+bounds are 0.064 and 2.1 %.
 
-Memory: 1,408 values a unit (5.6 kB in float32) in a window of up to 16,384, as 256 steps of 64; 2,048 in one of
-100,000.
+Memory: `K` values a unit and level, and a level overflows a quarter as often as the one below: 100,000 values take five
+levels (10 KiB a unit in float32), ten million take eight (16 KiB).
 """
 
 from __future__ import annotations
@@ -38,28 +30,8 @@ import numpy as np
 
 from icshift.distribution import Floats
 from icshift.sketch.kernel import kernel
-from icshift.sketch.level import MOST, QUARTER, THIRD, K, Level, goes_up, points
-
-_LEAST, _MORE = 1408, 128
-"""Values that there is room for, all levels together: in a sketch of up to 2^14 values, and by how much more in one of
-twice as many, at every doubling; at the first, where a fourth level is needed, three times as much."""
-
-_WORTH = 160
-"""Values that go up at least where a higher level is cut, if there is one of so many: the error of a compaction does
-not depend on how many they are."""
-
-_PIECE = 128
-"""Values that are put on a higher level at a time."""
-
-
-def room(seen: int) -> int:
-    """Returns how many values a sketch that saw so many may keep, of a unit.
-
-    >>> room(16_383), room(20_000), room(100_000), room(10_000_000)
-    (1408, 1792, 2048, 2944)
-    """
-    doublings = (seen >> 14).bit_length()
-    return _LEAST + _MORE * (doublings + 2 * (doublings > 0))
+from icshift.sketch.level import GROUP, K, Level, points
+from icshift.tails import TAIL
 
 
 class Sketch:
@@ -73,50 +45,35 @@ class Sketch:
         self.units = units
         self._dtype = dtype
         self._kernel = kernel(dtype)
-        self._memory = self._kernel.level(units, K)
+        self._levels: list[Floats] = []
         self.restart(random)
 
     def restart(self, random: np.random.Generator) -> None:
         """Forgets everything but the memory it took, which costs much to get anew."""
+        self._random = random
         self.seen = 0
         self.moved = np.zeros(self.units)
         """Weight times distance [units] by which compactions moved values: an upper bound on W1 times `seen`.
         NaN for units with non-finite values."""
-        self._fill = [0]
-        """Of each level, the lowest first. In memory the lowest comes last: it grows, and what leaves it for the next
-        one lies at that one's end already."""
-        self._random = random
-        self._offset = 0
+        self._fill = [0] * len(self._levels)
+        self._offset: list[int] = []  # Drawn as levels fill, so that nothing depends on how much memory there was.
         self._lowered = 0
         self._raised = 0
 
     def update(self, values: Floats) -> None:
         """Takes in values [units, m], in any order."""
-        taken = 0
-        while taken < values.shape[1]:
-            most = MOST if len(self._fill) == 1 else K
-            if self._fill[0] >= most:
-                self._compact(0)
-                self._fit(0)
-                continue
-            first = sum(self._fill)
-            new = min(most - self._fill[0], values.shape[1] - taken)
-            self._extend(first + new)
-            self._memory[:, first : first + new] = values[:, taken : taken + new]
-            self._fill[0] += new
-            self.seen += new
-            taken += new
+        self.seen += values.shape[1]
+        self._push(0, values)
 
     def absorb(self, other: Sketch) -> None:
         """Takes in what another sketch of as many units saw, with its errors; the other stays as it is."""
+        self.seen += other.seen
         self.moved += other.moved
         self._raised += other._raised
         self._lowered += other._lowered
-        self.seen += other.seen - other._fill[0]
-        for height, level in enumerate(other.kept()):
-            for first in range(0, level.fill, _PIECE):
-                piece = level.values[:, first : min(first + _PIECE, level.fill)]
-                self._insert(height, piece) if height else self.update(piece)
+        for height, (level, fill) in enumerate(zip(other._levels, other._fill, strict=True)):
+            if fill:
+                self._push(height, level[:, :fill])
 
     @property
     def ranks(self) -> int:
@@ -124,76 +81,45 @@ class Sketch:
 
         Of four neighbours below a point all count, of three the kept one may be missing or count for four: keeping
         the second value raises a rank by at most two weights and lowers it by at most one; the third, the other way
-        round. Keeping the middle one of three does either by at most one.
+        round.
         """
         return max(self._lowered, self._raised)
 
     def kept(self) -> list[Level]:
         """Returns what the levels hold, the lowest first: as it is, to be read before the sketch goes on."""
-        return [
-            Level(self._memory[:, self._first(height) :], fill, float(_weight(height)))
-            for height, fill in enumerate(self._fill)
-        ]
+        filled = zip(self._levels, self._fill, strict=True)
+        return [Level(level, fill, float(GROUP**height)) for height, (level, fill) in enumerate(filled)]
 
     def points(self) -> tuple[Floats, Floats]:
         """Returns all values kept [units, m] in sorted runs, NaN for non-finite ones, and their weights [m]."""
         return points(self.kept(), self.units, self._dtype)
 
-    def _first(self, height: int) -> int:
-        """Where a level begins: after all that are higher."""
-        return sum(self._fill[height + 1 :])
-
-    def _extend(self, count: int) -> None:
-        """Have memory for so many values of a unit."""
-        there = self._memory.shape[1]
-        if count > there:
-            longer = self._kernel.level(self.units, min(max(count, there + K // 2), max(count, room(self.seen))))
-            longer[:, :there] = self._memory
-            self._memory = longer
-
-    def _insert(self, height: int, values: Floats) -> None:
-        """Put values [units, n] on a higher level, each standing for its weight."""
-        count = values.shape[1]
-        if self._fill[0] > K:  # What was exact until now is no longer.
-            self._compact(0)
-        self._fill += [0] * (height + 1 - len(self._fill))
-        if self._fill[height] + count > MOST:
-            self._compact(height)
-        self._fit(count)
-        first, end = self._first(height) + self._fill[height], sum(self._fill)
-        self._extend(end + count)
-        self._memory[:, first + count : end + count] = self._memory[:, first:end]
-        self._memory[:, first : first + count] = values
-        self._fill[height] += count
-
-    def _fit(self, count: int) -> None:
-        """Cut higher levels until they, with so many values more, leave the lowest one its room."""
-        while sum(self._fill[1:]) + count > room(self.seen) - K:
-            up = {height: goes_up(fill, THIRD) for height, fill in enumerate(self._fill) if height}
-            some = [height for height in up if up[height] > 1]
-            self._compact(min(some, key=lambda height: (up[height] < _WORTH, _weight(height) / up[height])))
+    def _push(self, height: int, values: Floats) -> None:
+        """Put values [units, n] on a level, each standing for `GROUP**height`; full levels move up on the way."""
+        if height == len(self._levels):
+            self._levels.append(self._kernel.level(self.units))
+            self._fill.append(0)
+        if height == len(self._offset):
+            self._offset.append(1 + int(self._random.integers(2)))
+        taken = 0
+        while taken < values.shape[1]:
+            if self._fill[height] == K:
+                self._compact(height)
+            fill = self._fill[height]
+            room = min(K - fill, values.shape[1] - taken)
+            self._levels[height][:, fill : fill + room] = values[:, taken : taken + room]
+            self._fill[height] = fill + room
+            taken += room
 
     def _compact(self, height: int) -> None:
-        """Sort a level, and move one value of all neighbours between its ends up a level."""
-        # A random start, then taking turns, makes the rank errors of neighbouring compactions cancel.
-        self._offset = self._offset or 1 + int(self._random.integers(2))
-        group, fill, weight = THIRD if height else QUARTER, self._fill[height], _weight(height)
-        up, offset = goes_up(fill, group), 1 if height else self._offset
-        if height + 1 == len(self._fill):
-            self._fill.append(0)
-        if self._fill[height + 1] + up > MOST:
-            self._compact(height + 1)
-        first, end = self._first(height), sum(self._fill)
+        """Sort a full level, and move one value of every four neighbours between its ends up a level."""
+        level, weight, offset = self._levels[height], GROUP**height, self._offset[height]
         # Infinite ends make this NaN for good, which says that there is no bound.
-        self.moved += weight * self._kernel.compact(self._memory[:, first : first + fill], group, offset)
-        left = fill - up * group
-        self._memory[:, first + up + left : end - fill + up + left] = self._memory[:, first + fill : end]
-        self._raised += weight * (group - 1 - offset)
+        self.moved += weight * self._kernel.sort_level(level)
+        self._raised += weight * (GROUP - 1 - offset)
         self._lowered += weight * offset
-        if not height:
-            self._offset = QUARTER - 1 - offset
-        self._fill[height], self._fill[height + 1] = left, self._fill[height + 1] + up
-
-
-def _weight(height: int) -> int:
-    return QUARTER * THIRD ** (height - 1) if height else 1
+        # A random start, then taking turns, makes the rank errors of neighbouring compactions cancel.
+        self._offset[height] = GROUP - 1 - offset
+        self._push(height + 1, level[:, TAIL + offset : K - TAIL : GROUP])
+        level[:, TAIL : 2 * TAIL] = level[:, K - TAIL :]
+        self._fill[height] = 2 * TAIL

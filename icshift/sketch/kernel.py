@@ -24,7 +24,6 @@ from icshift.sketch.block import Order
 from icshift.sketch.kernel_native import Native
 from icshift.sketch.kernel_numpy import NumPy
 from icshift.sketch.level import Digest, Level
-from icshift.sketch.moments import Moments
 from icshift.sketch.sampler import Sampler
 from icshift.sketch.workspace import Workspace
 
@@ -59,32 +58,14 @@ class Kernel(Protocol):
     def order(self, rows: Floats, steps: int, workspace: Workspace) -> Order:
         """Returns what a block of so many steps, rows [steps * n, units], shows; the rows may be overwritten."""
 
-    def total(self, moments: Moments) -> Moments:
-        """Returns all groups of moments as one."""
+    def steps_of(self, values: Floats, start: int, every: int) -> Floats:
+        """Returns the values [units, m] of some of the steps of values [units, steps, n]."""
 
-    def add_steps(
-        self,
-        sums: Floats,
-        all_sampled: Ints,
-        all_zeros: Ints,
-        places: Ints,
-        slices: Floats,
-        sampled: Ints,
-        zeros: Ints,
-    ) -> None:
-        """Does as `add_steps` of icshift/blocks.py, with what an `Order` holds of some steps."""
+    def level(self, units: int) -> Floats:
+        """Returns memory [units, K] for a level of a sketch, with anything in it."""
 
-    def values_of(self, values: Floats) -> Floats:
-        """Returns the values [units, m] of all steps of values [units, steps, n]."""
-
-    def level(self, units: int, count: int) -> Floats:
-        """Returns memory [units, count] for the levels of a sketch, with anything in it."""
-
-    def compact(self, level: Floats, group: int, offset: int) -> Floats:
-        """Sorts a level [units, n] in place, and returns by how far its values lie from those that go up [units].
-
-        Then these come first, of every group of neighbours that at `offset`, and after them those that stay.
-        """
+    def sort_level(self, level: Floats) -> Floats:
+        """Sorts a full level in place, and returns by how far its values lie from those that go up [units]."""
 
     def digest(self, levels: Sequence[Level], sampled: Ints) -> Digest:
         """Returns what a window keeps of all levels of its sketches, of `sampled` finite values [units]."""

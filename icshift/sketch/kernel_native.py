@@ -15,7 +15,7 @@ from icshift.runs.format import STEP_QUANTILES
 from icshift.sketch.block import Order
 from icshift.sketch.choice import compiled
 from icshift.sketch.kernel_numpy import NumPy
-from icshift.sketch.level import TERMS, Digest, Level
+from icshift.sketch.level import TERMS, Digest, K, Level
 from icshift.sketch.moments import Moments
 from icshift.sketch.sampler import Sampler
 from icshift.sketch.workspace import Workspace
@@ -108,43 +108,18 @@ class Native:
             moments=Moments(table),
         )
 
-    def total(self, moments: Moments) -> Moments:
-        """Adds up the groups."""
-        groups, units = moments.table.shape[1:]
-        table = np.empty((6, 1, units))
-        compiled.total(np.ascontiguousarray(moments.table), groups, units, table)
-        return Moments(table)
+    def steps_of(self, values: Floats, start: int, every: int) -> Floats:
+        """Returns values of some steps, places one after the other."""
+        return values.transpose(1, 2, 0)[start::every].reshape(-1, len(values)).T
 
-    def add_steps(
-        self,
-        sums: Floats,
-        all_sampled: Ints,
-        all_zeros: Ints,
-        places: Ints,
-        slices: Floats,
-        sampled: Ints,
-        zeros: Ints,
-    ) -> None:
-        """Adds what lies in memory unit by unit, of one step after the other, as `order` leaves it."""
-        given = slices.transpose(1, 2, 0), sampled.T, zeros.T
-        if not all(array.flags.c_contiguous for array in given) or slices.dtype != float:
-            self._numpy.add_steps(sums, all_sampled, all_zeros, places, slices, sampled, zeros)
-            return
-        compiled.add_steps(*given, places, len(places), sums.shape[2], len(sums), sums, all_sampled, all_zeros)
+    def level(self, units: int) -> Floats:
+        """Returns memory for a level."""
+        return np.empty((K, units), np.float32).T
 
-    def values_of(self, values: Floats) -> Floats:
-        """Returns values of all steps, places one after the other."""
-        return values.transpose(1, 2, 0).reshape(-1, len(values)).T
-
-    def level(self, units: int, count: int) -> Floats:
-        """Returns memory for a sketch."""
-        return np.empty((count, units), np.float32).T
-
-    def compact(self, level: Floats, group: int, offset: int) -> Floats:
-        """Sorts the columns of a level."""
-        units, n = level.shape
-        moved = np.empty(units)
-        compiled.compact(level.T, n, units, group, offset, n * _ROUNDING, moved)
+    def sort_level(self, level: Floats) -> Floats:
+        """Sorts the columns of a full level."""
+        moved = np.empty(len(level))
+        compiled.sort_level(level.T, len(level), _ROUNDING, moved)
         return moved
 
     def digest(self, levels: Sequence[Level], sampled: Ints) -> Digest:

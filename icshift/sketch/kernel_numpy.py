@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from icshift.blocks import add_steps
 from icshift.distribution import Floats, Ints
 from icshift.sketch import block
 from icshift.sketch.block import Order
-from icshift.sketch.level import Digest, Level, compact, digest
-from icshift.sketch.moments import Moments, moments
+from icshift.sketch.level import Digest, K, Level, digest, sort_level
+from icshift.sketch.moments import moments
 from icshift.sketch.sampler import Sampler
 from icshift.sketch.workspace import Workspace
 
@@ -54,25 +53,17 @@ class NumPy:
         np.copyto(values, rows.reshape(steps, -1, units).transpose(2, 0, 1))
         return block.order(values, workspace)
 
-    def total(self, moments: Moments) -> Moments:
-        """Returns all groups as one, whatever their range."""
-        return moments.total()
+    def steps_of(self, values: Floats, start: int, every: int) -> Floats:
+        """Returns values of some steps side by side."""
+        return values[:, start::every].reshape(len(values), -1)
 
-    def add_steps(self, *arrays: Any) -> None:
-        """Adds steps to their blocks."""
-        add_steps(*arrays)
+    def level(self, units: int) -> Floats:
+        """Returns memory for a level."""
+        return np.empty((units, K), self._dtype)
 
-    def values_of(self, values: Floats) -> Floats:
-        """Returns values of all steps side by side."""
-        return values.reshape(len(values), -1)
-
-    def level(self, units: int, count: int) -> Floats:
-        """Returns memory for a sketch."""
-        return np.empty((units, count), self._dtype)
-
-    def compact(self, level: Floats, group: int, offset: int) -> Floats:
-        """Sorts a level, and returns by how far its values lie from those that go up."""
-        return compact(level, group, offset)
+    def sort_level(self, level: Floats) -> Floats:
+        """Sorts a full level, and returns by how far its values lie from those that go up."""
+        return sort_level(level)
 
     def digest(self, levels: Sequence[Level], sampled: Ints) -> Digest:
         """Returns what to keep of the levels of a window."""

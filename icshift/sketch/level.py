@@ -15,25 +15,16 @@ from icshift.tails import TAIL
 K = 512
 """Values a level holds. NumPy sorts rows of up to 512 float32 values in 1.2 ns a value, longer ones in 8."""
 
-MOST = 1024
-"""Values that a higher level holds at most: as many as the native kernel sorts."""
+GROUP = 4
+"""Neighbours of which one goes up a level."""
 
-QUARTER, THIRD = 4, 3
-"""Neighbours of which one goes up: from the lowest level, and from the others."""
-
-TERMS = 64
-"""Rounding error of a sum of n values in at least 8 partial sums, in units of n times the largest value times the
-precision."""
-
-
-def goes_up(fill: int, group: int) -> int:
-    """Returns how many of so many values go up, one of each group of neighbours."""
-    return max(fill - 2 * TAIL, 0) // group
+TERMS = 64 * K
+"""Rounding error of a sum of K values in at least 8 partial sums, in units of the largest value times the precision."""
 
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """The first `fill` of values [units, …] in any order, each of which stands for `weight`; +inf is not finite."""
+    """The first `fill` of values [units, K] in any order, each of which stands for `weight`; +inf is not finite."""
 
     values: Floats
     fill: int
@@ -55,25 +46,17 @@ class Digest:
 
 
 @np.errstate(all="ignore")
-def compact(level: Floats, group: int, offset: int) -> Floats:
-    """Sorts a level [units, n] in place, and returns by how far its values lie from those that go up [units].
+def sort_level(level: Floats) -> Floats:
+    """Sorts a full level [units, K] in place, and returns by how far its values lie from those that go up [units].
 
-    These come first then, of every group that at `offset`, and those that stay are what follows. The distances of
-    x0 <= x1 <= x2 <= x3 to x1 add up to -x0 - x1 + x2 + x3, and those to x2 as well; those of three to x1, to x2 - x0.
-    With what their sum may be rounded by. NaN where a value is not finite.
+    The distances of x0 <= x1 <= x2 <= x3 to x1 add up to -x0 - x1 + x2 + x3, and those to x2 as well. With what their
+    sum may be rounded by. NaN where a value is not finite.
     """
     level.sort(axis=1)
-    n, up = level.shape[1], goes_up(level.shape[1], group)
-    signs = np.resize([-1, -1, 1, 1] if group == QUARTER else [-1, 0, 1], n - 2 * TAIL).astype(level.dtype)
-    signs[up * group :] = 0
+    signs = np.where(np.arange(K) % GROUP < GROUP // 2, -1, 1).astype(level.dtype)
+    signs[:TAIL] = signs[K - TAIL :] = 0
     largest = np.abs(level[:, TAIL]) + np.abs(level[:, -TAIL - 1])
-    moved: Floats = np.vecdot(level[:, TAIL : n - TAIL], signs) + TERMS * n * float(np.finfo(level.dtype).eps) * largest
-    moved[~(level[:, -1] < np.inf)] = np.nan
-    risen = level[:, TAIL + offset : TAIL + up * group : group].copy()
-    level[:, up : up + TAIL] = level[:, :TAIL].copy()
-    level[:, :up] = risen
-    level[:, up + TAIL : n - up * (group - 1)] = level[:, TAIL + up * group :]
-    return moved
+    return np.vecdot(level, signs) + TERMS * float(np.finfo(level.dtype).eps) * largest
 
 
 def points(levels: Sequence[Level], units: int, dtype: type[np.floating[Any]]) -> tuple[Floats, Floats]:

@@ -14,6 +14,9 @@ from icshift.sketch.compactor import Sketch
 from icshift.sketch.kernel import kernel
 from icshift.sketch.moments import Moments
 
+_PARTS = 16
+"""Moments of blocks that wait to be merged into one."""
+
 
 class Summary:
     """All that a window, or a part of it, showed of one site in one phase.
@@ -24,22 +27,29 @@ class Summary:
     def __init__(self, units: int, dtype: type[np.floating[Any]], random: np.random.Generator, *, blocks: bool) -> None:
         self.units = units
         self._kernel = kernel(dtype)
-        self._blocks = BlockKeeper(units, dtype, self._kernel.add_steps) if blocks else None
-        self._sketch = Sketch(units, dtype, random)
+        self._blocks = BlockKeeper(units, dtype) if blocks else None
+        # Steps take turns between two sketches: twice as many values stay as they are, with half the error of ranks.
+        self._sketches = [Sketch(units, dtype, random) for _ in range(2 if blocks else 1)]
         self.restart(random)
 
     def restart(self, random: np.random.Generator) -> None:
         """Forgets everything but the memory it took."""
-        self._sketch.restart(random)
+        for sketch in self._sketches:
+            sketch.restart(random)
         if self._blocks is not None:
             self._blocks.restart()
-        self._moments: Moments | None = None
+        self._moments: list[Moments] = []
         self._zeros = np.zeros(self.units, np.int64)
         self._sampled = np.zeros(self.units, np.int64)
+        self._steps = 0
 
     def add(self, order: Order) -> None:
         """Takes in what a block of steps shows, but its moments: `note` takes these, or those of all activations."""
-        self._sketch.update(self._kernel.values_of(order.values))
+        turns = len(self._sketches)
+        for turn in range(turns):
+            values = self._kernel.steps_of(order.values, turn, turns)
+            self._sketches[(self._steps + turn) % turns].update(values)
+        self._steps += order.values.shape[1]
         if self._blocks is not None:
             self._blocks.add(order.slices, order.finite, order.zeros)
         self._zeros += order.zeros.sum(1)
@@ -47,25 +57,27 @@ class Summary:
 
     def absorb(self, following: Summary) -> None:
         """Takes in what followed, of the same site and phase, which stays as it is."""
-        self._sketch.absorb(following._sketch)
+        for own, given in zip(self._sketches, following._sketches, strict=True):
+            own.absorb(given)
+        self._steps += following._steps
         if self._blocks is not None and following._blocks is not None:
             self._blocks.absorb(following._blocks)
-        if following._moments is not None:
-            self.note(following._moments)
+        if following._moments:
+            self.note(exact.stack(following._moments).total())
         self._zeros += following._zeros
         self._sampled += following._sampled
 
     @np.errstate(all="ignore")  # As where steps are worked off.
     def distribution(self, examples: Floats | None) -> Distribution:
         """Returns the distribution of all that was taken in; `examples` [units, k] are part of it."""
-        assert self._moments is not None
-        total = self._moments
+        total = exact.stack(self._moments).total()
         count, nonfinite = total.table[:2, 0].astype(np.int64)
         seen = count > 0
         std = total.deviation[0] / np.sqrt(count)
         zero_share = self._zeros / self._sampled
-        digest = self._kernel.digest(self._sketch.kept(), self._sampled)
-        w1_error = self._sketch.moved / np.maximum(self._sampled, 1) + digest.error
+        digest = self._kernel.digest([level for sketch in self._sketches for level in sketch.kept()], self._sampled)
+        ranks = sum(sketch.ranks for sketch in self._sketches)
+        w1_error = sum(sketch.moved for sketch in self._sketches) / np.maximum(self._sampled, 1) + digest.error
         # Pairs of a finite and a non-finite value have no gap to add up; no error exceeds the range of the values.
         spread = np.where(seen, total.max[0] - total.min[0], 0.0)
         w1_error = np.where(np.isfinite(w1_error), np.minimum(w1_error, spread), spread)
@@ -80,15 +92,14 @@ class Summary:
             sampled=self._sampled.copy(),
             values=digest.values,
             w1_error=w1_error,
-            rank_error=min(
-                1.0, self._sketch.ranks / max(int(self._sampled[seen].min(initial=1 << 62)), 1) + digest.rank
-            ),
+            rank_error=min(1.0, ranks / max(int(self._sampled[seen].min(initial=1 << 62)), 1) + digest.rank),
             blocks=None if self._blocks is None else self._blocks.blocks(),
             examples=examples,
             tails=digest.tails,
         )
 
     def note(self, moments: Moments) -> None:
-        """Takes in the moments of steps."""
-        known = [moments] if self._moments is None else [self._moments, moments]
-        self._moments = self._kernel.total(exact.stack(known))
+        """Takes in the moments of steps, together one group."""
+        self._moments.append(moments)
+        if len(self._moments) > _PARTS:
+            self._moments = [exact.stack(self._moments).total()]

@@ -7,8 +7,7 @@ import pytest
 
 from icshift.analysis.metrics import METRICS
 from icshift.distribution import ordered
-from icshift.sketch.compactor import Sketch, room
-from icshift.sketch.level import MOST, K
+from icshift.sketch.compactor import K, Sketch
 from tests import laws
 from tests.recorded import distribution
 from tests.zoo.distributions import FINITE, draw
@@ -40,7 +39,7 @@ def points_of(sketch, unit):
 @pytest.mark.some(20)
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("n", [MOST + 1, 3000, 40_000])
+@pytest.mark.parametrize("n", [K + 1, 3000, 40_000])
 @pytest.mark.parametrize("name", FINITE)
 def test_both_bounds_hold(name, n, order):
     values = ORDERS[order](draw(name, n, units=2))
@@ -64,7 +63,7 @@ def test_bounds_hold_in_float64_off_centre(seed):
 
 
 @pytest.mark.some(30)
-@pytest.mark.parametrize("n", [1, K, K + 1, MOST])
+@pytest.mark.parametrize("n", [1, 2, K - 1, K])
 @pytest.mark.parametrize("name", FINITE)
 def test_few_values_are_all_there(name, n):
     values = draw(name, n)
@@ -77,7 +76,7 @@ def test_few_values_are_all_there(name, n):
 
 
 @pytest.mark.some(24)
-@pytest.mark.parametrize("n", [MOST + 1, 3000, 40_000])
+@pytest.mark.parametrize("n", [K + 1, 3000, 40_000])
 @pytest.mark.parametrize("name", FINITE)
 def test_weights_add_up_to_what_was_seen(name, n):
     sketch = sketched(draw(name, n, units=2))
@@ -132,6 +131,11 @@ def test_input_is_not_changed():
     np.testing.assert_array_equal(values, before)
 
 
+def test_memory_grows_with_the_logarithm():
+    points, _ = sketched(draw("normal", 200_000, units=1)).points()
+    assert points.shape[1] <= K * 6
+
+
 @pytest.mark.parametrize("shift", [0.0, 1000.0])
 @pytest.mark.parametrize("factor", [2.0**-20, 2.0**20])
 def test_equivariant(shift, factor):
@@ -182,12 +186,12 @@ def test_w1_of_a_large_window_is_within_half_a_percent_of_a_standard_deviation()
 
 def test_of_one_compaction_the_bound_on_ranks_is_reached_whichever_neighbour_is_kept():
     """Where the second of four is kept, ranks are raised by up to two; where the third is, lowered by up to two."""
-    values = draw("normal", MOST + 1, units=1)
+    values = draw("normal", K + 1, units=1)
     kept = set()
     for seed in range(8):
         sketch = sketched(values, seed=seed)
         points, weights = points_of(sketch, 0)
-        assert laws.rank_distance(points, values[0], weights) * (MOST + 1) == pytest.approx(2)
+        assert laws.rank_distance(points, values[0], weights) * (K + 1) == pytest.approx(2)
         assert sketch.ranks == 2
         kept.add(tuple(points))
     assert len(kept) == 2
@@ -196,46 +200,8 @@ def test_of_one_compaction_the_bound_on_ranks_is_reached_whichever_neighbour_is_
 def test_bounds_are_those_of_the_docstring():
     values = draw("normal", 100_000, units=6)
     sketch = sketched(values)
-    assert np.median(sketch.moved) / 100_000 == pytest.approx(0.031, rel=0.1)
-    assert sketch.ranks / 100_000 == pytest.approx(0.0088, rel=0.08)
+    assert np.median(sketch.moved) / 100_000 == pytest.approx(0.04, rel=0.1)
+    assert sketch.ranks / 100_000 == pytest.approx(0.011, rel=0.05)
     off = [laws.w1_of(points_of(sketch, unit)[0], values[unit], points_of(sketch, unit)[1]) for unit in range(6)]
-    assert np.median(off) == pytest.approx(0.005, rel=0.3)
-
-
-@pytest.mark.parametrize("n", [100, K, 5000, 30_000, 100_000])
-def test_memory_is_what_there_is_room_for(n):
-    """A unit's values in memory, however they came: 8 kB of them at most in a window of a hundred thousand."""
-    sketch = sketched(draw("normal", n, units=2), portions=range(64, n, 64))
-    assert sketch._memory.shape[1] <= room(n) <= 2048
-    assert sum(sketch._fill) <= sketch._memory.shape[1]
-    assert n > K or sketch._memory.shape[1] == K
-
-
-@pytest.mark.parametrize(
-    "parts", [(300, 20), (900, 5000), (5000, 3), (20_000, 20_000, 20_000), (1000, 100_000), (100_000, 1000)]
-)
-def test_what_another_saw_is_taken_in_within_both_bounds(parts):
-    values = np.concatenate([draw("lognormal", n, units=2, seed=seed) for seed, n in enumerate(parts)], axis=1)
-    whole = sketched(values[:, : parts[0]])
-    for number, part in enumerate(np.split(values, np.cumsum(parts)[:-1], axis=1)[1:]):
-        given = sketched(part, seed=number)
-        before = [level.values[:, : level.fill].copy() for level in given.kept()]
-        whole.absorb(given)
-        for level, values_before in zip(given.kept(), before, strict=True):
-            np.testing.assert_array_equal(level.values[:, : level.fill], values_before)
-    n = sum(parts)
-    assert whole.seen == n
-    assert sum(whole._fill) <= whole._memory.shape[1] <= room(n)
-    for unit in range(2):
-        points, weights = points_of(whole, unit)
-        assert weights.sum() == n
-        assert laws.w1_of(points, values[unit], weights) <= whole.moved[unit] / n * (1 + 1e-9)
-        assert laws.rank_distance(points, values[unit], weights) * n <= whole.ranks + 1e-6
-
-
-def test_memory_of_the_window_before_changes_nothing():
-    values = draw("student_t3", 5000)
-    used = sketched(draw("normal", 60_000))
-    used.restart(np.random.default_rng(11))
-    used.update(values.astype(np.float32))
-    np.testing.assert_array_equal(ordered(*used.points())[0], in_one_portion()[0])
+    assert np.median(off) == pytest.approx(0.006, rel=0.3)
+    assert len(sketch._levels) == 5

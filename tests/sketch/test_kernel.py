@@ -198,30 +198,9 @@ def test_extremes_are_in_float64(name, either_kernel):
 
 
 @pytest.mark.parametrize("units", [1, 8, 13])
-def test_values_of_all_steps_of_a_block(units, either_kernel):
+def test_steps_of_a_block_in_turns(units, either_kernel):
     rows, _ = block("normal", 5, 6, np.float32, units)
     shown = ordered(either_kernel, rows, 5)
-    found = either_kernel(np.float32).values_of(shown.values)
-    np.testing.assert_array_equal(found, np.asarray(shown.values).reshape(units, -1))
-
-
-@pytest.mark.parametrize("name", ZOO)
-@pytest.mark.parametrize("units", [1, 11])
-def test_moments_of_all_steps_are_those_of_their_values(name, units, either_kernel):
-    rows, raw = block(name, 5, 33, np.float32, units)
-    found = either_kernel(np.float32).total(ordered(either_kernel, rows, 5).moments)
-    assert_right(found, [raw.reshape(units, -1)], 1e-5)
-
-
-@pytest.mark.parametrize("places", [[0, 0, 1, 1, 2], [3, 3, 3, 3, 3], [0, 1, 2, 3, 4]], ids=str)
-def test_steps_are_added_to_their_blocks(places, either_kernel):
-    rows, raw = block(BROKEN[0], 5, 12, np.float32, 9)
-    order = ordered(either_kernel, rows, 5)
-    sums, sampled, zeros = np.ones((6, 8, 9)), np.ones((6, 9), np.int64), np.ones((6, 9), np.int64)
-    either_kernel(np.float32).add_steps(sums, sampled, zeros, np.array(places), order.slices, order.finite, order.zeros)
-    for at in range(6):
-        of = [step for step, place in enumerate(places) if place == at]
-        np.testing.assert_array_equal(sampled[at], 1 + np.isfinite(raw[:, of]).sum((1, 2)))
-        np.testing.assert_array_equal(zeros[at], 1 + (raw[:, of] == 0).sum((1, 2)))
-        weighted = order.slices[:, of] * order.finite[:, of, None]
-        np.testing.assert_allclose(sums[at], 1 + weighted.sum(1).T, rtol=1e-12)
+    for turn in range(2):
+        found = either_kernel(np.float32).steps_of(shown.values, turn, 2)
+        np.testing.assert_array_equal(found, np.asarray(shown.values)[:, turn::2].reshape(units, -1))

@@ -9,10 +9,9 @@ import torch
 from icshift.sketch.choice import compiled
 from icshift.sketch.kernel_native import Native
 from icshift.sketch.kernel_numpy import NumPy
-from icshift.sketch.level import MOST, QUARTER, THIRD, K, Level, goes_up
+from icshift.sketch.level import K, Level
 from icshift.sketch.sampler import Sampler
 from icshift.sketch.workspace import Workspace
-from icshift.tails import TAIL
 
 pytestmark = pytest.mark.skipif(compiled is None, reason="the native kernel was not built")
 
@@ -145,19 +144,14 @@ def test_levels_agree_on_anything():
     random = np.random.default_rng(16)
     native, twin = Native(), NumPy(np.float32)
     for _ in range(ROUNDS // 4):
-        units, group = int(random.integers(1, 40)), int(random.choice([QUARTER, THIRD]))
-        n, offset = (
-            int(random.integers(2 * TAIL + group, MOST + 1)),
-            int(random.integers(1, 3 if group == QUARTER else 2)),
-        )
-        left = n - (group - 1) * goes_up(n, group)
-        values = made_up(random, (n, units)).T
+        units = int(random.integers(1, 40))
+        values = made_up(random, (K, units)).T
         values = np.where(np.isfinite(values) & (np.abs(values) < 1e30), values, np.inf).astype(np.float32)
         levels = []
         for one in (native, twin):
-            level = one.level(units, n)
+            level = one.level(units)
             level[:] = values
-            levels.append((level[:, :left], one.compact(level, group, offset)))
+            levels.append((level, one.sort_level(level)))
         np.testing.assert_array_equal(levels[0][0], levels[1][0])
         size = np.abs(np.where(np.isfinite(values), values, 0)).max(1)
         np.testing.assert_array_equal(np.isnan(levels[0][1]), np.isnan(levels[1][1]))
@@ -180,7 +174,7 @@ def test_digests_agree_on_anything():
         for one in (native, twin):
             levels = []
             for values, fill, weight in zip(raw, fills, weights, strict=True):
-                level = one.level(units, K)
+                level = one.level(units)
                 level[:] = values
                 levels.append(Level(level, int(fill), float(weight)))
             digests.append(one.digest(levels, finite.astype(np.int64)))
@@ -213,8 +207,7 @@ def test_memory_that_is_too_short_is_refused():
     refusals = {
         "rows": (compiled.scan, (values.data_ptr(), 4, 2, 1, 2, None, None, False, None, 4, short, 0)),
         "table": (compiled.scan, (values.data_ptr(), 4, 2, 1, 2, np.empty(3), short, False, None, 4, np.empty(8), 0)),
-        "level": (compiled.compact, (short, 512, 1, 4, 1, 0.0, np.empty(1))),
-        "bound": (compiled.compact, (np.empty(512, np.float32), 512, 1, 4, 1, 0.0, np.empty(0))),
+        "level": (compiled.sort_level, (short, 1, 0.0, np.empty(1))),
     }
     for function, arguments in refusals.values():
         with pytest.raises(ValueError, match="bytes, where"):
@@ -224,29 +217,7 @@ def test_memory_that_is_too_short_is_refused():
     with pytest.raises(ValueError, match="are sorted"):
         compiled.order(*[np.empty(9000, np.float32), 1, 2000, 1, *[np.empty(9000)] * 6])
     with pytest.raises(ValueError, match="contiguous"):
-        compiled.compact(np.empty((2, 1024), np.float32).T, 512, 1, 4, 1, 0.0, np.empty(1))
-    for n, group, offset in ((2000, 4, 1), (35, 4, 1), (512, 2, 1), (512, 4, 4), (512, 4, -1)):
-        with pytest.raises(ValueError, match="goes up"):
-            compiled.compact(np.empty(2000, np.float32), n, 1, group, offset, 0.0, np.empty(1))
+        compiled.sort_level(np.empty((2, 1024), np.float32).T, 1, 0.0, np.empty(1))
     fills = np.array([3], np.int32)
     with pytest.raises(ValueError, match="single values"):
         compiled.digest((np.empty((3, 1), np.float32),), fills, fills, 1, 8, np.empty(8), np.empty(1), np.empty(32))
-
-
-def test_what_is_not_in_the_native_order_is_added_by_numpy():
-    sums, sampled, zeros = np.zeros((2, 8, 3)), np.zeros((2, 3), np.int64), np.zeros((2, 3), np.int64)
-    slices, ones = np.random.default_rng(0).random((3, 4, 8)), np.ones((3, 4), np.int64)
-    Native().add_steps(sums, sampled, zeros, np.array([0, 0, 1, 1]), slices, ones, ones)
-    np.testing.assert_allclose(sums, slices.reshape(3, 2, 2, 8).sum(2).transpose(1, 2, 0))
-    assert sampled.tolist() == zeros.tolist() == [[2, 2, 2], [2, 2, 2]]
-
-
-def test_a_block_that_is_not_there_is_refused():
-    arrays = np.empty((1, 8, 3)), np.ones((1, 3), np.int64), np.ones((1, 3), np.int64)
-    for place in (-1, 2):
-        with pytest.raises(ValueError, match=f"block {place} of 2"):
-            compiled.add_steps(
-                *arrays, np.array([place]), 1, 3, 2, np.zeros((2, 8, 3)), *[np.zeros((2, 3), np.int64)] * 2
-            )
-    with pytest.raises(ValueError, match="bytes, where"):
-        compiled.total(np.empty((6, 2, 3)), 2, 3, np.empty(17))

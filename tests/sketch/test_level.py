@@ -4,52 +4,44 @@ import numpy as np
 import pytest
 
 from icshift.distribution import EXACT, QUANTILES
-from icshift.sketch.level import MOST, QUARTER, TERMS, THIRD, K, Level, compact, digest, goes_up, points
+from icshift.sketch.level import GROUP, K, Level, digest, points, sort_level
 from icshift.tails import TAIL
 from tests.zoo.distributions import BROKEN, FINITE, ZOO, draw, scale
 
 pytestmark = pytest.mark.usefixtures("either_kernel")
 
 
-SIZES = [(K, QUARTER), (MOST, THIRD), (357, THIRD), (36, QUARTER), (2 * TAIL + 3, THIRD)]
-
-
-def full(kernel, name, dtype, n=K, units=11):
-    values = draw(name, n, units=units).astype(dtype)
-    level = kernel(dtype).level(units, n)
+def full(kernel, name, dtype, units=11):
+    values = draw(name, K, units=units).astype(dtype)
+    level = kernel(dtype).level(units)
     level[:] = values
     return level, values
 
 
 @pytest.mark.some(16)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("n", "group"), SIZES)
 @pytest.mark.parametrize("name", FINITE)
-def test_a_level_gives_one_of_its_neighbours_away_and_bounds_what_that_moves(name, n, group, dtype, either_kernel):
-    for offset in (1, group // 2):
-        level, values = full(either_kernel, name, dtype, n)
-        moved = either_kernel(dtype).compact(level, group, offset)
-        expected, up = np.sort(values, axis=1), goes_up(n, group)
-        end = TAIL + up * group
-        inner = expected[:, TAIL:end].reshape(len(values), up, group)
-        np.testing.assert_array_equal(level[:, :up], inner[:, :, offset])
-        stays = np.concatenate([expected[:, :TAIL], expected[:, end:]], axis=1)
-        np.testing.assert_array_equal(level[:, up : up + stays.shape[1]], stays)
-        distances = np.abs(inner - inner[:, :, offset, None]).astype(float).sum((1, 2))
+def test_a_full_level_is_sorted_and_bounds_what_moving_costs(name, dtype, either_kernel):
+    level, values = full(either_kernel, name, dtype)
+    moved = either_kernel(dtype).sort_level(level)
+    expected = np.sort(values, axis=1)
+    np.testing.assert_array_equal(level, expected)
+    inner = expected[:, TAIL : K - TAIL].astype(float).reshape(len(values), -1, GROUP)
+    for kept in (1, 2):
+        distances = np.abs(inner - inner[:, :, kept : kept + 1]).sum((1, 2))
         assert (moved >= distances).all()
-        slack = 2 * TERMS * n * np.finfo(dtype).eps * np.abs(expected).max(1)
+        slack = 2 * 64 * K * np.finfo(dtype).eps * np.abs(expected).max(1)
         assert (moved <= distances * (1 + 1e-5) + slack).all()
 
 
-@pytest.mark.parametrize(("n", "group"), SIZES)
 @pytest.mark.parametrize("name", BROKEN)
-def test_no_bound_where_a_value_is_not_finite(name, n, group, either_kernel):
-    values = np.where(np.isfinite(raw := draw(name, n, units=11)), raw, np.inf).astype(np.float32)
-    level = either_kernel(np.float32).level(11, n)
+def test_no_bound_where_a_value_is_not_finite(name, either_kernel):
+    values = np.where(np.isfinite(raw := draw(name, K, units=11)), raw, np.inf).astype(np.float32)
+    level = either_kernel(np.float32).level(11)
     level[:] = values
-    moved = either_kernel(np.float32).compact(level, group, 1)
+    moved = either_kernel(np.float32).sort_level(level)
     np.testing.assert_array_equal(np.isnan(moved), ~np.isfinite(values).all(1))
-    np.testing.assert_array_equal(level[:, goes_up(n, group)], values.min(1))
+    np.testing.assert_array_equal(level, np.sort(values, axis=1))
 
 
 def levels_of(kernel, name, fills, dtype=np.float32, units=9):
@@ -58,9 +50,9 @@ def levels_of(kernel, name, fills, dtype=np.float32, units=9):
     taken = 0
     for _ in range(2):
         for height, fill in enumerate(fills):
-            level = kernel(dtype).level(units, K)
+            level = kernel(dtype).level(units)
             level[:, :fill] = values[:, taken : taken + fill]
-            found.append(Level(level, fill, 4.0**height))
+            found.append(Level(level, fill, float(GROUP**height)))
             taken += fill
     weights = np.concatenate([np.full(level.fill, level.weight) for level in found])
     return found, values, weights
@@ -124,4 +116,4 @@ def test_numpy_functions_are_those_of_the_module(either_kernel):
     assert np.isnan(found[2, 4])
     np.testing.assert_array_equal(found[3, :5], np.sort(values[3, :5]))
     row = draw("normal", K, units=1).astype(np.float32)
-    assert compact(row, THIRD, 1)[0] > 0
+    assert sort_level(row)[0] > 0

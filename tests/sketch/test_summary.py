@@ -1,7 +1,5 @@
 """What is kept of steps while they are recorded, in one stretch and in several that are joined."""
 
-import tracemalloc
-
 import numpy as np
 import pytest
 
@@ -62,17 +60,3 @@ def test_what_is_left_open_belongs_to_the_next_part():
     assert whole.distribution().count.tolist() == [40] * 3
     whole.restart(np.random.default_rng(5))
     assert not whole.holding
-
-
-def test_memory_of_a_unit_is_what_is_promised():
-    """With 250 steps of 64 values; the buffers of the step series, which all sites share, come on top."""
-    steps = np.split(np.random.default_rng(0).standard_normal((1024, 64 * 250), np.float32), 250, axis=1)
-    tracemalloc.start()
-    whole = accumulator(1024, samples=64)
-    for number, values in enumerate(steps):
-        observe(whole, values)
-        whole.tick(number)
-    taken = tracemalloc.get_traced_memory()[0]
-    tracemalloc.stop()
-    assert whole.ticks == 250
-    assert 5000 < taken / 1024 < 8192
