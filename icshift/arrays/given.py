@@ -64,7 +64,7 @@ def read(path: Path) -> Given:
         arrays, units = READERS[suffix](path)
     except ModelError:
         raise
-    except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile, EOFError, MemoryError) as error:
+    except Exception as error:  # Of a damaged file readers raise whatever they meet: zlib's error, a syntax error.
         raise ModelError(f"{path} cannot be read as {suffix}: {type(error).__name__}: {message_of(error)}") from error
     if not arrays:
         raise ModelError(f"{path} holds no array")

@@ -113,3 +113,19 @@ def test_a_small_file_that_declares_much_takes_no_memory(tmp_path, monkeypatch):
 def test_columns_of_words_are_refused(tmp_path):
     pd.DataFrame({"p": [1.0], "q": ["a"]}).to_parquet(tmp_path / "w.parquet")
     refused(tmp_path / "w.parquet", "column 'q' holds")
+
+
+@pytest.mark.parametrize("damage", [b"\xff" * 40, b"(((("])
+def test_a_damaged_archive_is_refused_in_one_line(damage, tmp_path):
+    """Also where it is not the archive that is damaged, but what is packed in it, or the header of an array."""
+    path = tmp_path / "a.npz"
+    if damage == b"((((":
+        np.savez(path, x=np.zeros((3, 2)))
+        path.write_bytes(path.read_bytes().replace(b"{'descr'", b"((((escr"))
+    else:
+        np.savez_compressed(path, x=np.random.default_rng(0).normal(size=(50, 4)))
+        content = bytearray(path.read_bytes())
+        content[200:240] = damage
+        path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"cannot be read as \.npz"):
+        read(path)
