@@ -59,6 +59,8 @@ Of data that follow an autoregression of 0.9 a step, 16 to 64 steps a window, fr
 of reports (`benchmarks/calibration.py`). Data that wander without end can go any distance: then the stream has moved.
 """
 
+_SELDOM = "one window is much longer, and its units are too seldom active to compare their means"
+
 UNKNOWN_DEPENDENCE = Dependence(np.nan, np.nan, False, np.nan, 0)
 
 
@@ -119,7 +121,8 @@ def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: 
         even = None if alike(*pair) else _even(pair[0]) & _even(pair[1])
         site = _exchanged(apart, even)
         if len(site.own) and np.isnan(site.own).all():
-            unknown[name] = f"no unit is finite in {FEWEST} blocks of both windows"
+            seldom = even is not None and apart.known.any()
+            unknown[name] = _SELDOM if seldom else f"no unit is finite in {FEWEST} blocks of both windows"
         else:
             groups.setdefault(len(apart.slices), {})[name] = site
     for count, group in groups.items():
