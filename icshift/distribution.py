@@ -292,8 +292,9 @@ def _merged_moments(a: Distribution, b: Distribution) -> tuple[Floats, Floats]:
     """Chan, Golub & LeVeque (1979): mean and standard deviation of two groups together."""
     share = _shares(a.count, b.count)
     mean = _weighted(share, a.mean, b.mean)
-    spread_a = np.where(share[0] > 0, a.std**2 + (a.mean - mean) ** 2, np.nan)
-    spread_b = np.where(share[1] > 0, b.std**2 + (b.mean - mean) ** 2, np.nan)
+    with np.errstate(over="ignore"):
+        spread_a = np.where(share[0] > 0, a.std**2 + (a.mean - mean) ** 2, np.nan)
+        spread_b = np.where(share[1] > 0, b.std**2 + (b.mean - mean) ** 2, np.nan)
     return mean, np.sqrt(_weighted(share, spread_a, spread_b))
 
 

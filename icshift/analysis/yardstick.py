@@ -14,7 +14,7 @@ import numpy as np
 
 from icshift.analysis.distances import effective_std, least_std
 from icshift.analysis.metrics import Metric
-from icshift.distribution import Distribution
+from icshift.distribution import Distribution, Floats
 
 
 def with_one_sd(metric: Metric, windows: Sequence[Distribution]) -> Metric:
@@ -25,8 +25,13 @@ def with_one_sd(metric: Metric, windows: Sequence[Distribution]) -> Metric:
     size = np.max([np.abs(distribution.mean) for distribution in windows], axis=0)
     yardstick = np.maximum(spread, least_std(spread, size))
     of_noise = metric.of_noise
+
+    def scaled(value: Floats, a: Distribution, b: Distribution) -> Floats:
+        with np.errstate(invalid="ignore"):  # Of a standard deviation whose square has no number nothing is known.
+            return np.asarray(value * effective_std(a, b) / yardstick)
+
     return replace(
         metric,
-        function=lambda a, b: metric.function(a, b) * effective_std(a, b) / yardstick,
-        of_noise=of_noise and (lambda noise, a, b: of_noise(noise, a, b) * effective_std(a, b) / yardstick),
+        function=lambda a, b: scaled(metric.function(a, b), a, b),
+        of_noise=of_noise and (lambda noise, a, b: scaled(of_noise(noise, a, b), a, b)),
     )
