@@ -98,6 +98,37 @@ typedef struct {
 
 int64_t hash_rows(const void *values, int64_t rows, int64_t row, int size, places_t at);
 
+/* Quantile functions of rows of at least 2 slice means [units, k], as of icshift/curve.py. */
+typedef struct {
+    const int64_t *sampled; /* [units] values that a row stands for */
+    const double *tails;    /* [units, 2 TAIL] lowest and highest of them; NULL or NaN where they are not known */
+    const double *zeros;    /* [units] their share of zeros; NULL where it is not to be kept */
+    double *share, *value;  /* [units, 4 k + 4 TAIL + 16] knots */
+} curves_t;
+
+/* Both return 0 where there is no memory. */
+int curves_float(const float *values, int64_t units, int64_t k, curves_t out);
+int curves_double(const double *values, int64_t units, int64_t k, curves_t out);
+
+/* Functions that are straight between knots [units, knots], of which the places and the values ascend. Before the first and
+   after the last knot they have its value. */
+typedef struct {
+    const double *places, *values;
+    int64_t knots;
+} lines_t;
+
+/* The integral [units] of the squared difference of both. Returns 0 where there is no memory. */
+int squares(lines_t a, lines_t b, int64_t units, double *found);
+
+/* The same, of functions from 0 to 1 that are divided by 2 to a `power` [units], in its three parts [3, units]: squared
+   differences of means and of standard deviations, and the rest. */
+int parts(lines_t a, lines_t b, int64_t units, const int64_t *power, double *found);
+
+/* Mean distance [units] of rows a [units, n] and b [units, m], of which each value has the same share of its row. Returns 0
+   where there is no memory. */
+int apart_float(const float *a, int64_t n, const float *b, int64_t m, int64_t units, double *found);
+int apart_double(const double *a, int64_t n, const double *b, int64_t m, int64_t units, double *found);
+
 #ifdef __cplusplus
 }
 #endif
