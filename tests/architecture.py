@@ -72,7 +72,7 @@ WITHOUT_TORCH = {
 }
 """Files of rooms with torch that must not import it, and why."""
 
-SHARED_BY_COMMANDS = {"main", "command", "commands", "options", "output", "saved"}
+SHARED_BY_COMMANDS = {"main", "command", "commands", "options", "output", "saved", "values"}
 """Files of `cli` that are no commands."""
 
 TORCH_PRIVATE = "model/torch_private.py"

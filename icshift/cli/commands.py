@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from icshift.cli.command import Command
+from icshift.cli.values import convert_plainly
 
 DOES = {
     "run": "Run a training script and record it.",
@@ -70,6 +71,11 @@ class Commands(TyperGroup):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings | {"commands": _Imported()})
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse what comes before the name of a command."""
+        convert_plainly(self.get_params(ctx))
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Returns the names of all commands."""

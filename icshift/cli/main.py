@@ -6,7 +6,6 @@ imports no command, and neither torch nor pandas.
 
 from __future__ import annotations
 
-import re
 import sys
 from contextlib import suppress
 from typing import Annotated
@@ -65,7 +64,7 @@ def _run(arguments: list[str]) -> int:
     except IcshiftError as error:
         return _fail(str(error))
     except typer.TyperException as error:
-        return _fail(_plain(error.format_message() if hasattr(error, "format_message") else str(error)))
+        return _fail(error.format_message() if hasattr(error, "format_message") else str(error))
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted")
         return 130
@@ -79,22 +78,6 @@ def _run(arguments: list[str]) -> int:
         # A path that no file can have, a full disk: whoever typed the command can change that.
         return _fail(f"{error.filename or 'output'}: {error.strerror or error}")
     return int(code)
-
-
-_SAID = (
-    (r"Input should be a valid integer.*", "it is no whole number"),
-    (r"Input should be a valid number.*", "it is no number"),
-    (r"Input should be greater than or equal to (\S+)", r"it must be at least \1"),
-    (r"Input should be less than or equal to (\S+)", r"it must be at most \1"),
-    (r"Input should be (?=')", "it must be "),
-)
-"""What typer says of a value that an option does not take, and what we say: it speaks of types."""
-
-
-def _plain(message: str) -> str:
-    for typed, said in _SAID:
-        message = re.sub(typed, said, message)
-    return message
 
 
 def _fail(message: str) -> int:
