@@ -30,7 +30,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from icshift.sketch.choice import in_use
+        from icshift.kernel_choice import in_use
 
         typer.echo(f"icshift {__version__}, kernel {in_use()}")
         raise typer.Exit

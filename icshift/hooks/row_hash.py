@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from icshift.sketch import choice
+from icshift import kernel_choice
 
 PLACES = 32
 """Places of a row that are looked at, at most: the same ones in all rows of that shape."""
@@ -64,13 +64,15 @@ class RowHash:
 
         The native kernel adds them up where the tensor is contiguous: a hash costs more to ask for than to compute.
         """
-        if not (choice.uses_native() and tensor.is_contiguous()) or tensor.is_complex():
+        if not (kernel_choice.uses_native() and tensor.is_contiguous()) or tensor.is_complex():
             return int(mixed(self.rows(tensor, name)).sum())
         shape = tensor.shape
         flat, _, factors = self._places(name, shape[1:], None)
         row = prod(shape[1:])
         return int(
-            choice.compiled.hash_rows(tensor.data_ptr(), shape[0], row, tensor.element_size(), flat, factors, len(flat))
+            kernel_choice.compiled.hash_rows(
+                tensor.data_ptr(), shape[0], row, tensor.element_size(), flat, factors, len(flat)
+            )
         )
 
     def _places(self, name: str, shape: torch.Size, device: torch.device | None) -> tuple[Any, tuple[Any, ...], Any]:
