@@ -32,7 +32,7 @@ ALLOWED = {
     "replay": {"errors", "distribution", "runs", "model", "sketch", "hooks", "inputs", "saved", "gradients"},
     "launch": {"errors", "notice", "runs", "model", "hooks", "record"},
     "integrations": {"errors", "notice", "model", "record"},
-    "noise": {"blocks"},
+    "noise": {"kernel_choice", "blocks"},
     "analysis": {"errors", "blocks", "curve", "distribution", "runs", "noise"},
     "arrays": {"errors", "blocks", "kernel_choice", "noise", "analysis"},
     "replicates": {"errors", "distribution", "runs", "analysis"},
