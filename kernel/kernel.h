@@ -89,6 +89,50 @@ typedef struct {
 
 void blocks_of(const float *rows, int64_t n, int64_t units, int step, blocks_t blocks);
 
+/* Blocks of steps of a window, as icshift/blocks.py has them: slices [units, count, SLICES], numbers of values and of zeros
+   [units, count]. `starts` [blocks + 1] say of which of them, one after another, those are joined that are compared. */
+#define MOST_BLOCKS 16
+
+typedef struct {
+    const float *slices;
+    const int64_t *sampled, *zeros, *starts;
+    int64_t count;
+} window_t;
+
+/* How blocks of one window differ from those of another, as of icshift/noise/exchange.py: slices [blocks, units, SLICES],
+   means and zeros [blocks, units], weights [blocks], and in how many blocks a unit was seen in both [units]. */
+typedef struct {
+    double *slices, *means, *zeros, *weights;
+    int64_t *seen;
+} difference_t;
+
+void differ(window_t a, window_t b, int64_t units, int blocks, difference_t out);
+
+/* What exchanges show of differences [blocks, units, slices], as of icshift/noise/drifts.py. `signs` [count, blocks] are
+   negative for blocks that change places. */
+typedef struct {
+    const float *signs;
+    int64_t count;
+    int blocks;
+} exchange_t;
+
+/* Sums and largest [count] over units of what each exchange shows of them, each relative to what all exchanges show of it;
+   this of the first exchange [units], and of the next `pool` of them [pool, units]; `kept` [units] marks which units
+   count, and afterwards which of these showed anything. */
+typedef struct {
+    double *total, *largest;
+    float *shown, *pooled;
+    uint8_t *kept;
+    int64_t pool;
+} exchanged_t;
+
+/* Returns 0 where there is no memory. */
+int exchange_blocks(const double *apart, int64_t units, int slices, exchange_t how, exchanged_t out);
+
+/* Adds the products of every two blocks' differences [blocks, places], each place measured by how much it varies, to
+   `products` [blocks, blocks]. */
+void multiply_blocks(const double *apart, int blocks, int64_t places, double *products);
+
 /* The sum of the hashes of rows of `row` values, each of `size` bytes, from the bits of the n places that are drawn of a row,
    each times its factor. */
 typedef struct {

@@ -1,60 +1,9 @@
 /* The module `icshift._kernel`, for the stable ABI of Python 3.11. Arrays come as buffers, whose lengths are checked
    here; a tensor, which is no buffer, comes as an address, which icshift/sketch/kernel_native.py checks. */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-
+#include "arguments.h"
 #include "kernel.h"
 
 #define LONG_WORK (1 << 18) /* values from which another thread may run meanwhile; below, taking turns costs more */
-
-#define MOST_LEVELS 64 /* of all sketches: two reach it after 10^18 values */
-
-/* Buffers that a call holds until it returns. */
-typedef struct {
-    Py_buffer views[MOST_LEVELS + 8];
-    int count;
-} held_t;
-
-static void release(held_t *held)
-{
-    while (held->count)
-        PyBuffer_Release(&held->views[--held->count]);
-}
-
-/* The memory of an array of at least so many bytes, NULL for None. Where there is none an error is set. */
-static void *memory(held_t *held, PyObject *array, int flags, int64_t bytes)
-{
-    if (array == Py_None || PyErr_Occurred())
-        return NULL;
-    Py_buffer *view = &held->views[held->count];
-    if (PyObject_GetBuffer(array, view, flags) < 0)
-        return NULL;
-    held->count++;
-    if (bytes < 0 || view->len < bytes) {
-        PyErr_Format(PyExc_ValueError, "an array of %zd bytes, where %lld are needed", view->len, (long long)bytes);
-        return NULL;
-    }
-    return view->buf;
-}
-
-static const void *known(held_t *held, PyObject *array, int64_t bytes) { return memory(held, array, PyBUF_SIMPLE, bytes); }
-static void *wanted(held_t *held, PyObject *array, int64_t bytes) { return memory(held, array, PyBUF_WRITABLE, bytes); }
-static int64_t integer(PyObject *o) { return PyLong_AsLongLong(o); }
-
-static int takes(const char *name, Py_ssize_t given, Py_ssize_t wanted)
-{
-    if (given != wanted)
-        PyErr_Format(PyExc_TypeError, "%s takes %zd arguments, not %zd", name, wanted, given);
-    return given == wanted;
-}
-
-static PyObject *done(held_t *held)
-{
-    release(held);
-    if (PyErr_Occurred())
-        return NULL;
-    Py_RETURN_NONE;
-}
 
 static PyObject *py_scan(PyObject *self, PyObject *const *o, Py_ssize_t given)
 {
@@ -243,107 +192,16 @@ static PyObject *py_hash_rows(PyObject *self, PyObject *const *o, Py_ssize_t giv
     return PyErr_Occurred() ? NULL : PyLong_FromLongLong(sum);
 }
 
-static PyObject *py_curve(PyObject *self, PyObject *const *o, Py_ssize_t given)
-{
-    (void)self;
-    if (!takes("curve", given, 9))
-        return NULL;
-    held_t held = {.count = 0};
-    int64_t size = integer(o[1]), units = integer(o[2]), k = integer(o[3]), knots = 4 * k + 4 * TAIL + 16;
-    if (!PyErr_Occurred() && (k < 2 || units < 0 || (size != 4 && size != 8)))
-        PyErr_Format(PyExc_ValueError, "%lld slices of %lld bytes", (long long)k, (long long)size);
-    const void *values = known(&held, o[0], units * k * size);
-    curves_t out = {
-        .sampled = known(&held, o[4], units * (int64_t)sizeof(int64_t)),
-        .tails = known(&held, o[5], units * 2 * TAIL * (int64_t)sizeof(double)),
-        .zeros = known(&held, o[6], units * (int64_t)sizeof(double)),
-        .share = wanted(&held, o[7], units * knots * (int64_t)sizeof(double)),
-        .value = wanted(&held, o[8], units * knots * (int64_t)sizeof(double)),
-    };
-    if (!PyErr_Occurred()) {
-        int there;
-        Py_BEGIN_ALLOW_THREADS
-        there = size == 4 ? curves_float(values, units, k, out) : curves_double(values, units, k, out);
-        Py_END_ALLOW_THREADS
-        if (!there)
-            PyErr_NoMemory();
-    }
-    return done(&held);
-}
+/* Of what noise is computed from: module_noise.c. */
+PyObject *py_differ(PyObject *self, PyObject *const *o, Py_ssize_t given);
+PyObject *py_exchange_blocks(PyObject *self, PyObject *const *o, Py_ssize_t given);
+PyObject *py_multiply_blocks(PyObject *self, PyObject *const *o, Py_ssize_t given);
 
-/* Places, values and number of knots of functions of so many units, of which there are three arguments. */
-static lines_t lines(held_t *held, PyObject *const *o, int64_t units)
-{
-    lines_t found = {NULL, NULL, integer(o[2])};
-    if (!PyErr_Occurred() && (found.knots < 1 || units < 0))
-        PyErr_Format(PyExc_ValueError, "%lld functions of %lld knots", (long long)units, (long long)found.knots);
-    found.places = known(held, o[0], units * found.knots * (int64_t)sizeof(double));
-    found.values = known(held, o[1], units * found.knots * (int64_t)sizeof(double));
-    return found;
-}
-
-static PyObject *py_squares(PyObject *self, PyObject *const *o, Py_ssize_t given)
-{
-    (void)self;
-    if (!takes("squares", given, 8))
-        return NULL;
-    held_t held = {.count = 0};
-    int64_t units = integer(o[6]);
-    lines_t a = lines(&held, o, units), b = lines(&held, o + 3, units);
-    double *found = wanted(&held, o[7], units * (int64_t)sizeof(double));
-    if (!PyErr_Occurred()) {
-        int there;
-        Py_BEGIN_ALLOW_THREADS
-        there = squares(a, b, units, found);
-        Py_END_ALLOW_THREADS
-        if (!there)
-            PyErr_NoMemory();
-    }
-    return done(&held);
-}
-
-static PyObject *py_parts(PyObject *self, PyObject *const *o, Py_ssize_t given)
-{
-    (void)self;
-    if (!takes("parts", given, 9))
-        return NULL;
-    held_t held = {.count = 0};
-    int64_t units = integer(o[6]);
-    lines_t a = lines(&held, o, units), b = lines(&held, o + 3, units);
-    const int64_t *power = known(&held, o[7], units * (int64_t)sizeof(int64_t));
-    double *found = wanted(&held, o[8], 3 * units * (int64_t)sizeof(double));
-    if (!PyErr_Occurred()) {
-        int there;
-        Py_BEGIN_ALLOW_THREADS
-        there = parts(a, b, units, power, found);
-        Py_END_ALLOW_THREADS
-        if (!there)
-            PyErr_NoMemory();
-    }
-    return done(&held);
-}
-
-static PyObject *py_apart(PyObject *self, PyObject *const *o, Py_ssize_t given)
-{
-    (void)self;
-    if (!takes("apart", given, 7))
-        return NULL;
-    held_t held = {.count = 0};
-    int64_t n = integer(o[1]), m = integer(o[3]), units = integer(o[4]), size = integer(o[5]);
-    if (!PyErr_Occurred() && (n < 1 || m < 1 || n > INT32_MAX || m > INT32_MAX || units < 0 || (size != 4 && size != 8)))
-        PyErr_Format(PyExc_ValueError, "%lld and %lld values of %lld bytes", (long long)n, (long long)m, (long long)size);
-    const void *a = known(&held, o[0], n * units * size), *b = known(&held, o[2], m * units * size);
-    double *found = wanted(&held, o[6], units * (int64_t)sizeof(double));
-    if (!PyErr_Occurred()) {
-        int there;
-        Py_BEGIN_ALLOW_THREADS
-        there = size == 4 ? apart_float(a, n, b, m, units, found) : apart_double(a, n, b, m, units, found);
-        Py_END_ALLOW_THREADS
-        if (!there)
-            PyErr_NoMemory();
-    }
-    return done(&held);
-}
+/* Of the values that are kept of a window: module_curve.c. */
+PyObject *py_curve(PyObject *self, PyObject *const *o, Py_ssize_t given);
+PyObject *py_squares(PyObject *self, PyObject *const *o, Py_ssize_t given);
+PyObject *py_parts(PyObject *self, PyObject *const *o, Py_ssize_t given);
+PyObject *py_apart(PyObject *self, PyObject *const *o, Py_ssize_t given);
 
 #define METHOD(name, text) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, text}
 
@@ -359,6 +217,9 @@ static PyMethodDef methods[] = {
     METHOD(squares, "places, values, knots, those of the other, units, found"),
     METHOD(parts, "places, values, knots, those of the other, units, power, found"),
     METHOD(apart, "a, n, b, m, units, bytes of a value, found"),
+    METHOD(differ, "slices, sampled, zeros, count, starts of a and of b, units, blocks, slices, means, zeros, weights, seen"),
+    METHOD(exchange_blocks, "apart, units, blocks, slices, signs, patterns, total, largest, shown, pooled, pool, kept"),
+    METHOD(multiply_blocks, "apart, blocks, places, products"),
     {0}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernel", "See the folder `kernel`.", -1, methods};
 

@@ -33,7 +33,7 @@ ALLOWED = {
     "replay": {"errors", "distribution", "runs", "model", "sketch", "hooks", "inputs", "saved", "gradients"},
     "launch": {"errors", "notice", "runs", "model", "hooks", "record"},
     "integrations": {"errors", "notice", "model", "record"},
-    "noise": {"blocks"},
+    "noise": {"kernel_choice", "blocks"},
     "analysis": {"errors", "blocks", "pieces", "distribution", "runs", "noise"},
     "arrays": {"errors", "blocks", "kernel_choice", "noise", "analysis"},
     "replicates": {"errors", "distribution", "runs", "analysis"},
@@ -73,7 +73,7 @@ WITHOUT_TORCH = {
 }
 """Files of rooms with torch that must not import it, and why."""
 
-SHARED_BY_COMMANDS = {"main", "command", "options", "output", "saved"}
+SHARED_BY_COMMANDS = {"main", "command", "commands", "options", "output", "saved", "values"}
 """Files of `cli` that are no commands."""
 
 TORCH_PRIVATE = "model/torch_private.py"
