@@ -59,6 +59,9 @@ Of data that follow an autoregression of 0.9 a step, 16 to 64 steps a window, fr
 of reports (`benchmarks/calibration.py`). Data that wander without end can go any distance: then the stream has moved.
 """
 
+UNTOLD_UNITS = "are seen or active in too few steps to tell"
+"""Why nothing can be told of some units of a site that is judged."""
+
 _SELDOM = "one window is much longer, and its units are too seldom active to compare their means"
 
 UNKNOWN_DEPENDENCE = Dependence(np.nan, np.nan, False, np.nan, 0)
@@ -69,33 +72,48 @@ class Movement:
     """What moved beyond noise in one window, by the name of the site.
 
     `called` are the sites that moved, in the order in which they were compared. `p` is the probability that noise alone
-    makes any site stand out as much, `moved` [units] marks the units that moved; both lack the sites of which nothing
-    can be told: `unknown` says why. `dependence` says how much the steps depend on each other.
+    makes any site stand out as much, `moved` [units] marks the units that moved and `told` [units] those of which it
+    can be told; all three lack the sites of which nothing can be told: `unknown` says why. `dependence` says how much
+    the steps depend on each other.
     """
 
     called: tuple[str, ...]
     p: dict[str, float]
     moved: dict[str, Flags]
+    told: dict[str, Flags]
     unknown: dict[str, str]
     dependence: Dependence
 
     def share(self, site: str) -> float:
         """Returns the share of a site's units that moved; NaN where that is not known.
 
-        At least one unit of a site that is called moved, also where it cannot be told which.
+        At least one unit of a site that is called moved, also where it cannot be told which. The share is the least
+        that it can be where units are `untold`.
         """
         if site not in self.moved:
             return np.nan
         units = self.moved[site]
         return max(int(units.sum()), int(site in self.called)) / max(len(units), 1)
 
+    def untold(self, site: str) -> int:
+        """Returns of how many units it cannot be told whether they moved, within a site of which it can; else 0."""
+        return int((~self.told[site]).sum()) if site in self.told else 0
+
 
 @dataclass(frozen=True, eq=False)
 class _Site:
-    """What the exchanges of one site show: its statistic [patterns], and how unusual each unit is [units]."""
+    """What the exchanges of one site show: its statistic [patterns], and how unusual each unit is [units].
+
+    A unit that cannot be judged is NaN.
+    """
 
     statistic: Floats
     own: Floats
+
+    @property
+    def differs(self) -> bool:
+        """Whether any unit that is judged differs in any exchange."""
+        return bool(np.isfinite(self.statistic).all())
 
 
 def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: float = FALSE_ALARMS) -> Movement:
@@ -106,23 +124,27 @@ def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: 
     unknown = {name: _why_unknown(*pair) for name, pair in windows.items() if matching(*pair) is None}
     known = [name for name in windows if name not in unknown]
     if not known:
-        return Movement((), {}, {}, unknown, UNKNOWN_DEPENDENCE)
+        return Movement((), {}, {}, {}, unknown, UNKNOWN_DEPENDENCE)
     products = _products([windows[name] for name in known])
     # Sites that some steps do not reach may have fewer blocks than others: each number of blocks has its own patterns,
     # and the levels of the groups add up to that of the window.
     p: dict[str, float] = {}
     moved: dict[str, Flags] = {}
+    judged: dict[str, Flags] = {}
     groups: dict[int, dict[str, _Site]] = {}
     for name in known:
         pair = matched(*windows[name])
         assert pair is not None
         apart = differences(*pair)
         _add(products, apart, *windows[name])
-        even = None if alike(*pair) else _even(pair[0]) & _even(pair[1])
+        even = None if alike(*pair) else _even(*pair, apart)
         site = _exchanged(apart, even)
-        if len(site.own) and np.isnan(site.own).all():
-            seldom = even is not None and apart.known.any()
-            unknown[name] = _SELDOM if seldom else f"no unit is finite in {FEWEST} blocks of both windows"
+        judged[name] = np.isfinite(site.own)
+        seldom = even is not None and bool((apart.known & ~even).any())
+        if len(site.own) and not judged[name].any() and not seldom:
+            unknown[name] = f"no unit is finite in {FEWEST} blocks of both windows"
+        elif seldom and not site.differs:
+            unknown[name] = _SELDOM
         else:
             groups.setdefault(len(apart.slices), {})[name] = site
     for count, group in groups.items():
@@ -141,7 +163,7 @@ def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: 
         unknown |= {name: DEPENDENT for name in p if name not in told}
         p, moved = {name: p[name] for name in told}, {name: moved[name] & far[name] for name in told}
     called = tuple(name for name in known if p.get(name, 1.0) <= level)
-    return Movement(called, p, moved, unknown, dependence)
+    return Movement(called, p, moved, {name: judged[name] for name in moved}, unknown, dependence)
 
 
 def _times_floor(apart: Differences) -> Floats:
@@ -191,9 +213,13 @@ def _exchanged(site: Differences, even: Flags | None) -> _Site:
     return _Site(np.maximum(_standardised(total / kept.sum()), _standardised(largest)), own)
 
 
-def _even(blocks: Blocks) -> Flags:
-    """Returns which units [units] have enough values other than 0 in a block for its mean to be as good as normal."""
-    return np.asarray((blocks.sampled - blocks.zeros).mean(1) >= _FEWEST_NONZERO)
+def _even(a: Blocks, b: Blocks, apart: Differences) -> Flags:
+    """Returns which units [units] have enough values other than 0 in a block for its mean to be as good as normal.
+
+    So have those of which no block differs, as dead ones: they stand still whatever their distribution is.
+    """
+    enough = [(blocks.sampled - blocks.zeros).mean(1) >= _FEWEST_NONZERO for blocks in (a, b)]
+    return np.asarray(np.logical_and(*enough) | ~apart.slices.any((0, 2)))
 
 
 def _relative(slices: Floats) -> NDArray[np.float32]:
