@@ -13,6 +13,7 @@ block of several processes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ class Blocks:
 
     def edges(self, count: int) -> Ints:
         """Returns at which block each of so many joined ones begins, and the number of blocks [count + 1]."""
-        return np.linspace(0, len(self), count + 1).round().astype(np.int64)
+        return _edges(len(self), count)
 
     def sizes(self, count: int) -> tuple[Ints, Ints]:
         """Returns how many finite values, and exact zeros among these, so many joined blocks have [units, count]."""
@@ -125,6 +126,13 @@ class Blocks:
 
     def _of_sums(self, weighted: Floats, sampled: Ints, zeros: Ints, steps: Ints) -> Blocks:
         return Blocks(_means(weighted, sampled).astype(self.slices.dtype), sampled, zeros, steps)
+
+
+@lru_cache(maxsize=256)
+def _edges(blocks: int, count: int) -> Ints:
+    edges = np.linspace(0, blocks, count + 1).round().astype(np.int64)
+    edges.flags.writeable = False
+    return edges
 
 
 def no_blocks(units: int) -> Blocks:
