@@ -29,7 +29,7 @@ void scan(activations_t activations, double *table, float *centre, int known, sa
 /* From squared deviations to `deviation`; rounding may have left them below 0. */
 static inline double root(double squares) { return squares > 0 ? sqrt(squares) : 0; }
 
-/* What a block of steps shows, a step [n, units] after the other; as icshift/sketch/block.py has it. */
+/* What steps show, a step [n, units] after the other; as icshift/sketch/block.py has it. */
 #define MOST 1024 /* rows of a step, at most: they are sorted on the stack */
 #define QUANTILES 5
 #define SLICES 8
@@ -39,18 +39,24 @@ typedef struct {
     double *table;    /* [6, steps, units], as of `scan` */
     int64_t *zeros;   /* [steps, units] */
     float *quantiles; /* [QUANTILES, steps, units] at these probabilities, NaN where there is no finite value */
-    double *slices;   /* [steps, SLICES, units] means of equal slices of the finite ones, 0 where there is none */
+    double *slices;   /* [steps, SLICES, units] means of equal slices of the finite ones, 0 where there is none; or NULL */
+    int64_t room;     /* all of these but `values` and `slices` have room for so many steps, from the first given on */
+    double *sums;     /* [SLICES, units] to which the means of slices are added, each times its step's finite values, */
+    int64_t *sampled, *none; /* [units] and to these the numbers of finite values and of zeros; or NULL */
     const double *probabilities;
 } order_t;
 
 void order(const float *rows, int64_t steps, int n, int64_t units, order_t out);
 
-/* A full level of a sketch, as of icshift/sketch/level.py: [LEVEL, units]. Sorts its columns; `moved` [units] is the sum of
-   all distances to the neighbours that go up, with what it may be rounded by; NaN where a value is not finite. */
+/* A full level of a sketch, as of icshift/sketch/level.py: [LEVEL, units]. Of its sorted columns the ends stay, in its first
+   rows, and of every four neighbours between them the one at the offset, 1 or 2, goes up [GOING_UP, units]. `moved` [units]
+   is the sum of all distances to those, with what it may be rounded by; NaN where a value is not finite. */
 #define LEVEL 512
 #define TAIL 16 /* values at either end that stay */
+#define GROUP 4
+#define GOING_UP ((LEVEL - 2 * TAIL) / GROUP)
 
-void sort_level(float *level, int64_t units, double rounding, double *moved);
+void compact(float *level, int64_t units, int offset, double rounding, double *moved, float *up);
 
 /* What a window keeps of finite levels [fill, units] of all its sketches, those of one weight after one another and the
    lightest first. */

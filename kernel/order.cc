@@ -150,6 +150,18 @@ INLINE void measure(const floats *v, const ranks_t *p, keys zeros, int lanes, ou
         }
 }
 
+/* The slices of one step, its values and its zeros, added to those of the steps before. */
+INLINE void add_slices(out_t o, int lanes, double *sums, int64_t stride, int64_t *sampled, int64_t *none)
+{
+    for (int s = 0; s < SLICES; s++)
+        for (int l = 0; l < lanes; l++)
+            sums[s * stride + l] += o.slices[s * o.slices_stride + l] * o.table[l];
+    for (int l = 0; l < lanes; l++) {
+        sampled[l] += (int64_t)o.table[l];
+        none[l] += o.zeros[l];
+    }
+}
+
 /* Rows of up to WIDTH units of one step: counted, sorted into `to` with what is not finite as infinity at the end. */
 INLINE keys sort_step(const float *rows, int n, int64_t units, int lanes, keys *v, float *to)
 {
@@ -178,14 +190,17 @@ extern "C" CLONES void order(const float *rows, int64_t steps, int n, int64_t un
 {
     keys v[MOST];
     ranks_t places = ranks_of(n, out.probabilities);
-    int64_t all_steps = steps * units;
+    int64_t all_steps = out.room * units;
     for (int64_t s = 0; s < steps; s++)
         for (int64_t u = 0; u < units; u += WIDTH) {
             int lanes = units - u < WIDTH ? (int)(units - u) : WIDTH;
             int64_t here = s * units + u, first = s * n * units + u;
             keys zeros = sort_step(rows + first, n, units, lanes, v, out.values + first);
+            double means[SLICES * WIDTH];
             out_t o = {out.table + here, all_steps, out.zeros + here, out.quantiles + here, all_steps,
-                       out.slices + s * SLICES * units + u, units};
+                       out.slices ? out.slices + s * SLICES * units + u : means, out.slices ? units : WIDTH};
             measure((const floats *)v, &places, zeros, lanes, o);
+            if (out.sums)
+                add_slices(o, lanes, out.sums + u, units, out.sampled + u, out.none + u);
         }
 }
