@@ -36,11 +36,10 @@ static inline double root(double squares) { return squares > 0 ? sqrt(squares) :
 
 typedef struct {
     float *values;    /* [steps, n, units] sorted, what is not finite as infinity; may be the rows themselves */
-    double *table;    /* [6, steps, units], as of `scan` */
+    double *table;    /* [steps, 6, units], each as of `scan` */
     int64_t *zeros;   /* [steps, units] */
-    float *quantiles; /* [QUANTILES, steps, units] at these probabilities, NaN where there is no finite value */
+    float *quantiles; /* [steps, QUANTILES, units] at these probabilities, NaN where there is no finite value */
     double *slices;   /* [steps, SLICES, units] means of equal slices of the finite ones, 0 where there is none; or NULL */
-    int64_t room;     /* all of these but `values` and `slices` have room for so many steps, from the first given on */
     double *sums;     /* [SLICES, units] to which the means of slices are added, each times its step's finite values, */
     int64_t *sampled, *none; /* [units] and to these the numbers of finite values and of zeros; or NULL */
     const double *probabilities;

@@ -27,11 +27,15 @@ extern "C" CLONES void compact(float *level, int64_t units, int offset, double r
             int64_t left = units - u - half * WIDTH;
             lanes[half] = left < 0 ? 0 : left < WIDTH ? (int)left : WIDTH;
         }
+        /* Lanes that no unit has may hold what is in the row behind: they are sorted and not stored. */
         for (int i = 0; i < LEVEL; i++)
-            for (int half = 0; half < 2 && lanes[half]; half++)
-                v[half][i] = turned(load(level + i * units + u + half * WIDTH, lanes[half]));
+            for (int half = 0; half < 2 && lanes[half]; half++) {
+                int whole = i + 1 < LEVEL && units >= WIDTH ? WIDTH : lanes[half];
+                v[half][i] = turned(load(level + i * units + u + half * WIDTH, whole));
+            }
         for (int half = 0; half < 2 && lanes[half]; half++) {
-            sort_columns(v[half], LEVEL, LEVEL);
+            const float *next = level + u + 2 * WIDTH;
+            sort_runs(v[half], LEVEL, half || u + 2 * WIDTH >= units ? NULL : next, units);
             for (int i = 0; i < LEVEL; i++)
                 v[half][i] = turned(v[half][i]);
             measure((const floats *)v[half], lanes[half], rounding, moved + u + half * WIDTH);

@@ -52,16 +52,15 @@ static PyObject *py_order(PyObject *self, PyObject *const *o, Py_ssize_t given)
         .zeros = wanted(&held, o[6], size * (int64_t)sizeof(int64_t)),
         .quantiles = wanted(&held, o[7], QUANTILES * size * (int64_t)sizeof(float)),
         .slices = wanted(&held, o[8], SLICES * size * (int64_t)sizeof(double)),
-        .room = room,
         .sums = wanted(&held, o[12], SLICES * units * (int64_t)sizeof(double)),
         .sampled = wanted(&held, o[13], units * (int64_t)sizeof(int64_t)),
         .none = wanted(&held, o[14], units * (int64_t)sizeof(int64_t)),
         .probabilities = known(&held, o[9], QUANTILES * (int64_t)sizeof(double)),
     };
     if (!PyErr_Occurred()) {
-        out.table += first * units;
+        out.table += first * 6 * units;
         out.zeros += first * units;
-        out.quantiles += first * units;
+        out.quantiles += first * QUANTILES * units;
         out.slices = out.slices ? out.slices + first * SLICES * units : NULL;
         if (n * cells < LONG_WORK) {
             order(rows, steps, (int)n, units, out);

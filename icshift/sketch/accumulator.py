@@ -65,14 +65,14 @@ class Accumulator:
         self._workspace = workspace
         self._kernel = kernel(dtype)
         self._summary = Summary(units, dtype, random, blocks=blocks)
-        self._before: Summary | None = None
+        self._before: Summary | None = None  # Not by `restart`, which would draw once more than in later windows.
         self._keeps_parts = blocks
         self._sink = sink
         self._block_rows = int(max(min(samples, 1024), min(64 * samples, block_values // units)))
         self._centre = np.empty(units, dtype)
         self._closed = self._kernel.closed(units)
         self._rows = self._kernel.rows(int(min(samples, self._block_rows)), units)
-        self.restart(random)
+        self._begin(random)
 
     def restart(self, random: np.random.Generator) -> None:
         """Begins a new window, in the memory of the one before."""

@@ -37,19 +37,19 @@ class Shown:
 
     def __init__(self, room: int, units: int) -> None:
         self.room, self.units = room, units
-        self._table, self._zeros = np.empty((6, room, units)), np.empty((room, units), np.int64)
-        self._quantiles = np.empty((len(STEP_QUANTILES), room, units), np.float32)
+        self._table, self._zeros = np.empty((room, 6, units)), np.empty((room, units), np.int64)
+        self._quantiles = np.empty((room, len(STEP_QUANTILES), units), np.float32)
         self.arrays = self._table, self._zeros, self._quantiles
 
     def order(self, steps: int, values: Floats | None, slices: Floats | None) -> Order:
         """Returns what the first steps show, with sorted `values` and `slices` where they are asked for."""
-        table, zeros = self._table[:, :steps], self._zeros[:steps]
+        table, zeros = self._table[:steps].transpose(1, 0, 2), self._zeros[:steps]
         return Order(
             values=values,
             clean=not table[1].any(),
             finite=table[0].T.astype(np.int64),
             zeros=zeros.T,
-            quantiles=self._quantiles[:, :steps].transpose(0, 2, 1),
+            quantiles=self._quantiles[:steps].transpose(1, 2, 0),
             slices=slices,
             moments=Moments(table),
         )
