@@ -57,9 +57,18 @@ class Blocks:
 
     def joined(self, count: int) -> Blocks:
         """Returns so many blocks, each of neighbouring ones; the same blocks where there are no more than that."""
+        return self if count >= len(self) else self._starting_at(self.edges(count)[:-1])
+
+    def edges(self, count: int) -> Ints:
+        """Returns at which block each of so many joined ones begins, and the number of blocks [count + 1]."""
+        return np.linspace(0, len(self), count + 1).round().astype(np.int64)
+
+    def sizes(self, count: int) -> tuple[Ints, Ints]:
+        """Returns how many finite values, and exact zeros among these, so many joined blocks have [units, count]."""
         if count >= len(self):
-            return self
-        return self._starting_at(np.linspace(0, len(self), count + 1).round().astype(int)[:-1])
+            return self.sampled, self.zeros
+        starts = self.edges(count)[:-1]
+        return _added(self.sampled, starts), _added(self.zeros, starts)
 
     def _starting_at(self, starts: Ints) -> Blocks:
         return self._of_sums(

@@ -89,6 +89,50 @@ typedef struct {
 
 void blocks_of(const float *rows, int64_t n, int64_t units, int step, blocks_t blocks);
 
+/* Blocks of steps of a window, as icshift/blocks.py has them: slices [units, count, SLICES], numbers of values and of zeros
+   [units, count]. `starts` [blocks + 1] say of which of them, one after another, those are joined that are compared. */
+#define MOST_BLOCKS 16
+
+typedef struct {
+    const float *slices;
+    const int64_t *sampled, *zeros, *starts;
+    int64_t count;
+} window_t;
+
+/* How blocks of one window differ from those of another, as of icshift/noise/exchange.py: slices [blocks, units, SLICES],
+   means and zeros [blocks, units], weights [blocks], and in how many blocks a unit was seen in both [units]. */
+typedef struct {
+    double *slices, *means, *zeros, *weights;
+    int64_t *seen;
+} difference_t;
+
+void differ(window_t a, window_t b, int64_t units, int blocks, difference_t out);
+
+/* What exchanges show of differences [blocks, units, slices], as of icshift/noise/drifts.py. `signs` [count, blocks] are
+   negative for blocks that change places. */
+typedef struct {
+    const float *signs;
+    int64_t count;
+    int blocks;
+} exchange_t;
+
+/* Sums and largest [count] over units of what each exchange shows of them, each relative to what all exchanges show of it;
+   this of the first exchange [units], and of the next `pool` of them [pool, units]; `kept` [units] marks which units
+   count, and afterwards which of these showed anything. */
+typedef struct {
+    double *total, *largest;
+    float *shown, *pooled;
+    uint8_t *kept;
+    int64_t pool;
+} exchanged_t;
+
+/* Returns 0 where there is no memory. */
+int exchange_blocks(const double *apart, int64_t units, int slices, exchange_t how, exchanged_t out);
+
+/* Adds the products of every two blocks' differences [blocks, places], each place measured by how much it varies, to
+   `products` [blocks, blocks]. */
+void multiply_blocks(const double *apart, int blocks, int64_t places, double *products);
+
 /* The sum of the hashes of rows of `row` values, each of `size` bytes, from the bits of the n places that are drawn of a row,
    each times its factor. */
 typedef struct {
@@ -97,6 +141,37 @@ typedef struct {
 } places_t;
 
 int64_t hash_rows(const void *values, int64_t rows, int64_t row, int size, places_t at);
+
+/* Quantile functions of rows of at least 2 slice means [units, k], as of icshift/curve.py. */
+typedef struct {
+    const int64_t *sampled; /* [units] values that a row stands for */
+    const double *tails;    /* [units, 2 TAIL] lowest and highest of them; NULL or NaN where they are not known */
+    const double *zeros;    /* [units] their share of zeros; NULL where it is not to be kept */
+    double *share, *value;  /* [units, 4 k + 4 TAIL + 16] knots */
+} curves_t;
+
+/* Both return 0 where there is no memory. */
+int curves_float(const float *values, int64_t units, int64_t k, curves_t out);
+int curves_double(const double *values, int64_t units, int64_t k, curves_t out);
+
+/* Functions that are straight between knots [units, knots], of which the places and the values ascend. Before the first and
+   after the last knot they have its value. */
+typedef struct {
+    const double *places, *values;
+    int64_t knots;
+} lines_t;
+
+/* The integral [units] of the squared difference of both. Returns 0 where there is no memory. */
+int squares(lines_t a, lines_t b, int64_t units, double *found);
+
+/* The same, of functions from 0 to 1 that are divided by 2 to a `power` [units], in its three parts [3, units]: squared
+   differences of means and of standard deviations, and the rest. */
+int parts(lines_t a, lines_t b, int64_t units, const int64_t *power, double *found);
+
+/* Mean distance [units] of rows a [units, n] and b [units, m], of which each value has the same share of its row. Returns 0
+   where there is no memory. */
+int apart_float(const float *a, int64_t n, const float *b, int64_t m, int64_t units, double *found);
+int apart_double(const double *a, int64_t n, const double *b, int64_t m, int64_t units, double *found);
 
 #ifdef __cplusplus
 }

@@ -1,60 +1,9 @@
 /* The module `icshift._kernel`, for the stable ABI of Python 3.11. Arrays come as buffers, whose lengths are checked
    here; a tensor, which is no buffer, comes as an address, which icshift/sketch/kernel_native.py checks. */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-
+#include "arguments.h"
 #include "kernel.h"
 
 #define LONG_WORK (1 << 18) /* values from which another thread may run meanwhile; below, taking turns costs more */
-
-#define MOST_LEVELS 64 /* of all sketches: two reach it after 10^18 values */
-
-/* Buffers that a call holds until it returns. */
-typedef struct {
-    Py_buffer views[MOST_LEVELS + 8];
-    int count;
-} held_t;
-
-static void release(held_t *held)
-{
-    while (held->count)
-        PyBuffer_Release(&held->views[--held->count]);
-}
-
-/* The memory of an array of at least so many bytes, NULL for None. Where there is none an error is set. */
-static void *memory(held_t *held, PyObject *array, int flags, int64_t bytes)
-{
-    if (array == Py_None || PyErr_Occurred())
-        return NULL;
-    Py_buffer *view = &held->views[held->count];
-    if (PyObject_GetBuffer(array, view, flags) < 0)
-        return NULL;
-    held->count++;
-    if (bytes < 0 || view->len < bytes) {
-        PyErr_Format(PyExc_ValueError, "an array of %zd bytes, where %lld are needed", view->len, (long long)bytes);
-        return NULL;
-    }
-    return view->buf;
-}
-
-static const void *known(held_t *held, PyObject *array, int64_t bytes) { return memory(held, array, PyBUF_SIMPLE, bytes); }
-static void *wanted(held_t *held, PyObject *array, int64_t bytes) { return memory(held, array, PyBUF_WRITABLE, bytes); }
-static int64_t integer(PyObject *o) { return PyLong_AsLongLong(o); }
-
-static int takes(const char *name, Py_ssize_t given, Py_ssize_t wanted)
-{
-    if (given != wanted)
-        PyErr_Format(PyExc_TypeError, "%s takes %zd arguments, not %zd", name, wanted, given);
-    return given == wanted;
-}
-
-static PyObject *done(held_t *held)
-{
-    release(held);
-    if (PyErr_Occurred())
-        return NULL;
-    Py_RETURN_NONE;
-}
 
 static PyObject *py_scan(PyObject *self, PyObject *const *o, Py_ssize_t given)
 {
@@ -243,6 +192,17 @@ static PyObject *py_hash_rows(PyObject *self, PyObject *const *o, Py_ssize_t giv
     return PyErr_Occurred() ? NULL : PyLong_FromLongLong(sum);
 }
 
+/* Of what noise is computed from: module_noise.c. */
+PyObject *py_differ(PyObject *self, PyObject *const *o, Py_ssize_t given);
+PyObject *py_exchange_blocks(PyObject *self, PyObject *const *o, Py_ssize_t given);
+PyObject *py_multiply_blocks(PyObject *self, PyObject *const *o, Py_ssize_t given);
+
+/* Of the values that are kept of a window: module_curve.c. */
+PyObject *py_curve(PyObject *self, PyObject *const *o, Py_ssize_t given);
+PyObject *py_squares(PyObject *self, PyObject *const *o, Py_ssize_t given);
+PyObject *py_parts(PyObject *self, PyObject *const *o, Py_ssize_t given);
+PyObject *py_apart(PyObject *self, PyObject *const *o, Py_ssize_t given);
+
 #define METHOD(name, text) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, text}
 
 static PyMethodDef methods[] = {
@@ -253,6 +213,13 @@ static PyMethodDef methods[] = {
     METHOD(digest, "levels, fills, weights, units, slices, values, error, tails"),
     METHOD(w1, "a, n, b, m, units, bytes of a value, found, from, to"),
     METHOD(blocks, "rows, n, units, step, slices, finite, zeros, blocks, from, to"),
+    METHOD(curve, "values, bytes of a value, units, slices, sampled, tails, zeros, share, value"),
+    METHOD(squares, "places, values, knots, those of the other, units, found"),
+    METHOD(parts, "places, values, knots, those of the other, units, power, found"),
+    METHOD(apart, "a, n, b, m, units, bytes of a value, found"),
+    METHOD(differ, "slices, sampled, zeros, count, starts of a and of b, units, blocks, slices, means, zeros, weights, seen"),
+    METHOD(exchange_blocks, "apart, units, blocks, slices, signs, patterns, total, largest, shown, pooled, pool, kept"),
+    METHOD(multiply_blocks, "apart, blocks, places, products"),
     {0}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernel", "See the folder `kernel`.", -1, methods};
 

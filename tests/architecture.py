@@ -16,24 +16,26 @@ ALLOWED = {
     "regular": set(),
     "blocks": set(),
     "tails": set(),
-    "curve": {"tails"},
+    "kernel_choice": {"notice"},
+    "curve": {"tails", "kernel_choice"},
+    "pieces": {"kernel_choice"},
     "card": set(),
     "distribution_card": {"card", "distribution"},
     "distribution": {"blocks", "tails", "curve", "distribution_card"},
     "runs": {"errors", "regular", "blocks", "tails", "distribution", "card"},
     "model": {"errors", "notice", "runs"},
-    "sketch": {"notice", "blocks", "tails", "distribution", "runs"},
+    "sketch": {"kernel_choice", "blocks", "tails", "distribution", "runs"},
     "inputs": {"errors", "regular", "saved"},  # arrays lie in files of the same formats as weights
     "saved": {"errors", "regular", "model"},
     "gradients": {"errors", "model", "card"},
-    "hooks": {"errors", "notice", "_version", "distribution", "runs", "model", "sketch"},
+    "hooks": {"errors", "notice", "kernel_choice", "_version", "distribution", "runs", "model", "sketch"},
     "record": {"errors", "notice", "distribution", "runs", "model", "hooks", "gradients"},
     "replay": {"errors", "distribution", "runs", "model", "sketch", "hooks", "inputs", "saved", "gradients"},
     "launch": {"errors", "notice", "runs", "model", "hooks", "record"},
     "integrations": {"errors", "notice", "model", "record"},
-    "noise": {"blocks"},
-    "analysis": {"errors", "blocks", "curve", "distribution", "runs", "noise"},
-    "arrays": {"errors", "blocks", "sketch", "noise", "analysis"},
+    "noise": {"kernel_choice", "blocks"},
+    "analysis": {"errors", "blocks", "pieces", "distribution", "runs", "noise"},
+    "arrays": {"errors", "blocks", "kernel_choice", "noise", "analysis"},
     "replicates": {"errors", "distribution", "runs", "analysis"},
     "reports": {"errors", "runs", "noise", "analysis", "replicates", "arrays"},
     "page": {"errors", "runs", "analysis", "replicates", "reports"},
@@ -47,7 +49,7 @@ ALLOWED = {
         *("noise", "analysis", "api", "demo"),
     },
     "cli": {
-        *("errors", "_version", "runs", "model", "sketch", "inputs", "saved", "replay", "launch", "analysis"),
+        *("errors", "_version", "kernel_choice", "runs", "model", "inputs", "saved", "replay", "launch", "analysis"),
         *("reports", "replicates", "arrays", "page", "figures", "document", "trackers", "demo", "selfcheck"),
     },
     "__main__": {"cli"},
@@ -65,14 +67,13 @@ WITH_TORCH = {"cli/demo.py": "sets the number of threads before it trains"}
 """Files of rooms without torch that import it all the same, and why."""
 
 WITHOUT_TORCH = {
-    "sketch/choice.py": "`icshift --version` says which kernel is in use",
     "launch/script.py": "a script is prepared before torch is imported",
     "launch/children.py": "a process that loads no torch must not wait for it",
     "launch/startup/sitecustomize.py": "every process imports it",
 }
 """Files of rooms with torch that must not import it, and why."""
 
-SHARED_BY_COMMANDS = {"main", "command", "options", "output", "saved"}
+SHARED_BY_COMMANDS = {"main", "command", "commands", "options", "output", "saved", "values"}
 """Files of `cli` that are no commands."""
 
 TORCH_PRIVATE = "model/torch_private.py"

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+import typer
 from lightning.pytorch import LightningModule
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -274,8 +275,8 @@ def test_keys_of_json_are_those_of_the_table(demo, shell):
 def test_every_command_with_json_is_asked_for_its_keys():
     shown = {name.split()[0] for name in WITH_JSON} | {"analyze", "selfcheck"}  # analyze prints what report prints.
     with_json = {
-        command.name or command.callback.__name__
-        for command in app.registered_commands
+        name
+        for name, command in typer.main.get_command(app).commands.items()
         if "json" in inspect.signature(command.callback).parameters
     }
     assert with_json == shown

@@ -44,8 +44,10 @@ def test_without_a_compiler_the_wheel_is_whole_and_numpy_does_it(tmp_path):
         archive.extractall(tmp_path / "installed")
     # An editable installation would find the module that it was built with.
     alone = "import sys; sys.meta_path[:] = [one for one in sys.meta_path if 'editable' not in str(one).lower()]"
-    imports = f"{alone}; import numpy as np; from icshift.sketch import choice, kernel as one"
-    code = f"{imports}; print(one.kernel(np.float32), choice.in_use())"
+    imports = (
+        f"{alone}; import numpy as np; from icshift import kernel_choice; from icshift.sketch import kernel as one"
+    )
+    code = f"{imports}; print(one.kernel(np.float32), kernel_choice.in_use())"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=tmp_path,

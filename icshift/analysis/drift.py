@@ -17,7 +17,8 @@ from icshift.analysis.metrics import DEFAULT, METRICS, Metric
 from icshift.analysis.metrics import metric as metric_named
 from icshift.distribution import Distribution, Floats
 from icshift.errors import SelectionError, unknown
-from icshift.noise.movement import FALSE_ALARMS, Flags, Movement, movement
+from icshift.noise.drifts import Flags
+from icshift.noise.movement import FALSE_ALARMS, Movement, movement
 from icshift.runs.format import Site, Window, kept_units
 from icshift.runs.frames import in_model_order
 from icshift.runs.phases import DATA, PROBE, PROBE_RUNNING, REFERENCE

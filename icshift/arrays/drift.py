@@ -190,7 +190,8 @@ def _floors(a: Blocks, b: Blocks, w1: Floats) -> Floats:
     floors = []
     for start in range(0, len(w1), _UNITS):
         here = np.arange(start, min(start + _UNITS, len(w1)))
-        apart = differences(*(one.take(here) for one in pair))
+        first, second = (one.take(here) for one in pair)
+        apart = differences(first, second)
         drawn = np.abs(noise(apart).displacement).mean(2) if apart.known.any() else np.full((1, len(here)), np.nan)
         level = magnitude(drawn) / np.sqrt(len(drawn))
         rounding = _ROUNDING * np.abs(w1[here])

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from icshift import kernel_choice
 from icshift.blocks import BLOCKS, SLICES, Blocks, Floats, Ints
-from icshift.sketch import choice
 
 STEP = 64
 """Rows whose quantile function is cut into slices together, at most: as many as a recorder keeps of a step."""
@@ -56,7 +56,7 @@ def compared(a: NDArray[Any], b: NDArray[Any]) -> tuple[Floats, Moments, Moments
     (array([3.]), array([1.]))
     """
     dtype = np.result_type(a, b)
-    measure = _native if choice.uses_native() and max(len(a), len(b)) <= _MOST else _numpy
+    measure = _native if kernel_choice.uses_native() and max(len(a), len(b)) <= _MOST else _numpy
     found = np.empty((7, a.shape[1]))
     at_once = a.shape[1] if all(one.flags.c_contiguous and one.dtype == dtype for one in (a, b)) else _AT_ONCE
     for start in range(0, a.shape[1], at_once):
@@ -77,7 +77,7 @@ def compared(a: NDArray[Any], b: NDArray[Any]) -> tuple[Floats, Moments, Moments
 def _native(a: NDArray[Any], b: NDArray[Any]) -> Floats:
     found = np.empty((7, a.shape[1]))
     _side_by_side(
-        lambda start, end: choice.compiled.w1(a, len(a), b, len(b), a.shape[1], a.itemsize, found, start, end),
+        lambda start, end: kernel_choice.compiled.w1(a, len(a), b, len(b), a.shape[1], a.itemsize, found, start, end),
         a.shape[1],
         a.size + b.size,
     )
@@ -136,7 +136,7 @@ def blocks_of(rows: NDArray[Any]) -> Blocks:
     count = min(BLOCKS, stretches)
     sums = np.zeros((count, SLICES, units))
     finite, zeros = np.zeros((2, count, units), np.int64)
-    add: Callable[..., None] = _add_native if choice.uses_native() and rows.dtype == np.float32 else _add_numpy
+    add: Callable[..., None] = _add_native if kernel_choice.uses_native() and rows.dtype == np.float32 else _add_numpy
     at_once = units if rows.flags.c_contiguous else _AT_ONCE
     for start in range(0, units, at_once):
         here = slice(start, start + at_once)
@@ -165,7 +165,7 @@ def _firsts(stretches: int, count: int) -> list[int]:
 def _add_native(rows: NDArray[Any], step: int, sums: Floats, finite: Ints, zeros: Ints) -> None:
     units = rows.shape[1]
     _side_by_side(
-        lambda start, end: choice.compiled.blocks(
+        lambda start, end: kernel_choice.compiled.blocks(
             rows, len(rows), units, step, sums, finite, zeros, len(sums), start, end
         ),
         units,

@@ -10,6 +10,8 @@ from typing import Any, get_args
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
+from icshift.cli.values import convert_plainly
+
 RENAMED = {
     ("shift", "--fail-above"): "--fail-on 'drift > X', as icshift check has it",
     ("shift", "--csv"): "-o FILE.csv, or -o - for stdout",
@@ -26,6 +28,7 @@ class Command(TyperCommand):
         for name in (argument.partition("=")[0] for argument in args):
             if (str(self.name), name) in RENAMED:
                 raise typer.BadParameter(f"{name} is gone: give {RENAMED[str(self.name), name]}")
+        convert_plainly(self.get_params(ctx))
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
         for option, times in Counter(order).items():
             if times > 1 and isinstance(option, TyperOption) and not (option.multiple or option.is_flag):

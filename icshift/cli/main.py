@@ -1,80 +1,36 @@
 """The command `icshift`.
 
-Commands import what they need when they run, so that `icshift --help` imports neither torch nor pandas.
+A command is imported when it is called (`commands.py`), and imports what it needs when it runs: `icshift --help`
+imports no command, and neither torch nor pandas.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from icshift._version import __version__
 from icshift.cli import output
-from icshift.cli.analyze import analyze
-from icshift.cli.check import check
-from icshift.cli.command import Command
-from icshift.cli.compare import WithMany, compare
-from icshift.cli.demo import demo
-from icshift.cli.drift import drift
-from icshift.cli.export import export
-from icshift.cli.info import info
-from icshift.cli.landscape import landscape
-from icshift.cli.ls import ls
-from icshift.cli.merge import merge
-from icshift.cli.onset import onset
-from icshift.cli.path import path
-from icshift.cli.report import report
-from icshift.cli.run import run
-from icshift.cli.selfcheck import selfcheck
-from icshift.cli.shift import shift
-from icshift.cli.units import units
-from icshift.cli.watch import watch
+from icshift.cli.commands import Commands
 from icshift.errors import IcshiftError
 
 app = typer.Typer(
     name="icshift",
+    cls=Commands,
     help="Measure internal covariate shift: how far the activations of every hidden unit drift while a network trains.",
     epilog="Record a script with `icshift run train.py`, your own loop with icshift.Recorder; or try `icshift demo`.",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command(cls=Command, context_settings={"allow_interspersed_args": False})(
-    run
-)  # What follows SCRIPT is the script's own.
-_SPECIAL: dict[Any, dict[str, Any]] = {
-    report: {"context_settings": {"allow_extra_args": True}},  # It says itself what to do with two runs.
-    compare: {"cls": WithMany},
-}
-for command in (
-    demo,
-    info,
-    ls,
-    report,
-    onset,
-    watch,
-    units,
-    path,
-    compare,
-    export,
-    merge,
-    check,
-    analyze,
-    shift,
-    drift,
-    landscape,
-    selfcheck,
-):
-    app.command(**{"cls": Command, **_SPECIAL.get(command, {})})(command)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from icshift.sketch.choice import in_use
+        from icshift.kernel_choice import in_use
 
         typer.echo(f"icshift {__version__}, kernel {in_use()}")
         raise typer.Exit
@@ -108,7 +64,7 @@ def _run(arguments: list[str]) -> int:
     except IcshiftError as error:
         return _fail(str(error))
     except typer.TyperException as error:
-        return _fail(_plain(error.format_message() if hasattr(error, "format_message") else str(error)))
+        return _fail(error.format_message() if hasattr(error, "format_message") else str(error))
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted")
         return 130
@@ -122,22 +78,6 @@ def _run(arguments: list[str]) -> int:
         # A path that no file can have, a full disk: whoever typed the command can change that.
         return _fail(f"{error.filename or 'output'}: {error.strerror or error}")
     return int(code)
-
-
-_SAID = (
-    (r"Input should be a valid integer.*", "it is no whole number"),
-    (r"Input should be a valid number.*", "it is no number"),
-    (r"Input should be greater than or equal to (\S+)", r"it must be at least \1"),
-    (r"Input should be less than or equal to (\S+)", r"it must be at most \1"),
-    (r"Input should be (?=')", "it must be "),
-)
-"""What typer says of a value that an option does not take, and what we say: it speaks of types."""
-
-
-def _plain(message: str) -> str:
-    for typed, said in _SAID:
-        message = re.sub(typed, said, message)
-    return message
 
 
 def _fail(message: str) -> int:

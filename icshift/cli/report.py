@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from icshift.cli import options
+from icshift.cli.command import Command
 from icshift.errors import SelectionError
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ class Manner:
     force: bool
     quiet: bool
     no_color: bool
+
+
+class WithOthers(Command):
+    """A command that takes more runs than one, and says itself what to do with them."""
+
+    allow_extra_args = True
 
 
 def report(

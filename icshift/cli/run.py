@@ -13,10 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from icshift.cli import options
+from icshift.cli.command import Command
 from icshift.errors import ONE_PROCESS, RecordingError, RunError
 
 if TYPE_CHECKING:
     from icshift.launch.launcher import Launcher
+
+
+class WithScript(Command):
+    """A command that takes what follows SCRIPT as the script's own."""
+
+    allow_interspersed_args = False
 
 
 def run(

@@ -15,10 +15,10 @@ from icshift.hooks.attachment import Attachment
 from icshift.hooks.coverage import Coverage
 from icshift.hooks.neighbours import NOT_CALLED, Neighbours
 from icshift.hooks.observer import Observer
+from icshift.kernel_choice import in_use
 from icshift.model.names import parameters
 from icshift.model.sites import type_name
 from icshift.runs.format import Site
-from icshift.sketch.choice import in_use
 
 
 def beginning(model: nn.Module, settings: dict[str, Any]) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from functools import cache
 
 import numpy as np
 
+from icshift import kernel_choice
 from icshift.blocks import Floats, Ints
-from icshift.noise.exchange import Differences, magnitude
+from icshift.noise.exchange import MOST, Differences, magnitude
 
 FEWEST = 8
 """Blocks with which dependence can be told at all."""
@@ -73,6 +74,9 @@ class BlockProducts:
     def add(self, site: Differences) -> None:
         """Takes in one site; every unit and slice counts the same, whatever its scale."""
         flat = site.slices.reshape(len(self._products), -1)
+        if kernel_choice.uses_native() and len(flat) <= MOST:
+            kernel_choice.compiled.multiply_blocks(np.ascontiguousarray(flat), *flat.shape, self._products)
+            return
         scale = magnitude(flat)
         flat = flat[:, scale > 0] / scale[scale > 0]
         self._products += flat @ flat.T

@@ -17,7 +17,8 @@ from functools import cache
 
 import numpy as np
 
-from icshift.blocks import Blocks, Floats
+from icshift import kernel_choice
+from icshift.blocks import BLOCKS, SLICES, Blocks, Floats, Ints
 
 FEWEST = 6
 """Blocks that it takes in each window: with 5, one pattern in 16 looks like the windows as they are."""
@@ -27,6 +28,9 @@ PATTERNS = 500
 
 BALANCED = 31
 """Patterns with as many blocks exchanged as not that are tried for a floor."""
+
+MOST = BLOCKS
+"""Blocks that the compiled kernel compares, at most."""
 
 _ALIKE = 1.25
 """Blocks with up to so many times as many values count as alike."""
@@ -81,8 +85,34 @@ def matching(a: Blocks | None, b: Blocks | None) -> int | None:
     return None if count < FEWEST else count
 
 
-def differences(a: Blocks, b: Blocks) -> Differences:
-    """Returns the differences of equally many blocks of two windows, b less a."""
+def differences(a: Blocks, b: Blocks, count: int | None = None) -> Differences:
+    """Returns the differences of two windows, b less a, of so many blocks of each: by default as many as `a` has.
+
+    Neighbours are joined where a window has more, as by `Blocks.joined`. The compiled kernel does it in one go, unit by
+    unit (kernel/exchange.cc).
+    """
+    count = len(a) if count is None else count
+    single = a.slices.dtype == b.slices.dtype == np.float32
+    if kernel_choice.uses_native() and single and 0 < count <= min(MOST, len(a), len(b)):
+        return _native(a, b, count)
+    return _numpy(a.joined(count), b.joined(count))
+
+
+def _native(a: Blocks, b: Blocks, count: int) -> Differences:
+    units = len(a.slices)
+    slices, means, zeros = np.empty((count, units, SLICES)), np.empty((count, units)), np.empty((count, units))
+    weights, seen = np.empty(count), np.empty(units, np.int64)
+    both = [value for one in (a, b) for value in (*_contiguous(one), len(one), one.edges(count))]
+    kernel_choice.compiled.differ(*both, units, count, slices, means, zeros, weights, seen)
+    return Differences(slices, means, zeros, weights, seen >= FEWEST)
+
+
+def _contiguous(blocks: Blocks) -> tuple[Floats, Ints, Ints]:
+    sampled, zeros = (np.ascontiguousarray(one, np.int64) for one in (blocks.sampled, blocks.zeros))
+    return np.ascontiguousarray(blocks.slices), sampled, zeros
+
+
+def _numpy(a: Blocks, b: Blocks) -> Differences:
     seen = (a.sampled > 0) & (b.sampled > 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         weights = np.where(seen, (_shares(a) + _shares(b)) / 2, 0.0)
@@ -129,14 +159,21 @@ def patterns(blocks: int) -> Floats:
     return np.vstack([np.ones(blocks), drawn])
 
 
-def alike(a: Blocks, b: Blocks) -> bool:
-    """Returns whether blocks of two windows hold about as many values.
+def alike(a: Blocks, b: Blocks, count: int | None = None) -> bool:
+    """Returns whether so many blocks of two windows, by default as they are, hold about as many values.
 
     Where they do not, their slices differ by that alone, and a skewed difference is not as likely the other way round:
     then exchanges can compare only their means.
     """
-    sizes = [float(np.median(blocks.sampled)) if blocks.sampled.size else 0.0 for blocks in (a, b)]
+    sizes = [_typical(one.sizes(len(one) if count is None else count)[0]) for one in (a, b)]
     return max(sizes) <= _ALIKE * min(sizes)
+
+
+def _typical(sizes: Ints) -> float:
+    if not sizes.size:
+        return 0.0
+    first = sizes.flat[0]
+    return float(first if (sizes == first).all() else np.median(sizes))
 
 
 def noise(apart: Differences) -> Noise:

@@ -17,37 +17,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icshift.blocks import Blocks, Floats
 from icshift.noise.dependence import BlockProducts, Dependence
-from icshift.noise.exchange import (
-    FEWEST,
-    Differences,
-    alike,
-    differences,
-    magnitude,
-    matched,
-    matching,
-    noise,
-    patterns,
-)
+from icshift.noise.drifts import Drifts, Flags, drifts
+from icshift.noise.exchange import FEWEST, Differences, alike, differences, matched, matching, noise, patterns
 
 FALSE_ALARMS = 0.05
 """Share of windows in which nothing moved that show a site as moved all the same, at most; and the expected share of
 wrong ones among the units called within a site."""
 
-_AT_ONCE = 1 << 15
-"""Units whose exchanges are computed at once, times the patterns: 1 MB, which a processor keeps at hand."""
-
 _FEWEST_NONZERO = 8
 """Values other than 0 that blocks have on average where means are compared of more and of fewer values: a mean of fewer
 is skewed, and a sum of exchanges that are not as likely either way is no noise."""
-
-_POOLED = 100
-"""Patterns that units are compared with: of all units of the site together."""
-
-Flags = NDArray[np.bool_]
 
 DEPENDENT = "steps depend on each other"
 """Why nothing can be told of sites whose blocks are too much like their neighbours."""
@@ -100,22 +82,6 @@ class Movement:
         return int((~self.told[site]).sum()) if site in self.told else 0
 
 
-@dataclass(frozen=True, eq=False)
-class _Site:
-    """What the exchanges of one site show: its statistic [patterns], and how unusual each unit is [units].
-
-    A unit that cannot be judged is NaN.
-    """
-
-    statistic: Floats
-    own: Floats
-
-    @property
-    def differs(self) -> bool:
-        """Whether any unit that is judged differs in any exchange."""
-        return bool(np.isfinite(self.statistic).all())
-
-
 def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: float = FALSE_ALARMS) -> Movement:
     """Returns what moved between two windows of all sites, given the blocks of each by the name of the site.
 
@@ -131,16 +97,21 @@ def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: 
     p: dict[str, float] = {}
     moved: dict[str, Flags] = {}
     judged: dict[str, Flags] = {}
-    groups: dict[int, dict[str, _Site]] = {}
+    groups: dict[int, dict[str, Drifts]] = {}
     for name in known:
-        pair = matched(*windows[name])
-        assert pair is not None
-        apart = differences(*pair)
-        _add(products, apart, *windows[name])
-        even = None if alike(*pair) else _even(*pair, apart)
-        site = _exchanged(apart, even)
+        a, b = windows[name]
+        count = matching(a, b)
+        assert a is not None
+        assert b is not None
+        assert count is not None
+        apart = differences(a, b, count)
+        _add(products, apart, a, b)
+        # Of blocks that are not alike means alone are compared, of units that have enough values for these.
+        similar = alike(a, b, count)
+        even = np.ones(len(apart.known), bool) if similar else _even(a, count) & _even(b, count) | _still(apart)
+        site = drifts(apart.slices if similar else apart.means[:, :, None], apart.known & even)
         judged[name] = np.isfinite(site.own)
-        seldom = even is not None and bool((apart.known & ~even).any())
+        seldom = bool((apart.known & ~even).any())
         if len(site.own) and not judged[name].any() and not seldom:
             unknown[name] = f"no unit is finite in {FEWEST} blocks of both windows"
         elif seldom and not site.differs:
@@ -157,8 +128,7 @@ def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: 
             moved[name] = discoveries(own) if p[name] <= level else np.zeros(len(own), bool)
     dependence = products.dependence()
     if dependence.large:
-        pairs = {name: pair for name in p if (pair := matched(*windows[name])) is not None}
-        far = {name: _times_floor(differences(*pair)) >= FAR for name, pair in pairs.items()}
+        far = {name: _times_floor(*windows[name]) >= FAR for name in p}
         told = [name for name in p if p[name] <= level and far[name].mean() >= 0.5]
         unknown |= {name: DEPENDENT for name in p if name not in told}
         p, moved = {name: p[name] for name in told}, {name: moved[name] & far[name] for name in told}
@@ -166,8 +136,11 @@ def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: 
     return Movement(called, p, moved, {name: judged[name] for name in moved}, unknown, dependence)
 
 
-def _times_floor(apart: Differences) -> Floats:
-    """Returns how many times its floor each unit drifted [units], 0 for units without any."""
+def _times_floor(a: Blocks | None, b: Blocks | None) -> Floats:
+    """Returns how many times its floor each unit of blocks that match drifted [units], 0 for units without any."""
+    pair = matched(a, b)
+    assert pair is not None
+    apart = differences(*pair)
     floors = np.sqrt(np.mean(np.abs(noise(apart).displacement).mean(2) ** 2, axis=0))
     return np.divide(np.abs(apart.slices.sum(0)).mean(1), floors, out=np.zeros(len(floors)), where=floors > 0)
 
@@ -186,64 +159,17 @@ def discoveries(p: Floats) -> Flags:
     return called
 
 
-def _exchanged(site: Differences, even: Flags | None) -> _Site:
-    """Returns what the exchanges show: of means alone, of the units that are `even`, where blocks are not alike."""
-    slices, signs = site.slices if even is None else site.means[:, :, None], patterns(len(site.slices))
-    known = site.known if even is None else site.known & even
-    kept = known.copy()
-    total, largest = np.zeros(len(signs)), np.full(len(signs), -np.inf)
-    shown, pooled = np.zeros(len(kept), np.float32), np.zeros((min(_POOLED, len(signs)) - 1, len(kept)), np.float32)
-    relative, units = _relative(slices), _AT_ONCE // len(signs)
-    for start in range(0, len(kept), units):
-        here = slice(start, start + units)
-        drifts = _drifts(relative[:, :, here], signs)
-        kept[here] &= drifts.max(0) > 0
-        drifts = drifts[:, kept[here]]
-        drifts /= np.sqrt(np.einsum("pu,pu->u", drifts, drifts, dtype=float) / len(signs)).astype(np.float32)
-        total += drifts.sum(1, dtype=float)
-        largest = np.maximum(largest, drifts.max(1, initial=-np.inf))
-        place = np.flatnonzero(kept[here]) + start
-        shown[place], pooled[:, place] = drifts[0], drifts[1:_POOLED]
-    own = np.where(known, 1.0, np.nan)
-    if not kept.any():
-        # Nothing differs in any exchange: the least that can be.
-        return _Site(np.full(len(signs), -np.inf), own)
-    others = np.sort(pooled[:, kept].ravel())
-    own[kept] = (len(others) - np.searchsorted(others, shown[kept]) + 1) / (len(others) + 1)
-    return _Site(np.maximum(_standardised(total / kept.sum()), _standardised(largest)), own)
+def _even(blocks: Blocks, count: int) -> Flags:
+    """Returns which units [units] have enough values other than 0 in one of so many blocks for its mean to be as good
+    as normal."""
+    sampled, zeros = blocks.sizes(count)
+    return np.asarray((sampled - zeros).mean(1) >= _FEWEST_NONZERO)
 
 
-def _even(a: Blocks, b: Blocks, apart: Differences) -> Flags:
-    """Returns which units [units] have enough values other than 0 in a block for its mean to be as good as normal.
-
-    So have those of which no block differs, as dead ones: they stand still whatever their distribution is.
-    """
-    enough = [(blocks.sampled - blocks.zeros).mean(1) >= _FEWEST_NONZERO for blocks in (a, b)]
-    return np.asarray(np.logical_and(*enough) | ~apart.slices.any((0, 2)))
-
-
-def _relative(slices: Floats) -> NDArray[np.float32]:
-    """Returns the differences of blocks [blocks, slices, units], each slice measured by how much it varies.
-
-    That no exchange changes; and a wild tail would hide what the middle shows.
-    """
-    scale = magnitude(slices)
-    relative = slices / np.where(scale > 0, scale, np.inf)
-    return np.ascontiguousarray(relative.transpose(0, 2, 1), np.float32)
-
-
-def _drifts(relative: NDArray[np.float32], signs: Floats) -> NDArray[np.float32]:
-    """Returns the drift [patterns, units] of every exchange: the mean over slices of their absolute differences.
-
-    Units lie side by side, so that they are added up many at a time.
-    """
-    exchanged = signs.astype(np.float32) @ np.ascontiguousarray(relative).reshape(len(relative), -1)
-    return np.asarray(np.abs(exchanged, out=exchanged).reshape(len(signs), *relative.shape[1:]).sum(1))
-
-
-def _standardised(statistic: Floats) -> Floats:
-    spread = statistic.std()
-    return (statistic - statistic.mean()) / spread if spread > 0 else np.zeros(len(statistic))
+def _still(apart: Differences) -> Flags:
+    """Returns the units [units] of which no block differs, as dead ones: whatever their distribution is, they stand
+    still."""
+    return np.asarray(~apart.slices.any((0, 2)))
 
 
 def _stepped_down(statistics: Mapping[str, Floats]) -> dict[str, float]:
@@ -262,12 +188,12 @@ def _products(windows: list[tuple[Blocks | None, Blocks | None]]) -> BlockProduc
     return BlockProducts(count, float(np.median([b.steps.sum() for _, b in both])) / count)
 
 
-def _add(products: BlockProducts, apart: Differences, a: Blocks | None, b: Blocks | None) -> None:
+def _add(products: BlockProducts, apart: Differences, a: Blocks, b: Blocks) -> None:
     """Take in a site, `apart` being the differences of blocks that can be exchanged: fewer, where they are of steps."""
-    if a is None or b is None or min(len(a), len(b)) < products.blocks:
+    if min(len(a), len(b)) < products.blocks:
         return
     same = len(apart.slices) == products.blocks
-    products.add(apart if same else differences(a.joined(products.blocks), b.joined(products.blocks)))
+    products.add(apart if same else differences(a, b, products.blocks))
 
 
 def _why_unknown(a: Blocks | None, b: Blocks | None) -> str:

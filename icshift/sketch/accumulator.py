@@ -125,7 +125,9 @@ class Accumulator:
         def take(address: int) -> None:
             if self._filled + n > len(self._rows):
                 self._make_room(n)
-            self._note(n, read(address, self._rows, self._filled, self._centre))
+            first = self._filled
+            self._open.append((first, first + n, read(address, self._rows, first, self._centre)))
+            self._filled = first + n
 
         return take
 

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
+from icshift import kernel_choice
 from icshift.distribution import Floats, Ints
-from icshift.sketch import choice
 from icshift.sketch.block import Order
 from icshift.sketch.kernel_native import Native
 from icshift.sketch.kernel_numpy import NumPy
@@ -79,5 +79,5 @@ def kernel(dtype: type[np.floating[Any]]) -> Kernel:
 @cache
 def chosen(name: str) -> Kernel:
     """Returns the same, by the name of the type; the choice is made once."""
-    choice.say_what_is_missing()
-    return Native() if choice.uses_native() and name == "float32" else NumPy(np.dtype(name).type)
+    kernel_choice.say_what_is_missing()
+    return Native() if kernel_choice.uses_native() and name == "float32" else NumPy(np.dtype(name).type)

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from icshift.blocks import SLICES
 from icshift.distribution import EXACT, QUANTILES, Floats, Ints
+from icshift.kernel_choice import compiled
 from icshift.runs.format import STEP_QUANTILES
 from icshift.sketch.block import Order
-from icshift.sketch.choice import compiled
 from icshift.sketch.kernel_numpy import NumPy
 from icshift.sketch.level import TERMS, Digest, K, Level
 from icshift.sketch.moments import Moments

@@ -13,6 +13,8 @@ from icshift.distribution import Distribution
 from tests.recorded import distribution
 from tests.zoo.distributions import draw
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 N, UNITS = 20_000, 5
 FAMILY = ("w2", "w2_location", "w2_scale", "w2_shape", "energy")
 

@@ -5,9 +5,9 @@ import ot
 import pytest
 from scipy.stats import wasserstein_distance
 
+from icshift import kernel_choice
 from icshift.arrays.measure import blocks_of, compared
 from icshift.blocks import SLICES
-from icshift.sketch import choice
 
 KINDS = {
     "normal": lambda random, shape: random.normal(size=shape),
@@ -25,10 +25,10 @@ SIZES = [(5000, 5000), (3000, 1237), (40, 1), (3, 2), (1, 1)]
 
 @pytest.fixture(
     autouse=True,
-    params=["numpy", pytest.param("native", marks=pytest.mark.skipif(choice.compiled is None, reason="no"))],
+    params=["numpy", pytest.param("native", marks=pytest.mark.skipif(kernel_choice.compiled is None, reason="no"))],
 )
 def kernel(request, monkeypatch):
-    monkeypatch.setenv(choice.CHOICE, request.param)
+    monkeypatch.setenv(kernel_choice.CHOICE, request.param)
     return request.param
 
 
@@ -116,18 +116,18 @@ def test_slices_of_a_block_are_those_of_its_stretches():
     np.testing.assert_allclose(slices[0, 0], np.arange(8.0))
 
 
-@pytest.mark.skipif(choice.compiled is None, reason="the native kernel was not built")
+@pytest.mark.skipif(kernel_choice.compiled is None, reason="the native kernel was not built")
 def test_both_kernels_agree_on_blocks(monkeypatch):
     rows = np.random.default_rng(9).normal(size=(2345, 70)).astype(np.float32)
     rows[::50, 3] = np.inf
     found = []
     for kernel in ("numpy", "native"):
-        monkeypatch.setenv(choice.CHOICE, kernel)
+        monkeypatch.setenv(kernel_choice.CHOICE, kernel)
         found.append(blocks_of(rows))
     np.testing.assert_allclose(found[0].slices, found[1].slices, atol=1e-12)
 
 
-@pytest.mark.skipif(choice.compiled is None, reason="the native kernel was not built")
+@pytest.mark.skipif(kernel_choice.compiled is None, reason="the native kernel was not built")
 def test_the_kernel_refuses_too_little_memory():
     rows, found = np.zeros((4, 3), np.float32), np.zeros((7, 3))
     for arguments in (
@@ -137,9 +137,9 @@ def test_the_kernel_refuses_too_little_memory():
         (rows, 4, rows, 4, 3, 4, found, 0, 4),
     ):
         with pytest.raises(ValueError, match="bytes"):
-            choice.compiled.w1(*arguments)
+            kernel_choice.compiled.w1(*arguments)
     with pytest.raises(ValueError, match="stretches"):
-        choice.compiled.blocks(rows, 4, 3, 5000, found, found, found, 1, 0, 3)
+        kernel_choice.compiled.blocks(rows, 4, 3, 5000, found, found, found, 1, 0, 3)
 
 
 def test_threads_change_nothing(monkeypatch):

@@ -12,7 +12,7 @@ from icshift import __version__
 from icshift.cli import main as module
 from icshift.cli.main import _run, main
 from icshift.errors import RunError
-from icshift.sketch.choice import in_use
+from icshift.kernel_choice import in_use
 from tests.warm.starting import icshift
 
 COMMANDS = ["run", "demo", "info", "report", "units", "path", "export", "check", "analyze", "shift", "landscape"]

@@ -9,7 +9,7 @@ import typer
 from icshift.cli import options
 from icshift.cli.main import app
 
-COMMANDS = {command.callback.__name__: command.callback for command in app.registered_commands}
+COMMANDS = {name: command.callback for name, command in typer.main.get_command(app).commands.items()}
 
 
 @pytest.mark.parametrize(("text", "expected"), [("2", 2), ("1024", 1024), ("007", 7), ("all", "all")])

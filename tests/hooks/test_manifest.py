@@ -9,8 +9,8 @@ import icshift
 from icshift.hooks.manifest import beginning
 from icshift.hooks.observer import SEED, Observer
 from icshift.hooks.watcher import Keeper, Watcher
+from icshift.kernel_choice import in_use
 from icshift.model.sites import Sites
-from icshift.sketch.choice import in_use
 
 
 class Net(nn.Module):

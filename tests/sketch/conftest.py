@@ -2,7 +2,7 @@
 
 import pytest
 
-from icshift.sketch.choice import CHOICE, compiled
+from icshift.kernel_choice import CHOICE, compiled
 from icshift.sketch.kernel import chosen, kernel
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from icshift.sketch.choice import compiled
+from icshift.kernel_choice import compiled
 from icshift.sketch.kernel_native import Native
 from icshift.sketch.kernel_numpy import NumPy
 from icshift.sketch.level import K, Level

@@ -5,13 +5,13 @@ import warnings
 import numpy as np
 import pytest
 
-from icshift.sketch import choice
-from icshift.sketch.choice import CHOICE
+from icshift import kernel_choice
+from icshift.kernel_choice import CHOICE
 from icshift.sketch.kernel import chosen, kernel
 from icshift.sketch.kernel_native import Native
 from icshift.sketch.kernel_numpy import NumPy
 
-built = pytest.mark.skipif(choice.compiled is None, reason="the native kernel was not built")
+built = pytest.mark.skipif(kernel_choice.compiled is None, reason="the native kernel was not built")
 
 
 @pytest.fixture(autouse=True)
@@ -24,14 +24,14 @@ def _chosen_anew():
 @pytest.fixture
 def without(monkeypatch):
     """As where there was no compiler."""
-    monkeypatch.setattr(choice, "compiled", None)
+    monkeypatch.setattr(kernel_choice, "compiled", None)
 
 
 @built
 @pytest.mark.parametrize("asked", ["", "native"])
 def test_native_is_in_use_where_it_is(asked, monkeypatch):
     monkeypatch.setenv(CHOICE, asked)
-    assert choice.in_use() == "native"
+    assert kernel_choice.in_use() == "native"
     assert isinstance(kernel(np.float32), Native)
     assert isinstance(kernel(np.float64), NumPy)
 
@@ -39,7 +39,7 @@ def test_native_is_in_use_where_it_is(asked, monkeypatch):
 def test_numpy_may_be_asked_for(monkeypatch):
     monkeypatch.setenv(CHOICE, "numpy")
     assert isinstance(kernel(np.float32), NumPy)
-    assert choice.in_use().startswith("numpy")
+    assert kernel_choice.in_use().startswith("numpy")
 
 
 @pytest.mark.usefixtures("without")
@@ -48,7 +48,7 @@ def test_numpy_is_in_use_without_a_word_where_native_was_not_built(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert isinstance(kernel(np.float32), NumPy)
-    assert choice.in_use() == "numpy (the native kernel was not built)"
+    assert kernel_choice.in_use() == "numpy (the native kernel was not built)"
 
 
 @pytest.mark.usefixtures("without")
