@@ -25,6 +25,10 @@ from icshift.tails import TAIL
 _MOST = 1024
 """Values of a step that are sorted column by column; more go to NumPy, which sorts rows."""
 
+_SMALL = 1 << 14
+"""Values of a step below which steps are sorted together: calls in turn with the training's code, which drives them out
+of the cache each time, cost more than rows that are no longer there."""
+
 _MOST_LEVELS = 64
 """Levels that are digested together."""
 
@@ -56,7 +60,10 @@ class Shown:
 
 
 class OneByOne:
-    """Closed steps, each of which is sorted as it is added; see `Closed`. Large ones are sorted `together`."""
+    """Closed steps, each of which is sorted as it is added; see `Closed`.
+
+    Those with too many rows, or few values, are sorted `together`.
+    """
 
     def __init__(self, units: int, together: Callable[[Floats, int, Workspace], Order]) -> None:
         self._together = together
@@ -65,7 +72,7 @@ class OneByOne:
     def add(self, rows: Floats, place: int, room: int, begin: Callable[[], tuple[Any, tuple[Any, ...]]]) -> bool:
         """Sorts the rows of a step, into where they are taken in if there is room."""
         n, shown = len(rows), self._shown
-        if n > _MOST:
+        if n > _MOST or rows.size < _SMALL:
             return False
         if shown.room < room and not place:
             shown = self._shown = Shown(room, shown.units)
