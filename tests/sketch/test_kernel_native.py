@@ -1,18 +1,23 @@
 """The compiled kernel against its twin in NumPy on whatever chance makes up, and what it refuses."""
 
 import os
+from copy import deepcopy
 
 import numpy as np
 import pytest
 import torch
 
-from icshift.kernel_choice import compiled
+from icshift.kernel_choice import CHOICE, compiled
+from icshift.sketch import kernel_native
+from icshift.sketch.kernel import chosen
 from icshift.sketch.kernel_native import Native
 from icshift.sketch.kernel_numpy import NumPy
 from icshift.sketch.level import GOING_UP, K, Level
 from icshift.sketch.sampler import Sampler
 from icshift.sketch.workspace import Workspace
 from icshift.tails import TAIL
+from tests.recorded import accumulator, joined, observe
+from tests.zoo.distributions import draw
 
 pytestmark = pytest.mark.skipif(compiled is None, reason="the native kernel was not built")
 
@@ -229,3 +234,31 @@ def test_memory_that_is_too_short_is_refused():
     fills = np.array([3], np.int32)
     with pytest.raises(ValueError, match="single values"):
         compiled.digest((np.empty((3, 1), np.float32),), fills, fills, 1, 8, np.empty(8), np.empty(1), np.empty(32))
+
+
+@pytest.mark.parametrize("name", ["normal", "relu", "with_nan"])
+def test_steps_that_are_sorted_one_by_one_show_what_they_show_together(name, monkeypatch):
+    """Steps of several sizes, of one forward and of two, in a window of two parts."""
+    monkeypatch.setenv(CHOICE, "native")
+    chosen.cache_clear()
+    shown = []
+    for small in (0, 1 << 62):
+        monkeypatch.setattr(kernel_native, "_SMALL", small)
+        rows = []
+        one = accumulator(11, samples=64, sink=lambda these, rows=rows: rows.append(deepcopy(these)))
+        for step, values in enumerate(np.split(draw(name, 240 * 60, units=11), 240, axis=1)):
+            observe(one, values[:, : 60 if step < 150 else 37])
+            if step % 50 == 7:
+                observe(one, values[:, :20])
+            one.tick(step)
+            if step == 99:
+                one.part()
+                one.next_part(np.random.default_rng(5))
+        shown.append((one.distribution(), joined(rows)))
+    (one_by_one, steps), (together, steps_together) = shown
+    for field in ("count", "nonfinite", "min", "max", "zero_share", "sampled", "values", "tails"):
+        np.testing.assert_array_equal(getattr(one_by_one, field), getattr(together, field))
+    np.testing.assert_allclose(one_by_one.blocks.slices, together.blocks.slices, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(one_by_one.blocks.steps, together.blocks.steps)
+    for field in ("steps", "count", "mean", "std", "min", "max", "zero_share", "quantiles"):
+        np.testing.assert_array_equal(getattr(steps, field), getattr(steps_together, field))
