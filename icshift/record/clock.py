@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 from weakref import ref
 
 from torch import Tensor, nn
@@ -75,7 +74,11 @@ class Clock:
         if self.unheard or not self._heard:
             return False
         self.steps += 1
-        self._gradients, self._partly = dict(islice(self._there(), 1)), True
+        self._gradients, self._partly = {}, True
+        for owner in self._parameters[1]:
+            if (grad := owner.grad) is not None:
+                self._gradients[id(owner)] = ref(grad), times_written(grad)
+                break
         return True
 
     def _now(self) -> dict[int, tuple[ref[Tensor], int]]:

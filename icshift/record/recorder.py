@@ -339,7 +339,7 @@ class Recorder(Steady, Measuring):
                 self._observer.tick(self.steps, stepping=False)
 
     def _stepped(self, *, by_word: bool = False) -> None:
-        if not by_word and (self._ends_again() or self._step_passes()):
+        if not by_word and (self._ends_again() if self._going_on else self._step_passes()):
             return
         if os.getpid() == self._process and not self._faults.over:
             with self._troubles.safely():

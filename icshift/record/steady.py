@@ -53,7 +53,7 @@ class Steady(Passing):
     def _ends_again(self) -> bool:
         """An optimizer stepped: end the step if it is as those before, and return whether."""
         attachment = self._watcher.attachment
-        if not self._going_on or not self.forwards.trained or not attachment.fresh or os.getpid() != self._process:
+        if not self.forwards.trained or not attachment.fresh or os.getpid() != self._process:
             return False
         if self._faults.waiting or self._faults.over or self._journal.late():
             return False
