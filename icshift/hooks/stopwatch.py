@@ -95,7 +95,7 @@ class Stopwatch:
         while place.open.pop() is not self:  # One within it that was kept from its end.
             pass
         if not place.open:
-            self._count(place)
+            self.seconds += self._clock() - place.since
             self.blocks += 1
         elif place.open[-1] is not self:
             self._count(place)
