@@ -181,6 +181,10 @@ static void add(activations_t a, int64_t first, int64_t rows, const float *centr
 /* Rows of sampled places, from the `first` on. */
 static void draw(activations_t a, sample_t s, int64_t first, int64_t last)
 {
+    if (!s.drawn && a.positions == 1 && a.stride == a.units) { /* all of them, as they lie */
+        memcpy(s.rows + first * a.units, a.values + first * a.units, (last - first) * a.units * sizeof *a.values);
+        return;
+    }
     for (int64_t i = first; i < last; i++) {
         int64_t place = s.drawn ? s.drawn[i] : i;
         const float *x = a.values + place / a.positions * a.stride + place % a.positions;
