@@ -147,12 +147,16 @@ typedef struct {
 
 int64_t hash_rows(const void *values, int64_t rows, int64_t row, int size, places_t at);
 
-/* Quantile functions of rows of at least 2 slice means [units, k], as of icshift/curve.py. */
+/* Quantile functions of rows of at least 2 slice means [units, k], as of icshift/curve.py. Knots come in pairs: TAIL of the
+   steps of either end, 11 of the slices beside them, 2 of every other slice. */
+#define BENDS 12 /* knots of a slice beside an end, before they are paired */
+#define KNOTS(k) (4 * ((k) - 2) + 4 * TAIL + 4 * (BENDS - 1))
+
 typedef struct {
     const int64_t *sampled; /* [units] values that a row stands for */
     const double *tails;    /* [units, 2 TAIL] lowest and highest of them; NULL or NaN where they are not known */
     const double *zeros;    /* [units] their share of zeros; NULL where it is not to be kept */
-    double *share, *value;  /* [units, 4 k + 4 TAIL + 16] knots */
+    double *share, *value;  /* [units, KNOTS(k)] */
 } curves_t;
 
 /* Both return 0 where there is no memory. */
@@ -170,7 +174,7 @@ typedef struct {
 int squares(lines_t a, lines_t b, int64_t units, double *found);
 
 /* The same, of functions from 0 to 1 that are divided by 2 to a `power` [units], in its three parts [3, units]: squared
-   differences of means and of standard deviations, and the rest. */
+   differences of means and of standard deviations, and the rest. Knots come in pairs, between which there is no width. */
 int parts(lines_t a, lines_t b, int64_t units, const int64_t *power, double *found);
 
 /* Mean distance [units] of rows a [units, n] and b [units, m], of which each value has the same share of its row. Returns 0
