@@ -196,6 +196,7 @@ static PyObject *py_hash_rows(PyObject *self, PyObject *const *o, Py_ssize_t giv
 PyObject *py_differ(PyObject *self, PyObject *const *o, Py_ssize_t given);
 PyObject *py_exchange_blocks(PyObject *self, PyObject *const *o, Py_ssize_t given);
 PyObject *py_multiply_blocks(PyObject *self, PyObject *const *o, Py_ssize_t given);
+PyObject *py_distances(PyObject *self, PyObject *const *o, Py_ssize_t given);
 
 #define METHOD(name, text) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, text}
 
@@ -208,8 +209,9 @@ static PyMethodDef methods[] = {
     METHOD(w1, "a, n, b, m, units, bytes of a value, found, from, to"),
     METHOD(blocks, "rows, n, units, step, slices, finite, zeros, blocks, from, to"),
     METHOD(differ, "slices, sampled, zeros, count, starts of a and of b, units, blocks, slices, means, zeros, weights, seen"),
-    METHOD(exchange_blocks, "apart, units, blocks, slices, signs, patterns, total, largest, shown, pooled, pool, kept"),
+    METHOD(exchange_blocks, "apart, units, blocks, slices, weights, patterns, total, largest, shown, pooled, pool, kept"),
     METHOD(multiply_blocks, "apart, blocks, places, products"),
+    METHOD(distances, "apart, units, blocks, weights, draws, found"),
     {0}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernel", "See the folder `kernel`.", -1, methods};
 
