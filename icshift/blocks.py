@@ -169,6 +169,16 @@ class BlockKeeper:
             array[:] = 0
         self._length, self._taken = 1, 0
 
+    def begin(self) -> tuple[Floats, Ints, Ints]:
+        """Begins a step. Returns what to add its slice means to, each times its number of values [SLICES, units], and
+        its numbers of values and of zeros [units]."""
+        if self._taken == self._length * BLOCKS:
+            self._join_neighbours()
+        place = self._taken // self._length
+        self._steps[place] += 1
+        self._taken += 1
+        return self._sums[place], self._sampled[place], self._zeros[place]
+
     def add(self, slices: Floats, sampled: Ints, zeros: Ints) -> None:
         """Takes in steps in order: slice means [units, steps, SLICES], numbers of values and zeros [units, steps].
 

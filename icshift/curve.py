@@ -11,6 +11,9 @@ found from the means of the neighbours:
 * Tails, which are kept one by one (`tails.py`): the outermost slices are what is left beside these.
 
 Rows that are not slice means but all values there are keep their steps.
+
+The compiled kernel does the same, unit by unit (kernel/curve.cc); both agree but for rounding: by 1e-9 of the range of
+a unit's values, from the search for the power of a tail.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from icshift import kernel_choice
 from icshift.tails import TAIL
 
 Floats = NDArray[np.floating[Any]]
@@ -33,11 +37,14 @@ _JUMP = 3.0
 _TAIL_JUMP = 10.0
 """The same beside a tail, where values lie ever further apart without a gap."""
 
-GAUSS = (0.5 - 3**-0.5 / 2, 0.5 + 3**-0.5 / 2)
-"""Places in a piece whose mean of squares is that of the piece, where functions are straight."""
-
 _BENDS = 12
 """Knots of a slice beside a tail."""
+
+_POWERS = (-1.0, 20.0)
+"""Powers of the rank that a tail may fall off with; at the least of them it is straight."""
+
+_AHEAD, _ROUNDS = 5.0, 60
+"""The logarithm of a power is that of so much more; in how many rounds it is looked for at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,14 +87,33 @@ def curve(values: Floats, sampled: Ints, tails: Floats | None = None, zero_share
 
     tails [units, 2 TAIL] may be NaN. The share of zeros [units] is of the sampled values.
     """
-    values = np.nan_to_num(values.astype(float))
     width = values.shape[1]
     if not width:
         return Curve(np.tile([0.0, 1.0], (len(values), 1)), np.zeros((len(values), 2)))
     if not (sampled > width).any():
         edges = np.broadcast_to(np.repeat(np.arange(width + 1) / width, 2)[1:-1], (len(values), 2 * width))
-        return Curve(edges, np.repeat(values, 2, axis=1))
-    ends = np.full((len(values), 2 * TAIL), np.nan) if tails is None else tails.astype(float)
+        return Curve(edges, np.repeat(np.nan_to_num(values.astype(float)), 2, axis=1))
+    if width == 1:  # A slice has two ends: of one that is all there is, either half has its mean.
+        values = np.repeat(values, 2, axis=1)
+    zeros = None if tails is None or zero_share is None else np.asarray(zero_share, float)
+    slices = _native if kernel_choice.uses_native() else _numpy
+    return slices(values, sampled, None if tails is None else tails.astype(float), zeros)
+
+
+def _native(values: Floats, sampled: Ints, tails: Floats | None, zeros: Floats | None) -> Curve:
+    units, width = values.shape
+    share, value = np.empty((2, units, 4 * width + 4 * TAIL + 2 * (_BENDS - 4)))
+    values = np.ascontiguousarray(values, None if values.dtype in (np.float32, np.float64) else float)
+    rest = (None if one is None else np.ascontiguousarray(one) for one in (tails, zeros))
+    known = np.ascontiguousarray(sampled, np.int64)
+    kernel_choice.compiled.curve(values, values.itemsize, units, width, known, *rest, share, value)
+    return Curve(share, value)
+
+
+def _numpy(values: Floats, sampled: Ints, tails: Floats | None, zeros: Floats | None) -> Curve:
+    values = np.nan_to_num(values.astype(float))
+    width = values.shape[1]
+    ends = np.full((len(values), 2 * TAIL), np.nan) if tails is None else tails
     single = (sampled > width) & (sampled >= 2 * TAIL)
     low, high, reach = _reach(ends, single, values, sampled)
     edges, means = _between(values, low, high, reach)
@@ -106,42 +132,9 @@ def curve(values: Floats, sampled: Ints, tails: Floats | None = None, zero_share
     ]
     share, value = (np.concatenate(parts, axis=1) for parts in zip(*knots, strict=True))
     value = np.maximum.accumulate(value, axis=1)
-    if zero_share is not None and tails is not None:
-        share = _with_zeros(share, value, zero_share, width)
+    if zeros is not None:
+        share = _with_zeros(share, value, zeros, width)
     return Curve(share, value)
-
-
-@dataclass(frozen=True, eq=False)
-class Pieces:
-    """Two functions between knots of both: the `width` of each piece [units, pieces] and what both are in it.
-
-    Both are straight within a piece and are given at the places `GAUSS` of it: `first` and `second` [2, units, pieces].
-    Pieces without width are of no account.
-    """
-
-    width: Floats
-    first: Floats
-    second: Floats
-
-    def squares(self) -> Floats:
-        """Returns the integral [units] of the squared difference, which is that of Gauss's two points."""
-        return np.asarray((self.width * ((self.first - self.second) ** 2).mean(0)).sum(1))
-
-
-def pieces(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> Pieces:
-    """Returns the pieces of two polylines, each given as its places [units, knots] and values [units, knots].
-
-    Both ascend. Before its first knot a function has the value of that, after its last the value of that.
-    """
-    places = np.sort(np.concatenate([first[0], second[0]], axis=1), axis=1)
-    width = np.diff(places, axis=1)
-    inner = places[:, :-1] + np.array(GAUSS)[:, None, None] * width
-    found = np.empty((2, *inner.shape))
-    # One interpolation for all units would have to lay them end to end, and lose digits to the long axis.
-    for unit in range(len(width)):
-        for which, (at, value) in enumerate((first, second)):
-            found[which, :, unit] = np.interp(inner[:, unit], at[unit], value[unit])
-    return Pieces(width, *found)
 
 
 def _reach(tails: Floats, single: NDArray[np.bool_], values: Floats, sampled: Ints) -> tuple[Floats, Floats, Floats]:
@@ -268,17 +261,42 @@ def _bent(share: Floats, value: Floats, mean: Floats, reach: Floats, sampled: In
     ratio = 1 + room * sampled / TAIL
     target = np.divide(mean - inner, outer - inner, out=np.ones_like(mean), where=outer != inner)
     follows = (reach > 0) & (ratio > 2) & (target > 0) & (target < 0.5) & (value[:, 1] == value[:, 2])
+    power = np.ones((len(mean), 1))
+    power[follows, 0] = _power(target[follows], ratio[follows])
     ratio = np.where(follows, ratio, 2.0)[:, None]
-    low, high = np.full_like(ratio, -1.0), np.full_like(ratio, 20.0)
-    for _ in range(30):
-        middle = (low + high) / 2
-        larger = _pareto_mean(middle, ratio) > target[:, None]
-        low, high = np.where(larger, middle, low), np.where(larger, high, middle)
     ranks = ratio ** (np.arange(_BENDS) / (_BENDS - 1))
     along = share[:, :1] + (ranks - 1) / (ratio - 1) * (share[:, -1:] - share[:, :1])
-    values = inner[:, None] + (outer - inner)[:, None] * _pareto(ranks, high, ratio)
+    values = inner[:, None] + (outer - inner)[:, None] * _pareto(ranks, power, ratio)
     own = np.minimum(np.arange(_BENDS), 3)
     return np.where(follows[:, None], along, share[:, own]), np.where(follows[:, None], values, value[:, own])
+
+
+def _power(target: Floats, ratio: Floats) -> Floats:
+    """Returns the powers [units] of which `_pareto_mean` is the target, of `_POWERS` the nearer one where none is.
+
+    By false position (Anderson & Bjorck 1973) on the logarithm of the mean over that of the power, which is nearly
+    straight: most take seven rounds where halving takes thirty.
+    """
+    goal, (low, high) = np.log(target), (np.full_like(target, np.log(power + _AHEAD)) for power in _POWERS)
+    at_low, at_high = (np.log(_pareto_mean(np.full_like(target, power), ratio)) - goal for power in _POWERS)
+    power = np.where(at_low > 0, _POWERS[1], _POWERS[0])
+    here = np.flatnonzero((at_low > 0) & (at_high < 0))
+    state = np.array([goal, ratio, low, high, at_low, at_high])[:, here]
+    for _ in range(_ROUNDS):
+        goal, ratio, low, high, at_low, at_high = state
+        tried = low + (high - low) * (at_low / (at_low - at_high))
+        power[here] = np.exp(tried) - _AHEAD
+        off = np.log(_pareto_mean(power[here], ratio)) - goal
+        above = off > 0
+        cut = 1 - off / np.where(above, at_low, at_high)
+        cut = np.where(cut > 0, cut, 0.5)
+        going_on = (np.abs(off) >= 1e-11) & (high - low >= 1e-12)
+        low, high = np.where(above, tried, low), np.where(above, high, tried)
+        at_low, at_high = np.where(above, off, at_low * cut), np.where(above, at_high * cut, off)
+        here, state = here[going_on], np.array([goal, ratio, low, high, at_low, at_high])[:, going_on]
+        if not len(here):
+            break
+    return power
 
 
 def _pareto(rank: Floats, power: Floats, ratio: Floats) -> Floats:
@@ -320,4 +338,6 @@ def _with_zeros(share: Floats, value: Floats, zeros: Floats, slices: int) -> Flo
             where=side[:, None] & (span != 0)[:, None],
         )
         share = np.where((part >= 0) & (part <= 1), target[:, None] + part * (far - target)[:, None], share)
-    return share
+    # Where zeros have lost something, knots among them lie beyond their new edges.
+    low, high = (np.where(side, target, edge)[:, None] for side, edge, _, target in ends)
+    return np.where(zero & found[:, None], np.clip(share, low, high), share)

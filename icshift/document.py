@@ -22,7 +22,7 @@ from icshift.page.write import html
 from icshift.reports.drift import drift_report, site_label
 from icshift.reports.harmless import harmless
 from icshift.reports.report import Report
-from icshift.reports.tables import number, records, searched, share, times
+from icshift.reports.tables import moved, number, records, searched, times
 from icshift.reports.tabular import as_csv, to_json
 from icshift.reports.windows import windows_report
 
@@ -68,7 +68,7 @@ def as_markdown(run: StoredRun, asked: Asked) -> bytes:
         values = [number(row.get("drift", float("nan"))), number(row.get("floor", float("nan")))]
         values += [times(row.get("ratio", float("nan")))]
         values += [number(row.get(name, float("nan"))) for name in ("p90", "max")]
-        lines.append(" | ".join(["| " + _plain(site_label(row)), str(row["units"]), *values, _share(row) + " |"]))
+        lines.append(" | ".join(["| " + _plain(site_label(row)), str(row["units"]), *values, moved(row) + " |"]))
     lines += [
         "",
         *(f"- {_plain(note)}" for note in (*report.notes, *report.warnings)),
@@ -145,11 +145,6 @@ def _report(run: StoredRun, asked: Asked) -> tuple[pd.DataFrame, Report]:
 def _by_window(run: StoredRun, asked: Asked) -> pd.DataFrame:
     how: dict[str, Any] = {"reference": asked.reference, "phase": asked.phase, "sites": asked.sites}
     return by_window(run, metric_name=asked.metric.name, **how)
-
-
-def _share(row: dict[str, object]) -> str:
-    moved = row.get("moved", float("nan"))
-    return share(float(moved)) if isinstance(moved, (int, float)) else "–"
 
 
 def _plain(text: str) -> str:

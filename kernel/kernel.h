@@ -29,28 +29,33 @@ void scan(activations_t activations, double *table, float *centre, int known, sa
 /* From squared deviations to `deviation`; rounding may have left them below 0. */
 static inline double root(double squares) { return squares > 0 ? sqrt(squares) : 0; }
 
-/* What a block of steps shows, a step [n, units] after the other; as icshift/sketch/block.py has it. */
+/* What steps show, a step [n, units] after the other; as icshift/sketch/block.py has it. */
 #define MOST 1024 /* rows of a step, at most: they are sorted on the stack */
 #define QUANTILES 5
 #define SLICES 8
 
 typedef struct {
     float *values;    /* [steps, n, units] sorted, what is not finite as infinity; may be the rows themselves */
-    double *table;    /* [6, steps, units], as of `scan` */
+    double *table;    /* [steps, 6, units], each as of `scan` */
     int64_t *zeros;   /* [steps, units] */
-    float *quantiles; /* [QUANTILES, steps, units] at these probabilities, NaN where there is no finite value */
-    double *slices;   /* [steps, SLICES, units] means of equal slices of the finite ones, 0 where there is none */
+    float *quantiles; /* [steps, QUANTILES, units] at these probabilities, NaN where there is no finite value */
+    double *slices;   /* [steps, SLICES, units] means of equal slices of the finite ones, 0 where there is none; or NULL */
+    double *sums;     /* [SLICES, units] to which the means of slices are added, each times its step's finite values, */
+    int64_t *sampled, *none; /* [units] and to these the numbers of finite values and of zeros; or NULL */
     const double *probabilities;
 } order_t;
 
 void order(const float *rows, int64_t steps, int n, int64_t units, order_t out);
 
-/* A full level of a sketch, as of icshift/sketch/level.py: [LEVEL, units]. Sorts its columns; `moved` [units] is the sum of
-   all distances to the neighbours that go up, with what it may be rounded by; NaN where a value is not finite. */
+/* A full level of a sketch, as of icshift/sketch/level.py: [LEVEL, units]. Of its sorted columns the ends stay, in its first
+   rows, and of every four neighbours between them the one at the offset, 1 or 2, goes up [GOING_UP, units]. `moved` [units]
+   is the sum of all distances to those, with what it may be rounded by; NaN where a value is not finite. */
 #define LEVEL 512
 #define TAIL 16 /* values at either end that stay */
+#define GROUP 4
+#define GOING_UP ((LEVEL - 2 * TAIL) / GROUP)
 
-void sort_level(float *level, int64_t units, double rounding, double *moved);
+void compact(float *level, int64_t units, int offset, double rounding, double *moved, float *up);
 
 /* What a window keeps of finite levels [fill, units] of all its sketches, those of one weight after one another and the
    lightest first. */
@@ -144,6 +149,37 @@ typedef struct {
 } places_t;
 
 int64_t hash_rows(const void *values, int64_t rows, int64_t row, int size, places_t at);
+
+/* Quantile functions of rows of at least 2 slice means [units, k], as of icshift/curve.py. */
+typedef struct {
+    const int64_t *sampled; /* [units] values that a row stands for */
+    const double *tails;    /* [units, 2 TAIL] lowest and highest of them; NULL or NaN where they are not known */
+    const double *zeros;    /* [units] their share of zeros; NULL where it is not to be kept */
+    double *share, *value;  /* [units, 4 k + 4 TAIL + 16] knots */
+} curves_t;
+
+/* Both return 0 where there is no memory. */
+int curves_float(const float *values, int64_t units, int64_t k, curves_t out);
+int curves_double(const double *values, int64_t units, int64_t k, curves_t out);
+
+/* Functions that are straight between knots [units, knots], of which the places and the values ascend. Before the first and
+   after the last knot they have its value. */
+typedef struct {
+    const double *places, *values;
+    int64_t knots;
+} lines_t;
+
+/* The integral [units] of the squared difference of both. Returns 0 where there is no memory. */
+int squares(lines_t a, lines_t b, int64_t units, double *found);
+
+/* The same, of functions from 0 to 1 that are divided by 2 to a `power` [units], in its three parts [3, units]: squared
+   differences of means and of standard deviations, and the rest. */
+int parts(lines_t a, lines_t b, int64_t units, const int64_t *power, double *found);
+
+/* Mean distance [units] of rows a [units, n] and b [units, m], of which each value has the same share of its row. Returns 0
+   where there is no memory. */
+int apart_float(const float *a, int64_t n, const float *b, int64_t m, int64_t units, double *found);
+int apart_double(const double *a, int64_t n, const double *b, int64_t m, int64_t units, double *found);
 
 #ifdef __cplusplus
 }

@@ -20,7 +20,9 @@ from torch.nn.modules import module as modules
 from torch.optim import optimizer as optimizers
 
 import icshift
+from icshift.distribution import curve_of
 from icshift.hooks import stopwatch
+from icshift.kernel_choice import CHOICE, compiled
 from icshift.record import journal
 from icshift.record.recorder import Recorder
 from tests import covering, order
@@ -182,3 +184,14 @@ def demo_run(tmp_path_factory):
         (folder / "printed").write_text(done.stdout)
 
     return once(tmp_path_factory, "demo", make)
+
+
+@pytest.fixture(params=["numpy", "native"])
+def each_kernel(request, monkeypatch):
+    """The name of the kernel in use by what reads distributions: one after the other."""
+    if request.param == "native" and compiled is None:
+        pytest.skip("the native kernel was not built: `python setup.py build_ext --inplace`")
+    monkeypatch.setenv(CHOICE, request.param)
+    curve_of.cache_clear()
+    yield request.param
+    curve_of.cache_clear()

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from icshift.curve import GAUSS, Curve, curve, pieces
+from icshift.curve import Curve, curve
 from icshift.distribution import QUANTILES
 from tests.recorded import distribution, of_zoo
 from tests.zoo.distributions import FINITE, ZOO, draw
+
+pytestmark = pytest.mark.usefixtures("each_kernel")
 
 
 def curve_of(kept):
@@ -83,6 +85,13 @@ def test_zeros_have_their_share(name):
         assert share_below(found, unit, 0.0) == pytest.approx((raw[unit] <= 0).mean(), abs=0.004)
 
 
+@pytest.mark.parametrize("zeros", [0.0, 0.2, 0.45, 0.9])
+def test_whatever_share_zeros_have_shares_ascend(zeros):
+    kept = of_zoo("dropped", 20_000)
+    found = curve(kept.values, kept.sampled, kept.tails, np.full(3, zeros))
+    assert (np.diff(found.share, axis=1) >= -1e-15).all()
+
+
 def test_a_gap_lies_where_the_mean_says():
     atoms = np.repeat([[-1.0, 2.0]], [3700, 6300], axis=1)
     gap, below = curve_of(distribution(atoms)), curve_of(of_zoo("bimodal", 20_000))
@@ -119,12 +128,3 @@ def test_no_values_are_no_curve():
     found = curve(np.empty((2, 0)), np.zeros(2, int))
     assert (found.value == 0).all()
     assert found.share[:, [0, -1]].tolist() == [[0, 1], [0, 1]]
-
-
-def test_squares_of_pieces_are_exact():
-    first = np.array([[0.0, 1.0, 1.0, 2.0]]), np.array([[0.0, 1.0, 5.0, 5.0]])
-    second = np.array([[0.0, 0.5, 2.0]]), np.array([[2.0, 2.0, 2.0]])
-    found = pieces(first, second)
-    # From 0 to 1 the integral of (x - 2)^2, from 1 to 2 that of 3^2.
-    np.testing.assert_allclose(found.squares(), 7 / 3 + 9)
-    assert found.first.shape == (len(GAUSS), *found.width.shape)

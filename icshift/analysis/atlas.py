@@ -154,7 +154,8 @@ def _row(
         usual = ~near[:, at]
         drift[at], level[at] = over_units.median(values[usual, at]), over_units.median(floors[usual, at])
         share[at], why[at], parts[at] = judged.share(site.name), judged.unknown.get(site.name, ""), shares(comparison)
-        still[:, at] = ~judged.moved.get(site.name, np.ones(len(values), bool))
+        if site.name in judged.moved:
+            still[:, at] = judged.told[site.name] & ~judged.moved[site.name]
     ratio = np.divide(drift, level, out=np.full(len(drift), np.nan), where=level > 0)
     recorded = distributions(run, phase, site)
     known = [one for one in recorded if one is not None]

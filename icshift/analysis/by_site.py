@@ -45,11 +45,12 @@ def summary(
     `drift`, the median over units of the absolute drift, its `p90` and `max`, its `floor` and its `error` are over the
     units that are not near-constant, in the metric's unit (a mean would follow the few wildest); `ratio` is drift /
     floor. `moved` is the share of units that moved beyond noise, NaN where that cannot be told: `moved_unknown` says
-    why. `location`, `scale` and `shape` are the medians of the three shares of w2 squared. `trend` is a list with the
-    median of every window, in units of sd by one sd for all of them. `noiseless` says that both windows are of a probe,
-    other than by running averages (which have a floor). `window` is the number, `name` the name of the window,
-    `reference` that of the other. A metric of the whole site has its value as `drift`, and NaN as `p90` and `max`; for
-    a metric by example there is the number of `rows` that were compared.
+    why. Where it cannot be told of `moved_untold` units of a site that was judged, `moved` is the least that it can be.
+    `location`, `scale` and `shape` are the medians of the three shares of w2 squared. `trend` is a list with the median
+    of every window, in units of sd by one sd for all of them. `noiseless` says that both windows are of a probe, other
+    than by running averages (which have a floor). `window` is the number, `name` the name of the window, `reference`
+    that of the other. A metric of the whole site has its value as `drift`, and NaN as `p90` and `max`; for a metric by
+    example there is the number of `rows` that were compared.
 
     `level` is the share of windows in which nothing moved that may show a site.
 
@@ -83,7 +84,7 @@ def summary(
         elif recorded or _never_had_rows(run, site, phases):
             rows.append(_without_rows(site, phase))
     table = in_model_order(pd.DataFrame(rows), run.sites)
-    return table.astype({"window": "Int64"}) if "window" in table else table  # Some sites may have none.
+    return table.astype(dict.fromkeys(("window", "moved_untold"), "Int64")) if "window" in table else table  # May lack.
 
 
 def _latest(run: StoredRun, phase: str) -> int:
@@ -147,6 +148,7 @@ def _of_drift(metric: Metric, comparisons: list[Comparison], moved: dict[int, Mo
         **({"rows": int(np.median(metric.n(last.before, last.after)))} if metric.by_example else {}),
         "moved": moved[last.window.index].share(last.site.name),
         "moved_unknown": moved[last.window.index].unknown.get(last.site.name, ""),
+        "moved_untold": moved[last.window.index].untold(last.site.name),
         **dict(zip(PARTS, map(float, shares(last)), strict=True)),
         "trend": [_typical(one_sd, comparison) for comparison in comparisons],
     }

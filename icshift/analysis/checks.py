@@ -34,7 +34,7 @@ from icshift.analysis.metrics import DEFAULT, METRICS
 from icshift.analysis.over_units import quantile
 from icshift.distribution import Distribution
 from icshift.errors import SelectionError
-from icshift.noise.movement import DEPENDENT, FALSE_ALARMS, Movement
+from icshift.noise.movement import DEPENDENT, FALSE_ALARMS, UNTOLD_UNITS, Movement
 from icshift.runs.format import Site, Window
 from icshift.runs.reader import StoredRun
 from icshift.runs.selection import choose
@@ -216,7 +216,7 @@ def _drift(condition: Condition, comparison: Comparison, movement: Movement) -> 
 def _moved(condition: Condition, comparison: Comparison, movement: Movement) -> Measurement:
     name, units = comparison.site.name, comparison.after.units
     gap = _undefined(~np.isfinite(METRICS[DEFAULT].function(comparison.before, comparison.after)))
-    gap = gap or movement.unknown.get(name, "")
+    gap = gap or movement.unknown.get(name, "") or _untold(movement.untold(name), units)
     count = round(movement.share(name) * units) if name in movement.moved else math.nan
     level = _of_units(condition, count, units)
     n = activations(comparison)
@@ -245,6 +245,10 @@ def _trouble(condition: Condition, window: Window, distribution: Distribution, c
 
 def _undefined(units: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
     return f"{units.sum()} of {len(units)} units had no finite activation" if units.any() else ""
+
+
+def _untold(count: int, units: int) -> str:
+    return f"{count} of {units} units {UNTOLD_UNITS}" if count else ""
 
 
 def _without_floor(units: np.ndarray[tuple[int], np.dtype[np.bool_]], unknown: str) -> str:

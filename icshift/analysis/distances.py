@@ -10,7 +10,7 @@ bound is stated for the others. Ties are grouped: half of what a ReLU gives is o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from icshift.analysis import over_units
 from icshift.analysis.by_example import displacement
-from icshift.curve import GAUSS, Pieces, pieces
 from icshift.distribution import Distribution, Floats, Ints, curve_of
+from icshift.pieces import GAUSS, Lines, Pieces, apart, parts, parts_of_rows, pieces, squares
 
 STD_FLOOR = 0.05
 """A unit's standard deviation counts as at least this share of the median over the units of its site."""
@@ -33,9 +33,6 @@ JS_BINS = 20
 TAIL_SHARE = 0.1
 """Where tails that are not known hold more of a window's variance, what depends on them is not known either."""
 
-_AT_ONCE = 64
-"""Units whose curves are laid over one another at once: 5 MB."""
-
 _TIE = 1e-9
 """Shares that differ by less are the same: they are sums of rounded numbers."""
 
@@ -48,8 +45,7 @@ TINY = 1e-12
 
 def w1(a: Distribution, b: Distribution) -> Floats:
     """Wasserstein-1: the integral of |F - G|, the mean distance the values have to move."""
-    first, second, weights = _aligned(a, b)
-    return np.abs(first - second) @ weights
+    return apart(a.values, b.values)
 
 
 def w1_sd(a: Distribution, b: Distribution) -> Floats:
@@ -59,8 +55,8 @@ def w1_sd(a: Distribution, b: Distribution) -> Floats:
 
 def w2(a: Distribution, b: Distribution) -> Floats:
     """Wasserstein-2: root of the mean squared distance of the two quantile functions."""
-    parts, power = _scaled_parts(a, b)
-    return np.ldexp(np.sqrt(np.sum(parts, axis=0)), power)
+    found, power = _scaled_parts(a, b)
+    return np.ldexp(np.sqrt(np.sum(found, axis=0)), power)
 
 
 def w2_location(a: Distribution, b: Distribution) -> Floats:
@@ -90,38 +86,22 @@ def w2_parts(a: Distribution, b: Distribution) -> tuple[Floats, Floats, Floats]:
 
     Squares of more than 1e308 are infinite.
     """
-    parts, power = _scaled_parts(a, b)
+    found, power = _scaled_parts(a, b)
     with np.errstate(over="ignore", under="ignore"):
-        location, scale, shape = (np.ldexp(part, 2 * power) for part in parts)
+        location, scale, shape = (np.ldexp(part, 2 * power) for part in found)
     return location, scale, shape
 
 
 def _root_of_part(a: Distribution, b: Distribution, which: int) -> Floats:
-    parts, power = _scaled_parts(a, b)
-    return np.ldexp(np.sqrt(parts[which]), power)
+    found, power = _scaled_parts(a, b)
+    return np.ldexp(np.sqrt(found[which]), power)
 
 
 def _scaled_parts(a: Distribution, b: Distribution) -> tuple[list[Floats], Ints]:
-    """Returns the squares of `w2_parts` of values that are divided by 2 to a power [units], and these powers.
-
-    The largest values are near 1 then: of 1e200 and of 1e-200 the squares fit no float.
-    """
-    *parts, powers = zip(*(_parts(*at, weights) for at, weights in _quantiles(a, b)), strict=True)
-    return [_known(np.concatenate(part), a, b, _lacks_tails) for part in parts], np.concatenate(powers)
-
-
-@np.errstate(under="ignore")
-def _parts(first: Floats, second: Floats, weights: Floats) -> tuple[Floats, Floats, Floats, Ints]:
-    largest = np.maximum(np.abs(first).max(1, initial=0.0), np.abs(second).max(1, initial=0.0))
-    power = np.frexp(np.where(np.isfinite(largest), largest, 0.0))[1]
-    first, second = (np.ldexp(one, -power[:, None]) for one in (first, second))
-    mean_a, mean_b = (first * weights).sum(1), (second * weights).sum(1)
-    first, second = first - mean_a[:, None], second - mean_b[:, None]
-    std_a, std_b = (np.sqrt((one**2 * weights).sum(1)) for one in (first, second))
-    location, scale = (mean_a - mean_b) ** 2, (std_a - std_b) ** 2
-    # What remains of centred quantile functions without their difference of scale; below 0 only by rounding.
-    centred = ((first - second) ** 2 * weights).sum(1)
-    return location, scale, np.maximum(centred - scale, 0.0), power
+    """Returns the squares of `w2_parts` of values that are divided by 2 to a power [units], and these powers."""
+    exact = _all_kept(a) and _all_kept(b)
+    found, power = parts_of_rows(a.values, b.values) if exact else parts(*(_quantiles(one) for one in (a, b)))
+    return [_known(part, a, b, _lacks_tails) for part in found], power
 
 
 def ks(a: Distribution, b: Distribution) -> Floats:
@@ -132,12 +112,12 @@ def ks(a: Distribution, b: Distribution) -> Floats:
 
 def energy(a: Distribution, b: Distribution) -> Floats:
     """Energy distance as SciPy has it: root of twice the integral of (F - G)^2 (Szekely & Rizzo 2013)."""
-    return _known(np.sqrt(2 * _shares(a, b).squares()), a, b, _lacks_tails)
+    return _known(np.sqrt(2 * squares(_shares(a), _shares(b))), a, b, _lacks_tails)
 
 
 def js(a: Distribution, b: Distribution) -> Floats:
     """Jensen-Shannon distance to base 2 over `JS_BINS` bins of equal mass: 0 if equal, 1 if disjoint."""
-    p, q = _binned(_shares(a, b), _share_of(a, b), JS_BINS, _blur(a, b))
+    p, q = _binned(pieces(_shares(a), _shares(b)), _share_of(a, b), JS_BINS, _blur(a, b))
     middle = (p + q) / 2
     divergence = (_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2
     return _known(np.sqrt(np.clip(divergence / np.log(2), 0.0, 1.0)), a, b)
@@ -149,7 +129,7 @@ def psi(a: Distribution, b: Distribution) -> Floats:
     The sum of (p - q) ln(p / q). Half an activation is added to every bin that either occupies, or the logarithm of
     an empty bin would decide the result.
     """
-    p, q = _binned(_shares(a, b), np.ones(a.units), PSI_BINS, _blur(a, b))
+    p, q = _binned(pieces(_shares(a), _shares(b)), np.ones(a.units), PSI_BINS, _blur(a, b))
     occupied = (p > 0) | (q > 0)
     bins = occupied.sum(1, keepdims=True)
     p = (p * a.sampled[:, None] + 0.5) / (a.sampled[:, None] + 0.5 * bins)
@@ -234,10 +214,10 @@ def energy_error(a: Distribution, b: Distribution) -> Floats:
 def _off(a: Distribution) -> Floats:
     if _all_kept(a):
         return np.sqrt(a.rank_error * a.w1_error)
-    shown, width = curve_of(a), a.values.shape[1]
+    width = a.values.shape[1]
     steps = np.tile(np.repeat(np.arange(width + 1) / width, 2)[1:-1], (a.units, 1))
     values = np.repeat(np.nan_to_num(a.values.astype(float)), 2, axis=1)
-    found = pieces((shown.share, shown.value), (steps, values))
+    found = pieces(_quantiles(a), (steps, values))
     spread = (found.width * over_units.rms(found.first - found.second)).sum(1)
     # A curve is at most a slice off the values that it spreads, and a slice is part of their rank error.
     return np.sqrt(min(1.0, 2 * a.rank_error) * (a.w1_error + spread))
@@ -248,42 +228,14 @@ def no_error(a: Distribution, _: Distribution) -> Floats:
     return np.zeros(a.units)
 
 
-def _aligned(a: Distribution, b: Distribution) -> tuple[Floats, Floats, Floats]:
-    """Returns both quantile functions on the same steps [units, steps], and the widths of these steps [steps]."""
-    first, second = a.values.astype(float), b.values.astype(float)
-    if not first.shape[1] or not second.shape[1]:
-        undefined = np.full((a.units, 1), np.nan)
-        return undefined, undefined, np.ones(1)
-    if first.shape[1] == second.shape[1]:
-        return first, second, np.full(first.shape[1], 1 / first.shape[1])
-    m, n = first.shape[1], second.shape[1]
-    # In units of 1/(m n) the ends of both kinds of steps are whole numbers, so that equal ends are equal.
-    ends = np.union1d(np.arange(1, m + 1) * n, np.arange(1, n + 1) * m)
-    widths = np.diff(ends, prepend=0) / (m * n)
-    return first[:, (ends - 1) // n], second[:, (ends - 1) // m], widths
+def _quantiles(a: Distribution) -> Lines:
+    found = curve_of(a)
+    return found.share, found.value
 
 
-def _quantiles(a: Distribution, b: Distribution) -> Iterator[tuple[tuple[Floats, Floats], Floats]]:
-    """Yields, a few units at a time, both quantile functions at the same places [units, places], and their weights.
-
-    Sums over them are integrals of squares: where both are steps, of the steps; else Gauss's two points of every piece.
-    """
-    if _all_kept(a) and _all_kept(b):
-        first, second, weights = _aligned(a, b)
-        yield (first, second), weights
-        return
-    one, other = curve_of(a), curve_of(b)
-    for start in range(0, max(a.units, 1), _AT_ONCE):
-        here = slice(start, start + _AT_ONCE)
-        found = pieces((one.share[here], one.value[here]), (other.share[here], other.value[here]))
-        first, second = (np.concatenate(list(at), axis=1) for at in (found.first, found.second))
-        yield (first, second), np.tile(found.width / len(GAUSS), len(GAUSS))
-
-
-def _shares(a: Distribution, b: Distribution) -> Pieces:
-    """Returns both distribution functions."""
-    one, other = curve_of(a), curve_of(b)
-    return pieces((one.value, one.share), (other.value, other.share))
+def _shares(a: Distribution) -> Lines:
+    found = curve_of(a)
+    return found.value, found.share
 
 
 def _all_kept(a: Distribution) -> bool:

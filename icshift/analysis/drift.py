@@ -91,7 +91,7 @@ def drift(
     whichever has fewer. `floor` is the value that sampling noise alone would show, `ratio` is |value| / floor, and
     `error` is the bound on what sketching may have added. All three are NaN where they are not known. `moved` says
     whether the unit moved beyond noise (see `movement`), whichever metric the row shows; it is NA where that cannot be
-    told. `activations` are all of the unit in the window, sampled or not. Rows are of the
+    told of the site or of this unit. `activations` are all of the unit in the window, sampled or not. Rows are of the
     `windows` of these numbers, or of all. In each window all sites of the run are judged together, also where only some
     are asked for; `level` is the share of windows in which nothing moved that may
     show any.
@@ -101,7 +101,7 @@ def drift(
     (of any other run: unit by number, as if it did). A site that is of another type there is left out. Raises
     `SelectionError` for a metric, site, phase or reference that is not there, and for a run that shares none.
 
-    A metric of the whole site has one row a window, with `unit` -1; `moved` is then true if any unit moved. Of a metric
+    A metric of the whole site has one row a window, with `unit` -1; `moved` is then true if the site moved. Of a metric
     by example, `n` is the number of examples compared, and `value` is NaN in a phase without examples.
     """
     pieces = drifts(run, metrics=metrics, reference=reference, phase=phase, sites=sites, windows=windows, level=level)
@@ -127,9 +127,8 @@ def drifts(
     for _, comparisons in by_site(run, reference=reference, phase=phase, sites=names):
         for comparison in comparisons:
             if comparison.window.index in moved:
-                units = moved[comparison.window.index].moved.get(comparison.site.name)
                 for metric in chosen:
-                    yield _piece(run, comparison, metric, units)
+                    yield _piece(run, comparison, metric, moved[comparison.window.index])
 
 
 def by_site(
@@ -232,11 +231,11 @@ def going_back(
 
 def _moved(comparisons: Iterable[Comparison], level: float) -> Movement:
     """Returns what moved in one window. In a probe, whose inputs are the same, nothing has to be told from noise."""
-    sampled, certain = {}, {}
+    sampled, certain, told = {}, {}, {}
     for comparison in comparisons:
         name, before, after = comparison.site.name, comparison.before, comparison.after
         if before.blocks is None and after.blocks is None:
-            certain[name] = _beyond_error(comparison)
+            certain[name], told[name] = _beyond_error(comparison)
         else:
             sampled[name] = before.blocks, after.blocks
     of_noise = movement(sampled, level)
@@ -245,18 +244,23 @@ def _moved(comparisons: Iterable[Comparison], level: float) -> Movement:
         called=(*of_noise.called, *(name for name, units in certain.items() if units.any())),
         p=of_noise.p | {name: float(not units.any()) for name, units in certain.items()},
         moved=of_noise.moved | certain,
+        told=of_noise.told | told,
     )
 
 
-def _beyond_error(comparison: Comparison) -> Flags:
-    """Marks the units of a probe that drifted beyond the sketch's error and, by running averages, beyond their lag."""
+def _beyond_error(comparison: Comparison) -> tuple[Flags, Flags]:
+    """Returns which units of a probe drifted beyond the sketch's error and, by running averages, beyond their lag.
+
+    After them come the units of which that can be told: those with finite values in both windows.
+    """
     gauge = METRICS[DEFAULT]
     before, after = comparison.before, comparison.after
     assert gauge.error is not None
     # float32 rounding of what is kept is no movement either.
     bound = np.maximum(gauge.error(before, after), 1e-6)
     bound = np.maximum(bound, floor_of(gauge, comparison)) if comparison.lags else bound
-    return np.asarray(gauge.function(before, after) > bound)
+    drifted = gauge.function(before, after)
+    return np.asarray(drifted > bound), np.isfinite(drifted)
 
 
 def refuse_without_examples(metric: Metric, run: StoredRun, phase: str, comparisons: Iterable[Comparison]) -> None:
@@ -340,10 +344,14 @@ def _of_window(run: StoredRun, phase: str, window: Window | None) -> tuple[str, 
     return ("", None) if window is None else (window.name, (run, phase, window.index))
 
 
-def _piece(run: StoredRun, comparison: Comparison, metric: Metric, moved: Flags | None) -> Piece:
-    before, after = comparison.before, comparison.after
+def _piece(run: StoredRun, comparison: Comparison, metric: Metric, judged: Movement) -> Piece:
+    before, after, name = comparison.before, comparison.after, comparison.site.name
     whole = metric.of == "site"
-    told = np.full(before.units, UNTOLD) if moved is None else moved.astype(np.int64)
+    moved = np.full(1 if whole else before.units, UNTOLD)
+    if name in judged.moved:
+        moved = (
+            np.array([int(name in judged.called)]) if whole else np.where(judged.told[name], judged.moved[name], UNTOLD)
+        )
     value = metric.function(before, after)
     noise = floor_of(metric, comparison, value)
     activations = after.count + after.nonfinite
@@ -352,7 +360,7 @@ def _piece(run: StoredRun, comparison: Comparison, metric: Metric, moved: Flags 
     return {
         "run": run.name,
         "phase": comparison.phase,
-        "site": comparison.site.name,
+        "site": name,
         "unit": np.array([WHOLE_SITE]) if whole else kept_units(comparison.site),
         "window": comparison.window.index,
         "reference": comparison.reference,
@@ -363,7 +371,7 @@ def _piece(run: StoredRun, comparison: Comparison, metric: Metric, moved: Flags 
         "error": np.full(len(value), np.nan) if metric.error is None else metric.error(before, after),
         "ratio": ratio,
         "near_constant": metric.near_constant(before, after),
-        "moved": told.max(keepdims=True) if whole else told,
+        "moved": moved,
         "activations": int(np.median(activations)) if whole else activations,
     }
 

@@ -62,7 +62,8 @@ def most_drifting(
         ratio=np.nan,
     )
     everything = blank["count"] + blank["nonfinite"]
-    return blank.assign(moved=False, near_constant=False, n=blank["sampled"], activations=everything)
+    untold = pd.array([pd.NA] * len(blank), "boolean")
+    return blank.assign(moved=untold, near_constant=False, n=blank["sampled"], activations=everything)
 
 
 def _refuse_without_units(run: StoredRun, site: Site, metric: str, reference: str, phase: str) -> None:

@@ -160,7 +160,7 @@ def _of_array(name: str, of: _Measured, moved: Movement, metric: str, units: lis
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.where(floors > 0, w1 / floors, np.nan)
     told = moved.moved.get(name, np.zeros(len(w1), bool))
-    unknown = np.isnan(w1) | (name not in moved.moved)
+    unknown = np.isnan(w1) | ~moved.told.get(name, np.zeros(len(w1), bool))
     table = {
         "array": name,
         "unit": np.arange(len(w1)),

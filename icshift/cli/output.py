@@ -87,7 +87,8 @@ def progress(*columns: str | ProgressColumn, quiet: bool, no_color: bool) -> Pro
     from rich.progress import Progress
 
     console = screen(no_color=no_color, stderr=True)
-    return Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
+    console.quiet = quiet or not console.is_terminal  # rich 13.8 ends a bar that is not shown with an empty line.
+    return Progress(*columns, console=console, transient=True, disable=console.quiet)
 
 
 def show(

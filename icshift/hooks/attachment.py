@@ -52,6 +52,11 @@ class Listener:
     on_known: Callable[[str, Tensor], bool] = lambda *_: False
     """Gets the name of a chosen module and a tensor of PyTorch's own class that is all of its output; returns whether
     it took it, so that `on_tensor` need not."""
+    on_known_entry: Callable[[nn.Module, Tensor], bool] = lambda *_: False
+    """Gets a part of the model whose call may begin a forward, and a tensor of PyTorch's own class that is its only
+    argument, where there is no mask; returns whether it did all there is to do, so that `on_entry` need not."""
+    on_known_exit: Callable[[nn.Module], bool] = lambda _: False
+    """Gets the same part when its call ends; returns whether it did all there is to do, so that `on_exit` need not."""
     passes: Callable[[], bool] = lambda: False
     """Returns whether a forward in training mode with gradients, while the hooks are asleep, is nothing to wake up
     for."""
@@ -81,6 +86,8 @@ class Attachment:
             listener.mask,
             listener.watch,
             listener.on_known,
+            listener.on_known_entry,
+            listener.on_known_exit,
             listener.passes,
         )
         self._watching: dict[tuple[str, nn.Module], ExitStack] = {}
@@ -100,6 +107,11 @@ class Attachment:
         self._stale = False
         self.choices = 0
         """How often it was decided anew what is watched."""
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the hooks are on, and on all modules that are to be watched."""
+        return self.attached and not self._stale
 
     def attach(self) -> None:
         """Put all hooks on."""
@@ -251,17 +263,17 @@ class Attachment:
 
         on_known = self._listener.on_known
 
-        def again(output: Any) -> bool:
+        def again(_: Any, output: Any) -> bool:
             return (
                 type(output) is Tensor
                 and self.attached
                 and not self._stale
-                and not is_layer(module)
                 and hears(self)
                 and on_known(name, output)
-            )
+            )  # fmt: skip
 
-        hook = Hook(module, act, act_traced, self, self._listener.watch, self.rest, again)
+        known = {} if is_layer(module) else {"again": again}
+        hook = Hook(module, act, act_traced, self, self._listener.watch, self.rest, **known)
         self._place(hooks, Placed(module, hook))
         return hooks
 
@@ -276,10 +288,16 @@ class Attachment:
         hooks.callback(compiled.forget, entered)
         hooks.callback(compiled.forget, left)
 
-        passes = listener.passes
+        passes, on_known_entry, on_known_exit = listener.passes, listener.on_known_entry, listener.on_known_exit
+        looked_at = mask is None and not is_layer(part)
 
-        def goes_by(_: Any) -> bool:
-            if not self.asleep or not self.attached or self._stale or in_backward() or not hears(self):
+        def goes_by(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+            if not self.attached or self._stale or not hears(self):
+                return False
+            if not self.asleep:
+                alone = looked_at and len(args) == 1 and not kwargs and type(args[0]) is Tensor
+                return alone and on_known_entry(part, args[0])
+            if in_backward():
                 return False
             if part.training and torch.is_grad_enabled():
                 return passes()
@@ -309,6 +327,7 @@ class Attachment:
             lambda _, __, output: listener.on_exit(part, output),
             lambda *_: compiled.mark(left),
             *(self, listener.watch),
+            again=lambda *_: self.attached and hears(self) and on_known_exit(part),
         )
         hooks.callback(enters.remove)
         self._place(hooks, Placed(part, leave, always_call=True))

@@ -29,7 +29,7 @@ class Call:
 class Now:
     """The forward that a thread is in, or was in last."""
 
-    __slots__ = ("forward", "made", "open", "padding")
+    __slots__ = ("forward", "known", "made", "open", "padding")
 
     def __init__(self) -> None:
         self.open: list[nn.Module] = []
@@ -40,6 +40,8 @@ class Now:
         """Which positions of its batch are padding; set by whoever knows the mask."""
         self.forward: Any = None
         """What the keeper calls it; set by whoever asks the keeper."""
+        self.known = False
+        """Whether it is like one before, in which there was nothing to do at the end of it."""
 
 
 class Calls(threading.local):
@@ -76,6 +78,7 @@ class Calls(threading.local):
         if not now.open:
             now.made.clear()
             now.padding = now.forward = None
+            now.known = False
         now.open.append(module)
 
     def leave(self, module: nn.Module) -> bool:

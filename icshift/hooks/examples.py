@@ -6,7 +6,7 @@ Two windows of the same sum saw the same examples (but for one chance in 2^64, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from itertools import islice
 from typing import Any
@@ -45,6 +45,8 @@ class _Phase:
 
     made_of: tuple[Any, ...] | None = None
     form: Form | None = None
+    read: Callable[[Tensor], int] | None = None
+    """Adds up the hashes of the rows of a tensor of this form."""
     examples: int = 0
     total: int = 0
     remote: dict[torch.device, Tensor] = field(default_factory=dict)
@@ -97,6 +99,14 @@ class Examples:
         except Exception:  # noqa: BLE001  It must not reach the training.
             seen.known = False
 
+    def take_again(self, phase: str, part: nn.Module, given: Tensor) -> bool:
+        """Do as `take` for examples of a step, if `given` is all there is and it and the part are as before; returns
+        whether. Its class is PyTorch's own, and nothing sees that it is looked at."""
+        seen = self._phases.get(phase)
+        if seen is None or id(part) not in seen.begun:
+            return False
+        return not seen.known or _adds(seen, given)
+
     def unknown(self, phase: str) -> bool:
         """Whether it is settled that the examples of this phase are not known, in this part of the window."""
         seen = self._phases.get(phase)
@@ -125,12 +135,7 @@ class Examples:
         if seen.form is None or inputs is None or len(inputs[0]) != 1 or inputs[1]:
             return False
         given = inputs[0][0]
-        if type(given) is not Tensor or not is_ordinary() or not seen.form.fits(given):
-            return False
-        seen.total = (seen.total + self._hash.total(given, "0")) % MODULUS
-        seen.sure &= given.grad_fn is None
-        seen.examples += given.shape[0]
-        return True
+        return type(given) is Tensor and is_ordinary() and _adds(seen, given)
 
     def _add(self, seen: _Phase, inputs: Inputs | None) -> None:
         # A tensor of the user's own kind, or a mode, must not notice that it is looked at.
@@ -145,7 +150,9 @@ class Examples:
             total = self._sum(found, length)
             made_of = tuple((name, tensor.dtype, tensor.shape[1:]) for name, tensor in found)
             seen.sure &= seen.made_of in (None, made_of) and _rows_are_examples(found, length)
-            seen.form = Form(found[0][1]) if len(found) == 1 and device.type == "cpu" and found[0][0] == "0" else None
+            alone = len(found) == 1 and device.type == "cpu" and found[0][0] == "0"
+            seen.form = Form(found[0][1]) if alone else None
+            seen.read = self._hash.reader(found[0][1], "0") if alone else None
         if device.type == "cpu":
             seen.total = (seen.total + int(total)) % MODULUS
         else:
@@ -172,6 +179,16 @@ class Examples:
             return None
         total = seen.total + sum(int(part) for part in seen.remote.values())
         return Seen(seen.examples, f"{total % MODULUS:016x}", _described(seen.made_of) if seen.sure else None)
+
+
+def _adds(seen: _Phase, given: Tensor) -> bool:
+    """Add the examples of a tensor of the form that the one before had; returns whether it has it."""
+    if seen.read is None or seen.form is None or not seen.form.fits(given):
+        return False
+    seen.total = (seen.total + seen.read(given)) % MODULUS
+    seen.sure &= given.grad_fn is None
+    seen.examples += given.shape[0]
+    return True
 
 
 def _described(made_of: tuple[Any, ...] | None) -> str:

@@ -31,7 +31,7 @@ _NEVER = Rest()
 class Hook:
     """A hook for one module: calls `act` with what PyTorch passes to it, and does nothing for any other module.
 
-    `again` gets the last of that first, and returns whether it has done already what is to be done.
+    `again` gets the same first but for the module, and returns whether it has done already what is to be done.
 
     What `act` does is within a block of `watch`, and not done during a `rest`. What it raises never reaches the
     training: it is said once, and `act` is not called again.
@@ -53,7 +53,7 @@ class Hook:
         of: object = None,
         watch: AbstractContextManager[None] = _UNTIMED,
         rest: Rest = _NEVER,
-        again: Callable[[Any], bool] = lambda _: False,
+        again: Callable[..., bool] = lambda *_: False,
     ) -> None:
         self.of = of
         """The attachment that put it on, by which it is found again on a module that took over the hooks of another."""
@@ -77,7 +77,7 @@ class Hook:
             self._rest.passed_by += 1
             return
         try:
-            if self._again(seen[-1]):
+            if self._again(*seen):
                 return
             if not is_written_down() and not sends_shapes(module, seen):
                 with self._watch:

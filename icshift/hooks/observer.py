@@ -146,11 +146,11 @@ class Observer:
         def take(address: int) -> bool:
             if self._open.get(key) is not accumulator or name in self.failed or not self._transfer.idle:
                 return False
-            self._begun |= stepping
             try:
                 take_in(address)
             except Exception as error:  # noqa: BLE001  An error in here must never reach the training.
                 self.fail(name, error)
+            self._begun |= stepping
             self._ticking[stepping][accumulator] = None
             return True
 

@@ -5,6 +5,7 @@ All is integer arithmetic modulo 2^64, so that it is exact and costs the same fo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 from zlib import crc32
@@ -60,20 +61,20 @@ class RowHash:
         return np.vecdot(drawn.astype(np.int64), factors) if on_cpu else (drawn * factors).sum(1)
 
     def total(self, tensor: Tensor, name: str) -> int:
-        """Returns the sum of what `mixed` makes of the numbers of all rows, of a plain tensor on the CPU.
+        """Returns the sum of what `mixed` makes of the numbers of all rows, of a plain tensor on the CPU."""
+        return self.reader(tensor, name)(tensor)
 
-        The native kernel adds them up where the tensor is contiguous: a hash costs more to ask for than to compute.
+    def reader(self, tensor: Tensor, name: str) -> Callable[[Tensor], int]:
+        """Returns what does as `total` with tensors that lie in memory as this one does.
+
+        The native kernel adds hashes up where the tensor is contiguous: one costs more to ask for than to compute.
         """
         if not (kernel_choice.uses_native() and tensor.is_contiguous()) or tensor.is_complex():
-            return int(mixed(self.rows(tensor, name)).sum())
-        shape = tensor.shape
-        flat, _, factors = self._places(name, shape[1:], None)
-        row = prod(shape[1:])
-        return int(
-            kernel_choice.compiled.hash_rows(
-                tensor.data_ptr(), shape[0], row, tensor.element_size(), flat, factors, len(flat)
-            )
-        )
+            return lambda like: int(mixed(self.rows(like, name)).sum())
+        flat, _, factors = self._places(name, tensor.shape[1:], None)
+        sizes = tensor.shape[0], prod(tensor.shape[1:]), tensor.element_size()
+        hash_rows, places = kernel_choice.compiled.hash_rows, len(flat)
+        return lambda like: int(hash_rows(like.data_ptr(), *sizes, flat, factors, places))
 
     def _places(self, name: str, shape: torch.Size, device: torch.device | None) -> tuple[Any, tuple[Any, ...], Any]:
         """Returns the places of a row of this shape, counted through and by axis, and their factors."""

@@ -70,7 +70,8 @@ class Transfer:
 
     def deliver(self, *, wait: bool) -> None:
         """Call what waits for tensors that have arrived, in order; with `wait`, for all of them."""
-        self._deliver(0 if wait else _IN_FLIGHT)
+        if self._queue:
+            self._deliver(0 if wait else _IN_FLIGHT)
 
     def _deliver(self, under_way: int) -> None:
         """Call what waits for tensors that have arrived, and wait for the oldest while more bytes are under way."""

@@ -33,6 +33,8 @@ class Unmasked:
 
     def __init__(self, model: nn.Module) -> None:
         self._named = named(model)
+        self.first_hides = any(name in _HIDING for name in self._named((None,), {}))
+        """Whether the first argument is one that hides positions."""
         self._hidden: dict[tuple[str, torch.device], Any] = {}
         self._positions: dict[str, int] = {}
 

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from icshift.errors import RecordingError
@@ -29,7 +30,7 @@ from icshift.model.copies import copies, is_within
 from icshift.model.names import modules
 from icshift.model.parameters import has_gradients
 from icshift.model.sites import Sites, called_around, choose_sites
-from icshift.model.torch_private import in_backward
+from icshift.model.torch_private import in_backward, is_ordinary
 from icshift.model.unheard import heard_by
 from icshift.runs.interrupts import Guard
 
@@ -43,8 +44,10 @@ class Keeper:
     under the name of its site; `ended(forward)` is called when a forward ends, and after a chosen module that was
     called outside of any; `leaves_out(forward)` says, as a forward began, that nothing of it is taken;
     `again(site, tensor, forward)` returns what takes the next tensor like one that was just taken, if there is a
-    shorter way to; `passes()` says, while the hooks are asleep, that a forward in training with gradients is nothing to
-    wake up for; `broke(error)` gets a `RecordingError` when the mask cannot be used.
+    shorter way to; `began_again(part, tensor)` is `began` for a forward in training mode with gradients whose only
+    argument is a tensor: it returns what it calls it where it is like one before and nothing need be done at its end,
+    else None; `passes()` says, while the hooks are asleep, that a forward in training with gradients is nothing to wake
+    up for; `broke(error)` gets a `RecordingError` when the mask cannot be used.
     """
 
     take: Callable[[str, nn.Module, Tensor, Any, Padding | None], None]
@@ -53,6 +56,7 @@ class Keeper:
     began: Callable[[Call], Any] = lambda _: None
     leaves_out: Callable[[Any], bool] = lambda _: False
     again: Callable[[str, Tensor, Any], Take | None] = lambda *_: None
+    began_again: Callable[[nn.Module, Tensor], Any] = lambda *_: None
     passes: Callable[[], bool] = lambda: False
 
 
@@ -92,6 +96,7 @@ class Watcher:
         """What `state` returned last of sites and modules, and the signs of what it was made from: of a model of ten
         thousand modules it takes most of a second."""
         self._unmasked = Unmasked(model) if mask is None else None
+        self._may_hide = self._unmasked is None or self._unmasked.first_hides
         listener = Listener(
             self._saw,
             self._coverage.note_no_tensor,
@@ -101,6 +106,8 @@ class Watcher:
             mask,
             self.stopwatch,
             self._saw_again,
+            self._entered_again,
+            self._left_again,
             keeper.passes,
         )
         self.attachment = Attachment(model, self._choose, listener)
@@ -224,6 +231,31 @@ class Watcher:
         """A module returned this tensor: take it the short way, if it comes as the one before."""
         with self.guard, self.stopwatch:
             return self._known.take(name, tensor, self._calls.now)
+
+    def _entered_again(self, part: nn.Module, given: Tensor) -> bool:
+        """A part of the model is called with this tensor: begin a forward the short way, if it is as one before."""
+        now = self._calls.now
+        if now.open or not part.training or not torch.is_grad_enabled() or not is_ordinary() or self._may_hide:
+            return False
+        with self.guard, self.stopwatch:
+            forward = self._keeper.began_again(part, given)
+            if forward is None:
+                return False
+            now.made.clear()
+            now.open.append(part)
+            now.padding, now.forward, now.known = None, forward, True
+            self._going_on += 1
+        return True
+
+    def _left_again(self, part: nn.Module) -> bool:
+        """The call of a part ends: end the forward the short way, if it began so."""
+        now = self._calls.now
+        if not now.known or len(now.open) != 1 or now.open[0] is not part or self._follows or in_backward():
+            return False
+        with self.guard, self.stopwatch:
+            now.open.clear()
+            self._going_on = max(self._going_on - 1, 0)
+        return True
 
     def sleep(self) -> None:
         """Lift hooks until something is to be seen, unless a forward goes on in any thread."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,20 @@ class Data:
             return self.batches.in_pieces(least * math.ceil(len(self.batches) / least))
         pieces = math.ceil(least / len(self.batches))
         return tuple(piece for batch in self.batches for piece in cut(batch, pieces))
+
+    def share(self, rank: int, ranks: int) -> Data:
+        """Returns the part of the batches that is this process's of so many, neighbours of each other.
+
+        Raises `ModelError` where there are fewer batches than processes.
+        """
+        if len(self.batches) < ranks:
+            raise ModelError(
+                f"{ranks} processes for {self.source}, which is {len(self.batches)} batches: start at most as many "
+                "processes, or take smaller batches (--batch-size)"
+            )
+        first, last = (len(self.batches) * part // ranks for part in (rank, rank + 1))
+        own = self.batches[first:last]
+        return replace(self, batches=own, examples=sum(map(length, own)), nonfinite=sum(map(_nonfinite, own)))
 
     def finite(self) -> Data:
         """The same without the examples that hold a non-finite value; there may be none left."""

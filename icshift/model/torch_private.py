@@ -45,6 +45,7 @@ NAMES = {
     "torch._C._functorch.get_unwrapped": _NOT_IN_TRANSFORMS,
     "torch._C._TorchDispatchModeKey.PROXY": _WRITTEN_DOWN,
     "torch._C._get_dispatch_mode": _WRITTEN_DOWN,
+    "torch._C._is_tracing": "its public name is asked, which takes longer",
     "torch._C._current_graph_task_id": "what a checkpoint computes again in the backward pass counts twice",
     "torch._C._dynamo.eval_frame.set_code_exec_strategy": _SMALL_GRAPHS,  # since torch 2.7
     "torch._C._dynamo.eval_frame._FrameAction.SKIP": _SMALL_GRAPHS,
@@ -150,12 +151,12 @@ _mode_of = _find("torch._C._get_dispatch_mode")
 _proxy = _find("torch._C._TorchDispatchModeKey.PROXY")
 _symbolic = _find("torch.fx._symbolic_trace.is_fx_symbolic_tracing", _find("torch.fx._symbolic_trace.is_fx_tracing"))
 _backward = _find("torch._C._current_graph_task_id", lambda: -1)
+_traced = _find("torch._C._is_tracing", torch.jit.is_tracing)  # type: ignore[attr-defined]  # exported, and documented
 
 
 def is_written_down() -> bool:
     """Whether `torch.jit.trace`, or `make_fx` and its like, runs a model only to write down what it does."""
-    by_jit: bool = torch.jit.is_tracing()  # type: ignore[attr-defined]  # exported in fact, and documented
-    return by_jit or (None not in (_mode_of, _proxy) and _mode_of(_proxy) is not None)
+    return bool(_traced() or (None not in (_mode_of, _proxy) and _mode_of(_proxy) is not None))
 
 
 def is_symbolic(*arguments: Any) -> bool:
@@ -186,7 +187,7 @@ def is_ordinary() -> bool:
         or _function_modes()
         or _transform is None
         or _transform() is not None
-        or torch.jit.is_tracing()  # type: ignore[attr-defined]  # as above
+        or _traced()
     )
 
 

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
+from torch.cuda import is_initialized as is_in_use
+
 from icshift.model.cuda_graphs import is_captured
 
 _NOBODY = object()
@@ -45,7 +47,7 @@ def heard_by(listener: object) -> Iterator[None]:
 
 def hears(listener: object) -> bool:
     """Whether a listener is to take notice of what this thread runs now: nobody is, of what a CUDA graph captures."""
-    if is_captured():
+    if is_in_use() and is_captured():
         return False
     if not _only:
         return True

@@ -35,6 +35,11 @@ class Drifts:
     statistic: Floats
     own: Floats
 
+    @property
+    def differs(self) -> bool:
+        """Whether any unit that is known differs in any exchange."""
+        return bool(np.isfinite(self.statistic).all())
+
 
 @dataclass(frozen=True, eq=False)
 class _Exchanged:

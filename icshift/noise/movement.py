@@ -41,6 +41,9 @@ Of data that follow an autoregression of 0.9 a step, 16 to 64 steps a window, fr
 of reports (`benchmarks/calibration.py`). Data that wander without end can go any distance: then the stream has moved.
 """
 
+UNTOLD_UNITS = "are seen or active in too few steps to tell"
+"""Why nothing can be told of some units of a site that is judged."""
+
 _SELDOM = "one window is much longer, and its units are too seldom active to compare their means"
 
 UNKNOWN_DEPENDENCE = Dependence(np.nan, np.nan, False, np.nan, 0)
@@ -51,25 +54,32 @@ class Movement:
     """What moved beyond noise in one window, by the name of the site.
 
     `called` are the sites that moved, in the order in which they were compared. `p` is the probability that noise alone
-    makes any site stand out as much, `moved` [units] marks the units that moved; both lack the sites of which nothing
-    can be told: `unknown` says why. `dependence` says how much the steps depend on each other.
+    makes any site stand out as much, `moved` [units] marks the units that moved and `told` [units] those of which it
+    can be told; all three lack the sites of which nothing can be told: `unknown` says why. `dependence` says how much
+    the steps depend on each other.
     """
 
     called: tuple[str, ...]
     p: dict[str, float]
     moved: dict[str, Flags]
+    told: dict[str, Flags]
     unknown: dict[str, str]
     dependence: Dependence
 
     def share(self, site: str) -> float:
         """Returns the share of a site's units that moved; NaN where that is not known.
 
-        At least one unit of a site that is called moved, also where it cannot be told which.
+        At least one unit of a site that is called moved, also where it cannot be told which. The share is the least
+        that it can be where units are `untold`.
         """
         if site not in self.moved:
             return np.nan
         units = self.moved[site]
         return max(int(units.sum()), int(site in self.called)) / max(len(units), 1)
+
+    def untold(self, site: str) -> int:
+        """Returns of how many units it cannot be told whether they moved, within a site of which it can; else 0."""
+        return int((~self.told[site]).sum()) if site in self.told else 0
 
 
 def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: float = FALSE_ALARMS) -> Movement:
@@ -80,12 +90,13 @@ def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: 
     unknown = {name: _why_unknown(*pair) for name, pair in windows.items() if matching(*pair) is None}
     known = [name for name in windows if name not in unknown]
     if not known:
-        return Movement((), {}, {}, unknown, UNKNOWN_DEPENDENCE)
+        return Movement((), {}, {}, {}, unknown, UNKNOWN_DEPENDENCE)
     products = _products([windows[name] for name in known])
     # Sites that some steps do not reach may have fewer blocks than others: each number of blocks has its own patterns,
     # and the levels of the groups add up to that of the window.
     p: dict[str, float] = {}
     moved: dict[str, Flags] = {}
+    judged: dict[str, Flags] = {}
     groups: dict[int, dict[str, Drifts]] = {}
     for name in known:
         a, b = windows[name]
@@ -97,11 +108,14 @@ def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: 
         _add(products, apart, a, b)
         # Of blocks that are not alike means alone are compared, of units that have enough values for these.
         similar = alike(a, b, count)
-        even = similar or _even(a, count) & _even(b, count)
+        even = np.ones(len(apart.known), bool) if similar else _even(a, count) & _even(b, count) | _still(apart)
         site = drifts(apart.slices if similar else apart.means[:, :, None], apart.known & even)
-        if len(site.own) and np.isnan(site.own).all():
-            seldom = not similar and apart.known.any()
-            unknown[name] = _SELDOM if seldom else f"no unit is finite in {FEWEST} blocks of both windows"
+        judged[name] = np.isfinite(site.own)
+        seldom = bool((apart.known & ~even).any())
+        if len(site.own) and not judged[name].any() and not seldom:
+            unknown[name] = f"no unit is finite in {FEWEST} blocks of both windows"
+        elif seldom and not site.differs:
+            unknown[name] = _SELDOM
         else:
             groups.setdefault(len(apart.slices), {})[name] = site
     for count, group in groups.items():
@@ -119,7 +133,7 @@ def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: 
         unknown |= {name: DEPENDENT for name in p if name not in told}
         p, moved = {name: p[name] for name in told}, {name: moved[name] & far[name] for name in told}
     called = tuple(name for name in known if p.get(name, 1.0) <= level)
-    return Movement(called, p, moved, unknown, dependence)
+    return Movement(called, p, moved, {name: judged[name] for name in moved}, unknown, dependence)
 
 
 def _times_floor(a: Blocks | None, b: Blocks | None) -> Floats:
@@ -150,6 +164,12 @@ def _even(blocks: Blocks, count: int) -> Flags:
     as normal."""
     sampled, zeros = blocks.sizes(count)
     return np.asarray((sampled - zeros).mean(1) >= _FEWEST_NONZERO)
+
+
+def _still(apart: Differences) -> Flags:
+    """Returns the units [units] of which no block differs, as dead ones: whatever their distribution is, they stand
+    still."""
+    return np.asarray(~apart.slices.any((0, 2)))
 
 
 def _stepped_down(statistics: Mapping[str, Floats]) -> dict[str, float]:

@@ -22,7 +22,7 @@ from icshift.reports.drift import drift_report, site_label
 from icshift.reports.onset import how_it_left, onset_cells, onset_in_words
 from icshift.reports.outcome import verdict
 from icshift.reports.run import coverage, overhead
-from icshift.reports.tables import number, records, searched, share, times
+from icshift.reports.tables import moved, number, records, searched, times
 from icshift.reports.thinned import budget_in_words
 from icshift.runs.format import Site, kept_units
 from icshift.runs.phases import normalises_by_its_own_inputs
@@ -257,7 +257,6 @@ def _sites_table(table: pd.DataFrame, left: pd.DataFrame | None, which: str) -> 
     noiseless = "noiseless" in table and bool(table["noiseless"].dropna().all())
     noise: dict[str, tuple[str, Any]] = {} if noiseless else {"floor": ("floor", number), "×floor": ("ratio", times)}
     shown = {"drift": ("drift", number), **noise, "p90": ("p90", number), "max": ("max", number)}
-    shown |= {"moved": ("moved", share)}
     troubles = {"dead": "dead", "constant": "near_constant", "not finite": "nonfinite"}
     rows = [
         (
@@ -265,12 +264,13 @@ def _sites_table(table: pd.DataFrame, left: pd.DataFrame | None, which: str) -> 
             (str(row["type"]), None),
             _count(row["units"]),
             *(_cell(words, row.get(column)) for column, words in shown.values()),
+            (moved(row), _sorted_by(row.get("moved"))),
             *(_count(row[column]) for column in troubles.values()),
             _count(steps.get(row["site"])),
         )
         for row in records(table)
     ]
-    columns = ("site", "type", "units", *shown, *troubles, "left band at step")
+    columns = ("site", "type", "units", *shown, "moved", *troubles, "left band at step")
     return Table(f"Sites in {which}", columns, tuple(rows))
 
 

@@ -162,7 +162,11 @@ GLOSSARY = (
     ("phase", "train, eval, a label of the training's own, or probe: the same inputs after every window"),
     ("drift", "the distance between the activations of a unit in a window and in its reference"),
     ("floor", "what the same distance shows if nothing moved: sampling noise, from exchanging blocks of steps"),
-    ("moved", "share of units that moved beyond noise; of windows in which nothing moved, at most 5 % show any site"),
+    (
+        "moved",
+        "share of units that moved beyond noise (≥ where that cannot be told of all); of windows in which nothing "
+        "moved, at most 5 % show any site",
+    ),
     ("band", "from the smallest to the largest value of a site's past, widened: what its next steps should lie in"),
     ("dead", "a ReLU's input that was never above 0"),
     ("near-constant", "an sd of at most 5 % of what is usual at the site"),

@@ -72,7 +72,7 @@ class Clock:
 
         Of the gradients one is looked at then: whether there are new ones before the next forward is seen by it.
         """
-        if self.unheard:
+        if self.unheard or not self._heard:
             return False
         self.steps += 1
         self._gradients, self._partly = dict(islice(self._there(), 1)), True

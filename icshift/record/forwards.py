@@ -83,6 +83,11 @@ class Forwards:
         self._computed |= forward.stepping and call.gradients
         return forward
 
+    def trains(self, part: nn.Module) -> None:
+        """Note that one that is `TRAINED` begins with this part."""
+        self.called |= part is self._model
+        self.trained = self._computed = True
+
     def took(self, site: str, forward: Forward) -> None:
         """Note that a site was heard in this forward."""
         if forward.stepping or forward.phase == NO_GRAD:
@@ -110,7 +115,7 @@ class Forwards:
             return _forward(self._label, training and not is_probe(self._label))
         if not training:
             return _forward(self.evaluation(call.inputs), False)
-        return _forward(TRAIN, True) if call.gradients else _forward(NO_GRAD, False)
+        return TRAINED if call.gradients else _forward(NO_GRAD, False)
 
     def _training(self, call: Call) -> bool:
         """Whether what is called is in training mode.
@@ -128,6 +133,10 @@ class Forwards:
 def _forward(phase: str, stepping: bool) -> Forward:
     """Forwards of one kind are one object, by which `Known` knows them."""
     return Forward(phase, stepping)
+
+
+TRAINED = _forward(TRAIN, True)
+"""Any forward that a step is computed from, without a label."""
 
 
 def _mode(call: Call) -> bool:

@@ -52,6 +52,11 @@ class Gradients:
         self._given_up: set[str] = set()
         self._last: dict[str, int] = {}
 
+    @property
+    def waits(self) -> bool:
+        """Whether a measurement waits for steps."""
+        return self._waiting is not None
+
     def before_step(
         self, number: int, closure: Closure, layers: str | Iterable[str] | None, counted: Counted, every: int
     ) -> None:

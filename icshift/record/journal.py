@@ -174,7 +174,11 @@ class Journal:
 
     def due(self) -> bool:
         """Whether `flush_if_due` would write."""
-        return time.perf_counter() - self._flushed >= FLUSH_SECONDS or self._recording.full
+        return self.late() or self._recording.full
+
+    def late(self) -> bool:
+        """Whether the last flush is so long ago that another is due."""
+        return time.perf_counter() - self._flushed >= FLUSH_SECONDS
 
     def flush_if_due(self, step: int) -> None:
         """Every `FLUSH_SECONDS`, write what waits and, where that costs little, the open window as far as it goes."""

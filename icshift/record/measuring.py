@@ -23,7 +23,10 @@ class Measuring(ABC):
     _gradients: Gradients
     _ranks: int
     _process: int
-    _passing: int
+
+    @abstractmethod
+    def _nothing_passes(self) -> None:
+        """The step to come is not as those before it."""
 
     @property
     @abstractmethod
@@ -70,7 +73,7 @@ class Measuring(ABC):
     def _measuring(self, every: int) -> Iterator[bool]:
         if self._resources is None:
             raise RecordingError("gradients are measured while recording: call this within the recorder's with block")
-        self._passing = 0  # The step to come is measured.
+        self._nothing_passes()  # The step to come is measured.
         with self._watcher.guard, self._watcher.stopwatch:
             listening = self._watcher.attachment.attached and os.getpid() == self._process
             yield is_due(self.steps, every, self._ranks) and listening

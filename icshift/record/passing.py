@@ -43,6 +43,8 @@ class Passing(ABC):
     _windows: Windows
     _passing = 0
     """Steps, that under way the first, at whose forwards there is nothing to do, nor at the end of any but the last."""
+    _going_on = 0
+    """Steps, that under way the first, that are recorded and are as those before: see `steady.py`."""
     _passed = 0
     """How many steps passed in all: by it those are chosen that are timed."""
     _window: int | Literal["auto"] | None = None
@@ -69,7 +71,7 @@ class Passing(ABC):
 
     def _nothing_passes(self) -> None:
         """What comes next goes the long way: how many steps pass was found out for a window that is another now."""
-        self._passing = 0
+        self._passing = self._going_on = 0
 
     def _let_pass(self) -> None:
         """A step has ended: find out how many of those to come pass, and lift the hooks where it is worth it.

@@ -37,10 +37,10 @@ from icshift.record.journal import Journal, Open
 from icshift.record.logged import Logged
 from icshift.record.measuring import Measuring
 from icshift.record.optimizers import as_list, listen
-from icshift.record.passing import Passing
 from icshift.record.probe import Probe
 from icshift.record.replays import Replays
 from icshift.record.settings import as_probe, asked_for, budget, refuse_settings
+from icshift.record.steady import Steady
 from icshift.record.thinning import Thinning
 from icshift.record.troubles import Troubles
 from icshift.record.windows import Seen, Windows
@@ -49,7 +49,7 @@ from icshift.runs.format import INITIAL_WEIGHTS, NO_STEP, Site
 from icshift.runs.phases import NO_GRAD, PROBE, is_probe
 
 
-class Recorder(Measuring, Passing):
+class Recorder(Steady, Measuring):
     """Records the activation distribution of every unit of a model, at every step, while it trains.
 
     A *step* ends with an optimizer's step that follows at least one forward, or with `step()`. `optimizer` names the
@@ -122,7 +122,7 @@ class Recorder(Measuring, Passing):
         self._logged = Logged()
         self._troubles = Troubles(self.path, self._observer, self._logged)
         self._faults = self._troubles.faults
-        begins = self._forward_began, self._leaves_out, self._observer.again, self._forward_passes
+        begins = self._forward_began, self._leaves_out, self._observer.again, self._began_again, self._forward_passes
         keeper = Keeper(self._take, self._forward_ended, self._troubles.give_up, *begins)
         self._examples = Examples(self.model, SEED)
         self._watcher = Watcher(self.model, self._sites, self._observer, keeper, mask)
@@ -339,7 +339,7 @@ class Recorder(Measuring, Passing):
                 self._observer.tick(self.steps, stepping=False)
 
     def _stepped(self, *, by_word: bool = False) -> None:
-        if not by_word and self._step_passes():
+        if not by_word and (self._ends_again() or self._step_passes()):
             return
         if os.getpid() == self._process and not self._faults.over:
             with self._troubles.safely():
@@ -351,10 +351,10 @@ class Recorder(Measuring, Passing):
         self._watcher.attachment.refresh()
         if not heard:
             self._training_goes_on()
-        step, first = self.steps, self._journal.window.first_step
+        step = self.steps
         if not self._clock.ends(heard=heard):
             return
-        if step == first or self._clock.changed:
+        if step == self._journal.window.first_step or self._clock.changed:
             # What is called in a step that is left out is not seen to be called.
             trained = None if self._thinning.began or self._faults.told else self.forwards.trained_sites(heard=heard)
             self._watcher.look_at_gradients(trained, first=step == 0)
@@ -366,7 +366,7 @@ class Recorder(Measuring, Passing):
         if not self._faults.waiting:
             self._windows.stepped(self.steps, self.window)
             self._journal.flush_if_due(self.steps)
-            self._let_pass()  # Not where writing raised: it is tried again after each step.
+            self._let_go_on(heard=heard)  # Not where writing raised: it is tried again after each step.
         elif self._faults.due():
             self._troubles.go_on()
 

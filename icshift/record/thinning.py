@@ -135,6 +135,11 @@ class Thinning:
         self.began |= self.leaves_out
 
     @property
+    def limited(self) -> bool:
+        """Whether there is a budget."""
+        return self._budget is not None
+
+    @property
     def lasts(self) -> bool:
         """Whether steps that are left out are so many in a row that it is worth to prepare for them."""
         return self.leaves_out and self._stride >= _LONG

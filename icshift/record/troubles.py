@@ -54,11 +54,15 @@ class Troubles:
             try:
                 yield
             except Exception as error:  # noqa: BLE001
-                if may_pass(error) and not self.faults.over:
-                    self.faults.begin(error, self._steps, passes=True)
-                    self._tell(error)
-                else:
-                    self.give_up(error)
+                self.met(error)
+
+    def met(self, error: Exception) -> None:
+        """Interrupt the recording, or end it, for an error."""
+        if may_pass(error) and not self.faults.over:
+            self.faults.begin(error, self._steps, passes=True)
+            self._tell(error)
+        else:
+            self.give_up(error)
 
     def give_up(self, error: Exception) -> None:
         """Record nothing any more, for what is wrong does not pass."""

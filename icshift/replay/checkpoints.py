@@ -23,7 +23,7 @@ from icshift.model.processes import this_process
 from icshift.model.sites import Sites
 from icshift.replay.replayer import Replayer
 from icshift.runs import interrupts
-from icshift.runs.format import Window, is_run
+from icshift.runs.format import SHARES_INPUTS, Window, is_run
 from icshift.runs.owner import refuse_occupied
 from icshift.runs.phases import PROBE, PROBE_BATCH, PROBE_RUNNING, PROBE_STATISTICS, RUNNING_AVERAGES
 from icshift.runs.reader import StoredRun
@@ -68,9 +68,11 @@ class Replaying:
 class CheckpointRun:
     """A run with one window per saved model; all get the same inputs.
 
-    `model` takes the weights of one after the other. Of several processes each records some of the models, and they
-    exchange nothing. Nothing is written before the first model is through, so that data which it does not take leave no
-    trace. Raises `ModelError` where there are more processes than saved models.
+    `model` takes the weights of one after the other. Of several processes each records some of the models; where there
+    are more processes than models, each records all of them on its share of the data, but for the statistics that batch
+    norm uses: those are of all data, in every process. They exchange nothing. Nothing is written before the first model
+    is through, so that data which it does not take leave no trace. Raises `ModelError` where there are more processes
+    than saved models and than batches.
     """
 
     def __init__(self, model: nn.Module, snapshots: Sequence[Snapshot], data: Data, how: Replaying) -> None:
@@ -79,11 +81,12 @@ class CheckpointRun:
         self._data = data
         self._how = how
         self._rank, self._ranks = this_process()
-        if self._ranks > len(snapshots):
-            raise ModelError(f"{self._ranks} processes for {len(snapshots)} saved models: start at most as many")
+        self._shares_inputs = self._ranks > len(snapshots)
+        self._own = data.share(self._rank, self._ranks) if self._shares_inputs else data
         if how.running and not averaging(model):
             raise ModelError(f"{type(model).__name__} has no layer with running averages: leave --running out")
-        self._manifest = beginning(model, {**_settings(data, how), PROBE_STATISTICS: probe_statistics(model)})
+        settings = {**_settings(data, how), SHARES_INPUTS: self._shares_inputs}
+        self._manifest = beginning(model, {**settings, PROBE_STATISTICS: probe_statistics(model)})
         self._resumes = False
         self._done: frozenset[int] = frozenset()
 
@@ -95,7 +98,8 @@ class CheckpointRun:
     @property
     def waiting(self) -> list[int]:
         """Numbers, from 1, of the windows that are this process's to record and are not recorded yet."""
-        own = range(1 + self._rank, len(self._snapshots) + 1, self._ranks)
+        every = range(1, len(self._snapshots) + 1)
+        own = every if self._shares_inputs else every[self._rank :: self._ranks]
         return [index for index in own if index not in self._done]
 
     def resume(self, path: Path) -> None:
@@ -131,7 +135,8 @@ class CheckpointRun:
         interrupts.install()
         try:
             parameters, before = Parameters(self._model), 0
-            with Replayer(self._model, self._how.sites, samples) as replayer:
+            rank = self._rank if self._shares_inputs else 0
+            with Replayer(self._model, self._how.sites, samples, rank=rank) as replayer:
                 for index in self.waiting:
                     if before != index - 1:  # It was replayed earlier, or by another process.
                         self._snapshots[index - 2].put(self._model)
@@ -155,11 +160,11 @@ class CheckpointRun:
     def _replay(self, replayer: Replayer, index: int) -> None:
         self._snapshots[index - 1].put(self._model)
         replayer.look(self._data)
-        replayer.replay_as_trained(self._data, PROBE)
+        replayer.replay_as_trained(self._own, PROBE, self._data)
         if self._how.batch_statistics:
-            replayer.replay(self._data, PROBE_BATCH, "batch")
+            replayer.replay(self._own, PROBE_BATCH, "batch")
         if self._how.running:
-            replayer.replay(self._data, PROBE_RUNNING)
+            replayer.replay(self._own, PROBE_RUNNING)
 
     def _begun(self, path: Path, state: dict[str, Any], *, force: bool) -> Recording:
         manifest = {**self._manifest, **state}

@@ -42,8 +42,9 @@ class Replayer:
     """Sends inputs through a model at rest and keeps what every site shows; it listens only while it sends.
 
     `samples` bounds the values a unit and forward that quantiles are made from (infinity: none). With `inputs`, the
-    floating-point arguments of the model are sites too, named after `INPUT`. `taken` returns what was kept. Leaving its
-    `with` block takes the last hooks off. Raises `RecordingError` if no module matches `sites`.
+    floating-point arguments of the model are sites too, named after `INPUT`. Of several processes that each send other
+    inputs, `rank` is this one's: the first alone keeps examples. `taken` returns what was kept. Leaving its `with`
+    block takes the last hooks off. Raises `RecordingError` if no module matches `sites`.
 
     >>> import torch
     >>> from icshift.inputs.data import Reading, as_data
@@ -55,12 +56,13 @@ class Replayer:
     [('probe', '0', [2.0])]
     """
 
-    def __init__(self, model: nn.Module, sites: Sites, samples: float, *, inputs: bool = False) -> None:
+    def __init__(self, model: nn.Module, sites: Sites, samples: float, *, inputs: bool = False, rank: int = 0) -> None:
         self.model = model
         self._inputs = inputs
         self._input = Input()
         self._phase = ""
-        self._observer = Observer(sites, samples, SEED, lambda *_: None)
+        self._observer = Observer(sites, samples, SEED + rank, lambda *_: None)
+        self._keeps_examples = not rank
         self._part = Observer(sites, samples, SEED, lambda *_: None)
         self._dealing = False
         self._looking = False
@@ -99,25 +101,26 @@ class Replayer:
         time, and keep the activations of the same examples. The model is left as it was. Raises `ModelError` where it
         does not take the data.
         """
-        self._observer.restart_probe(len(data.batches))
+        self._observer.restart_probe(len(data.batches) if self._keeps_examples else 0)
         with evaluating(self.model, normalised_by), self._listening():
             for batch in data.batches:
                 self._send(batch, data.source, phase)
 
-    def replay_as_trained(self, data: Data, phase: str) -> None:
+    def replay_as_trained(self, data: Data, phase: str, whole: Data | None = None) -> None:
         """The same with layers that keep running averages normalising as in training: `evaluating_as_trained`.
 
-        Statistics are of the examples that are finite. Raises `ModelError` too where these are too few.
+        Statistics are of the examples that are finite, of the `whole` data where `data` are a share of these. Raises
+        `ModelError` too where they are too few.
         """
 
         def send(after: Callable[[], None]) -> None:
-            if not (batches := data.finite().batches):
+            if not (batches := (whole or data).finite().batches):
                 raise ModelError(f"{data.source} holds no example that is finite")
             for batch in batches:
                 forward(self.model, batch, data.source)
                 after()
 
-        self._observer.restart_probe(len(data.batches))
+        self._observer.restart_probe(len(data.batches) if self._keeps_examples else 0)
         with evaluating_as_trained(self.model, send), self._listening():
             for batch in data.batches:
                 self._send(batch, data.source, phase)

@@ -12,7 +12,7 @@ from icshift.arrays.drift import UNITS_OF
 from icshift.noise.movement import DEPENDENT, FAR
 from icshift.reports.report import Report
 from icshift.reports.sheet import Column, Sheet
-from icshift.reports.tables import counted, not_shown, number, records, times
+from icshift.reports.tables import MARK, counted, not_shown, number, records, times
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,8 @@ def _verdict(drifted: Drifted) -> list[str]:
     units, unit = drifted.units, UNITS_OF[drifted.metric]
     moved = units[units["moved"].fillna(False).astype(bool)]
     told = units[units["moved"].notna()]
-    silent = len(units) - len(told) - int(units["array"].isin([*drifted.unknown]).sum())
+    silent = units[units["moved"].isna() & ~units["array"].isin([*drifted.unknown])]
+    lost = int(silent["value"].isna().sum())
     sentences = []
     if drifted.called:
         far = units[units["array"].isin(drifted.called)]
@@ -66,9 +67,11 @@ def _verdict(drifted: Drifted) -> list[str]:
             f"No evidence that any of {counted(len(told), 'unit')} moved beyond noise: median {number(middle)} {unit}, "
             f"floor {number(told['floor'].median())}."
         )
-    if silent:
+    if lost:
+        sentences.append(f"Whether {counted(lost, 'unit')} moved cannot be told: finite values are in none, or in one.")
+    if few := len(silent) - lost:
         sentences.append(
-            f"Whether {counted(silent, 'unit')} moved cannot be told: finite values are in none, or in one."
+            f"Whether {counted(few, 'unit')} moved cannot be told: values other than 0 are in too few rows."
         )
     for why in dict.fromkeys(drifted.unknown.values()):
         names = [name for name, reason in drifted.unknown.items() if reason == why]
@@ -100,7 +103,7 @@ def _table(shown: pd.DataFrame) -> Sheet:
     columns = [
         Column("drift", [f"{number(row['value'])}{'≈' * bool(row['near_constant'])}" for row in rows]),
         Column("floor", [number(row["floor"]) for row in rows], 1),
-        Column("×floor", [f"{times(row['ratio'])} {'*' if row['moved'] is True else ' '}" for row in rows], 2),
+        Column("×floor", [f"{times(row['ratio'])} {MARK[row['moved']]}" for row in rows], 2),
         Column("n", [f"{row['n']:,}" for row in rows], 3),
         Column("mean", [f"{number(row['reference_mean'])} → {number(row['mean'])}" for row in rows], 4),
         Column("sd", [f"{number(row['reference_sd'])} → {number(row['sd'])}" for row in rows], 5),
@@ -117,7 +120,7 @@ def _notes(drifted: Drifted) -> list[str]:
     if units["floor"].notna().any():
         notes.append(
             "floor: the same by noise alone, from exchanges of blocks of consecutive rows; *: the unit moved beyond it "
-            "(FDR 5 %)."
+            "(FDR 5 %), ?: that cannot be told."
         )
         notes.append(
             "It takes rows in the order in which they came. Rows that belong together, as positions of an image, must "

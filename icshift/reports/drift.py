@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from icshift.noise.movement import UNTOLD_UNITS
 from icshift.reports.next_step import next_step, window_shown
 from icshift.reports.outcome import correlation, verdict
 from icshift.reports.report import Report
 from icshift.reports.run import coverage, unmasked
 from icshift.reports.sheet import Column, Sheet
-from icshift.reports.tables import TREND, compact, number, ordinal, records, share, times, trend_scale
+from icshift.reports.tables import TREND, compact, moved, number, ordinal, records, share, times, trend_scale
 from icshift.reports.text_charts import sparklines
 from icshift.reports.thinned import thinned
 from icshift.runs.phases import (
@@ -115,7 +116,7 @@ def report_table(summary: pd.DataFrame, *, wide: bool) -> Sheet:
         *(Column(name, numbers(name), 2 if noiseless else 7) for name in spread),
         Column("trend", compared(lambda _: next(trends)), 5, align="left"),
         Column("loc scl shp", compared(_split), 6),
-        Column("moved", compared(lambda row: share(row["moved"])), 2),
+        Column("moved", compared(moved), 2),
         Column("health", [_health(row) for row in rows], 3, align="left"),
     ]
     hidden = {"floor", "×floor", "moved"} if noiseless else set() if wide else set(spread)
@@ -286,6 +287,8 @@ def _of_noise(table: pd.DataFrame, outcome: Outcome | None) -> list[str]:
         notes.append(f"No sign that steps depend on each other: {correlation(dependence)}.")
     reasons = [reason for reason in dict.fromkeys(compared["moved_unknown"]) if reason]
     notes += [f"floor –, moved –: {reason}." for reason in reasons if outcome is None]
+    if (compared["moved_untold"] > 0).any():
+        notes.append(f"≥: more may have moved, since some units {UNTOLD_UNITS}.")
     return notes
 
 

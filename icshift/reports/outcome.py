@@ -75,7 +75,10 @@ def _largest(moved: pd.DataFrame, metric: Metric, of: int) -> str:
     multiple = f" or {row['ratio']:.1f} times its floor" if math.isfinite(row["ratio"]) else ""
     unit = "" if metric.unit in ("share", "0 to 1") else f" {metric.unit}"
     name = f"{'most ' * (len(moved) == of)}{site_named(row['site'])}: " if of > 1 else ""
-    units = f"{share(row['moved'])} of its units, " if metric.of == "unit" and math.isfinite(row["moved"]) else ""
+    least = "at least " if row["moved_untold"] else ""
+    units = (
+        f"{least}{share(row['moved'])} of its units, " if metric.of == "unit" and math.isfinite(row["moved"]) else ""
+    )
     return f"; {name}{units}{'median ' * (metric.of == 'unit')}{number(row['drift'])}{unit}{multiple}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 TREND = 9
 """Characters of a sparkline in a table."""
+
+MARK = {True: "*", False: " ", None: "?"}
+"""What stands beside a unit that moved beyond noise, one that shows no sign of it, and one of which it is not known."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,17 @@ def number(value: float) -> str:
 def share(value: float) -> str:
     """Returns a share (0 to 1) in per cent, or a dash for NaN and infinity."""
     return f"{100 * value:.0f}%" if math.isfinite(value) else "–"
+
+
+def moved(site: Mapping[str, Any]) -> str:
+    """Returns the share of a site's units that moved, as the least that it is where it cannot be told of all units.
+
+    >>> moved({"moved": 0.25, "moved_untold": 0}), moved({"moved": 0.25, "moved_untold": 7}), moved({"moved": math.nan})
+    ('25%', '≥25%', '–')
+    """
+    value = site.get("moved")
+    least = "≥" if (site.get("moved_untold") or 0) > 0 else ""
+    return f"{least}{share(value)}" if value is not None and math.isfinite(value) else "–"
 
 
 def times(ratio: float) -> str:

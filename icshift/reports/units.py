@@ -11,7 +11,7 @@ from icshift.analysis.health import unknown
 from icshift.reports.next_step import next_step, window_shown
 from icshift.reports.report import Report
 from icshift.reports.sheet import Column, Sheet
-from icshift.reports.tables import number, records, share, times
+from icshift.reports.tables import MARK, number, records, share, times
 from icshift.reports.text_charts import ribbons
 from icshift.runs.format import units_in_steps
 from icshift.runs.phases import PROBE_RUNNING
@@ -47,6 +47,7 @@ def units_report(
     moved = "* moved beyond noise (FDR 5 %), " if has_floor(shown) else same
     if PROBE_RUNNING in (first["phase"], first["reference"].removeprefix("phase:")):
         moved = "Floor: what running averages do, see icshift report; * moved beyond it, "
+    untold = "? that cannot be told, " if has_floor(shown) and shown["moved"].isna().any() else ""
     against = f"against {first['reference']}" if first["reference"] else "with nothing to compare"
     where = f"{run.path} · site {site.name} ({site.type}) · phase {first['phase']}"
     return Report(
@@ -55,7 +56,7 @@ def units_report(
         notes=(
             f"drift: {metric.name} in {metric.unit}, {metric.meaning}. "
             f"{len(shown)} of {of} units, n = {int(first['n']):,} {kind} activations each{_of_all(shown, metric)}; "
-            f"mean, sd and percentiles of the window. {moved}≈ near-constant.",
+            f"mean, sd and percentiles of the window. {moved}{untold}≈ near-constant.",
             *([f"Whether units are dead or saturated is not known: {cause}."] if (cause := unknown(site)) else []),
             *caveats,
         ),
@@ -108,14 +109,15 @@ def has_floor(units: pd.DataFrame) -> bool:
 
 
 def units_table(units: pd.DataFrame, value_name: str) -> Sheet:
-    """Returns a table with one row per unit: its drift and floor (* where it moved beyond noise) and its distribution.
+    """Returns a table with one row per unit: its drift and floor, and its distribution.
 
-    A near-constant unit is marked by ≈: its drift in sd means little. Units of a probe have no floor.
+    Beside the floor stands * where the unit moved beyond noise, ? where that cannot be told. A near-constant unit is
+    marked by ≈: its drift in sd means little. Units of a probe have no floor.
     """
     rows = records(units)
     noise = [
         Column("floor", [number(row["floor"]) for row in rows], 2),
-        Column("×floor", [f"{times(row['ratio'])} {'*' if row['moved'] else ' '}" for row in rows], 1),
+        Column("×floor", [f"{times(row['ratio'])} {MARK[row['moved']]}" for row in rows], 1),
     ]
     ranks = {"mean": 3, "sd": 3, "q15": 5, "q50": 4, "q85": 5}
     columns = [

@@ -115,6 +115,10 @@ not followed (see `model/parameters.py`). Older runs have none, and those of sav
 OVERHEAD = "overhead_budget"
 """The entry of a run's settings that says which share of the training's time recording may take, if one was given."""
 
+SHARES_INPUTS = "shares_inputs"
+"""The entry of a run's settings that says that each process saw a share of the inputs in every window: then a window of
+which one has written nothing is of other inputs than the others. Older runs have none."""
+
 PROBE_FINGERPRINT = "probe_fingerprint"
 """The entry of a run's settings that is a hash of the probe's inputs."""
 

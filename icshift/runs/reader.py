@@ -25,6 +25,7 @@ from icshift.runs.format import (
     LOGGED,
     MANIFEST,
     QUANTILE_COLUMNS,
+    SHARES_INPUTS,
     SMOOTHNESS,
     SMOOTHNESS_IN_FORMAT_1,
     STEP_QUANTILES,
@@ -266,7 +267,8 @@ class StoredRun:
     def _look(self) -> None:
         """Find the windows that there are, and read them at once where a recorder may be about to join them."""
         listed = _stamps(self.path, self.ranks)
-        self._where = where.find(self.path, self._ids)
+        found = where.find(self.path, self._ids)
+        self._where = found.of_all(self.ranks) if self.settings.get(SHARES_INPUTS) else found
         self.window_list = [_window(index, ranks) for index, ranks in self._where.windows.items()]
         self.missing = missing(self.path, self._manifests, self.window_list, self._where.written)
         if not self.finished and any(window.provisional for window in self.window_list):

@@ -143,6 +143,8 @@ def verified(footer: bytes) -> int | None:
     """Returns the checksum of the body, None where there is none; raises `ValueError` where the footer's differs."""
     *_, written = [None, *_WRITTEN.finditer(footer)]
     if written is None:
+        if CHECKSUMS in footer:
+            raise ValueError("its checksums are damaged")
         return None
     first, last = written.span(2)
     if crc32(footer[last:], crc32(_ZEROS, crc32(footer[:first]))) != int(written[2], 16):

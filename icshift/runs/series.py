@@ -94,6 +94,7 @@ def table(frames: Sequence[tuple[int, pd.DataFrame]], kind: str, *, ranked: bool
 
     named = [*COLUMNS[kind], *(["rank"] if ranked else [])]
     parts = [frame.assign(rank=rank) if ranked else frame for rank, frame in frames]
+    parts = [frame for frame in parts if len(frame)] or parts[:1]  # pandas 2 warns where it joins nothing to something.
     whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=named)
     texts = [name for name, column in COLUMNS[kind].items() if column.kind == "text"]
     return whole.assign(**{name: whole[name].astype(object) for name in texts})

@@ -270,7 +270,8 @@ class Shelf:
         if found is None:
             footer = footer or sealed.footer(file.path)
             handle = pa.OSFile(str(file.path))  # Which closes itself where it is forgotten.
-            if file.stamp != _stamp(os.fstat(handle.fileno())):
+            # A file that was replaced is never put back, and pyarrow 17 does not tell which one it opened.
+            if file.stamp != _stamp(file.path.stat()):
                 raise ChangedError(f"{file.path} was replaced while it was read: try again")
             options = {"page_checksum_verification": True, "read_dictionary": ["phase", "site"]}
             found = pq.ParquetFile(handle, metadata=footer, **options)

@@ -41,6 +41,10 @@ class Where:
                 raise ChangedError(f"window {index} was there a moment ago: the run is being recorded, or deleted")
         return Where({index: self.windows[index] for index in known.windows}, self.written)
 
+    def of_all(self, ranks: int) -> Where:
+        """Returns the windows of which each of so many processes has its part."""
+        return Where({index: parts for index, parts in self.windows.items() if len(parts) == ranks}, self.written)
+
 
 def find(path: Path, ids: Sequence[str | None]) -> Where:
     """Returns where the windows of the run at a path are; `ids` are of the ranks that it counts.

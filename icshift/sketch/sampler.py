@@ -41,9 +41,10 @@ class Sampler:
 
     def renew(self) -> None:
         """Makes the next call draw anew."""
-        self._offsets = None
-        self._drawn.clear()
-        self._places.clear()
+        if self._offsets is not None:
+            self._offsets = None
+            self._drawn.clear()
+            self._places.clear()
 
     def rows(self, activations: Tensor) -> Tensor:
         """Returns sampled values [n, units] of activations [rows, units(, positions)]: all where they are few."""

@@ -9,6 +9,8 @@ from icshift.runs.format import Site
 from tests.recorded import distribution
 from tests.reports.shown import run_of
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 
 def found(tmp_path, before, after):
     windows = [{("train", "fc"): distribution(values)} for values in (before, after)]

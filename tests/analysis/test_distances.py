@@ -14,6 +14,8 @@ from tests import laws
 from tests.recorded import distribution, of_zoo
 from tests.zoo.distributions import FINITE, ZOO, draw, scale
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 SIZES = (300, 200)
 SYMMETRIC = ("w1_sd", "w1", "w2", "w2_location", "w2_scale", "w2_shape", "ks", "js", "energy")
 TIED = ("relu", "constant", "all_zero", "saturated", "clipped", "dropped")

@@ -72,6 +72,7 @@ def run(tmp_path):
     return run
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_killed_script_goes_on_in_its_run(run, tmp_path):
     killed = run("runs", "saved.pt", 3, stop="reached")
     while not (tmp_path / "reached").exists():

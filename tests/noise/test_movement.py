@@ -205,6 +205,8 @@ def test_units_without_values_are_never_called():
     found = movement({"site": (Blocks(slices, sampled, np.minimum(a.zeros, sampled), a.steps), b)})
     assert found.called == ("site",)
     np.testing.assert_array_equal(found.moved["site"], [False, True, True, False, True, True])
+    np.testing.assert_array_equal(found.told["site"], [False, True, True, False, True, True])
+    assert (found.share("site"), found.untold("site")) == (4 / 6, 2)
 
 
 def test_constants_are_still_unless_they_change():
@@ -316,3 +318,22 @@ def test_seldom_active_units_of_windows_of_other_lengths_that_did_not_move():
         "one window is much longer, and its units are too seldom active to compare their means"
     }
     assert sum(bool(movement({"site": pair}).called) for pair in windows(0.0, 0.1)) >= 15
+
+
+def test_dead_units_stand_still_and_seldom_active_ones_are_not_told_in_windows_of_other_lengths():
+    random = np.random.default_rng(4)
+    threshold = np.repeat([0.0, 2.5, 100.0], 3)[:, None, None]
+    a, b = (
+        blocks_of(np.maximum(random.normal(shift, 1, (9, steps, 64)) - threshold, 0))
+        for steps, shift in ((120, 0.0), (12, 0.3))
+    )
+    found = movement({"site": (a, b)})
+    assert found.called == ("site",)
+    assert found.moved["site"].tolist() == [True] * 3 + [False] * 6
+    assert found.told["site"].tolist() == [True] * 3 + [False] * 3 + [True] * 3
+    quiet = np.arange(3, 9)
+    found = movement({"site": (a.take(quiet), b.take(quiet))})  # Dead ones say nothing of the others.
+    assert "too seldom active" in found.unknown["site"]
+    dead = np.arange(6, 9)
+    found = movement({"site": (a.take(dead), b.take(dead))})
+    assert (found.called, found.share("site"), found.untold("site")) == ((), 0, 0)

@@ -50,3 +50,16 @@ def analyzed(analyze, tmp_path):
         return StoredRun(output)
 
     return run
+
+
+@pytest.fixture
+def as_rank(monkeypatch, analyze, saved):
+    """Runs the command as one process of several, as torchrun starts it."""
+
+    def run(rank, *, ranks=2, models=saved, **options):
+        with monkeypatch.context() as patched:
+            patched.setenv("RANK", str(rank))
+            patched.setenv("WORLD_SIZE", str(ranks))
+            return analyze(models, **options)
+
+    return run

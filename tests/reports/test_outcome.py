@@ -29,6 +29,7 @@ def said(found, metric="w1_sd", noiseless=False, **columns):
         "ratio": np.nan if noiseless else 2.0 * size,
         "noiseless": noiseless,
         "moved": 0.5,
+        "moved_untold": 0,
     }
     return verdict(found, pd.DataFrame({"site": names} | values | columns), METRICS[metric])
 
@@ -44,6 +45,11 @@ def test_some_moved():
         "In every window since epoch 3 some site moved.",
         "No evidence that c moved.",
     ]
+
+
+def test_a_share_is_the_least_that_it_can_be():
+    (first,) = said(outcome(moved=["a"], since="2"), moved_untold=3)
+    assert first.startswith("Moved beyond noise: a; at least 50% of its units, median 0.100 sd or 2.0 times its floor.")
 
 
 def test_all_moved_always():
@@ -135,7 +141,6 @@ def test_correlations_name_what_they_are_of():
 def test_the_largest_is_named_as_such_only_where_all_are_in_the_table():
     """A report of some sites says what moved of all of them, and how far it is at those that it shows."""
     found = outcome(moved=["a", "b"], since="1", always=True)
-    table = pd.DataFrame(
-        {"site": ["a"], "window": 2, "name": "2", "drift": 0.1, "ratio": 2.0, "noiseless": False, "moved": 0.5}
-    )
+    first = {"site": ["a"], "window": 2, "name": "2", "drift": 0.1, "ratio": 2.0}
+    table = pd.DataFrame(first | {"noiseless": False, "moved": 0.5, "moved_untold": 0})
     assert "all 2 sites; a: 50% of its units" in verdict(found, table, METRICS["w1_sd"])[0]

@@ -118,9 +118,9 @@ def as_record_of_export(record):
         content = io.BytesIO()
         torch.save(saved, content)
         source = path.with_suffix(".source")
-        zoo.save_exported(source)
-        root = f"{source.name.partition('.')[0]}/"
+        zoo.save_package(source)
         with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
+            root = f"{old.namelist()[0].partition('/')[0]}/"
             for info in old.infolist():
                 if info.filename != root + record:
                     new.writestr(info, old.read(info))

@@ -4,6 +4,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
+from packaging.version import Version
 
 from icshift.saved.find import find
 from icshift.saved.load import load
@@ -16,6 +18,10 @@ INSIDE = ("torch", "nested", "lightning", "exported")
 WORKERS = often(1, 2)
 CHECKED = ("torch", "nested", "lightning", "distributed", "exported", "sharded_bin")
 """Formats with checksums: what is not refused holds the very weights that were saved."""
+
+
+AT_REST = {"exported inside"} if Version(torch.__version__) < Version("2.8") else set()
+"""Most records of these are the program, which is not read."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +60,8 @@ def test_there_are_enough(outcomes):
 @pytest.mark.parametrize("name", [*zoo.FORMATS, "huggingface", *(f"{name} inside" for name in INSIDE)])
 def test_each_is_refused_in_one_line_or_is_a_model(outcomes, name):
     assert [outcome for outcome in outcomes[name] if outcome["outcome"] == "failed"] == []
-    assert sum(outcome["outcome"] == "refused" for outcome in outcomes[name]) > len(outcomes[name]) / 4
+    refused = sum(outcome["outcome"] == "refused" for outcome in outcomes[name])
+    assert refused > len(outcomes[name]) / (4 if name not in AT_REST else 100)
 
 
 @pytest.mark.parametrize("name", CHECKED)

@@ -108,10 +108,37 @@ def save_sharded(directory, save, suffix, stem):
     return directory
 
 
+OLD_STATE = "serialized_state_dict.pt"
+"""Where torch before 2.8 puts the weights of an exported program."""
+
+
 def save_exported(path):
     model = trained()[0].eval()
     torch.export.save(torch.export.export(model, (digits()[0][:2],)), path)
     model.train()
+    return path
+
+
+def save_package(path):
+    """The same in the layout that torch has written since 2.8, also where the one before is installed.
+
+    The program itself is missing there: it takes no part in what is read without running it.
+    """
+    save_exported(path)
+    with zipfile.ZipFile(path) as archive:
+        if OLD_STATE not in archive.namelist():
+            return path
+    config = {}
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, (name, tensor) in enumerate(trained()[0].state_dict().items()):
+            sizes, strides = ([{"as_int": one} for one in of] for of in (tensor.shape, tensor.stride()))
+            meta = {"dtype": {torch.float32: 7, torch.int64: 5}[tensor.dtype], "sizes": sizes, "strides": strides}
+            meta |= {"storage_offset": {"as_int": 0}}
+            config[name] = {"path_name": f"weight_{number}", "use_pickle": False, "tensor_meta": meta}
+            archive.writestr(f"program/data/weights/weight_{number}", tensor.numpy().tobytes())
+        archive.writestr("program/archive_format", "pt2")
+        table = json.dumps({"config": config})
+        archive.writestr("program/data/weights/model_weights_config.json", table)
     return path
 
 

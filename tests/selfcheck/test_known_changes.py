@@ -17,7 +17,8 @@ NOTHING = np.zeros(UNITS, bool)
 
 def judgement(*called, units=NOTHING, unknown=()):
     told = {} if unknown else {"fc2": 0.5, "fc3": 0.5}
-    return Movement(called, told, {"fc3": units}, dict.fromkeys(unknown, "why"), UNKNOWN_DEPENDENCE)
+    all_told = {"fc3": np.ones_like(units)}
+    return Movement(called, told, {"fc3": units}, all_told, dict.fromkeys(unknown, "why"), UNKNOWN_DEPENDENCE)
 
 
 SOUND = Seen(

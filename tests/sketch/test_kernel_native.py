@@ -9,9 +9,10 @@ import torch
 from icshift.kernel_choice import compiled
 from icshift.sketch.kernel_native import Native
 from icshift.sketch.kernel_numpy import NumPy
-from icshift.sketch.level import K, Level
+from icshift.sketch.level import GOING_UP, K, Level
 from icshift.sketch.sampler import Sampler
 from icshift.sketch.workspace import Workspace
+from icshift.tails import TAIL
 
 pytestmark = pytest.mark.skipif(compiled is None, reason="the native kernel was not built")
 
@@ -144,15 +145,17 @@ def test_levels_agree_on_anything():
     random = np.random.default_rng(16)
     native, twin = Native(), NumPy(np.float32)
     for _ in range(ROUNDS // 4):
-        units = int(random.integers(1, 40))
+        units, offset = int(random.integers(1, 40)), int(random.integers(1, 3))
         values = made_up(random, (K, units)).T
         values = np.where(np.isfinite(values) & (np.abs(values) < 1e30), values, np.inf).astype(np.float32)
         levels = []
         for one in (native, twin):
-            level = one.level(units)
+            level = one.values(units, K)
             level[:] = values
-            levels.append((level, one.sort_level(level)))
+            up = one.values(units, GOING_UP)
+            levels.append((level[:, : 2 * TAIL], one.compact(level, offset, up), up))
         np.testing.assert_array_equal(levels[0][0], levels[1][0])
+        np.testing.assert_array_equal(levels[0][2], levels[1][2])
         size = np.abs(np.where(np.isfinite(values), values, 0)).max(1)
         np.testing.assert_array_equal(np.isnan(levels[0][1]), np.isnan(levels[1][1]))
         assert (np.abs(np.nan_to_num(levels[0][1] - levels[1][1])) <= 1e-3 * size + 1e-40).all()
@@ -174,7 +177,7 @@ def test_digests_agree_on_anything():
         for one in (native, twin):
             levels = []
             for values, fill, weight in zip(raw, fills, weights, strict=True):
-                level = one.level(units)
+                level = one.values(units, K)
                 level[:] = values
                 levels.append(Level(level, int(fill), float(weight)))
             digests.append(one.digest(levels, finite.astype(np.int64)))
@@ -207,7 +210,8 @@ def test_memory_that_is_too_short_is_refused():
     refusals = {
         "rows": (compiled.scan, (values.data_ptr(), 4, 2, 1, 2, None, None, False, None, 4, short, 0)),
         "table": (compiled.scan, (values.data_ptr(), 4, 2, 1, 2, np.empty(3), short, False, None, 4, np.empty(8), 0)),
-        "level": (compiled.sort_level, (short, 1, 0.0, np.empty(1))),
+        "level": (compiled.compact, (short, 1, 1, 0.0, np.empty(1), np.empty(K, np.float32))),
+        "up": (compiled.compact, (np.empty(K, np.float32), 1, 1, 0.0, np.empty(1), short)),
     }
     for function, arguments in refusals.values():
         with pytest.raises(ValueError, match="bytes, where"):
@@ -215,9 +219,13 @@ def test_memory_that_is_too_short_is_refused():
     with pytest.raises(TypeError, match="takes 12 arguments, not 1"):
         compiled.scan(1)
     with pytest.raises(ValueError, match="are sorted"):
-        compiled.order(*[np.empty(9000, np.float32), 1, 2000, 1, *[np.empty(9000)] * 6])
+        compiled.order(*[np.empty(9000, np.float32), 1, 2000, 1, *[np.empty(9000)] * 6, 0, 1, *[None] * 3])
+    with pytest.raises(ValueError, match="room for 3"):
+        compiled.order(*[np.empty(9000, np.float32), 2, 9, 1, *[np.empty(9000)] * 6, 2, 3, *[None] * 3])
+    with pytest.raises(ValueError, match="neighbour 4 of 4"):
+        compiled.compact(np.empty(K, np.float32), 1, 4, 0.0, np.empty(1), np.empty(K, np.float32))
     with pytest.raises(ValueError, match="contiguous"):
-        compiled.sort_level(np.empty((2, 1024), np.float32).T, 1, 0.0, np.empty(1))
+        compiled.compact(np.empty((2, 1024), np.float32).T, 1, 1, 0.0, np.empty(1), np.empty(K, np.float32))
     fills = np.array([3], np.int32)
     with pytest.raises(ValueError, match="single values"):
         compiled.digest((np.empty((3, 1), np.float32),), fills, fills, 1, 8, np.empty(8), np.empty(1), np.empty(32))
