@@ -113,15 +113,15 @@ typedef struct {
 
 void differ(window_t a, window_t b, int64_t units, int blocks, difference_t out);
 
-/* What exchanges show of differences [blocks, units, slices], as of icshift/noise/drifts.py. `signs` [count, blocks] are
-   negative for blocks that change places. */
+/* Exchanges: `weights` [count, blocks] are negative for blocks that change places. */
 typedef struct {
-    const float *signs;
+    const double *weights;
     int64_t count;
     int blocks;
 } exchange_t;
 
-/* Sums and largest [count] over units of what each exchange shows of them, each relative to what all exchanges show of it;
+/* What exchanges show of differences [blocks, units, slices], as of icshift/noise/drifts.py: of their weights the signs count.
+   Sums and largest [count] over units of what each exchange shows of them, each relative to what all exchanges show of it;
    this of the first exchange [units], and of the next `pool` of them [pool, units]; `kept` [units] marks which units
    count, and afterwards which of these showed anything. */
 typedef struct {
@@ -133,6 +133,9 @@ typedef struct {
 
 /* Returns 0 where there is no memory. */
 int exchange_blocks(const double *apart, int64_t units, int slices, exchange_t how, exchanged_t out);
+
+/* The mean distance that slices move in every exchange [count, units], of differences [blocks, units, SLICES]. */
+void distances(const double *apart, int64_t units, exchange_t how, double *found);
 
 /* Adds the products of every two blocks' differences [blocks, places], each place measured by how much it varies, to
    `products` [blocks, blocks]. */
