@@ -113,15 +113,15 @@ typedef struct {
 
 void differ(window_t a, window_t b, int64_t units, int blocks, difference_t out);
 
-/* What exchanges show of differences [blocks, units, slices], as of icshift/noise/drifts.py. `signs` [count, blocks] are
-   negative for blocks that change places. */
+/* Exchanges: `weights` [count, blocks] are negative for blocks that change places. */
 typedef struct {
-    const float *signs;
+    const double *weights;
     int64_t count;
     int blocks;
 } exchange_t;
 
-/* Sums and largest [count] over units of what each exchange shows of them, each relative to what all exchanges show of it;
+/* What exchanges show of differences [blocks, units, slices], as of icshift/noise/drifts.py: of their weights the signs count.
+   Sums and largest [count] over units of what each exchange shows of them, each relative to what all exchanges show of it;
    this of the first exchange [units], and of the next `pool` of them [pool, units]; `kept` [units] marks which units
    count, and afterwards which of these showed anything. */
 typedef struct {
@@ -133,6 +133,9 @@ typedef struct {
 
 /* Returns 0 where there is no memory. */
 int exchange_blocks(const double *apart, int64_t units, int slices, exchange_t how, exchanged_t out);
+
+/* The mean distance that slices move in every exchange [count, units], of differences [blocks, units, SLICES]. */
+void distances(const double *apart, int64_t units, exchange_t how, double *found);
 
 /* Adds the products of every two blocks' differences [blocks, places], each place measured by how much it varies, to
    `products` [blocks, blocks]. */
@@ -147,12 +150,16 @@ typedef struct {
 
 int64_t hash_rows(const void *values, int64_t rows, int64_t row, int size, places_t at);
 
-/* Quantile functions of rows of at least 2 slice means [units, k], as of icshift/curve.py. */
+/* Quantile functions of rows of at least 2 slice means [units, k], as of icshift/curve.py. Knots come in pairs: TAIL of the
+   steps of either end, 11 of the slices beside them, 2 of every other slice. */
+#define BENDS 12 /* knots of a slice beside an end, before they are paired */
+#define KNOTS(k) (4 * ((k) - 2) + 4 * TAIL + 4 * (BENDS - 1))
+
 typedef struct {
     const int64_t *sampled; /* [units] values that a row stands for */
     const double *tails;    /* [units, 2 TAIL] lowest and highest of them; NULL or NaN where they are not known */
     const double *zeros;    /* [units] their share of zeros; NULL where it is not to be kept */
-    double *share, *value;  /* [units, 4 k + 4 TAIL + 16] knots */
+    double *share, *value;  /* [units, KNOTS(k)] */
 } curves_t;
 
 /* Both return 0 where there is no memory. */
@@ -170,7 +177,7 @@ typedef struct {
 int squares(lines_t a, lines_t b, int64_t units, double *found);
 
 /* The same, of functions from 0 to 1 that are divided by 2 to a `power` [units], in its three parts [3, units]: squared
-   differences of means and of standard deviations, and the rest. */
+   differences of means and of standard deviations, and the rest. Knots come in pairs, between which there is no width. */
 int parts(lines_t a, lines_t b, int64_t units, const int64_t *power, double *found);
 
 /* Mean distance [units] of rows a [units, n] and b [units, m], of which each value has the same share of its row. Returns 0

@@ -214,6 +214,7 @@ static PyObject *py_hash_rows(PyObject *self, PyObject *const *o, Py_ssize_t giv
 PyObject *py_differ(PyObject *self, PyObject *const *o, Py_ssize_t given);
 PyObject *py_exchange_blocks(PyObject *self, PyObject *const *o, Py_ssize_t given);
 PyObject *py_multiply_blocks(PyObject *self, PyObject *const *o, Py_ssize_t given);
+PyObject *py_distances(PyObject *self, PyObject *const *o, Py_ssize_t given);
 
 /* Of the values that are kept of a window: module_curve.c. */
 PyObject *py_curve(PyObject *self, PyObject *const *o, Py_ssize_t given);
@@ -237,8 +238,9 @@ static PyMethodDef methods[] = {
     METHOD(parts, "places, values, knots, those of the other, units, power, found"),
     METHOD(apart, "a, n, b, m, units, bytes of a value, found"),
     METHOD(differ, "slices, sampled, zeros, count, starts of a and of b, units, blocks, slices, means, zeros, weights, seen"),
-    METHOD(exchange_blocks, "apart, units, blocks, slices, signs, patterns, total, largest, shown, pooled, pool, kept"),
+    METHOD(exchange_blocks, "apart, units, blocks, slices, weights, patterns, total, largest, shown, pooled, pool, kept"),
     METHOD(multiply_blocks, "apart, blocks, places, products"),
+    METHOD(distances, "apart, units, blocks, weights, draws, found"),
     {0}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernel", "See the folder `kernel`.", -1, methods};
 
