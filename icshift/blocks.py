@@ -13,6 +13,7 @@ block of several processes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ class Blocks:
 
     def edges(self, count: int) -> Ints:
         """Returns at which block each of so many joined ones begins, and the number of blocks [count + 1]."""
-        return np.linspace(0, len(self), count + 1).round().astype(np.int64)
+        return _edges(len(self), count)
 
     def sizes(self, count: int) -> tuple[Ints, Ints]:
         """Returns how many finite values, and exact zeros among these, so many joined blocks have [units, count]."""
@@ -127,6 +128,13 @@ class Blocks:
         return Blocks(_means(weighted, sampled).astype(self.slices.dtype), sampled, zeros, steps)
 
 
+@lru_cache(maxsize=256)
+def _edges(blocks: int, count: int) -> Ints:
+    edges = np.linspace(0, blocks, count + 1).round().astype(np.int64)
+    edges.flags.writeable = False
+    return edges
+
+
 def no_blocks(units: int) -> Blocks:
     """Returns the blocks of no step at all; merged with any others, they leave these as they are."""
     none = np.zeros((units, 0), np.int64)
@@ -160,6 +168,16 @@ class BlockKeeper:
         for array in (self._sums, self._sampled, self._zeros, self._steps):
             array[:] = 0
         self._length, self._taken = 1, 0
+
+    def begin(self) -> tuple[Floats, Ints, Ints]:
+        """Begins a step. Returns what to add its slice means to, each times its number of values [SLICES, units], and
+        its numbers of values and of zeros [units]."""
+        if self._taken == self._length * BLOCKS:
+            self._join_neighbours()
+        place = self._taken // self._length
+        self._steps[place] += 1
+        self._taken += 1
+        return self._sums[place], self._sampled[place], self._zeros[place]
 
     def add(self, slices: Floats, sampled: Ints, zeros: Ints) -> None:
         """Takes in steps in order: slice means [units, steps, SLICES], numbers of values and zeros [units, steps].

@@ -51,8 +51,9 @@ _AHEAD, _ROUNDS = 5.0, 60
 class Curve:
     """Quantile functions, one a unit: straight between knots of `share` (0 to 1) and `value`, both [units, knots].
 
-    Both ascend. Knots of one share are a gap between two values, knots of one value an atom. All is 0 for units that
-    have no values.
+    Both ascend. Knots of one share are a gap between two values, knots of one value an atom. They come in pairs: a
+    stretch lies between the two of a pair, and the next pair begins at the share where it ends. All is 0 for units
+    that have no values.
     """
 
     share: Floats
@@ -102,7 +103,7 @@ def curve(values: Floats, sampled: Ints, tails: Floats | None = None, zero_share
 
 def _native(values: Floats, sampled: Ints, tails: Floats | None, zeros: Floats | None) -> Curve:
     units, width = values.shape
-    share, value = np.empty((2, units, 4 * width + 4 * TAIL + 2 * (_BENDS - 4)))
+    share, value = np.empty((2, units, 4 * (width - 2) + 4 * TAIL + 4 * (_BENDS - 1)))
     values = np.ascontiguousarray(values, None if values.dtype in (np.float32, np.float64) else float)
     rest = (None if one is None else np.ascontiguousarray(one) for one in (tails, zeros))
     known = np.ascontiguousarray(sampled, np.int64)
@@ -125,9 +126,9 @@ def _numpy(values: Floats, sampled: Ints, tails: Floats | None, zeros: Floats | 
     last = _bent(share[:, -1, ::-1], value[:, -1, ::-1], means[:, -1], reach[1], sampled)
     knots = [
         _steps(low, np.zeros(len(values)), reach[0]),
-        first,
+        _paired(*first),
         *((share[:, 1:-1].reshape(len(values), -1), value[:, 1:-1].reshape(len(values), -1)),),
-        (last[0][:, ::-1], last[1][:, ::-1]),
+        _paired(last[0][:, ::-1], last[1][:, ::-1]),
         _steps(high, 1 - reach[1], reach[1]),
     ]
     share, value = (np.concatenate(parts, axis=1) for parts in zip(*knots, strict=True))
@@ -182,6 +183,11 @@ def _steps(end: Floats, start: Floats, reach: Floats) -> tuple[Floats, Floats]:
     """Returns the knots of single values from a share on, each a step."""
     share = start[:, None] + reach[:, None] * np.repeat(np.arange(TAIL + 1), 2)[1:-1] / TAIL
     return share, np.repeat(end, 2, axis=1)
+
+
+def _paired(share: Floats, value: Floats) -> tuple[Floats, Floats]:
+    """Returns knots in a row as pairs: each is where a stretch ends and the next begins."""
+    return np.repeat(share, 2, axis=1)[:, 1:-1], np.repeat(value, 2, axis=1)[:, 1:-1]
 
 
 def _spread(edges: Floats, means: Floats, low: Floats, high: Floats, known: NDArray[np.bool_]) -> tuple[Floats, Floats]:

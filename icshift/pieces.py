@@ -70,7 +70,7 @@ def parts(first: Lines, second: Lines) -> tuple[Floats, Ints]:
 
     These are the squared difference of their means, that of their standard deviations, and what is left where both
     agree. They are of values that are divided by 2 to a power [units], which is returned too: the largest are near 1
-    then, while the squares of 1e200 and of 1e-200 fit no float.
+    then, while the squares of 1e200 and of 1e-200 fit no float. Knots come in pairs, as those of a `Curve`.
     """
     power = _power(first[1][:, [0, -1]], second[1][:, [0, -1]])
     if kernel_choice.uses_native():
@@ -146,7 +146,8 @@ def _points(found: Pieces) -> tuple[Floats, Floats, Floats]:
 def _power(*ends: Floats) -> Ints:
     """Returns powers of 2 [units] that are as large as the largest of the first and last values [units, 2]."""
     largest = np.max([np.abs(one).max(1) for one in ends], axis=0)
-    return np.frexp(np.where(np.isfinite(largest), largest, 0.0))[1].astype(np.int64)
+    power = np.frexp(np.where(np.isfinite(largest), largest, 0.0))[1].astype(np.int64)
+    return np.maximum(power, -1021)  # A factor of more than 2^1021 would be no number.
 
 
 @np.errstate(under="ignore")

@@ -150,21 +150,61 @@ INLINE int padded(int n)
     return power;
 }
 
+/* Whether every column of n rows, a multiple of 8, is sorted. It is looked at after each 8 rows: mostly that is enough. */
+INLINE int in_order(const keys *v, int n)
+{
+    for (int i = 0; i < n; i += 8) {
+        keys fall = v[i] < v[i ? i - 1 : 0];
+#pragma GCC unroll 8
+        for (int k = i + 1; k < i + 8; k++)
+            fall |= v[k] < v[k - 1];
+        int any = 0;
+        for (int l = 0; l < WIDTH; l++)
+            any |= fall[l];
+        if (any)
+            return 0;
+    }
+    return 1;
+}
+
+INLINE void sort32(keys *v)
+{
+    sort16(v);
+    sort16(v + 16);
+    for (int i = 0; i < 16; i++)
+        exchange(v + i, v + 31 - i);
+    clean16(v);
+    clean16(v + 16);
+}
+
+INLINE void merge_all(keys *v, int power)
+{
+    for (int m = 64; m <= power; m *= 2)
+        for (int j = 0; j < power; j += m)
+            merge_halves(v + j, m);
+}
+
 /* Sorts every column of n rows, which are filled up to `power` of them. */
 INLINE void sort_columns(keys *v, int n, int power)
 {
     for (int i = n; i < power; i++)
         v[i] = all(INT32_MAX);
-    for (int j = 0; j < power; j += 16)
-        sort16(v + j);
-    if (power >= 32)
-        for (int j = 0; j < power; j += 32) {
-            for (int i = 0; i < 16; i++)
-                exchange(v + j + i, v + j + 31 - i);
-            clean16(v + j);
-            clean16(v + j + 16);
-        }
-    for (int m = 64; m <= power; m *= 2)
-        for (int j = 0; j < power; j += m)
-            merge_halves(v + j, m);
+    if (power == 16)
+        sort16(v);
+    for (int j = 0; j + 32 <= power; j += 32)
+        sort32(v + j);
+    merge_all(v, power);
+}
+
+/* The same of a power of two of rows, at least 64, many of which lie in sorted runs. Meanwhile as many rows from `next` on
+   are brought to the cache, each so many floats after the one before; NULL for none. */
+INLINE void sort_runs(keys *v, int power, const float *next, int64_t stride)
+{
+    for (int j = 0; j < power; j += 32) {
+        for (int i = j; next && i < j + 32; i++)
+            __builtin_prefetch(next + i * stride);
+        if (!in_order(v + j, 32))
+            sort32(v + j);
+    }
+    merge_all(v, power);
 }

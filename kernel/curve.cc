@@ -1,14 +1,15 @@
 /* The quantile function of a row of slice means, as icshift/curve.py has it: there is said why each step is taken, and the
    steps have the same names here. What is the same for most slices goes through all of them at once, without a branch;
    gaps, and slices that the ends reach into, are few and are done one by one. */
+#include <algorithm>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "kernel.h"
 #include "levels.h"
 
-#define BENDS 12 /* knots of a slice beside an end */
 #define JUMP 3.0 /* by how much further than theirs the neighbours of a gap lie apart */
 #define TAIL_JUMP 10.0
 #define NARROW 1e-12 /* a slice of which the ends leave no more than this is theirs */
@@ -20,12 +21,20 @@ INLINE double least(double a, double b) { return a < b ? a : b; }
 INLINE double most(double a, double b) { return a > b ? a : b; }
 INLINE double within(double v, double low, double high) { return least(most(v, low), high); }
 
+typedef double four_t __attribute__((vector_size(4 * sizeof(double))));
+
+#if defined(__clang__) || __GNUC__ >= 12
+#define MIXED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define MIXED(a, b, ...) __builtin_shuffle(a, b, (decltype(a > b)){__VA_ARGS__})
+#endif
+
 /* One unit. Of `around` [k + 4] the means are the middle, beside two values beyond them at either end; a further place
    before and after is NaN, so that it equals nothing. */
 typedef struct {
     double low[TAIL], high[TAIL], low_reach, high_reach; /* the ends and their shares; 0 where they are not known */
     double *around, *edges, *lower, *upper, *middle, *bend;
-    int64_t *atom, *gap;
+    int64_t *atom, *gap, gaps; /* which slices hold a gap, and whether any does */
 } unit_t;
 
 /* Four knots: start, before and after the bend or the gap, end. */
@@ -165,6 +174,7 @@ INLINE void spread(unit_t *u, int64_t k)
                     (mean[j] < above);
         gaps |= u->gap[j];
     }
+    u->gaps = gaps;
     for (int64_t j = 0; gaps && j < k; j++) { /* the slices beside a gap reach to its sides and no further */
         double sides[4];
         if (!u->gap[j])
@@ -225,15 +235,15 @@ INLINE double power_of(double target, double ratio, double log_ratio)
     return power;
 }
 
-/* BENDS knots of a slice beside an end, every `step` places from the end inwards; the slice's own are given so too. */
-INLINE void bent(slice_t own, double mean, double reach, int64_t sampled, double *share, double *value, int step)
+/* The knots of a slice beside an end, from the end inwards; the slice's own are given so too. */
+INLINE void bent(slice_t own, double mean, double reach, int64_t sampled, double share[BENDS], double value[BENDS])
 {
     double outer = own.value[0], inner = own.value[3], room = fabs(own.share[3] - own.share[0]);
     double ratio = 1 + room * (double)sampled / TAIL, target = outer != inner ? (mean - inner) / (outer - inner) : 1;
     if (!(reach > 0 && ratio > 2 && target > 0 && target < 0.5 && own.value[1] == own.value[2])) {
         for (int i = 0; i < BENDS; i++) {
-            share[i * step] = own.share[i < 3 ? i : 3];
-            value[i * step] = own.value[i < 3 ? i : 3];
+            share[i] = own.share[i < 3 ? i : 3];
+            value[i] = own.value[i < 3 ? i : 3];
         }
         return;
     }
@@ -242,11 +252,47 @@ INLINE void bent(slice_t own, double mean, double reach, int64_t sampled, double
     double rank = 1, rank_by = exp(log_ratio / (BENDS - 1)), part = 1, last = exp(-power * log_ratio);
     double part_by = exp(-power * log_ratio / (BENDS - 1));
     for (int i = 0; i < BENDS; i++, rank *= rank_by, part *= part_by) {
-        share[i * step] = own.share[0] + (rank - 1) / (ratio - 1) * (own.share[3] - own.share[0]);
-        value[i * step] = inner + (outer - inner) * ((part - last) / (1 - last));
+        share[i] = own.share[0] + (rank - 1) / (ratio - 1) * (own.share[3] - own.share[0]);
+        value[i] = inner + (outer - inner) * ((part - last) / (1 - last));
     }
-    share[(BENDS - 1) * step] = own.share[3];
-    value[(BENDS - 1) * step] = inner;
+    share[BENDS - 1] = own.share[3];
+    value[BENDS - 1] = inner;
+}
+
+/* A row of knots as pairs: each where a stretch ends and the next begins. `step` is 1, or -1 to turn them over. */
+INLINE void paired(const double *knots, int step, double *into)
+{
+    const double *k = step > 0 ? knots : knots + BENDS - 1;
+    for (int i = 0; i + 1 < BENDS; i++) {
+        into[2 * i] = k[i * step];
+        into[2 * i + 1] = k[(i + 1) * step];
+    }
+}
+
+/* Four knots of every slice, of which the middle two are one. */
+INLINE void braided(const double *start, const double *middle, const double *end, int64_t n, double *into)
+{
+    int64_t j = 0;
+    for (; j + 4 <= n; j += 4) {
+        four_t a, b, c, first[2], last[2];
+        memcpy(&a, start + j, sizeof a);
+        memcpy(&b, middle + j, sizeof b);
+        memcpy(&c, end + j, sizeof c);
+        first[0] = MIXED(a, b, 0, 4, 1, 5);
+        first[1] = MIXED(a, b, 2, 6, 3, 7);
+        last[0] = MIXED(b, c, 0, 4, 1, 5);
+        last[1] = MIXED(b, c, 2, 6, 3, 7);
+        for (int half = 0; half < 2; half++) {
+            four_t one = MIXED(first[half], last[half], 0, 1, 4, 5), other = MIXED(first[half], last[half], 2, 3, 6, 7);
+            memcpy(into + 4 * j + 8 * half, &one, sizeof one);
+            memcpy(into + 4 * j + 8 * half + 4, &other, sizeof other);
+        }
+    }
+    for (; j < n; j++) {
+        into[4 * j] = start[j];
+        into[4 * j + 1] = into[4 * j + 2] = middle[j];
+        into[4 * j + 3] = end[j];
+    }
 }
 
 /* The knots of single values from a share on, each a step. */
@@ -273,13 +319,13 @@ INLINE void move(double *share, int64_t knots, double edge, double far, double t
 
 INLINE void with_zeros(double *share, const double *value, int64_t knots, double zeros, int64_t k)
 {
-    double start = 2, stop = -1;
-    for (int64_t i = 0; i < knots; i++) {
-        start = value[i] == 0 ? least(start, share[i]) : start;
-        stop = value[i] == 0 ? most(stop, share[i]) : stop;
-    }
-    if (!(stop > start) || !(zeros - zeros == 0))
+    if (value[0] > 0 || value[knots - 1] < 0 || !(zeros - zeros == 0))
         return;
+    int64_t first = std::lower_bound(value, value + knots, 0.0) - value;
+    int64_t after = std::upper_bound(value + first, value + knots, 0.0) - value;
+    if (first == after || !(share[after - 1] > share[first]))
+        return;
+    double start = share[first], stop = share[after - 1];
     double more = zeros - (stop - start), room = 2.0 / k;
     int below = start > 0, above = stop < 1, sides = below + above > 1 ? 2 : 1;
     double far_below = most(start - room, 0), far_above = least(stop + room, 1), least_move = -(stop - start) / 2;
@@ -290,28 +336,27 @@ INLINE void with_zeros(double *share, const double *value, int64_t knots, double
     if (above)
         move(share, knots, stop, far_above, stop + up);
     double from = below ? start + down : start, to = above ? stop + up : stop;
-    for (int64_t i = 0; i < knots; i++) /* where zeros have lost something, knots among them lie beyond their new edges */
-        share[i] = value[i] == 0 ? within(share[i], from, to) : share[i];
+    for (int64_t i = first; i < after; i++) /* where zeros have lost something, some lie beyond their new edges */
+        share[i] = within(share[i], from, to);
 }
 
 /* All knots of one unit of at least 2 slices. */
 INLINE void unit_curve(unit_t *u, const double *values, int64_t k, int64_t sampled, double *share, double *value)
 {
-    int64_t inner = 2 * TAIL + BENDS, after = inner + 4 * (k - 2);
     slice_t first = knots_of(u, 0), last = knots_of(u, k - 1), turned;
-    for (int64_t j = 1; j < k - 1; j++) {
-        slice_t s = knots_of(u, j);
-        for (int i = 0; i < 4; i++) {
-            share[inner + 4 * (j - 1) + i] = s.share[i];
-            value[inner + 4 * (j - 1) + i] = s.value[i];
+    double *inner_share = share + 2 * TAIL + 2 * (BENDS - 1), *inner_value = value + 2 * TAIL + 2 * (BENDS - 1);
+    braided(u->edges + 1, u->middle + 1, u->edges + 2, k - 2, inner_share);
+    braided(u->lower + 1, u->bend + 1, u->upper + 2, k - 2, inner_value);
+    for (int64_t j = 1; u->gaps && j < k - 1; j++)
+        if (u->gap[j]) {
+            slice_t s = knots_of(u, j);
+            memcpy(inner_share + 4 * (j - 1), s.share, sizeof s.share);
+            memcpy(inner_value + 4 * (j - 1), s.value, sizeof s.value);
         }
-    }
     if (sampled <= k) { /* these are no means, but all values there are */
         for (int i = 0; i < 4; i++)
             first.value[i] = values[0], last.value[i] = values[k - 1];
-        for (int64_t j = 1; j < k - 1; j++)
-            for (int i = 0; i < 4; i++)
-                value[inner + 4 * (j - 1) + i] = values[j];
+        braided(values + 1, values + 1, values + 1, k - 2, inner_value);
     }
     for (int i = 0; i < TAIL; i++) {
         u->low[i] = u->low_reach > 0 ? u->low[i] : first.value[0];
@@ -319,11 +364,19 @@ INLINE void unit_curve(unit_t *u, const double *values, int64_t k, int64_t sampl
     }
     for (int i = 0; i < 4; i++)
         turned.share[i] = last.share[3 - i], turned.value[i] = last.value[3 - i];
+    double bent_share[BENDS], bent_value[BENDS];
+    double *after_share = inner_share + 4 * (k - 2), *after_value = inner_value + 4 * (k - 2);
     steps(u->low, 0, u->low_reach, share, value);
-    bent(first, u->around[2], u->low_reach, sampled, share + 2 * TAIL, value + 2 * TAIL, 1);
-    bent(turned, u->around[k + 1], u->high_reach, sampled, share + after + BENDS - 1, value + after + BENDS - 1, -1);
-    steps(u->high, 1 - u->high_reach, u->high_reach, share + after + BENDS, value + after + BENDS);
-    ascending(value, after + BENDS + 2 * TAIL);
+    bent(first, u->around[2], u->low_reach, sampled, bent_share, bent_value);
+    paired(bent_share, 1, share + 2 * TAIL);
+    paired(bent_value, 1, value + 2 * TAIL);
+    bent(turned, u->around[k + 1], u->high_reach, sampled, bent_share, bent_value);
+    paired(bent_share, -1, after_share);
+    paired(bent_value, -1, after_value);
+    after_share += 2 * (BENDS - 1);
+    after_value += 2 * (BENDS - 1);
+    steps(u->high, 1 - u->high_reach, u->high_reach, after_share, after_value);
+    ascending(value, after_value + 2 * TAIL - value);
 }
 
 /* As numpy.nan_to_num has it. */
@@ -331,7 +384,7 @@ INLINE double number(double v) { return v - v == 0 ? v : v > 0 ? 1.7976931348623
 
 template <typename T> INLINE int all_units(const T *values, int64_t units, int64_t k, curves_t out)
 {
-    int64_t room = k + 8, knots = 4 * (k - 2) + 4 * TAIL + 2 * BENDS;
+    int64_t room = k + 8, knots = KNOTS(k);
     double *memory = (double *)malloc((8 * sizeof(double) + 2 * sizeof(int64_t)) * room);
     if (!memory)
         return 0;

@@ -185,7 +185,7 @@ extern "C" CLONES int exchange_blocks(const double *apart, int64_t units, int sl
         out.total[p] = 0;
         out.largest[p] = -INFINITY;
         for (int k = 0; k < blocks; k++)
-            patterns[p * GROUPS + k / GROUP] |= (how.signs[p * blocks + k] < 0) << k % GROUP;
+            patterns[p * GROUPS + k / GROUP] |= (how.weights[p * blocks + k] < 0) << k % GROUP;
     }
     for (int64_t u = 0; u < units; u += WIDTH) {
         int lanes = units - u < WIDTH ? (int)(units - u) : WIDTH;
@@ -272,4 +272,19 @@ extern "C" CLONES void multiply_blocks(const double *apart, int blocks, int64_t 
             if (k < j)
                 products[k * blocks + j] += sum;
         }
+}
+
+extern "C" CLONES void distances(const double *apart, int64_t units, exchange_t how, double *found)
+{
+    for (int64_t u = 0; u < units; u++) {
+        doubles x[MOST_BLOCKS];
+        for (int k = 0; k < how.blocks; k++)
+            memcpy(&x[k], apart + (k * units + u) * SLICES, sizeof x[k]);
+        for (int64_t d = 0; d < how.count; d++) {
+            doubles sum = {0};
+            for (int k = 0; k < how.blocks; k++)
+                sum += x[k] * how.weights[d * how.blocks + k];
+            found[d * units + u] = sum_of(sum < 0 ? -sum : sum) / SLICES;
+        }
+    }
 }

@@ -29,28 +29,33 @@ void scan(activations_t activations, double *table, float *centre, int known, sa
 /* From squared deviations to `deviation`; rounding may have left them below 0. */
 static inline double root(double squares) { return squares > 0 ? sqrt(squares) : 0; }
 
-/* What a block of steps shows, a step [n, units] after the other; as icshift/sketch/block.py has it. */
+/* What steps show, a step [n, units] after the other; as icshift/sketch/block.py has it. */
 #define MOST 1024 /* rows of a step, at most: they are sorted on the stack */
 #define QUANTILES 5
 #define SLICES 8
 
 typedef struct {
     float *values;    /* [steps, n, units] sorted, what is not finite as infinity; may be the rows themselves */
-    double *table;    /* [6, steps, units], as of `scan` */
+    double *table;    /* [steps, 6, units], each as of `scan` */
     int64_t *zeros;   /* [steps, units] */
-    float *quantiles; /* [QUANTILES, steps, units] at these probabilities, NaN where there is no finite value */
-    double *slices;   /* [steps, SLICES, units] means of equal slices of the finite ones, 0 where there is none */
+    float *quantiles; /* [steps, QUANTILES, units] at these probabilities, NaN where there is no finite value */
+    double *slices;   /* [steps, SLICES, units] means of equal slices of the finite ones, 0 where there is none; or NULL */
+    double *sums;     /* [SLICES, units] to which the means of slices are added, each times its step's finite values, */
+    int64_t *sampled, *none; /* [units] and to these the numbers of finite values and of zeros; or NULL */
     const double *probabilities;
 } order_t;
 
 void order(const float *rows, int64_t steps, int n, int64_t units, order_t out);
 
-/* A full level of a sketch, as of icshift/sketch/level.py: [LEVEL, units]. Sorts its columns; `moved` [units] is the sum of
-   all distances to the neighbours that go up, with what it may be rounded by; NaN where a value is not finite. */
+/* A full level of a sketch, as of icshift/sketch/level.py: [LEVEL, units]. Of its sorted columns the ends stay, in its first
+   rows, and of every four neighbours between them the one at the offset, 1 or 2, goes up [GOING_UP, units]. `moved` [units]
+   is the sum of all distances to those, with what it may be rounded by; NaN where a value is not finite. */
 #define LEVEL 512
 #define TAIL 16 /* values at either end that stay */
+#define GROUP 4
+#define GOING_UP ((LEVEL - 2 * TAIL) / GROUP)
 
-void sort_level(float *level, int64_t units, double rounding, double *moved);
+void compact(float *level, int64_t units, int offset, double rounding, double *moved, float *up);
 
 /* What a window keeps of finite levels [fill, units] of all its sketches, those of one weight after one another and the
    lightest first. */
@@ -108,15 +113,15 @@ typedef struct {
 
 void differ(window_t a, window_t b, int64_t units, int blocks, difference_t out);
 
-/* What exchanges show of differences [blocks, units, slices], as of icshift/noise/drifts.py. `signs` [count, blocks] are
-   negative for blocks that change places. */
+/* Exchanges: `weights` [count, blocks] are negative for blocks that change places. */
 typedef struct {
-    const float *signs;
+    const double *weights;
     int64_t count;
     int blocks;
 } exchange_t;
 
-/* Sums and largest [count] over units of what each exchange shows of them, each relative to what all exchanges show of it;
+/* What exchanges show of differences [blocks, units, slices], as of icshift/noise/drifts.py: of their weights the signs count.
+   Sums and largest [count] over units of what each exchange shows of them, each relative to what all exchanges show of it;
    this of the first exchange [units], and of the next `pool` of them [pool, units]; `kept` [units] marks which units
    count, and afterwards which of these showed anything. */
 typedef struct {
@@ -128,6 +133,9 @@ typedef struct {
 
 /* Returns 0 where there is no memory. */
 int exchange_blocks(const double *apart, int64_t units, int slices, exchange_t how, exchanged_t out);
+
+/* The mean distance that slices move in every exchange [count, units], of differences [blocks, units, SLICES]. */
+void distances(const double *apart, int64_t units, exchange_t how, double *found);
 
 /* Adds the products of every two blocks' differences [blocks, places], each place measured by how much it varies, to
    `products` [blocks, blocks]. */
@@ -142,12 +150,16 @@ typedef struct {
 
 int64_t hash_rows(const void *values, int64_t rows, int64_t row, int size, places_t at);
 
-/* Quantile functions of rows of at least 2 slice means [units, k], as of icshift/curve.py. */
+/* Quantile functions of rows of at least 2 slice means [units, k], as of icshift/curve.py. Knots come in pairs: TAIL of the
+   steps of either end, 11 of the slices beside them, 2 of every other slice. */
+#define BENDS 12 /* knots of a slice beside an end, before they are paired */
+#define KNOTS(k) (4 * ((k) - 2) + 4 * TAIL + 4 * (BENDS - 1))
+
 typedef struct {
     const int64_t *sampled; /* [units] values that a row stands for */
     const double *tails;    /* [units, 2 TAIL] lowest and highest of them; NULL or NaN where they are not known */
     const double *zeros;    /* [units] their share of zeros; NULL where it is not to be kept */
-    double *share, *value;  /* [units, 4 k + 4 TAIL + 16] knots */
+    double *share, *value;  /* [units, KNOTS(k)] */
 } curves_t;
 
 /* Both return 0 where there is no memory. */
@@ -165,7 +177,7 @@ typedef struct {
 int squares(lines_t a, lines_t b, int64_t units, double *found);
 
 /* The same, of functions from 0 to 1 that are divided by 2 to a `power` [units], in its three parts [3, units]: squared
-   differences of means and of standard deviations, and the rest. */
+   differences of means and of standard deviations, and the rest. Knots come in pairs, between which there is no width. */
 int parts(lines_t a, lines_t b, int64_t units, const int64_t *power, double *found);
 
 /* Mean distance [units] of rows a [units, n] and b [units, m], of which each value has the same share of its row. Returns 0

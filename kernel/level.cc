@@ -1,4 +1,4 @@
-/* A full level of a sketch, sorted, and by how far its values lie from those that go up. */
+/* A full level of a sketch: sorted, of which a quarter goes up, and by how far the others lie from it. */
 #include <math.h>
 
 #include "columns.h"
@@ -8,7 +8,7 @@
 INLINE void measure(const floats *x, int lanes, double rounding, double *moved)
 {
     floats sum = {0};
-    for (int i = TAIL; i < LEVEL - TAIL; i += 4)
+    for (int i = TAIL; i < LEVEL - TAIL; i += GROUP)
         sum += (x[i + 2] - x[i]) + (x[i + 3] - x[i + 1]);
     for (int l = 0; l < lanes; l++) {
         double ends = fabsf(x[TAIL][l]) + fabsf(x[LEVEL - TAIL - 1][l]);
@@ -17,8 +17,8 @@ INLINE void measure(const floats *x, int lanes, double rounding, double *moved)
 }
 
 /* Two vectors of columns at a time are a line of the cache: where rows lie a power of two apart, a line would be gone
-   before its second half is wanted. */
-extern "C" CLONES void sort_level(float *level, int64_t units, double rounding, double *moved)
+   before its second half is wanted. What does not go up and is no end is not written back: nobody reads it again. */
+extern "C" CLONES void compact(float *level, int64_t units, int offset, double rounding, double *moved, float *up)
 {
     keys v[2][LEVEL];
     for (int64_t u = 0; u < units; u += 2 * WIDTH) {
@@ -27,17 +27,24 @@ extern "C" CLONES void sort_level(float *level, int64_t units, double rounding, 
             int64_t left = units - u - half * WIDTH;
             lanes[half] = left < 0 ? 0 : left < WIDTH ? (int)left : WIDTH;
         }
+        /* Lanes that no unit has may hold what is in the row behind: they are sorted and not stored. */
         for (int i = 0; i < LEVEL; i++)
-            for (int half = 0; half < 2 && lanes[half]; half++)
-                v[half][i] = turned(load(level + i * units + u + half * WIDTH, lanes[half]));
+            for (int half = 0; half < 2 && lanes[half]; half++) {
+                int whole = i + 1 < LEVEL && units >= WIDTH ? WIDTH : lanes[half];
+                v[half][i] = turned(load(level + i * units + u + half * WIDTH, whole));
+            }
         for (int half = 0; half < 2 && lanes[half]; half++) {
-            sort_columns(v[half], LEVEL, LEVEL);
+            const float *next = level + u + 2 * WIDTH;
+            sort_runs(v[half], LEVEL, half || u + 2 * WIDTH >= units ? NULL : next, units);
             for (int i = 0; i < LEVEL; i++)
                 v[half][i] = turned(v[half][i]);
             measure((const floats *)v[half], lanes[half], rounding, moved + u + half * WIDTH);
         }
-        for (int i = 0; i < LEVEL; i++)
+        for (int i = 0; i < 2 * TAIL; i++)
             for (int half = 0; half < 2 && lanes[half]; half++)
-                store(level + i * units + u + half * WIDTH, v[half][i], lanes[half]);
+                store(level + i * units + u + half * WIDTH, v[half][i < TAIL ? i : LEVEL - 2 * TAIL + i], lanes[half]);
+        for (int i = 0; i < GOING_UP; i++)
+            for (int half = 0; half < 2 && lanes[half]; half++)
+                store(up + i * units + u + half * WIDTH, v[half][TAIL + offset + i * GROUP], lanes[half]);
     }
 }

@@ -35,22 +35,33 @@ static PyObject *py_scan(PyObject *self, PyObject *const *o, Py_ssize_t given)
 static PyObject *py_order(PyObject *self, PyObject *const *o, Py_ssize_t given)
 {
     (void)self;
-    if (!takes("order", given, 10))
+    if (!takes("order", given, 15))
         return NULL;
     held_t held = {.count = 0};
     int64_t steps = integer(o[1]), n = integer(o[2]), units = integer(o[3]), cells = steps * units;
+    int64_t first = integer(o[10]), room = integer(o[11]), size = room * units;
     if (!PyErr_Occurred() && (n < 1 || n > MOST))
         PyErr_Format(PyExc_ValueError, "%lld values a step, where 1 to %d are sorted", (long long)n, MOST);
+    if (!PyErr_Occurred() && (first < 0 || steps < 0 || first + steps > room))
+        PyErr_Format(PyExc_ValueError, "steps %lld to %lld, where there is room for %lld", (long long)first,
+                     (long long)(first + steps), (long long)room);
     const float *rows = known(&held, o[0], n * cells * (int64_t)sizeof(float));
     order_t out = {
         .values = wanted(&held, o[4], n * cells * (int64_t)sizeof(float)),
-        .table = wanted(&held, o[5], 6 * cells * (int64_t)sizeof(double)),
-        .zeros = wanted(&held, o[6], cells * (int64_t)sizeof(int64_t)),
-        .quantiles = wanted(&held, o[7], QUANTILES * cells * (int64_t)sizeof(float)),
-        .slices = wanted(&held, o[8], SLICES * cells * (int64_t)sizeof(double)),
+        .table = wanted(&held, o[5], 6 * size * (int64_t)sizeof(double)),
+        .zeros = wanted(&held, o[6], size * (int64_t)sizeof(int64_t)),
+        .quantiles = wanted(&held, o[7], QUANTILES * size * (int64_t)sizeof(float)),
+        .slices = wanted(&held, o[8], SLICES * size * (int64_t)sizeof(double)),
+        .sums = wanted(&held, o[12], SLICES * units * (int64_t)sizeof(double)),
+        .sampled = wanted(&held, o[13], units * (int64_t)sizeof(int64_t)),
+        .none = wanted(&held, o[14], units * (int64_t)sizeof(int64_t)),
         .probabilities = known(&held, o[9], QUANTILES * (int64_t)sizeof(double)),
     };
     if (!PyErr_Occurred()) {
+        out.table += first * 6 * units;
+        out.zeros += first * units;
+        out.quantiles += first * QUANTILES * units;
+        out.slices = out.slices ? out.slices + first * SLICES * units : NULL;
         if (n * cells < LONG_WORK) {
             order(rows, steps, (int)n, units, out);
         } else {
@@ -62,20 +73,27 @@ static PyObject *py_order(PyObject *self, PyObject *const *o, Py_ssize_t given)
     return done(&held);
 }
 
-static PyObject *py_sort_level(PyObject *self, PyObject *const *o, Py_ssize_t given)
+static PyObject *py_compact(PyObject *self, PyObject *const *o, Py_ssize_t given)
 {
     (void)self;
-    if (!takes("sort_level", given, 4))
+    if (!takes("compact", given, 6))
         return NULL;
     held_t held = {.count = 0};
-    int64_t units = integer(o[1]);
-    double rounding = PyFloat_AsDouble(o[2]);
+    int64_t units = integer(o[1]), offset = integer(o[2]);
+    double rounding = PyFloat_AsDouble(o[3]);
     float *level = wanted(&held, o[0], LEVEL * units * (int64_t)sizeof(float));
-    double *moved = wanted(&held, o[3], units * (int64_t)sizeof(double));
+    double *moved = wanted(&held, o[4], units * (int64_t)sizeof(double));
+    float *up = wanted(&held, o[5], GOING_UP * units * (int64_t)sizeof(float));
+    if (!PyErr_Occurred() && (offset < 0 || offset >= GROUP))
+        PyErr_Format(PyExc_ValueError, "neighbour %lld of %d", (long long)offset, GROUP);
     if (!PyErr_Occurred()) {
-        Py_BEGIN_ALLOW_THREADS
-        sort_level(level, units, rounding, moved);
-        Py_END_ALLOW_THREADS
+        if (LEVEL * units < LONG_WORK) {
+            compact(level, units, (int)offset, rounding, moved, up);
+        } else {
+            Py_BEGIN_ALLOW_THREADS
+            compact(level, units, (int)offset, rounding, moved, up);
+            Py_END_ALLOW_THREADS
+        }
     }
     return done(&held);
 }
@@ -196,6 +214,7 @@ static PyObject *py_hash_rows(PyObject *self, PyObject *const *o, Py_ssize_t giv
 PyObject *py_differ(PyObject *self, PyObject *const *o, Py_ssize_t given);
 PyObject *py_exchange_blocks(PyObject *self, PyObject *const *o, Py_ssize_t given);
 PyObject *py_multiply_blocks(PyObject *self, PyObject *const *o, Py_ssize_t given);
+PyObject *py_distances(PyObject *self, PyObject *const *o, Py_ssize_t given);
 
 /* Of the values that are kept of a window: module_curve.c. */
 PyObject *py_curve(PyObject *self, PyObject *const *o, Py_ssize_t given);
@@ -207,8 +226,9 @@ PyObject *py_apart(PyObject *self, PyObject *const *o, Py_ssize_t given);
 
 static PyMethodDef methods[] = {
     METHOD(scan, "address, rows, units, positions, stride, table, centre, known, drawn, n, sampled, first"),
-    METHOD(order, "rows, steps, n, units, values, table, zeros, quantiles, slices, probabilities"),
-    METHOD(sort_level, "level, units, rounding, moved"),
+    METHOD(order, "rows, steps, n, units, values, table, zeros, quantiles, slices, probabilities, first, room, sums, "
+                  "sampled, none"),
+    METHOD(compact, "level, units, offset, rounding, moved, up"),
     METHOD(hash_rows, "address, rows, row, size, drawn, factors, n"),
     METHOD(digest, "levels, fills, weights, units, slices, values, error, tails"),
     METHOD(w1, "a, n, b, m, units, bytes of a value, found, from, to"),
@@ -218,8 +238,9 @@ static PyMethodDef methods[] = {
     METHOD(parts, "places, values, knots, those of the other, units, power, found"),
     METHOD(apart, "a, n, b, m, units, bytes of a value, found"),
     METHOD(differ, "slices, sampled, zeros, count, starts of a and of b, units, blocks, slices, means, zeros, weights, seen"),
-    METHOD(exchange_blocks, "apart, units, blocks, slices, signs, patterns, total, largest, shown, pooled, pool, kept"),
+    METHOD(exchange_blocks, "apart, units, blocks, slices, weights, patterns, total, largest, shown, pooled, pool, kept"),
     METHOD(multiply_blocks, "apart, blocks, places, products"),
+    METHOD(distances, "apart, units, blocks, weights, draws, found"),
     {0}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernel", "See the folder `kernel`.", -1, methods};
 

@@ -8,7 +8,7 @@ PyObject *py_curve(PyObject *self, PyObject *const *o, Py_ssize_t given)
     if (!takes("curve", given, 9))
         return NULL;
     held_t held = {.count = 0};
-    int64_t size = integer(o[1]), units = integer(o[2]), k = integer(o[3]), knots = 4 * k + 4 * TAIL + 16;
+    int64_t size = integer(o[1]), units = integer(o[2]), k = integer(o[3]), knots = KNOTS(k);
     if (!PyErr_Occurred() && (k < 2 || units < 0 || (size != 4 && size != 8)))
         PyErr_Format(PyExc_ValueError, "%lld slices of %lld bytes", (long long)k, (long long)size);
     const void *values = known(&held, o[0], units * k * size);
@@ -69,6 +69,8 @@ PyObject *py_parts(PyObject *self, PyObject *const *o, Py_ssize_t given)
     held_t held = {.count = 0};
     int64_t units = integer(o[6]);
     lines_t a = lines(&held, o, units), b = lines(&held, o + 3, units);
+    if (!PyErr_Occurred() && (a.knots % 2 || b.knots % 2))
+        PyErr_Format(PyExc_ValueError, "%lld and %lld knots are no pairs", (long long)a.knots, (long long)b.knots);
     const int64_t *power = known(&held, o[7], units * (int64_t)sizeof(int64_t));
     double *found = wanted(&held, o[8], 3 * units * (int64_t)sizeof(double));
     if (!PyErr_Occurred()) {

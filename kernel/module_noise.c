@@ -60,7 +60,7 @@ PyObject *py_exchange_blocks(PyObject *self, PyObject *const *o, Py_ssize_t give
     if (count < 1 || pool < 0 || pool >= count || slices < 1 || slices > SLICES)
         return PyErr_Format(PyExc_ValueError, "%lld of %lld patterns", (long long)pool, (long long)count);
     const double *apart = known(&held, o[0], blocks * units * slices * (int64_t)sizeof(double));
-    exchange_t how = {known(&held, o[4], count * blocks * (int64_t)sizeof(float)), count, (int)blocks};
+    exchange_t how = {known(&held, o[4], count * blocks * (int64_t)sizeof(double)), count, (int)blocks};
     exchanged_t out = {
         .total = wanted(&held, o[6], count * (int64_t)sizeof(double)),
         .largest = wanted(&held, o[7], count * (int64_t)sizeof(double)),
@@ -94,6 +94,26 @@ PyObject *py_multiply_blocks(PyObject *self, PyObject *const *o, Py_ssize_t give
     if (!PyErr_Occurred()) {
         Py_BEGIN_ALLOW_THREADS
         multiply_blocks(apart, (int)blocks, places, products);
+        Py_END_ALLOW_THREADS
+    }
+    return done(&held);
+}
+
+PyObject *py_distances(PyObject *self, PyObject *const *o, Py_ssize_t given)
+{
+    (void)self;
+    if (!takes("distances", given, 6))
+        return NULL;
+    held_t held = {.count = 0};
+    int64_t units = integer(o[1]), blocks = integer(o[2]), count = integer(o[4]);
+    if (refuse_blocks(blocks))
+        return NULL;
+    const double *apart = known(&held, o[0], blocks * units * SLICES * (int64_t)sizeof(double));
+    exchange_t how = {known(&held, o[3], count * blocks * (int64_t)sizeof(double)), count, (int)blocks};
+    double *found = wanted(&held, o[5], count * units * (int64_t)sizeof(double));
+    if (!PyErr_Occurred()) {
+        Py_BEGIN_ALLOW_THREADS
+        distances(apart, units, how, found);
         Py_END_ALLOW_THREADS
     }
     return done(&held);

@@ -6,6 +6,8 @@
 
 #define SQUARES_FIT 1e-15f /* from here to its inverse, values can be squared and added up in float */
 
+#define AHEAD 24 /* columns: the line after the one that is written to */
+
 typedef struct {
     const double *probabilities;
     int n, low[QUANTILES], high[QUANTILES];
@@ -59,13 +61,12 @@ INLINE doubles slice_sum(const floats *v, int n, int s)
     return sum;
 }
 
-/* Where the statistics of one step and unit are written: every array at this unit, with its stride. */
+/* Where the statistics of one step and unit are written: every array at this unit; its rows lie so far apart. */
 typedef struct {
     double *table;
-    int64_t table_stride;
     int64_t *zeros;
     float *quantiles;
-    int64_t quantiles_stride;
+    int64_t stride;
     double *slices;
     int64_t slices_stride;
 } out_t;
@@ -84,14 +85,14 @@ static void measure_carefully(const floats *v, const ranks_t *all, int lane, out
         squares += d * d;
     }
     o.table[0] = finite;
-    o.table[o.table_stride] = n - finite;
-    o.table[2 * o.table_stride] = finite ? mean + rest / finite : 0;
-    o.table[3 * o.table_stride] = finite ? root(squares - rest * rest / finite) : 0;
-    o.table[4 * o.table_stride] = finite ? v[0][lane] : INFINITY;
-    o.table[5 * o.table_stride] = finite ? v[finite - 1][lane] : -INFINITY;
+    o.table[o.stride] = n - finite;
+    o.table[2 * o.stride] = finite ? mean + rest / finite : 0;
+    o.table[3 * o.stride] = finite ? root(squares - rest * rest / finite) : 0;
+    o.table[4 * o.stride] = finite ? v[0][lane] : INFINITY;
+    o.table[5 * o.stride] = finite ? v[finite - 1][lane] : -INFINITY;
     ranks_t p = ranks_of(finite, all->probabilities);
     for (int k = 0; k < QUANTILES; k++)
-        o.quantiles[k * o.quantiles_stride] =
+        o.quantiles[k * o.stride] =
             finite ? v[p.low[k]][lane] + (v[p.high[k]][lane] - v[p.low[k]][lane]) * p.part[k] : NAN;
     for (int s = 0; s < SLICES; s++) {
         double slice = 0;
@@ -128,7 +129,7 @@ INLINE void measure(const floats *v, const ranks_t *p, keys zeros, int lanes, ou
         squares += __builtin_convertvector(some_squares, doubles);
     }
     for (int k = 0; k < QUANTILES; k++)
-        store(o.quantiles + k * o.quantiles_stride, v[p->low[k]] + (v[p->high[k]] - v[p->low[k]]) * p->part[k], lanes);
+        store(o.quantiles + k * o.stride, v[p->low[k]] + (v[p->high[k]] - v[p->low[k]]) * p->part[k], lanes);
     floats low = v[0], high = v[n - 1], largest = -low > high ? -low : high;
     doubles steady = __builtin_convertvector(low < high ? (floats){0} : 1.0f - (floats){0}, doubles);
     doubles average = __builtin_convertvector(centre, doubles) + rest / (double)n;
@@ -136,18 +137,29 @@ INLINE void measure(const floats *v, const ranks_t *p, keys zeros, int lanes, ou
     for (int l = 0; l < WIDTH; l++)
         deviation[l] = root(deviation[l]);
     store(o.table, (double)n - (doubles){0}, lanes);
-    store(o.table + o.table_stride, (doubles){0}, lanes);
-    store(o.table + 2 * o.table_stride, steady != 0 ? __builtin_convertvector(low, doubles) : average, lanes);
-    store(o.table + 3 * o.table_stride, deviation, lanes);
-    store(o.table + 4 * o.table_stride, __builtin_convertvector(low, doubles), lanes);
-    store(o.table + 5 * o.table_stride, __builtin_convertvector(high, doubles), lanes);
+    store(o.table + o.stride, (doubles){0}, lanes);
+    store(o.table + 2 * o.stride, steady != 0 ? __builtin_convertvector(low, doubles) : average, lanes);
+    store(o.table + 3 * o.stride, deviation, lanes);
+    store(o.table + 4 * o.stride, __builtin_convertvector(low, doubles), lanes);
+    store(o.table + 5 * o.stride, __builtin_convertvector(high, doubles), lanes);
     store(o.zeros, __builtin_convertvector(zeros, longs), lanes);
     for (int l = 0; l < lanes; l++)
         if (!(largest[l] < 1 / SQUARES_FIT) || (low[l] < high[l] && high[l] - low[l] < SQUARES_FIT)) {
-            out_t here = {o.table + l,     o.table_stride, o.zeros + l,      o.quantiles + l,
-                          o.quantiles_stride, o.slices + l, o.slices_stride};
+            out_t here = {o.table + l, o.zeros + l, o.quantiles + l, o.stride, o.slices + l, o.slices_stride};
             measure_carefully(v, p, l, here);
         }
+}
+
+/* The slices of one step, its values and its zeros, added to those of the steps before; of its lanes from the first on. */
+INLINE void add_slices(out_t o, int first, int lanes, double *sums, int64_t stride, int64_t *sampled, int64_t *none)
+{
+    for (int s = 0; s < SLICES; s++)
+        for (int l = first; l < lanes; l++)
+            sums[s * stride + l] += o.slices[s * o.slices_stride + l] * o.table[l];
+    for (int l = first; l < lanes; l++) {
+        sampled[l] += (int64_t)o.table[l];
+        none[l] += o.zeros[l];
+    }
 }
 
 /* Rows of up to WIDTH units of one step: counted, sorted into `to` with what is not finite as infinity at the end. */
@@ -156,6 +168,7 @@ INLINE keys sort_step(const float *rows, int n, int64_t units, int lanes, keys *
     keys zeros = {0}, broken = {0};
     for (int i = 0; i < n; i++) {
         keys bits = load(rows + i * units, lanes);
+        __builtin_prefetch(to + i * units + AHEAD, 1); /* where the next columns go may be in no cache */
         zeros -= (bits & 0x7fffffff) == 0;
         broken |= (bits & INFINITE) == INFINITE;
         v[i] = turned(bits);
@@ -178,14 +191,21 @@ extern "C" CLONES void order(const float *rows, int64_t steps, int n, int64_t un
 {
     keys v[MOST];
     ranks_t places = ranks_of(n, out.probabilities);
-    int64_t all_steps = steps * units;
     for (int64_t s = 0; s < steps; s++)
-        for (int64_t u = 0; u < units; u += WIDTH) {
-            int lanes = units - u < WIDTH ? (int)(units - u) : WIDTH;
-            int64_t here = s * units + u, first = s * n * units + u;
+        for (int64_t next = 0; next < units; next += WIDTH) {
+            /* The last columns once more with some that are done: that they are sorted changes nothing, and rows of
+               fewer lanes take longer. */
+            int64_t u = next + WIDTH > units && units >= WIDTH ? units - WIDTH : next;
+            int lanes = units < WIDTH ? (int)units : WIDTH;
+            int64_t first = s * n * units + u;
             keys zeros = sort_step(rows + first, n, units, lanes, v, out.values + first);
-            out_t o = {out.table + here, all_steps, out.zeros + here, out.quantiles + here, all_steps,
-                       out.slices + s * SLICES * units + u, units};
+            double means[SLICES * WIDTH];
+            out_t o = {out.table + s * 6 * units + u, out.zeros + s * units + u, out.quantiles + s * QUANTILES * units + u,
+                       units, out.slices ? out.slices + s * SLICES * units + u : means, out.slices ? units : WIDTH};
             measure((const floats *)v, &places, zeros, lanes, o);
+            if (out.sums && u == next && lanes == WIDTH)
+                add_slices(o, 0, WIDTH, out.sums + u, units, out.sampled + u, out.none + u);
+            else if (out.sums)
+                add_slices(o, (int)(next - u), lanes, out.sums + u, units, out.sampled + u, out.none + u);
         }
 }

@@ -1,6 +1,7 @@
 """Distributions, step rows and runs of given values, by way of the real accumulator and recording."""
 
 import json
+from copy import deepcopy
 from dataclasses import asdict, replace
 from functools import lru_cache
 
@@ -55,7 +56,7 @@ def of_zoo(name, n, units=3, seed=0, dtype=np.float32):
 def step_rows(values_of_steps, **options):
     """Step rows in order of steps; each step is a list of forwards [units, n]."""
     found = []
-    one = accumulator(len(values_of_steps[0][0]), sink=found.append, **options)
+    one = accumulator(len(values_of_steps[0][0]), sink=lambda rows: found.append(deepcopy(rows)), **options)
     for number, forwards in enumerate(values_of_steps):
         for values in forwards:
             observe(one, values)

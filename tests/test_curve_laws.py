@@ -133,9 +133,9 @@ def test_of_rows_of_any_widths(given, width):
 
 def test_what_is_too_short_is_refused():
     row, counts = np.zeros((2, 8)), np.zeros(2, np.int64)
-    for slices, share in ((9, np.zeros((2, 112))), (8, np.zeros(2)), (1, np.zeros((2, 112)))):
+    for slices, share in ((9, np.zeros((2, 132))), (8, np.zeros(2)), (1, np.zeros((2, 132)))):
         with pytest.raises(ValueError, match="bytes"):
-            compiled.curve(row, 8, 2, slices, counts, None, None, share, np.zeros((2, 112)))
+            compiled.curve(row, 8, 2, slices, counts, None, None, share, np.zeros((2, 132)))
     for knots, units, found in ((9, 2, row), (8, 3, row), (8, 2, row[:0])):
         with pytest.raises(ValueError, match="bytes"):
             compiled.squares(row, row, knots, row, row, 8, units, found)
@@ -143,6 +143,8 @@ def test_what_is_too_short_is_refused():
             compiled.parts(row, row, 8, row, row, knots, units, counts, found)
         with pytest.raises(ValueError, match="bytes"):
             compiled.apart(row, knots, row, 8, units, 8, found)
+    with pytest.raises(ValueError, match="pairs"):
+        compiled.parts(row, row, 7, row, row, 8, 2, counts, row)
     with pytest.raises(ValueError, match="knots"):
         compiled.squares(row, row, 0, row, row, 8, 2, row)
     with pytest.raises(TypeError, match="takes 9 arguments"):

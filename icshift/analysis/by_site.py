@@ -128,8 +128,8 @@ def _of_drift(metric: Metric, comparisons: list[Comparison], moved: dict[int, Mo
     last = comparisons[-1]
     one_sd = with_one_sd(metric, [comparisons[0].before, *(comparison.after for comparison in comparisons)])
     steady = ~metric.near_constant(last.before, last.after)
-    values = np.abs(metric.function(last.before, last.after))[steady]
-    noise = floor_of(metric, last)[steady]
+    shown = metric.function(last.before, last.after)
+    values, noise = np.abs(shown)[steady], floor_of(metric, last, shown)[steady]
     error = metric.error(last.before, last.after)[steady] if metric.error else np.empty(0)
     median, level = over_units.median(values), over_units.median(noise)
     units = values if metric.of == "unit" else np.empty(0)

@@ -166,14 +166,14 @@ def _lag(site: Site, run: StoredRun, phase: str, window: int) -> Lag:
     return None if own is None or running is None else (own, running)
 
 
-def floor_of(metric: Metric, comparison: Comparison) -> Floats:
-    """Returns what the metric would show [units] if the parameters had not changed.
+def floor_of(metric: Metric, comparison: Comparison, shown: Floats | None = None) -> Floats:
+    """Returns what the metric would show [units] if the parameters had not changed; `shown` is what it shows, if known.
 
     That is the noise of sampling (see `floor.floor`) and, by running averages, their lag: how far they put a window
     from what it is by the statistics of its own inputs, the larger of both windows; NaN where that is not known.
     """
     if not comparison.lags or metric.by_example:
-        return floor(metric, comparison.before, comparison.after)
+        return floor(metric, comparison.before, comparison.after, shown)
     apart = [
         np.full(comparison.after.units, np.nan) if lag is None else metric.function(*lag) for lag in comparison.lags
     ]
@@ -352,7 +352,8 @@ def _piece(run: StoredRun, comparison: Comparison, metric: Metric, judged: Movem
         moved = (
             np.array([int(name in judged.called)]) if whole else np.where(judged.told[name], judged.moved[name], UNTOLD)
         )
-    value, noise = metric.function(before, after), floor_of(metric, comparison)
+    value = metric.function(before, after)
+    noise = floor_of(metric, comparison, value)
     activations = after.count + after.nonfinite
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(noise > 0, np.abs(value) / noise, np.nan)

@@ -16,14 +16,16 @@ from icshift.analysis.metrics import Metric
 from icshift.analysis.noise_of_metrics import resampled
 from icshift.blocks import Floats
 from icshift.distribution import Distribution
-from icshift.noise.exchange import Noise, differences, matched, noise
+from icshift.noise.exchange import Noise, differences, matching, noise
 
 _ROUNDING = 1e-5
 """Noise of up to this share of a drift is rounding."""
 
 
-def floor(metric: Metric, a: Distribution, b: Distribution) -> Floats:
+def floor(metric: Metric, a: Distribution, b: Distribution, shown: Floats | None = None) -> Floats:
     """Returns what `metric` between a and b would show by sampling noise alone [units]; NaN where that is not known.
+
+    `shown` is what it shows, where that was computed before.
 
     It is not known with fewer blocks than `exchange.FEWEST`, and for metrics by example: where there are examples,
     there is no sampling noise. 0 for two probes: with the same inputs in both there is none either.
@@ -43,13 +45,15 @@ def floor(metric: Metric, a: Distribution, b: Distribution) -> Floats:
         return np.where(known, over_units.rms(resampled(metric.function, drawn, a, b)), np.nan)
     level = over_units.rms(metric.of_noise(drawn, a, b))
     # Windows over the same examples in the same order have no noise: what is left is rounding of their difference.
-    rounding = _ROUNDING * np.abs(metric.function(a, b))
+    rounding = _ROUNDING * np.abs(metric.function(a, b) if shown is None else shown)
     return np.where(known, np.where(level > rounding, level, 0.0), np.nan)
 
 
 @lru_cache(maxsize=1)  # Several metrics in turn are asked of the same two windows.
 def _drawn(a: Distribution, b: Distribution) -> tuple[NDArray[np.bool_], Noise] | None:
     """Returns which units have known noise, and draws of it; None where none has."""
-    pair = matched(a.blocks, b.blocks)
-    apart = None if pair is None else differences(*pair)
-    return None if apart is None or not apart.known.any() else (apart.known, noise(apart))
+    count = matching(a.blocks, b.blocks)
+    if a.blocks is None or b.blocks is None or count is None:
+        return None
+    apart = differences(a.blocks, b.blocks, count)
+    return (apart.known, noise(apart)) if apart.known.any() else None

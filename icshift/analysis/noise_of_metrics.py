@@ -28,7 +28,7 @@ _DRAWS = 9
 
 def w1(noise: Noise, _: Distribution, __: Distribution) -> Floats:
     """Mean distance that the slices move."""
-    return np.asarray(np.abs(noise.displacement).mean(2))
+    return noise.distance
 
 
 def w1_sd(noise: Noise, a: Distribution, b: Distribution) -> Floats:
@@ -64,7 +64,7 @@ def resampled(
     with np.errstate(invalid="ignore", divide="ignore"):
         scale = np.sqrt(1 / a.sampled + 1 / b.sampled)
         iid = [_slices(_at_ranks(middle, bridge, scale) - middle) for bridge in _bridges()]
-        scale = scale * np.nan_to_num(_size(noise.displacement) / _size(np.array(iid)))
+        scale = scale * np.nan_to_num(over_units.rms(noise.distance) / _size(np.array(iid)))
     all_of_them = np.full(a.units, _PLACES)  # of slice means, every draw would be spread out anew
     still = from_sample(Sample(middle, all_of_them))
     moved = (np.sort(_at_ranks(middle, bridge, scale), axis=1) for bridge in _bridges())

@@ -192,7 +192,7 @@ def _floors(a: Blocks, b: Blocks, w1: Floats) -> Floats:
         here = np.arange(start, min(start + _UNITS, len(w1)))
         first, second = (one.take(here) for one in pair)
         apart = differences(first, second)
-        drawn = np.abs(noise(apart).displacement).mean(2) if apart.known.any() else np.full((1, len(here)), np.nan)
+        drawn = noise(apart).distance if apart.known.any() else np.full((1, len(here)), np.nan)
         level = magnitude(drawn) / np.sqrt(len(drawn))
         rounding = _ROUNDING * np.abs(w1[here])
         floors.append(np.where(apart.known, np.where(level > rounding, level, 0.0), np.nan))

@@ -46,8 +46,9 @@ class Keeper:
     `again(site, tensor, forward)` returns what takes the next tensor like one that was just taken, if there is a
     shorter way to; `began_again(part, tensor)` is `began` for a forward in training mode with gradients whose only
     argument is a tensor: it returns what it calls it where it is like one before and nothing need be done at its end,
-    else None; `passes()` says, while the hooks are asleep, that a forward in training with gradients is nothing to wake
-    up for; `broke(error)` gets a `RecordingError` when the mask cannot be used.
+    else None; it is asked where `goes_on()` says that the next one may be like that; `passes()` says, while the hooks
+    are asleep, that a forward in training with gradients is nothing to wake up for; `broke(error)` gets a
+    `RecordingError` when the mask cannot be used.
     """
 
     take: Callable[[str, nn.Module, Tensor, Any, Padding | None], None]
@@ -57,6 +58,7 @@ class Keeper:
     leaves_out: Callable[[Any], bool] = lambda _: False
     again: Callable[[str, Tensor, Any], Take | None] = lambda *_: None
     began_again: Callable[[nn.Module, Tensor], Any] = lambda *_: None
+    goes_on: Callable[[], bool] = lambda: False
     passes: Callable[[], bool] = lambda: False
 
 
@@ -235,7 +237,9 @@ class Watcher:
     def _entered_again(self, part: nn.Module, given: Tensor) -> bool:
         """A part of the model is called with this tensor: begin a forward the short way, if it is as one before."""
         now = self._calls.now
-        if now.open or not part.training or not torch.is_grad_enabled() or not is_ordinary() or self._may_hide:
+        if now.open or not self._keeper.goes_on() or self._may_hide:
+            return False
+        if not part.training or not torch.is_grad_enabled() or not is_ordinary():
             return False
         with self.guard, self.stopwatch:
             forward = self._keeper.began_again(part, given)

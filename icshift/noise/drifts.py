@@ -77,7 +77,7 @@ def _native(apart: Floats, known: Flags, signs: Floats) -> _Exchanged:
     total, largest = np.empty((2, len(signs)))
     shown, pooled, kept = np.zeros(units, np.float32), np.zeros((pool, units), np.float32), known.copy()
     at = np.ascontiguousarray(apart), units, blocks, slices
-    how = signs.astype(np.float32), len(signs)
+    how = np.ascontiguousarray(signs), len(signs)
     kernel_choice.compiled.exchange_blocks(*at, *how, total, largest, shown, pooled, pool, kept)
     return _Exchanged(total, largest, shown, pooled, kept)
 

@@ -13,7 +13,7 @@ to tell anything.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -63,14 +63,31 @@ class Differences:
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-    """What noise alone does to a window against another, in so many draws.
+    """What noise alone does to a window against another, in so many draws: `signs` [draws, blocks] times `apart`."""
 
-    `displacement` [draws, units, slices] is how far it moves equal slices of the quantile function, in activation
-    units, and `zeros` [draws, units] how far the share of exact zeros.
-    """
+    apart: Differences
+    signs: Floats
 
-    displacement: Floats
-    zeros: Floats
+    @cached_property
+    def displacement(self) -> Floats:
+        """How far equal slices of the quantile function move [draws, units, slices], in activation units."""
+        return np.asarray(np.tensordot(self.signs, self.apart.slices, 1))
+
+    @cached_property
+    def distance(self) -> Floats:
+        """The mean distance that slices move [draws, units]; the compiled kernel does not keep how far each does."""
+        slices = self.apart.slices
+        if not (kernel_choice.uses_native() and 0 < len(slices) <= MOST and slices.shape[2] == SLICES):
+            return np.asarray(np.abs(self.displacement).mean(2))
+        found = np.empty((len(self.signs), slices.shape[1]))
+        at = np.ascontiguousarray(slices), slices.shape[1], len(slices)
+        kernel_choice.compiled.distances(*at, np.ascontiguousarray(self.signs), len(self.signs), found)
+        return found
+
+    @cached_property
+    def zeros(self) -> Floats:
+        """How far the share of exact zeros moves [draws, units]."""
+        return np.asarray(np.tensordot(self.signs, self.apart.zeros, 1))
 
 
 def matched(a: Blocks | None, b: Blocks | None) -> tuple[Blocks, Blocks] | None:
@@ -165,15 +182,18 @@ def alike(a: Blocks, b: Blocks, count: int | None = None) -> bool:
     Where they do not, their slices differ by that alone, and a skewed difference is not as likely the other way round:
     then exchanges can compare only their means.
     """
-    sizes = [_typical(one.sizes(len(one) if count is None else count)[0]) for one in (a, b)]
+    sizes = [_typical(one, len(one) if count is None else count) for one in (a, b)]
     return max(sizes) <= _ALIKE * min(sizes)
 
 
-def _typical(sizes: Ints) -> float:
-    if not sizes.size:
+def _typical(blocks: Blocks, count: int) -> float:
+    """Returns the median number of values of so many joined blocks."""
+    if not blocks.sampled.size:
         return 0.0
-    first = sizes.flat[0]
-    return float(first if (sizes == first).all() else np.median(sizes))
+    first = blocks.sampled.flat[0]
+    if (blocks.sampled == first).all():  # As of most sites; a median of all takes longer.
+        return float(first * np.median(np.diff(blocks.edges(min(count, len(blocks))))))
+    return float(np.median(blocks.sizes(count)[0]))
 
 
 def noise(apart: Differences) -> Noise:
@@ -186,7 +206,7 @@ def noise(apart: Differences) -> Noise:
     signs = signs - (signs @ weights)[:, None] / weights.sum()
     kept = np.sqrt((signs**2 @ weights**2) / np.sum(weights**2))
     signs /= kept[:, None]
-    return Noise(*(np.tensordot(signs, each, 1) for each in (apart.slices, apart.zeros)))
+    return Noise(apart, signs)
 
 
 @cache

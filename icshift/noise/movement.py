@@ -141,7 +141,7 @@ def _times_floor(a: Blocks | None, b: Blocks | None) -> Floats:
     pair = matched(a, b)
     assert pair is not None
     apart = differences(*pair)
-    floors = np.sqrt(np.mean(np.abs(noise(apart).displacement).mean(2) ** 2, axis=0))
+    floors = np.sqrt(np.mean(noise(apart).distance ** 2, axis=0))
     return np.divide(np.abs(apart.slices.sum(0)).mean(1), floors, out=np.zeros(len(floors)), where=floors > 0)
 
 

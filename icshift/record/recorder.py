@@ -122,8 +122,8 @@ class Recorder(Steady, Measuring):
         self._logged = Logged()
         self._troubles = Troubles(self.path, self._observer, self._logged)
         self._faults = self._troubles.faults
-        begins = self._forward_began, self._leaves_out, self._observer.again, self._began_again, self._forward_passes
-        keeper = Keeper(self._take, self._forward_ended, self._troubles.give_up, *begins)
+        begins = self._forward_began, self._leaves_out, self._observer.again, self._began_again, self._goes_on
+        keeper = Keeper(self._take, self._forward_ended, self._troubles.give_up, *begins, self._forward_passes)
         self._examples = Examples(self.model, SEED)
         self._watcher = Watcher(self.model, self._sites, self._observer, keeper, mask)
         self._replays = Replays(self.model, None if self._rank else given, self._observer, self._watcher, self.forwards)

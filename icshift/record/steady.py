@@ -39,10 +39,13 @@ class Steady(Passing):
         left = self._windows.left(self._clock.steps, self.window) if free else 0
         self._going_on = max(min(left - 1, _MOST - 1), 0)
 
+    def _goes_on(self) -> bool:
+        """Whether a forward in training may be as those before."""
+        return self._going_on > 0 and not self._faults.waiting and not self.forwards.labelled_now
+
     def _began_again(self, part: nn.Module, given: Tensor) -> Forward | None:
         """The model is called in training, with gradients: returns the forward, if all that is to be done is done."""
-        ordinary = self._going_on and not self._faults.waiting and not self.forwards.labelled_now
-        if not ordinary or not self._examples.take_again(TRAIN, part, given):
+        if not self._examples.take_again(TRAIN, part, given):
             return None
         self.forwards.trains(part)
         return TRAINED
@@ -52,8 +55,10 @@ class Steady(Passing):
         attachment = self._watcher.attachment
         if not self._going_on or not self.forwards.trained or not attachment.fresh or os.getpid() != self._process:
             return False
+        if self._faults.waiting or self._faults.over or self._journal.late():
+            return False
         with self._watcher.guard, self._watcher.stopwatch:
-            if self._faults.waiting or self._faults.over or self._journal.late() or not self._clock.passes():
+            if not self._clock.passes():
                 return False
             self._going_on -= 1
             try:

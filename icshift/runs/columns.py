@@ -78,12 +78,20 @@ def checked(
     """
     there = _typed(footer, columns)
     first, groups = _groups(footer, range(footer.num_rows) if rows is None else rows)
-    return there, unpacked(footer, groups, there, size, most_rows), first, groups
+    return there, unpacked(footer, groups, places(footer, there), size, most_rows), first, groups
 
 
-def unpacked(
-    footer: pq.FileMetaData, groups: Sequence[int], columns: Mapping[str, Column], size: int, most_rows: int
-) -> int:
+Placed = Sequence[tuple[int, str, Column]]
+"""Columns with their places and names in a file."""
+
+
+def places(footer: pq.FileMetaData, columns: Mapping[str, Column]) -> Placed:
+    """Returns where columns are that a file has: one of lists may be in several places, as only a damaged one is."""
+    names = [footer.schema.column(place).path.split(".")[0] for place in range(footer.num_columns)]
+    return [(place, name, columns[name]) for place, name in enumerate(names) if name in columns]
+
+
+def unpacked(footer: pq.FileMetaData, groups: Sequence[int], columns: Placed, size: int, most_rows: int) -> int:
     """Returns how many bytes these columns of some row groups are in memory. Raises `ValueError` as `checked` does."""
     decoded = _decoded(footer, groups, columns, most_rows)
     if decoded > max(_SMALL, _UNPACKED * size):
@@ -172,28 +180,25 @@ def _fits(kind: pa.DataType, column: Column) -> bool:
     return bool(is_kind(kind))
 
 
-def _decoded(footer: pq.FileMetaData, groups: Sequence[int], columns: Mapping[str, Column], most_rows: int) -> int:
+def _decoded(footer: pq.FileMetaData, groups: Sequence[int], columns: Placed, most_rows: int) -> int:
     """Returns the bytes that these columns of some row groups have in memory, by the footer.
 
     Raises `ValueError` for more than there can be.
     """
-    rows, total, names = sum(footer.row_group(group).num_rows for group in groups), 0, 0
+    inside = [footer.row_group(group) for group in groups]
+    rows, names = sum(group.num_rows for group in inside), 0
     if not 0 <= rows <= most_rows:
         raise ValueError(f"it has {rows:,} rows, where the manifest leaves room for {most_rows:,}")
     held: dict[str, int] = {}
-    paths = [footer.schema.column(place).path.split(".")[0] for place in range(footer.num_columns)]
-    places = [(place, name) for place, name in enumerate(paths) if name in columns]
-    for group in groups:
-        in_group = footer.row_group(group)
-        for place, name in places:
-            chunk = in_group.column(place)
+    for group in inside:
+        for place, name, column in columns:
+            chunk = group.column(place)
             held[name] = held.get(name, 0) + max(chunk.num_values, 0)
-            if columns[name].kind == "text":
+            if column.kind == "text":
                 names += max(chunk.total_uncompressed_size, 0)
-    for name, column in columns.items():
+    for _, name, column in columns:
         if held.get(name, 0) > rows * max(column.width or 1, 1):
             raise ValueError(f"column {name} has {held[name]:,} numbers in {rows:,} rows")
-        total += 8 * held.get(name, 0)
     if names > _MOST_NAMES:
         raise ValueError(f"its names take {names:,} bytes")
-    return total + names
+    return 8 * sum(held.values()) + names

@@ -22,11 +22,12 @@ def refuse_impossible(found: Mapping[str, Any]) -> None:
     `found` has all moments of it, all values, or whatever else is asked for together, by their names.
     """
     for name in _FROM_ZERO:
-        _refuse_negative(name, found.get(name, np.zeros(0)))
+        if name in found:
+            _refuse_negative(name, found[name])
     if "zero_share" in found:
         _refuse_no_share("zero_share", found["zero_share"])
     if "min" in found:
-        _refuse_falling("min, max", np.stack([found["min"], found["max"]], 1))
+        _refuse_less("min, max", found["max"], found["min"])
     if "values" in found:
         _refuse_falling("values", found["values"])
     if not 0 <= found.get("rank_error", 0) < np.inf:
@@ -58,5 +59,9 @@ def _refuse_no_share(name: str, values: NDArray[Any]) -> None:
 
 
 def _refuse_falling(name: str, values: NDArray[Any]) -> None:
-    if (values[:, 1:] < values[:, :-1]).any():
+    _refuse_less(name, values[:, 1:], values[:, :-1])
+
+
+def _refuse_less(name: str, second: NDArray[Any], first: NDArray[Any]) -> None:
+    if (second < first).any():
         raise ValueError(f"{name} are not in ascending order")

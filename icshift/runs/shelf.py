@@ -4,19 +4,19 @@ Rows of a file lie in row groups, those of a large site in one of its own. What 
 since small sites share a group, and so are the footers of files. Where a large row group holds several sites, as in
 files of older versions, its columns are kept for good: each site would read them all again.
 
-A footer, which says where everything is, is read once and verified by its checksum; what is read later is verified by
-the checksums of its pages, and compared with what the footer said: which phase, site, window and unit a row is of.
+A footer, which says where everything is, is read once and verified by its checksum, and with it which phase, site,
+window and unit each row is of. What is read later is of the same file, and verified by the checksums of its pages.
 """
 
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakValueDictionary
@@ -28,6 +28,7 @@ from icshift.runs import columns, sealed
 from icshift.runs.attributes import COLUMNS, KINDS, WHOSE, attributes
 from icshift.runs.columns import Column
 from icshift.runs.format import Site
+from icshift.runs.held import Held, held
 from icshift.runs.parts import Place
 from icshift.runs.possible import refuse_impossible
 from icshift.runs.stored import Stored
@@ -81,14 +82,19 @@ class _Last(Generic[T]):
             self._size -= self._held.popitem(last=False)[1][1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows of one phase and site in a file: the numbers of the first one and of that after the last."""
+    """Rows of one phase and site in a window: the numbers of the first one and of that after the last.
+
+    `units` are those that they are of, None where these are all from 0 on.
+    """
 
     phase: str
     site: str
     start: int
     stop: int
+    window: int
+    units: Ints | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +102,8 @@ class _File:
     """What is known of a file: which rows are in which of its groups, which columns it has, and what it is told by."""
 
     path: Path
-    starts: Ints
-    there: Mapping[str, Column]
+    starts: Sequence[int]
+    kinds: Mapping[str, tuple[Mapping[str, Column], columns.Placed]]
     stamp: tuple[int, int, int]
     rows: Sequence[Rows] = ()
 
@@ -109,8 +115,8 @@ class _File:
     @cached_property
     def coarse(self) -> bool:
         """Whether it has a large row group of several sites."""
-        large = {a for a, b in pairwise(self.starts.tolist()) if b - a > _LARGE}
-        return any(rows.start in large and rows.stop not in self.starts for rows in self.rows)
+        large, starts = {a for a, b in pairwise(self.starts) if b - a > _LARGE}, {*self.starts}
+        return any(rows.start in large and rows.stop not in starts for rows in self.rows)
 
 
 class Asked(Mapping[tuple[str, str], Distribution]):
@@ -180,8 +186,8 @@ class Shelf:
     def __init__(self) -> None:
         self._files: dict[Path, _File] = {}
         self._open: _Last[pq.ParquetFile] = _Last(_FOOTER_BYTES, _MOST_OPEN)
-        self._columns: _Last[pa.Table] = _Last(_KEPT_BYTES)
-        self._whole: dict[Hashable, pa.Table] = {}
+        self._columns: _Last[Held] = _Last(_KEPT_BYTES)
+        self._whole: dict[Hashable, Held] = {}
 
     def rows(self, path: Path, first: int, last: int | None, run_id: str | None, most_rows: int) -> Sequence[Rows]:
         """Returns what the rows `first` to `last` (excluded; None: all from there) of a file are of, in order.
@@ -208,11 +214,10 @@ class Shelf:
         """
         with damage(path):
             file = self._files[path]
+            if rows.window != window:
+                raise ValueError(f"it has rows of another window than {window}")
             if kind == "moments":
-                whose = self._read(file, "whose", rows.start, rows.stop)
-                if (whose["window"].to_numpy() != window).any():
-                    raise ValueError(f"it has rows of another window than {window}")
-                refuse_other_units(whose["unit"].to_numpy(), site)
+                refuse_other_units(np.arange(rows.stop - rows.start) if rows.units is None else rows.units, site)
             found = attributes(kind, self._read(file, kind, rows.start, rows.stop))
             refuse_impossible(found)
             return found
@@ -224,36 +229,37 @@ class Shelf:
         columns.checked(footer, WHOSE, stamp[1], most_rows)
         there, *_ = columns.checked(footer, COLUMNS, stamp[1], most_rows, range(0))  # Types; no row is looked at yet.
         counts = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
-        file = _File(path, np.cumsum([0, *counts]), there, stamp)
+        kinds = {}
+        for kind, wanted in KINDS.items():
+            of_kind = {name: column for name, column in wanted.items() if name in there}
+            kinds[kind] = of_kind, columns.places(footer, of_kind)
+        file = _File(path, list(accumulate(counts, initial=0)), kinds, stamp)
         table = self._opened(file, footer).read(columns=list(WHOSE), use_threads=False)
         columns.refuse_nothing(table, WHOSE)
         return replace(file, rows=_stretches(table))
 
-    def _read(self, file: _File, kind: str, start: int, stop: int) -> pa.Table:
-        """Returns some columns of some rows, which are at least one."""
-        import pyarrow as pa
+    def _read(self, file: _File, kind: str, start: int, stop: int) -> Held:
+        """Returns the columns of a kind of some rows, which are at least one."""
+        first = bisect_right(file.starts, start) - 1
+        last = bisect_left(file.starts, stop)
+        before = file.starts[first]
+        return self._groups(file, kind, first, last).part(start - before, stop - before)
 
-        first = int(np.searchsorted(file.starts, start, side="right")) - 1
-        last = int(np.searchsorted(file.starts, stop, side="left"))
-        groups = [self._group(file, kind, group) for group in range(first, last)]
-        table = groups[0] if len(groups) == 1 else pa.concat_tables(groups).unify_dictionaries()
-        before = int(file.starts[first])
-        return table.slice(start - before, stop - start).combine_chunks()
-
-    def _group(self, file: _File, kind: str, group: int) -> pa.Table:
-        key = file.path, kind, group
+    def _groups(self, file: _File, kind: str, first: int, last: int) -> Held:
+        """Returns the columns of a kind of the row groups from `first` to `last` (excluded)."""
+        key = file.path, kind, first, last
         found = self._whole.get(key) if file.coarse else self._columns.get(key)
         if found is None:
-            wanted = WHOSE if kind == "whose" else KINDS[kind]
-            there = {name: column for name, column in wanted.items() if name in file.there}
-            opened, rows = self._opened(file), int(file.starts[group + 1] - file.starts[group])
-            columns.unpacked(opened.metadata, [group], there, file.stamp[1], rows)
-            found = opened.read_row_group(group, columns=list(there), use_threads=False)
-            columns.refuse_nothing(found, there)
+            there, placed = file.kinds[kind]
+            opened, groups, rows = self._opened(file), range(first, last), file.starts[last] - file.starts[first]
+            columns.unpacked(opened.metadata, groups, placed, file.stamp[1], rows)
+            table = opened.read_row_groups(groups, columns=list(there), use_threads=False)
+            columns.refuse_nothing(table, there)
+            found = held(table)
             if file.coarse:
                 self._whole[key] = found
             else:
-                self._columns.put(key, found, found.nbytes)
+                self._columns.put(key, found, table.nbytes)
         return found
 
     def _opened(self, file: _File, footer: pq.FileMetaData | None = None) -> pq.ParquetFile:
@@ -282,7 +288,20 @@ def _stretches(table: pa.Table) -> list[Rows]:
     if not len(table):
         return []
     (phases, phase), (names, name) = coded(table["phase"]), coded(table["site"])
-    window = table["window"].to_numpy()
+    window, unit = table["window"].to_numpy(), table["unit"].to_numpy()
     changes = (np.diff(phase) != 0) | (np.diff(name) != 0) | (np.diff(window) != 0)
-    edges = [0, *(np.flatnonzero(changes) + 1).tolist(), len(table)]
-    return [Rows(phases[phase[start]], names[name[start]], start, stop) for start, stop in pairwise(edges)]
+    starts = np.array([0, *(np.flatnonzero(changes) + 1)])
+    lengths = np.diff(starts, append=len(table))
+    from_0 = np.logical_and.reduceat(unit == np.arange(len(table)) - np.repeat(starts, lengths), starts)
+    of_each = zip(
+        [phases[place] for place in phase[starts].tolist()],
+        [names[place] for place in name[starts].tolist()],
+        starts.tolist(),
+        (starts + lengths).tolist(),
+        window[starts].tolist(),
+        strict=True,
+    )
+    return [
+        Rows(*each, None if usual else unit[each[2] : each[3]].copy())
+        for each, usual in zip(of_each, from_0.tolist(), strict=True)
+    ]

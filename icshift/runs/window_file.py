@@ -15,6 +15,7 @@ from icshift.errors import RunError, message_of
 from icshift.runs import columns, sealed
 from icshift.runs.attributes import COLUMNS, KINDS, attributes
 from icshift.runs.format import PHASES, WINDOW, Site, Window, kept_units
+from icshift.runs.held import held
 from icshift.runs.manifest import window_of
 from icshift.runs.parts import Part, Place, part_of
 from icshift.runs.possible import refuse_impossible
@@ -129,12 +130,13 @@ def _distributions(table: pa.Table, sites: Mapping[str, Site]) -> dict[tuple[str
     changes = (np.diff(phase) != 0) | (np.diff(name) != 0)
     starts = [0, *(np.flatnonzero(changes) + 1).tolist()] if len(phase) else []
     result: dict[tuple[str, str], Distribution] = {}
+    numbers = held(table)
     for first, last in zip(starts, [*starts[1:], len(phase)], strict=False):
         key = phases[phase[first]], names[name[first]]
         if key in result:
             raise ValueError(f"it has {key[1]!r} twice in phase {key[0]!r}")
-        rows = table.slice(first, last - first).combine_chunks()
-        refuse_other_units(rows["unit"].to_numpy(), sites.get(key[1]))
+        rows = numbers.part(first, last)
+        refuse_other_units(rows.numbers["unit"], sites.get(key[1]))
         found = {name: value for kind in KINDS for name, value in attributes(kind, rows).items()}
         refuse_impossible(found)
         result[key] = Distribution(**found)

@@ -28,6 +28,9 @@ from icshift.sketch.workspace import Workspace
 BLOCK_VALUES = 1 << 18
 """Values in a block: 1 MiB of float32; larger blocks leave the cache, smaller ones call more often."""
 
+_BLOCK_STEPS = 64
+"""Steps in a block, at most: what they show takes memory too."""
+
 
 @dataclass(frozen=True, eq=False)
 class _Step:
@@ -40,7 +43,7 @@ class Accumulator:
 
     `samples` bounds the values a unit and step that quantiles are made from (infinite: no bound). Without `blocks` the
     distribution has none: so for a probe, whose inputs are the same in every window, which leaves no sampling noise to
-    estimate. Finished steps go to `sink` as `StepRows`, several at a time.
+    estimate. Finished steps go to `sink` as `StepRows`, several at a time, whose memory is used again.
     Rows wait in a block of about `block_values`.
     """
 
@@ -62,13 +65,14 @@ class Accumulator:
         self._workspace = workspace
         self._kernel = kernel(dtype)
         self._summary = Summary(units, dtype, random, blocks=blocks)
-        self._before: Summary | None = None
+        self._before: Summary | None = None  # Not by `restart`, which would draw once more than in later windows.
         self._keeps_parts = blocks
         self._sink = sink
-        block_rows = int(max(min(samples, 1024), min(64 * samples, block_values // units)))
+        self._block_rows = int(max(min(samples, 1024), min(64 * samples, block_values // units)))
         self._centre = np.empty(units, dtype)
-        self._rows = self._kernel.rows(block_rows, units)
-        self.restart(random)
+        self._closed = self._kernel.closed(units)
+        self._rows = self._kernel.rows(int(min(samples, self._block_rows)), units)
+        self._begin(random)
 
     def restart(self, random: np.random.Generator) -> None:
         """Begins a new window, in the memory of the one before."""
@@ -152,17 +156,21 @@ class Accumulator:
         n = self._filled - first
         if self._steps and n != self._rows_a_step:
             self._work_off(first)
+            first = self._filled - n
         self._rows_a_step = n
+        room = max(min(self._block_rows // n, _BLOCK_STEPS), 1)
+        if self._closed.add(self._rows[first : self._filled], len(self._steps), room, self._summary.begin):
+            self._filled = first
         self._steps.append(_Step(step, moments))
         self._open = []
         self.ticks += 1
-        if self._filled + n > len(self._rows):
+        if len(self._steps) == room:
             self._work_off(self._filled)
 
     @property
     def block_values(self) -> int:
-        """How many values there is room for in a block."""
-        return self._rows.size
+        """How many values a block has."""
+        return self._block_rows * self.units
 
     @property
     def holding(self) -> bool:
@@ -204,9 +212,11 @@ class Accumulator:
         return exact.from_tensor(exact.moments(rows[None], self._workspace))
 
     def _make_room(self, n: int) -> None:
-        self._work_off_closed()
+        if self._filled + n > self._block_rows:
+            self._work_off_closed()
         if self._filled + n > len(self._rows):
-            longer = self._kernel.rows(2 * (self._filled + n), self.units)
+            wanted = self._filled + n
+            longer = self._kernel.rows(max(min(2 * wanted, self._block_rows), wanted), self.units)
             longer[: self._filled] = self._rows[: self._filled]
             self._rows = longer
 
@@ -222,14 +232,14 @@ class Accumulator:
     def _work_off(self, last: int) -> None:
         """Moves the block of closed steps, rows up to `last`, into moments, step rows and sketches."""
         steps = self._steps
-        order = self._kernel.order(self._rows[:last], len(steps), self._workspace)
+        order = self._closed.order(self._rows[:last], len(steps), self._workspace)
         self._summary.add(order)
         moments = prefer_exact(order.moments, steps)
         self._summary.note(moments.total())
         if self._sink is not None:
             self._sink(_step_rows(steps, moments, order))
         rest = self._filled - last
-        if rest:
+        if rest and last:
             self._rows[:rest] = self._rows[last : self._filled]
             self._open = [(first - last, end - last, moments) for first, end, moments in self._open]
         self._filled = rest

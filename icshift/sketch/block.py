@@ -24,17 +24,19 @@ _SQUARES_FIT = {np.dtype(np.float32): 1e-15, np.dtype(np.float64): 1e-150}
 class Order:
     """What a block shows once its `values` [units, steps, n] are sorted, those that are not finite as +inf last.
 
+    `values` and `slices` are None where they were taken in as steps were closed.
+
     Arrays [units, steps], but `quantiles` [5, units, steps] and `slices` [units, steps, SLICES], the means of equal
     slices of the finite values, 0 where there are none. `finite` and `zeros` are numbers of values; `clean` says that
     all are finite. `moments` have a group a step. Memory is valid until the next block is worked off.
     """
 
-    values: Floats
+    values: Floats | None
     clean: bool
     finite: Ints
     zeros: Ints
     quantiles: Floats
-    slices: Floats
+    slices: Floats | None
     moments: Moments
 
 

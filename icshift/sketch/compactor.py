@@ -28,10 +28,13 @@ from typing import Any
 
 import numpy as np
 
-from icshift.distribution import Floats
+from icshift.distribution import Floats, Ints
 from icshift.sketch.kernel import kernel
-from icshift.sketch.level import GROUP, K, Level, points
+from icshift.sketch.level import GOING_UP, GROUP, K, Level, points
 from icshift.tails import TAIL
+
+MOST_LEVELS = 32
+"""Levels that a sketch can have: 10^21 values take so many."""
 
 
 class Sketch:
@@ -41,22 +44,24 @@ class Sketch:
     `points` marks them.
     """
 
-    def __init__(self, units: int, dtype: type[np.floating[Any]], random: np.random.Generator) -> None:
+    def __init__(self, units: int, dtype: type[np.floating[Any]]) -> None:
         self.units = units
         self._dtype = dtype
         self._kernel = kernel(dtype)
         self._levels: list[Floats] = []
-        self.restart(random)
+        self.restart(np.ones(MOST_LEVELS, np.int64))
 
-    def restart(self, random: np.random.Generator) -> None:
-        """Forgets everything but the memory it took, which costs much to get anew."""
-        self._random = random
+    def restart(self, offsets: Ints) -> None:
+        """Forgets everything but the memory it took, which costs much to get anew.
+
+        `offsets` [MOST_LEVELS], drawn from 1 and 2, say which neighbour goes up from each level at first.
+        """
         self.seen = 0
         self.moved = np.zeros(self.units)
         """Weight times distance [units] by which compactions moved values: an upper bound on W1 times `seen`.
         NaN for units with non-finite values."""
         self._fill = [0] * len(self._levels)
-        self._offset: list[int] = []  # Drawn as levels fill, so that nothing depends on how much memory there was.
+        self._offset: list[int] = offsets.tolist()
         self._lowered = 0
         self._raised = 0
 
@@ -64,6 +69,19 @@ class Sketch:
         """Takes in values [units, m], in any order."""
         self.seen += values.shape[1]
         self._push(0, values)
+
+    def room(self, count: int) -> Floats | None:
+        """Returns memory [units, count] for so many values, which are then taken in; None where there is none in one
+        piece."""
+        self._begin(0)
+        if self._fill[0] == K:
+            self._compact(0)
+        fill = self._fill[0]
+        if fill + count > K:
+            return None
+        self._fill[0] = fill + count
+        self.seen += count
+        return self._levels[0][:, fill : fill + count]
 
     def absorb(self, other: Sketch) -> None:
         """Takes in what another sketch of as many units saw, with its errors; the other stays as it is."""
@@ -96,11 +114,7 @@ class Sketch:
 
     def _push(self, height: int, values: Floats) -> None:
         """Put values [units, n] on a level, each standing for `GROUP**height`; full levels move up on the way."""
-        if height == len(self._levels):
-            self._levels.append(self._kernel.level(self.units))
-            self._fill.append(0)
-        if height == len(self._offset):
-            self._offset.append(1 + int(self._random.integers(2)))
+        self._begin(height)
         taken = 0
         while taken < values.shape[1]:
             if self._fill[height] == K:
@@ -114,12 +128,25 @@ class Sketch:
     def _compact(self, height: int) -> None:
         """Sort a full level, and move one value of every four neighbours between its ends up a level."""
         level, weight, offset = self._levels[height], GROUP**height, self._offset[height]
+        self._begin(height + 1)
+        if self._fill[height + 1] == K:
+            self._compact(height + 1)
+        fill = self._fill[height + 1]
+        fits = fill + GOING_UP <= K
+        up = self._levels[height + 1][:, fill : fill + GOING_UP] if fits else self._kernel.values(self.units, GOING_UP)
         # Infinite ends make this NaN for good, which says that there is no bound.
-        self.moved += weight * self._kernel.sort_level(level)
+        self.moved += weight * self._kernel.compact(level, offset, up)
         self._raised += weight * (GROUP - 1 - offset)
         self._lowered += weight * offset
         # A random start, then taking turns, makes the rank errors of neighbouring compactions cancel.
         self._offset[height] = GROUP - 1 - offset
-        self._push(height + 1, level[:, TAIL + offset : K - TAIL : GROUP])
-        level[:, TAIL : 2 * TAIL] = level[:, K - TAIL :]
         self._fill[height] = 2 * TAIL
+        if fits:
+            self._fill[height + 1] = fill + GOING_UP
+        else:
+            self._push(height + 1, up)
+
+    def _begin(self, height: int) -> None:
+        if height == len(self._levels):
+            self._levels.append(self._kernel.values(self.units, K))
+            self._fill.append(0)

@@ -31,6 +31,37 @@ Reader = Callable[[int, Floats, int, Floats], Tensor | None]
 """Gets an address and, as `take`, `rows`, `first` and `centre`."""
 
 
+class Taker(Protocol):
+    """What takes in the values of steps."""
+
+    def room(self, count: int, /) -> Floats | None:
+        """Returns memory [units, count] for values that are taken in then; None where there is none in one piece."""
+
+    def update(self, values: Floats, /) -> None:
+        """Takes in values [units, count]."""
+
+
+Begin = Callable[[], "tuple[Taker, tuple[Floats, Ints, Ints] | tuple[None, None, None]]"]
+"""See `Summary.begin`."""
+
+
+class Closed(Protocol):
+    """Steps that were closed, of equally many rows each, and wait to be worked off together."""
+
+    def add(self, rows: Floats, place: int, room: int, begin: Begin) -> bool:
+        """Takes in the rows [n, units] of a step, that at this place of `room` at most. They may be overwritten.
+
+        Returns whether that is all: `begin` was called, and its values and slices are where that says. Else the rows
+        are to be kept for `order`.
+        """
+
+    def order(self, rows: Floats, steps: int, workspace: Workspace) -> Order:
+        """Returns what so many steps show, which were added; `rows` are those that were to be kept.
+
+        Its values and slices are None where they were taken in before. Memory is valid until the next step is added.
+        """
+
+
 class Kernel(Protocol):
     """Operations on activations of one floating-point type."""
 
@@ -58,14 +89,17 @@ class Kernel(Protocol):
     def order(self, rows: Floats, steps: int, workspace: Workspace) -> Order:
         """Returns what a block of so many steps, rows [steps * n, units], shows; the rows may be overwritten."""
 
+    def closed(self, units: int, /) -> Closed:
+        """Returns what steps are added to one by one, in place of `order`."""
+
     def steps_of(self, values: Floats, start: int, every: int) -> Floats:
         """Returns the values [units, m] of some of the steps of values [units, steps, n]."""
 
-    def level(self, units: int) -> Floats:
-        """Returns memory [units, K] for a level of a sketch, with anything in it."""
+    def values(self, units: int, count: int) -> Floats:
+        """Returns memory [units, count] for values as they lie in a level, with anything in it."""
 
-    def sort_level(self, level: Floats) -> Floats:
-        """Sorts a full level in place, and returns by how far its values lie from those that go up [units]."""
+    def compact(self, level: Floats, offset: int, up: Floats) -> Floats:
+        """Sorts a full level, keeps its ends and gives values to the level above; see `level.compact`."""
 
     def digest(self, levels: Sequence[Level], sampled: Ints) -> Digest:
         """Returns what a window keeps of all levels of its sketches, of `sampled` finite values [units]."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from icshift.kernel_choice import compiled
 from icshift.runs.format import STEP_QUANTILES
 from icshift.sketch.block import Order
 from icshift.sketch.kernel_numpy import NumPy
-from icshift.sketch.level import TERMS, Digest, K, Level
+from icshift.sketch.level import TERMS, Digest, Level
 from icshift.sketch.moments import Moments
 from icshift.sketch.sampler import Sampler
 from icshift.sketch.workspace import Workspace
@@ -24,11 +25,68 @@ from icshift.tails import TAIL
 _MOST = 1024
 """Values of a step that are sorted column by column; more go to NumPy, which sorts rows."""
 
+_SMALL = 1 << 14
+"""Values of a step below which steps are sorted together: calls in turn with the training's code, which drives them out
+of the cache each time, cost more than rows that are no longer there."""
+
 _MOST_LEVELS = 64
 """Levels that are digested together."""
 
 _ROUNDING = TERMS * float(np.finfo(np.float32).eps)
 _PROBABILITIES = np.array(STEP_QUANTILES)
+
+
+class Shown:
+    """Memory for what up to `room` steps of `units` units show, all but their values and slices."""
+
+    def __init__(self, room: int, units: int) -> None:
+        self.room, self.units = room, units
+        self._table, self._zeros = np.empty((room, 6, units)), np.empty((room, units), np.int64)
+        self._quantiles = np.empty((room, len(STEP_QUANTILES), units), np.float32)
+        self.arrays = self._table, self._zeros, self._quantiles
+
+    def order(self, steps: int, values: Floats | None, slices: Floats | None) -> Order:
+        """Returns what the first steps show, with sorted `values` and `slices` where they are asked for."""
+        table, zeros = self._table[:steps].transpose(1, 0, 2), self._zeros[:steps]
+        return Order(
+            values=values,
+            clean=not table[1].any(),
+            finite=table[0].T.astype(np.int64),
+            zeros=zeros.T,
+            quantiles=self._quantiles[:steps].transpose(1, 2, 0),
+            slices=slices,
+            moments=Moments(table),
+        )
+
+
+class OneByOne:
+    """Closed steps, each of which is sorted as it is added; see `Closed`.
+
+    Those with too many rows, or few values, are sorted `together`.
+    """
+
+    def __init__(self, units: int, together: Callable[[Floats, int, Workspace], Order]) -> None:
+        self._together = together
+        self._shown = Shown(0, units)
+
+    def add(self, rows: Floats, place: int, room: int, begin: Callable[[], tuple[Any, tuple[Any, ...]]]) -> bool:
+        """Sorts the rows of a step, into where they are taken in if there is room."""
+        n, shown = len(rows), self._shown
+        if n > _MOST or rows.size < _SMALL:
+            return False
+        if shown.room < room and not place:
+            shown = self._shown = Shown(room, shown.units)
+        sketch, sums = begin()
+        to = sketch.room(n)
+        memory = rows if to is None else to.T
+        compiled.order(rows, 1, n, shown.units, memory, *shown.arrays, None, _PROBABILITIES, place, shown.room, *sums)
+        if to is None:
+            sketch.update(rows.T)
+        return True
+
+    def order(self, rows: Floats, steps: int, workspace: Workspace) -> Order:
+        """Returns what was noted of each step."""
+        return self._together(rows, steps, workspace) if len(rows) else self._shown.order(steps, None, None)
 
 
 class Native:
@@ -93,33 +151,27 @@ class Native:
         n, units = len(rows) // steps, rows.shape[1]
         if n > _MOST:
             return self._numpy.order(rows, steps, workspace)
-        values = rows.reshape(steps, n, units)
-        table, zeros = np.empty((6, steps, units)), np.empty((steps, units), np.int64)
-        quantiles = np.empty((len(STEP_QUANTILES), steps, units), np.float32)
-        slices = np.empty((steps, SLICES, units))
-        compiled.order(rows, steps, n, units, rows, table, zeros, quantiles, slices, _PROBABILITIES)
-        return Order(
-            values=values.transpose(2, 0, 1),
-            clean=not table[1].any(),
-            finite=table[0].T.astype(np.int64),
-            zeros=zeros.T,
-            quantiles=quantiles.transpose(0, 2, 1),
-            slices=slices.transpose(2, 0, 1),
-            moments=Moments(table),
-        )
+        shown, slices = Shown(steps, units), np.empty((steps, SLICES, units))
+        no_sums = None, None, None
+        compiled.order(rows, steps, n, units, rows, *shown.arrays, slices, _PROBABILITIES, 0, steps, *no_sums)
+        return shown.order(steps, rows.reshape(steps, n, units).transpose(2, 0, 1), slices.transpose(2, 0, 1))
+
+    def closed(self, units: int) -> OneByOne:
+        """Returns what sorts each step as it is added, while its rows are in the cache."""
+        return OneByOne(units, self.order)
 
     def steps_of(self, values: Floats, start: int, every: int) -> Floats:
         """Returns values of some steps, places one after the other."""
         return values.transpose(1, 2, 0)[start::every].reshape(-1, len(values)).T
 
-    def level(self, units: int) -> Floats:
-        """Returns memory for a level."""
-        return np.empty((K, units), np.float32).T
+    def values(self, units: int, count: int) -> Floats:
+        """Returns memory for values of all units at one place after the other."""
+        return np.empty((count, units), np.float32).T
 
-    def sort_level(self, level: Floats) -> Floats:
-        """Sorts the columns of a full level."""
+    def compact(self, level: Floats, offset: int, up: Floats) -> Floats:
+        """Sorts the columns of a full level, and writes back what is read again."""
         moved = np.empty(len(level))
-        compiled.sort_level(level.T, len(level), _ROUNDING, moved)
+        compiled.compact(level.T, len(level), offset, _ROUNDING, moved, up.T)
         return moved
 
     def digest(self, levels: Sequence[Level], sampled: Ints) -> Digest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,24 @@ from torch import Tensor
 from icshift.distribution import Floats, Ints
 from icshift.sketch import block
 from icshift.sketch.block import Order
-from icshift.sketch.level import Digest, K, Level, digest, sort_level
+from icshift.sketch.level import Digest, Level, compact, digest
 from icshift.sketch.moments import moments
 from icshift.sketch.sampler import Sampler
 from icshift.sketch.workspace import Workspace
 
 _PADDING = 16
 """Unused columns of a block: rows a power of two apart share cache lines and transpose six times slower."""
+
+
+class Together:
+    """Closed steps that are sorted together by `order`; see `Closed`."""
+
+    def __init__(self, order: Callable[[Floats, int, Workspace], Order]) -> None:
+        self.order = order
+
+    def add(self, *_: Any) -> bool:
+        """All rows are to be kept."""
+        return False
 
 
 class NumPy:
@@ -57,13 +68,17 @@ class NumPy:
         """Returns values of some steps side by side."""
         return values[:, start::every].reshape(len(values), -1)
 
-    def level(self, units: int) -> Floats:
-        """Returns memory for a level."""
-        return np.empty((units, K), self._dtype)
+    def closed(self, _: int) -> Together:
+        """Returns what leaves rows alone until all steps are sorted together: small calls cost more than sorting."""
+        return Together(self.order)
 
-    def sort_level(self, level: Floats) -> Floats:
-        """Sorts a full level, and returns by how far its values lie from those that go up."""
-        return sort_level(level)
+    def values(self, units: int, count: int) -> Floats:
+        """Returns memory for values of units one after the other."""
+        return np.empty((units, count), self._dtype)
+
+    def compact(self, level: Floats, offset: int, up: Floats) -> Floats:
+        """Sorts a full level, keeps its ends and gives values to the level above."""
+        return compact(level, offset, up)
 
     def digest(self, levels: Sequence[Level], sampled: Ints) -> Digest:
         """Returns what to keep of the levels of a window."""

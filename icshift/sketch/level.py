@@ -18,6 +18,9 @@ K = 512
 GROUP = 4
 """Neighbours of which one goes up a level."""
 
+GOING_UP = (K - 2 * TAIL) // GROUP
+"""Values of a full level that go up."""
+
 TERMS = 64 * K
 """Rounding error of a sum of K values in at least 8 partial sums, in units of the largest value times the precision."""
 
@@ -57,6 +60,18 @@ def sort_level(level: Floats) -> Floats:
     signs[:TAIL] = signs[K - TAIL :] = 0
     largest = np.abs(level[:, TAIL]) + np.abs(level[:, -TAIL - 1])
     return np.vecdot(level, signs) + TERMS * float(np.finfo(level.dtype).eps) * largest
+
+
+def compact(level: Floats, offset: int, up: Floats) -> Floats:
+    """Sorts a full level [units, K], of which the ends are its first 2 TAIL values then; what is behind is worthless.
+
+    Of every `GROUP` neighbours between the ends that at the `offset` (1 or 2) is written to `up` [units, GOING_UP].
+    Returns what `sort_level` does.
+    """
+    moved = sort_level(level)
+    up[:] = level[:, TAIL + offset : K - TAIL : GROUP]
+    level[:, TAIL : 2 * TAIL] = level[:, K - TAIL :]
+    return moved
 
 
 def points(levels: Sequence[Level], units: int, dtype: type[np.floating[Any]]) -> tuple[Floats, Floats]:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from icshift.blocks import BlockKeeper
-from icshift.distribution import Distribution, Floats
+from icshift.distribution import Distribution, Floats, Ints
 from icshift.sketch import moments as exact
 from icshift.sketch.block import Order
-from icshift.sketch.compactor import Sketch
+from icshift.sketch.compactor import MOST_LEVELS, Sketch
 from icshift.sketch.kernel import kernel
 from icshift.sketch.moments import Moments
 
@@ -29,13 +29,14 @@ class Summary:
         self._kernel = kernel(dtype)
         self._blocks = BlockKeeper(units, dtype) if blocks else None
         # Steps take turns between two sketches: twice as many values stay as they are, with half the error of ranks.
-        self._sketches = [Sketch(units, dtype, random) for _ in range(2 if blocks else 1)]
+        self._sketches = [Sketch(units, dtype) for _ in range(2 if blocks else 1)]
         self.restart(random)
 
     def restart(self, random: np.random.Generator) -> None:
         """Forgets everything but the memory it took."""
-        for sketch in self._sketches:
-            sketch.restart(random)
+        offsets = 1 + random.integers(2, size=(len(self._sketches), MOST_LEVELS))
+        for sketch, own in zip(self._sketches, offsets, strict=True):
+            sketch.restart(own)
         if self._blocks is not None:
             self._blocks.restart()
         self._moments: list[Moments] = []
@@ -43,14 +44,24 @@ class Summary:
         self._sampled = np.zeros(self.units, np.int64)
         self._steps = 0
 
+    def begin(self) -> tuple[Sketch, tuple[Floats, Ints, Ints] | tuple[None, None, None]]:
+        """Begins a step. Returns what takes its values, and what its slices are added to: see `BlockKeeper.begin`."""
+        sketch = self._sketches[self._steps % len(self._sketches)]
+        self._steps += 1
+        return sketch, (None, None, None) if self._blocks is None else self._blocks.begin()
+
     def add(self, order: Order) -> None:
-        """Takes in what a block of steps shows, but its moments: `note` takes these, or those of all activations."""
+        """Takes in what a block of steps shows, but its moments: `note` takes these, or those of all activations.
+
+        Where its values and slices are None, these were taken in as steps began.
+        """
         turns = len(self._sketches)
-        for turn in range(turns):
-            values = self._kernel.steps_of(order.values, turn, turns)
-            self._sketches[(self._steps + turn) % turns].update(values)
-        self._steps += order.values.shape[1]
-        if self._blocks is not None:
+        if order.values is not None:
+            for turn in range(turns):
+                values = self._kernel.steps_of(order.values, turn, turns)
+                self._sketches[(self._steps + turn) % turns].update(values)
+            self._steps += order.values.shape[1]
+        if self._blocks is not None and order.slices is not None:
             self._blocks.add(order.slices, order.finite, order.zeros)
         self._zeros += order.zeros.sum(1)
         self._sampled += order.finite.sum(1)

@@ -15,7 +15,7 @@ from tests.zoo.distributions import draw
 
 pytestmark = pytest.mark.usefixtures("each_kernel")
 
-N, UNITS = 20_000, 5
+N, UNITS = 20_000, 16
 FAMILY = ("w2", "w2_location", "w2_scale", "w2_shape", "energy")
 
 
@@ -92,23 +92,26 @@ def test_w2_and_energy_of_a_change_are_near_those_of_all_values(name, parts):
         np.testing.assert_allclose(METRICS[metric].function(a, b), oracle(metric, first, second), rtol=rtol)
 
 
+def rms(found):
+    """Over units: of one alone what is almost 0 is known less well, and how well hangs on which values were kept."""
+    return np.sqrt(np.mean(found**2))
+
+
 @pytest.mark.some(3)
 @pytest.mark.parametrize("name", [*SMOOTH, *HEAVY])
 def test_w2_and_energy_of_no_change_are_those_of_the_sample(name):
-    """In the mean over units: of one unit a distance that is almost 0 is known less well."""
     for metric in ("w2", "energy"):
         found = METRICS[metric].function(kept(name, 0), kept(name, 1))
         exact = oracle(metric, drawn(name, 0), drawn(name, 1))
-        off = np.sqrt(np.mean((found - exact) ** 2) / np.mean(exact**2))
-        assert off < (0.2 if name in HEAVY else 0.08), metric
+        assert rms(found - exact) < (0.3 if name in HEAVY else 0.08) * rms(exact), metric
 
 
 @pytest.mark.parametrize("name", [*SMOOTH, "bimodal", *HEAVY, "constant"])
 def test_js_of_no_change_is_that_of_the_sample(name):
     """Ties at 0 are known exactly, others to a fraction of a slice, which a small bin beside them shows."""
     found = METRICS["js"].function(kept(name, 0), kept(name, 1))
-    atol = 0.02 if name == "clipped" else 0.006
-    np.testing.assert_allclose(found, oracle("js", drawn(name, 0), drawn(name, 1)), atol=atol)
+    off = found - oracle("js", drawn(name, 0), drawn(name, 1))
+    assert rms(off) < (0.01 if name in ("clipped", "dropped", "saturated") else 0.006)
 
 
 @pytest.mark.parametrize("name", ["normal", "student_t3"])

@@ -8,16 +8,22 @@ from icshift.analysis.distances import effective_std
 from icshift.analysis.floor import floor
 from icshift.analysis.metrics import METRICS
 from icshift.blocks import SLICES
-from icshift.noise.exchange import Noise, differences, matched, noise
+from icshift.noise.exchange import Differences, Noise, differences, matched, noise
 from tests.recorded import distribution
 from tests.zoo.distributions import draw
 
 UNITS = 5
 
 
+def noise_of(displacement, zeros):
+    """Noise that moves slices [draws, units, slices] and zeros [draws, units] so far: a block a draw."""
+    apart = Differences(displacement, displacement.mean(2), zeros, np.ones(len(zeros)), np.ones(UNITS, bool))
+    return Noise(apart, np.eye(len(zeros)))
+
+
 def drawn(seed=0, draws=7):
     random = np.random.default_rng(seed)
-    return Noise(random.normal(size=(draws, UNITS, SLICES)), random.normal(size=(draws, UNITS)))
+    return noise_of(random.normal(size=(draws, UNITS, SLICES)), random.normal(size=(draws, UNITS)))
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +47,13 @@ def test_the_mean_is_that_of_the_slices(windows):
 
 
 def test_a_shift_of_all_slices_is_the_same_for_w1_and_the_mean(windows):
-    shift = Noise(np.full((3, UNITS, SLICES), -0.25), np.zeros((3, UNITS)))
+    shift = noise_of(np.full((3, UNITS, SLICES), -0.25), np.zeros((3, UNITS)))
     np.testing.assert_allclose(noise_of_metrics.w1(shift, *windows), 0.25)
     np.testing.assert_allclose(noise_of_metrics.w2_location(shift, *windows), 0.25)
 
 
 def test_no_noise_shows_nothing(windows):
-    none = Noise(np.zeros((3, UNITS, SLICES)), np.zeros((3, UNITS)))
+    none = noise_of(np.zeros((3, UNITS, SLICES)), np.zeros((3, UNITS)))
     for metric in METRICS.values():
         if metric.of_noise:
             assert not metric.of_noise(none, *windows).any(), metric.name
@@ -78,7 +84,7 @@ def test_floors_are_as_large_as_metrics_between_windows_in_which_nothing_moved(n
 def test_more_noise_shows_more(name, windows):
     metric = METRICS[name]
     apart = noise(differences(*matched(*(window.blocks for window in windows))))
-    twice = Noise(2 * apart.displacement, apart.zeros)
+    twice = noise_of(2 * apart.displacement, apart.zeros)
     less, more = (
         np.sqrt(np.mean(noise_of_metrics.resampled(metric.function, each, *windows) ** 2)) for each in (apart, twice)
     )

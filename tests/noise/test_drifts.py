@@ -140,7 +140,7 @@ def test_the_compiled_kernel_refuses_what_does_not_fit():
         pytest.skip("the native kernel was not built")
     wanted = np.zeros(3), np.zeros(3), np.zeros(2, np.float32), np.zeros((2, 2), np.float32)
     exchange = kernel_choice.compiled.exchange_blocks
-    signs, kept = np.ones((3, 2), np.float32), np.ones(2, bool)
+    signs, kept = np.ones((3, 2)), np.ones(2, bool)
     exchange(np.zeros((2, 2, SLICES)), 2, 2, SLICES, signs, 3, *wanted, 2, kept)
     with pytest.raises(ValueError, match="bytes"):
         exchange(np.zeros((2, 1, SLICES)), 2, 2, SLICES, signs, 3, *wanted, 2, kept)

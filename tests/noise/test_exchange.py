@@ -173,3 +173,10 @@ def test_blocks_of_about_as_many_values_are_alike():
     assert alike(normal_blocks(32), normal_blocks(32))
     assert not alike(normal_blocks(32), normal_blocks(320).joined(16))
     assert not alike(normal_blocks(320).joined(16), normal_blocks(32))
+
+
+def test_the_distance_that_noise_moves_is_the_mean_over_slices():
+    for steps in (12, 32, 100):
+        drawn = noise(differences(*matched(normal_blocks(steps, seed=1), normal_blocks(steps, seed=2))))
+        np.testing.assert_allclose(drawn.distance, np.abs(drawn.displacement).mean(2), rtol=1e-12)
+        assert drawn.distance.shape == drawn.zeros.shape

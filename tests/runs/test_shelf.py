@@ -35,13 +35,13 @@ def recorded(path: Path, windows: int = 3) -> Path:
 
 
 def groups_read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, tuple[str, ...]]]:
-    read, found = pq.ParquetFile.read_row_group, []
+    read, found = pq.ParquetFile.read_row_groups, []
 
-    def noting(self, group, columns, **options):
-        found.append((group, tuple(columns)))
-        return read(self, group, columns, **options)
+    def noting(self, groups, columns, **options):
+        found.extend((group, tuple(columns)) for group in groups)
+        return read(self, groups, columns, **options)
 
-    monkeypatch.setattr(pq.ParquetFile, "read_row_group", noting)
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", noting)
     return found
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from icshift.analysis.metrics import METRICS
 from icshift.distribution import ordered
-from icshift.sketch.compactor import K, Sketch
+from icshift.sketch.compactor import MOST_LEVELS, K, Sketch
 from tests import laws
 from tests.recorded import distribution
 from tests.zoo.distributions import FINITE, draw
@@ -23,7 +23,8 @@ pytestmark = pytest.mark.usefixtures("either_kernel")
 
 
 def sketched(values, dtype=np.float32, portions=(), seed=11):
-    sketch = Sketch(len(values), dtype, np.random.default_rng(seed))
+    sketch = Sketch(len(values), dtype)
+    sketch.restart(1 + np.random.default_rng(seed).integers(2, size=MOST_LEVELS))
     for portion in np.split(values, portions, axis=1):
         sketch.update(portion.astype(dtype))
     return sketch

@@ -1,17 +1,23 @@
 """The compiled kernel against its twin in NumPy on whatever chance makes up, and what it refuses."""
 
 import os
+from copy import deepcopy
 
 import numpy as np
 import pytest
 import torch
 
-from icshift.kernel_choice import compiled
+from icshift.kernel_choice import CHOICE, compiled
+from icshift.sketch import kernel_native
+from icshift.sketch.kernel import chosen
 from icshift.sketch.kernel_native import Native
 from icshift.sketch.kernel_numpy import NumPy
-from icshift.sketch.level import K, Level
+from icshift.sketch.level import GOING_UP, K, Level
 from icshift.sketch.sampler import Sampler
 from icshift.sketch.workspace import Workspace
+from icshift.tails import TAIL
+from tests.recorded import accumulator, joined, observe
+from tests.zoo.distributions import draw
 
 pytestmark = pytest.mark.skipif(compiled is None, reason="the native kernel was not built")
 
@@ -144,15 +150,17 @@ def test_levels_agree_on_anything():
     random = np.random.default_rng(16)
     native, twin = Native(), NumPy(np.float32)
     for _ in range(ROUNDS // 4):
-        units = int(random.integers(1, 40))
+        units, offset = int(random.integers(1, 40)), int(random.integers(1, 3))
         values = made_up(random, (K, units)).T
         values = np.where(np.isfinite(values) & (np.abs(values) < 1e30), values, np.inf).astype(np.float32)
         levels = []
         for one in (native, twin):
-            level = one.level(units)
+            level = one.values(units, K)
             level[:] = values
-            levels.append((level, one.sort_level(level)))
+            up = one.values(units, GOING_UP)
+            levels.append((level[:, : 2 * TAIL], one.compact(level, offset, up), up))
         np.testing.assert_array_equal(levels[0][0], levels[1][0])
+        np.testing.assert_array_equal(levels[0][2], levels[1][2])
         size = np.abs(np.where(np.isfinite(values), values, 0)).max(1)
         np.testing.assert_array_equal(np.isnan(levels[0][1]), np.isnan(levels[1][1]))
         assert (np.abs(np.nan_to_num(levels[0][1] - levels[1][1])) <= 1e-3 * size + 1e-40).all()
@@ -174,7 +182,7 @@ def test_digests_agree_on_anything():
         for one in (native, twin):
             levels = []
             for values, fill, weight in zip(raw, fills, weights, strict=True):
-                level = one.level(units)
+                level = one.values(units, K)
                 level[:] = values
                 levels.append(Level(level, int(fill), float(weight)))
             digests.append(one.digest(levels, finite.astype(np.int64)))
@@ -207,7 +215,8 @@ def test_memory_that_is_too_short_is_refused():
     refusals = {
         "rows": (compiled.scan, (values.data_ptr(), 4, 2, 1, 2, None, None, False, None, 4, short, 0)),
         "table": (compiled.scan, (values.data_ptr(), 4, 2, 1, 2, np.empty(3), short, False, None, 4, np.empty(8), 0)),
-        "level": (compiled.sort_level, (short, 1, 0.0, np.empty(1))),
+        "level": (compiled.compact, (short, 1, 1, 0.0, np.empty(1), np.empty(K, np.float32))),
+        "up": (compiled.compact, (np.empty(K, np.float32), 1, 1, 0.0, np.empty(1), short)),
     }
     for function, arguments in refusals.values():
         with pytest.raises(ValueError, match="bytes, where"):
@@ -215,9 +224,41 @@ def test_memory_that_is_too_short_is_refused():
     with pytest.raises(TypeError, match="takes 12 arguments, not 1"):
         compiled.scan(1)
     with pytest.raises(ValueError, match="are sorted"):
-        compiled.order(*[np.empty(9000, np.float32), 1, 2000, 1, *[np.empty(9000)] * 6])
+        compiled.order(*[np.empty(9000, np.float32), 1, 2000, 1, *[np.empty(9000)] * 6, 0, 1, *[None] * 3])
+    with pytest.raises(ValueError, match="room for 3"):
+        compiled.order(*[np.empty(9000, np.float32), 2, 9, 1, *[np.empty(9000)] * 6, 2, 3, *[None] * 3])
+    with pytest.raises(ValueError, match="neighbour 4 of 4"):
+        compiled.compact(np.empty(K, np.float32), 1, 4, 0.0, np.empty(1), np.empty(K, np.float32))
     with pytest.raises(ValueError, match="contiguous"):
-        compiled.sort_level(np.empty((2, 1024), np.float32).T, 1, 0.0, np.empty(1))
+        compiled.compact(np.empty((2, 1024), np.float32).T, 1, 1, 0.0, np.empty(1), np.empty(K, np.float32))
     fills = np.array([3], np.int32)
     with pytest.raises(ValueError, match="single values"):
         compiled.digest((np.empty((3, 1), np.float32),), fills, fills, 1, 8, np.empty(8), np.empty(1), np.empty(32))
+
+
+@pytest.mark.parametrize("name", ["normal", "relu", "with_nan"])
+def test_steps_that_are_sorted_one_by_one_show_what_they_show_together(name, monkeypatch):
+    """Steps of several sizes, of one forward and of two, in a window of two parts."""
+    monkeypatch.setenv(CHOICE, "native")
+    chosen.cache_clear()
+    shown = []
+    for small in (0, 1 << 62):
+        monkeypatch.setattr(kernel_native, "_SMALL", small)
+        rows = []
+        one = accumulator(11, samples=64, sink=lambda these, rows=rows: rows.append(deepcopy(these)))
+        for step, values in enumerate(np.split(draw(name, 240 * 60, units=11), 240, axis=1)):
+            observe(one, values[:, : 60 if step < 150 else 37])
+            if step % 50 == 7:
+                observe(one, values[:, :20])
+            one.tick(step)
+            if step == 99:
+                one.part()
+                one.next_part(np.random.default_rng(5))
+        shown.append((one.distribution(), joined(rows)))
+    (one_by_one, steps), (together, steps_together) = shown
+    for field in ("count", "nonfinite", "min", "max", "zero_share", "sampled", "values", "tails"):
+        np.testing.assert_array_equal(getattr(one_by_one, field), getattr(together, field))
+    np.testing.assert_allclose(one_by_one.blocks.slices, together.blocks.slices, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(one_by_one.blocks.steps, together.blocks.steps)
+    for field in ("steps", "count", "mean", "std", "min", "max", "zero_share", "quantiles"):
+        np.testing.assert_array_equal(getattr(steps, field), getattr(steps_together, field))

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from icshift.sketch.kernel_numpy import NumPy
+from icshift.sketch.level import K
 from icshift.sketch.sampler import Sampler
 from icshift.sketch.workspace import Workspace
 from tests.zoo.distributions import draw
@@ -23,7 +24,7 @@ def test_values_keep_their_type(dtype):
         Workspace(),
     )
     shown = one.order(rows, 3, Workspace())
-    assert (rows.dtype, shown.values.dtype, one.level(5).dtype) == (dtype, dtype, dtype)
+    assert (rows.dtype, shown.values.dtype, one.values(5, K).dtype) == (dtype, dtype, dtype)
     np.testing.assert_array_equal(rows.T, draw("normal", 30, units=5).astype(dtype))
 
 

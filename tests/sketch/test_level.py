@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from icshift.distribution import EXACT, QUANTILES
-from icshift.sketch.level import GROUP, K, Level, digest, points, sort_level
+from icshift.sketch.level import GOING_UP, GROUP, K, Level, digest, points, sort_level
 from icshift.tails import TAIL
 from tests.zoo.distributions import BROKEN, FINITE, ZOO, draw, scale
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("either_kernel")
 
 def full(kernel, name, dtype, units=11):
     values = draw(name, K, units=units).astype(dtype)
-    level = kernel(dtype).level(units)
+    level = kernel(dtype).values(units, K)
     level[:] = values
     return level, values
 
@@ -21,11 +21,14 @@ def full(kernel, name, dtype, units=11):
 @pytest.mark.some(16)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", FINITE)
-def test_a_full_level_is_sorted_and_bounds_what_moving_costs(name, dtype, either_kernel):
+def test_of_a_full_level_ends_stay_and_a_quarter_goes_up_with_a_bound_of_the_cost(name, dtype, either_kernel):
     level, values = full(either_kernel, name, dtype)
-    moved = either_kernel(dtype).sort_level(level)
+    up = either_kernel(dtype).values(len(values), GOING_UP)
+    moved = either_kernel(dtype).compact(level, 2, up)
     expected = np.sort(values, axis=1)
-    np.testing.assert_array_equal(level, expected)
+    ends = np.concatenate([expected[:, :TAIL], expected[:, K - TAIL :]], axis=1)
+    np.testing.assert_array_equal(level[:, : 2 * TAIL], ends)
+    np.testing.assert_array_equal(up, expected[:, TAIL + 2 : K - TAIL : GROUP])
     inner = expected[:, TAIL : K - TAIL].astype(float).reshape(len(values), -1, GROUP)
     for kept in (1, 2):
         distances = np.abs(inner - inner[:, :, kept : kept + 1]).sum((1, 2))
@@ -37,11 +40,12 @@ def test_a_full_level_is_sorted_and_bounds_what_moving_costs(name, dtype, either
 @pytest.mark.parametrize("name", BROKEN)
 def test_no_bound_where_a_value_is_not_finite(name, either_kernel):
     values = np.where(np.isfinite(raw := draw(name, K, units=11)), raw, np.inf).astype(np.float32)
-    level = either_kernel(np.float32).level(11)
+    level = either_kernel(np.float32).values(11, K)
     level[:] = values
-    moved = either_kernel(np.float32).sort_level(level)
+    up = either_kernel(np.float32).values(11, GOING_UP)
+    moved = either_kernel(np.float32).compact(level, 1, up)
     np.testing.assert_array_equal(np.isnan(moved), ~np.isfinite(values).all(1))
-    np.testing.assert_array_equal(level, np.sort(values, axis=1))
+    np.testing.assert_array_equal(up, np.sort(values, axis=1)[:, TAIL + 1 : K - TAIL : GROUP])
 
 
 def levels_of(kernel, name, fills, dtype=np.float32, units=9):
@@ -50,7 +54,7 @@ def levels_of(kernel, name, fills, dtype=np.float32, units=9):
     taken = 0
     for _ in range(2):
         for height, fill in enumerate(fills):
-            level = kernel(dtype).level(units)
+            level = kernel(dtype).values(units, K)
             level[:, :fill] = values[:, taken : taken + fill]
             found.append(Level(level, fill, float(GROUP**height)))
             taken += fill
