@@ -3,9 +3,13 @@
 Everything else is in pyproject.toml. Without the kernel icshift does the same with NumPy (icshift/sketch/kernel.py).
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 KERNEL = Path("kernel")
 
@@ -13,7 +17,24 @@ KERNEL = Path("kernel")
 # is the same number on every level of processor, and the same as NumPy's.
 FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
 
+
+class SideBySide(build_ext):
+    """Compiles as many sources at once as there are cores: setuptools would compile one after the other."""
+
+    def build_extension(self, ext):  # noqa: D102
+        one_after_another = self.compiler.compile
+
+        def compiled(sources, **options):
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                objects = pool.map(lambda source: one_after_another([source], **options), sources)
+                return [*chain.from_iterable(objects)]
+
+        self.compiler.compile = compiled
+        super().build_extension(ext)
+
+
 setup(
+    cmdclass={"build_ext": SideBySide},
     ext_modules=[
         Extension(
             "icshift._kernel",
