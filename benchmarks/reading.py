@@ -64,6 +64,7 @@ def make(path: Path, sites: int, units: int, *, ranks: int = 1, windows: int = W
             parts = {("train", site): made[(index + rank + place) % 4] for place, site in enumerate(where)}
             recording.write_window(window, parts)
             recording.flush()
+            recording.update({})  # As the recorder does: files are put together.
         recording.finish({})
     return path
 
