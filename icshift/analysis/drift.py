@@ -121,10 +121,11 @@ def drifts(
 ) -> Iterator[Piece]:
     """Yields the rows of `drift`, of one site, window and metric after another; of one site at a time all is read."""
     chosen = [metric_named(name) for name in metrics]
-    names = [site.name for site in choose(run.sites, sites)]
+    asked = sites if sites is None or isinstance(sites, str) else list(sites)
+    choose(run.sites, asked)
     wanted = None if windows is None else set(windows)
     moved = movements(run, reference=reference, phase=phase, windows=wanted, level=level)
-    for _, comparisons in by_site(run, reference=reference, phase=phase, sites=names):
+    for _, comparisons in by_site(run, reference=reference, phase=phase, sites=asked):
         for comparison in comparisons:
             if comparison.window.index in moved:
                 for metric in chosen:
