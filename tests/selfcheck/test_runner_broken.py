@@ -125,7 +125,7 @@ def test_a_sketch_that_leaves_its_error_out_of_the_bound(monkeypatch):
 @pytest.mark.parametrize("factor", [100, 2, 0.2])
 def test_a_floor_of_another_size(factor, monkeypatch, run):
     right = floor.noise
-    scaled = lambda apart: replace(noise := right(apart), displacement=factor * noise.displacement)  # noqa: E731
+    scaled = lambda apart: replace(noise := right(apart), signs=factor * noise.signs)  # noqa: E731
     monkeypatch.setattr(floor, "noise", scaled)
     assert not of_floor()
     assert not known_changes.judge_still(seen(run)).passed
@@ -153,7 +153,7 @@ def test_nothing_can_ever_be_told(monkeypatch, run):
 
 
 def test_a_floor_that_is_never_known(monkeypatch, run):
-    monkeypatch.setattr(drift, "floor", lambda _, a, __: np.full(a.units, np.nan))
+    monkeypatch.setattr(drift, "floor", lambda _, a, *__: np.full(a.units, np.nan))
     assert not known_changes.judge_still(seen(run)).passed
 
 

@@ -18,6 +18,9 @@ def work(rank, n):
         opt.zero_grad()
         model(torch.randn(8, 3)).square().mean().backward()
         opt.step()
+    # First what refers to the processes: ended the other way round PyTorch may wait for its own thread for ever, which
+    # waits for the interpreter.
+    del model, opt
     dist.destroy_process_group()
 
 
