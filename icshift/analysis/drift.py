@@ -337,8 +337,8 @@ def _referrer(run: StoredRun, reference: str | int, phase: str) -> _Referrer:
 
 def _of_same_type(site: Site, run: StoredRun, phase: str, window: int) -> Distribution | None:
     """Returns what a run has of a site of this name, unless it is of another type there."""
-    there = next((known.type for known in run.sites if known.name == site.name), None)
-    return run.distribution(phase, site.name, window) if there == site.type else None
+    there = run.by_name.get(site.name)
+    return run.distribution(phase, site.name, window) if there is not None and there.type == site.type else None
 
 
 def _of_window(run: StoredRun, phase: str, window: Window | None) -> tuple[str, _Place | None]:

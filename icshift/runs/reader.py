@@ -82,6 +82,7 @@ class StoredRun:
         self.manifest = merged_manifest(self._manifests)
         self.ranks: int = self.manifest["ranks"]
         self.sites = [site_of(entry) for entry in self.manifest["sites"]]
+        self.by_name = {site.name: site for site in self.sites}
         self._ids = [self._manifests.get(rank, {}).get("id") for rank in range(self.ranks)]
         self._loaded: dict[int, dict[tuple[str, str], Distribution]] = {}
         self._asked: dict[int, Asked] = {}
@@ -129,10 +130,9 @@ class StoredRun:
 
     def site(self, name: str) -> Site:
         """Returns a site by name. Raises `SelectionError` with near matches."""
-        for site in self.sites:
-            if site.name == name:
-                return site
-        raise unknown("site", name, [site.name for site in self.sites])
+        if name not in self.by_name:
+            raise unknown("site", name, list(self.by_name))
+        return self.by_name[name]
 
     def window(self, label: str | int) -> Window:
         """Returns a window by its name or number. Raises `SelectionError` with near matches."""
@@ -284,7 +284,6 @@ class StoredRun:
         Yields every window that is closed, and whether it was merged just now: one that was before is left alone.
         Raises `RunError` where nothing can be written. Of one process nothing is merged.
         """
-        sites = {site.name: site for site in self.sites}
         for window in self.window_list if self.ranks > 1 else ():
             if not window.closed or window.provisional:
                 continue
@@ -292,7 +291,7 @@ class StoredRun:
             known = merged.read(self.path, window.index, parts) is not None
             if not known:
                 distributions = self._load(window.index)
-                here = {(phase, sites[name]): found for (phase, name), found in distributions.items()}
+                here = {(phase, self.by_name[name]): found for (phase, name), found in distributions.items()}
                 merged.keep(self.path, window, parts, here)
             self._loaded.pop(window.index, None)
             yield window, not known
@@ -342,17 +341,18 @@ class StoredRun:
         kept = merged.read(self.path, index, self._places(index)) if self.ranks > 1 else None
         if kept is not None:
             return kept
-        sites = {site.name: site for site in self.sites}
         recorded: dict[tuple[str, str], dict[Path, Distribution]] = {}
         for rank, files in self._where.windows[index].items():
             run_id = self._ids[rank]
-            parts = [read_distributions(place, sites=sites, most_rows=self._room, run_id=run_id) for _, place in files]
+            parts = [
+                read_distributions(place, sites=self.by_name, most_rows=self._room, run_id=run_id) for _, place in files
+            ]
             for key, part in reduce(joined_distributions, parts).items():
                 recorded.setdefault(key, {})[files[0][1].file] = part
         return {
-            (phase, site): merged_distribution(sites[site], parts)
+            (phase, site): merged_distribution(self.by_name[site], parts)
             for (phase, site), parts in recorded.items()
-            if site in sites
+            if site in self.by_name
         }
 
 
