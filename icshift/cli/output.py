@@ -217,9 +217,14 @@ def one_on_stdout(*given: str) -> None:
 def refuse(path: Path, *, force: bool) -> None:
     """Raises `RunError` for a path that exists, unless `force`; to be called before any work is done for it.
 
-    `-` is stdout, which takes everything.
+    A part of a run is refused with `force` too. `-` is stdout, which takes everything.
     """
-    if str(path) != "-" and path.exists() and not force:
+    from icshift.runs.owner import refuse_part_of_run
+
+    if str(path) == "-":
+        return
+    refuse_part_of_run(path)
+    if path.exists() and not force:
         raise RunError(f"{path} exists and is kept: choose another path, or --force to replace it")
 
 

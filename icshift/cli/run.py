@@ -140,8 +140,9 @@ def _make_room(target: Path, *, force: bool, resume: bool) -> list[Path]:
     stay. Raises `RunError` where they are kept, and where the directory cannot be made or written to.
     """
     from icshift.runs.format import is_run
-    from icshift.runs.owner import recorded_by
+    from icshift.runs.owner import recorded_by, refuse_part_of_run
 
+    refuse_part_of_run(target)
     if target.exists() and not target.is_dir():
         raise RunError(f"{target} is a file: the runs go into a directory, choose another with -o")
     old = [] if resume else [*([target] if is_run(target) else []), *_runs(target)]
