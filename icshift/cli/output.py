@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from icshift.reports.report import Part, Report
+    from icshift.runs.reader import StoredRun
 
 
 def screen(*, no_color: bool, stderr: bool = False) -> Console:
@@ -119,6 +120,12 @@ def warn(warnings: Iterable[str], *, no_color: bool) -> None:
     console = screen(no_color=no_color, stderr=True)
     for warning in warnings:
         _print(Text(f"icshift: {warning}", style="yellow", no_wrap=True), console)
+
+
+def warn_of_missing(runs: Iterable[StoredRun], *, no_color: bool) -> None:
+    """Print on stderr which files of runs are gone: for who writes data, which has no room to say so."""
+    told = (f"{run.path}: {sentence}" for run in runs for sentence in run.missing)
+    warn(dict.fromkeys(told), no_color=no_color)
 
 
 def draw(report: Report, console: Console) -> None:
