@@ -110,7 +110,7 @@ class Runs(Sequence[Run]):
         self.paths = runs_below(self.folder)
 
     def __repr__(self) -> str:
-        return f"<Runs {self.folder}: {len(self):,} runs>"
+        return f"<Runs {self.folder}: {len(self):,} run{'' if len(self) == 1 else 's'}>"
 
     def __len__(self) -> int:
         return len(self.paths)

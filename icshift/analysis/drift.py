@@ -371,7 +371,8 @@ def _piece(run: StoredRun, comparison: Comparison, metric: Metric, judged: Movem
         "floor": noise,
         "error": np.full(len(value), np.nan) if metric.error is None else metric.error(before, after),
         "ratio": ratio,
-        "near_constant": metric.near_constant(before, after),
+        # Left out is also a unit of which one window has nothing finite; that it is near-constant is not known.
+        "near_constant": metric.near_constant(before, after) & (whole or (before.count > 0) & (after.count > 0)),
         "moved": moved,
         "activations": int(np.median(activations)) if whole else activations,
     }

@@ -172,7 +172,9 @@ METRICS: dict[str, Metric] = {
             of_noise=of_noise.mean_shift_sd,
             error=no_error,
         ),
-        Metric("log_sd_ratio", "nats", "logarithm of the ratio of the sds", log_sd_ratio, error=no_error),
+        Metric(
+            "log_sd_ratio", "nats", "logarithm of the ratio of the sds (both floored)", log_sd_ratio, error=no_error
+        ),
         Metric("zero_share", "share", "change of the share of exact zeros", zero_share, of_noise=of_noise.zero_share),
         Metric("displacement", "activation", "mean distance that each example moved", displacement, by_example=True),
         Metric(

@@ -86,7 +86,7 @@ def compare(
     on there are ratios A / B with 95 % intervals and exact tests; of fewer, the values of each and no statement.
     Compared are the path, how far a site went over all windows, and the last window.
     """
-    from icshift.cli.output import one_on_stdout, refuse_file, show, write_file
+    from icshift.cli.output import one_on_stdout, refuse_file, show, warn_of_missing, write_file
     from icshift.document import PAGE, document_report
     from icshift.figures.frame import FORMATS as PICTURES
     from icshift.figures.frame import require
@@ -111,6 +111,8 @@ def compare(
     if output is not None:
         refuse_file(output, force=force)
     groups = [[StoredRun(path) for path in paths] for paths in ((runs, others) if others else (runs[:1], runs[1:]))]
+    if output is not None:
+        warn_of_missing([run for group in groups for run in group], no_color=no_color)
     compared = compare_runs(*groups, phases=phase, sites=site)
     if output is not None:
         if pictured:

@@ -87,7 +87,7 @@ def export(
     from icshift.analysis.drift import default_phase
     from icshift.analysis.units import drift_of_phases, rows_of_phases, without_values
     from icshift.analysis.unordered import unordered_of_phases
-    from icshift.cli.output import refuse_file, show, write_file, write_pieces
+    from icshift.cli.output import refuse_file, show, warn_of_missing, write_file, write_pieces
     from icshift.reports.drift_csv import Written, drift_csv
     from icshift.reports.tabular import as_csv, by_suffix, no_rows, written_report
     from icshift.runs.reader import StoredRun
@@ -95,6 +95,7 @@ def export(
     render = as_csv if str(output) == "-" else by_suffix(output.suffix)
     refuse_file(output, force=force)
     opened = StoredRun(run)
+    warn_of_missing([opened], no_color=no_color)
     missing: list[str] = []
     streamed = None
     if table is Table.DRIFT:
@@ -128,7 +129,7 @@ def export(
 def _track(run: Path, folder: Path, to: Tracker, asked: Asked, *, force: bool, quiet: bool, no_color: bool) -> None:
     """Write a run for a dashboard."""
     from icshift.analysis.ancestry import caveats, strangers
-    from icshift.cli.output import progress, show
+    from icshift.cli.output import progress, show, warn_of_missing
     from icshift.reports.tracked import Tracked, tracked_report
     from icshift.runs.reader import StoredRun
     from icshift.trackers.folder import refuse_folder, write_folder, writer
@@ -137,6 +138,7 @@ def _track(run: Path, folder: Path, to: Tracker, asked: Asked, *, force: bool, q
     write = writer(to.value)
     refuse_folder(folder, force=force)
     opened = StoredRun(run)
+    warn_of_missing([opened], no_color=no_color)
     if strangers(opened, asked.reference) is not None:
         raise SelectionError(
             f"nothing can be written of {run} against {asked.reference.partition(':')[2]}: their units have no order "

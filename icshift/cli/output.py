@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from icshift.reports.report import Part, Report
+    from icshift.runs.reader import StoredRun
 
 
 def screen(*, no_color: bool, stderr: bool = False) -> Console:
@@ -121,6 +122,12 @@ def warn(warnings: Iterable[str], *, no_color: bool) -> None:
         _print(Text(f"icshift: {warning}", style="yellow", no_wrap=True), console)
 
 
+def warn_of_missing(runs: Iterable[StoredRun], *, no_color: bool) -> None:
+    """Print on stderr which files of runs are gone: for who writes data, which has no room to say so."""
+    told = (f"{run.path}: {sentence}" for run in runs for sentence in run.missing)
+    warn(dict.fromkeys(told), no_color=no_color)
+
+
 def draw(report: Report, console: Console) -> None:
     """Print all of a report but its next step on a console."""
     from rich.text import Text
@@ -217,9 +224,14 @@ def one_on_stdout(*given: str) -> None:
 def refuse(path: Path, *, force: bool) -> None:
     """Raises `RunError` for a path that exists, unless `force`; to be called before any work is done for it.
 
-    `-` is stdout, which takes everything.
+    A part of a run is refused with `force` too. `-` is stdout, which takes everything.
     """
-    if str(path) != "-" and path.exists() and not force:
+    from icshift.runs.owner import refuse_part_of_run
+
+    if str(path) == "-":
+        return
+    refuse_part_of_run(path)
+    if path.exists() and not force:
         raise RunError(f"{path} exists and is kept: choose another path, or --force to replace it")
 
 

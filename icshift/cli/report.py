@@ -173,13 +173,14 @@ def _write(paths: list[Path], output: Path, asked: Asked, wanted: Wanted | None,
     """Write the report as a file, which its suffix tells how."""
     from icshift.analysis.ancestry import caveats, strangers
     from icshift.analysis.drift import default_phase
-    from icshift.cli.output import refuse_file, show, write_file
+    from icshift.cli.output import refuse_file, show, warn_of_missing, write_file
     from icshift.document import check, content, document_report
     from icshift.runs.reader import StoredRun
 
     check(output.suffix, len(paths), wanted)
     refuse_file(output, force=manner.force)
     runs = [StoredRun(path) for path in paths]
+    warn_of_missing(runs, no_color=manner.no_color)
     strange = [run.path for run in runs if strangers(run, asked.reference) is not None]
     if strange:
         raise SelectionError(

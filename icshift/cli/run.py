@@ -94,6 +94,7 @@ def run(
     if resume and force:
         raise typer.BadParameter("--resume goes on with the runs that --force replaces: take one of them")
     made = _make_room(target, force=force, resume=resume) if first else []
+    before = _manifests(target) if first else {}
     # The script may go to another directory, and may fork.
     process = os.getpid()
     how = {
@@ -122,7 +123,8 @@ def run(
             for directory in reversed(made):
                 directory.rmdir()
         elapsed = start + time.perf_counter() - begun
-        _report(target, launchers[0] if launchers else None, elapsed, quiet=quiet, no_color=no_color)
+        recorded = [path for path, stamp in _manifests(target).items() if before.get(path) != stamp]
+        _report(target, recorded, launchers[0] if launchers else None, elapsed, quiet=quiet, no_color=no_color)
     sys.stdout.flush()
     raise typer.Exit(code)
 
@@ -140,8 +142,9 @@ def _make_room(target: Path, *, force: bool, resume: bool) -> list[Path]:
     stay. Raises `RunError` where they are kept, and where the directory cannot be made or written to.
     """
     from icshift.runs.format import is_run
-    from icshift.runs.owner import recorded_by
+    from icshift.runs.owner import recorded_by, refuse_part_of_run
 
+    refuse_part_of_run(target)
     if target.exists() and not target.is_dir():
         raise RunError(f"{target} is a file: the runs go into a directory, choose another with -o")
     old = [] if resume else [*([target] if is_run(target) else []), *_runs(target)]
@@ -178,9 +181,26 @@ def _runs(target: Path) -> list[Path]:
     return [path for path in places if path.is_dir() and is_run(path)]
 
 
-def _report(target: Path, launcher: Launcher | None, elapsed: float, *, quiet: bool, no_color: bool) -> None:
+def _manifests(target: Path) -> dict[Path, tuple[int, int]]:
+    """The absolute paths of the runs in a directory, each with what tells its manifest from one written since."""
+    from icshift.runs.format import MANIFEST
+
+    stats = {path.absolute(): (path / MANIFEST).stat() for path in _runs(target)}
+    return {path: (stat.st_ino, stat.st_mtime_ns) for path, stat in stats.items()}
+
+
+def _report(
+    target: Path,
+    recorded: list[Path],
+    launcher: Launcher | None,
+    elapsed: float,
+    *,
+    quiet: bool,
+    no_color: bool,
+) -> None:
     """Report what was recorded, what was not and why: on stderr, since stdout belongs to the script.
 
+    `recorded` are the runs in the target that were written to: with --resume others may be there, which were not.
     `elapsed` are the seconds since the interpreter started.
     """
     begun = time.perf_counter()
@@ -189,7 +209,7 @@ def _report(target: Path, launcher: Launcher | None, elapsed: float, *, quiet: b
     from icshift.runs.reader import StoredRun
 
     own = [] if launcher is None else [recorder.path for recorder in launcher.recorders.values()]
-    runs = [StoredRun(path) for path in dict.fromkeys((*own, *(path.absolute() for path in _runs(target))))]
+    runs = [StoredRun(path) for path in dict.fromkeys((*own, *recorded))]
     problems = [] if launcher is None else launcher.missing()
     stepped = launcher is not None and (launcher.forwards or launcher.steps > 0)
     facts = {"imported": launcher is not None, "stepped": stepped, "others": len(runs) > len(own)}

@@ -58,7 +58,16 @@ def in_words(page: Page, site: SiteOnPage, at: int) -> str:
     else:
         said.append(f"moved {exact(site.moved[at])} of its units")
     counts = {"dead": site.dead, "near-constant": site.constant, "not finite": site.nonfinite}
-    return "; ".join([*said, *(f"{count[at]} units {what}" for what, count in counts.items() if count[at] > 0)])
+    return "; ".join(
+        [
+            *said,
+            *(
+                f"{count[at]} unit{'' if count[at] == 1 else 's'} {what}"
+                for what, count in counts.items()
+                if count[at] > 0
+            ),
+        ]
+    )
 
 
 def logged(page: Page, width: float, theme: dict[str, str]) -> Chart:

@@ -22,7 +22,7 @@ from icshift.reports.drift import drift_report, site_label
 from icshift.reports.onset import how_it_left, onset_cells, onset_in_words
 from icshift.reports.outcome import verdict
 from icshift.reports.run import coverage, overhead
-from icshift.reports.tables import moved, number, records, searched, times
+from icshift.reports.tables import counted, moved, number, records, searched, times
 from icshift.reports.thinned import budget_in_words
 from icshift.runs.format import Site, kept_units
 from icshift.runs.phases import normalises_by_its_own_inputs
@@ -133,10 +133,11 @@ def _onset(run: StoredRun, phase: str, sites: Sequence[str] | None) -> pd.DataFr
 def _facts(run: StoredRun) -> list[tuple[str, str]]:
     manifest = run.manifest
     recorded = sum(entry["state"] == "observed" for entry in manifest.get("ledger", []))
+    sites = counted(len(run.sites), "site")
     return [
         ("Cost", overhead(run)),
-        ("Coverage", f"{len(run.sites)} sites of {recorded} modules" if recorded else f"{len(run.sites)} sites"),
-        ("Recorded", f"{manifest['steps'] or 0:,} steps in {len(run.window_list)} windows"),
+        ("Coverage", f"{sites} of {counted(recorded, 'module')}" if recorded else sites),
+        ("Recorded", f"{counted(manifest['steps'] or 0, 'step')} in {counted(len(run.window_list), 'window')}"),
         *([("Budget", told)] if (told := budget_in_words(run)) else []),
     ]
 

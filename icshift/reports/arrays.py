@@ -131,7 +131,8 @@ def _notes(drifted: Drifted) -> list[str]:
             f"≈: near-constant, {counted(int(units['near_constant'].sum()), 'unit')}; drift in sd means little."
         )
     if units["nonfinite"].any():
-        notes.append(f"{int(units['nonfinite'].sum()):,} values are not finite and left out.")
+        values = int(units["nonfinite"].sum())
+        notes.append(f"{counted(values, 'value')} {'is' if values == 1 else 'are'} not finite and left out.")
     return notes
 
 

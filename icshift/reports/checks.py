@@ -16,7 +16,7 @@ from icshift.reports.junit import Case
 from icshift.reports.next_step import next_step
 from icshift.reports.report import Report
 from icshift.reports.run import coverage
-from icshift.reports.tables import number, site_named
+from icshift.reports.tables import counted, number, site_named
 
 if TYPE_CHECKING:
     from icshift.analysis.checks import Measurement, Verdict
@@ -192,7 +192,9 @@ def _basis(measurement: Measurement) -> str:
 def _count(verdicts: Sequence[Verdict]) -> str:
     failed, unmeasured, ok, skipped = (sum(verdict.state == state for verdict in verdicts) for state in _LABELS)
     total = failed + unmeasured + ok
-    parts = [f"{failed} of {total} checks failed" if failed or unmeasured else f"{total} checks ok"]
+    parts = [
+        f"{failed} of {counted(total, 'check')} failed" if failed or unmeasured else f"{counted(total, 'check')} ok"
+    ]
     parts += [f"{unmeasured} not measured"] if unmeasured else []
     parts += [f"{skipped} skipped"] if skipped else []
     return ", ".join(parts)

@@ -10,7 +10,7 @@ from icshift.analysis.onset import MEDIAN, NOT_FINITE, SD
 from icshift.reports.next_step import next_step
 from icshift.reports.report import Report
 from icshift.reports.sheet import Sheet, of_rows
-from icshift.reports.tables import number, records, share, site_named
+from icshift.reports.tables import counted, number, records, share, site_named
 from icshift.reports.thinned import thinned
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def onset_report(run: StoredRun, table: pd.DataFrame, *, top: int) -> Report:
     phase = table["phase"].iloc[0]
     cut = () if len(table) <= top else (f"{top} of {len(table)} sites: those that left first.",)
     return Report(
-        heading=f"{run.path} · {run.manifest['model']} · phase {phase} · {int(table['steps'].max()):,} steps"
+        heading=f"{run.path} · {run.manifest['model']} · phase {phase} · {counted(int(table['steps'].max()), 'step')}"
         + run.ending.heading,
         body=(" ".join(onset_in_words(table)), onset_table(table.head(top))),
         notes=(*cut, *onset_notes(run)),

@@ -38,7 +38,7 @@ def run_report(run: StoredRun) -> Report:
         warnings=tuple(_missed_in_words(entry, thinned=bool(thinned(run))) for entry in _missed(run)[:_MOST_SHOWN]),
         notes=tuple(filter(None, [*_more(run), *run.ending.lacking, pooled(run), *unmasked(run)])),
         data={"run": str(run.path), **run.manifest, "sites": sites, "phases": run.phases, "windows": windows}
-        | {"disk": _disk_in_bytes(run)},
+        | {"disk": _disk_in_bytes(run), "missing": list(run.missing)},
     )
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from icshift.errors import unknown
 from icshift.reports.report import Report
+from icshift.reports.tables import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,7 +116,7 @@ def written_report(path: Path, rows: int, missing: Sequence[str] = (), notes: Se
 
     `missing` are the metrics without values; `notes` say how to read it.
     """
-    line = f"{path}: {rows:,} rows" if rows else f"{path}: no rows: {no_rows('drift')}"
+    line = f"{path}: {counted(rows, 'row')}" if rows else f"{path}: no rows: {no_rows('drift')}"
     if missing:
         line += f"; {', '.join(missing)} without values: they compare the same examples, which takes a probe"
     return Report(body=(Text(line, style="dim", no_wrap=True),), notes=tuple(notes))

@@ -58,7 +58,7 @@ def _budget(run: StoredRun) -> float | None:
 
 
 def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.2g} %"
+    return "–" if share is None else f"{float(f'{100 * share:.2g}'):,.9g} %"
 
 
 def _strides(strides: list[dict[str, Any]]) -> str:

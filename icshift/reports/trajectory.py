@@ -111,7 +111,9 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric) -> list[str]:
     if math.isfinite(travelled):
         notes.append(f"The parameters' own path: {number(travelled)} (sum of the L2 norms, over the same windows).")
     if table["near_constant"].any():
-        notes.append(f"{table['near_constant'].sum()} units that are near-constant in some window are left out.")
+        left_out = int(table["near_constant"].sum())
+        which, are = ("unit that is", "is") if left_out == 1 else ("units that are", "are")
+        notes.append(f"{left_out:,} {which} near-constant in some window {are} left out.")
     return notes
 
 

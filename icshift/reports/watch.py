@@ -56,6 +56,7 @@ def window_data(run: StoredRun, landed: Landed, metric: Metric) -> dict[str, Any
         ],
         "logged": {one.name: {"mean": one.mean, "n": one.n} for one in landed.logged},
         "overhead": run.manifest.get("overhead"),
+        **({"missing": list(run.missing)} if run.missing else {}),
     }
 
 

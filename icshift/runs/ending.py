@@ -68,7 +68,7 @@ class Ending:
         if not self.heading:
             return {}
         told = {"stopped": self.stopped, "interrupted": self.interrupted, "gaps": list(self.gaps)}
-        return {"finished": self.finished, **told}
+        return {"finished": self.finished, **told, "missing": list(self.missing)}
 
     @property
     def missed(self) -> int:

@@ -93,6 +93,9 @@ CHILD = "process-"
 WINDOWS, STEPS = "windows", "steps"
 """The folders that every run has."""
 
+MERGED = "merged"
+"""The folder of windows that `icshift merge` has merged."""
+
 LOGGED = "logged"
 """The series of numbers that a training said of its steps, and the folder that it is in."""
 

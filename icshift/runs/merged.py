@@ -18,12 +18,9 @@ from pathlib import Path
 from icshift.distribution import Distribution
 from icshift.errors import RunError
 from icshift.runs import sealed
-from icshift.runs.format import Site, Window
+from icshift.runs.format import MERGED, Site, Window
 from icshift.runs.parts import Place
 from icshift.runs.window_file import read_distributions
-
-MERGED = "merged"
-"""The folder of merged windows."""
 
 _MADE_OF = b"icshift_merged_from"
 _END = 1 << 16

@@ -21,6 +21,7 @@ from icshift.runs.format import (
     LOGGED,
     MANIFEST,
     MANIFEST_NAME,
+    MERGED,
     PART_NAME,
     SMOOTHNESS,
     SMOOTHNESS_IN_FORMAT_1,
@@ -45,15 +46,34 @@ def this_writer() -> dict[str, Any]:
     return {"host": _host(), "process": os.getpid(), "started": _started(os.getpid())}
 
 
+def refuse_part_of_run(path: Path) -> None:
+    """Raises `RunError` for a path that is one of the files or folders of a run, of whichever, or lies within one.
+
+    It need not exist: in the folder of a run's windows nothing but its windows may be. A new file beside its manifest
+    is no part of it.
+    """
+    with suppress(ValueError):  # A name that no file can have.
+        # Of a link both are asked: what it leads to would be written to in a folder, it itself is replaced by a file.
+        for at in {Path(os.path.realpath(path)), Path(os.path.realpath(path.parent), path.name)}:
+            for run in at.parents:
+                name = at.relative_to(run).parts[0]
+                if (name in (*FOLDERS, MERGED) or MANIFEST_NAME.fullmatch(name)) and is_run(run):
+                    raise RunError(
+                        f"{path} belongs to the run {run}: even with force nothing else is written there; choose "
+                        "another path"
+                    )
+
+
 def refuse_occupied(path: Path, *, force: bool, rank: int = 0, ranks: int = 1) -> None:
     """Raise `RunError` where this rank must not write.
 
     A run alone takes a path where nothing is. Of several ranks, rank 0 takes also a directory that holds nothing but
     what the other ranks may have made just now, the others any that has no files of theirs. With `force` rank 0 takes
-    also a directory that holds a run, unless it is being recorded now, and the others any.
+    also a directory that holds a run, unless it is being recorded now, and the others any. Nobody takes a part of one.
     """
     if not 0 <= rank < ranks:
         raise RunError(f"rank {rank} of {ranks}: ranks count from 0, so it must be at least 0 and less than {ranks}")
+    refuse_part_of_run(path)
     try:
         occupied = path.exists() or path.is_symlink()
         writers = _writers(path) if occupied else []

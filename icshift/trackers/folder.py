@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from icshift._version import __version__
 from icshift.errors import RunError, SelectionError
+from icshift.runs.owner import refuse_part_of_run
 
 if TYPE_CHECKING:
     from icshift.runs.reader import StoredRun
@@ -36,8 +37,9 @@ def writer(tracker: str) -> Writer:
 def refuse_folder(folder: Path, *, force: bool) -> None:
     """Raises `RunError` for a folder that must not be written: one with files in it, but, with `force`, an export.
 
-    Also for a path that is a file, or below one.
+    Also for a path that is a file, or below one, and for a part of a run.
     """
+    refuse_part_of_run(folder)
     above = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not above.is_dir():
         raise RunError(f"{folder} cannot be written: {above} is a file; give the path of a folder")

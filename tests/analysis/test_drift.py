@@ -164,6 +164,17 @@ def test_near_constant_units_are_marked(tmp_path):
     assert frame["value"][3] == 0
 
 
+def test_a_unit_without_finite_values_is_not_called_near_constant(tmp_path):
+    def window(seed, lost):
+        values = draw("normal", 300, units=5, seed=seed).copy()
+        values[lost] = np.nan
+        return {("train", "fc.a"): distribution(values)}
+
+    frame = drift(StoredRun(write_run(tmp_path / "run", [window(0, 1), window(1, 3)])))
+    assert not frame["near_constant"].any()
+    assert frame["value"].isna().tolist() == [False, True, False, True, False]
+
+
 def test_moved_units_are_marked_whatever_the_metric(tmp_path):
     before, after = draw("normal", 2000, units=40), draw("normal", 2000, units=40, seed=1).copy()
     after[7] += 0.5

@@ -131,7 +131,7 @@ def test_another_phase_is_told_and_kept(check):
         "run · Net · phase probe · reference previous",
         "FAILED        fc1: w1_sd 0.589 sd > 0.1 (n = 300, window epoch 3)",
         "skipped       w1_sd > 0.1: fc2[0], late: nothing recorded in phase probe",
-        "1 of 1 checks failed, 2 skipped",
+        "1 of 1 check failed, 2 skipped",
         "Next: icshift units run --site fc1 --phase probe",
     ]
 

@@ -66,7 +66,7 @@ def test_what_is_left_out_is_said(tmp_path, command):
     values[:, 2] = 1
     np.savez(tmp_path / "b.npz", fc=values, third=values)
     words = " ".join(command("drift", tmp_path / "a.npz", tmp_path / "b.npz")[1].split())
-    assert "1 values are not finite and left out" in words
+    assert "1 value is not finite and left out" in words
     assert "only one of the two has them: other, third" in words
     assert "fc unit 0" in words
 

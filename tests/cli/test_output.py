@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -88,6 +89,44 @@ def test_what_exists_is_refused(tmp_path):
     assert path.read_text() == "mine"
     write_file(path, b"new", force=True)
     assert [one.read_text() for one in tmp_path.iterdir()] == ["new"]
+
+
+INTO_A_RUN = {
+    "export": ("export", "{run}", "-o", "{run}/run.json"),
+    "export of a window": ("export", "{run}", "-o", "{run}/windows/000001.rank0.parquet"),
+    "export for a dashboard": ("export", "{run}", "--to", "tensorboard", "-o", "{run}/windows/board"),
+    "export of another run": ("export", "{other}", "-o", "{run}/run.json"),
+    "a new file": ("export", "{run}", "-o", "{run}/steps/new.csv"),
+    "report": ("report", "{run}", "-o", "{run}/run.json"),
+    "compare": ("compare", "{run}", "{other}", "-o", "{run}/run.json"),
+    "check": ("check", "{run}", "--fail-on", "ks > 0.9", "--junit", "{run}/run.json"),
+    "ls": ("ls", "{run}", "-o", "{run}/run.json"),
+    "drift": ("drift", "{run}/a.npy", "{run}/b.npy", "-o", "{run}/run.json"),
+    "demo": ("demo", "-o", "{run}/windows"),
+    "run": ("run", "-o", "{run}/windows", "{run}/train.py"),
+    "run in a new folder": ("run", "-o", "{run}/windows/new", "{run}/train.py"),
+}
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("name", INTO_A_RUN)
+def test_no_command_writes_into_the_files_of_a_run(name, force, two_windows, tmp_path, refused):
+    run = shutil.copytree(two_windows, tmp_path / "run")
+    (run / "train.py").touch()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    command, *rest = (part.format(run=run, other=two_windows) for part in INTO_A_RUN[name])
+    said = refused(command, *(["--force"] if force else []), *rest)
+    assert f"belongs to the run {run}" in said
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_file_beside_the_manifest_is_written(force, two_windows, tmp_path, command):
+    run = shutil.copytree(two_windows, tmp_path / "run")
+    if force:
+        (run / "drift.csv").write_text("old")
+    assert command("export", run, "-o", run / "drift.csv", *(["-f"] if force else []))[0] == 0
+    assert (run / "drift.csv").read_text().startswith("run,")
 
 
 def test_where_no_file_can_be_is_refused(tmp_path):

@@ -60,8 +60,8 @@ if stop != "no":
 def run(tmp_path):
     (tmp_path / "train.py").write_text(textwrap.dedent(SCRIPT))
 
-    def run(output, checkpoint, last, *options, stop="no"):
-        words = ["run", "-q", "-o", output, *options, "train.py", checkpoint, str(last), stop]
+    def run(output, checkpoint, last, *options, stop="no", quiet=True):
+        words = ["run", *(["-q"] if quiet else []), "-o", output, *options, "train.py", checkpoint, str(last), stop]
         return subprocess.Popen(
             [program(), *words],
             cwd=tmp_path,
@@ -109,6 +109,16 @@ def test_a_script_without_its_checkpoint_leaves_the_run_as_it_is(run, tmp_path):
     assert done.returncode == 0
     assert "came to its end after 12 steps" in " ".join(told.split())
     assert before == {file: file.read_bytes() for file in (tmp_path / "runs").rglob("*") if file.is_file()}
+
+
+def test_a_run_that_cannot_be_gone_on_with_is_not_told_as_recorded(run, tmp_path):
+    assert run("runs", "saved.pt", 3).wait() == 0
+    checkpoint = (tmp_path / "saved.pt").read_bytes()
+    refused = run("runs", "saved.pt", 5, "--resume", "--window", "3", quiet=False).communicate()[1]
+    assert "is not recorded:" in refused
+    assert "Recorded in" not in refused
+    (tmp_path / "saved.pt").write_bytes(checkpoint)
+    assert "Recorded in" in run("runs", "saved.pt", 5, "--resume", quiet=False).communicate()[1]
 
 
 class Optimizer:

@@ -57,6 +57,10 @@ def test_nothing_is_next_where_all_is_well(run):
     assert all_passed(verdicts(run, "nonfinite > 0"))
 
 
+def test_one_check_is_one_check(run):
+    assert shown(report(run, "fc1 nonfinite > 0"))[-2] == "1 check ok"
+
+
 def test_cases_have_the_outcomes_of_junit(run):
     outcomes = {case.subject: case.outcome for case in cases(verdicts(run, "w1_sd > 0.5"))}
     assert (outcomes["fc1"], outcomes["fc2"]) == ("failure", "passed")

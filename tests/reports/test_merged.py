@@ -3,10 +3,11 @@
 from types import SimpleNamespace
 
 from icshift.reports.merged import merged_report
+from icshift.runs.ending import Ending
 
 
 def said(ranks, windows, new, merged):
-    run = SimpleNamespace(path="runs/a", ranks=ranks, window_list=[None] * windows)
+    run = SimpleNamespace(path="runs/a", ranks=ranks, window_list=[None] * windows, ending=Ending({"finished": True}))
     return merged_report(run, new, merged).body[0]
 
 

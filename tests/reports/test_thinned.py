@@ -55,6 +55,11 @@ def test_a_budget_that_was_not_held_is_told(tmp_path):
     assert thinned(run).endswith("The budget was not held: recording took 12 % all the same.")
 
 
+def test_more_than_all_of_the_time_is_a_whole_number(tmp_path):
+    run = _run(tmp_path / "run", (33, 8), seconds=62.15)
+    assert thinned(run).endswith("recording took 160 % all the same.")
+
+
 def test_whether_a_budget_was_held_is_not_known_where_part_of_the_cost_is_not(tmp_path):
     run = _run(tmp_path / "run", (33, 8), at_least=True)
     assert thinned(run).endswith("Whether the budget was held is not known: recording took at least 1 %.")

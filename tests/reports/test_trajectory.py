@@ -46,3 +46,13 @@ def test_a_probe_has_no_floor_and_says_what_was_in_training_mode(run):
     assert "Batch norm normalises by the batch here" not in words(report(run, "probe"))
     assert "Batch norm normalises by the batch here" in words(report(run, "probe-batch"))
     assert report(run, "probe").data["sites"][0]["site"] == "fc1"
+
+
+def test_one_unit_is_one_unit(tmp_path):
+    still = np.array([[0.0], [1.0], [1.0], [1.0]])
+    windows = [
+        {("train", "fc1"): distribution(np.random.default_rng(number).normal(size=(4, 400)) * still)}
+        for number in range(3)
+    ]
+    run = run_of(tmp_path / "run", windows, sites=[Site("fc1", "Linear", 1, 4)])
+    assert "1 unit that is near-constant in some window is left out." in words(report(run, "train"))

@@ -33,3 +33,8 @@ def test_each_ending_is_told(manifest, heading, complete, sentences):
 
 def test_one_step_is_one_step():
     assert Ending({"finished": True, "gaps": [GAP]}).lacking == ("Step 3 was not recorded: Too many open files.",)
+
+
+def test_files_that_are_gone_are_data_too():
+    assert Ending({"finished": True}, ["Window 2 is missing."]).data["missing"] == ["Window 2 is missing."]
+    assert Ending({"finished": False}).data["missing"] == []

@@ -12,8 +12,7 @@ import pytest
 
 from icshift.errors import RunError
 from icshift.runs import sealed
-from icshift.runs.format import Window
-from icshift.runs.merged import MERGED
+from icshift.runs.format import MERGED, Window
 from icshift.runs.reader import StoredRun
 from icshift.runs.writer import Recording
 from tests.recorded import distribution, probe, site

@@ -11,7 +11,7 @@ import pytest
 
 from icshift.errors import IcshiftError, RecordingError, RunError
 from icshift.runs.format import MANIFEST, RUN_ID, Window
-from icshift.runs.owner import id_at, recorded_by
+from icshift.runs.owner import id_at, recorded_by, refuse_occupied, refuse_part_of_run
 from icshift.runs.reader import StoredRun
 from tests.recorded import of_zoo, site
 from tests.runs.test_writer import numbered, start
@@ -154,3 +154,25 @@ def test_what_the_system_says_at_the_start_is_one_line(make, tmp_path):
         start(path)
     assert isinstance(caught.value, (RunError, RecordingError))
     assert "\n" not in str(caught.value)
+
+
+PARTS = ["run.json", "run.rank1.json", "windows", "windows/000001.rank0.parquet", "windows/new/er", "steps", "merged/x"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_of_a_run_is_no_place_for_anything_else(part, tmp_path):
+    run = start(tmp_path / "run", site("a")).path
+    (tmp_path / "link").symlink_to(run)
+    (tmp_path / "to-windows").symlink_to(run / "windows")
+    for path in (run / part, tmp_path / "link" / part, tmp_path / "to-windows", tmp_path / "to-windows" / "new"):
+        with pytest.raises(RunError, match=r"belongs to the run .*choose another path"):
+            refuse_part_of_run(path)
+        for force in (False, True):
+            with pytest.raises(RunError, match="belongs to the run"):
+                refuse_occupied(path, force=force)
+
+
+def test_beside_the_files_of_a_run_there_is_room(tmp_path):
+    run = start(tmp_path / "run", site("a")).path
+    for path in (run, run / "page.html", run / "pages" / "windows", tmp_path / "windows" / "run.json"):
+        refuse_part_of_run(path)
