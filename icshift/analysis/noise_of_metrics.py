@@ -22,6 +22,9 @@ _PLACES = 64 * SLICES
 
 _PROBABILITIES = tuple(((np.arange(_PLACES) + 0.5) / _PLACES).tolist())
 
+_FAR = 1e100
+"""Times that ranks are moved at most: from far less on they are all at the ends."""
+
 _DRAWS = 9
 """Draws of what sampling does to ranks."""
 
@@ -64,7 +67,8 @@ def resampled(
     with np.errstate(invalid="ignore", divide="ignore"):
         scale = np.sqrt(1 / a.sampled + 1 / b.sampled)
         iid = [_slices(_at_ranks(middle, bridge, scale) - middle) for bridge in _bridges()]
-        scale = scale * np.nan_to_num(over_units.rms(noise.distance) / _size(np.array(iid)))
+        # Constants show no rank: there the quotient is of rounding to 0, and any number that can be multiplied will do.
+        scale = np.minimum(scale * np.nan_to_num(over_units.rms(noise.distance) / _size(np.array(iid))), _FAR)
     all_of_them = np.full(a.units, _PLACES)  # of slice means, every draw would be spread out anew
     still = from_sample(Sample(middle, all_of_them))
     moved = (np.sort(_at_ranks(middle, bridge, scale), axis=1) for bridge in _bridges())

@@ -35,10 +35,15 @@ MOST = BLOCKS
 _ALIKE = 1.25
 """Blocks with up to so many times as many values count as alike."""
 
-_ROUNDING = 1e-6
-"""A slice or mean whose differences are at most this share of its values differs by rounding, as a mean that batch norm
-makes 0 does from step to step."""
+_ROUNDING = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-13}
+"""A slice or mean of a type whose differences are at most this share of its values differs by rounding, as a mean that
+batch norm makes 0 does from step to step."""
 
+_TOLD = 4.0
+"""Times rounding that the noise of independent values has to be for blocks to tell it: less is rounded away."""
+
+_LOST = 0.1
+"""Of a unit's slices that differ, the share that may do so by no more than rounding where noise is not above it."""
 
 _SQUARES = 1e-280, 1e280
 """A sum of squares between these has lost nothing."""
@@ -51,7 +56,9 @@ class Differences:
     `slices` [blocks, units, slices] add up over blocks to the difference of the windows' slice means, in activation
     units, `means` [blocks, units] to that of their means. `zeros` [blocks, units] add up to the difference of the
     shares of zeros. `weights` [blocks] are the blocks' shares of the windows. `known` [units] marks the units that
-    were seen in at least `FEWEST` blocks of both windows.
+    were seen in at least `FEWEST` blocks of both windows and are not `coarse` [units]: these differ, but by no more
+    than the rounding of what blocks keep, and vary so little beside their mean that noise would be as small. All
+    differences of their slices and means are 0.
     """
 
     slices: Floats
@@ -59,6 +66,7 @@ class Differences:
     zeros: Floats
     weights: Floats
     known: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    coarse: np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +98,10 @@ class Noise:
         return np.asarray(np.tensordot(self.signs, self.apart.zeros, 1))
 
 
+_Apart = tuple[Floats, Floats, Floats, Floats, Ints]
+"""What `Differences` begins with, and in how many blocks of both windows each unit was seen."""
+
+
 def matched(a: Blocks | None, b: Blocks | None) -> tuple[Blocks, Blocks] | None:
     """Returns equally many blocks of both windows, which can be exchanged; None where there are fewer than `FEWEST`."""
     count = matching(a, b)
@@ -110,18 +122,20 @@ def differences(a: Blocks, b: Blocks, count: int | None = None) -> Differences:
     """
     count = len(a) if count is None else count
     single = a.slices.dtype == b.slices.dtype == np.float32
-    if kernel_choice.uses_native() and single and 0 < count <= min(MOST, len(a), len(b)):
-        return _native(a, b, count)
-    return _numpy(a.joined(count), b.joined(count))
+    native = kernel_choice.uses_native() and single and 0 < count <= min(MOST, len(a), len(b))
+    slices, means, zeros, weights, seen = (_native if native else _numpy)(a, b, count)
+    coarse = _coarse(a, b, count)
+    slices[:, coarse] = means[:, coarse] = 0
+    return Differences(slices, means, zeros, weights, (seen >= FEWEST) & ~coarse, coarse)
 
 
-def _native(a: Blocks, b: Blocks, count: int) -> Differences:
+def _native(a: Blocks, b: Blocks, count: int) -> _Apart:
     units = len(a.slices)
     slices, means, zeros = np.empty((count, units, SLICES)), np.empty((count, units)), np.empty((count, units))
     weights, seen = np.empty(count), np.empty(units, np.int64)
     both = [value for one in (a, b) for value in (*_contiguous(one), len(one), one.edges(count))]
     kernel_choice.compiled.differ(*both, units, count, slices, means, zeros, weights, seen)
-    return Differences(slices, means, zeros, weights, seen >= FEWEST)
+    return slices, means, zeros, weights, seen
 
 
 def _contiguous(blocks: Blocks) -> tuple[Floats, Ints, Ints]:
@@ -129,18 +143,52 @@ def _contiguous(blocks: Blocks) -> tuple[Floats, Ints, Ints]:
     return np.ascontiguousarray(blocks.slices), sampled, zeros
 
 
-def _numpy(a: Blocks, b: Blocks) -> Differences:
+def _numpy(a: Blocks, b: Blocks, count: int) -> _Apart:
+    a, b = a.joined(count), b.joined(count)
     seen = (a.sampled > 0) & (b.sampled > 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         weights = np.where(seen, (_shares(a) + _shares(b)) / 2, 0.0)
         zeros = np.where(seen, (b.zeros / b.sampled - a.zeros / a.sampled) * weights, 0.0)
         apart = np.where(seen[:, :, None], b.slices - a.slices, 0.0).astype(float)
     largest = np.fmax(np.abs(a.slices), np.abs(b.slices)).max(axis=(1, 2), initial=0.0, where=seen[:, :, None])
-    means = _beyond_rounding(apart.mean(2), largest[:, None]) * weights
-    apart = _beyond_rounding(apart, largest[:, None, None]) * weights[:, :, None]
+    rounding = largest * _share_of_rounding(a, b)
+    means = _beyond(apart.mean(2), rounding[:, None]) * weights
+    apart = _beyond(apart, rounding[:, None, None]) * weights[:, :, None]
     by_block = np.ascontiguousarray(apart.transpose(1, 0, 2))
     total = weights.sum(0) / max(len(weights), 1)
-    return Differences(by_block, means.T, zeros.T, total, seen.sum(1) >= FEWEST)
+    return by_block, means.T, zeros.T, total, seen.sum(1)
+
+
+def _share_of_rounding(a: Blocks, b: Blocks) -> float:
+    return max(_ROUNDING[one.slices.dtype] for one in (a, b))
+
+
+@np.errstate(all="ignore")
+def _coarse(a: Blocks, b: Blocks, count: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Returns which units [units] of so many blocks are coarse: see `Differences`.
+
+    Windows over the same examples in the same order differ by rounding alone as well. There units vary by so much that
+    independent values would have shown more, and it is known that there is no noise.
+    """
+    share = _share_of_rounding(a, b)
+    lows, highs = zip(*(_ends(one) for one in (a, b)), strict=True)
+    most = np.maximum(*(one.sizes(count)[0].max(1, initial=1) for one in (a, b)))
+    largest = np.fmax(np.fmax(*np.abs(lows)), np.fmax(*np.abs(highs)))
+    spread = np.fmax(highs[0] - lows[0], highs[1] - lows[1])
+    few = np.flatnonzero(spread <= _TOLD * share * largest * np.sqrt(most))
+    coarse = np.zeros(len(largest), bool)
+    if len(few):
+        first, second = (one.take(few).joined(count) for one in (a, b))
+        apart = np.abs(second.slices.astype(float) - first.slices)  # NaN where either has none.
+        lost = (apart > 0) & (apart <= share * largest[few, None, None])
+        coarse[few] = lost.sum((1, 2)) > _LOST * (apart > 0).sum((1, 2))
+    return coarse
+
+
+def _ends(blocks: Blocks) -> tuple[Floats, Floats]:
+    """Returns the lowest and the highest slice mean of every unit [units]; NaN where it was not seen."""
+    low, high = (blocks.slices[:, :, place].astype(float) for place in (0, -1))
+    return np.fmin.reduce(low, 1, initial=np.nan), np.fmax.reduce(high, 1, initial=np.nan)
 
 
 def magnitude(values: Floats) -> Floats:
@@ -158,8 +206,8 @@ def magnitude(values: Floats) -> Floats:
     return found
 
 
-def _beyond_rounding(apart: Floats, largest: Floats) -> Floats:
-    return np.where(np.abs(apart) > _ROUNDING * largest, apart, 0.0)
+def _beyond(apart: Floats, rounding: Floats) -> Floats:
+    return np.where(np.abs(apart) > rounding, apart, 0.0)
 
 
 @cache

@@ -41,8 +41,10 @@ Of data that follow an autoregression of 0.9 a step, 16 to 64 steps a window, fr
 of reports (`benchmarks/calibration.py`). Data that wander without end can go any distance: then the stream has moved.
 """
 
-UNTOLD_UNITS = "are seen or active in too few steps to tell"
+UNTOLD_UNITS = "are seen or active in too few steps, or vary too little beside their mean, to tell"
 """Why nothing can be told of some units of a site that is judged."""
+
+_COARSE = "its units vary too little beside their mean: noise is lost in the rounding of what is kept"
 
 _SELDOM = "one window is much longer, and its units are too seldom active to compare their means"
 
@@ -113,7 +115,8 @@ def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: 
         judged[name] = np.isfinite(site.own)
         seldom = bool((apart.known & ~even).any())
         if len(site.own) and not judged[name].any() and not seldom:
-            unknown[name] = f"no unit is finite in {FEWEST} blocks of both windows"
+            unseen = f"no unit is finite in {FEWEST} blocks of both windows"
+            unknown[name] = _COARSE if apart.coarse.any() else unseen
         elif seldom and not site.differs:
             unknown[name] = _SELDOM
         else:

@@ -17,7 +17,9 @@ UNITS = 5
 
 def noise_of(displacement, zeros):
     """Noise that moves slices [draws, units, slices] and zeros [draws, units] so far: a block a draw."""
-    apart = Differences(displacement, displacement.mean(2), zeros, np.ones(len(zeros)), np.ones(UNITS, bool))
+    apart = Differences(
+        displacement, displacement.mean(2), zeros, np.ones(len(zeros)), np.ones(UNITS, bool), np.zeros(UNITS, bool)
+    )
     return Noise(apart, np.eye(len(zeros)))
 
 
@@ -97,3 +99,12 @@ def test_every_draw_is_the_same_every_time(windows):
     first = noise_of_metrics.resampled(ks, apart, *windows)
     np.testing.assert_array_equal(noise_of_metrics.resampled(ks, apart, *windows), first)
     assert len(np.unique(first)) > 10
+
+
+@pytest.mark.parametrize("name", [metric.name for metric in METRICS.values() if not metric.by_example])
+@pytest.mark.filterwarnings("error")
+def test_constants_have_no_noise_and_no_warning_is_shown(name):
+    """Their blocks differ by 1, and exchanges of them by the rounding of that."""
+    metric = METRICS[name]
+    pair = [distribution(np.full((UNITS, 192), value), steps=12) for value in (3.0, 4.0)]
+    assert not np.nan_to_num(floor(metric, *pair)).any()
