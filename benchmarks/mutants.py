@@ -5,8 +5,8 @@
 Every one of FLIPS single flipped bits in the files of a run must be refused in one line, or harmless: all numbers,
 names and states that are read are the same. Every command on every one of MUTANTS must end with exit code 0, 1 or 2, at
 most one line on stderr (where a file was written is not counted: `-q`), within 5 s of CPU time and 1 GB, and print no
-escape. What fails is listed with its seed: `python -m benchmarks.mutants 1 0 SEED` shows it again. Mutants have the seeds
-from SEED on, so that `python -m benchmarks.mutants 500 0 4500` is the tenth of ten slices.
+escape. What fails is listed with its seed: `python -m benchmarks.mutants 1 0 SEED` shows it again. Mutants have the
+seeds from SEED on, so that `python -m benchmarks.mutants 500 0 4500` is the tenth of ten slices.
 
 Every command runs in a fork of one process that has imported all packages, which takes a tenth of the time. So the CPU
 time is that of the command without these imports (about 2 s in a process of its own), and the memory is that of the
