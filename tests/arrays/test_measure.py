@@ -23,13 +23,9 @@ KINDS = {
 SIZES = [(5000, 5000), (3000, 1237), (40, 1), (3, 2), (1, 1)]
 
 
-@pytest.fixture(
-    autouse=True,
-    params=["numpy", pytest.param("native", marks=pytest.mark.skipif(kernel_choice.compiled is None, reason="no"))],
-)
-def kernel(request, monkeypatch):
-    monkeypatch.setenv(kernel_choice.CHOICE, request.param)
-    return request.param
+@pytest.fixture(autouse=True)
+def kernel(each_kernel):
+    return each_kernel
 
 
 @pytest.mark.some(12)

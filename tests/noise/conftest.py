@@ -2,13 +2,7 @@
 
 import pytest
 
-from icshift import kernel_choice
 
-
-@pytest.fixture(
-    autouse=True,
-    params=["numpy", pytest.param("native", marks=pytest.mark.skipif(kernel_choice.compiled is None, reason="no"))],
-)
-def kernel(request, monkeypatch):
-    monkeypatch.setenv(kernel_choice.CHOICE, request.param)
-    return request.param
+@pytest.fixture(autouse=True)
+def kernel(each_kernel):
+    return each_kernel
