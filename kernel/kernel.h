@@ -48,14 +48,15 @@ typedef struct {
 void order(const float *rows, int64_t steps, int n, int64_t units, order_t out);
 
 /* A full level of a sketch, as of icshift/sketch/level.py: [LEVEL, units]. Of its sorted columns the ends stay, in its first
-   rows, and of every four neighbours between them the one at the offset, 1 or 2, goes up [GOING_UP, units]. `moved` [units]
-   is the sum of all distances to those, with what it may be rounded by; NaN where a value is not finite. */
+   rows, and of every four neighbours between them the mean, or what is nearest to it between the middle two, goes up
+   [GOING_UP, units]. `moved` [units] is the sum of all distances to those, with what it may be rounded by; NaN where a value
+   is not finite. */
 #define LEVEL 512
 #define TAIL 16 /* values at either end that stay */
 #define GROUP 4
 #define GOING_UP ((LEVEL - 2 * TAIL) / GROUP)
 
-void compact(float *level, int64_t units, int offset, double rounding, double *moved, float *up);
+void compact(float *level, int64_t units, double rounding, double *moved, float *up);
 
 /* What a window keeps of finite levels [fill, units] of all its sketches, those of one weight after one another and the
    lightest first. */

@@ -1,10 +1,10 @@
-/* A full level of a sketch: sorted, of which a quarter goes up, and by how far the others lie from it. */
+/* A full level of a sketch: sorted, in place of which a quarter goes up, and by how far it lies from that. */
 #include <math.h>
 
 #include "columns.h"
 #include "kernel.h"
 
-/* By how far sorted values lie from the second, or the third, of four neighbours: -x0 - x1 + x2 + x3. */
+/* By how far sorted values lie from anything between the middle two of four neighbours: -x0 - x1 + x2 + x3. */
 INLINE void measure(const floats *x, int lanes, double rounding, double *moved)
 {
     floats sum = {0};
@@ -16,9 +16,18 @@ INLINE void measure(const floats *x, int lanes, double rounding, double *moved)
     }
 }
 
+/* What goes up in place of four neighbours: their mean, but no further out than the middle two. A fourth of each is added,
+   which is exact and never overflows. */
+INLINE floats middle(const floats *x)
+{
+    floats part = 1.0f / GROUP - (floats){0}, mean = x[0] * part + x[1] * part + x[2] * part + x[3] * part;
+    mean = mean < x[1] ? x[1] : mean;
+    return mean > x[2] ? x[2] : mean;
+}
+
 /* Two vectors of columns at a time are a line of the cache: where rows lie a power of two apart, a line would be gone
    before its second half is wanted. What does not go up and is no end is not written back: nobody reads it again. */
-extern "C" CLONES void compact(float *level, int64_t units, int offset, double rounding, double *moved, float *up)
+extern "C" CLONES void compact(float *level, int64_t units, double rounding, double *moved, float *up)
 {
     keys v[2][LEVEL];
     for (int64_t u = 0; u < units; u += 2 * WIDTH) {
@@ -45,6 +54,6 @@ extern "C" CLONES void compact(float *level, int64_t units, int offset, double r
                 store(level + i * units + u + half * WIDTH, v[half][i < TAIL ? i : LEVEL - 2 * TAIL + i], lanes[half]);
         for (int i = 0; i < GOING_UP; i++)
             for (int half = 0; half < 2 && lanes[half]; half++)
-                store(up + i * units + u + half * WIDTH, v[half][TAIL + offset + i * GROUP], lanes[half]);
+                store(up + i * units + u + half * WIDTH, middle((const floats *)v[half] + TAIL + i * GROUP), lanes[half]);
     }
 }

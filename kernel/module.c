@@ -76,22 +76,20 @@ static PyObject *py_order(PyObject *self, PyObject *const *o, Py_ssize_t given)
 static PyObject *py_compact(PyObject *self, PyObject *const *o, Py_ssize_t given)
 {
     (void)self;
-    if (!takes("compact", given, 6))
+    if (!takes("compact", given, 5))
         return NULL;
     held_t held = {.count = 0};
-    int64_t units = integer(o[1]), offset = integer(o[2]);
-    double rounding = PyFloat_AsDouble(o[3]);
+    int64_t units = integer(o[1]);
+    double rounding = PyFloat_AsDouble(o[2]);
     float *level = wanted(&held, o[0], LEVEL * units * (int64_t)sizeof(float));
-    double *moved = wanted(&held, o[4], units * (int64_t)sizeof(double));
-    float *up = wanted(&held, o[5], GOING_UP * units * (int64_t)sizeof(float));
-    if (!PyErr_Occurred() && (offset < 0 || offset >= GROUP))
-        PyErr_Format(PyExc_ValueError, "neighbour %lld of %d", (long long)offset, GROUP);
+    double *moved = wanted(&held, o[3], units * (int64_t)sizeof(double));
+    float *up = wanted(&held, o[4], GOING_UP * units * (int64_t)sizeof(float));
     if (!PyErr_Occurred()) {
         if (LEVEL * units < LONG_WORK) {
-            compact(level, units, (int)offset, rounding, moved, up);
+            compact(level, units, rounding, moved, up);
         } else {
             Py_BEGIN_ALLOW_THREADS
-            compact(level, units, (int)offset, rounding, moved, up);
+            compact(level, units, rounding, moved, up);
             Py_END_ALLOW_THREADS
         }
     }
@@ -228,7 +226,7 @@ static PyMethodDef methods[] = {
     METHOD(scan, "address, rows, units, positions, stride, table, centre, known, drawn, n, sampled, first"),
     METHOD(order, "rows, steps, n, units, values, table, zeros, quantiles, slices, probabilities, first, room, sums, "
                   "sampled, none"),
-    METHOD(compact, "level, units, offset, rounding, moved, up"),
+    METHOD(compact, "level, units, rounding, moved, up"),
     METHOD(hash_rows, "address, rows, row, size, drawn, factors, n"),
     METHOD(digest, "levels, fills, weights, units, slices, values, error, tails"),
     METHOD(w1, "a, n, b, m, units, bytes of a value, found, from, to"),

@@ -54,7 +54,7 @@ def test_many_values_become_slices_with_a_stated_error(name):
 def test_bound_of_a_large_window_is_small():
     kept = of_zoo("normal", 20_000)
     assert (kept.w1_error < 0.035 * kept.std).all()
-    assert kept.rank_error < 0.015
+    assert kept.rank_error < 0.02
 
 
 def test_ties_survive_reduction_in_float64():

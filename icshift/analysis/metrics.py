@@ -161,7 +161,7 @@ METRICS: dict[str, Metric] = {
             "energy distance",
             energy,
             error=energy_error,
-            typical=1 / 30,
+            typical=1 / 20,
             caveat=_TAILS,
         ),
         Metric(

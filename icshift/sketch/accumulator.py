@@ -64,8 +64,8 @@ class Accumulator:
         self._dtype = dtype
         self._workspace = workspace
         self._kernel = kernel(dtype)
-        self._summary = Summary(units, dtype, random, blocks=blocks)
-        self._before: Summary | None = None  # Not by `restart`, which would draw once more than in later windows.
+        self._summary = Summary(units, dtype, blocks=blocks)
+        self._before: Summary | None = None
         self._keeps_parts = blocks
         self._sink = sink
         self._block_rows = int(max(min(samples, 1024), min(64 * samples, block_values // units)))
@@ -76,7 +76,7 @@ class Accumulator:
 
     def restart(self, random: np.random.Generator) -> None:
         """Begins a new window, in the memory of the one before."""
-        self._summary.restart(random)
+        self._summary.restart()
         self._before = None
         self._begin(random)
 
@@ -85,9 +85,9 @@ class Accumulator:
         if self.ticks and self._keeps_parts:
             self._work_off_closed()
             if self._before is None:
-                self._before = Summary(self.units, self._dtype, random, blocks=True)
+                self._before = Summary(self.units, self._dtype, blocks=True)
             self._before.absorb(self._summary)
-        self._summary.restart(random)
+        self._summary.restart()
         self._begin(random)
 
     def _begin(self, random: np.random.Generator) -> None:
@@ -188,7 +188,7 @@ class Accumulator:
             return self.part()
         self._work_off_closed()
         self._before.absorb(self._summary)
-        self._summary.restart(self._random)
+        self._summary.restart()
         self.ticks = 0
         return self._before.distribution(None)
 

@@ -92,13 +92,13 @@ class Kernel(Protocol):
     def closed(self, units: int, /) -> Closed:
         """Returns what steps are added to one by one, in place of `order`."""
 
-    def steps_of(self, values: Floats, start: int, every: int) -> Floats:
-        """Returns the values [units, m] of some of the steps of values [units, steps, n]."""
+    def in_turn(self, values: Floats) -> Floats:
+        """Returns the values [units, steps * n] of values [units, steps, n], step by step."""
 
     def values(self, units: int, count: int) -> Floats:
         """Returns memory [units, count] for values as they lie in a level, with anything in it."""
 
-    def compact(self, level: Floats, offset: int, up: Floats) -> Floats:
+    def compact(self, level: Floats, up: Floats) -> Floats:
         """Sorts a full level, keeps its ends and gives values to the level above; see `level.compact`."""
 
     def digest(self, levels: Sequence[Level], sampled: Ints) -> Digest:

@@ -160,18 +160,18 @@ class Native:
         """Returns what sorts each step as it is added, while its rows are in the cache."""
         return OneByOne(units, self.order)
 
-    def steps_of(self, values: Floats, start: int, every: int) -> Floats:
-        """Returns values of some steps, places one after the other."""
-        return values.transpose(1, 2, 0)[start::every].reshape(-1, len(values)).T
+    def in_turn(self, values: Floats) -> Floats:
+        """Returns values of all steps, places one after the other."""
+        return values.transpose(1, 2, 0).reshape(-1, len(values)).T
 
     def values(self, units: int, count: int) -> Floats:
         """Returns memory for values of all units at one place after the other."""
         return np.empty((count, units), np.float32).T
 
-    def compact(self, level: Floats, offset: int, up: Floats) -> Floats:
+    def compact(self, level: Floats, up: Floats) -> Floats:
         """Sorts the columns of a full level, and writes back what is read again."""
         moved = np.empty(len(level))
-        compiled.compact(level.T, len(level), offset, _ROUNDING, moved, up.T)
+        compiled.compact(level.T, len(level), _ROUNDING, moved, up.T)
         return moved
 
     def digest(self, levels: Sequence[Level], sampled: Ints) -> Digest:

@@ -64,9 +64,9 @@ class NumPy:
         np.copyto(values, rows.reshape(steps, -1, units).transpose(2, 0, 1))
         return block.order(values, workspace)
 
-    def steps_of(self, values: Floats, start: int, every: int) -> Floats:
-        """Returns values of some steps side by side."""
-        return values[:, start::every].reshape(len(values), -1)
+    def in_turn(self, values: Floats) -> Floats:
+        """Returns values of all steps side by side."""
+        return values.reshape(len(values), -1)
 
     def closed(self, _: int) -> Together:
         """Returns what leaves rows alone until all steps are sorted together: small calls cost more than sorting."""
@@ -76,9 +76,9 @@ class NumPy:
         """Returns memory for values of units one after the other."""
         return np.empty((units, count), self._dtype)
 
-    def compact(self, level: Floats, offset: int, up: Floats) -> Floats:
+    def compact(self, level: Floats, up: Floats) -> Floats:
         """Sorts a full level, keeps its ends and gives values to the level above."""
-        return compact(level, offset, up)
+        return compact(level, up)
 
     def digest(self, levels: Sequence[Level], sampled: Ints) -> Digest:
         """Returns what to keep of the levels of a window."""

@@ -10,7 +10,7 @@ from icshift.blocks import BlockKeeper
 from icshift.distribution import Distribution, Floats, Ints
 from icshift.sketch import moments as exact
 from icshift.sketch.block import Order
-from icshift.sketch.compactor import MOST_LEVELS, Sketch
+from icshift.sketch.compactor import Sketch
 from icshift.sketch.kernel import kernel
 from icshift.sketch.moments import Moments
 
@@ -24,43 +24,33 @@ class Summary:
     Without `blocks` there are none: so for a probe, whose inputs are the same in every window.
     """
 
-    def __init__(self, units: int, dtype: type[np.floating[Any]], random: np.random.Generator, *, blocks: bool) -> None:
+    def __init__(self, units: int, dtype: type[np.floating[Any]], *, blocks: bool) -> None:
         self.units = units
         self._kernel = kernel(dtype)
         self._blocks = BlockKeeper(units, dtype) if blocks else None
-        # Steps take turns between two sketches: twice as many values stay as they are, with half the error of ranks.
-        self._sketches = [Sketch(units, dtype) for _ in range(2 if blocks else 1)]
-        self.restart(random)
+        self._sketch = Sketch(units, dtype)
+        self.restart()
 
-    def restart(self, random: np.random.Generator) -> None:
+    def restart(self) -> None:
         """Forgets everything but the memory it took."""
-        offsets = 1 + random.integers(2, size=(len(self._sketches), MOST_LEVELS))
-        for sketch, own in zip(self._sketches, offsets, strict=True):
-            sketch.restart(own)
+        self._sketch.restart()
         if self._blocks is not None:
             self._blocks.restart()
         self._moments: list[Moments] = []
         self._zeros = np.zeros(self.units, np.int64)
         self._sampled = np.zeros(self.units, np.int64)
-        self._steps = 0
 
     def begin(self) -> tuple[Sketch, tuple[Floats, Ints, Ints] | tuple[None, None, None]]:
         """Begins a step. Returns what takes its values, and what its slices are added to: see `BlockKeeper.begin`."""
-        sketch = self._sketches[self._steps % len(self._sketches)]
-        self._steps += 1
-        return sketch, (None, None, None) if self._blocks is None else self._blocks.begin()
+        return self._sketch, (None, None, None) if self._blocks is None else self._blocks.begin()
 
     def add(self, order: Order) -> None:
         """Takes in what a block of steps shows, but its moments: `note` takes these, or those of all activations.
 
         Where its values and slices are None, these were taken in as steps began.
         """
-        turns = len(self._sketches)
         if order.values is not None:
-            for turn in range(turns):
-                values = self._kernel.steps_of(order.values, turn, turns)
-                self._sketches[(self._steps + turn) % turns].update(values)
-            self._steps += order.values.shape[1]
+            self._sketch.update(self._kernel.in_turn(order.values))
         if self._blocks is not None and order.slices is not None:
             self._blocks.add(order.slices, order.finite, order.zeros)
         self._zeros += order.zeros.sum(1)
@@ -68,9 +58,7 @@ class Summary:
 
     def absorb(self, following: Summary) -> None:
         """Takes in what followed, of the same site and phase, which stays as it is."""
-        for own, given in zip(self._sketches, following._sketches, strict=True):
-            own.absorb(given)
-        self._steps += following._steps
+        self._sketch.absorb(following._sketch)
         if self._blocks is not None and following._blocks is not None:
             self._blocks.absorb(following._blocks)
         if following._moments:
@@ -86,9 +74,8 @@ class Summary:
         seen = count > 0
         std = total.deviation[0] / np.sqrt(count)
         zero_share = self._zeros / self._sampled
-        digest = self._kernel.digest([level for sketch in self._sketches for level in sketch.kept()], self._sampled)
-        ranks = sum(sketch.ranks for sketch in self._sketches)
-        w1_error = sum(sketch.moved for sketch in self._sketches) / np.maximum(self._sampled, 1) + digest.error
+        digest = self._kernel.digest(self._sketch.kept(), self._sampled)
+        w1_error = self._sketch.moved / np.maximum(self._sampled, 1) + digest.error
         # Pairs of a finite and a non-finite value have no gap to add up; no error exceeds the range of the values.
         spread = np.where(seen, total.max[0] - total.min[0], 0.0)
         w1_error = np.where(np.isfinite(w1_error), np.minimum(w1_error, spread), spread)
@@ -103,7 +90,9 @@ class Summary:
             sampled=self._sampled.copy(),
             values=digest.values,
             w1_error=w1_error,
-            rank_error=min(1.0, ranks / max(int(self._sampled[seen].min(initial=1 << 62)), 1) + digest.rank),
+            rank_error=min(
+                1.0, self._sketch.ranks / max(int(self._sampled[seen].min(initial=1 << 62)), 1) + digest.rank
+            ),
             blocks=None if self._blocks is None else self._blocks.blocks(),
             examples=examples,
             tails=digest.tails,

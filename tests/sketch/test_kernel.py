@@ -198,9 +198,8 @@ def test_extremes_are_in_float64(name, either_kernel):
 
 
 @pytest.mark.parametrize("units", [1, 8, 13])
-def test_steps_of_a_block_in_turns(units, either_kernel):
+def test_steps_of_a_block_in_turn(units, either_kernel):
     rows, _ = block("normal", 5, 6, np.float32, units)
     shown = ordered(either_kernel, rows, 5)
-    for turn in range(2):
-        found = either_kernel(np.float32).steps_of(shown.values, turn, 2)
-        np.testing.assert_array_equal(found, np.asarray(shown.values)[:, turn::2].reshape(units, -1))
+    found = either_kernel(np.float32).in_turn(shown.values)
+    np.testing.assert_array_equal(found, np.asarray(shown.values).reshape(units, -1))
