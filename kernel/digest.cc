@@ -30,7 +30,10 @@ INLINE void sort_levels(const level_t *levels, int count, int64_t units, int64_t
     for (int k = 0; k < count; k++)
         for (int i = 0; i < levels[k].fill; i++)
             v[n++] = turned(load(levels[k].values + i * units + unit, lanes));
-    sort_columns(v, n, padded(n));
+    int power = padded(n) < 64 ? 64 : padded(n);
+    for (int i = n; i < power; i++)
+        v[i] = all(INT32_MAX);
+    sort_runs(v, power, NULL, 0); /* what came from one step, or from one level, is in order */
     for (int i = 0; i < n; i++)
         for (int l = 0; l < lanes; l++)
             runs[l * pitch + i] = point_of(v[i][l], levels[0].weight);
@@ -57,44 +60,41 @@ static void merge(const point_t *__restrict a, int n, const point_t *__restrict 
         }
     while (first_a <= last_a && first_b <= last_b)
         *front++ = *first_a <= *first_b ? *first_a++ : *first_b++;
-    while (first_a <= last_a)
-        *front++ = *first_a++;
-    while (first_b <= last_b)
-        *front++ = *first_b++;
+    if (first_a <= last_a)
+        memcpy(front, first_a, sizeof *front * (size_t)(last_a - first_a + 1));
+    if (first_b <= last_b)
+        memcpy(front, first_b, sizeof *front * (size_t)(last_b - first_b + 1));
 }
 
 /* Means of equal slices of the points' quantile function, and the mean distance to them. Weights are counted in parts of a
-   slice's, so that all of it is whole numbers. */
+   slice's, so that all of it is whole numbers. A slice ends within a point, of which the rest goes to the next: what it has
+   of the points at its ends is apart from those between, which count whole and need no choice. */
 static double slice_up(const point_t *p, int n, int64_t total, int slices, float *means)
 {
-    int i = 0;
-    int64_t left = n ? (int64_t)weight_of(p[0]) * slices : 0;
-    double distance = 0, last = -INFINITY;
+    int first = 0;
+    int64_t left = n ? (int64_t)weight_of(p[0]) * slices : 0; /* of the first point */
+    double distance = 0, before = -INFINITY;
     for (int s = 0; s < slices; s++) {
-        int start = i;
-        int64_t part = left, need = total;
-        double sum = 0, first = value_of(p[i]);
-        for (;;) {
-            int64_t taken = left < need ? left : need;
-            sum += (double)taken * (value_of(p[i]) - first);
-            need -= taken;
-            left -= taken;
-            if (!left && i + 1 < n)
-                left = (int64_t)weight_of(p[++i]) * slices;
-            if (!need)
-                break;
-        }
-        double mean = first + sum / (double)total;
-        mean = mean > last ? mean : last;
-        last = mean;
+        int last = first;
+        int64_t have = left;
+        while (have < total)
+            have += (int64_t)weight_of(p[++last]) * slices;
+        int64_t beyond = have - total, at_first = last > first ? left : total;
+        int64_t at_last = last > first ? (int64_t)weight_of(p[last]) * slices - beyond : 0;
+        double start = value_of(p[first]), end = value_of(p[last]), sum = 0, apart = 0;
+        for (int i = first + 1; i < last; i++)
+            sum += weight_of(p[i]) * (value_of(p[i]) - start);
+        double mean = start + (sum * slices + (double)at_last * (end - start)) / (double)total;
+        mean = mean > before ? mean : before;
+        before = mean;
         means[s] = (float)mean;
-        for (need = total; need;) { /* again, now that the mean is known */
-            int64_t taken = part < need ? part : need;
-            distance += (double)taken * fabs(value_of(p[start]) - mean);
-            need -= taken;
-            if (need)
-                part = (int64_t)weight_of(p[++start]) * slices;
-        }
+        for (int i = first + 1; i < last; i++)
+            apart += weight_of(p[i]) * fabs(value_of(p[i]) - mean);
+        distance += apart * slices + (double)at_first * fabs(start - mean) + (double)at_last * fabs(end - mean);
+        first = last;
+        left = beyond;
+        if (!left && first + 1 < n)
+            left = (int64_t)weight_of(p[++first]) * slices;
     }
     return distance / (double)total / slices;
 }
@@ -111,40 +111,45 @@ static int alike(const level_t *levels, int count, int *points)
 
 extern "C" CLONES int digest(const level_t *levels, int count, int64_t units, digest_t out)
 {
-    int most = 0, first_points;
+    int most = 0, runs = 0, *starts = (int *)malloc(sizeof(int) * (size_t)(count + 1));
     int64_t total = 0;
     for (int k = 0; k < count; k++) {
         most += levels[k].fill;
         total += (int64_t)levels[k].fill * levels[k].weight;
     }
-    alike(levels, count, &first_points);
-    point_t *memory = (point_t *)malloc(sizeof(point_t) * (size_t)(WIDTH + 2) * (most + 8));
-    if (!memory)
-        return 0;
     int pitch = most + 8; /* WIDTH runs, and two places for what is merged of them */
+    point_t *memory = (point_t *)malloc(sizeof(point_t) * (size_t)(WIDTH + 2) * pitch);
+    if (!memory || !starts) {
+        free(memory);
+        free(starts);
+        return 0;
+    }
     for (int64_t u = 0; u < units; u += WIDTH) {
         int lanes = units - u < WIDTH ? (int)(units - u) : WIDTH;
-        for (int k = 0, begun = 0, n, together; k < count; k += together, begun += n) {
+        runs = starts[0] = 0;
+        for (int k = 0, n, together; k < count; k += together, runs++, starts[runs] = starts[runs - 1] + n) {
             together = alike(levels + k, count - k, &n);
-            sort_levels(levels + k, together, units, u, lanes, memory + begun, pitch);
+            sort_levels(levels + k, together, units, u, lanes, memory + starts[runs], pitch);
         }
         for (int l = 0; l < lanes; l++) {
-            const point_t *singles = memory + l * pitch, *one = singles;
+            const point_t *singles = memory + l * pitch, *one = singles + starts[runs ? runs - 1 : 0];
             point_t *next = memory + WIDTH * pitch, *other = next + pitch;
-            int n, merged = first_points;
-            for (int k = alike(levels, count, &n), together; k < count; k += together, merged += n) {
-                together = alike(levels + k, count - k, &n);
-                merge(one, merged, singles + merged, n, next);
+            int merged = runs ? most - starts[runs - 1] : 0;
+            /* The longest run last: what is merged of the others goes through fewer hands. */
+            for (int k = runs - 2; k >= 0; k--) {
+                int n = starts[k + 1] - starts[k];
+                merge(one, merged, singles + starts[k], n, next);
                 one = next;
                 next = other;
                 other = (point_t *)one;
+                merged += n;
             }
             if (out.slices) {
                 out.error[u + l] = slice_up(one, merged, total, out.slices, out.values + (u + l) * out.slices);
                 float *ends = out.tails + (u + l) * 2 * TAIL;
                 for (int i = 0; i < TAIL; i++) {
                     ends[i] = value_of(singles[i]);
-                    ends[TAIL + i] = value_of(singles[first_points - TAIL + i]);
+                    ends[TAIL + i] = value_of(singles[starts[1] - TAIL + i]);
                 }
             } else {
                 for (int i = 0; i < merged; i++)
@@ -153,5 +158,6 @@ extern "C" CLONES int digest(const level_t *levels, int count, int64_t units, di
         }
     }
     free(memory);
+    free(starts);
     return 1;
 }
