@@ -41,9 +41,9 @@ class StepBuffer:
         return len(self.steps)
 
     @property
-    def size(self) -> int:
-        """Bytes of all that room; `grow` takes as many again."""
-        return self.capacity * len(self.units) * _BYTES
+    def waiting(self) -> int:
+        """Bytes of what waits."""
+        return self.filled * len(self.units) * _BYTES
 
     def grow(self) -> None:
         """Make room for twice as many steps."""

@@ -42,7 +42,7 @@ STEP_ROWS = 1_000_000
 """Rows (one a step, site and unit) after which only every second step is kept: about 37 MB of Parquet."""
 
 _BUFFERED_BYTES = 1 << 25
-"""Memory for step rows of all sites and phases that wait for the next flush."""
+"""Memory for step rows of all sites and phases that wait for the next flush: half of it may be left from growing."""
 
 
 class Recording:
@@ -159,7 +159,7 @@ class Recording:
     @property
     def full(self) -> bool:
         """Whether so many steps wait that they should be written."""
-        return sum(one.size for one in self._buffers.values()) > _BUFFERED_BYTES
+        return 2 * sum(one.waiting for one in self._buffers.values()) > _BUFFERED_BYTES
 
     def update(self, changes: dict[str, Any]) -> None:
         """Replaces some entries of the manifest, writes it, and puts files together where there are many of them."""

@@ -14,7 +14,7 @@ from icshift.sketch.compactor import Sketch
 from icshift.sketch.kernel import kernel
 from icshift.sketch.moments import Moments
 
-_PARTS = 16
+_PARTS = 4
 """Moments of blocks that wait to be merged into one."""
 
 

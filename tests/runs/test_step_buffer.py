@@ -31,9 +31,9 @@ def test_growing_keeps_what_waits() -> None:
     buffer = StepBuffer("train", site("a"))
     first = buffer.capacity
     buffer.append(rows(range(first), 3), np.arange(first))
-    size = buffer.size
+    waiting = buffer.waiting
     buffer.grow()
-    assert (buffer.capacity, buffer.size) == (2 * first, 2 * size)
+    assert (buffer.capacity, buffer.waiting) == (2 * first, waiting)
     buffer.append(rows(range(first, first + 2), 3), np.arange(2))
     assert step_table([buffer])["q05"].to_pylist() == (rows(range(first + 2), 3).quantiles[0]).ravel().tolist()
 

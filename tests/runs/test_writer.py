@@ -151,6 +151,22 @@ def test_steps_that_overfill_the_buffer_are_on_the_stride_too(tmp_path, monkeypa
     assert_series(StoredRun(tmp_path / "run").steps(), range(0, 60, stride), range(3))
 
 
+def test_what_was_full_is_not_full_once_it_is_written(tmp_path, monkeypatch):
+    """Else a large model, whose buffers have grown to the bound, would write a file after every step."""
+    recording = start(tmp_path / "run", site("a"))
+    recording.append_steps("train", site("a"), numbered(range(1)))
+    one = recording._buffers["train", "a"].waiting
+    monkeypatch.setattr(module, "_BUFFERED_BYTES", 64 * one)
+    full = []
+    for step in range(1, 200):
+        recording.append_steps("train", site("a"), numbered([step]))
+        assert recording._buffers["train", "a"].capacity <= 64
+        if recording.full:
+            full.append(step)
+            recording.flush()
+    assert full == list(range(32, 200, 33))
+
+
 def test_more_rows_at_once_than_the_buffer_holds(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_BUFFERED_BYTES", 0)
     recording = start(tmp_path / "run", site("a"))
