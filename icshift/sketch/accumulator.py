@@ -232,10 +232,10 @@ class Accumulator:
     def _work_off(self, last: int) -> None:
         """Moves the block of closed steps, rows up to `last`, into moments, step rows and sketches."""
         steps = self._steps
-        order = self._closed.order(self._rows[:last], len(steps), self._workspace)
+        order = self._closed.order(self._rows[:last], len(steps), self._workspace, self._summary.begin)
         self._summary.add(order)
         moments = prefer_exact(order.moments, steps)
-        self._summary.note(moments.total())
+        self._summary.note(moments)
         if self._sink is not None:
             self._sink(_step_rows(steps, moments, order))
         rest = self._filled - last
