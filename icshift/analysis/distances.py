@@ -101,7 +101,8 @@ def _scaled_parts(a: Distribution, b: Distribution) -> tuple[list[Floats], Ints]
     """Returns the squares of `w2_parts` of values that are divided by 2 to a power [units], and these powers."""
     exact = _all_kept(a) and _all_kept(b)
     found, power = parts_of_rows(a.values, b.values) if exact else parts(*(_quantiles(one) for one in (a, b)))
-    return [_known(part, a, b, _lacks_tails) for part in found], power
+    unknown = _lacks_tails(a) | _lacks_tails(b)
+    return [np.where(unknown, np.nan, part) for part in found], power
 
 
 def ks(a: Distribution, b: Distribution) -> Floats:
@@ -323,6 +324,8 @@ def _lacks_tails(a: Distribution) -> NDArray[np.bool_]:
     Older runs kept no tails, and among non-finite values a window has none.
     """
     known = np.zeros(a.units, bool) if a.tails is None else np.isfinite(a.tails).all(1)
+    if known.all():  # As of most sites, whose variance need not be computed.
+        return _empty(a)
     power = -np.frexp(np.where(np.isfinite(a.std), a.std, 0.0))[1]  # Squares of values of 1e200 fit no float.
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         values, std = np.ldexp(a.values.astype(float), power[:, None]), np.ldexp(a.std, power)

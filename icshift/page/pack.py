@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from icshift.analysis.atlas import BINS
+from icshift.analysis.pictures import BINS
 from icshift.page.model import Floats, SiteOnPage
 
 LOST = 0xFFFF
