@@ -76,9 +76,9 @@ def rows(
     sites: Iterable[str] | None = None,
     level: float = FALSE_ALARMS,
 ) -> Iterator[dict[str, object] | None]:
-    """Yields the rows of `summary`, of one chosen site after another: None of a site that has none.
+    """Returns the rows of `summary`, of one chosen site after another: None of a site that has none.
 
-    What is read of a site is forgotten with the next. Raises as `summary` does.
+    What moved is known when it returns; what is read of a site is forgotten with the next. Raises as `summary` does.
     """
     metric = metric_named(metric_name)
     phase = default_phase(run) if phase is None else run.phase(phase)
@@ -90,16 +90,18 @@ def rows(
     moved = movements(run, reference=reference, phase=phase, windows=ends, level=level)
     compared = dict(by_site(run, reference=reference, phase=phase, sites=asked))
     latest, phases = _latest(run, phase), run.phases
-    for site in choose(run.sites, asked):
+
+    def row(site: Site) -> dict[str, object] | None:
         recorded = {w.index: d for w in run.window_list if (d := run.distribution(phase, site.name, w.index))}
         comparisons = compared.pop(site, [])
-        if latest in recorded:
-            row = _of_site(run, site, phase, list(recorded.values()))
-            if comparisons and comparisons[-1].window.index == max(ends):
-                row |= _of_drift(metric, comparisons, moved)
-            yield row
-        else:
-            yield _without_rows(site, phase) if recorded or _never_had_rows(run, site, phases) else None
+        if latest not in recorded:
+            return _without_rows(site, phase) if recorded or _never_had_rows(run, site, phases) else None
+        found = _of_site(run, site, phase, list(recorded.values()))
+        if comparisons and comparisons[-1].window.index == max(ends):
+            found |= _of_drift(metric, comparisons, moved)
+        return found
+
+    return map(row, choose(run.sites, asked))
 
 
 def table(run: StoredRun, found: Sequence[dict[str, object]]) -> pd.DataFrame:

@@ -83,16 +83,12 @@ def _page(run: StoredRun, asked: Asked, picture: _Picture) -> Page:
     how: dict[str, Any] = {"reference": asked.reference, "phase": phase, "level": seen.level}
     said = outcome(seen.run, **how)
     movements(run, reference=asked.reference, phase=phase)  # Of all sites together, before any is read for itself.
-    # Both read the same of a site while it is their turn, and it is read once.
-    both = zip(
-        by_site.rows(seen.run, metric_name=asked.metric.name, sites=asked.sites, **how),
-        atlas(run, asked.metric, reference=asked.reference, phase=phase, sites=asked.sites),
-        strict=True,
-    )
+    last = by_site.rows(seen.run, metric_name=asked.metric.name, sites=asked.sites, **how)
+    rows = atlas(run, asked.metric, reference=asked.reference, phase=phase, sites=asked.sites)
     summed, drawn = [], []
-    for of_site, (row, recorded) in both:
-        summed += [] if of_site is None else [of_site]
+    for (row, recorded), of_last in zip(rows, last, strict=True):  # Both take what is read of a site while it is here.
         drawn.append((row, picture(row, recorded)))
+        summed += [] if of_last is None else [of_last]
     table = by_site.table(seen.run, summed)
     doubts = [*asked.doubts, *searched(seen.searched)]
     report = drift_report(seen.run, table, asked.metric, said, reference=asked.reference, caveats=doubts)
