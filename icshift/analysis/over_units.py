@@ -3,6 +3,8 @@ mean square."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from icshift.distribution import Floats
@@ -10,7 +12,24 @@ from icshift.distribution import Floats
 
 def median(values: Floats) -> float:
     """Returns the median of the finite values [units]; NaN where there is none."""
-    return quantile(values, 0.5)
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return np.nan
+    low, high = middle(known)
+    return float(high - (high - low) * 0.5)  # As `quantile` does it.
+
+
+def middle(known: Floats) -> tuple[Any, Any]:
+    """Returns the two values in the middle of some, at least one, which change their order; one twice of an odd number.
+
+    NumPy's median takes ten times as long of few: a report asks for hundreds of medians a site.
+    """
+    half = len(known) // 2
+    if len(known) % 2:
+        known.partition(half)
+        return known[half], known[half]
+    known.partition((half - 1, half))
+    return known[half - 1], known[half]
 
 
 def quantile(values: Floats, probability: float) -> float:

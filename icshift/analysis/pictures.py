@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from icshift.curve import curve
 from icshift.distribution import Distribution, Floats, Ints
 from icshift.runs.format import STEP_QUANTILES
 
@@ -62,19 +63,42 @@ def pictures(recorded: Recorded, order: Ints, places: Ints | None = None) -> tup
     are its first ones, the others at even ranks of the rest.
     """
     places = half_and_half(len(order), FANS) if places is None else places
-    some = [at for at, one in enumerate(recorded) if one is not None and one.units == len(order)]
-    ridges = [some[place] for place in spread(len(some), RIDGES)]
+    some = {at: one for at, one in enumerate(recorded) if one is not None and one.units == len(order)}
+    there = [*some]
+    ridges = [there[place] for place in spread(len(some), RIDGES)]
     fans = np.full((len(places), len(recorded), len(STEP_QUANTILES)), np.nan)
     drawn = np.full((len(places), len(ridges), len(_PROBABILITIES)), np.nan)
-    for at in some:
-        distribution = recorded[at]
-        assert distribution is not None
-        dense = _PROBABILITIES if at in ridges else []
-        found = distribution.quantile([*STEP_QUANTILES, *dense], order[places])
-        fans[:, at] = found[:, : len(STEP_QUANTILES)]
-        if dense:
-            drawn[:, ridges.index(at)] = found[:, len(STEP_QUANTILES) :]
+    found = _quantiles([some[at] for at in ridges], order[places], [*STEP_QUANTILES, *_PROBABILITIES])
+    fans[:, ridges], drawn[:] = found[..., : len(STEP_QUANTILES)], found[..., len(STEP_QUANTILES) :]
+    others = sorted(some.keys() - set(ridges))
+    fans[:, others] = _quantiles([some[at] for at in others], order[places], STEP_QUANTILES)
     return Fans(places, fans), _densities(places, np.array(ridges, np.int64), drawn)
+
+
+def _quantiles(windows: Sequence[Distribution], units: Ints, probabilities: Sequence[float]) -> Floats:
+    """Returns quantiles [units, windows, probabilities] of some units.
+
+    Of windows that are kept alike the quantile functions are made together: most sites have few units, and a call takes
+    longer than what it computes.
+    """
+    found = np.full((len(units), len(windows), len(probabilities)), np.nan)
+    alike: dict[tuple[object, ...], list[int]] = {}
+    for at, one in enumerate(windows):
+        width, sampled = one.values.shape[1], one.sampled[units]
+        if width and (sampled > width).any():
+            alike.setdefault((width, one.values.dtype, one.tails is None), []).append(at)
+        else:
+            found[:, at] = one.quantile(probabilities, units)
+    for places in (each[start : start + RIDGES] for each in alike.values() for start in range(0, len(each), RIDGES)):
+        here = [windows[at] for at in places]
+        values, sampled, zeros = (
+            np.concatenate([getattr(one, name)[units] for one in here]) for name in ("values", "sampled", "zero_share")
+        )
+        tails = [one.tails[units] for one in here if one.tails is not None]
+        rows = curve(values, sampled, np.concatenate(tails) if tails else None, zeros).at(probabilities)
+        rows[sampled == 0] = np.nan
+        found[:, places] = rows.reshape(len(here), len(units), -1).swapaxes(0, 1)
+    return found
 
 
 def no_pictures(windows: int) -> tuple[Fans, Densities]:

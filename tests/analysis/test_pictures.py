@@ -1,10 +1,13 @@
 """Pictures of units: how places are chosen, and that densities are histograms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from icshift.analysis import pictures as module
 from icshift.analysis.pictures import BINS, LEVELS, RIDGES, half_and_half, no_pictures, pictures, spread
+from icshift.distribution import empty
 from tests.covering import often
 from tests.recorded import distribution, of_zoo
 from tests.zoo.distributions import ZOO, draw
@@ -76,6 +79,20 @@ def test_units_are_drawn_in_the_order_that_is_asked_for():
     for place, quantiles in zip(fans.places, fans.quantiles, strict=True):
         expected = [one.quantile([0.05, 0.15, 0.5, 0.85, 0.95])[order[place]] for one in recorded]
         np.testing.assert_array_equal(quantiles, expected)
+
+
+def test_windows_that_are_kept_differently_are_drawn_as_each_alone():
+    """Short and long ones, of an older version without tails, in float64; with a unit that gave nothing."""
+    random, silent = np.random.default_rng(0), np.full((3, 900), np.nan)
+    silent[:2] = random.normal(size=(2, 900))
+    recorded = [of_zoo("relu", n, seed=n) for n in (40, 900, 2000, 513, 512)]
+    recorded += [distribution(silent), replace(of_zoo("relu", 900, seed=9), tails=None)]
+    recorded += [distribution(random.normal(size=(3, 700)), dtype=np.float64), empty(3)]
+    order = np.array([2, 0, 1])
+    fans, found = pictures(recorded * 4, order)
+    expected = np.stack([one.quantile([0.05, 0.15, 0.5, 0.85, 0.95])[order] for one in recorded], axis=1)
+    np.testing.assert_array_equal(fans.quantiles, np.tile(expected, (1, 4, 1)))
+    assert len(found.windows) == RIDGES
 
 
 def test_windows_without_the_site_are_left_out_and_of_many_some_are_ridges():
