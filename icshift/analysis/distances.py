@@ -11,6 +11,7 @@ bound is stated for the others. Ties are grouped: half of what a ReLU gives is o
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -161,17 +162,25 @@ def zero_share(a: Distribution, b: Distribution) -> Floats:
 
 def effective_std(a: Distribution, b: Distribution) -> Floats:
     """Pooled standard deviation, at least `std_floor`: otherwise a unit whose spread collapses would seem to go far."""
-    return np.maximum(pooled_std(a, b), std_floor(a, b))
+    return np.maximum(*_spread(a, b))
 
 
 def pooled_std(a: Distribution, b: Distribution) -> Floats:
     """Root of the mean of the two variances."""
-    return np.hypot(a.std, b.std) / np.sqrt(2)
+    return _spread(a, b)[0]
 
 
 def std_floor(a: Distribution, b: Distribution) -> float:
     """Returns the least value that the pooled sd of a unit counts as, in activation units: see `least_std`."""
-    return least_std(pooled_std(a, b), np.maximum(np.abs(a.mean), np.abs(b.mean)))
+    return _spread(a, b)[1]
+
+
+@lru_cache(maxsize=1)  # A drift, its floor and whether it is of near-constant units are asked for one after another.
+def _spread(a: Distribution, b: Distribution) -> tuple[Floats, float]:
+    """Returns `pooled_std` and `std_floor`."""
+    pooled = np.hypot(a.std, b.std) / np.sqrt(2)
+    pooled.flags.writeable = False
+    return pooled, least_std(pooled, np.maximum(np.abs(a.mean), np.abs(b.mean)))
 
 
 def least_std(spread: Floats, size: Floats) -> float:
@@ -189,7 +198,8 @@ def least_std(spread: Floats, size: Floats) -> float:
 
 def near_constant(a: Distribution, b: Distribution) -> NDArray[np.bool_]:
     """Marks the units [units] whose pooled sd is at most `std_floor` or NaN: their drift in sd means little."""
-    return ~(pooled_std(a, b) > std_floor(a, b))
+    pooled, floor = _spread(a, b)
+    return ~(pooled > floor)
 
 
 def w1_error(a: Distribution, b: Distribution) -> Floats:
