@@ -98,10 +98,7 @@ def silenced_by(site: Site, quantity: str) -> list[str]:
 def typical_std(distribution: Distribution) -> float:
     """Returns the median standard deviation over the units of a site, 0 where none is known."""
     known = distribution.std[np.isfinite(distribution.std)]
-    if not len(known):
-        return 0.0
-    low, high = over_units.middle(known)
-    return float((low + high) / 2)
+    return over_units.median_of(known) if len(known) else 0.0
 
 
 def _known_readers(site: Site) -> list[str]:

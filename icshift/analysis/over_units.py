@@ -15,15 +15,18 @@ def median(values: Floats) -> float:
     known = values[np.isfinite(values)]
     if not len(known):
         return np.nan
-    low, high = middle(known)
+    low, high = _middle(known)
     return float(high - (high - low) * 0.5)  # As `quantile` does it.
 
 
-def middle(known: Floats) -> tuple[Any, Any]:
-    """Returns the two values in the middle of some, at least one, which change their order; one twice of an odd number.
+def median_of(known: Floats) -> float:
+    """Returns the median of some values, at least one, as NumPy does, in a tenth of its time. They change their order."""
+    low, high = _middle(known)
+    return float((low + high) / 2)
 
-    NumPy's median takes ten times as long of few: a report asks for hundreds of medians a site.
-    """
+
+def _middle(known: Floats) -> tuple[Any, Any]:
+    """Returns the two values in the middle; one twice of an odd number."""
     half = len(known) // 2
     if len(known) % 2:
         known.partition(half)
