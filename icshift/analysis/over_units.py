@@ -20,7 +20,7 @@ def median(values: Floats) -> float:
 
 
 def median_of(known: Floats) -> float:
-    """Returns the median of some values, at least one, as NumPy does, in a tenth of its time. They change their order."""
+    """Returns the median of some values, at least one, as NumPy does, in less time. They change their order."""
     low, high = _middle(known)
     return float((low + high) / 2)
 
