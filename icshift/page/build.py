@@ -81,8 +81,8 @@ def _page(run: StoredRun, asked: Asked, picture: _Picture) -> Page:
     phase = asked.phase or default_phase(run)
     seen = asked.seen(run)
     how: dict[str, Any] = {"reference": asked.reference, "phase": phase, "level": seen.level}
-    said = outcome(seen.run, **how)
     movements(run, reference=asked.reference, phase=phase)  # Of all sites together, before any is read for itself.
+    said = outcome(seen.run, **how)
     last = by_site.rows(seen.run, metric_name=asked.metric.name, sites=asked.sites, **how)
     rows = atlas(run, asked.metric, reference=asked.reference, phase=phase, sites=asked.sites)
     summed, drawn = [], []
