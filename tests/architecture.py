@@ -34,7 +34,7 @@ ALLOWED = {
     "launch": {"errors", "notice", "runs", "model", "hooks", "record"},
     "integrations": {"errors", "notice", "model", "record"},
     "noise": {"kernel_choice", "blocks"},
-    "analysis": {"errors", "blocks", "pieces", "distribution", "runs", "noise"},
+    "analysis": {"errors", "blocks", "pieces", "curve", "distribution", "runs", "noise"},
     "arrays": {"errors", "blocks", "kernel_choice", "noise", "analysis"},
     "replicates": {"errors", "distribution", "runs", "analysis"},
     "reports": {"errors", "runs", "noise", "analysis", "replicates", "arrays"},
