@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from icshift.blocks import BlockKeeper
-from icshift.distribution import Distribution, Floats, Ints
+from icshift.blocks import BlockKeeper, Sums
+from icshift.distribution import Distribution, Floats
 from icshift.sketch import moments as exact
 from icshift.sketch.block import Order
 from icshift.sketch.compactor import Sketch
@@ -16,6 +17,19 @@ from icshift.sketch.moments import Moments
 
 _PARTS = 4
 """Moments of blocks that wait to be merged into one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """So many steps that begin, and what takes them in.
+
+    Where the `memory` [units, values] ends within the last step, the rest of that is for the sketch to `update` with.
+    """
+
+    count: int
+    memory: Floats
+    sketch: Sketch
+    sums: Sums
 
 
 class Summary:
@@ -40,9 +54,12 @@ class Summary:
         self._zeros = np.zeros(self.units, np.int64)
         self._sampled = np.zeros(self.units, np.int64)
 
-    def begin(self) -> tuple[Sketch, tuple[Floats, Ints, Ints] | tuple[None, None, None]]:
-        """Begins a step. Returns what takes its values, and what its slices are added to: see `BlockKeeper.begin`."""
-        return self._sketch, (None, None, None) if self._blocks is None else self._blocks.begin()
+    def begin(self, most: int, n: int) -> Begun:
+        """Begins steps of n values: as many of those that have come as there is room for, but for the rest of one."""
+        space = self._sketch.space()
+        count = min(most, -(-space // n), most if self._blocks is None else self._blocks.room())
+        sums = Sums() if self._blocks is None else self._blocks.begin(count)
+        return Begun(count, self._sketch.room(min(space, count * n)), self._sketch, sums)
 
     def add(self, order: Order) -> None:
         """Takes in what a block of steps shows, but its moments: `note` takes these, or those of all activations.
@@ -62,7 +79,7 @@ class Summary:
         if self._blocks is not None and following._blocks is not None:
             self._blocks.absorb(following._blocks)
         if following._moments:
-            self.note(exact.stack(following._moments).total())
+            self.note(exact.stack(following._moments))
         self._zeros += following._zeros
         self._sampled += following._sampled
 
@@ -99,7 +116,7 @@ class Summary:
         )
 
     def note(self, moments: Moments) -> None:
-        """Takes in the moments of steps, together one group."""
-        self._moments.append(moments)
+        """Takes in the moments of steps, a group each."""
+        self._moments.append(self._kernel.total(moments))
         if len(self._moments) > _PARTS:
             self._moments = [exact.stack(self._moments).total()]
