@@ -165,6 +165,9 @@ typedef struct {
 
 int64_t hash_rows(const void *values, int64_t rows, int64_t row, int size, places_t at);
 
+/* Rows of n values of `size` bytes each, from rows in which all their first bytes come first, then all second ones. */
+void join_planes(const uint8_t *planes, int64_t rows, int64_t n, int size, uint8_t *values);
+
 /* Quantile functions of rows of at least 2 slice means [units, k], as of icshift/curve.py. Knots come in pairs: TAIL of the
    steps of either end, 11 of the slices beside them, 2 of every other slice. */
 #define BENDS 12 /* knots of a slice beside an end, before they are paired */

@@ -242,6 +242,22 @@ static PyObject *py_hash_rows(PyObject *self, PyObject *const *o, Py_ssize_t giv
     return PyErr_Occurred() ? NULL : PyLong_FromLongLong(sum);
 }
 
+static PyObject *py_join_planes(PyObject *self, PyObject *const *o, Py_ssize_t given)
+{
+    (void)self;
+    if (!takes("join_planes", given, 5))
+        return NULL;
+    held_t held = {.count = 0};
+    int64_t rows = integer(o[1]), n = integer(o[2]), size = integer(o[3]);
+    if (!PyErr_Occurred() && (rows < 0 || n < 0 || (size != 4 && size != 8)))
+        PyErr_Format(PyExc_ValueError, "rows of %lld values of %lld bytes", (long long)n, (long long)size);
+    const uint8_t *planes = known(&held, o[0], rows * n * size);
+    uint8_t *values = wanted(&held, o[4], rows * n * size);
+    if (!PyErr_Occurred())
+        join_planes(planes, rows, n, (int)size, values);
+    return done(&held);
+}
+
 /* Of what noise is computed from: module_noise.c. */
 PyObject *py_differ(PyObject *self, PyObject *const *o, Py_ssize_t given);
 PyObject *py_exchange_blocks(PyObject *self, PyObject *const *o, Py_ssize_t given);
@@ -266,6 +282,7 @@ static PyMethodDef methods[] = {
     METHOD(digest, "levels, fills, weights, units, slices, values, error, tails"),
     METHOD(w1, "a, n, b, m, units, bytes of a value, found, from, to"),
     METHOD(blocks, "rows, n, units, step, slices, finite, zeros, blocks, from, to"),
+    METHOD(join_planes, "planes, rows, n, bytes of a value, values"),
     METHOD(curve, "values, bytes of a value, units, slices, sampled, tails, zeros, share, value"),
     METHOD(squares, "places, values, knots, those of the other, units, found"),
     METHOD(parts, "places, values, knots, those of the other, units, power, found"),
