@@ -190,6 +190,75 @@ def test_steps_that_pass_while_nothing_can_be_written_are_missing_once(
     assert f"{len(recorded):,} of {STEPS:,} recorded." in thinned(run)
 
 
+def _first_hooks(path: Path, act: Act) -> tuple[Any, list[int]]:
+    """A run as of `_passed`, and how many hooks were on the model before each of its steps."""
+    hooks: list[int] = []
+
+    def counted(step: int, recorder: icshift.Recorder, model: nn.Module) -> object:
+        told = act(step, recorder, model)
+        hooks.append(len(model._forward_pre_hooks))
+        return told
+
+    return _passed(path, counted, 4 * STEPS), hooks
+
+
+def test_where_hearing_takes_the_budget_steps_pass_unheard_and_are_told(tmp_path: Path) -> None:
+    run, hooks = _first_hooks(tmp_path / "run", lambda *_: None)
+    recorded = sorted(run.steps(phase="train", sites="0")["step"].unique())
+    told = run.manifest["thinned"]
+    assert told["deaf_steps"] == hooks.count(0) > STEPS
+    assert all(hooks[step] for step in recorded)
+    assert run.manifest["unheard_steps"] == 0
+    assert told["steps_left_out"] == 4 * STEPS - len(recorded) == sum(one.left_out for one in run.window_list)
+    begun = told["strides"][-1]["from_step"]
+    late = [step for step in recorded if step >= begun]
+    assert [(step - begun) // LONGEST for step in late] == list(range(len(late)))
+    assert f"At {told['deaf_steps']:,} of the others nothing was heard" in thinned(run)
+
+
+def _evaluates(step: int, _: icshift.Recorder, model: nn.Module) -> None:
+    if step == 3:
+        model.eval()
+        with torch.no_grad():
+            model(torch.ones(7, 3))
+        model.train()
+
+
+def _logs(step: int, recorder: icshift.Recorder, _: nn.Module) -> None:
+    if step == 3:
+        recorder.log(loss=1.0)
+
+
+def _labels(step: int, recorder: icshift.Recorder, model: nn.Module) -> None:
+    if step == 3:
+        with recorder.phase("other"):
+            model(torch.ones(7, 3))
+
+
+@pytest.mark.some(1)
+@pytest.mark.parametrize("act", [_evaluates, _logs, _labels])
+def test_a_training_that_would_miss_something_is_heard_whatever_that_takes(tmp_path: Path, act: Act) -> None:
+    run, hooks = _first_hooks(tmp_path / "run", act)
+    assert 0 not in hooks
+    assert "deaf_steps" not in run.manifest["thinned"]
+
+
+def test_steps_that_pass_unheard_end_where_anything_is_said(tmp_path: Path) -> None:
+    said: list[int] = []
+
+    def act(step: int, recorder: icshift.Recorder, model: nn.Module) -> None:
+        after = said[-1] if said else STEPS
+        if step > after + 2 * LONGEST and not model._forward_pre_hooks and len(said) < 5:
+            said.append(step)
+            recorder.epoch()
+
+    run, hooks = _first_hooks(tmp_path / "run", act)
+    assert all(hooks[step] for step in said)
+    assert [one.first_step for one in run.window_list] == [0, *said]
+    assert run.manifest["steps"] == 4 * STEPS
+    assert run.manifest["thinned"]["deaf_steps"] == hooks.count(0)
+
+
 def test_a_training_that_was_stopped_while_steps_passed_goes_on(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
