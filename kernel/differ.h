@@ -66,7 +66,7 @@ INLINE void both_of(window_t a, window_t b, int64_t unit, int count, both_t *bot
     both->root = sqrt(most);
 }
 
-/* The least and the largest that a unit shows in any block, of every slice; NaN where it was not seen. */
+/* The least and the largest that a unit shows in any block, of every slice; infinite where it was not seen. */
 typedef struct {
     floats low, high;
 } ends_t;
@@ -75,14 +75,21 @@ typedef struct {
 INLINE ends_t join(window_t w, const shares_t *shares, int64_t unit, int count, floats *joined)
 {
     const float *slices = w.slices + unit * w.count * SLICES;
-    floats none = {0}, low = none / none, high = low;
-    for (int k = 0; k < count; k++) {
+    floats none = {0}, low = none + INFINITY, high = -low;
+    for (int k = 0; k < count && count == w.count; k++) { /* nothing to join */
+        floats here;
+        memcpy(&here, slices + k * SLICES, sizeof here);
+        low = here < low ? here : low;
+        high = here > high ? here : high;
+        joined[k] = here;
+    }
+    for (int k = 0; k < count && count < w.count; k++) {
         doubles sum = {0};
         floats here = {0};
         for (int64_t i = w.starts[k]; i < w.starts[k + 1]; i++) {
             memcpy(&here, slices + i * SLICES, sizeof here);
-            low = (here < low) | (low != low) ? here : low;
-            high = (here > high) | (high != high) ? here : high;
+            low = here < low ? here : low;
+            high = here > high ? here : high;
             if (shares->part[i] > 0)
                 sum += wide(here) * shares->part[i];
         }

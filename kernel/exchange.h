@@ -56,24 +56,47 @@ template <int PARTS> INLINE void add_slice(const floats (*sums)[1 << GROUP], con
     }
 }
 
-/* The differences of a unit's blocks [blocks, slices], which lie `apart`, each slice measured by how much it varies. */
-INLINE void measured(const double *x, int blocks, int slices, int64_t apart, float (*relative)[SLICES])
+/* Divides blocks [blocks] of which a vector holds `lanes` places by how much these vary; 0 where they do not. Where that is
+   not plain, since squares leave the range of double, the values are looked at again: they lie `apart`. */
+INLINE void by_spread(doubles *x, int blocks, int lanes, const double *at, int64_t apart)
 {
-    doubles values[MOST_BLOCKS] = {{0}}, squares = {0}, by = {0}, none = {0};
-    int usual = 1;
+    doubles squares = {0}, none = {0}, by = {0};
+    longs any = {0};
+    for (int k = 0; k < blocks; k++) {
+        squares += x[k] * x[k];
+        any |= x[k] != none;
+    }
+    longs usual = ((squares > LEAST) & (squares < LARGEST)) | ~any;
+    int all_usual = 1;
+    for (int l = 0; l < WIDTH; l++)
+        all_usual &= (int)usual[l];
+    if (all_usual) {
+        for (int l = 0; l < WIDTH; l++)
+            by[l] = sqrt(squares[l]);
+        by = any ? 1 / by : none;
+        for (int k = 0; k < blocks; k++)
+            x[k] *= by;
+        return;
+    }
+    for (int l = 0; l < WIDTH; l++)
+        by[l] = l < lanes ? root_of_squares(at + l, blocks, apart) : 0;
+    for (int k = 0; k < blocks; k++)
+        x[k] = by > none ? x[k] / by : none;
+}
+
+/* The differences of a unit's blocks [blocks, slices], which lie `apart`, each slice measured by how much it varies. */
+INLINE void measured(const double *at, int blocks, int slices, int64_t apart, float (*relative)[SLICES])
+{
+    doubles x[MOST_BLOCKS] = {{0}};
     for (int k = 0; k < blocks; k++) {
         if (slices == SLICES)
-            memcpy(&values[k], x + k * apart, sizeof values[k]);
+            memcpy(&x[k], at + k * apart, sizeof x[k]);
         else
-            memcpy(&values[k], x + k * apart, slices * sizeof(double));
-        squares += values[k] * values[k];
+            memcpy(&x[k], at + k * apart, slices * sizeof(double));
     }
-    for (int s = 0; s < slices; s++)
-        usual &= squares[s] > LEAST && squares[s] < LARGEST;
-    for (int s = 0; s < slices; s++)
-        by[s] = usual ? sqrt(squares[s]) : root_of_squares(x + s, blocks, apart);
+    by_spread(x, blocks, slices, at, apart);
     for (int k = 0; k < blocks; k++) {
-        floats row = __builtin_convertvector(by > none ? values[k] / by : none, floats);
+        floats row = __builtin_convertvector(x[k], floats);
         memcpy(relative[k], &row, sizeof row);
     }
 }
@@ -170,21 +193,14 @@ static CLONES void exchange_few(running_t *run, exchange_t how, float (*of_unit)
 /* Adds the products of every two blocks at a few places, each measured by how much it varies; they lie `apart`. */
 INLINE void add_products(const double *at, int blocks, int64_t apart, int lanes, doubles (*sums)[MOST_BLOCKS])
 {
-    doubles x[MOST_BLOCKS] = {{0}}, squares = {0}, by = {0}, none = {0};
+    doubles x[MOST_BLOCKS] = {{0}};
     for (int k = 0; k < blocks; k++) {
         if (lanes == WIDTH)
             memcpy(&x[k], at + k * apart, sizeof x[k]);
         else
             memcpy(&x[k], at + k * apart, lanes * sizeof(double));
-        squares += x[k] * x[k];
     }
-    int usual = 1;
-    for (int l = 0; l < lanes; l++)
-        usual &= squares[l] > LEAST && squares[l] < LARGEST;
-    for (int l = 0; l < WIDTH; l++)
-        by[l] = l >= lanes ? INFINITY : usual ? sqrt(squares[l]) : root_of_squares(at + l, blocks, apart);
-    for (int k = 0; k < blocks; k++)
-        x[k] = by > none ? x[k] / by : none;
+    by_spread(x, blocks, lanes, at, apart);
     for (int j = 0; j < blocks; j++)
         for (int k = 0; k <= j; k++)
             sums[j][k] += x[j] * x[k];

@@ -11,6 +11,7 @@ bound is stated for the others. Ties are grouped: half of what a ReLU gives is o
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,8 @@ def _scaled_parts(a: Distribution, b: Distribution) -> tuple[list[Floats], Ints]
     """Returns the squares of `w2_parts` of values that are divided by 2 to a power [units], and these powers."""
     exact = _all_kept(a) and _all_kept(b)
     found, power = parts_of_rows(a.values, b.values) if exact else parts(*(_quantiles(one) for one in (a, b)))
-    return [_known(part, a, b, _lacks_tails) for part in found], power
+    unknown = _lacks_tails(a) | _lacks_tails(b)
+    return [np.where(unknown, np.nan, part) for part in found], power
 
 
 def ks(a: Distribution, b: Distribution) -> Floats:
@@ -163,11 +165,15 @@ def effective_std(a: Distribution, b: Distribution) -> Floats:
     return np.maximum(pooled_std(a, b), std_floor(a, b))
 
 
+@lru_cache(maxsize=1)  # Several questions in turn are of the same two windows.
 def pooled_std(a: Distribution, b: Distribution) -> Floats:
-    """Root of the mean of the two variances."""
-    return np.hypot(a.std, b.std) / np.sqrt(2)
+    """Root of the mean of the two variances; the same array every time."""
+    found: Floats = np.hypot(a.std, b.std) / np.sqrt(2)
+    found.flags.writeable = False
+    return found
 
 
+@lru_cache(maxsize=1)
 def std_floor(a: Distribution, b: Distribution) -> float:
     """Returns the least value that the pooled sd of a unit counts as, in activation units: see `least_std`."""
     return least_std(pooled_std(a, b), np.maximum(np.abs(a.mean), np.abs(b.mean)))
@@ -323,6 +329,8 @@ def _lacks_tails(a: Distribution) -> NDArray[np.bool_]:
     Older runs kept no tails, and among non-finite values a window has none.
     """
     known = np.zeros(a.units, bool) if a.tails is None else np.isfinite(a.tails).all(1)
+    if known.all():
+        return _empty(a)
     power = -np.frexp(np.where(np.isfinite(a.std), a.std, 0.0))[1]  # Squares of values of 1e200 fit no float.
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         values, std = np.ldexp(a.values.astype(float), power[:, None]), np.ldexp(a.std, power)
