@@ -43,9 +43,6 @@ _BENDS = 12
 _POWERS = (-1.0, 20.0)
 """Powers of the rank that a tail may fall off with; at the least of them it is straight."""
 
-_FEW = 20
-"""Numbers that are looked up in all rows at once."""
-
 _AHEAD, _ROUNDS = 5.0, 60
 """The logarithm of a power is that of so much more; in how many rounds it is looked for at most."""
 
@@ -78,12 +75,21 @@ class Curve:
 def _below(rows: Floats, wanted: Floats) -> Ints:
     """Returns how many entries of each row, which ascends, are less than each of the wanted ones [rows, wanted].
 
-    Of few numbers all rows are compared with each at once; of more it takes less to look them up row by row.
+    All rows are halved at once until the place is found, or each is looked through where more is wanted than there are
+    rows.
     """
-    if len(wanted) <= _FEW:
-        found = [(rows < one).sum(1) for one in wanted]
-        return np.stack(found, axis=1) if found else np.zeros((len(rows), 0), np.int64)
-    return np.array([np.searchsorted(row, wanted) for row in rows], np.int64).reshape(len(rows), len(wanted))
+    if len(wanted) >= len(rows):
+        return np.array([np.searchsorted(row, wanted) for row in rows], np.int64).reshape(len(rows), len(wanted))
+    flat, start = rows.ravel(), rows.shape[1] * np.arange(len(rows))[:, None]
+    found = np.zeros((len(rows), len(wanted)), np.int64)
+    step = 1 << rows.shape[1].bit_length() >> 1
+    while step:
+        ahead = found + step
+        there = ahead <= rows.shape[1]
+        less = flat[start + np.minimum(ahead, rows.shape[1]) - 1] < wanted
+        found = np.where(there & less, ahead, found)
+        step >>= 1
+    return found
 
 
 def curve(values: Floats, sampled: Ints, tails: Floats | None = None, zero_share: Floats | None = None) -> Curve:
