@@ -6,8 +6,10 @@ A small training with a checkpoint after every epoch is killed (SIGKILL) at a ra
 moments follow from a seed, where they fall in the process from the machine. After each the run must open, every window
 must be there that `epoch()` had returned from, and no number of a window that ended or of a step may differ from the
 run of a training that nobody killed. Then the training goes on from its checkpoint in the run (`resume=True`), and the
-whole run must be that of the other one. Half as many are killed in trainings whose files are put together all the time.
-`tests/record/test_recorder_killed.py` does it 20 times.
+whole run must be that of the other one. Half as many are killed in trainings whose files are put together all the time,
+and half as many while they merge the windows of several processes: whatever was merged by then, and once all is, no
+number may differ from those that the processes wrote, and no window may be merged twice in vain.
+`tests/record/test_recorder_killed.py` does it a few times.
 
 At the end it is measured what it costs that files reach the disk before they take their names (`fsync`): the time of a
 flush, of a window, a segment of steps and the manifest, with it and without, in turn.
@@ -25,17 +27,21 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
 import icshift
+from icshift.distribution import Distribution, Sample, from_sample
 from icshift.runs import compaction, durable
+from icshift.runs.format import MERGED, Site, Window
 from icshift.runs.reader import StoredRun
+from icshift.runs.writer import Recording
 
 EPOCHS, STEPS, SEED = 5, 4, 20150211
 
@@ -89,9 +95,9 @@ class Outcome:
     wrong: tuple[str, ...]
 
 
-def killed(folder: Path, epoch: int, after: float, epochs: int) -> tuple[int, list[str]]:
-    """Train in a process of its own that is killed so many seconds after an epoch; returns the epochs that it told of,
-    and what went wrong before.
+def killed(work: Callable[[Callable[[int], None]], object], told_of: int, after: float) -> tuple[int, list[str]]:
+    """Do work in a process of its own that is killed so many seconds after it told of this number, or began; returns
+    the last number that it told of, and what went wrong before.
 
     So kills fall evenly over a training, however busy the machine is.
     """
@@ -99,16 +105,14 @@ def killed(folder: Path, epoch: int, after: float, epochs: int) -> tuple[int, li
     child = os.fork()
     if not child:
         try:
-            Training(folder / "saved.pt", epochs).run(
-                folder / "run", lambda epoch: os.write(writes, bytes([epoch])) and None
-            )
+            work(lambda number: os.write(writes, bytes([number])) and None)
             os._exit(0)
         finally:  # What is raised must not unwind the blocks of the parent, whose folder it would delete.
             traceback.print_exc()
             os._exit(1)
     os.close(writes)
     told = b"\0"
-    while max(told) < epoch and (more := os.read(reads, 100)):
+    while max(told) < told_of and (more := os.read(reads, 100)):
         told += more
     time.sleep(after)
     os.kill(child, signal.SIGKILL)
@@ -116,7 +120,7 @@ def killed(folder: Path, epoch: int, after: float, epochs: int) -> tuple[int, li
     told += os.read(reads, 100)
     os.close(reads)
     raised = os.WIFEXITED(status) and os.WEXITSTATUS(status)
-    return max(told), ["the training itself failed"] if raised else []
+    return max(told), ["the process itself failed"] if raised else []
 
 
 def differing(path: Path, whole: StoredRun, others: pd.DataFrame, *, complete: bool) -> Iterator[str | int]:
@@ -148,18 +152,18 @@ def differing(path: Path, whole: StoredRun, others: pd.DataFrame, *, complete: b
     yield steps.size
 
 
-def _span(window: icshift.runs.format.Window) -> tuple[int, int]:
+def _span(window: Window) -> tuple[int, int]:
     return window.first_step, window.last_step
 
 
-def _same(found: icshift.distribution.Distribution, expected: icshift.distribution.Distribution) -> bool:
+def _same(found: Distribution, expected: Distribution) -> bool:
     names = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "w1_error", "values")
     return all(getattr(found, name).tobytes() == getattr(expected, name).tobytes() for name in names)
 
 
 def outcome(folder: Path, whole: StoredRun, others: pd.DataFrame, when: tuple[int, float], epochs: int) -> Outcome:
     """Kill a training so many seconds after an epoch, look at what it left, resume it and look again."""
-    ended, wrong = killed(folder, *when, epochs)
+    ended, wrong = killed(lambda tell: Training(folder / "saved.pt", epochs).run(folder / "run", tell), *when)
     compared = there = 0
     if (folder / "run" / "run.json").exists():
         try:
@@ -213,6 +217,70 @@ def kills_while_files_are_put_together(count: int) -> list[Outcome]:
         compaction.FAN, compaction.SMALL = known
 
 
+def recorded_by_several(path: Path, ranks: int = 3, windows: int = 40) -> Path:
+    """Returns the path of a run of several processes."""
+    where = Site("fc", "Linear", 1, 16)
+    for rank in range(ranks):
+        numbers = np.random.default_rng(rank)
+        recording = Recording(
+            path, {"model": "Net", "steps": windows, "sites": [asdict(where)]}, rank=rank, ranks=ranks
+        )
+        for index in range(1, windows + 1):
+            sample = np.sort(numbers.normal(0.05 * index, 1, (16, 100)).astype(np.float32), axis=1)
+            part = from_sample(Sample(sample, np.full(16, 100)))
+            recording.write_window(Window(index, str(index), index, index, closed=True), {("train", where): part})
+        recording.finish({})
+    return path
+
+
+def kills_while_merging(count: int) -> list[Outcome]:
+    """Returns what was found after each of so many kills of a merge: windows that it told of count as ended."""
+    known = compaction.FAN, compaction.SMALL
+    compaction.FAN, compaction.SMALL = 3, 1 << 14
+    moments = random.Random(SEED)
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            run = recorded_by_several(Path(directory) / "run")
+            whole = StoredRun(run)
+            expected = {window.index: whole.distribution("train", "fc", window.index) for window in whole.window_list}
+            begun = time.perf_counter()
+            list(StoredRun(shutil.copytree(run, Path(directory) / "first")).merge())
+            lasts, found = time.perf_counter() - begun, []
+            for number in range(count):
+                own = shutil.copytree(run, Path(directory) / str(number))
+                found.append(merge_killed(own, moments.uniform(0, 1.2 * lasts), expected))
+                shutil.rmtree(own)
+            return found
+    finally:
+        compaction.FAN, compaction.SMALL = known
+
+
+def merge_killed(path: Path, after: float, expected: Mapping[int, Distribution | None]) -> Outcome:
+    """Merge in a process of its own that is killed so many seconds after it began; look, merge all, and look again."""
+    told, wrong = killed(lambda tell: [tell(window.index) for window, _ in StoredRun(path).merge()], 0, after)
+    wrong += [f"after the kill, {line}" for line in other_than(path, expected)]
+    merged = [window.index for window, new in StoredRun(path).merge() if not new]
+    wrong += [f"window {index} was merged, and is not any more" for index in range(1, told + 1) if index not in merged]
+    wrong += [f"merged again, {line}" for line in other_than(path, expected)]
+    if any(new for _, new in StoredRun(path).merge()):
+        wrong.append("something was merged that had been")
+    files = [file.name for file in (path / MERGED).iterdir() if not file.name.startswith(".")]
+    if len(files) > 3 * compaction.FAN:
+        wrong.append(f"there are {len(files)} files: {sorted(files)}")
+    return Outcome(told, len(merged), 2 * sum(one.values.size for one in expected.values() if one), tuple(wrong))
+
+
+def other_than(path: Path, expected: Mapping[int, Distribution | None]) -> Iterator[str]:
+    """Yields a line for each window whose numbers are others than expected."""
+    run = StoredRun(path)
+    if [window.index for window in run.window_list] != list(expected):
+        yield f"there are the windows {[window.index for window in run.window_list]}"
+    for index, one in expected.items():
+        found = run.distribution("train", "fc", index)
+        if found is None or one is None or not _same(found, one):
+            yield f"window {index} differs"
+
+
 def cost_of_reaching_the_disk(pairs: int = 40) -> str:
     """Returns in words what a flush takes, and what it would take if nothing waited for the disk."""
     took: dict[bool, list[float]] = {True: [], False: []}
@@ -244,6 +312,7 @@ def main() -> int:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     faults = told("kills", kills(count))
     faults += told("kills while files are put together", kills_while_files_are_put_together((count + 1) // 2))
+    faults += told("kills while windows of several processes are merged", kills_while_merging((count + 1) // 2))
     print(cost_of_reaching_the_disk())
     return 1 if faults else 0
 

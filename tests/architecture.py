@@ -22,7 +22,7 @@ ALLOWED = {
     "card": set(),
     "distribution_card": {"card", "distribution"},
     "distribution": {"blocks", "tails", "curve", "distribution_card"},
-    "runs": {"errors", "regular", "blocks", "tails", "distribution", "card"},
+    "runs": {"errors", "regular", "kernel_choice", "blocks", "tails", "distribution", "card"},
     "model": {"errors", "notice", "runs"},
     "sketch": {"kernel_choice", "blocks", "tails", "distribution", "runs"},
     "inputs": {"errors", "regular", "saved"},  # arrays lie in files of the same formats as weights

@@ -7,6 +7,9 @@ gives the same function and another network. Compared by their numbers, such net
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from icshift.errors import SelectionError
 from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, PROBE_FINGERPRINT
 from icshift.runs.phases import is_probe
@@ -73,6 +76,17 @@ def of_other_types(run: StoredRun, other: StoredRun) -> list[str]:
         for site in run.sites
         if site.name in there and there[site.name].type != site.type
     ]
+
+
+def missing_there(reference: str | int) -> list[str]:
+    """Returns sentences on files that are gone of the run that a reference names, each with its path."""
+    other = other_run(reference)
+    return [] if other is None else [f"{other.path}: {sentence}" for sentence in other.missing]
+
+
+def ending_data(run: StoredRun, there: Sequence[str]) -> dict[str, Any]:
+    """Returns what is to be told of the end of a run, with what is missing `there`, in the one it is compared with."""
+    return run.ending.data | ({"missing": [*run.missing, *there]} if there else {})
 
 
 def caveats(run: StoredRun, reference: str | int, phase: str) -> list[str]:

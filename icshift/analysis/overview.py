@@ -17,7 +17,7 @@ from icshift.errors import IcshiftError
 from icshift.runs.reader import StoredRun
 
 COLUMNS = (
-    *("run", "model", "sites", "units", "windows", "steps", "created", "state", "phase"),
+    *("run", "model", "sites", "units", "windows", "steps", "created", "state", "missing", "phase"),
     *("site", "drift", "floor", "ratio", "error", "n"),
 )
 """The columns of `overview`, in order."""
@@ -28,10 +28,10 @@ def overview(paths: Iterable[Path], *, drift: bool = True) -> pd.DataFrame:
 
     `sites`, `units` (recorded ones), `windows` and `steps` (all that were trained) are numbers. `state` is "finished",
     or says in what way the run is not whole, as "unfinished" (still recording, or killed), "ended by KeyboardInterrupt"
-    or "stopped at step 7: disk full", or begins with "cannot be read: ". `drift` is that of the `site` that drifted
-    furthest from the second last window to the last, in `phase`: the median over its units that are not near-constant,
-    of the default metric; `floor`, `error` and `n` are medians over the same units. Where there are no two windows of a
-    phase, or no `drift` is asked for, they are NaN.
+    or "stopped at step 7: disk full", or begins with "cannot be read: ". `missing` has a list of sentences on its
+    files that are gone. `drift` is that of the `site` that drifted furthest from the second last window to the last, in
+    `phase`: the median over its units that are not near-constant, of the default metric; `floor`, `error` and `n` are
+    medians over the same units. Where there are no two windows of a phase, or no `drift` is asked for, they are NaN.
     """
     rows = [_of_path(path, drift=drift) for path in paths]
     table = pd.DataFrame(rows, columns=COLUMNS)
@@ -50,10 +50,11 @@ def _of_path(path: Path, *, drift: bool) -> dict[str, Any]:
             "steps": run.manifest["steps"],
             "created": str(run.manifest.get("created", "")),
             "state": run.ending.state,
+            "missing": list(run.missing),
         }
         return row | (_furthest(run) if drift else {})
     except IcshiftError as error:
-        return {"run": str(path), "state": f"cannot be read: {error}"}
+        return {"run": str(path), "state": f"cannot be read: {error}", "missing": []}
 
 
 def _furthest(run: StoredRun) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def check(
     icshift check RUN --fail-on 'nonfinite > 0' --fail-on 'dead > 20%'
     icshift check RUN --fail-on 'fc* drift > 3x floor' --junit drift.xml
     """
-    from icshift.analysis.ancestry import caveats
+    from icshift.analysis.ancestry import caveats, missing_there
     from icshift.analysis.checks import evaluate
     from icshift.analysis.conditions import parse
     from icshift.analysis.drift import as_asked
@@ -81,7 +81,7 @@ def check(
         )
         write_file(junit, as_junit(suite, [*whole(opened, allowed=allow_unfinished), *cases(verdicts)]), force=force)
     if not to_stdout:
-        doubts = caveats(opened, reference, phase)
+        doubts = [*caveats(opened, reference, phase), *missing_there(reference)]
         asked = {"phase": phase, "reference": reference, "window": named}
         report = checks_report(opened, verdicts, **asked, caveats=doubts, allow_unfinished=allow_unfinished)
         show(report, json=json, quiet=quiet, no_color=no_color)

@@ -83,7 +83,7 @@ def export(
         asked = Asked(tuple(metrics), reference, tuple(site) if site else None, tuple(phase) if phase else None)
         _track(run, output, to, asked, force=force, quiet=quiet, no_color=no_color)
         return
-    from icshift.analysis.ancestry import caveats, strangers
+    from icshift.analysis.ancestry import caveats, other_run, strangers
     from icshift.analysis.drift import default_phase
     from icshift.analysis.units import drift_of_phases, rows_of_phases, without_values
     from icshift.analysis.unordered import unordered_of_phases
@@ -97,7 +97,7 @@ def export(
     render = as_csv if str(output) == "-" else by_suffix(output.suffix)
     refuse_file(output, force=force)
     opened = StoredRun(run)
-    warn_of_missing([opened], no_color=no_color)
+    warn_of_missing([opened, other_run(reference)], no_color=no_color)
     missing: list[str] = []
     streamed = None
     if table is Table.DRIFT:
@@ -132,7 +132,7 @@ def export(
 
 def _track(run: Path, folder: Path, to: Tracker, asked: Asked, *, force: bool, quiet: bool, no_color: bool) -> None:
     """Write a run for a dashboard."""
-    from icshift.analysis.ancestry import caveats, strangers
+    from icshift.analysis.ancestry import caveats, other_run, strangers
     from icshift.cli.output import progress, show, warn_of_missing
     from icshift.reports.tracked import Tracked, tracked_report
     from icshift.runs.reader import StoredRun
@@ -142,7 +142,7 @@ def _track(run: Path, folder: Path, to: Tracker, asked: Asked, *, force: bool, q
     write = writer(to.value)
     refuse_folder(folder, force=force)
     opened = StoredRun(run)
-    warn_of_missing([opened], no_color=no_color)
+    warn_of_missing([opened, other_run(asked.reference)], no_color=no_color)
     if strangers(opened, asked.reference) is not None:
         raise SelectionError(
             f"nothing can be written of {run} against {asked.reference.partition(':')[2]}: their units have no order "

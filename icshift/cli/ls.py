@@ -38,7 +38,8 @@ def ls(
     with progress("{task.description}", quiet=quiet, no_color=no_color) as bar:
         runs = overview(bar.track(paths, description=f"Reading {len(paths)} runs"), drift=not fast)
     if output is not None:
-        write_file(output, render(runs), force=force)
+        written = runs.assign(missing=runs["missing"].map(" ".join))  # A list is no cell of a table.
+        write_file(output, render(written), force=force)
         if not quiet and not to_stdout:
             show(written_report(output, len(runs)), stderr=True, no_color=no_color)
     if not to_stdout:

@@ -122,9 +122,9 @@ def warn(warnings: Iterable[str], *, no_color: bool) -> None:
         _print(Text(f"icshift: {warning}", style="yellow", no_wrap=True), console)
 
 
-def warn_of_missing(runs: Iterable[StoredRun], *, no_color: bool) -> None:
+def warn_of_missing(runs: Iterable[StoredRun | None], *, no_color: bool) -> None:
     """Print on stderr which files of runs are gone: for who writes data, which has no room to say so."""
-    told = (f"{run.path}: {sentence}" for run in runs for sentence in run.missing)
+    told = (f"{run.path}: {sentence}" for run in runs if run is not None for sentence in run.missing)
     warn(dict.fromkeys(told), no_color=no_color)
 
 

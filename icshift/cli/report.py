@@ -80,7 +80,7 @@ def report(
 
     A row a site in model order, with the noise floor of its drift, the trend over windows and the health of its units.
     """
-    from icshift.analysis.ancestry import caveats, strangers
+    from icshift.analysis.ancestry import caveats, missing_there, strangers
     from icshift.analysis.by_site import summary
     from icshift.analysis.drift import as_asked
     from icshift.analysis.furthest import furthest
@@ -113,10 +113,10 @@ def report(
         measures([] if metric == DEFAULT else [metric])
         seen = _named(opened, other, window)
         units = unordered(seen, other, phase=phase, sites=site)
-        shown = unordered_report(seen, units, caveats(seen, reference, phase))
+        shown = unordered_report(seen, units, caveats(seen, reference, phase), missing=missing_there(reference))
     elif window == ALL:
         drifts = by_window(opened, metric_name=metric, reference=reference, phase=phase, sites=site)
-        doubts = caveats(opened, reference, phase)
+        doubts = [*caveats(opened, reference, phase), *missing_there(reference)]
         shown = windows_report(
             opened, drifts, metric_named(metric), phase, top=top, reference=reference, caveats=doubts
         )
@@ -128,6 +128,7 @@ def report(
         shift = furthest(layers, top, "relative")
         doubts = [
             *caveats(of.run, reference, phase),
+            *missing_there(reference),
             *searched(of.searched),
             *not_shown(len(table), len(sites), "sites", "those that drifted furthest"),
             *not_shown(len(shift), len(layers), "layers", "those with the largest gradient shift"),
@@ -171,7 +172,7 @@ def _named(run: StoredRun, other: StoredRun, window: str) -> StoredRun:
 
 def _write(paths: list[Path], output: Path, asked: Asked, wanted: Wanted | None, manner: Manner) -> None:
     """Write the report as a file, which its suffix tells how."""
-    from icshift.analysis.ancestry import caveats, strangers
+    from icshift.analysis.ancestry import caveats, missing_there, other_run, strangers
     from icshift.analysis.drift import default_phase
     from icshift.cli.output import refuse_file, show, warn_of_missing, write_file
     from icshift.document import check, content, document_report
@@ -180,7 +181,7 @@ def _write(paths: list[Path], output: Path, asked: Asked, wanted: Wanted | None,
     check(output.suffix, len(paths), wanted)
     refuse_file(output, force=manner.force)
     runs = [StoredRun(path) for path in paths]
-    warn_of_missing(runs, no_color=manner.no_color)
+    warn_of_missing([*runs, other_run(asked.reference)], no_color=manner.no_color)
     strange = [run.path for run in runs if strangers(run, asked.reference) is not None]
     if strange:
         raise SelectionError(
@@ -188,6 +189,7 @@ def _write(paths: list[Path], output: Path, asked: Asked, wanted: Wanted | None,
             "order in common; leave out -o to see what does not depend on one"
         )
     doubts = caveats(runs[0], asked.reference, asked.phase or default_phase(runs[0]))
+    doubts += missing_there(asked.reference)
     written = content(runs, replace(asked, doubts=tuple(doubts)), wanted, output.suffix)
     write_file(output, written, force=manner.force)
     if not manner.quiet:

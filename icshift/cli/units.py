@@ -28,7 +28,7 @@ def units(
 
     Or, with --unit, one unit's 15th, 50th and 85th percentiles over steps, up to the window that --window names.
     """
-    from icshift.analysis.ancestry import caveats
+    from icshift.analysis.ancestry import caveats, missing_there
     from icshift.analysis.drift import as_asked, default_phase
     from icshift.analysis.metrics import DEFAULT
     from icshift.analysis.metrics import metric as metric_named
@@ -56,6 +56,7 @@ def units(
     if unit is None:
         table = most_drifting(seen.run, chosen, metric, reference, phase, seen.level)
         doubts = [*searched(seen.searched), *caveats(seen.run, reference, phase or default_phase(opened))]
+        doubts += missing_there(reference)
         report = units_report(
             seen.run, chosen, table.head(top), metric_named(metric), of=len(table), reference=reference, caveats=doubts
         )

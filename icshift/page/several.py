@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from icshift.analysis.ancestry import caveats
+from icshift.analysis.ancestry import caveats, missing_there
 from icshift.analysis.drift import default_phase
 from icshift.page.build import Asked, page_of
 from icshift.page.model import Page, Table
@@ -78,7 +78,7 @@ def pages_of_groups(compared: RunComparison, firsts: Sequence[StoredRun], asked:
 
 def _page(run: StoredRun, asked: Asked) -> Page:
     """Returns the page of one of several runs, with the doubts that are its own."""
-    doubts = caveats(run, asked.reference, asked.phase or default_phase(run))
+    doubts = [*caveats(run, asked.reference, asked.phase or default_phase(run)), *missing_there(asked.reference)]
     return page_of(run, replace(asked, doubts=tuple(doubts)))
 
 

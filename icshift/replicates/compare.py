@@ -26,9 +26,10 @@ class RunComparison:
     """Two groups of runs compared; every table is a pandas `DataFrame`.
 
     `runs` has a row a run: its `group` (A or B), its `number` within that, from 1, its path as `run`, its number of
-    `steps`, its `ending` in words where it is not whole or its training did not end by itself (else "") and, as
-    `logged_NAME`, everything that was logged (see `last_logged`). `values` has a row a run, site, phase, metric and
-    span, as `icshift.replicates.values` describes, with `group` and `number`.
+    `steps`, its `ending` in words where it is not whole or its training did not end by itself (else ""), a list of
+    sentences on files of it that are `missing` and, as `logged_NAME`, everything that was logged (see `last_logged`).
+    `values` has a row a run, site, phase, metric and span, as `icshift.replicates.values` describes, with `group` and
+    `number`.
 
     `overall` has the values of every run over all sites. `ratios` has what all runs together say about the two methods;
     it is empty where a group has fewer than `inference.LEAST` runs, of which nothing can be said. The function `ratios`
@@ -95,7 +96,7 @@ def _of_run(group: str, number: int, run: StoredRun) -> dict[str, Any]:
     steps = run.window_list[-1].last_step + 1
     ending = run.ending.heading.removeprefix(" · ")
     about = {"group": group, "number": number, "run": str(run.path), "steps": steps, "ending": ending}
-    return about | last_logged(run)
+    return {**about, "missing": list(run.missing), **last_logged(run)}
 
 
 def last_logged(run: StoredRun) -> dict[str, float]:

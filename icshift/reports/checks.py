@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.text import Text
 
+from icshift.analysis.ancestry import ending_data, missing_there
 from icshift.analysis.checks import most_extreme
 from icshift.analysis.conditions import COUNTED
 from icshift.analysis.metrics import METRICS
@@ -66,7 +67,7 @@ def checks_report(
         next_step="" if passed else _next_step(run, verdicts, phase, reference),
         data={
             "run": str(run.path),
-            **run.ending.data,
+            **ending_data(run, missing_there(reference)),
             "phase": phase,
             "reference": reference,
             "looked_at": window,

@@ -218,6 +218,7 @@ def _notes(compared: RunComparison) -> Iterator[str]:
     design, alignment = compared.design, compared.alignment
     for row in records(compared.runs[compared.runs["ending"] != ""]):
         yield f"{row['run']}: {row['ending']}."
+        yield from (f"{row['run']}: {sentence}" for sentence in row["missing"])
     yield (
         "path: the sum over all windows, last: the last window against the one before. Of a site the median over "
         "units. w1_sd: in sd; of a path one yardstick a unit, its sd over all windows. w1: in units of activations."

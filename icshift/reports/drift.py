@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from icshift.analysis.ancestry import ending_data, missing_there
 from icshift.noise.movement import UNTOLD_UNITS
 from icshift.reports.next_step import next_step, window_shown
 from icshift.reports.outcome import correlation, verdict
@@ -69,7 +70,7 @@ def drift_report(
         next_step=_next_step(run, summary, metric, reference),
         data={
             "run": str(run.path),
-            **run.ending.data,
+            **ending_data(run, missing_there(reference)),
             "metric": metric.name,
             "reference": reference,
             "verdict": " ".join(words),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ def overview_report(folder: Path, runs: pd.DataFrame) -> Report:
         heading=words[0],
         body=(_table(folder, rows),),
         notes=tuple(_notes(runs)),
-        warnings=tuple(f"{_short(folder, row['run'])}: {row['state']}" for row in rows if ": " in row["state"]),
+        warnings=tuple(_warnings(folder, rows)),
         next_step=f"Next: icshift report {typed(Path(rows[-1]['run']))}",
         data={"runs": rows},
     )
@@ -48,6 +49,12 @@ def _table(folder: Path, rows: list[dict[str, Any]]) -> Sheet:
             Column("furthest site", [_words(row["site"]) for row in rows], 6, align="left", fold=13),
         ]
     return Sheet("run", [_short(folder, row["run"]) for row in rows], columns)
+
+
+def _warnings(folder: Path, rows: list[dict[str, Any]]) -> Iterator[str]:
+    for row in rows:
+        told = [row["state"]] if ": " in row["state"] else []
+        yield from (f"{_short(folder, row['run'])}: {sentence}" for sentence in (*told, *row["missing"]))
 
 
 def _short(folder: Path, run: str) -> str:

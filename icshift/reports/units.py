@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from icshift.analysis.ancestry import ending_data, missing_there
 from icshift.analysis.health import unknown
 from icshift.reports.next_step import next_step, window_shown
 from icshift.reports.report import Report
@@ -63,7 +64,7 @@ def units_report(
         next_step=_next_step(run, site, shown, reference),
         data={
             "run": str(run.path),
-            **run.ending.data,
+            **ending_data(run, missing_there(reference)),
             "site": site.name,
             "metric": metric.name,
             "units": shown.to_dict(orient="records"),

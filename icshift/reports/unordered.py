@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from icshift.analysis.ancestry import PAIRED_RUN
+from icshift.analysis.ancestry import PAIRED_RUN, ending_data
 from icshift.analysis.unordered import MEASURES
 from icshift.reports.next_step import next_step, window_shown
 from icshift.reports.report import Report
@@ -26,8 +26,13 @@ _HEADERS = {
 }
 
 
-def unordered_report(run: StoredRun, measured: pd.DataFrame, caveats: Sequence[str]) -> Report:
-    """Returns the report of the table that `analysis.unordered.unordered` made, of the last window of each site."""
+def unordered_report(
+    run: StoredRun, measured: pd.DataFrame, caveats: Sequence[str], *, missing: Sequence[str] = ()
+) -> Report:
+    """Returns the report of the table that `analysis.unordered.unordered` made, of the last window of each site.
+
+    `missing` are sentences on files that are gone of the other run.
+    """
     last = measured[measured["window"] == measured.groupby("site", observed=True)["window"].transform("max")]
     wide = last.pivot(index="site", columns="metric", values="value")
     facts = last.drop_duplicates("site").drop(columns=["metric", "value", "n"]).set_index("site")
@@ -39,7 +44,7 @@ def unordered_report(run: StoredRun, measured: pd.DataFrame, caveats: Sequence[s
         heading=f"{run.path} · {run.manifest['model']} · phase {first['phase']} · window {last['window'].max()} "
         f"against {first['reference']}, without an order of units{run.ending.heading}",
         body=(_table(rows, known),),
-        notes=(*_notes(last, known), *caveats),
+        notes=(*_notes(last, known), *caveats, *missing),
         next_step=next_step(
             "report",
             run,
@@ -50,7 +55,7 @@ def unordered_report(run: StoredRun, measured: pd.DataFrame, caveats: Sequence[s
         ),
         data={
             "run": str(run.path),
-            **run.ending.data,
+            **ending_data(run, missing),
             "reference": str(first["reference"]),
             "unordered": True,
             "sites": rows,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from icshift.analysis.ancestry import ending_data, missing_there
 from icshift.analysis.furthest import furthest
 from icshift.analysis.windows import worst
 from icshift.reports.next_step import next_step
@@ -53,7 +54,7 @@ def windows_report(
         next_step=_next_step(run, drifts, metric, phase, reference),
         data={
             "run": str(run.path),
-            **run.ending.data,
+            **ending_data(run, missing_there(reference)),
             "metric": metric.name,
             "phase": phase,
             "reference": reference,

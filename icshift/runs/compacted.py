@@ -19,11 +19,14 @@ import pyarrow as pa
 
 from icshift.runs import merged, sealed
 from icshift.runs.encoding import encoding
-from icshift.runs.format import PHASES, RUN_ID, WINDOW, WINDOWS
+from icshift.runs.format import MERGED, PHASES, RUN_ID, WINDOW, WINDOWS
 from icshift.runs.parts import Part, name_of
 from icshift.runs.resuming import STATE, states_of
 from icshift.runs.stream import Stream, row_groups
 from icshift.runs.window_file import damage
+
+_OF_WINDOWS = (WINDOWS, MERGED)
+"""Folders of files that hold windows."""
 
 _WINDOW_ROWS, _SERIES_ROWS = 1 << 10, 1 << 15
 """Rows that a row group has at least, of windows and of series, unless it is the last one: about a megabyte."""
@@ -59,7 +62,7 @@ def source(part: Part, first: int = 0, last: int = sys.maxsize, *, table: pa.Tab
         else:
             schema, metadata, rows = table.schema, table.schema.metadata, table.num_rows
         every = Source(part, schema.remove_metadata(), table, part.first, part.last, range(rows))
-        if part.path.parent.name != WINDOWS:
+        if part.path.parent.name not in _OF_WINDOWS:
             return every
         found = list(zip(_entries(metadata, rows), states_of(metadata), strict=True))
     kept = [(entry, state) for entry, state in found if first <= entry["index"] <= last]
@@ -79,7 +82,8 @@ def _entries(metadata: Mapping[bytes, bytes], rows: int) -> list[dict[str, Any]]
     if isinstance(told, list):
         return told
     phases = {"phases": json.loads(metadata[PHASES])} if PHASES in metadata else {}  # Older files do not say.
-    return [{**told, "rows": rows, **phases}]
+    origin = {"origin": metadata[merged.MADE_OF].decode()} if merged.MADE_OF in metadata else {}
+    return [{**told, "rows": rows, **phases, **origin}]
 
 
 class Compacted:
@@ -92,7 +96,7 @@ class Compacted:
         self.held = sum(len(one.windows) or len(one.rows) for one in sources)
         """How many windows it holds, or rows of a series."""
         part = sources[0].part
-        of_windows = part.path.parent.name == WINDOWS
+        of_windows = part.path.parent.name in _OF_WINDOWS
         self.path = part.path.with_name(name_of(sources[0].first, sources[-1].last, part.rank))
         metadata = {RUN_ID: run_id.encode()} | (_about(sources, told_apart=told_apart) if of_windows else {})
         schema = sources[0].schema

@@ -119,14 +119,18 @@ class Compaction:
         for one in [one for one in self._running if path in one.paths]:
             self._give_up(one)
 
-    def go_on(self) -> None:
-        """Copy a little of what is due. Raises `RunError` where the path is not this process's any more."""
+    def go_on(self) -> bool:
+        """Copy a little of what is due, and return whether there was anything.
+
+        Raises `RunError` where the path is not this process's any more.
+        """
         if self._patience:
             self._patience -= 1
-            return
+            return False
         try:
             self._delete_left()
             self._begin()
+            copied = bool(self._running)
             for one in list(self._running):
                 if one.go_on(max(SMALL, 2 * self._size)):
                     self.put(one)
@@ -138,6 +142,8 @@ class Compaction:
                 self._leave(self._running[-1].sources[-1].part if self._running else self._known[-1].part)
             self._patience = _PATIENCE
             self.end()
+            return False
+        return copied
 
     def end(self) -> None:
         """Leave what is under way: the files are there."""

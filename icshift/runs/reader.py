@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from icshift.distribution import Distribution
 from icshift.errors import RunError, SelectionError, unknown
-from icshift.runs import merged, series, where
+from icshift.runs import series, where
 from icshift.runs.attributes import ARRAYS
 from icshift.runs.cards import run_card, run_line
 from icshift.runs.ending import Ending
@@ -39,6 +39,7 @@ from icshift.runs.format import (
 from icshift.runs.frames import FILED, in_model_order
 from icshift.runs.inventory import missing
 from icshift.runs.manifest import read_manifests, site_of
+from icshift.runs.merged import Merged, digest
 from icshift.runs.merging import merged_distribution, merged_manifest, merged_window
 from icshift.runs.parts import Place, parts_in
 from icshift.runs.provisional import joined_distributions, joined_windows
@@ -48,6 +49,8 @@ from icshift.runs.window_file import MOST_ROWS, ChangedError, Filed, read_distri
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from icshift.runs.merged_files import MergedFiles
 
 _MOST_PHASES = 1000
 
@@ -87,6 +90,7 @@ class StoredRun:
         self._loaded: dict[int, dict[tuple[str, str], Distribution]] = {}
         self._asked: dict[int, Asked] = {}
         self._shelf = Shelf()
+        self._merged = Merged(self.path)
         self._phases: dict[int, list[str]] = {}
         where.insisting(self._look)
 
@@ -284,17 +288,30 @@ class StoredRun:
         Yields every window that is closed, and whether it was merged just now: one that was before is left alone.
         Raises `RunError` where nothing can be written. Of one process nothing is merged.
         """
-        for window in self.window_list if self.ranks > 1 else ():
-            if not window.closed or window.provisional:
-                continue
-            parts = self._places(window.index)
-            known = merged.read(self.path, window.index, parts) is not None
-            if not known:
-                distributions = self._load(window.index)
-                here = {(phase, self.by_name[name]): found for (phase, name), found in distributions.items()}
-                merged.keep(self.path, window, parts, here)
-            self._loaded.pop(window.index, None)
-            yield window, not known
+        if self.ranks == 1:
+            return
+        from icshift.runs.merged_files import MergedFiles  # Which only whoever writes files needs.
+
+        files = MergedFiles(self._merged, self._ids[0] or "", self._places)
+        try:
+            for window in self.window_list:
+                if window.closed and not window.provisional:
+                    yield window, self._merge(window, files)
+            files.put_together()
+        finally:
+            files.end()
+
+    def _merge(self, window: Window, files: MergedFiles) -> bool:
+        """Merges a window unless it was merged before; returns whether it was not."""
+        index = window.index
+        if self._merged.found(index, self._places(index)) is not None:
+            return False
+        # Before it is read: what is newer than what it is said to be made of is not read in its place.
+        made_of = where.insisting(lambda: digest(self._places(index)), self._look_again)
+        here = {(phase, self.by_name[name]): found for (phase, name), found in self._load(index).items()}
+        files.keep(window, made_of, here)
+        del self._loaded[index]
+        return True
 
     def _places(self, index: int) -> list[Place]:
         return [place for filed in self._where.windows[index].values() for _, place in filed]
@@ -321,7 +338,7 @@ class StoredRun:
         if any(not window.closed or window.provisional for window, _ in filed):
             return None
         if self.ranks > 1:
-            return merged.found(self.path, index, [place for _, place in filed])
+            return self._merged.found(index, [place for _, place in filed])
         return filed[0][1] if len(filed) == 1 else None
 
     @property
@@ -338,9 +355,10 @@ class StoredRun:
         self._where = where.insisting(lambda: where.find(self.path, self._ids)).of(known)
 
     def _read(self, index: int) -> dict[tuple[str, str], Distribution]:
-        kept = merged.read(self.path, index, self._places(index)) if self.ranks > 1 else None
+        kept = self._merged.found(index, self._places(index)) if self.ranks > 1 else None
         if kept is not None:
-            return kept
+            with suppress(RunError):  # It is merged anew, which needs nothing of it.
+                return read_distributions(kept)
         recorded: dict[tuple[str, str], dict[Path, Distribution]] = {}
         for rank, files in self._where.windows[index].items():
             run_id = self._ids[rank]

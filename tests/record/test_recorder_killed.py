@@ -14,7 +14,7 @@ KILLS = often(8, 20)
 KILLED = """
 import sys, warnings
 import torch
-from benchmarks.faults import kills, kills_while_files_are_put_together
+from benchmarks.faults import kills, kills_while_files_are_put_together, kills_while_merging
 torch.set_num_threads(1)
 warnings.simplefilter("ignore")
 found = eval(sys.argv[1])
@@ -43,6 +43,13 @@ def test_kills_lose_no_window_and_change_no_number_also_once_resumed():
 
 def test_five_kills_while_files_are_put_together_change_no_number():
     kills, ended, there, compared, wrong = found_after("kills_while_files_are_put_together(5)")
+    assert (kills, wrong) == (5, [])
+    assert there >= ended > 0
+    assert compared > 10_000
+
+
+def test_five_kills_while_merging_change_no_number():
+    kills, ended, there, compared, wrong = found_after("kills_while_merging(5)")
     assert (kills, wrong) == (5, [])
     assert there >= ended > 0
     assert compared > 10_000

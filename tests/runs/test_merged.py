@@ -74,8 +74,8 @@ def test_a_merged_window_that_is_gone_is_no_window_of_one_process(tmp_path):
     list(StoredRun(path).merge())
     run = StoredRun(path)
     one = run.distribution("train", "a", 2)
-    run._shelf._open.pop(path / MERGED / "000002.parquet")  # What is open could be read to its end.
-    (path / MERGED / "000002.parquet").unlink()
+    run._shelf._open.pop(path / MERGED / "000002.rank0.parquet")  # What is open could be read to its end.
+    (path / MERGED / "000002.rank0.parquet").unlink()
     with pytest.raises(RunError, match="try again"):
         one.sampled  # noqa: B018
     assert StoredRun(path).distribution("train", "a", 2).sampled.tolist() == [1050] * 4
@@ -88,7 +88,7 @@ def test_a_merged_window_that_is_gone_is_no_window_of_one_process(tmp_path):
 def test_what_is_not_of_these_files_is_not_read(fault, tmp_path):
     path = recorded(tmp_path / "run")
     list(StoredRun(path).merge())
-    file = path / MERGED / "000002.parquet"
+    file = path / MERGED / "000002.rank0.parquet"
     if fault == "cut short":
         file.write_bytes(file.read_bytes()[:-100])
     elif fault == "a bit of its footer":
