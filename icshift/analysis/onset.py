@@ -94,7 +94,18 @@ def onset(
 
     Raises `SelectionError` for a site or a phase without a series of steps.
     """
-    series = run.steps()
+    return onset_in(run, run.steps(), phase=phase, sites=sites, after=after)
+
+
+def onset_in(
+    run: StoredRun,
+    series: pd.DataFrame,
+    *,
+    phase: str | None = None,
+    sites: Iterable[str] | None = None,
+    after: int = -1,
+) -> pd.DataFrame:
+    """Returns the same, given the step series of the run: `StoredRun.steps`, of all phases and sites."""
     chosen = _phase(series["phase"].unique().tolist(), phase)
     here = dict(tuple(series[series["phase"] == chosen].groupby("site", sort=False, observed=True)))
     rows = []

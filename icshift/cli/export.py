@@ -88,8 +88,10 @@ def export(
     from icshift.analysis.units import drift_of_phases, rows_of_phases, without_values
     from icshift.analysis.unordered import unordered_of_phases
     from icshift.cli.output import refuse_file, show, warn_of_missing, write_file, write_pieces
-    from icshift.reports.drift_csv import Written, drift_csv
-    from icshift.reports.tabular import as_csv, by_suffix, no_rows, written_report
+    from icshift.reports.drift_csv import drift_csv
+    from icshift.reports.drift_parquet import drift_parquet
+    from icshift.reports.in_pieces import Written
+    from icshift.reports.tabular import as_csv, as_parquet, by_suffix, no_rows, written_report
     from icshift.runs.reader import StoredRun
 
     render = as_csv if str(output) == "-" else by_suffix(output.suffix)
@@ -101,10 +103,12 @@ def export(
     if table is Table.DRIFT:
         if (other := strangers(opened, reference)) is not None:
             written = unordered_of_phases(opened, other, metric or [], sites=site, phases=phase)
-        elif render is as_csv:
+        elif render in (as_csv, as_parquet):
             streamed = Written()
             rows = rows_of_phases(opened, metrics, reference=reference, sites=site, phases=phase)
-            write_pieces(output, drift_csv(rows, streamed), force=force)
+            parquet = render is as_parquet
+            written_as = drift_parquet(rows, streamed, opened.sites) if parquet else drift_csv(rows, streamed)
+            write_pieces(output, written_as, force=force)
             missing = streamed.missing
         else:
             written = drift_of_phases(opened, metrics, reference=reference, sites=site, phases=phase)

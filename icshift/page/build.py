@@ -12,7 +12,7 @@ from icshift.analysis import by_site
 from icshift.analysis.atlas import Row, Series, atlas, series_of
 from icshift.analysis.drift import default_phase, movements
 from icshift.analysis.metrics import Metric
-from icshift.analysis.onset import onset
+from icshift.analysis.onset import onset_in
 from icshift.analysis.outcome import outcome
 from icshift.analysis.pictures import Densities, Fans, Recorded, no_pictures, pictures
 from icshift.analysis.windows import ALL, LAST, AsOf, as_of
@@ -92,10 +92,11 @@ def _page(run: StoredRun, asked: Asked, picture: _Picture) -> Page:
     table = by_site.table(seen.run, summed)
     doubts = [*asked.doubts, *searched(seen.searched)]
     report = drift_report(seen.run, table, asked.metric, said, reference=asked.reference, caveats=doubts)
-    left = _onset(run, phase, asked.sites)
+    series = run.steps()
+    left = _onset(run, series, phase, asked.sites)
     compared = "window" in table and bool(table["window"].notna().any())
     words = verdict(said, table, asked.metric) if said is not None and compared else []
-    sites, scale = _sites(run, asked, phase, left, drawn)
+    sites, scale = _sites(run, asked, series[series["phase"] == phase], left, drawn)
     return Page(
         title=run.name,
         subtitle=report.heading,
@@ -139,10 +140,10 @@ def _farthest(run: StoredRun, sites: Sequence[SiteOnPage], scale: look.Scale) ->
     return [f"Of all windows, {name} in window {window} is farthest over its floor: {times(most[site, at])} times."]
 
 
-def _onset(run: StoredRun, phase: str, sites: Sequence[str] | None) -> pd.DataFrame | None:
+def _onset(run: StoredRun, series: pd.DataFrame, phase: str, sites: Sequence[str] | None) -> pd.DataFrame | None:
     """Returns when sites left the bands of their past; None in a phase without a series of steps."""
     try:
-        return onset(run, phase=phase, sites=sites)
+        return onset_in(run, series, phase=phase, sites=sites)
     except SelectionError:
         return None
 
@@ -171,11 +172,15 @@ def _lines(run: StoredRun) -> list[Line]:
 
 
 def _sites(
-    run: StoredRun, asked: Asked, phase: str, left: pd.DataFrame | None, drawn: Sequence[tuple[Row, _Pictures]]
+    run: StoredRun,
+    asked: Asked,
+    series: pd.DataFrame,
+    left: pd.DataFrame | None,
+    drawn: Sequence[tuple[Row, _Pictures]],
 ) -> tuple[list[SiteOnPage], look.Scale]:
     drift, floor = (np.array([getattr(row, name) for row, _ in drawn]).reshape(-1) for name in ("drift", "floor"))
     scale = look.scale_of(asked.metric, drift, floor)
-    series = run.steps(phase=phase)
+    phase = asked.phase or default_phase(run)
     steps: Mapping[Any, pd.DataFrame] = (
         dict(tuple(series.groupby("site", sort=False, observed=True))) if len(series) else {}
     )

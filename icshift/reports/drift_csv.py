@@ -1,17 +1,16 @@
-"""The drift of every unit as CSV, piece by piece: a table of any length is never in memory."""
+"""The drift of every unit as CSV, piece by piece."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icshift.analysis.drift import ALL_COLUMNS, UNTOLD, Piece, frame
-from icshift.analysis.metrics import METRICS
+from icshift.analysis.drift import ALL_COLUMNS, Piece, frame
+from icshift.reports.in_pieces import Written, column, gathered
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,42 +22,12 @@ _ODD = re.compile(r'^$|[",\r\n]')
 """What a word is put in quotes for."""
 
 
-@dataclass
-class Written:
-    """What was written so far: how many rows, and of each metric by example whether any row had a value."""
-
-    rows: int = 0
-    by_example: dict[str, bool] = field(default_factory=dict)
-
-    @property
-    def missing(self) -> list[str]:
-        """Metrics by example that had no value, for want of a probe."""
-        return [name for name, known in self.by_example.items() if not known]
-
-    def add(self, piece: Piece) -> None:
-        """Count the rows of a piece."""
-        self.rows += len(piece["value"])
-        if METRICS[piece["metric"]].by_example:
-            known = self.by_example.get(piece["metric"], False)
-            self.by_example[piece["metric"]] = known or bool(np.any(piece["n"]))
-
-
 def drift_csv(pieces: Iterable[Piece], written: Written) -> Iterator[bytes]:
     """Yields CSV as `tabular.as_csv` writes it: one header line, full precision, NaN as an empty field."""
     pieces = iter(pieces)
     first = list(islice(pieces, 1))  # What is asked for and not there is told before anything is written.
     yield (",".join(ALL_COLUMNS) + "\n").encode()
-    waiting: list[Piece] = []
-    rows = 0
-    for piece in chain(first, pieces):
-        written.add(piece)
-        waiting.append(piece)
-        rows += len(piece["value"])
-        if rows >= _ROWS:
-            yield _lines(waiting)
-            waiting, rows = [], 0
-    if waiting:
-        yield _lines(waiting)
+    yield from map(_lines, gathered(chain(first, pieces), written, _ROWS))
 
 
 def _lines(pieces: Sequence[Piece]) -> bytes:
@@ -70,8 +39,7 @@ def _lines(pieces: Sequence[Piece]) -> bytes:
         return b"".join(
             frame(piece).to_csv(index=False, header=False, lineterminator="\n").encode() for piece in pieces
         )
-    sizes = [len(piece["value"]) for piece in pieces]
-    columns = [_column(name, [piece[name] for piece in pieces], sizes) for name in ALL_COLUMNS]
+    columns = [_spelt(column(name, pieces)) for name in ALL_COLUMNS]
     sink = pa.BufferOutputStream()
     write_csv(
         pa.table(columns, names=list(ALL_COLUMNS)), sink, WriteOptions(include_header=False, quoting_style="none")
@@ -79,23 +47,18 @@ def _lines(pieces: Sequence[Piece]) -> bytes:
     return bytes(sink.getvalue())
 
 
-def _column(name: str, values: Sequence[Any], sizes: Sequence[int]) -> pa.Array:
-    """Returns a column of pieces of these sizes, in words where a number or flag is not spelt as pandas spells it."""
+def _spelt(values: pa.Array) -> pa.Array:
+    """Returns a column in words where a number or flag is not spelt as pandas spells it."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if isinstance(values[0], str):
-        return pa.array(values).take(pa.array(np.repeat(np.arange(len(sizes)), sizes)))
-    parts = [np.broadcast_to(value, size) for value, size in zip(values, sizes, strict=True)]
-    found = np.concatenate(parts)
-    if name == "moved":
-        return pc.if_else(pa.array(found == 1, mask=found == UNTOLD), "True", "False")
-    if found.dtype.kind == "b":
-        return pc.if_else(pa.array(found), "True", "False")
-    if found.dtype.kind == "f":
-        known = found[~np.isnan(found)]
+    if pa.types.is_boolean(values.type):
+        return pc.if_else(values, "True", "False")
+    if pa.types.is_floating(values.type):
+        found = values.to_numpy(zero_copy_only=False)
+        unknown = np.isnan(found)
+        known = found[~unknown]
         if (np.abs(known) < 2**53).all() and (known == np.round(known)).all():
-            whole = pa.array(np.nan_to_num(found).astype(np.int64), mask=np.isnan(found))
+            whole = pa.array(np.nan_to_num(found).astype(np.int64), mask=unknown)
             return pc.binary_join_element_wise(whole.cast(pa.string()), ".0", "")
-        return pa.array(found, mask=np.isnan(found))
-    return pa.array(found)
+    return values

@@ -13,7 +13,8 @@ from icshift.analysis.drift import ALL_COLUMNS
 from icshift.analysis.units import drift_of_phases, rows_of_phases
 from icshift.errors import SelectionError
 from icshift.reports import drift_csv as streamed
-from icshift.reports.drift_csv import Written, drift_csv
+from icshift.reports.drift_csv import drift_csv
+from icshift.reports.in_pieces import Written
 from icshift.reports.tabular import as_csv
 from icshift.runs.reader import StoredRun
 from tests.recorded import of_zoo, write_run
