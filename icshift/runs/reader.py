@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -45,6 +45,7 @@ from icshift.runs.parts import Place, parts_in
 from icshift.runs.provisional import joined_distributions, joined_windows
 from icshift.runs.selection import choose
 from icshift.runs.shelf import Asked, Shelf
+from icshift.runs.together import Together
 from icshift.runs.window_file import MOST_ROWS, ChangedError, Filed, read_distributions
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class StoredRun:
         self.by_name = {site.name: site for site in self.sites}
         self._ids = [self._manifests.get(rank, {}).get("id") for rank in range(self.ranks)]
         self._loaded: dict[int, dict[tuple[str, str], Distribution]] = {}
-        self._asked: dict[int, Asked] = {}
+        self._asked: dict[int, Mapping[tuple[str, str], Distribution]] = {}
         self._shelf = Shelf()
         self._merged = Merged(self.path)
         self._phases: dict[int, list[str]] = {}
@@ -127,7 +128,7 @@ class StoredRun:
 
     def _phases_of(self, index: int) -> list[str]:
         if index not in self._phases:
-            said = [place.phases for place in self._places(index)]
+            said = [place.phases for place in self._where.places(index)]
             known = [phase for phases in said for phase in phases or ()]
             self._phases[index] = known if None not in said else [phase for phase, _ in self._of(index)]
         return self._phases[index]
@@ -292,7 +293,7 @@ class StoredRun:
             return
         from icshift.runs.merged_files import MergedFiles  # Which only whoever writes files needs.
 
-        files = MergedFiles(self._merged, self._ids[0] or "", self._places)
+        files = MergedFiles(self._merged, self._ids[0] or "", self._where.places)
         try:
             for window in self.window_list:
                 if window.closed and not window.provisional:
@@ -304,42 +305,51 @@ class StoredRun:
     def _merge(self, window: Window, files: MergedFiles) -> bool:
         """Merges a window unless it was merged before; returns whether it was not."""
         index = window.index
-        if self._merged.found(index, self._places(index)) is not None:
+        if self._merged.found(index, self._where.places(index)) is not None:
             return False
         # Before it is read: what is newer than what it is said to be made of is not read in its place.
-        made_of = where.insisting(lambda: digest(self._places(index)), self._look_again)
-        here = {(phase, self.by_name[name]): found for (phase, name), found in self._load(index).items()}
+        made_of = where.insisting(lambda: digest(self._where.places(index)), self._look_again)
+        here = {(phase, self.by_name[name]): found for (phase, name), found in self._of(index).items()}
         files.keep(window, made_of, here)
-        del self._loaded[index]
+        self._loaded.pop(index, None)
+        self._asked.pop(index, None)
         return True
-
-    def _places(self, index: int) -> list[Place]:
-        return [place for filed in self._where.windows[index].values() for _, place in filed]
 
     def _of(self, index: int) -> Mapping[tuple[str, str], Distribution]:
         """Returns what there is of a window, by phase and site: read when it is asked for, where that can be."""
-        if index not in self._loaded and index not in self._asked and self._place(index) is not None:
-            self._asked[index] = where.insisting(lambda: self._ask(index), self._look_again)
-        return self._asked[index] if index in self._asked else self._load(index)
+        if index not in self._loaded and index not in self._asked:
+            if (asked := where.insisting(lambda: self._ask(index), self._look_again)) is None:
+                return self._load(index)
+            self._asked[index] = asked
+        return self._asked[index] if index in self._asked else self._loaded[index]
 
-    def _ask(self, index: int) -> Asked:
+    def _ask(self, index: int) -> Mapping[tuple[str, str], Distribution] | None:
+        """Returns what there is of a window, of which nothing is read yet; None where it has to be read as a whole."""
+        if self.ranks > 1 and self._place(index) is not None:
+            return self._asked_at(index, lambda: self._place(index), None)
+        asked: dict[Path, Asked] = {}
+        for rank in self._where.windows[index]:
+            if (place := self._where.place(index, rank)) is None:
+                return None
+            find = partial(lambda rank: self._where.place(index, rank), rank)
+            asked[place.file] = self._asked_at(index, find, self._ids[rank])
+        return next(iter(asked.values())) if self.ranks == 1 else Together(asked, self.by_name)
+
+    def _asked_at(self, index: int, find: Callable[[], Place | None], run_id: str | None) -> Asked:
         def place() -> Place:
-            found = self._place(index)
+            found = find()
             if found is None:
                 raise ChangedError(f"window {index} of {self.path} was replaced while it was read: try again")
             return found
 
-        run_id = self._ids[0] if self.ranks == 1 else None
         return Asked(self._shelf, place, self._look_again, index, self.sites, run_id, self._room)
 
     def _place(self, index: int) -> Place | None:
         """Returns the place of all that there is of a window, which stays as it is; None where there is no such."""
-        filed = [one for files in self._where.windows[index].values() for one in files]
-        if any(not window.closed or window.provisional for window, _ in filed):
-            return None
-        if self.ranks > 1:
-            return self._merged.found(index, [place for _, place in filed])
-        return filed[0][1] if len(filed) == 1 else None
+        if self.ranks == 1:
+            return self._where.place(index, 0)
+        stays = all(self._where.place(index, rank) is not None for rank in self._where.windows[index])
+        return self._merged.found(index, self._where.places(index)) if stays else None
 
     @property
     def _room(self) -> int:
@@ -355,7 +365,7 @@ class StoredRun:
         self._where = where.insisting(lambda: where.find(self.path, self._ids)).of(known)
 
     def _read(self, index: int) -> dict[tuple[str, str], Distribution]:
-        kept = self._merged.found(index, self._places(index)) if self.ranks > 1 else None
+        kept = self._merged.found(index, self._where.places(index)) if self.ranks > 1 else None
         if kept is not None:
             with suppress(RunError):  # It is merged anew, which needs nothing of it.
                 return read_distributions(kept)

@@ -23,7 +23,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from icshift.distribution import Distribution, Ints
+from icshift.distribution import Ints
 from icshift.runs import columns, sealed
 from icshift.runs.attributes import COLUMNS, KINDS, WHOSE, attributes
 from icshift.runs.columns import Column
@@ -120,7 +120,7 @@ class _File:
         return any(rows.start in large and rows.stop not in starts for rows in self.rows)
 
 
-class Asked(Mapping[tuple[str, str], Distribution]):
+class Asked(Mapping[tuple[str, str], Stored]):
     """What a file has of a window, by phase and site, each of which reads of itself what it is asked for.
 
     It is the same object as long as anybody has it, and forgotten then.

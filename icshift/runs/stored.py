@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from icshift.blocks import Blocks
 from icshift.distribution import Distribution, Floats, Ints
+from icshift.runs.attributes import KINDS
 
 Read = Callable[[str], Mapping[str, Any]]
 """Returns the attributes of one of the `KINDS`, by their names."""
@@ -57,6 +58,12 @@ class Stored(Distribution):
     def units(self) -> int:
         """Number of units."""
         return len(self.count)
+
+    def whole(self) -> Stored:
+        """Returns the same, with all of it read."""
+        for kind in KINDS:
+            self.__dict__.update(self.read(kind))
+        return self
 
     @classmethod
     def at(cls, units: int, read: Read) -> Stored:

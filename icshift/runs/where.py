@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from icshift.errors import RunError
 from icshift.runs.format import WINDOWS
-from icshift.runs.parts import parts_in
+from icshift.runs.parts import Place, parts_in
 from icshift.runs.provisional import by_window, standing
 from icshift.runs.window_file import ChangedError, Filed, windows_in
 
@@ -40,6 +40,15 @@ class Where:
             if _steps(self.windows.get(index, {})) != _steps(ranks):
                 raise ChangedError(f"window {index} was there a moment ago: the run is being recorded, or deleted")
         return Where({index: self.windows[index] for index in known.windows}, self.written)
+
+    def places(self, index: int) -> list[Place]:
+        """Returns the places of all that there is of a window."""
+        return [place for filed in self.windows[index].values() for _, place in filed]
+
+    def place(self, index: int, rank: int) -> Place | None:
+        """Returns the place of all that a process has of a window, if that is one, and stays as it is."""
+        (window, place), *more = self.windows[index][rank]
+        return place if window.closed and not window.provisional and not more else None
 
     def of_all(self, ranks: int) -> Where:
         """Returns the windows of which each of so many processes has its part."""

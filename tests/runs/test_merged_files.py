@@ -172,7 +172,7 @@ def older(path, index):
     run = StoredRun(path)
     window = run.window(index)
     here = {(phase, run.by_name[name]): found for (phase, name), found in run._load(index).items()}
-    about = {b"icshift": json.dumps(asdict(window)).encode(), MADE_OF: digest(run._places(index)).encode()}
+    about = {b"icshift": json.dumps(asdict(window)).encode(), MADE_OF: digest(run._where.places(index)).encode()}
     table = window_table(index, here).replace_schema_metadata(about)
     (path / MERGED).mkdir(exist_ok=True)
     (path / MERGED / f"{index:06d}.parquet").write_bytes(sealed.parquet(table, compression="lz4"))
