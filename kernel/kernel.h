@@ -110,20 +110,23 @@ typedef struct {
 void blocks_of(const float *rows, int64_t n, int64_t units, int step, blocks_t blocks);
 
 /* Blocks of steps of a window, as icshift/blocks.py has them: slices [units, count, SLICES], numbers of values and of zeros
-   [units, count]. `starts` [blocks + 1] say of which of them, one after another, those are joined that are compared. */
+   [units, count] or, where `each` is 0 and not `count`, the same of all units [count]. `starts` [blocks + 1] say of which
+   of them, one after another, those are joined that are compared. */
 #define MOST_BLOCKS 16
 
 typedef struct {
     const float *slices;
     const int64_t *sampled, *zeros, *starts;
-    int64_t count;
+    int64_t count, each;
 } window_t;
 
 /* How blocks of one window differ from those of another, as of icshift/noise/exchange.py: slices [blocks, units, SLICES],
-   means and zeros [blocks, units], weights [blocks], and in how many blocks a unit was seen in both [units]. */
+   means and zeros [blocks, units], weights [blocks], in how many blocks a unit was seen in both [units], and which are
+   coarse [units]. */
 typedef struct {
     double *slices, *means, *zeros, *weights;
     int64_t *seen;
+    uint8_t *coarse;
 } difference_t;
 
 void differ(window_t a, window_t b, int64_t units, int blocks, difference_t out);
@@ -137,8 +140,8 @@ typedef struct {
 
 /* What exchanges show of differences [blocks, units, slices], as of icshift/noise/drifts.py: of their weights the signs count.
    Sums and largest [count] over units of what each exchange shows of them, each relative to what all exchanges show of it;
-   this of the first exchange [units], and of the next `pool` of them [pool, units]; `kept` [units] marks which units
-   count, and afterwards which of these showed anything. */
+   this of the first exchange [units], NULL where it is not wanted, and of the next `pool` of them [pool, units]; `kept`
+   [units] marks which units count, and afterwards which of these showed anything. */
 typedef struct {
     double *total, *largest;
     float *shown, *pooled;
@@ -148,6 +151,21 @@ typedef struct {
 
 /* Returns 0 where there is no memory. */
 int exchange_blocks(const double *apart, int64_t units, int slices, exchange_t how, exchanged_t out);
+
+/* What is found of two windows beside what their exchanges show: in how many blocks a unit was seen in both and which are
+   coarse [units]; with `fewest` or more, and not coarse, a unit counts. To `products` [blocks, blocks] are added those of
+   so many blocks, which begin at the starts, as `multiply_blocks` does; none of 0 blocks. */
+typedef struct {
+    int64_t *seen, fewest;
+    uint8_t *coarse;
+    const int64_t *starts_a, *starts_b;
+    double *products;
+    int blocks;
+} compared_t;
+
+/* All of this in one go, as of icshift/noise/drifts.py: nothing is written down but what is found. Returns 0 where there is
+   no memory. */
+int compare(window_t a, window_t b, int64_t units, exchange_t how, exchanged_t out, compared_t found);
 
 /* The mean distance that slices move in every exchange [count, units], of differences [blocks, units, SLICES]. */
 void distances(const double *apart, int64_t units, exchange_t how, double *found);

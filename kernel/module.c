@@ -260,6 +260,7 @@ static PyObject *py_join_planes(PyObject *self, PyObject *const *o, Py_ssize_t g
 
 /* Of what noise is computed from: module_noise.c. */
 PyObject *py_differ(PyObject *self, PyObject *const *o, Py_ssize_t given);
+PyObject *py_compare(PyObject *self, PyObject *const *o, Py_ssize_t given);
 PyObject *py_exchange_blocks(PyObject *self, PyObject *const *o, Py_ssize_t given);
 PyObject *py_multiply_blocks(PyObject *self, PyObject *const *o, Py_ssize_t given);
 PyObject *py_distances(PyObject *self, PyObject *const *o, Py_ssize_t given);
@@ -287,7 +288,10 @@ static PyMethodDef methods[] = {
     METHOD(squares, "places, values, knots, those of the other, units, found"),
     METHOD(parts, "places, values, knots, those of the other, units, power, found"),
     METHOD(apart, "a, n, b, m, units, bytes of a value, found"),
-    METHOD(differ, "slices, sampled, zeros, count, starts of a and of b, units, blocks, slices, means, zeros, weights, seen"),
+    METHOD(differ, "slices, sampled, zeros, count, each, starts of a and of b, units, blocks, slices, means, zeros, weights, "
+                   "seen, coarse"),
+    METHOD(compare, "slices, sampled, zeros, count, each, starts of a and of b, units, blocks, weights, patterns, total, "
+                    "largest, shown, pooled, pool, kept, seen, coarse, fewest, blocks, starts of a, of b, products"),
     METHOD(exchange_blocks, "apart, units, blocks, slices, weights, patterns, total, largest, shown, pooled, pool, kept"),
     METHOD(multiply_blocks, "apart, blocks, places, products"),
     METHOD(distances, "apart, units, blocks, weights, draws, found"),

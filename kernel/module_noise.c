@@ -2,16 +2,27 @@
 #include "arguments.h"
 #include "kernel.h"
 
+/* Where blocks begin that are joined to so many. */
+static const int64_t *starts(held_t *held, PyObject *given, int64_t blocks, int64_t count)
+{
+    const int64_t *found = known(held, given, (blocks + 1) * (int64_t)sizeof(int64_t));
+    for (int64_t k = 0; !PyErr_Occurred() && k < blocks; k++)
+        if (found[k] < 0 || found[k] >= found[k + 1] || found[k + 1] > count)
+            PyErr_SetString(PyExc_ValueError, "blocks are joined that are not there");
+    return found;
+}
+
+/* Of the arguments slices, sampled, zeros, count, each, starts. */
 static window_t window(held_t *held, PyObject *const *o, int64_t units, int64_t blocks)
 {
-    window_t w = {.count = integer(o[3])};
+    window_t w = {.count = integer(o[3]), .each = integer(o[4])};
+    if (!PyErr_Occurred() && (w.count < 1 || w.count > MOST_BLOCKS || (w.each && w.each != w.count)))
+        PyErr_Format(PyExc_ValueError, "a window of %lld blocks, where 1 to %d are compared", (long long)w.count, MOST_BLOCKS);
+    int64_t counts = (w.each ? units * w.count : w.count) * (int64_t)sizeof(int64_t);
     w.slices = known(held, o[0], units * w.count * SLICES * (int64_t)sizeof(float));
-    w.sampled = known(held, o[1], units * w.count * (int64_t)sizeof(int64_t));
-    w.zeros = known(held, o[2], units * w.count * (int64_t)sizeof(int64_t));
-    w.starts = known(held, o[4], (blocks + 1) * (int64_t)sizeof(int64_t));
-    for (int64_t k = 0; !PyErr_Occurred() && k < blocks; k++)
-        if (w.starts[k] < 0 || w.starts[k] >= w.starts[k + 1] || w.starts[k + 1] > w.count)
-            PyErr_SetString(PyExc_ValueError, "blocks are joined that are not there");
+    w.sampled = known(held, o[1], counts);
+    w.zeros = known(held, o[2], counts);
+    w.starts = starts(held, o[5], blocks, w.count);
     return w;
 }
 
@@ -25,24 +36,68 @@ static int refuse_blocks(int64_t blocks)
 PyObject *py_differ(PyObject *self, PyObject *const *o, Py_ssize_t given)
 {
     (void)self;
-    if (!takes("differ", given, 17))
+    if (!takes("differ", given, 20))
         return NULL;
     held_t held = {.count = 0};
-    int64_t units = integer(o[10]), blocks = integer(o[11]), cells = units * blocks;
+    int64_t units = integer(o[12]), blocks = integer(o[13]), cells = units * blocks;
     if (refuse_blocks(blocks))
         return NULL;
-    window_t a = window(&held, o, units, blocks), b = window(&held, o + 5, units, blocks);
+    window_t a = window(&held, o, units, blocks), b = window(&held, o + 6, units, blocks);
     difference_t out = {
-        .slices = wanted(&held, o[12], cells * SLICES * (int64_t)sizeof(double)),
-        .means = wanted(&held, o[13], cells * (int64_t)sizeof(double)),
-        .zeros = wanted(&held, o[14], cells * (int64_t)sizeof(double)),
-        .weights = wanted(&held, o[15], blocks * (int64_t)sizeof(double)),
-        .seen = wanted(&held, o[16], units * (int64_t)sizeof(int64_t)),
+        .slices = wanted(&held, o[14], cells * SLICES * (int64_t)sizeof(double)),
+        .means = wanted(&held, o[15], cells * (int64_t)sizeof(double)),
+        .zeros = wanted(&held, o[16], cells * (int64_t)sizeof(double)),
+        .weights = wanted(&held, o[17], blocks * (int64_t)sizeof(double)),
+        .seen = wanted(&held, o[18], units * (int64_t)sizeof(int64_t)),
+        .coarse = wanted(&held, o[19], units),
     };
     if (!PyErr_Occurred()) {
         Py_BEGIN_ALLOW_THREADS
         differ(a, b, units, (int)blocks, out);
         Py_END_ALLOW_THREADS
+    }
+    return done(&held);
+}
+
+PyObject *py_compare(PyObject *self, PyObject *const *o, Py_ssize_t given)
+{
+    (void)self;
+    if (!takes("compare", given, 29))
+        return NULL;
+    held_t held = {.count = 0};
+    int64_t units = integer(o[12]), blocks = integer(o[13]), count = integer(o[15]), pool = integer(o[20]);
+    int64_t fine = integer(o[25]);
+    if (refuse_blocks(blocks))
+        return NULL;
+    if (count < 1 || pool < 0 || pool >= count || fine < 0 || fine > MOST_BLOCKS)
+        return PyErr_Format(PyExc_ValueError, "%lld of %lld patterns, %lld blocks", (long long)pool, (long long)count,
+                            (long long)fine);
+    window_t a = window(&held, o, units, blocks), b = window(&held, o + 6, units, blocks);
+    exchange_t how = {known(&held, o[14], count * blocks * (int64_t)sizeof(double)), count, (int)blocks};
+    exchanged_t out = {
+        .total = wanted(&held, o[16], count * (int64_t)sizeof(double)),
+        .largest = wanted(&held, o[17], count * (int64_t)sizeof(double)),
+        .shown = wanted(&held, o[18], units * (int64_t)sizeof(float)),
+        .pooled = wanted(&held, o[19], pool * units * (int64_t)sizeof(float)),
+        .kept = wanted(&held, o[21], units),
+        .pool = pool,
+    };
+    compared_t found = {
+        .seen = wanted(&held, o[22], units * (int64_t)sizeof(int64_t)),
+        .coarse = wanted(&held, o[23], units),
+        .fewest = integer(o[24]),
+        .blocks = (int)fine,
+        .starts_a = starts(&held, o[26], fine, a.count),
+        .starts_b = starts(&held, o[27], fine, b.count),
+        .products = wanted(&held, o[28], fine * fine * (int64_t)sizeof(double)),
+    };
+    if (!PyErr_Occurred()) {
+        int there;
+        Py_BEGIN_ALLOW_THREADS
+        there = compare(a, b, units, how, out, found);
+        Py_END_ALLOW_THREADS
+        if (!there)
+            PyErr_NoMemory();
     }
     return done(&held);
 }

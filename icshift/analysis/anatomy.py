@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from icshift.analysis import over_units
+from icshift.analysis.comparison import Comparison
 from icshift.analysis.distances import near_constant, w2_parts
-from icshift.analysis.drift import Comparison
 from icshift.distribution import Floats
 
 PARTS = ("location", "scale", "shape")

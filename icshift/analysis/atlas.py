@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from icshift.analysis import over_units
 from icshift.analysis.anatomy import shares
-from icshift.analysis.drift import Comparison, by_site, floor_of, movements
+from icshift.analysis.comparison import Comparison, floor_of
+from icshift.analysis.drift import by_site, movements
 from icshift.analysis.health import health, typical_std
 from icshift.analysis.metrics import Metric
 from icshift.analysis.pictures import Recorded

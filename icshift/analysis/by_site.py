@@ -10,14 +10,8 @@ import pandas as pd
 
 from icshift.analysis import over_units
 from icshift.analysis.anatomy import PARTS, shares
-from icshift.analysis.drift import (
-    Comparison,
-    by_site,
-    default_phase,
-    floor_of,
-    movements,
-    refuse_without_examples,
-)
+from icshift.analysis.comparison import Comparison, floor_of
+from icshift.analysis.drift import by_site, default_phase, movements, refuse_without_examples
 from icshift.analysis.health import health, typical_std, without_data
 from icshift.analysis.metrics import DEFAULT, Metric
 from icshift.analysis.metrics import metric as metric_named

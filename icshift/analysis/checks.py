@@ -20,15 +20,9 @@ from typing import Literal
 
 import numpy as np
 
+from icshift.analysis.comparison import Comparison, floor_of
 from icshift.analysis.conditions import COMPARISONS, HEALTH, OVER_UNITS, Condition
-from icshift.analysis.drift import (
-    Comparison,
-    by_site,
-    default_phase,
-    floor_of,
-    movements,
-    refuse_without_examples,
-)
+from icshift.analysis.drift import by_site, default_phase, movements, refuse_without_examples
 from icshift.analysis.health import Health, health, silenced_by, typical_std
 from icshift.analysis.metrics import DEFAULT, METRICS
 from icshift.analysis.over_units import quantile

@@ -12,16 +12,17 @@ import pandas as pd
 
 from icshift.analysis.ancestry import PAIRED_RUN, RUN, refuse_other_inputs, refuse_strangers
 from icshift.analysis.by_example import have_same_examples
-from icshift.analysis.floor import floor
+from icshift.analysis.comparison import Comparison, Place, floor_of, lags_of
 from icshift.analysis.metrics import DEFAULT, METRICS, Metric
 from icshift.analysis.metrics import metric as metric_named
-from icshift.distribution import Distribution, Floats
+from icshift.blocks import Blocks
+from icshift.distribution import Distribution
 from icshift.errors import SelectionError, unknown
 from icshift.noise.drifts import Flags
-from icshift.noise.movement import FALSE_ALARMS, Movement, movement
+from icshift.noise.movement import FALSE_ALARMS, Movement, called, movement
 from icshift.runs.format import Site, Window, kept_units
 from icshift.runs.frames import in_model_order
-from icshift.runs.phases import DATA, PROBE, PROBE_RUNNING, REFERENCE
+from icshift.runs.phases import DATA, REFERENCE
 from icshift.runs.reader import StoredRun
 from icshift.runs.selection import choose
 
@@ -42,37 +43,8 @@ UNTOLD = -1
 WHOLE_SITE = -1
 """The value of the column `unit` in rows about a site as a whole."""
 
-_Place: TypeAlias = "tuple[StoredRun, str, int]"
-"""A run, a phase and the number of a window."""
-
-_Referrer: TypeAlias = "Callable[[Window], tuple[str, _Place | None]]"
+_Referrer: TypeAlias = "Callable[[Window], tuple[str, Place | None]]"
 """Returns what a window is compared with: its name, and where it is or None where there is none."""
-
-Lag: TypeAlias = "tuple[Distribution, Distribution] | None"
-"""A window of a site by the statistics of its own inputs and by running averages; None where one was not recorded."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One site in one window, and what it is compared with.
-
-    `after` is the distribution of `window`, `before` that of the reference, which `reference` names.
-
-    `lags` are of those of its two windows that are by running averages (phase `probe-running`): what the averages do.
-    """
-
-    site: Site
-    phase: str
-    window: Window
-    reference: str
-    before: Distribution
-    after: Distribution
-    lags: tuple[Lag, ...] = ()
-
-    @property
-    def noiseless(self) -> bool:
-        """Whether both windows are of a probe in which nothing but the parameters changes."""
-        return self.before.blocks is None and self.after.blocks is None and not self.lags
 
 
 def drift(
@@ -157,30 +129,6 @@ def by_site(
             yield site, comparisons
 
 
-def lags_of(site: Site, *places: _Place) -> tuple[Lag, ...]:
-    """Returns the lag of every place that is by running averages."""
-    return tuple(_lag(site, *place) for place in places if place[1] == PROBE_RUNNING)
-
-
-def _lag(site: Site, run: StoredRun, phase: str, window: int) -> Lag:
-    own, running = (run.distribution(name, site.name, window) for name in (PROBE, phase))
-    return None if own is None or running is None else (own, running)
-
-
-def floor_of(metric: Metric, comparison: Comparison, shown: Floats | None = None) -> Floats:
-    """Returns what the metric would show [units] if the parameters had not changed; `shown` is what it shows, if known.
-
-    That is the noise of sampling (see `floor.floor`) and, by running averages, their lag: how far they put a window
-    from what it is by the statistics of its own inputs, the larger of both windows; NaN where that is not known.
-    """
-    if not comparison.lags or metric.by_example:
-        return floor(metric, comparison.before, comparison.after, shown)
-    apart = [
-        np.full(comparison.after.units, np.nan) if lag is None else metric.function(*lag) for lag in comparison.lags
-    ]
-    return np.asarray(np.max(np.abs(apart), axis=0))
-
-
 _JUDGED: WeakKeyDictionary[StoredRun, tuple[Any, dict[int, Movement]]] = WeakKeyDictionary()
 """What moved in windows of a run that was asked about last: reports and pages need it for tables and for words."""
 
@@ -199,7 +147,42 @@ def movements(
     site. Raises `SelectionError` for a phase or reference that is not there.
     """
     found = going_back(run, reference=reference, phase=phase, windows=windows, level=level)
-    return dict(sorted((comparison.window.index, moved) for comparison, moved in found))
+    return dict(sorted((judged.window.index, judged.movement) for judged in found))
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """One window of all sites, of which is computed what is asked for: the reference, the phase and the level."""
+
+    run: StoredRun
+    asked: tuple[str, str, float]
+    comparisons: Sequence[Comparison]
+
+    @property
+    def window(self) -> Window:
+        """The window."""
+        return self.comparisons[0].window
+
+    @property
+    def movement(self) -> Movement:
+        """What moved in it."""
+        known = self._known()
+        if self.window.index not in known:
+            known[self.window.index] = _moved(self.comparisons, self.asked[-1])
+        return known[self.window.index]
+
+    @property
+    def any_site(self) -> bool:
+        """Whether any site moved in it, which takes half the time where it is not known already."""
+        if self.window.index in self._known():
+            return bool(self.movement.called)
+        sampled, certain, _ = _kinds(self.comparisons)
+        return any(units.any() for units in certain.values()) or bool(called(sampled, self.asked[-1]))
+
+    def _known(self) -> dict[int, Movement]:
+        if _JUDGED.get(self.run, (None, {}))[0] != self.asked:
+            _JUDGED[self.run] = self.asked, {}
+        return _JUDGED[self.run][1]
 
 
 def going_back(
@@ -209,8 +192,8 @@ def going_back(
     phase: str | None = None,
     windows: Iterable[int] | None = None,
     level: float = FALSE_ALARMS,
-) -> Iterator[tuple[Comparison, Movement]]:
-    """Yields what moved in every window, or in some, from the last one back, each with one of its comparisons.
+) -> Iterator[Judged]:
+    """Yields every window, or some, from the last one back, to be judged.
 
     Of each window and its reference is read what noise is computed from, once it is its turn.
     """
@@ -222,18 +205,13 @@ def going_back(
                 compared.setdefault(comparison.window.index, []).append(comparison)
     for index in sorted(compared, reverse=True):
         here = compared.pop(index)  # What is read of it is forgotten with it.
-        asked = str(reference), here[0].phase, level
-        known, judged = _JUDGED.get(run, (None, {}))
-        if known != asked:
-            judged = {}
-            _JUDGED[run] = asked, judged
-        if index not in judged:
-            judged[index] = _moved(here, level)
-        yield here[0], judged[index]
+        yield Judged(run, (str(reference), here[0].phase, level), here)
 
 
-def _moved(comparisons: Iterable[Comparison], level: float) -> Movement:
-    """Returns what moved in one window. In a probe, whose inputs are the same, nothing has to be told from noise."""
+def _kinds(
+    comparisons: Iterable[Comparison],
+) -> tuple[dict[str, tuple[Blocks | None, Blocks | None]], dict[str, Flags], dict[str, Flags]]:
+    """Returns blocks by site and, where both windows are of a probe, which units moved, and of which that is told."""
     sampled, certain, told = {}, {}, {}
     for comparison in comparisons:
         name, before, after = comparison.site.name, comparison.before, comparison.after
@@ -241,6 +219,12 @@ def _moved(comparisons: Iterable[Comparison], level: float) -> Movement:
             certain[name], told[name] = _beyond_error(comparison)
         else:
             sampled[name] = before.blocks, after.blocks
+    return sampled, certain, told
+
+
+def _moved(comparisons: Iterable[Comparison], level: float) -> Movement:
+    """Returns what moved in one window. In a probe nothing has to be told from noise."""
+    sampled, certain, told = _kinds(comparisons)
     of_noise = movement(sampled, level)
     return replace(
         of_noise,
@@ -343,7 +327,7 @@ def _of_same_type(site: Site, run: StoredRun, phase: str, window: int) -> Distri
     return run.distribution(phase, site.name, window) if there is not None and there.type == site.type else None
 
 
-def _of_window(run: StoredRun, phase: str, window: Window | None) -> tuple[str, _Place | None]:
+def _of_window(run: StoredRun, phase: str, window: Window | None) -> tuple[str, Place | None]:
     return ("", None) if window is None else (window.name, (run, phase, window.index))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from icshift.analysis.drift import Comparison, going_back
+from icshift.analysis.comparison import Comparison
+from icshift.analysis.drift import going_back
 from icshift.analysis.same_examples import same_examples
 from icshift.noise.dependence import Dependence
 from icshift.noise.movement import FALSE_ALARMS
@@ -42,12 +43,12 @@ def outcome(
     was looked for among several. Raises `SelectionError` for a phase or reference that is not there.
     """
     since, always, last, same = "", False, None, None
-    for comparison, judged in going_back(run, reference=reference, phase=phase, level=level):
+    for judged in going_back(run, reference=reference, phase=phase, level=level):
         if last is None:
-            last, same = judged, _same_examples(run, comparison)
-        if not judged.called:
+            last, same = judged.movement, _same_examples(run, judged.comparisons[0])
+        if not judged.any_site:
             break
-        since = comparison.window.name
+        since = judged.window.name
     else:
         always = True
     if last is None:

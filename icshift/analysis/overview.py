@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from icshift.analysis.drift import by_site, default_phase, floor_of
+from icshift.analysis.comparison import floor_of
+from icshift.analysis.drift import by_site, default_phase
 from icshift.analysis.metrics import DEFAULT, METRICS
 from icshift.analysis.over_units import median
 from icshift.errors import IcshiftError

@@ -18,13 +18,8 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from icshift.analysis.drift import (
-    Comparison,
-    default_phase,
-    floor_of,
-    lags_of,
-    refuse_without_examples,
-)
+from icshift.analysis.comparison import Comparison, floor_of, lags_of
+from icshift.analysis.drift import default_phase, refuse_without_examples
 from icshift.analysis.metrics import DEFAULT, Metric
 from icshift.analysis.metrics import metric as metric_named
 from icshift.analysis.over_units import median

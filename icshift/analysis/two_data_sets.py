@@ -27,8 +27,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from icshift.analysis import over_units
+from icshift.analysis.comparison import Comparison
 from icshift.analysis.distances import near_constant, w1
-from icshift.analysis.drift import Comparison, by_site, drift
+from icshift.analysis.drift import by_site, drift
 from icshift.analysis.metrics import DEFAULT, METRICS, Metric
 from icshift.analysis.metrics import metric as metric_named
 from icshift.analysis.noise_of_parts import Noise, noise, simes

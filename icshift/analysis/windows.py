@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from icshift.analysis import over_units
-from icshift.analysis.drift import Comparison, by_site, default_phase, floor_of, movements, refuse_without_examples
+from icshift.analysis.comparison import Comparison, floor_of
+from icshift.analysis.drift import by_site, default_phase, movements, refuse_without_examples
 from icshift.analysis.metrics import DEFAULT, Metric
 from icshift.analysis.metrics import metric as metric_named
 from icshift.errors import SelectionError

@@ -68,27 +68,28 @@ class BlockProducts:
 
     def __init__(self, blocks: int, steps: float) -> None:
         self.blocks = blocks
-        self._products = np.zeros((blocks, blocks))
+        self.products = np.zeros((blocks, blocks))
+        """What was added up so far: others may add to it."""
         self._steps = steps
 
     def add(self, site: Differences) -> None:
         """Takes in one site; every unit and slice counts the same, whatever its scale."""
-        flat = site.slices.reshape(len(self._products), -1)
+        flat = site.slices.reshape(len(self.products), -1)
         if kernel_choice.uses_native() and len(flat) <= MOST:
-            kernel_choice.compiled.multiply_blocks(np.ascontiguousarray(flat), *flat.shape, self._products)
+            kernel_choice.compiled.multiply_blocks(np.ascontiguousarray(flat), *flat.shape, self.products)
             return
         scale = magnitude(flat)
         flat = flat[:, scale > 0] / scale[scale > 0]
-        self._products += flat @ flat.T
+        self.products += flat @ flat.T
 
     def dependence(self) -> Dependence:
         """Returns the dependence of the blocks of all sites that were taken in."""
-        blocks = len(self._products)
-        if blocks < FEWEST or not self._products.any():
+        blocks = len(self.products)
+        if blocks < FEWEST or not self.products.any():
             return Dependence(np.nan, np.nan, False, self._steps, blocks)
         straight = _without_line(blocks)
-        rest = straight @ self._products @ straight
-        if np.trace(rest) <= _ROUNDING * np.trace(self._products):  # All blocks differ alike, but for rounding.
+        rest = straight @ self.products @ straight
+        if np.trace(rest) <= _ROUNDING * np.trace(self.products):  # All blocks differ alike, but for rounding.
             return Dependence(np.nan, np.nan, False, self._steps, blocks)
         # The line is taken out of every other order too: it leaves neighbours less alike than they were.
         orders = _orders(blocks)

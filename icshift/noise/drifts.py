@@ -18,7 +18,7 @@ from icshift.noise.exchange import MOST, magnitude, patterns
 _AT_ONCE = 1 << 15
 """Units whose exchanges are computed at once, times the patterns: 1 MB, which a processor keeps at hand."""
 
-_POOLED = 100
+POOLED = 100
 """Patterns that units are compared with: of all units of the site together."""
 
 Flags = NDArray[np.bool_]
@@ -42,7 +42,7 @@ class Drifts:
 
 
 @dataclass(frozen=True, eq=False)
-class _Exchanged:
+class Exchanged:
     """The drifts of units relative to what they are over all exchanges.
 
     `total` and `largest` [patterns] are over the units that are `kept` [units], those that differ in some exchange.
@@ -61,31 +61,46 @@ def drifts(apart: Floats, known: Flags) -> Drifts:
     signs = patterns(len(apart))
     native = kernel_choice.uses_native() and len(apart) <= MOST and apart.shape[2] <= SLICES
     exchanged = (_native if native else _numpy)(apart, known, signs)
+    return Drifts(statistic(exchanged), unusual(exchanged, known))
+
+
+def statistic(exchanged: Exchanged) -> Floats:
+    """Returns the statistic of a site [patterns]; -inf where nothing differs in any exchange: the least that can be."""
+    kept = int(exchanged.kept.sum())
+    if not kept:
+        return np.full(len(exchanged.total), -np.inf)
+    return np.maximum(_standardised(exchanged.total / kept), _standardised(exchanged.largest))
+
+
+def unusual(exchanged: Exchanged, known: Flags) -> Floats:
+    """Returns how unusual each unit is [units], of those that are `known`."""
     own, kept = np.where(known, 1.0, np.nan), exchanged.kept
-    if not kept.any():
-        # Nothing differs in any exchange: the least that can be.
-        return Drifts(np.full(len(signs), -np.inf), own)
-    others = np.sort(exchanged.pooled[:, kept].ravel())
-    own[kept] = (len(others) - np.searchsorted(others, exchanged.shown[kept]) + 1) / (len(others) + 1)
-    typical, largest = _standardised(exchanged.total / kept.sum()), _standardised(exchanged.largest)
-    return Drifts(np.maximum(typical, largest), own)
+    if kept.any():
+        # Of most sites all units are kept, and nothing is copied out. What is looked up in order is found sooner.
+        pooled = exchanged.pooled if kept.all() else exchanged.pooled[:, kept]
+        others, shown = np.sort(pooled.ravel()), exchanged.shown[kept]
+        order = np.argsort(shown)
+        found = np.empty(len(shown), np.int64)
+        found[order] = np.searchsorted(others, shown[order])
+        own[kept] = (len(others) - found + 1) / (len(others) + 1)
+    return own
 
 
-def _native(apart: Floats, known: Flags, signs: Floats) -> _Exchanged:
+def _native(apart: Floats, known: Flags, signs: Floats) -> Exchanged:
     blocks, units, slices = apart.shape
-    pool = min(_POOLED, len(signs)) - 1
+    pool = min(POOLED, len(signs)) - 1
     total, largest = np.empty((2, len(signs)))
     shown, pooled, kept = np.zeros(units, np.float32), np.zeros((pool, units), np.float32), known.copy()
     at = np.ascontiguousarray(apart), units, blocks, slices
     how = np.ascontiguousarray(signs), len(signs)
     kernel_choice.compiled.exchange_blocks(*at, *how, total, largest, shown, pooled, pool, kept)
-    return _Exchanged(total, largest, shown, pooled, kept)
+    return Exchanged(total, largest, shown, pooled, kept)
 
 
-def _numpy(apart: Floats, known: Flags, signs: Floats) -> _Exchanged:
+def _numpy(apart: Floats, known: Flags, signs: Floats) -> Exchanged:
     kept = known.copy()
     total, largest = np.zeros(len(signs)), np.full(len(signs), -np.inf)
-    shown, pooled = np.zeros(len(kept), np.float32), np.zeros((min(_POOLED, len(signs)) - 1, len(kept)), np.float32)
+    shown, pooled = np.zeros(len(kept), np.float32), np.zeros((min(POOLED, len(signs)) - 1, len(kept)), np.float32)
     relative, units = _relative(apart), _AT_ONCE // len(signs)
     for start in range(0, len(kept), units):
         here = slice(start, start + units)
@@ -96,8 +111,8 @@ def _numpy(apart: Floats, known: Flags, signs: Floats) -> _Exchanged:
         total += each.sum(1, dtype=float)
         largest = np.maximum(largest, each.max(1, initial=-np.inf))
         place = np.flatnonzero(kept[here]) + start
-        shown[place], pooled[:, place] = each[0], each[1:_POOLED]
-    return _Exchanged(total, largest, shown, pooled, kept)
+        shown[place], pooled[:, place] = each[0], each[1:POOLED]
+    return Exchanged(total, largest, shown, pooled, kept)
 
 
 def _relative(slices: Floats) -> Singles:

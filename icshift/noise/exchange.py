@@ -14,11 +14,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 
 from icshift import kernel_choice
 from icshift.blocks import BLOCKS, SLICES, Blocks, Floats, Ints
+
+Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 FEWEST = 6
 """Blocks that it takes in each window: with 5, one pattern in 16 looks like the windows as they are."""
@@ -65,8 +68,8 @@ class Differences:
     means: Floats
     zeros: Floats
     weights: Floats
-    known: np.ndarray[tuple[int], np.dtype[np.bool_]]
-    coarse: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    known: Flags
+    coarse: Flags
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +101,8 @@ class Noise:
         return np.asarray(np.tensordot(self.signs, self.apart.zeros, 1))
 
 
-_Apart = tuple[Floats, Floats, Floats, Floats, Ints]
-"""What `Differences` begins with, and in how many blocks of both windows each unit was seen."""
+_Apart = tuple[Floats, Floats, Floats, Floats, Ints, Flags]
+"""What `Differences` begins with, in how many blocks of both windows each unit was seen, and which are coarse."""
 
 
 def matched(a: Blocks | None, b: Blocks | None) -> tuple[Blocks, Blocks] | None:
@@ -121,29 +124,36 @@ def differences(a: Blocks, b: Blocks, count: int | None = None) -> Differences:
     unit (kernel/exchange.cc).
     """
     count = len(a) if count is None else count
-    single = a.slices.dtype == b.slices.dtype == np.float32
-    native = kernel_choice.uses_native() and single and 0 < count <= min(MOST, len(a), len(b))
-    slices, means, zeros, weights, seen = (_native if native else _numpy)(a, b, count)
-    coarse = _coarse(a, b, count)
-    slices[:, coarse] = means[:, coarse] = 0
+    slices, means, zeros, weights, seen, coarse = (_native if compiled(a, b, count) else _numpy)(a, b, count)
     return Differences(slices, means, zeros, weights, (seen >= FEWEST) & ~coarse, coarse)
+
+
+def compiled(a: Blocks, b: Blocks, count: int) -> bool:
+    """Whether the compiled kernel takes so many blocks of two windows."""
+    single = a.slices.dtype == b.slices.dtype == np.float32
+    return kernel_choice.uses_native() and single and 0 < count <= len(a) <= MOST and count <= len(b) <= MOST
 
 
 def _native(a: Blocks, b: Blocks, count: int) -> _Apart:
     units = len(a.slices)
     slices, means, zeros = np.empty((count, units, SLICES)), np.empty((count, units)), np.empty((count, units))
-    weights, seen = np.empty(count), np.empty(units, np.int64)
-    both = [value for one in (a, b) for value in (*_contiguous(one), len(one), one.edges(count))]
-    kernel_choice.compiled.differ(*both, units, count, slices, means, zeros, weights, seen)
-    return slices, means, zeros, weights, seen
+    weights, seen, coarse = np.empty(count), np.empty(units, np.int64), np.empty(units, bool)
+    both = [*handed(a, count), *handed(b, count)]
+    kernel_choice.compiled.differ(*both, units, count, slices, means, zeros, weights, seen, coarse)
+    return slices, means, zeros, weights, seen, coarse
 
 
-def _contiguous(blocks: Blocks) -> tuple[Floats, Ints, Ints]:
-    sampled, zeros = (np.ascontiguousarray(one, np.int64) for one in (blocks.sampled, blocks.zeros))
-    return np.ascontiguousarray(blocks.slices), sampled, zeros
+def handed(blocks: Blocks, count: int) -> list[Any]:
+    """Returns the blocks of a window, to be joined to so many, as the compiled kernel takes them."""
+    counts = blocks.sampled, blocks.zeros
+    shared = len(blocks.sampled) and not any(one.strides[0] for one in counts)
+    sampled, zeros = (np.ascontiguousarray(one[0] if shared else one, np.int64) for one in counts)
+    slices = np.ascontiguousarray(blocks.slices)
+    return [slices, sampled, zeros, len(blocks), 0 if shared else len(blocks), blocks.edges(count)]
 
 
 def _numpy(a: Blocks, b: Blocks, count: int) -> _Apart:
+    coarse = _coarse(a, b, count)
     a, b = a.joined(count), b.joined(count)
     seen = (a.sampled > 0) & (b.sampled > 0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -156,7 +166,8 @@ def _numpy(a: Blocks, b: Blocks, count: int) -> _Apart:
     apart = _beyond(apart, rounding[:, None, None]) * weights[:, :, None]
     by_block = np.ascontiguousarray(apart.transpose(1, 0, 2))
     total = weights.sum(0) / max(len(weights), 1)
-    return by_block, means.T, zeros.T, total, seen.sum(1)
+    by_block[:, coarse] = means[coarse] = 0
+    return by_block, means.T, zeros.T, total, seen.sum(1), coarse
 
 
 def _share_of_rounding(a: Blocks, b: Blocks) -> float:
@@ -164,7 +175,7 @@ def _share_of_rounding(a: Blocks, b: Blocks) -> float:
 
 
 @np.errstate(all="ignore")
-def _coarse(a: Blocks, b: Blocks, count: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _coarse(a: Blocks, b: Blocks, count: int) -> Flags:
     """Returns which units [units] of so many blocks are coarse: see `Differences`.
 
     Windows over the same examples in the same order differ by rounding alone as well. There units vary by so much that

@@ -15,21 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from icshift.blocks import Blocks, Floats
+from icshift.noise.compared import Compared, compared
 from icshift.noise.dependence import BlockProducts, Dependence
-from icshift.noise.drifts import Drifts, Flags, drifts
-from icshift.noise.exchange import FEWEST, Differences, alike, differences, matched, matching, noise, patterns
+from icshift.noise.drifts import POOLED, Flags
+from icshift.noise.exchange import FEWEST, differences, matched, matching, noise, patterns
 
 FALSE_ALARMS = 0.05
 """Share of windows in which nothing moved that show a site as moved all the same, at most; and the expected share of
 wrong ones among the units called within a site."""
-
-_FEWEST_NONZERO = 8
-"""Values other than 0 that blocks have on average where means are compared of more and of fewer values: a mean of fewer
-is skewed, and a sum of exchanges that are not as likely either way is no noise."""
 
 DEPENDENT = "steps depend on each other"
 """Why nothing can be told of sites whose blocks are too much like their neighbours."""
@@ -84,59 +82,83 @@ class Movement:
         return int((~self.told[site]).sum()) if site in self.told else 0
 
 
-def movement(windows: Mapping[str, tuple[Blocks | None, Blocks | None]], level: float = FALSE_ALARMS) -> Movement:
-    """Returns what moved between two windows of all sites, given the blocks of each by the name of the site.
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """What is known of the sites of a window before their units: `far` is which of these drifted far where steps depend
+    on each other, None where they do not."""
+
+    called: tuple[str, ...]
+    p: dict[str, float]
+    sites: dict[str, Compared]
+    far: dict[str, Flags] | None
+    unknown: dict[str, str]
+    dependence: Dependence
+
+
+Windows: TypeAlias = Mapping[str, tuple[Blocks | None, Blocks | None]]
+"""The blocks of two windows of every site, by its name."""
+
+
+def movement(windows: Windows, level: float = FALSE_ALARMS) -> Movement:
+    """Returns what moved between two windows of all sites.
 
     `level` takes the place of `FALSE_ALARMS` at the level of sites.
     """
+    judged = _judged(windows, level, POOLED)
+    moved = {}
+    for name, p in judged.p.items():
+        own = judged.sites[name].own
+        assert own is not None
+        moved[name] = discoveries(own) if p <= level else np.zeros(len(own), bool)
+        if judged.far is not None:
+            moved[name] &= judged.far[name]
+    told = {name: judged.sites[name].told for name in moved}
+    return Movement(judged.called, judged.p, moved, told, judged.unknown, judged.dependence)
+
+
+def called(windows: Windows, level: float = FALSE_ALARMS) -> tuple[str, ...]:
+    """Returns which sites `movement` calls: half the work, since their units are not looked at."""
+    return _judged(windows, level, 0).called
+
+
+def _judged(windows: Windows, level: float, pool: int) -> _Judged:
+    """Returns what is known of sites; of their units what is compared with so many patterns of all of a site."""
     unknown = {name: _why_unknown(*pair) for name, pair in windows.items() if matching(*pair) is None}
     known = [name for name in windows if name not in unknown]
     if not known:
-        return Movement((), {}, {}, {}, unknown, UNKNOWN_DEPENDENCE)
+        return _Judged((), {}, {}, None, unknown, UNKNOWN_DEPENDENCE)
     products = _products([windows[name] for name in known])
     # Sites that some steps do not reach may have fewer blocks than others: each number of blocks has its own patterns,
     # and the levels of the groups add up to that of the window.
-    p: dict[str, float] = {}
-    moved: dict[str, Flags] = {}
-    judged: dict[str, Flags] = {}
-    groups: dict[int, dict[str, Drifts]] = {}
+    groups: dict[int, dict[str, Compared]] = {}
     for name in known:
         a, b = windows[name]
         count = matching(a, b)
         assert a is not None
         assert b is not None
         assert count is not None
-        apart = differences(a, b, count)
-        _add(products, apart, a, b)
-        # Of blocks that are not alike means alone are compared, of units that have enough values for these.
-        similar = alike(a, b, count)
-        even = np.ones(len(apart.known), bool) if similar else _even(a, count) & _even(b, count) | _still(apart)
-        site = drifts(apart.slices if similar else apart.means[:, :, None], apart.known & even)
-        judged[name] = np.isfinite(site.own)
-        seldom = bool((apart.known & ~even).any())
-        if len(site.own) and not judged[name].any() and not seldom:
-            unseen = f"no unit is finite in {FEWEST} blocks of both windows"
-            unknown[name] = _COARSE if apart.coarse.any() else unseen
-        elif seldom and not site.differs:
+        site = compared(a, b, count, products, pool)
+        if len(site.told) and not site.told.any() and not site.seldom:
+            unknown[name] = _COARSE if site.coarse else f"no unit is finite in {FEWEST} blocks of both windows"
+        elif site.seldom and not site.differs:
             unknown[name] = _SELDOM
         else:
-            groups.setdefault(len(apart.slices), {})[name] = site
+            groups.setdefault(count, {})[name] = site
+    p: dict[str, float] = {}
     for count, group in groups.items():
         if len(groups) / len(patterns(count)) > level:
             unknown |= dict.fromkeys(group, f"{count} blocks of steps are too few to tell at a level of {level:.2g}")
             continue
         for name, probability in _stepped_down({name: site.statistic for name, site in group.items()}).items():
             p[name] = min(1.0, probability * len(groups))
-            own = group[name].own
-            moved[name] = discoveries(own) if p[name] <= level else np.zeros(len(own), bool)
-    dependence = products.dependence()
+    dependence, far = products.dependence(), None
     if dependence.large:
         far = {name: _times_floor(*windows[name]) >= FAR for name in p}
         told = [name for name in p if p[name] <= level and far[name].mean() >= 0.5]
         unknown |= {name: DEPENDENT for name in p if name not in told}
-        p, moved = {name: p[name] for name in told}, {name: moved[name] & far[name] for name in told}
-    called = tuple(name for name in known if p.get(name, 1.0) <= level)
-    return Movement(called, p, moved, {name: judged[name] for name in moved}, unknown, dependence)
+        p = {name: p[name] for name in told}
+    sites = {name: site for group in groups.values() for name, site in group.items()}
+    return _Judged(tuple(name for name in known if p.get(name, 1.0) <= level), p, sites, far, unknown, dependence)
 
 
 def _times_floor(a: Blocks | None, b: Blocks | None) -> Floats:
@@ -162,19 +184,6 @@ def discoveries(p: Floats) -> Flags:
     return called
 
 
-def _even(blocks: Blocks, count: int) -> Flags:
-    """Returns which units [units] have enough values other than 0 in one of so many blocks for its mean to be as good
-    as normal."""
-    sampled, zeros = blocks.sizes(count)
-    return np.asarray((sampled - zeros).mean(1) >= _FEWEST_NONZERO)
-
-
-def _still(apart: Differences) -> Flags:
-    """Returns the units [units] of which no block differs, as dead ones: whatever their distribution is, they stand
-    still."""
-    return np.asarray(~apart.slices.any((0, 2)))
-
-
 def _stepped_down(statistics: Mapping[str, Floats]) -> dict[str, float]:
     """Returns, for every site, the probability that any of the sites not before it reaches as much by noise."""
     names = sorted(statistics, key=lambda name: -statistics[name][0])
@@ -189,14 +198,6 @@ def _products(windows: list[tuple[Blocks | None, Blocks | None]]) -> BlockProduc
     both = [(a, b) for a, b in windows if a is not None and b is not None]
     count = int(np.median([min(len(a), len(b)) for a, b in both]))
     return BlockProducts(count, float(np.median([b.steps.sum() for _, b in both])) / count)
-
-
-def _add(products: BlockProducts, apart: Differences, a: Blocks, b: Blocks) -> None:
-    """Take in a site, `apart` being the differences of blocks that can be exchanged: fewer, where they are of steps."""
-    if min(len(a), len(b)) < products.blocks:
-        return
-    same = len(apart.slices) == products.blocks
-    products.add(apart if same else differences(a, b, products.blocks))
 
 
 def _why_unknown(a: Blocks | None, b: Blocks | None) -> str:

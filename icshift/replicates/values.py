@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from icshift.analysis.drift import Comparison, by_site, floor_of
+from icshift.analysis.comparison import Comparison, floor_of
+from icshift.analysis.drift import by_site
 from icshift.analysis.metrics import metric as metric_named
 from icshift.analysis.over_units import median
 from icshift.analysis.trajectory import trajectory

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from icshift import kernel_choice
-from icshift.blocks import SLICES, Blocks
+from icshift.blocks import SLICES
 from icshift.noise.dependence import BlockProducts
 from icshift.noise.drifts import drifts
 from icshift.noise.exchange import Differences, differences, patterns
+from tests.blocks import any_blocks
 
 ROUNDS = int(os.environ.get("ICSHIFT_FUZZ", "12"))
 
@@ -91,22 +92,12 @@ def test_nothing_differs_in_no_unit_and_in_none_at_all():
         assert (found.own == 1).all()
 
 
-def blocks(random, units, count, dtype=np.float32):
-    """Blocks of a window: some without values, some of zeros, ordinary ones and ones near the ends of float32."""
-    sampled = random.integers(0, 70, (units, count)) * (random.random((units, count)) < 0.95)
-    scale = 10.0 ** random.integers(-38, 38, (units, 1, 1)) if random.random() < 0.3 else 1.0
-    slices = np.sort(random.normal(size=(units, count, SLICES)) * scale, axis=2).astype(dtype)
-    slices[random.random(units) < 0.1] = 0.5
-    slices[sampled == 0] = np.nan
-    return Blocks(slices, sampled, sampled // 3, np.ones(count, int))
-
-
 @pytest.mark.skipif(kernel_choice.compiled is None, reason="the native kernel was not built")
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_both_kernels_say_the_same(number, monkeypatch):
     random = np.random.default_rng([number, 1])
     units, length = int(random.integers(1, 60)), random.integers(6, 17, 2)
-    a, b = (blocks(random, units, int(count)) for count in length)
+    a, b = (any_blocks(random, units, int(count)) for count in length)
     count = int(random.integers(1, min(length) + 1))
     found = []
     for kernel in ("numpy", "native"):
@@ -114,7 +105,7 @@ def test_both_kernels_say_the_same(number, monkeypatch):
         here = differences(a, b, count)
         products = BlockProducts(count, 1.0)
         products.add(here)
-        found.append((here, drifts(here.slices, here.known), products._products))
+        found.append((here, drifts(here.slices, here.known), products.products))
     (one, drift, product), (other, other_drift, other_product) = found
     for name in vars(one):
         # float32 is what joined slices are kept in: two that nearly cancel out differ by their rounding.
@@ -128,7 +119,7 @@ def test_both_kernels_say_the_same(number, monkeypatch):
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_differences_of_joined_blocks_are_those_of_so_many(kind):
     random = np.random.default_rng(4)
-    a, b = blocks(random, 9, 16, kind), blocks(random, 9, 13, kind)
+    a, b = any_blocks(random, 9, 16, kind), any_blocks(random, 9, 13, kind)
     together, apart_ = differences(a, b, 6), differences(a.joined(6), b.joined(6))
     assert isinstance(together, Differences)
     for name in vars(together):
@@ -148,11 +139,28 @@ def test_the_compiled_kernel_refuses_what_does_not_fit():
         exchange(np.zeros((17, 2, SLICES)), 2, 17, SLICES, signs, 3, *wanted, 2, kept)
     with pytest.raises(ValueError, match="patterns"):
         exchange(np.zeros((2, 2, SLICES)), 2, 2, SLICES, signs, 3, *wanted, 3, kept)
-    with pytest.raises(TypeError, match="17 arguments"):
+    with pytest.raises(TypeError, match="20 arguments"):
         kernel_choice.compiled.differ(1)
-    one = np.zeros((2, 3, SLICES), np.float32), np.ones((2, 3), int), np.ones((2, 3), int), 3
-    out = np.zeros((1, 2, SLICES)), np.zeros((1, 2)), np.zeros((1, 2)), np.zeros(1), np.zeros(2, int)
-    kernel_choice.compiled.differ(*one, np.array([0, 3]), *one, np.array([1, 3]), 2, 1, *out)
+    one = np.zeros((2, 3, SLICES), np.float32), np.ones((2, 3), int), np.ones((2, 3), int), 3, 3
+    out = np.zeros((1, 2, SLICES)), np.zeros((1, 2)), np.zeros((1, 2)), np.zeros(1), np.zeros(2, int), np.zeros(2, bool)
+    differ, compare = kernel_choice.compiled.differ, kernel_choice.compiled.compare
+    differ(*one, np.array([0, 3]), *one, np.array([1, 3]), 2, 1, *out)
     for edges in ([0, 4], [2, 2], [-1, 2]):
         with pytest.raises(ValueError, match="not there"):
-            kernel_choice.compiled.differ(*one, np.array([0, 3]), *one, np.array(edges), 2, 1, *out)
+            differ(*one, np.array([0, 3]), *one, np.array(edges), 2, 1, *out)
+    for each in (2, 4):
+        with pytest.raises(ValueError, match="3 blocks"):
+            differ(*one[:4], each, np.array([0, 3]), *one, np.array([1, 3]), 2, 1, *out)
+    both = *one, np.array([0, 3]), *one, np.array([1, 3]), 2, 1, np.ones((4, 1)), 4, np.zeros(4), np.zeros(4)
+    seen, whole = (
+        (np.zeros(2, int), np.zeros(2, bool)),
+        (np.array([0, 1, 2, 3]), np.array([0, 1, 2, 3]), np.zeros((3, 3))),
+    )
+    compare(*both, None, None, 0, kept, *seen, 6, 3, *whole)
+    compare(*both, *wanted[2:], 2, kept, *seen, 6, 0, np.zeros(1, int), np.zeros(1, int), np.zeros(0))
+    with pytest.raises(ValueError, match="bytes"):
+        compare(*both, *wanted[2:], 3, kept, *seen, 6, 3, *whole)
+    with pytest.raises(ValueError, match="patterns"):
+        compare(*both, *wanted[2:], 4, kept, *seen, 6, 3, *whole)
+    with pytest.raises(ValueError, match="not there"):
+        compare(*both, None, None, 0, kept, *seen, 6, 3, whole[0], np.array([0, 1, 2, 4]), whole[2])

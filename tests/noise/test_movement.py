@@ -8,7 +8,7 @@ from scipy.stats import permutation_test
 
 from icshift.blocks import SLICES, Blocks, no_blocks
 from icshift.noise.exchange import differences, patterns
-from icshift.noise.movement import FALSE_ALARMS, discoveries, movement
+from icshift.noise.movement import FALSE_ALARMS, called, discoveries, movement
 from tests.blocks import blocks_of, normal_blocks
 
 
@@ -337,3 +337,11 @@ def test_dead_units_stand_still_and_seldom_active_ones_are_not_told_in_windows_o
     dead = np.arange(6, 9)
     found = movement({"site": (a.take(dead), b.take(dead))})
     assert (found.called, found.share("site"), found.untold("site")) == ((), 0, 0)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.02, 0.3])
+def test_which_sites_are_called_is_known_without_their_units(shift):
+    windows = {str(seed): (normal_blocks(32, seed=seed), normal_blocks(32, seed=seed + 9)) for seed in range(4)}
+    windows["moved"] = normal_blocks(32, seed=20), normal_blocks(32, seed=21, shift=shift)
+    windows |= {"longer": (normal_blocks(32, seed=5), normal_blocks(320, seed=6)), "none": (None, normal_blocks(32))}
+    assert called(windows) == movement(windows).called
