@@ -152,10 +152,10 @@ def movements(
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """One window of all sites, of which is computed what is asked for. `asked` tells it from others of its run."""
+    """One window of all sites of a run, compared with a reference, of which is computed what is asked for."""
 
     run: StoredRun
-    asked: tuple[Any, ...]
+    reference: str
     comparisons: Sequence[Comparison]
     level: float
 
@@ -167,22 +167,24 @@ class Judged:
     @property
     def movement(self) -> Movement:
         """What moved in it."""
-        known, judged = _JUDGED.get(self.run, (None, {}))
-        if known != self.asked:
-            judged = {}
-            _JUDGED[self.run] = self.asked, judged
-        if self.window.index not in judged:
-            judged[self.window.index] = _moved(self.comparisons, self.level)
-        return judged[self.window.index]
+        known = self._known()
+        if self.window.index not in known:
+            known[self.window.index] = _moved(self.comparisons, self.level)
+        return known[self.window.index]
 
     @property
     def any_site(self) -> bool:
         """Whether any site moved in it, which takes half the time where it is not known already."""
-        known, judged = _JUDGED.get(self.run, (None, {}))
-        if known == self.asked and self.window.index in judged:
-            return bool(judged[self.window.index].called)
+        if self.window.index in self._known():
+            return bool(self.movement.called)
         sampled, certain, _ = _kinds(self.comparisons)
         return any(units.any() for units in certain.values()) or bool(called(sampled, self.level))
+
+    def _known(self) -> dict[int, Movement]:
+        asked = self.reference, self.comparisons[0].phase, self.level
+        if _JUDGED.get(self.run, (None, {}))[0] != asked:
+            _JUDGED[self.run] = asked, {}
+        return _JUDGED[self.run][1]
 
 
 def going_back(
@@ -205,7 +207,7 @@ def going_back(
                 compared.setdefault(comparison.window.index, []).append(comparison)
     for index in sorted(compared, reverse=True):
         here = compared.pop(index)  # What is read of it is forgotten with it.
-        yield Judged(run, (str(reference), here[0].phase, level), here, level)
+        yield Judged(run, str(reference), here, level)
 
 
 def _kinds(
