@@ -54,7 +54,7 @@ static PyObject *py_order(PyObject *self, PyObject *const *o, Py_ssize_t given)
     int64_t least[TURNS] = {((steps + turns - 1) / turns - 1) * n, (steps / TURNS - 1) * n}, room[TURNS] = {0};
     float *values[TURNS] = {NULL};
     for (int turn = 0; turn < turns; turn++) {
-        values[turn] = wanted(&held, o[4 + turn], least[turn] * row);
+        values[turn] = wanted(&held, o[4 + turn], least[turn] > 0 ? least[turn] * row : 0);
         room[turn] = values[turn] && row ? held.views[held.count - 1].len / row : 0;
     }
     order_t out = {
