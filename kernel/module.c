@@ -49,7 +49,7 @@ static PyObject *py_order(PyObject *self, PyObject *const *o, Py_ssize_t given)
         PyErr_Format(PyExc_ValueError, "blocks of %lld steps after %lld", (long long)length, (long long)taken);
     float *rows = wanted(&held, o[0], n * cells * (int64_t)sizeof(float));
     int64_t blocks = length > 0 && steps > 0 ? (taken + steps - 1) / length + 1 : 1, row = units * (int64_t)sizeof(float);
-    float *values = wanted(&held, o[4], (steps - 1) * n * row); /* of the last step a part may have no room */
+    float *values = wanted(&held, o[4], steps > 0 ? (steps - 1) * n * row : 0); /* of the last step a part may have no room */
     order_t out = {
         .values = values,
         .room = values && row ? held.views[held.count - 1].len / row : 0,

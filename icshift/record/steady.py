@@ -17,8 +17,11 @@ from icshift.record.passing import Passing
 from icshift.record.troubles import Troubles
 from icshift.runs.phases import TRAIN
 
-_MOST = 32
-"""Steps until one goes the long way."""
+_MOST = 128
+"""Steps until one goes the long way, at most. Every 32nd took a twentieth of a small network's step."""
+
+_ROWS = 1 << 20
+"""Rows of the step series, some 50 MB, that may come until it is looked whether they should be written."""
 
 
 class Steady(Passing):
@@ -37,7 +40,8 @@ class Steady(Passing):
         self._let_pass()
         free = heard and not (self._thinning.limited or self._gradients.waits or self._clock.unheard)
         left = self._windows.left(self._clock.steps, self.window) if free else 0
-        self._going_on = max(min(left - 1, _MOST - 1), 0)
+        most = min(_MOST, _ROWS // max(self._observer.units_held(), 1))
+        self._going_on = max(min(left, most) - 1, 0)
 
     def _goes_on(self) -> bool:
         """Whether a forward in training may be as those before."""

@@ -155,3 +155,12 @@ def _same(found: Any, expected: Any) -> None:
             np.testing.assert_array_equal(value, getattr(expected, name))
         elif isinstance(value, Blocks):
             _same(value, getattr(expected, name))
+
+
+def test_no_more_steps_go_the_short_way_than_there_is_room_for_their_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, many = _training(tmp_path / "many", _nothing)
+    monkeypatch.setattr(steady, "_ROWS", 2 * (6 + 4 + 2))
+    _, few = _training(tmp_path / "few", _nothing)
+    assert 0 < few <= STEPS / 2 < many
