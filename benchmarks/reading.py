@@ -7,7 +7,8 @@ Runs of 100 sites and 10 windows (1,000 units a site by default: a million unit-
 sites; and a hundred thousand unit-windows as 10 to 10,000 windows, ten units a site. They are made in a temporary
 directory (1.2 GB for a million unit-windows). Each command is a process of its own, on one thread; CPU seconds are user
 and system time, its start included. W1 is paired: the same arrays by the kernel, by sorting in NumPy and by SciPy's
-function in a loop, in turns; the median of the ratios tells more than any time.
+function in a loop, in turns; the median of the ratios tells more than any time. The package is compiled to bytecode
+before, as one that is installed is: without, every command takes 0.1 to 0.2 s more.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import wasserstein_distance
 
+import icshift
 from icshift.arrays.measure import compared
 from icshift.distribution import Distribution
 from icshift.runs.format import Site, Window
@@ -183,6 +185,7 @@ def arrays() -> Table:
 def main() -> None:
     units = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     ranks = int(sys.argv[2]) if len(sys.argv) > 2 else 64
+    subprocess.run([sys.executable, "-m", "compileall", "-q", str(Path(icshift.__file__).parent)], check=True)
     console = Console()
     console.print(arrays())
     with tempfile.TemporaryDirectory() as folder:

@@ -141,6 +141,21 @@ def no_blocks(units: int) -> Blocks:
     return Blocks(np.zeros((units, 0, SLICES), np.float32), none, none, np.zeros(0, np.int64))
 
 
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """What takes in steps that begin, after so many that were `taken` and in blocks of such a `length`.
+
+    To `slices` [blocks, SLICES, units] a step's slice means are added, each times its number of values, and to
+    `sampled` and `zeros` [blocks, units] its numbers of values and of zeros. All are None where blocks are not kept.
+    """
+
+    slices: Floats | None = None
+    sampled: Ints | None = None
+    zeros: Ints | None = None
+    taken: int = 0
+    length: int = 1
+
+
 class BlockKeeper:
     """Takes in steps one after another and keeps them in up to `BLOCKS` blocks of equally many steps.
 
@@ -169,15 +184,19 @@ class BlockKeeper:
             array[:] = 0
         self._length, self._taken = 1, 0
 
-    def begin(self) -> tuple[Floats, Ints, Ints]:
-        """Begins a step. Returns what to add its slice means to, each times its number of values [SLICES, units], and
-        its numbers of values and of zeros [units]."""
+    def room(self) -> int:
+        """Returns how many steps can begin before blocks are joined; at least one."""
         if self._taken == self._length * BLOCKS:
             self._join_neighbours()
-        place = self._taken // self._length
-        self._steps[place] += 1
-        self._taken += 1
-        return self._sums[place], self._sampled[place], self._zeros[place]
+        return self._length * BLOCKS - self._taken
+
+    def begin(self, steps: int) -> Sums:
+        """Begins so many steps, for which there is `room`. Returns what takes them in."""
+        taken, length = self._taken, self._length
+        for place in range(taken // length, (taken + steps - 1) // length + 1):
+            self._steps[place] += min(taken + steps, (place + 1) * length) - max(taken, place * length)
+        self._taken += steps
+        return Sums(self._sums, self._sampled, self._zeros, taken, length)
 
     def add(self, slices: Floats, sampled: Ints, zeros: Ints) -> None:
         """Takes in steps in order: slice means [units, steps, SLICES], numbers of values and zeros [units, steps].

@@ -43,6 +43,9 @@ _BENDS = 12
 _POWERS = (-1.0, 20.0)
 """Powers of the rank that a tail may fall off with; at the least of them it is straight."""
 
+_FEW = 20
+"""Numbers that are looked up in all rows at once."""
+
 _AHEAD, _ROUNDS = 5.0, 60
 """The logarithm of a power is that of so much more; in how many rounds it is looked for at most."""
 
@@ -75,9 +78,9 @@ class Curve:
 def _below(rows: Floats, wanted: Floats) -> Ints:
     """Returns how many entries of each row, which ascends, are less than each of the wanted ones [rows, wanted].
 
-    It goes along whichever is shorter: of few numbers all rows are compared with each at once.
+    Of few numbers all rows are compared with each at once; of more it takes less to look them up row by row.
     """
-    if len(wanted) < len(rows):
+    if len(wanted) <= _FEW:
         found = [(rows < one).sum(1) for one in wanted]
         return np.stack(found, axis=1) if found else np.zeros((len(rows), 0), np.int64)
     return np.array([np.searchsorted(row, wanted) for row in rows], np.int64).reshape(len(rows), len(wanted))

@@ -111,23 +111,26 @@ class Distribution:
         """Whether the values are all the sampled ones, so that metrics carry no error of ours."""
         return bool(np.all(self.w1_error == 0))
 
-    def quantile(self, probabilities: Sequence[float]) -> Floats:
-        """Returns quantiles [units, probabilities], NaN where no values are kept.
+    def quantile(self, probabilities: Sequence[float], units: Ints | None = None) -> Floats:
+        """Returns quantiles [units, probabilities], NaN where no values are kept: of all units, or of these.
 
         By linear interpolation between the values' mid-ranks, of a large window on its `Curve`.
         """
-        width = self.values.shape[1]
+        kept, sampled = (one if units is None else one[units] for one in (self.values, self.sampled))
+        width = kept.shape[1]
         if not width:
-            return np.full((self.units, len(probabilities)), np.nan)
-        if (self.sampled > width).any():
-            found = curve_of(self).at(probabilities)
-            return np.where(self.sampled[:, None] > 0, found, np.nan)
-        position = np.clip(np.asarray(probabilities, float) * width - 0.5, 0, max(width - 1, 0))
-        low = np.floor(position).astype(int)
-        high = np.minimum(low + 1, width - 1)
+            return np.full((len(kept), len(probabilities)), np.nan)
+        if (sampled > width).any():
+            found = (curve_of(self) if units is None else self._curve(units)).at(probabilities)
+            return np.where(sampled[:, None] > 0, found, np.nan)
+        position = np.clip(np.asarray(probabilities, float) * width - 0.5, 0, width - 1)
+        low = position.astype(int)
         part = position - low
-        values = self.values.astype(float)
-        return values[:, low] * (1 - part) + values[:, high] * part
+        return kept[:, low] * (1 - part) + kept[:, np.minimum(low + 1, width - 1)] * part
+
+    def _curve(self, units: Ints) -> Curve:
+        tails = None if self.tails is None else self.tails[units]
+        return curve(self.values[units], self.sampled[units], tails, self.zero_share[units])
 
     def take(self, units: Ints) -> Distribution:
         """Returns the same summary of some of the units, in the order given."""

@@ -33,19 +33,34 @@ static inline double root(double squares) { return squares > 0 ? sqrt(squares) :
 #define MOST 1024 /* rows of a step, at most: they are sorted on the stack */
 #define QUANTILES 5
 #define SLICES 8
+#define TURNS 2 /* sketches that take turns */
 
 typedef struct {
-    float *values;    /* [steps, n, units] sorted, what is not finite as infinity; may be the rows themselves */
+    /* Where steps go in turn, sorted, what is not finite as infinity: to each [room, units] its own steps one after the
+       other. What there is no room for stays where it was, sorted. The first may be the rows themselves, for all steps. */
+    float *values[TURNS];
+    int64_t room[TURNS];
+    int turns;
     double *table;    /* [steps, 6, units], each as of `scan` */
     int64_t *zeros;   /* [steps, units] */
     float *quantiles; /* [steps, QUANTILES, units] at these probabilities, NaN where there is no finite value */
     double *slices;   /* [steps, SLICES, units] means of equal slices of the finite ones, 0 where there is none; or NULL */
-    double *sums;     /* [SLICES, units] to which the means of slices are added, each times its step's finite values, */
-    int64_t *sampled, *none; /* [units] and to these the numbers of finite values and of zeros; or NULL */
+    double *sums;     /* [blocks, SLICES, units] to which the means of slices are added, each times its step's finite values, */
+    int64_t *sampled, *none; /* [blocks, units] and to these the numbers of finite values and of zeros; or NULL */
+    int64_t taken, length; /* steps that were added before these, and steps of a block */
     const double *probabilities;
 } order_t;
 
-void order(const float *rows, int64_t steps, int n, int64_t units, order_t out);
+void order(float *rows, int64_t steps, int n, int64_t units, order_t out);
+
+/* The moments of several groups as one, `found` [6, units]: of a table whose columns lie `column` values apart and whose
+   groups `group`. All are of float32, whose squares are far within the range of double. */
+typedef struct {
+    const double *table;
+    int64_t column, group, groups;
+} moments_t;
+
+void total(moments_t of, int64_t units, double *found);
 
 /* A full level of a sketch, as of icshift/sketch/level.py: [LEVEL, units]. Of its sorted columns the ends stay, in its first
    rows, and of every four neighbours between them the one at the offset, 1 or 2, goes up [GOING_UP, units]. `moved` [units]
@@ -149,6 +164,9 @@ typedef struct {
 } places_t;
 
 int64_t hash_rows(const void *values, int64_t rows, int64_t row, int size, places_t at);
+
+/* Rows of n values of `size` bytes each, from rows in which all their first bytes come first, then all second ones. */
+void join_planes(const uint8_t *planes, int64_t rows, int64_t n, int size, uint8_t *values);
 
 /* Quantile functions of rows of at least 2 slice means [units, k], as of icshift/curve.py. Knots come in pairs: TAIL of the
    steps of either end, 11 of the slices beside them, 2 of every other slice. */

@@ -35,27 +35,42 @@ static PyObject *py_scan(PyObject *self, PyObject *const *o, Py_ssize_t given)
 static PyObject *py_order(PyObject *self, PyObject *const *o, Py_ssize_t given)
 {
     (void)self;
-    if (!takes("order", given, 15))
+    if (!takes("order", given, 18))
         return NULL;
     held_t held = {.count = 0};
     int64_t steps = integer(o[1]), n = integer(o[2]), units = integer(o[3]), cells = steps * units;
-    int64_t first = integer(o[10]), room = integer(o[11]), size = room * units;
+    int64_t first = integer(o[11]), space = integer(o[12]), size = space * units, taken = integer(o[16]), length = integer(o[17]);
     if (!PyErr_Occurred() && (n < 1 || n > MOST))
         PyErr_Format(PyExc_ValueError, "%lld values a step, where 1 to %d are sorted", (long long)n, MOST);
-    if (!PyErr_Occurred() && (first < 0 || steps < 0 || first + steps > room))
+    if (!PyErr_Occurred() && (first < 0 || steps < 0 || first + steps > space))
         PyErr_Format(PyExc_ValueError, "steps %lld to %lld, where there is room for %lld", (long long)first,
-                     (long long)(first + steps), (long long)room);
-    const float *rows = known(&held, o[0], n * cells * (int64_t)sizeof(float));
+                     (long long)(first + steps), (long long)space);
+    if (!PyErr_Occurred() && (taken < 0 || length < 1))
+        PyErr_Format(PyExc_ValueError, "blocks of %lld steps after %lld", (long long)length, (long long)taken);
+    float *rows = wanted(&held, o[0], n * cells * (int64_t)sizeof(float));
+    int turns = o[5] == Py_None ? 1 : TURNS;
+    int64_t blocks = length > 0 && steps > 0 ? (taken + steps - 1) / length + 1 : 1, row = units * (int64_t)sizeof(float);
+    /* Of a turn's last step a part may have no room, but none of a step before it. */
+    int64_t least[TURNS] = {((steps + turns - 1) / turns - 1) * n, (steps / TURNS - 1) * n}, room[TURNS] = {0};
+    float *values[TURNS] = {NULL};
+    for (int turn = 0; turn < turns; turn++) {
+        values[turn] = wanted(&held, o[4 + turn], least[turn] * row);
+        room[turn] = values[turn] && row ? held.views[held.count - 1].len / row : 0;
+    }
     order_t out = {
-        .values = wanted(&held, o[4], n * cells * (int64_t)sizeof(float)),
-        .table = wanted(&held, o[5], 6 * size * (int64_t)sizeof(double)),
-        .zeros = wanted(&held, o[6], size * (int64_t)sizeof(int64_t)),
-        .quantiles = wanted(&held, o[7], QUANTILES * size * (int64_t)sizeof(float)),
-        .slices = wanted(&held, o[8], SLICES * size * (int64_t)sizeof(double)),
-        .sums = wanted(&held, o[12], SLICES * units * (int64_t)sizeof(double)),
-        .sampled = wanted(&held, o[13], units * (int64_t)sizeof(int64_t)),
-        .none = wanted(&held, o[14], units * (int64_t)sizeof(int64_t)),
-        .probabilities = known(&held, o[9], QUANTILES * (int64_t)sizeof(double)),
+        .values = {values[0], values[1]},
+        .room = {room[0], room[1]},
+        .turns = turns,
+        .table = wanted(&held, o[6], 6 * size * (int64_t)sizeof(double)),
+        .zeros = wanted(&held, o[7], size * (int64_t)sizeof(int64_t)),
+        .quantiles = wanted(&held, o[8], QUANTILES * size * (int64_t)sizeof(float)),
+        .slices = wanted(&held, o[9], SLICES * size * (int64_t)sizeof(double)),
+        .probabilities = known(&held, o[10], QUANTILES * (int64_t)sizeof(double)),
+        .sums = wanted(&held, o[13], blocks * SLICES * units * (int64_t)sizeof(double)),
+        .sampled = wanted(&held, o[14], blocks * units * (int64_t)sizeof(int64_t)),
+        .none = wanted(&held, o[15], blocks * units * (int64_t)sizeof(int64_t)),
+        .taken = taken,
+        .length = length,
     };
     if (!PyErr_Occurred()) {
         out.table += first * 6 * units;
@@ -70,6 +85,23 @@ static PyObject *py_order(PyObject *self, PyObject *const *o, Py_ssize_t given)
             Py_END_ALLOW_THREADS
         }
     }
+    return done(&held);
+}
+
+static PyObject *py_total(PyObject *self, PyObject *const *o, Py_ssize_t given)
+{
+    (void)self;
+    if (!takes("total", given, 6))
+        return NULL;
+    held_t held = {.count = 0};
+    int64_t units = integer(o[4]);
+    moments_t of = {NULL, integer(o[1]), integer(o[2]), integer(o[3])};
+    if (!PyErr_Occurred() && (of.column < 0 || of.group < 0 || of.groups < 1 || units < 1))
+        PyErr_Format(PyExc_ValueError, "%lld groups of %lld units", (long long)of.groups, (long long)units);
+    of.table = known(&held, o[0], (5 * of.column + (of.groups - 1) * of.group + units) * (int64_t)sizeof(double));
+    double *found = wanted(&held, o[5], 6 * units * (int64_t)sizeof(double));
+    if (!PyErr_Occurred())
+        total(of, units, found);
     return done(&held);
 }
 
@@ -210,6 +242,22 @@ static PyObject *py_hash_rows(PyObject *self, PyObject *const *o, Py_ssize_t giv
     return PyErr_Occurred() ? NULL : PyLong_FromLongLong(sum);
 }
 
+static PyObject *py_join_planes(PyObject *self, PyObject *const *o, Py_ssize_t given)
+{
+    (void)self;
+    if (!takes("join_planes", given, 5))
+        return NULL;
+    held_t held = {.count = 0};
+    int64_t rows = integer(o[1]), n = integer(o[2]), size = integer(o[3]);
+    if (!PyErr_Occurred() && (rows < 0 || n < 0 || (size != 4 && size != 8)))
+        PyErr_Format(PyExc_ValueError, "rows of %lld values of %lld bytes", (long long)n, (long long)size);
+    const uint8_t *planes = known(&held, o[0], rows * n * size);
+    uint8_t *values = wanted(&held, o[4], rows * n * size);
+    if (!PyErr_Occurred())
+        join_planes(planes, rows, n, (int)size, values);
+    return done(&held);
+}
+
 /* Of what noise is computed from: module_noise.c. */
 PyObject *py_differ(PyObject *self, PyObject *const *o, Py_ssize_t given);
 PyObject *py_exchange_blocks(PyObject *self, PyObject *const *o, Py_ssize_t given);
@@ -226,13 +274,15 @@ PyObject *py_apart(PyObject *self, PyObject *const *o, Py_ssize_t given);
 
 static PyMethodDef methods[] = {
     METHOD(scan, "address, rows, units, positions, stride, table, centre, known, drawn, n, sampled, first"),
-    METHOD(order, "rows, steps, n, units, values, table, zeros, quantiles, slices, probabilities, first, room, sums, "
-                  "sampled, none"),
+    METHOD(order, "rows, steps, n, units, values of each turn, table, zeros, quantiles, slices, probabilities, first, room, "
+                  "sums, sampled, none, taken, length"),
+    METHOD(total, "table, column, group, groups, units, found"),
     METHOD(compact, "level, units, offset, rounding, moved, up"),
     METHOD(hash_rows, "address, rows, row, size, drawn, factors, n"),
     METHOD(digest, "levels, fills, weights, units, slices, values, error, tails"),
     METHOD(w1, "a, n, b, m, units, bytes of a value, found, from, to"),
     METHOD(blocks, "rows, n, units, step, slices, finite, zeros, blocks, from, to"),
+    METHOD(join_planes, "planes, rows, n, bytes of a value, values"),
     METHOD(curve, "values, bytes of a value, units, slices, sampled, tails, zeros, share, value"),
     METHOD(squares, "places, values, knots, those of the other, units, found"),
     METHOD(parts, "places, values, knots, those of the other, units, power, found"),

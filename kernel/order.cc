@@ -162,8 +162,9 @@ INLINE void add_slices(out_t o, int first, int lanes, double *sums, int64_t stri
     }
 }
 
-/* Rows of up to WIDTH units of one step: counted, sorted into `to` with what is not finite as infinity at the end. */
-INLINE keys sort_step(const float *rows, int n, int64_t units, int lanes, keys *v, float *to)
+/* Rows of up to WIDTH units of one step: counted, and sorted with what is not finite as infinity at the end; the first
+   `room` of them go to `to`, the others to where they were. */
+INLINE keys sort_step(float *rows, int n, int64_t units, int lanes, keys *v, float *to, int room)
 {
     keys zeros = {0}, broken = {0};
     for (int i = 0; i < n; i++) {
@@ -182,30 +183,38 @@ INLINE keys sort_step(const float *rows, int n, int64_t units, int lanes, keys *
     sort_columns(v, n, padded(n));
     for (int i = 0; i < n; i++) {
         v[i] = turned(v[i]);
-        store(to + i * units, v[i], lanes);
+        store((i < room ? to : rows) + i * units, v[i], lanes);
     }
     return zeros;
 }
 
-extern "C" CLONES void order(const float *rows, int64_t steps, int n, int64_t units, order_t out)
+extern "C" CLONES void order(float *rows, int64_t steps, int n, int64_t units, order_t out)
 {
     keys v[MOST];
     ranks_t places = ranks_of(n, out.probabilities);
-    for (int64_t s = 0; s < steps; s++)
+    for (int64_t s = 0; s < steps; s++) {
+        int turn = (int)(s % out.turns), whole = out.room[turn] >= (s / out.turns + 1) * n;
+        int64_t own = s / out.turns * n;
+        int room = whole ? n : (int)(out.room[turn] - own);
         for (int64_t next = 0; next < units; next += WIDTH) {
             /* The last columns once more with some that are done: that they are sorted changes nothing, and rows of
-               fewer lanes take longer. */
-            int64_t u = next + WIDTH > units && units >= WIDTH ? units - WIDTH : next;
-            int lanes = units < WIDTH ? (int)units : WIDTH;
+               fewer lanes take longer. Not where a part of them is in another place by now. */
+            int64_t u = whole && next + WIDTH > units && units >= WIDTH ? units - WIDTH : next;
+            int lanes = units - u < WIDTH ? (int)(units - u) : WIDTH;
             int64_t first = s * n * units + u;
-            keys zeros = sort_step(rows + first, n, units, lanes, v, out.values + first);
+            keys zeros = sort_step(rows + first, n, units, lanes, v, out.values[turn] + own * units + u, room);
             double means[SLICES * WIDTH];
             out_t o = {out.table + s * 6 * units + u, out.zeros + s * units + u, out.quantiles + s * QUANTILES * units + u,
                        units, out.slices ? out.slices + s * SLICES * units + u : means, out.slices ? units : WIDTH};
             measure((const floats *)v, &places, zeros, lanes, o);
-            if (out.sums && u == next && lanes == WIDTH)
-                add_slices(o, 0, WIDTH, out.sums + u, units, out.sampled + u, out.none + u);
-            else if (out.sums)
-                add_slices(o, (int)(next - u), lanes, out.sums + u, units, out.sampled + u, out.none + u);
+            if (!out.sums)
+                continue;
+            int64_t block = (out.taken + s) / out.length * units + u;
+            double *sums = out.sums + (block - u) * SLICES + u;
+            if (u == next && lanes == WIDTH)
+                add_slices(o, 0, WIDTH, sums, units, out.sampled + block, out.none + block);
+            else
+                add_slices(o, (int)(next - u), lanes, sums, units, out.sampled + block, out.none + block);
         }
+    }
 }

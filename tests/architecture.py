@@ -22,7 +22,7 @@ ALLOWED = {
     "card": set(),
     "distribution_card": {"card", "distribution"},
     "distribution": {"blocks", "tails", "curve", "distribution_card"},
-    "runs": {"errors", "regular", "blocks", "tails", "distribution", "card"},
+    "runs": {"errors", "regular", "kernel_choice", "blocks", "tails", "distribution", "card"},
     "model": {"errors", "notice", "runs"},
     "sketch": {"kernel_choice", "blocks", "tails", "distribution", "runs"},
     "inputs": {"errors", "regular", "saved"},  # arrays lie in files of the same formats as weights
@@ -34,7 +34,7 @@ ALLOWED = {
     "launch": {"errors", "notice", "runs", "model", "hooks", "record"},
     "integrations": {"errors", "notice", "model", "record"},
     "noise": {"kernel_choice", "blocks"},
-    "analysis": {"errors", "blocks", "pieces", "distribution", "runs", "noise"},
+    "analysis": {"errors", "blocks", "pieces", "curve", "distribution", "runs", "noise"},
     "arrays": {"errors", "blocks", "kernel_choice", "noise", "analysis"},
     "replicates": {"errors", "distribution", "runs", "analysis"},
     "reports": {"errors", "runs", "noise", "analysis", "replicates", "arrays"},

@@ -195,6 +195,16 @@ def test_far_quantiles_of_heavy_tails_are_as_near(name):
     np.testing.assert_allclose(found, raw, rtol=0.1)
 
 
+@pytest.mark.some(8)
+@pytest.mark.parametrize("n", [1, 7, 512, 2000])
+@pytest.mark.parametrize("name", ZOO)
+def test_quantiles_of_some_units_are_those_of_the_units_taken(name, n):
+    kept, units, probabilities = of_zoo(name, n, units=5), np.array([3, 0, 3]), [0.001, 0.05, 0.5, 0.9]
+    found = kept.quantile(probabilities, units)
+    np.testing.assert_array_equal(found, kept.take(units).quantile(probabilities))
+    np.testing.assert_allclose(found, kept.quantile(probabilities)[units], rtol=1e-6)
+
+
 def test_take_is_indexing():
     whole = of_zoo("with_nan", 300)
     taken = whole.take(np.array([2, 0]))

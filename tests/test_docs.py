@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import nn
 
+import icshift
 from icshift.record.recorder import Recorder
 from icshift.runs.format import FORMAT
 from tests.conftest import small_network
@@ -146,6 +149,17 @@ def test_the_page_reads_a_run_without_icshift(recorded):
     assert phases == ["probe", "train"]
     assert units == 8
     assert steps == list(range(12))
+
+
+def test_the_page_says_how_packed_numbers_are_read(recorded):
+    (snippet,) = re.findall(r"```text\n(steps = .*?)```", FORMAT_PAGE, re.S)
+    file = sorted((recorded / "runs" / "a" / "windows").glob("[0-9]*.parquet"))[0]
+    rows = pd.read_parquet(file, partitioning=None).query("phase == 'train'")
+    found = {"np": np, "row": rows.iloc[1]}
+    exec(snippet, found)
+    told = icshift.open(recorded / "runs" / "a").distribution("train", rows["site"].iloc[1], 1).blocks
+    np.testing.assert_array_equal(found["slices"], told.slices[1])
+    np.testing.assert_array_equal(found["steps"], told.steps)
 
 
 def keys(heading):

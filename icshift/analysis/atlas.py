@@ -5,9 +5,8 @@ What is asked for here is what `by_site.summary` says of the last window, for al
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,30 +17,17 @@ from icshift.analysis.anatomy import shares
 from icshift.analysis.drift import Comparison, by_site, floor_of, movements
 from icshift.analysis.health import health, typical_std
 from icshift.analysis.metrics import Metric
+from icshift.analysis.pictures import Recorded
 from icshift.distribution import Distribution, Floats, Ints
 from icshift.noise.movement import Movement
 from icshift.runs.format import QUANTILE_COLUMNS, STEP_QUANTILES, Site, kept_units
 from icshift.runs.reader import StoredRun
 from icshift.runs.selection import choose
 
-FANS = 32
-"""Units of a site whose percentiles and densities are computed."""
-
-STRETCHES, RIDGES = 400, 25
-"""Stretches of steps of a site, and windows whose densities are computed, at most."""
-
-BINS = 32
-"""Bins of a density."""
-
-LEVELS = 15
-"""Heights of a bin: 0 to 15."""
-
-_PROBABILITIES = ((np.arange(256) + 0.5) / 256).tolist()
+STRETCHES = 400
+"""Stretches of steps of a site, at most."""
 
 Flags = NDArray[np.bool_]
-
-Recorded: TypeAlias = "Sequence[Distribution | None]"
-"""What was recorded of a site in every window of a run, None where nothing was."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,31 +63,6 @@ class Row:
 
 
 @dataclass(frozen=True, eq=False)
-class Fans:
-    """Percentiles (5, 15, 50, 85, 95) over windows of some units, which `places` [k] name by their place in the order.
-
-    `quantiles` [k, windows, 5] are NaN where nothing was recorded.
-    """
-
-    places: Ints
-    quantiles: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class Densities:
-    """Histograms of some units in some windows, all of one unit over the same bins and to one scale.
-
-    `heights` [k, windows, BINS] are shares of the highest bin of a unit, from 0 to `LEVELS`; `edges` [k, 2] are the
-    ends of its bins, `windows` the places of the windows. Values beyond the ends are in the outermost bins.
-    """
-
-    places: Ints
-    windows: Ints
-    edges: Floats
-    heights: NDArray[np.uint8]
-
-
-@dataclass(frozen=True, eq=False)
 class Series:
     """A site's percentiles (5, 15, 50, 85, 95; medians over units) over its steps, joined where there are too many.
 
@@ -115,23 +76,26 @@ class Series:
 
 def atlas(
     run: StoredRun, metric: Metric, *, reference: str | int, phase: str, sites: Iterable[str] | None = None
-) -> list[Row]:
-    """Returns the chosen sites in model order; in each window all sites of the run are judged together.
+) -> Iterator[tuple[Row, Recorded]]:
+    """Yields the chosen sites in model order, each with what was recorded of it, which is forgotten with the next.
 
-    Raises `SelectionError` for a site, phase or reference that is not there.
+    In each window all sites of the run are judged together. Raises `SelectionError` for a site, phase or reference that
+    is not there.
     """
     names = None if sites is None else list(sites)
     chosen = choose(run.sites, names)
     moved = movements(run, reference=reference, phase=phase)
     compared = {site.name: each for site, each in by_site(run, reference=reference, phase=phase, sites=names)}
-    return [_row(run, metric, site, phase, compared.pop(site.name, []), moved) for site in chosen]
+    for site in chosen:
+        recorded = distributions(run, phase, site)
+        yield _row(run, metric, site, recorded, compared.pop(site.name, []), moved), recorded
 
 
 def _row(
     run: StoredRun,
     metric: Metric,
     site: Site,
-    phase: str,
+    recorded: Recorded,
     comparisons: Sequence[Comparison],
     moved: Mapping[int, Movement],
 ) -> Row:
@@ -148,8 +112,8 @@ def _row(
             continue
         there[at] = True
         lost[:, at] = (comparison.before.nonfinite > 0) | (comparison.after.nonfinite > 0)
-        values[:, at] = np.abs(metric.function(comparison.before, comparison.after))
-        floors[:, at] = floor_of(metric, comparison)
+        shown = metric.function(comparison.before, comparison.after)
+        values[:, at], floors[:, at] = np.abs(shown), floor_of(metric, comparison, shown)
         near[:, at] = metric.near_constant(comparison.before, comparison.after)
         usual = ~near[:, at]
         drift[at], level[at] = over_units.median(values[usual, at]), over_units.median(floors[usual, at])
@@ -157,7 +121,6 @@ def _row(
         if site.name in judged.moved:
             still[:, at] = judged.told[site.name] & ~judged.moved[site.name]
     ratio = np.divide(drift, level, out=np.full(len(drift), np.nan), where=level > 0)
-    recorded = distributions(run, phase, site)
     known = [one for one in recorded if one is not None]
     n = int(np.median(known[-1].sampled)) if known and known[-1].units else 0
     dead, constant, nonfinite = _troubles(site, recorded)
@@ -204,51 +167,6 @@ def _troubles(site: Site, recorded: Recorded) -> Ints:
     return counts
 
 
-def pictures(recorded: Recorded, order: Ints, places: Ints | None = None) -> tuple[Fans, Densities]:
-    """Returns percentiles and densities of some units of a site, given what was `recorded` of it in every window.
-
-    `order` [units] are rows, the one that went farthest first; the units are at these `places` in it, or half of them
-    are its first ones, the others at even ranks of the rest.
-    """
-    places = half_and_half(len(order), FANS) if places is None else places
-    some = [at for at, one in enumerate(recorded) if one is not None and one.units == len(order)]
-    ridges = [some[place] for place in spread(len(some), RIDGES)]
-    fans = np.full((len(places), len(recorded), len(STEP_QUANTILES)), np.nan)
-    drawn = np.full((len(places), len(ridges), len(_PROBABILITIES)), np.nan)
-    for at in some:
-        distribution = recorded[at]
-        assert distribution is not None
-        dense = _PROBABILITIES if at in ridges else []
-        found = distribution.take(order[places]).quantile([*STEP_QUANTILES, *dense])
-        fans[:, at] = found[:, : len(STEP_QUANTILES)]
-        if dense:
-            drawn[:, ridges.index(at)] = found[:, len(STEP_QUANTILES) :]
-    return Fans(places, fans), _densities(places, np.array(ridges, np.int64), drawn)
-
-
-def no_pictures(windows: int) -> tuple[Fans, Densities]:
-    """Returns the percentiles and densities of no unit."""
-    none: Ints = np.zeros(0, np.int64)
-    fans = np.zeros((0, windows, len(STEP_QUANTILES)))
-    return Fans(none, fans), _densities(none, none, np.zeros((0, 0, len(_PROBABILITIES))))
-
-
-def _densities(places: Ints, windows: Ints, drawn: Floats) -> Densities:
-    """Returns histograms of values [units, windows, values] between their outermost but one, over all windows."""
-    edges = np.zeros((len(places), 2))
-    heights = np.zeros((*drawn.shape[:2], BINS), np.uint8)
-    for unit, of_windows in enumerate(drawn):
-        if not np.isfinite(of_windows).any():
-            continue
-        low, high = float(np.nanmin(of_windows[:, 1])), float(np.nanmax(of_windows[:, -2]))
-        high = high if high > low else low + max(abs(low), 1.0) * 1e-3
-        edges[unit] = low, high
-        inside = np.clip(of_windows, low, high)
-        counts = np.array([np.histogram(row[np.isfinite(row)], BINS, (low, high))[0] for row in inside], float)
-        heights[unit] = np.rint(LEVELS * counts / max(counts.max(), 1.0))
-    return Densities(places, windows, edges, heights)
-
-
 def series_of(steps: pd.DataFrame | None) -> Series:
     """Returns the percentiles of a site over steps, from rows of `StoredRun.steps`; empty where there is none."""
     if steps is None or not len(steps):
@@ -284,21 +202,3 @@ def _joined(parts: Floats) -> Floats:
     joined[some, 2] = np.nanmedian(known[..., 2], 1)
     joined[some, 3:] = np.nanmax(known[..., 3:], 1)
     return joined
-
-
-def spread(count: int, wanted: int) -> list[int]:
-    """Returns so many places among the first `count` ones, at even distances; all where there are no more.
-
-    >>> spread(10, 4)
-    [0, 3, 6, 9]
-    """
-    if wanted >= count:
-        return list(range(count))
-    return sorted({round(place) for place in np.linspace(0, count - 1, max(wanted, 1)).tolist()})
-
-
-def half_and_half(count: int, wanted: int) -> Ints:
-    """Returns places in an order by drift: half of them the first ones, the other half at even ranks of the rest."""
-    top = min(count, (wanted + 1) // 2)
-    rest = spread(count - top, wanted - top) if wanted > top and count > top else []
-    return np.array([*range(top), *(top + place for place in rest)], np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -63,28 +63,51 @@ def summary(
     Raises `SelectionError` for a metric, site, phase or reference that is not there, and for a metric by example in a
     phase without examples.
     """
+    found = rows(run, metric_name=metric_name, reference=reference, phase=phase, sites=sites, level=level)
+    return table(run, [row for row in found if row is not None])
+
+
+def rows(
+    run: StoredRun,
+    *,
+    metric_name: str = DEFAULT,
+    reference: str | int = "previous",
+    phase: str | None = None,
+    sites: Iterable[str] | None = None,
+    level: float = FALSE_ALARMS,
+) -> Iterator[dict[str, object] | None]:
+    """Returns the rows of `summary`, of one chosen site after another: None of a site that has none.
+
+    What moved is known when it returns; what is read of a site is forgotten with the next. Raises as `summary` does.
+    """
     metric = metric_named(metric_name)
     phase = default_phase(run) if phase is None else run.phase(phase)
-    last = [comparisons[-1] for _, comparisons in by_site(run, reference=reference, phase=phase, sites=sites)]
+    asked = sites if sites is None or isinstance(sites, str) else list(sites)
+    last = [comparisons[-1] for _, comparisons in by_site(run, reference=reference, phase=phase, sites=asked)]
     refuse_without_examples(metric, run, phase, last)
     ends = {comparison.window.index for comparison in last}
     del last  # Of a window nothing stays read that something of it was asked of.
     moved = movements(run, reference=reference, phase=phase, windows=ends, level=level)
-    compared = dict(by_site(run, reference=reference, phase=phase, sites=sites))
+    compared = dict(by_site(run, reference=reference, phase=phase, sites=asked))
     latest, phases = _latest(run, phase), run.phases
-    rows = []
-    for site in choose(run.sites, sites):
+
+    def row(site: Site) -> dict[str, object] | None:
         recorded = {w.index: d for w in run.window_list if (d := run.distribution(phase, site.name, w.index))}
-        if latest in recorded:
-            row = _of_site(run, site, phase, list(recorded.values()))
-            comparisons = compared.pop(site, [])
-            if comparisons and comparisons[-1].window.index == max(ends):
-                row |= _of_drift(metric, comparisons, moved)
-            rows.append(row)
-        elif recorded or _never_had_rows(run, site, phases):
-            rows.append(_without_rows(site, phase))
-    table = in_model_order(pd.DataFrame(rows), run.sites)
-    return table.astype(dict.fromkeys(("window", "moved_untold"), "Int64")) if "window" in table else table  # May lack.
+        comparisons = compared.pop(site, [])
+        if latest not in recorded:
+            return _without_rows(site, phase) if recorded or _never_had_rows(run, site, phases) else None
+        found = _of_site(run, site, phase, list(recorded.values()))
+        if comparisons and comparisons[-1].window.index == max(ends):
+            found |= _of_drift(metric, comparisons, moved)
+        return found
+
+    return map(row, choose(run.sites, asked))
+
+
+def table(run: StoredRun, found: Sequence[dict[str, object]]) -> pd.DataFrame:
+    """Returns rows of `summary` as its data frame."""
+    whole = in_model_order(pd.DataFrame(found), run.sites)
+    return whole.astype(dict.fromkeys(("window", "moved_untold"), "Int64")) if "window" in whole else whole  # May lack.
 
 
 def _latest(run: StoredRun, phase: str) -> int:

@@ -11,6 +11,7 @@ bound is stated for the others. Ties are grouped: half of what a ReLU gives is o
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,8 @@ def _scaled_parts(a: Distribution, b: Distribution) -> tuple[list[Floats], Ints]
     """Returns the squares of `w2_parts` of values that are divided by 2 to a power [units], and these powers."""
     exact = _all_kept(a) and _all_kept(b)
     found, power = parts_of_rows(a.values, b.values) if exact else parts(*(_quantiles(one) for one in (a, b)))
-    return [_known(part, a, b, _lacks_tails) for part in found], power
+    unknown = _lacks_tails(a) | _lacks_tails(b)
+    return [np.where(unknown, np.nan, part) for part in found], power
 
 
 def ks(a: Distribution, b: Distribution) -> Floats:
@@ -160,17 +162,25 @@ def zero_share(a: Distribution, b: Distribution) -> Floats:
 
 def effective_std(a: Distribution, b: Distribution) -> Floats:
     """Pooled standard deviation, at least `std_floor`: otherwise a unit whose spread collapses would seem to go far."""
-    return np.maximum(pooled_std(a, b), std_floor(a, b))
+    return np.maximum(*_spread(a, b))
 
 
 def pooled_std(a: Distribution, b: Distribution) -> Floats:
     """Root of the mean of the two variances."""
-    return np.hypot(a.std, b.std) / np.sqrt(2)
+    return _spread(a, b)[0]
 
 
 def std_floor(a: Distribution, b: Distribution) -> float:
     """Returns the least value that the pooled sd of a unit counts as, in activation units: see `least_std`."""
-    return least_std(pooled_std(a, b), np.maximum(np.abs(a.mean), np.abs(b.mean)))
+    return _spread(a, b)[1]
+
+
+@lru_cache(maxsize=1)  # A drift, its floor and whether it is of near-constant units are asked for one after another.
+def _spread(a: Distribution, b: Distribution) -> tuple[Floats, float]:
+    """Returns `pooled_std` and `std_floor`."""
+    pooled = np.hypot(a.std, b.std) / np.sqrt(2)
+    pooled.flags.writeable = False
+    return pooled, least_std(pooled, np.maximum(np.abs(a.mean), np.abs(b.mean)))
 
 
 def least_std(spread: Floats, size: Floats) -> float:
@@ -180,12 +190,13 @@ def least_std(spread: Floats, size: Floats) -> float:
     mean: where most units of a site are dead, any number of sd would come out for the others.
     """
     known = spread[np.isfinite(spread) & (spread > _ROUNDING * size)]
-    return max(STD_FLOOR * float(np.median(known)) if len(known) else 0.0, TINY)
+    return max(STD_FLOOR * over_units.median_of(known) if len(known) else 0.0, TINY)
 
 
 def near_constant(a: Distribution, b: Distribution) -> NDArray[np.bool_]:
     """Marks the units [units] whose pooled sd is at most `std_floor` or NaN: their drift in sd means little."""
-    return ~(pooled_std(a, b) > std_floor(a, b))
+    pooled, floor = _spread(a, b)
+    return ~(pooled > floor)
 
 
 def w1_error(a: Distribution, b: Distribution) -> Floats:
@@ -323,6 +334,8 @@ def _lacks_tails(a: Distribution) -> NDArray[np.bool_]:
     Older runs kept no tails, and among non-finite values a window has none.
     """
     known = np.zeros(a.units, bool) if a.tails is None else np.isfinite(a.tails).all(1)
+    if known.all():  # As of most sites, whose variance need not be computed.
+        return _empty(a)
     power = -np.frexp(np.where(np.isfinite(a.std), a.std, 0.0))[1]  # Squares of values of 1e200 fit no float.
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         values, std = np.ldexp(a.values.astype(float), power[:, None]), np.ldexp(a.std, power)

@@ -181,8 +181,8 @@ def floor_of(metric: Metric, comparison: Comparison, shown: Floats | None = None
     return np.asarray(np.max(np.abs(apart), axis=0))
 
 
-_LAST: WeakKeyDictionary[StoredRun, tuple[Any, Movement]] = WeakKeyDictionary()
-"""What moved in the window of a run that was asked about first: a report needs it for its table and for its words."""
+_JUDGED: WeakKeyDictionary[StoredRun, tuple[Any, dict[int, Movement]]] = WeakKeyDictionary()
+"""What moved in windows of a run that was asked about last: reports and pages need it for tables and for words."""
 
 
 def movements(
@@ -222,12 +222,14 @@ def going_back(
                 compared.setdefault(comparison.window.index, []).append(comparison)
     for index in sorted(compared, reverse=True):
         here = compared.pop(index)  # What is read of it is forgotten with it.
-        asked = str(reference), here[0].phase, index, level
-        known, moved = _LAST.get(run, (None, None))
-        if moved is None or known != asked:
-            moved = _moved(here, level)
-            _LAST[run] = _LAST.get(run, (asked, moved))
-        yield here[0], moved
+        asked = str(reference), here[0].phase, level
+        known, judged = _JUDGED.get(run, (None, {}))
+        if known != asked:
+            judged = {}
+            _JUDGED[run] = asked, judged
+        if index not in judged:
+            judged[index] = _moved(here, level)
+        yield here[0], judged[index]
 
 
 def _moved(comparisons: Iterable[Comparison], level: float) -> Movement:

@@ -38,6 +38,9 @@ DOES = {
 }
 """The first sentence of the help of each command, in the order in which they are listed."""
 
+WITH_MODELS = ("run", "demo", "analyze", "shift", "landscape", "selfcheck")
+"""Commands in whose process models run, and somebody's own code: how Python is set up there is not ours to change."""
+
 KINDS = {"run": "WithScript", "report": "WithOthers", "compare": "WithMany"}
 """The class, beside the function in its file, of each command that reads its arguments in a way of its own."""
 

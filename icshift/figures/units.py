@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icshift.analysis.atlas import BINS, LEVELS, Densities, distributions, pictures
+from icshift.analysis.atlas import distributions
+from icshift.analysis.pictures import BINS, LEVELS, Densities, pictures
 from icshift.errors import SelectionError
 from icshift.figures.cells import Axes, Grid, drawn, framed
 from icshift.figures.fan import PERCENTILES

@@ -46,6 +46,8 @@ _ALL_BLOCKS, _SHARES = 1 << 24, 16
 """Values that wait in the blocks of all sites, about, and which part of what is left of them the next site gets: of
 some sixty sites all have a block of full size."""
 
+_GOLDEN = (5**0.5 - 1) / 2
+
 Sink = Callable[[str, Site, StepRows], None]
 Distributions = dict[tuple[str, Site], Distribution]
 
@@ -380,6 +382,8 @@ class Observer:
             blocks=not is_probe(phase),
             sink=(lambda rows: self._sink(phase, site, rows)) if stepping else None,
             block_values=min(BLOCK_VALUES, max(left, 0) // _SHARES),
+            # Multiples of the golden ratio are spread evenly, however many there are.
+            first_block=1 - len(self._open) * _GOLDEN % 1,
         )
 
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from icshift.analysis.atlas import Row, Series, atlas, distributions, no_pictures, pictures, series_of
-from icshift.analysis.by_site import summary
-from icshift.analysis.drift import default_phase
+from icshift.analysis import by_site
+from icshift.analysis.atlas import Row, Series, atlas, series_of
+from icshift.analysis.drift import default_phase, movements
 from icshift.analysis.metrics import Metric
 from icshift.analysis.onset import onset
 from icshift.analysis.outcome import outcome
+from icshift.analysis.pictures import Densities, Fans, Recorded, no_pictures, pictures
 from icshift.analysis.windows import ALL, LAST, AsOf, as_of
 from icshift.errors import SelectionError
 from icshift.page import look
-from icshift.page.model import Ints, Line, Page, SiteOnPage, Table, Units, WindowOnPage, block_of
+from icshift.page.model import Floats, Ints, Line, Page, SiteOnPage, Table, Units, WindowOnPage, block_of
 from icshift.reports.drift import drift_report, site_label
 from icshift.reports.onset import how_it_left, onset_cells, onset_in_words
 from icshift.reports.outcome import verdict
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from icshift.runs.reader import StoredRun
+
+
+_Pictures: TypeAlias = "Mapping[bool, tuple[Fans, Densities]]"
+"""Pictures of units, by whether the scale is of floors: which units these are depends on it."""
+
+_Picture: TypeAlias = "Callable[[Row, Recorded], _Pictures]"
 
 
 @dataclass(frozen=True)
@@ -57,28 +64,38 @@ class Asked:
 
 def page_of(run: StoredRun, asked: Asked) -> Page:
     """Returns the page of a run. Raises `SelectionError` for what is not there, and for metrics without units."""
-    page = outline_of(run, asked)
-    return replace(page, sites=tuple(_pictured(run, page.phase, site) for site in page.sites))
+    return _page(run, asked, _pictured)
 
 
 def outline_of(run: StoredRun, asked: Asked) -> Page:
-    """Returns the page of a run but percentiles and densities by window, which take the longest: no figure needs them.
+    """Returns the page of a run but percentiles and densities by window, which no figure needs.
 
     Raises `SelectionError` as `page_of` does.
     """
+    return _page(run, asked, _without_pictures)
+
+
+def _page(run: StoredRun, asked: Asked, picture: _Picture) -> Page:
     if asked.metric.of == "site" or asked.metric.by_example:
         raise SelectionError(f"a page shows metrics of units, as w1_sd or ks; {asked.metric.name} is none")
     phase = asked.phase or default_phase(run)
     seen = asked.seen(run)
     how: dict[str, Any] = {"reference": asked.reference, "phase": phase, "level": seen.level}
-    table = summary(seen.run, metric_name=asked.metric.name, sites=asked.sites, **how)
+    movements(run, reference=asked.reference, phase=phase)  # Of all sites together, before any is read for itself.
     said = outcome(seen.run, **how)
+    last = by_site.rows(seen.run, metric_name=asked.metric.name, sites=asked.sites, **how)
+    rows = atlas(run, asked.metric, reference=asked.reference, phase=phase, sites=asked.sites)
+    summed, drawn = [], []
+    for (row, recorded), of_last in zip(rows, last, strict=True):  # Both take what is read of a site while it is here.
+        drawn.append((row, picture(row, recorded)))
+        summed += [] if of_last is None else [of_last]
+    table = by_site.table(seen.run, summed)
     doubts = [*asked.doubts, *searched(seen.searched)]
     report = drift_report(seen.run, table, asked.metric, said, reference=asked.reference, caveats=doubts)
     left = _onset(run, phase, asked.sites)
     compared = "window" in table and bool(table["window"].notna().any())
     words = verdict(said, table, asked.metric) if said is not None and compared else []
-    sites, scale = _sites(run, asked, phase, left)
+    sites, scale = _sites(run, asked, phase, left, drawn)
     return Page(
         title=run.name,
         subtitle=report.heading,
@@ -153,9 +170,10 @@ def _lines(run: StoredRun) -> list[Line]:
     return lines
 
 
-def _sites(run: StoredRun, asked: Asked, phase: str, left: pd.DataFrame | None) -> tuple[list[SiteOnPage], look.Scale]:
-    rows = atlas(run, asked.metric, reference=asked.reference, phase=phase, sites=asked.sites)
-    drift, floor = (np.array([getattr(row, name) for row in rows]).reshape(-1) for name in ("drift", "floor"))
+def _sites(
+    run: StoredRun, asked: Asked, phase: str, left: pd.DataFrame | None, drawn: Sequence[tuple[Row, _Pictures]]
+) -> tuple[list[SiteOnPage], look.Scale]:
+    drift, floor = (np.array([getattr(row, name) for row, _ in drawn]).reshape(-1) for name in ("drift", "floor"))
     scale = look.scale_of(asked.metric, drift, floor)
     series = run.steps(phase=phase)
     steps: Mapping[Any, pd.DataFrame] = (
@@ -166,10 +184,11 @@ def _sites(run: StoredRun, asked: Asked, phase: str, left: pd.DataFrame | None) 
     nothing = {"unknown": f"no series of steps was recorded in phase {phase}"}
     by_own = normalises_by_its_own_inputs(phase, run.settings)
     sites = []
-    for row in rows:
+    for row, pictures_of in drawn:
         onset_of, name = onsets.get(row.site.name, nothing), row.site.name
         affine = row.site.batch_statistics and by_own
-        sites.append(_site(row, scale, series_of(steps.get(name)), onset_of, affine))
+        shown = pictures_of[scale.of_floor]
+        sites.append(_site(row, scale, series_of(steps.get(name)), onset_of, shown, affine=affine))
     return sites, scale
 
 
@@ -185,10 +204,11 @@ def _site(
     scale: look.Scale,
     series: Series,
     onset_of: Mapping[str, Any],
+    shown: tuple[Fans, Densities],
+    *,
     affine: bool,
 ) -> SiteOnPage:
-    site = row.site
-    fans, densities = no_pictures(len(row.compared))
+    site, (fans, densities) = row.site, shown
     step = float(onset_of.get("step", np.nan))
     return SiteOnPage(
         name=site.name,
@@ -221,10 +241,17 @@ def _site_codes(row: Row, scale: look.Scale) -> look.Codes:
     return codes
 
 
-def _pictured(run: StoredRun, phase: str, site: SiteOnPage) -> SiteOnPage:
-    """Returns the site with percentiles and densities of some of its units, those that went farthest first of all."""
-    fans, densities = pictures(distributions(run, phase, run.site(site.name)), rows_of(run, site))
-    return replace(site, fans=fans, densities=densities)
+def _pictured(row: Row, recorded: Recorded) -> _Pictures:
+    """Returns percentiles and densities of some units, those that went farthest first of all.
+
+    A site that has a floor tells that the scale is of floors; of others it is known once all sites are.
+    """
+    scales = (True,) if (row.floor > 0).any() else (True, False)
+    return {of_floor: pictures(recorded, _farthest_first(row, of_floor)[0]) for of_floor in scales}
+
+
+def _without_pictures(_: Row, recorded: Recorded) -> _Pictures:
+    return dict.fromkeys((True, False), no_pictures(len(recorded)))
 
 
 def rows_of(run: StoredRun, site: SiteOnPage) -> Ints:
@@ -237,15 +264,22 @@ def _units(row: Row, scale: look.Scale) -> Units:
     codes = scale.codes(row.values, row.floors, row.still)
     codes[row.near & np.isfinite(row.values)] = look.CONSTANT
     codes[~np.isfinite(row.values) & row.lost] = look.NOT_FINITE
+    order, worst, at = _farthest_first(row, scale.of_floor)
+    return Units(kept_units(row.site)[order], np.where(worst >= 0, worst, np.nan), at, codes[order])
+
+
+def _farthest_first(row: Row, of_floor: bool) -> tuple[Ints, Floats, Ints]:
+    """Returns the order [units] of units by how far they went, over their floors or not, and in this order how far.
+
+    That is -1 where it is not known; and the place of the window in which they did, or -1.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
-        size = np.where(row.floors > 0, row.values / row.floors, np.nan) if scale.of_floor else row.values
+        size = np.where(row.floors > 0, row.values / row.floors, np.nan) if of_floor else row.values
     size = np.where(np.isfinite(size) & ~row.near, size, -1.0)
     worst = size.max(1, initial=-1.0)
     order = np.argsort(-worst, kind="stable")
     at = np.where(worst >= 0, size.argmax(1), -1) if size.shape[1] else np.full(len(size), -1)
-    ids = kept_units(row.site)
-    known = np.where(worst >= 0, worst, np.nan)
-    return Units(ids[order], known[order], at[order].astype(np.int64), codes[order])
+    return order, worst[order], at[order].astype(np.int64)
 
 
 def _which(seen: StoredRun, windows: int) -> str:

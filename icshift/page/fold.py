@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from icshift.analysis.atlas import Densities, Fans, half_and_half
+from icshift.analysis.pictures import Densities, Fans, half_and_half
 from icshift.page.look import LOWEST
 from icshift.page.model import Ints, Page, SiteOnPage, Units
 

@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from icshift.analysis.atlas import Densities, Fans, Series
+from icshift.analysis.atlas import Series
+from icshift.analysis.pictures import Densities, Fans
 from icshift.page.look import Codes, Scale
 
 Floats: TypeAlias = NDArray[np.floating[Any]]

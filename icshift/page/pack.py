@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from icshift.analysis.atlas import BINS
+from icshift.analysis.over_units import median_of
+from icshift.analysis.pictures import BINS
 from icshift.page.model import Floats, SiteOnPage
 
 LOST = 0xFFFF
@@ -81,8 +82,8 @@ def _quantised(values: Floats) -> tuple[Floats, np.ndarray[Any, Any]]:
     for row, each in enumerate(known):
         finite = each[np.isfinite(each)]
         if len(finite):
-            middle = np.median(finite)
-            reach = _TAILS * max(float(np.median(np.abs(finite - middle))), 1e-30)
+            middle = median_of(finite)
+            reach = _TAILS * max(median_of(np.abs(finite - middle)), 1e-30)
             usual = finite[np.abs(finite - middle) <= reach] if reach > 1e-28 else finite
             ends[row] = usual.min(), usual.max()
     ends = ends.astype("<f4").astype(float)

@@ -13,6 +13,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+_MOST_BYTES = 1 << 30
+"""Bytes of all rows of an array, which counts them in 32 bits."""
+
 _TYPES = {"int32": pa.int32(), "int64": pa.int64(), "float32": pa.float32(), "float64": pa.float64()}
 
 
@@ -57,18 +60,45 @@ def names(values: Sequence[str], rows: Sequence[int]) -> pa.Array:
     return pa.DictionaryArray.from_arrays(numbers(places), words(values, [1] * len(values)))
 
 
-def lists(parts: Sequence[NDArray[Any]], absent: NDArray[np.bool_] | None = None) -> pa.Array:
-    """Returns one list a row of arrays [rows, width], one array after another, null in rows that are `absent`.
+def lists(parts: Sequence[NDArray[Any]]) -> pa.Array:
+    """Returns one list a row of arrays [rows, width], one array after another.
 
-    >>> lists([np.zeros((1, 2)), np.ones((2, 1))], np.array([False, False, True])).to_pylist()
-    [[0.0, 0.0], [1.0], None]
+    >>> lists([np.zeros((1, 2)), np.ones((2, 1))]).to_pylist()
+    [[0.0, 0.0], [1.0], [1.0]]
     """
     widths = np.repeat([part.shape[1] for part in parts], [len(part) for part in parts])
     ends = np.concatenate([[0], np.cumsum(widths)]).astype(np.int32)
     inner = numbers(np.concatenate([part.ravel() for part in parts]))
-    known = None if absent is None or not absent.any() else _bits(~absent)
-    kind = pa.list_(pa.field("element", inner.type))  # As Parquet calls it: what is read again is of the same type.
-    return pa.Array.from_buffers(kind, len(widths), [known, pa.py_buffer(ends)], children=[inner])
+    # As Parquet calls it: what is read again is of the same type. Where nothing may be null it is read faster.
+    kind = pa.list_(pa.field("element", inner.type, nullable=False))
+    return pa.Array.from_buffers(kind, len(widths), [None, pa.py_buffer(ends)], children=[inner])
+
+
+def binaries(parts: Sequence[NDArray[np.uint8]], absent: NDArray[np.bool_]) -> pa.ChunkedArray:
+    """Returns the bytes of a row of arrays [rows, width], one array after another, null in rows that are `absent`.
+
+    >>> binaries([np.array([[104, 105]], np.uint8), np.empty((1, 0), np.uint8)], np.array([False, True])).to_pylist()
+    [b'hi', None]
+    """
+    if sum(part.size for part in parts) > _MOST_BYTES and sum(map(len, parts)) > 1:
+        first, second = _halves(parts)
+        rows = sum(map(len, first))
+        both = binaries(first, absent[:rows]), binaries(second, absent[rows:])
+        return pa.chunked_array([chunk for half in both for chunk in half.chunks])
+    widths = np.repeat([part.shape[1] for part in parts], [len(part) for part in parts])
+    ends = np.concatenate([[0], np.cumsum(widths)]).astype(np.int32)
+    known = _bits(~absent) if absent.any() else None
+    flat = np.concatenate([part.ravel() for part in parts])
+    made = pa.Array.from_buffers(pa.binary(), len(widths), [known, pa.py_buffer(ends), pa.py_buffer(flat)])
+    return pa.chunked_array([made])
+
+
+def _halves(parts: Sequence[NDArray[np.uint8]]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+    """Returns the arrays in two halves; the rows of a single one."""
+    if len(parts) == 1:
+        middle = len(parts[0]) // 2
+        return [parts[0][:middle]], [parts[0][middle:]]
+    return list(parts[: len(parts) // 2]), list(parts[len(parts) // 2 :])
 
 
 def _bits(values: NDArray[np.bool_]) -> pa.Buffer:

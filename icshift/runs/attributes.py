@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from icshift.blocks import BLOCKS, SLICES, Blocks, no_blocks
-from icshift.distribution import EXACT, EXAMPLES, Floats
+from icshift.distribution import EXACT, EXAMPLES, Floats, Ints
+from icshift.runs import planes
 from icshift.runs.columns import REAL, TEXT, WHOLE, Column
 from icshift.runs.held import Held
 from icshift.tails import TAIL
@@ -29,14 +30,15 @@ KINDS: Mapping[str, Mapping[str, Column]] = {
     },
     "values": {"values": Column("real", EXACT)},
     "blocks": {
-        "block_slices": Column("real", BLOCKS * SLICES, needed=False, nullable=True),
+        "block_slices": Column("real", BLOCKS * SLICES, needed=False, nullable=True, packed=True),
         **dict.fromkeys(
-            ("block_sampled", "block_zeros", "block_steps"), Column("whole", BLOCKS, needed=False, nullable=True)
+            ("block_sampled", "block_zeros", "block_steps"),
+            Column("whole", BLOCKS, needed=False, nullable=True, packed=True),
         ),
         "odd_sampled": Column("whole", needed=False),
     },
     "examples": {"paired_values": Column("real", EXAMPLES, needed=False)},
-    "tails": {"tail_values": Column("real", 2 * TAIL, needed=False)},
+    "tails": {"tail_values": Column("real", 2 * TAIL, needed=False, packed=True)},
 }
 """The columns of what is asked for together."""
 
@@ -60,9 +62,12 @@ def attributes(kind: str, rows: Held) -> dict[str, Any]:
 
 
 def _optional(rows: Held, column: str) -> Floats | None:
-    """Returns the lists of a column, or None where they are empty or an older version wrote none."""
-    lists = rows.lists[column].matrix(column) if column in rows else None
-    return None if lists is None or not lists.shape[1] else lists
+    """Returns the numbers of a column, or None where there are none in it or an older version wrote no such."""
+    if column not in rows:
+        return None
+    packed = column in rows.packed
+    found = _floats(rows, column, 2 * TAIL) if packed else rows.lists[column].matrix(column)
+    return found if found.shape[1] else None
 
 
 def _blocks(rows: Held) -> Blocks | None:
@@ -70,15 +75,34 @@ def _blocks(rows: Held) -> Blocks | None:
     if "block_slices" not in rows:
         odd = rows.numbers["odd_sampled"]
         return None if (odd < 0).all() else no_blocks(len(odd))
-    none = rows.lists["block_slices"].none
+    none = (rows.packed if "block_slices" in rows.packed else rows.lists)["block_slices"].none
     if none is not None and none.any():
         return None
-    slices, sampled, zeros, steps = (
-        rows.lists[f"block_{name}"].matrix(f"block_{name}") for name in ("slices", "sampled", "zeros", "steps")
-    )
-    return Blocks(
-        slices.reshape(len(slices), -1, SLICES),
-        sampled.astype(np.int64),
-        zeros.astype(np.int64),
-        steps[0].astype(np.int64),
-    )
+    sampled, zeros, steps = (_whole(rows, f"block_{name}") for name in ("sampled", "zeros", "steps"))
+    count = steps.shape[1]
+    if "block_slices" in rows.packed:
+        slices = _floats(rows, "block_slices", count * SLICES)
+    else:
+        slices = rows.lists["block_slices"].matrix("block_slices")
+    if not sampled.shape == zeros.shape == steps.shape or slices.shape[1] != count * SLICES:
+        raise ValueError(f"columns of {count} blocks are not equally long")
+    return Blocks(slices.reshape(len(slices), -1, SLICES), sampled, zeros, steps[0].copy())
+
+
+def _floats(rows: Held, column: str, width: int) -> Floats:
+    """Returns packed numbers [rows, width], of 4 bytes or of 8 as there are; [rows, 0] where there are none."""
+    found = rows.packed[column].matrix(column)
+    size = found.shape[1] // width if width else 0
+    if found.shape[1] and (size not in (4, 8) or found.shape[1] != size * width):
+        raise ValueError(f"column {column} has {found.shape[1]} bytes a row, where {width} numbers are")
+    return planes.joined(found, np.dtype(f"<f{size or 4}"))
+
+
+def _whole(rows: Held, column: str) -> Ints:
+    """Returns whole numbers [rows, width]; those that are the same in all rows are there once."""
+    if column not in rows.packed:
+        return rows.lists[column].matrix(column).astype(np.int64)
+    found = rows.packed[column].matrix(column)
+    every = found[:1] if not found.strides[0] else found
+    numbers = np.ascontiguousarray(every).view("<i4").astype(np.int64)
+    return np.broadcast_to(numbers, (len(found), numbers.shape[1]))

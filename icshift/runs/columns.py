@@ -4,7 +4,7 @@ anything is read, and no file unpacks into far more than is in it."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,15 +28,22 @@ _MOST_NAMES = 1 << 26
 
 @dataclass(frozen=True)
 class Column:
-    """What a column holds: text, whole or real numbers, one a row or, with a `width`, lists of at most so many.
+    """What a column holds: text, whole or real numbers, one a row or, with a `width`, at most so many.
 
-    Files of some versions lack it unless it is `needed`; a row may have nothing where it is `nullable`.
+    Files of some versions lack it unless it is `needed`; a row may have nothing where it is `nullable`. Several numbers
+    are lists or, where they are `packed`, bytes, which files of older versions have lists in place of.
     """
 
     kind: Literal["text", "whole", "real"]
     width: int | None = None
     needed: bool = True
     nullable: bool = False
+    packed: bool = False
+
+    @property
+    def coded(self) -> bool:
+        """Whether what is the same in many rows is read once, with its place for each row."""
+        return self.kind == "text" or (self.packed and self.kind == "whole")
 
 
 TEXT, WHOLE, REAL = Column("text"), Column("whole"), Column("real")
@@ -109,7 +116,7 @@ def refuse_nothing(table: pa.Table, columns: Mapping[str, Column]) -> None:
 def _read_groups(file: Path, footer: pq.FileMetaData, groups: Sequence[int], columns: Mapping[str, Column]) -> pa.Table:
     import pyarrow.parquet as pq
 
-    options = {"metadata": footer, "page_checksum_verification": True, "read_dictionary": _texts(columns)}
+    options = {"metadata": footer, "page_checksum_verification": True, "read_dictionary": _coded(columns)}
     with regular.opened(file) as opened, pq.ParquetFile(opened, **options) as parquet:
         return parquet.read_row_groups(groups, columns=list(columns))
 
@@ -123,13 +130,13 @@ def _read_whole(
     source = pa.BufferReader(content)
     if filters:
         return pq.read_table(source, columns=list(columns), filters=list(filters), page_checksum_verification=True)
-    options = {"page_checksum_verification": True, "read_dictionary": _texts(columns)}
+    options = {"page_checksum_verification": True, "read_dictionary": _coded(columns)}
     with pq.ParquetFile(source, **options) as opened:  # Not `read_table`, which imports pandas.
         return opened.read(columns=list(columns))
 
 
-def _texts(columns: Mapping[str, Column]) -> list[str]:
-    return [name for name, column in columns.items() if column.kind == "text"]
+def _coded(columns: Mapping[str, Column]) -> list[str]:
+    return [name for name, column in columns.items() if column.coded]
 
 
 def _groups(footer: pq.FileMetaData, rows: range) -> tuple[int, list[int]]:
@@ -155,9 +162,11 @@ def _typed(footer: pq.FileMetaData, columns: Mapping[str, Column]) -> dict[str, 
     there = {}
     for name, column in columns.items():
         if schema.names.count(name) == 1:
-            if not _fits(schema.field(name).type, column):
-                raise ValueError(f"column {name} holds {schema.field(name).type}")
-            there[name] = column
+            kind = schema.field(name).type
+            unpacked = replace(column, packed=False)
+            if not _fits(kind, column) and not _fits(kind, unpacked):
+                raise ValueError(f"column {name} holds {kind}")
+            there[name] = column if _fits(kind, column) else unpacked
         elif column.needed or name in schema.names:
             raise ValueError(
                 f"column {name} is missing" if name not in schema.names else f"column {name} is twice there"
@@ -170,6 +179,8 @@ def _fits(kind: pa.DataType, column: Column) -> bool:
 
     if column.nullable and types.is_null(kind):
         return True  # A column in which no row has anything.
+    if column.packed:
+        return bool(types.is_binary(kind))
     if column.width is not None:
         if not types.is_list(kind):
             return False
@@ -186,7 +197,7 @@ def _decoded(footer: pq.FileMetaData, groups: Sequence[int], columns: Placed, mo
     Raises `ValueError` for more than there can be.
     """
     inside = [footer.row_group(group) for group in groups]
-    rows, names = sum(group.num_rows for group in inside), 0
+    rows, names, packed = sum(group.num_rows for group in inside), 0, 0
     if not 0 <= rows <= most_rows:
         raise ValueError(f"it has {rows:,} rows, where the manifest leaves room for {most_rows:,}")
     held: dict[str, int] = {}
@@ -196,9 +207,13 @@ def _decoded(footer: pq.FileMetaData, groups: Sequence[int], columns: Placed, mo
             held[name] = held.get(name, 0) + max(chunk.num_values, 0)
             if column.kind == "text":
                 names += max(chunk.total_uncompressed_size, 0)
+            if column.packed:
+                packed += max(chunk.total_uncompressed_size, 0)
+                if chunk.has_dictionary_page and not column.coded:
+                    raise ValueError(f"column {name} has bytes that many rows share")
     for _, name, column in columns:
-        if held.get(name, 0) > rows * max(column.width or 1, 1):
+        if held.get(name, 0) > rows * (1 if column.packed else max(column.width or 1, 1)):
             raise ValueError(f"column {name} has {held[name]:,} numbers in {rows:,} rows")
     if names > _MOST_NAMES:
         raise ValueError(f"its names take {names:,} bytes")
-    return 8 * sum(held.values()) + names
+    return 8 * sum(held.values()) + names + packed

@@ -6,7 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-_NAMES = ("phase", "site", "name", "layer")
+_FEW = ("phase", "site", "name", "layer", "block_sampled", "block_zeros", "block_steps")
+"""Columns of which many rows have the same."""
 
 
 def encoding(schema: pa.Schema) -> dict[str, Any]:
@@ -15,7 +16,7 @@ def encoding(schema: pa.Schema) -> dict[str, Any]:
     # of neighbours are mostly alike: with the bytes of all numbers sorted by place, a third of a window goes.
     return {
         "compression": "lz4",
-        "use_dictionary": [name for name in _NAMES if name in schema.names],
+        "use_dictionary": [field.name for field in schema if field.name in _FEW and not pa.types.is_list(field.type)],
         "write_statistics": False,
         "use_byte_stream_split": _floats(schema),
     }

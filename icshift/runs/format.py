@@ -1,6 +1,6 @@
 """What a run on disk is made of: its files, sites and windows. It knows no torch.
 
-Format 4. A run is a directory:
+Format 5. A run is a directory:
 
     run.json                      format, created, id, writer, finished, stopped, interrupted, gaps, ranks,
                                   versions, model, settings, sites, ledger, step_stride, overhead,
@@ -11,15 +11,17 @@ Format 4. A run is a directory:
                                   phase, site, unit, window, count, nonfinite, mean, std, min, max,
                                   zero_share, sampled, w1_error, rank_error,
                                   values (list: sorted, of equal weight),
-                                  block_slices, block_sampled, block_zeros, block_steps (lists, block after
-                                  block, of the window's consecutive blocks of steps, from which noise is
-                                  computed: 8 slice means, numbers of values, of zeros, of steps; null in a
-                                  probe, which has no sampling noise),
+                                  block_slices, block_sampled, block_zeros, block_steps (numbers as bytes,
+                                  block after block, of the window's consecutive blocks of steps, from which
+                                  noise is computed: 8 slice means, numbers of values, of zeros, of steps; null
+                                  in a probe, which has no sampling noise),
                                   paired_values (list: activations of a probe's examples, the same ones in
                                   every window and in their order; empty where there are none; older files
                                   have no such column),
-                                  tail_values (list: the 16 lowest and the 16 highest of a large window one by
-                                  one; empty where `values` are all; older files have no such column).
+                                  tail_values (numbers as bytes: the 16 lowest and the 16 highest of a large
+                                  window one by one; empty where `values` are all; older files have no such
+                                  column).
+                                  Bytes of float numbers are sorted by their place, see `planes.py`.
                                   The file's metadata, key `icshift`, holds the window as JSON, or a list of
                                   several; `inputs` in it is a hash of the examples of each phase, where they
                                   are known.
@@ -49,6 +51,7 @@ History. The number rises where a reader of the version before would read someth
        alike, so that none is given for older runs.
     4  Several files are put into one, which is named after the first and the last of them: a reader of format 3 would
        not find what is in it.
+    5  Blocks and tails are bytes, which a reader of format 4 takes for damage. They were lists.
 
 All these formats are read.
 """
@@ -66,7 +69,7 @@ import numpy as np
 from icshift import regular
 from icshift.distribution import Floats, Ints
 
-FORMAT = 4
+FORMAT = 5
 MANIFEST = "run.json"
 WINDOW = b"icshift"
 """The key of what a window's file says of the window, as JSON; of several in one file it is a list."""

@@ -105,6 +105,7 @@ class _File:
     starts: Sequence[int]
     kinds: Mapping[str, tuple[Mapping[str, Column], columns.Placed]]
     stamp: tuple[int, int, int]
+    coded: Sequence[str]
     rows: Sequence[Rows] = ()
 
     @cached_property
@@ -231,9 +232,10 @@ class Shelf:
         counts = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
         kinds = {}
         for kind, wanted in KINDS.items():
-            of_kind = {name: column for name, column in wanted.items() if name in there}
+            of_kind = {name: there[name] for name in wanted if name in there}
             kinds[kind] = of_kind, columns.places(footer, of_kind)
-        file = _File(path, list(accumulate(counts, initial=0)), kinds, stamp)
+        coded = [name for name, column in there.items() if column.coded]
+        file = _File(path, list(accumulate(counts, initial=0)), kinds, stamp, coded)
         table = self._opened(file, footer).read(columns=list(WHOSE), use_threads=False)
         columns.refuse_nothing(table, WHOSE)
         return replace(file, rows=_stretches(table))
@@ -273,7 +275,7 @@ class Shelf:
             # A file that was replaced is never put back, and pyarrow 17 does not tell which one it opened.
             if file.stamp != _stamp(file.path.stat()):
                 raise ChangedError(f"{file.path} was replaced while it was read: try again")
-            options = {"page_checksum_verification": True, "read_dictionary": ["phase", "site"]}
+            options = {"page_checksum_verification": True, "read_dictionary": file.coded}
             found = pq.ParquetFile(handle, metadata=footer, **options)
             self._open.put(file.path, found, _FOOTER_GROWS * footer.serialized_size)
         return found

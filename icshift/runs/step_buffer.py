@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from icshift.distribution import Ints
 from icshift.runs.arrow_arrays import names, numbers
@@ -67,6 +68,15 @@ class StepBuffer:
             self.floats[column, place] = getattr(rows, name)[steps, self._places]
         self.floats[len(_FLOATS) :, place] = rows.quantiles[:, steps, self._places]
         self.filled += len(kept)
+
+    def keep(self, which: NDArray[np.bool_]) -> None:
+        """Leave out the other steps of those that wait."""
+        waits, self.filled = slice(self.filled), int(np.count_nonzero(which))
+        kept = slice(self.filled)
+        self.steps[kept] = self.steps[waits][which]
+        for arrays in (self.counts, self.floats):
+            for column in arrays:  # One by one: a copy of all would be as large as the buffer.
+                column[kept] = column[waits][which]
 
     def _allocate(self, steps: int) -> None:
         self.steps = np.empty(steps, np.int64)

@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 
 from icshift.blocks import Blocks, no_blocks
 from icshift.distribution import Distribution
-from icshift.runs.arrow_arrays import lists, numbers, words
+from icshift.runs import planes
+from icshift.runs.arrow_arrays import binaries, lists, numbers, words
 from icshift.runs.format import PHASES, Site, kept_units
 
 _MOMENTS = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "w1_error")
+
+MAY_LACK = ("block_slices", "block_sampled", "block_zeros", "block_steps")
+"""Columns that a row may have nothing in: those of blocks, which a probe has none of."""
 
 GROUP = 256
 """Rows of a site that has a row group of its own, or of several together: each group takes 2 kB, and some 0.3 ms."""
@@ -36,9 +40,11 @@ def window_table(index: int, distributions: Mapping[tuple[str, Site], Distributi
     columns["values"] = lists([part.values for part in parts])
     columns |= _blocks(parts, rows)
     columns["paired_values"] = lists([_or_empty(part.examples, part) for part in parts])
-    columns["tail_values"] = lists([_or_empty(part.tails, part) for part in parts])
+    tails = [planes.split(_or_empty(part.tails, part)) for part in parts]
+    columns["tail_values"] = binaries(tails, np.zeros(sum(rows), bool))
     phases = json.dumps(list(dict.fromkeys(phase for phase, _ in distributions)))
-    return pa.Table.from_arrays(list(columns.values()), names=list(columns), metadata={PHASES: phases})
+    fields = [pa.field(name, column.type, nullable=name in MAY_LACK) for name, column in columns.items()]
+    return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields, {PHASES: phases}))
 
 
 def row_groups(table: pa.Table) -> list[int]:
@@ -65,16 +71,26 @@ def _or_empty(values: NDArray[Any] | None, part: Distribution) -> NDArray[Any]:
     return np.empty((part.units, 0), part.values.dtype) if values is None else values
 
 
-def _blocks(parts: Sequence[Distribution], rows: Sequence[int]) -> dict[str, pa.Array]:
+def _blocks(parts: Sequence[Distribution], rows: Sequence[int]) -> dict[str, pa.ChunkedArray]:
     absent = np.repeat([part.blocks is None for part in parts], rows)
     kept = [no_blocks(part.units) if part.blocks is None else part.blocks for part in parts]
     return {
-        "block_slices": lists([blocks.slices.reshape(len(blocks.sampled), -1) for blocks in kept], absent),
-        "block_sampled": lists([blocks.sampled.astype(np.int32) for blocks in kept], absent),
-        "block_zeros": lists([blocks.zeros.astype(np.int32) for blocks in kept], absent),
-        "block_steps": lists([_steps(blocks) for blocks in kept], absent),
+        "block_slices": binaries([planes.split(_side_by_side(blocks)) for blocks in kept], absent),
+        "block_sampled": binaries([_whole(blocks.sampled) for blocks in kept], absent),
+        "block_zeros": binaries([_whole(blocks.zeros) for blocks in kept], absent),
+        "block_steps": binaries([_whole(_steps(blocks)) for blocks in kept], absent),
     }
 
 
-def _steps(blocks: Blocks) -> NDArray[np.int32]:
-    return np.broadcast_to(blocks.steps.astype(np.int32), blocks.sampled.shape)
+def _side_by_side(blocks: Blocks) -> NDArray[Any]:
+    return blocks.slices.reshape(len(blocks.sampled), -1) if len(blocks) else np.empty((len(blocks.sampled), 0), "<f4")
+
+
+def _whole(numbers: NDArray[Any]) -> NDArray[np.uint8]:
+    return (
+        np.ascontiguousarray(numbers, "<i4").view(np.uint8) if numbers.size else np.empty((len(numbers), 0), np.uint8)
+    )
+
+
+def _steps(blocks: Blocks) -> NDArray[Any]:
+    return np.broadcast_to(blocks.steps, blocks.sampled.shape)

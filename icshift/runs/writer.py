@@ -265,22 +265,35 @@ class Recording:
     def flush(self) -> None:
         """Writes what waits: buffered steps as one segment, rows of other series as one each.
 
-        Where all segments of steps together outgrow `STEP_ROWS`, every second step is deleted from them.
+        Where all steps together would outgrow `STEP_ROWS`, every second one is left out, of those that are written too.
         """
         for kind in list(self._measured):
             self._write_segment(kind, pa.Table.from_pylist(self._measured[kind], schema=schema_of(kind)))
             del self._measured[kind]
+        self._thin()
         waiting = [buffer for buffer in self._buffers.values() if buffer.filled]
         if not waiting:
             return
         self._write_segment(STEPS, step_table(waiting))
-        last = max(int(buffer.steps[: buffer.filled].max()) for buffer in waiting)
         for buffer in waiting:
             buffer.filled = 0
-        while sum(self._own.segments(STEPS).values()) > STEP_ROWS and self.stride <= last:
+
+    def _thin(self) -> None:
+        """Leaves out every second step until all of them are few enough, or one is left: before any is written in
+        vain."""
+        buffers = self._buffers.values()
+        last = max((int(one.steps[: one.filled].max()) for one in buffers if one.filled), default=0)
+        while self._step_rows() > STEP_ROWS and self.stride <= last:
             self.stride *= 2
+            for buffer in buffers:
+                buffer.keep(buffer.steps[: buffer.filled] % self.stride == 0)
             for segment in self._own.segments(STEPS):
                 self._own.keep_rows(segment, lambda rows: rows["step"].to_numpy() % self.stride == 0)
+
+    def _step_rows(self) -> int:
+        """How many rows of steps are written, or wait."""
+        waiting = sum(buffer.filled * len(buffer.units) for buffer in self._buffers.values())
+        return waiting + sum(self._own.segments(STEPS).values())
 
     def finish(self, changes: dict[str, Any]) -> None:
         """Flushes, and marks the run as finished; `changes` are of the manifest."""

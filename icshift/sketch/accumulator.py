@@ -44,7 +44,8 @@ class Accumulator:
     `samples` bounds the values a unit and step that quantiles are made from (infinite: no bound). Without `blocks` the
     distribution has none: so for a probe, whose inputs are the same in every window, which leaves no sampling noise to
     estimate. Finished steps go to `sink` as `StepRows`, several at a time, whose memory is used again.
-    Rows wait in a block of about `block_values`.
+    Rows wait in a block of about `block_values`; the `first_block` of a window is that share of one, so that not all
+    accumulators work off theirs at the same step.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Accumulator:
         blocks: bool = True,
         sink: Callable[[StepRows], None] | None = None,
         block_values: int = BLOCK_VALUES,
+        first_block: float = 1.0,
     ) -> None:
         self.units = units
         self._samples = samples
@@ -68,6 +70,7 @@ class Accumulator:
         self._before: Summary | None = None  # Not by `restart`, which would draw once more than in later windows.
         self._keeps_parts = blocks
         self._sink = sink
+        self._first_block = first_block
         self._block_rows = int(max(min(samples, 1024), min(64 * samples, block_values // units)))
         self._centre = np.empty(units, dtype)
         self._closed = self._kernel.closed(units)
@@ -95,6 +98,7 @@ class Accumulator:
         self._centre[:] = np.nan  # So that the same activations give the same numbers, whatever came before.
         self._steps: list[_Step] = []
         self._rows_a_step = 0
+        self._is_first = True
         self._filled = 0
         self._open: list[tuple[int, int, Tensor | None]] = []
         self._examples: list[Floats] = []
@@ -159,6 +163,8 @@ class Accumulator:
             first = self._filled - n
         self._rows_a_step = n
         room = max(min(self._block_rows // n, _BLOCK_STEPS), 1)
+        if self._is_first:
+            room = max(int(self._first_block * room), 1)
         if self._closed.add(self._rows[first : self._filled], len(self._steps), room, self._summary.begin):
             self._filled = first
         self._steps.append(_Step(step, moments))
@@ -232,10 +238,10 @@ class Accumulator:
     def _work_off(self, last: int) -> None:
         """Moves the block of closed steps, rows up to `last`, into moments, step rows and sketches."""
         steps = self._steps
-        order = self._closed.order(self._rows[:last], len(steps), self._workspace)
+        order = self._closed.order(self._rows[:last], len(steps), self._workspace, self._summary.begin)
         self._summary.add(order)
         moments = prefer_exact(order.moments, steps)
-        self._summary.note(moments.total())
+        self._summary.note(moments)
         if self._sink is not None:
             self._sink(_step_rows(steps, moments, order))
         rest = self._filled - last
@@ -244,6 +250,7 @@ class Accumulator:
             self._open = [(first - last, end - last, moments) for first, end, moments in self._open]
         self._filled = rest
         self._steps = []
+        self._is_first = False
 
 
 def prefer_exact(moments: Moments, steps: list[_Step]) -> Moments:

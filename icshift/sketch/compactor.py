@@ -70,15 +70,16 @@ class Sketch:
         self.seen += values.shape[1]
         self._push(0, values)
 
-    def room(self, count: int) -> Floats | None:
-        """Returns memory [units, count] for so many values, which are then taken in; None where there is none in one
-        piece."""
+    def space(self) -> int:
+        """Returns for how many values there is room in one piece. Values have to come: a full level is compacted."""
         self._begin(0)
         if self._fill[0] == K:
             self._compact(0)
+        return K - self._fill[0]
+
+    def room(self, count: int) -> Floats:
+        """Returns memory [units, count] for so many values, which are then taken in; there is `space` for them."""
         fill = self._fill[0]
-        if fill + count > K:
-            return None
         self._fill[0] = fill + count
         self.seen += count
         return self._levels[0][:, fill : fill + count]

@@ -19,11 +19,13 @@ import numpy as np
 from torch import Tensor
 
 from icshift import kernel_choice
+from icshift.blocks import Sums
 from icshift.distribution import Floats, Ints
 from icshift.sketch.block import Order
 from icshift.sketch.kernel_native import Native
 from icshift.sketch.kernel_numpy import NumPy
 from icshift.sketch.level import Digest, Level
+from icshift.sketch.moments import Moments
 from icshift.sketch.sampler import Sampler
 from icshift.sketch.workspace import Workspace
 
@@ -34,14 +36,24 @@ Reader = Callable[[int, Floats, int, Floats], Tensor | None]
 class Taker(Protocol):
     """What takes in the values of steps."""
 
-    def room(self, count: int, /) -> Floats | None:
-        """Returns memory [units, count] for values that are taken in then; None where there is none in one piece."""
-
     def update(self, values: Floats, /) -> None:
         """Takes in values [units, count]."""
 
 
-Begin = Callable[[], "tuple[Taker, tuple[Floats, Ints, Ints] | tuple[None, None, None]]"]
+class Begun(Protocol):
+    """See `summary.Begun`."""
+
+    @property
+    def count(self) -> int: ...  # noqa: D102
+    @property
+    def memory(self) -> list[Floats]: ...  # noqa: D102
+    @property
+    def sketches(self) -> Sequence[Taker]: ...  # noqa: D102
+    @property
+    def sums(self) -> Sums: ...  # noqa: D102
+
+
+Begin = Callable[[int, int], Begun]
 """See `Summary.begin`."""
 
 
@@ -55,10 +67,11 @@ class Closed(Protocol):
         are to be kept for `order`.
         """
 
-    def order(self, rows: Floats, steps: int, workspace: Workspace) -> Order:
+    def order(self, rows: Floats, steps: int, workspace: Workspace, begin: Begin) -> Order:
         """Returns what so many steps show, which were added; `rows` are those that were to be kept.
 
-        Its values and slices are None where they were taken in before. Memory is valid until the next step is added.
+        Its values and slices are None where they were taken in, before or now, as `begin` says. Memory is valid until
+        the next step is added.
         """
 
 
@@ -88,6 +101,9 @@ class Kernel(Protocol):
 
     def order(self, rows: Floats, steps: int, workspace: Workspace) -> Order:
         """Returns what a block of so many steps, rows [steps * n, units], shows; the rows may be overwritten."""
+
+    def total(self, moments: Moments) -> Moments:
+        """Returns all groups as one, with a groups axis of length 1."""
 
     def closed(self, units: int, /) -> Closed:
         """Returns what steps are added to one by one, in place of `order`."""

@@ -65,28 +65,50 @@ class OneByOne:
     Those with too many rows, or few values, are sorted `together`.
     """
 
-    def __init__(self, units: int, together: Callable[[Floats, int, Workspace], Order]) -> None:
-        self._together = together
+    def __init__(self, units: int, by_rows: Callable[[Floats, int, Workspace], Order]) -> None:
+        self._by_rows = by_rows
         self._shown = Shown(0, units)
 
-    def add(self, rows: Floats, place: int, room: int, begin: Callable[[], tuple[Any, tuple[Any, ...]]]) -> bool:
+    def add(self, rows: Floats, place: int, room: int, begin: Callable[[int, int], Any]) -> bool:
         """Sorts the rows of a step, into where they are taken in if there is room."""
-        n, shown = len(rows), self._shown
-        if n > _MOST or rows.size < _SMALL:
+        if len(rows) > _MOST or rows.size < _SMALL:
             return False
-        if shown.room < room and not place:
-            shown = self._shown = Shown(room, shown.units)
-        sketch, sums = begin()
-        to = sketch.room(n)
-        memory = rows if to is None else to.T
-        compiled.order(rows, 1, n, shown.units, memory, *shown.arrays, None, _PROBABILITIES, place, shown.room, *sums)
-        if to is None:
-            sketch.update(rows.T)
+        if not place:
+            self._make_room(room)
+        self._sort(rows, place, 1, begin)
         return True
 
-    def order(self, rows: Floats, steps: int, workspace: Workspace) -> Order:
-        """Returns what was noted of each step."""
-        return self._together(rows, steps, workspace) if len(rows) else self._shown.order(steps, None, None)
+    def order(self, rows: Floats, steps: int, workspace: Workspace, begin: Callable[[int, int], Any]) -> Order:
+        """Returns what was noted of each step, the rows of which are sorted as those of `add` if they are not yet."""
+        if len(rows) // steps > _MOST:
+            return self._by_rows(rows, steps, workspace)
+        if len(rows):
+            self._make_room(steps)
+            self._sort(rows, 0, steps, begin)
+        return self._shown.order(steps, None, None)
+
+    def _make_room(self, steps: int) -> None:
+        if self._shown.room < steps:
+            self._shown = Shown(steps, self._shown.units)
+
+    def _sort(self, rows: Floats, place: int, steps: int, begin: Callable[[int, int], Any]) -> None:
+        """Sorts the rows of steps, the first of which is that at a place, into where they are taken in."""
+        n, shown, last = len(rows) // steps, self._shown, place + steps
+        while place < last:
+            begun = begin(last - place, n)
+            count, sums, turns = begun.count, begun.sums, len(begun.memory)
+            to = begun.memory[0].T, begun.memory[1].T if turns > 1 else None
+            given, rows = rows[: count * n], rows[count * n :]
+            compiled.order(
+                *(given, count, n, shown.units, *to, *shown.arrays, None, _PROBABILITIES, place, shown.room),
+                *(sums.slices, sums.sampled, sums.zeros, sums.taken, sums.length),
+            )
+            for turn, (memory, sketch) in enumerate(zip(begun.memory, begun.sketches, strict=True)):
+                steps_of_own = (count - turn + turns - 1) // turns
+                end = n * (turn + turns * (steps_of_own - 1) + 1)
+                if rest := n * steps_of_own - memory.shape[1]:
+                    sketch.update(given[end - rest : end].T)
+            place += count
 
 
 class Native:
@@ -152,9 +174,23 @@ class Native:
         if n > _MOST:
             return self._numpy.order(rows, steps, workspace)
         shown, slices = Shown(steps, units), np.empty((steps, SLICES, units))
-        no_sums = None, None, None
-        compiled.order(rows, steps, n, units, rows, *shown.arrays, slices, _PROBABILITIES, 0, steps, *no_sums)
+        no_sums = None, None, None, 0, 1
+        compiled.order(rows, steps, n, units, rows, None, *shown.arrays, slices, _PROBABILITIES, 0, steps, *no_sums)
         return shown.order(steps, rows.reshape(steps, n, units).transpose(2, 0, 1), slices.transpose(2, 0, 1))
+
+    def total(self, moments: Moments) -> Moments:
+        """Adds up groups in double, in which squares of float32 have room."""
+        table, (groups, units) = moments.table, moments.table.shape[1:]
+        by_group = table.transpose(1, 0, 2)
+        if table.flags.c_contiguous:
+            memory, column, group = table, groups * units, units
+        elif by_group.flags.c_contiguous:
+            memory, column, group = by_group, units, 6 * units
+        else:
+            return moments.total()
+        found = np.empty((6, 1, units))
+        compiled.total(memory, column, group, groups, units, found)
+        return Moments(found)
 
     def closed(self, units: int) -> OneByOne:
         """Returns what sorts each step as it is added, while its rows are in the cache."""

@@ -12,7 +12,7 @@ from icshift.distribution import Floats, Ints
 from icshift.sketch import block
 from icshift.sketch.block import Order
 from icshift.sketch.level import Digest, Level, compact, digest
-from icshift.sketch.moments import moments
+from icshift.sketch.moments import Moments, moments
 from icshift.sketch.sampler import Sampler
 from icshift.sketch.workspace import Workspace
 
@@ -24,11 +24,15 @@ class Together:
     """Closed steps that are sorted together by `order`; see `Closed`."""
 
     def __init__(self, order: Callable[[Floats, int, Workspace], Order]) -> None:
-        self.order = order
+        self._order = order
 
     def add(self, *_: Any) -> bool:
         """All rows are to be kept."""
         return False
+
+    def order(self, rows: Floats, steps: int, workspace: Workspace, _: Any) -> Order:
+        """Sorts all of them."""
+        return self._order(rows, steps, workspace)
 
 
 class NumPy:
@@ -67,6 +71,10 @@ class NumPy:
     def steps_of(self, values: Floats, start: int, every: int) -> Floats:
         """Returns values of some steps side by side."""
         return values[:, start::every].reshape(len(values), -1)
+
+    def total(self, moments: Moments) -> Moments:
+        """Returns all groups as one, in float64 of any range."""
+        return moments.total()
 
     def closed(self, _: int) -> Together:
         """Returns what leaves rows alone until all steps are sorted together: small calls cost more than sorting."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from icshift.blocks import BlockKeeper
-from icshift.distribution import Distribution, Floats, Ints
+from icshift.blocks import BlockKeeper, Sums
+from icshift.distribution import Distribution, Floats
 from icshift.sketch import moments as exact
 from icshift.sketch.block import Order
 from icshift.sketch.compactor import MOST_LEVELS, Sketch
@@ -16,6 +17,20 @@ from icshift.sketch.moments import Moments
 
 _PARTS = 16
 """Moments of blocks that wait to be merged into one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """So many steps that begin, and what takes them in.
+
+    They go in turn to one `memory` [units, values] after the other. Where one ends within the last step of its own, the
+    rest of that is for its sketch to `update` with.
+    """
+
+    count: int
+    memory: list[Floats]
+    sketches: list[Sketch]
+    sums: Sums
 
 
 class Summary:
@@ -44,11 +59,16 @@ class Summary:
         self._sampled = np.zeros(self.units, np.int64)
         self._steps = 0
 
-    def begin(self) -> tuple[Sketch, tuple[Floats, Ints, Ints] | tuple[None, None, None]]:
-        """Begins a step. Returns what takes its values, and what its slices are added to: see `BlockKeeper.begin`."""
-        sketch = self._sketches[self._steps % len(self._sketches)]
-        self._steps += 1
-        return sketch, (None, None, None) if self._blocks is None else self._blocks.begin()
+    def begin(self, most: int, n: int) -> Begun:
+        """Begins steps of n values: as many of those that have come as there is room for, but for the rest of one."""
+        turns, count = len(self._sketches), most if self._blocks is None else min(most, self._blocks.room())
+        sketches = [self._sketches[(self._steps + turn) % turns] for turn in range(min(turns, count))]
+        space = [sketch.space() for sketch in sketches]
+        count = min(count, *(turn + turns * -(-free // n) for turn, free in enumerate(space)))
+        own = [(count - turn + turns - 1) // turns * n for turn in range(len(sketches))]
+        memory = [sketch.room(min(*both)) for sketch, *both in zip(sketches, space, own, strict=True)]
+        self._steps += count
+        return Begun(count, memory, sketches, Sums() if self._blocks is None else self._blocks.begin(count))
 
     def add(self, order: Order) -> None:
         """Takes in what a block of steps shows, but its moments: `note` takes these, or those of all activations.
@@ -74,7 +94,7 @@ class Summary:
         if self._blocks is not None and following._blocks is not None:
             self._blocks.absorb(following._blocks)
         if following._moments:
-            self.note(exact.stack(following._moments).total())
+            self.note(exact.stack(following._moments))
         self._zeros += following._zeros
         self._sampled += following._sampled
 
@@ -110,7 +130,7 @@ class Summary:
         )
 
     def note(self, moments: Moments) -> None:
-        """Takes in the moments of steps, together one group."""
-        self._moments.append(moments)
+        """Takes in the moments of steps, a group each."""
+        self._moments.append(self._kernel.total(moments))
         if len(self._moments) > _PARTS:
             self._moments = [exact.stack(self._moments).total()]

@@ -1,28 +1,11 @@
-"""How places are chosen, and steps joined, without losing what is rare."""
+"""How steps are joined without losing what is rare."""
 
 from statistics import median
 
 import numpy as np
 import pytest
 
-from icshift.analysis.atlas import half_and_half, joined, spread
-
-
-@pytest.mark.some(8)
-@pytest.mark.parametrize("count", [0, 1, 2, 7, 40, 1000])
-@pytest.mark.parametrize("wanted", [1, 2, 8, 32])
-def test_half_are_the_first_and_half_at_even_ranks(count, wanted):
-    places = half_and_half(count, wanted).tolist()
-    assert len(places) == len(set(places)) == min(count, wanted)
-    assert places == sorted(places)
-    assert places[: min(count, (wanted + 1) // 2)] == list(range(min(count, (wanted + 1) // 2)))
-    assert count <= wanted or wanted <= 2 or places[-1] == count - 1
-
-
-def test_spread_has_both_ends():
-    assert spread(100, 5) == [0, 25, 50, 74, 99]
-    assert spread(3, 5) == [0, 1, 2]
-    assert spread(0, 5) == []
+from icshift.analysis.atlas import joined
 
 
 def test_a_spike_stays_when_steps_are_joined():

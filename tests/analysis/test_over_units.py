@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from icshift.analysis.over_units import median, quantile, rms
+from icshift.analysis.over_units import median, median_of, quantile, rms
 from tests.zoo.distributions import FINITE, draw
 
 
@@ -34,3 +34,14 @@ def test_a_root_mean_square_of_any_size(scale):
     draws = scale * np.array([[3.0, 0.0], [-4.0, 0.0]])
     with np.errstate(all="raise"):
         np.testing.assert_allclose(rms(draws), [scale * np.sqrt(12.5), 0.0], rtol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 11, 1000, 1001])
+def test_the_middle_is_that_of_numpy_to_the_last_digit(count, dtype):
+    values = (np.random.default_rng(count).normal(size=count) * 1e3).astype(dtype)
+    assert median_of(values.copy()) == np.median(values)
+    assert median(values) == quantile(values, 0.5)
+    broken = np.append(values, [np.nan, np.inf, -np.inf]).astype(dtype)
+    assert median(broken) == median(values)
+    np.testing.assert_array_equal(broken[:count], values)  # What was given stays in its order.

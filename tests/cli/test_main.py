@@ -22,9 +22,10 @@ ANEW = (sys.executable, "-m", "icshift")
 """What only an interpreter that starts decides is asked of one; all else of forks."""
 
 
-def process(*arguments, program=None, **environment):
+def process(*arguments, program=None, cwd=None, **environment):
     command = [*(program or [icshift()]), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
+    whole = {**os.environ, **environment}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=whole, check=False)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"]])
@@ -210,3 +211,21 @@ def test_a_path_that_no_file_can_have_is_a_mistake(arguments, two_windows, tmp_p
     (tmp_path / "script.py").write_text("raise AssertionError('it must not start')\n")
     given = {"RUN": str(two_windows), "SCRIPT": str(tmp_path / "script.py")}
     assert "File name too long" in refused(*(given.get(argument, argument) for argument in arguments))
+
+
+COLLECTOR = "import gc; print(gc.get_threshold()[0], gc.get_freeze_count())"
+
+
+def test_a_script_has_the_collector_that_python_gives_it(tmp_path):
+    """Reports have it look for cycles seldom; a training may need it, and what it frees at the end."""
+    (tmp_path / "script.py").write_text(COLLECTOR)
+    alone = process("script.py", program=[sys.executable], cwd=tmp_path)
+    recorded = process("run", "script.py", program=ANEW, cwd=tmp_path)
+    assert recorded.stdout == alone.stdout != ""
+
+
+def test_a_command_that_reads_collects_seldom_and_not_at_its_end():
+    after = "import atexit, gc; atexit.register(lambda: print(gc.get_threshold()[0], gc.get_freeze_count() > 1000))"
+    command = f"{after}; from icshift.cli.main import main; main(['info', '--metrics'])"
+    found = process("-c", command, program=[sys.executable])
+    assert found.stdout.splitlines()[-1] == "50000 True"

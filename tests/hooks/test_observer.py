@@ -26,6 +26,16 @@ def distribution(of, phase="train", site="fc"):
     return {(phase, site.name): seen for (phase, site), seen in of.distributions().items()}[phase, site]
 
 
+def test_sites_are_not_all_worked_off_after_the_same_step():
+    worked_off, step = [], 0
+    kept = observer(sink=lambda _, site, __: worked_off.append((site.name, step)))
+    for step in range(64):
+        for name in ("a", "b", "c", "d"):
+            observe(kept, torch.randn(10, 2), site=name)
+        kept.tick(step, stepping=True)
+    assert dict(sorted(worked_off)) == {"a": 63, "b": 23, "c": 47, "d": 8}
+
+
 def test_several_forwards_of_a_step_are_one_tick():
     rows, kept = [], observer(sink=lambda phase, site, step_rows: rows.append((phase, site.name, step_rows)))
     x = torch.randn(10, 2)

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from icshift.analysis.atlas import BINS, LEVELS, Densities, Fans, Series, half_and_half
+from icshift.analysis.atlas import Series
 from icshift.analysis.metrics import metric
+from icshift.analysis.pictures import BINS, LEVELS, Densities, Fans, half_and_half
 from icshift.page import look
 from icshift.page.model import Line, Page, SiteOnPage, Table, Units, WindowOnPage
 from icshift.page.pairs import Mark, Pair, Pairs, Ratio

@@ -1,8 +1,10 @@
 """The page of a real run says what `icshift report` says, in every window."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from icshift.analysis.by_site import summary
@@ -12,6 +14,7 @@ from icshift.distribution import empty
 from icshift.errors import SelectionError
 from icshift.page import look
 from icshift.page.build import Asked, outline_of, page_of
+from icshift.runs import shelf
 from icshift.runs.format import Site
 from icshift.runs.reader import StoredRun
 from tests.recorded import distribution
@@ -161,3 +164,21 @@ def test_what_is_not_finite_constant_or_missing_is_told_apart(tmp_path):
     assert [site.nonfinite[1] for site in page.sites] == [0, 3, 0, 0, 0]
     assert (page.sites[1].units.codes[:, 1] == look.NOT_FINITE).all()
     assert (page.sites[2].units.codes[:, 1] == look.CONSTANT).all()
+
+
+def test_what_is_kept_of_a_site_is_read_once(with_batch_norm, monkeypatch):
+    """Nothing stays at hand between reads here: all parts of the page take what a site has while it is its turn."""
+    monkeypatch.setattr(shelf, "_KEPT_BYTES", 1)
+    read, found = pq.ParquetFile.read_row_groups, Counter()
+
+    def noting(self, groups, columns, **options):
+        found[id(self), tuple(columns)] += 1
+        return read(self, groups, columns, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", noting)
+    run = StoredRun(with_batch_norm)
+    page_of(run, ASKED)
+    assert len(found) > 3
+    for (_, columns), times in found.items():
+        of_movement = "block_slices" in columns  # All sites of a window are judged together before.
+        assert times <= len(run.sites) * (2 if of_movement else 1), columns

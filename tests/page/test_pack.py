@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from icshift.analysis.atlas import BINS
+from icshift.analysis.pictures import BINS
 from icshift.page.pack import LOST, exact, packed
 from tests.page.pages import page_of_sites, site_of
 

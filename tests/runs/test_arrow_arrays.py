@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from icshift.runs.arrow_arrays import flags, lists, names, numbers, words
+from icshift.runs import arrow_arrays
+from icshift.runs.arrow_arrays import binaries, flags, lists, names, numbers, words
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64, np.float32, np.float64])
@@ -33,12 +34,23 @@ def test_flags(rows: int) -> None:
     assert flags(values).to_pylist() == values.tolist()
 
 
-def test_lists_have_the_width_of_their_part_and_are_null_where_absent() -> None:
+def test_lists_have_the_width_of_their_part() -> None:
     parts = [np.array([[1.0, 2.0], [3.0, 4.0]], np.float32), np.empty((2, 0), np.float32), np.array([[5.0]])]
-    made = lists(parts, np.array([False, False, True, False, False]))
-    assert made.to_pylist() == [[1.0, 2.0], [3.0, 4.0], None, [], [5.0]]
-    assert made.type == pa.list_(pa.float64()), "float32 beside float64 loses nothing"
-    assert lists(parts[:1]).type == pa.list_(pa.float32())
+    made = lists(parts)
+    assert made.to_pylist() == [[1.0, 2.0], [3.0, 4.0], [], [], [5.0]]
+    assert made.type.value_type == pa.float64(), "float32 beside float64 loses nothing"
+    assert lists(parts[:1]).type == pa.list_(pa.field("element", pa.float32(), nullable=False))
+
+
+@pytest.mark.parametrize("most", [1 << 30, 3, 1])
+def test_bytes_have_the_width_of_their_part_and_are_null_where_absent(most: int, monkeypatch) -> None:
+    """However few of them one array may hold."""
+    monkeypatch.setattr(arrow_arrays, "_MOST_BYTES", most)
+    parts = [np.array([[97, 98], [99, 100], [101, 102]], np.uint8), np.empty((2, 0), np.uint8)]
+    parts += [np.array([[103]], np.uint8)]
+    made = binaries(parts, np.array([False, False, False, True, False, False]))
+    assert made.to_pylist() == [b"ab", b"cd", b"ef", None, b"", b"g"]
+    assert made.type == pa.binary()
 
 
 WITHOUT_PANDAS = """

@@ -34,6 +34,32 @@ def test_a_column_in_which_no_row_has_anything_is_read_where_rows_may_lack_it(tm
         columns.read(written(tmp_path, nothing), {"window": WHOLE}, most_rows=2)
 
 
+PACKED = {
+    "slices": Column("real", 4, nullable=True, packed=True),
+    "steps": Column("whole", 4, nullable=True, packed=True),
+}
+
+
+def test_packed_numbers_are_bytes_or_lists(tmp_path):
+    packed = pa.table({"slices": [b"1234" * 4, None], "steps": [b"abcd", b"abcd"]})
+    found = columns.read(written(tmp_path, packed, use_dictionary=["steps"]), PACKED, most_rows=2)
+    assert found["slices"].to_pylist() == [b"1234" * 4, None]
+    assert pa.types.is_dictionary(found["steps"].type)
+    listed = pa.table({"slices": [[1.0], None], "steps": [[1], [2]]})
+    found = columns.read(written(tmp_path, listed), PACKED, most_rows=2)
+    assert found["slices"].to_pylist() == [[1.0], None]
+    with pytest.raises(ValueError, match="column steps holds string"):
+        columns.read(written(tmp_path, pa.table({"slices": [[1.0]], "steps": ["abcd"]})), PACKED, most_rows=2)
+
+
+def test_bytes_that_are_kept_once_and_unpack_into_very_many_are_refused(tmp_path):
+    """A dictionary makes a few bytes a row of a megabyte."""
+    one = pa.table({"slices": pa.array([b"x" * (1 << 20)] * 1000), "steps": pa.array([b""] * 1000)})
+    file = written(tmp_path, one, use_dictionary=True)
+    with pytest.raises(ValueError, match="column slices has bytes that many rows share"):
+        columns.read(file, PACKED, most_rows=1000)
+
+
 CHANGES = {
     "a column is missing": (TABLE.drop_columns(["mean"]), "column mean is missing"),
     "another type": (TABLE.set_column(1, "count", pa.array(["x", "y"])), "column count holds string"),

@@ -44,3 +44,30 @@ def test_lists_of_several_lengths_are_no_matrix():
 def test_nothing_is_copied():
     table = TABLE.combine_chunks()
     assert np.shares_memory(held(table).part(1, 3).numbers["mean"], table["mean"].chunk(0).to_numpy())
+
+
+BYTES = [b"ab", b"cd", None, b"ab", b"ab", b""]
+
+
+@pytest.mark.parametrize("coded", [False, True])
+@pytest.mark.parametrize("cut", [0, 2])
+def test_bytes_are_those_of_the_table_whether_shared_or_not(coded, cut):
+    def column(values):
+        made = pa.array(values, pa.binary())
+        return made.dictionary_encode() if coded else made
+
+    table = pa.concat_tables([pa.table({"b": column(BYTES[:cut])}), pa.table({"b": column([b"x", *BYTES[cut:]])[1:]})])
+    whole = held(table)
+    assert "b" in whole
+    assert whole.packed["b"].none.tolist() == [one is None for one in BYTES]
+    for start, stop in ((0, 2), (3, 5), (4, 5), (5, 6), (1, 1)):
+        found = whole.part(0, 6).part(start, stop).packed["b"].matrix("b")
+        assert [bytes(row) for row in found] == BYTES[start:stop]
+    for start, stop in ((0, 6), (4, 6)):
+        with pytest.raises(ValueError, match=r"column b has .* of several lengths"):
+            whole.part(start, stop).packed["b"].matrix("b")
+
+
+def test_bytes_that_rows_share_are_there_once():
+    shared = held(pa.table({"b": pa.array(BYTES, pa.binary()).dictionary_encode()})).part(3, 5).packed["b"].matrix("b")
+    assert shared.strides[0] == 0

@@ -11,6 +11,7 @@ import pytest
 
 from icshift.errors import RunError
 from icshift.runs import compaction, sealed
+from icshift.runs.encoding import encoding
 from icshift.runs.format import MERGED, Window
 from icshift.runs.merged import MADE_OF, digest
 from icshift.runs.reader import StoredRun
@@ -201,7 +202,7 @@ def test_a_file_of_which_anything_is_not_as_it_should_be_is_merged_anew(fault, t
         for entry in entries if isinstance(entries, list) else [entries]:
             entry.pop("origin", None)
         about = {**table.schema.metadata, b"icshift": json.dumps(entries).encode()}
-        newer.write_bytes(sealed.parquet(table.replace_schema_metadata(about)))
+        newer.write_bytes(sealed.parquet(table.replace_schema_metadata(about), **encoding(table.schema)))
     elif fault == "a bit":
         content[200] ^= 1
         file.write_bytes(content)

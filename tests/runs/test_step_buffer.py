@@ -38,6 +38,18 @@ def test_growing_keeps_what_waits() -> None:
     assert step_table([buffer])["q05"].to_pylist() == (rows(range(first + 2), 3).quantiles[0]).ravel().tolist()
 
 
+def test_of_what_waits_some_steps_are_left_out() -> None:
+    buffer, every = StepBuffer("train", site("a")), np.arange(7)
+    buffer.append(rows(range(7), 3), every)
+    buffer.keep(every % 3 == 0)
+    buffer.append(rows(range(9, 10), 3), np.arange(1))
+    table = step_table([buffer])
+    assert table["step"].to_pylist() == np.repeat([0, 3, 6, 9], 3).tolist()
+    expected = rows(range(0, 10, 3), 3)
+    assert table["count"].to_pylist() == expected.count.ravel().tolist()
+    assert table["q50"].to_pylist() == expected.quantiles[2].ravel().tolist()
+
+
 def test_buffers_of_several_sites_are_one_table_in_which_nothing_is_missing() -> None:
     one, other = StepBuffer("train", site("a")), StepBuffer("tune", site("b", units=2))
     one.append(rows(range(2), 3), np.arange(2))

@@ -6,6 +6,7 @@ import torch
 
 from icshift.distribution import EXACT
 from icshift.runs.format import STEP_QUANTILES
+from icshift.sketch.accumulator import Accumulator
 from icshift.sketch.moments import moments
 from icshift.sketch.sampler import Sampler
 from icshift.sketch.workspace import Workspace
@@ -271,6 +272,32 @@ def test_blocks_do_not_depend_on_looking_or_on_chunks_of_odd_length():
     np.testing.assert_allclose(
         kept.slices[0, :, 0], [4.0 * block + (17 * (1 + 3) + 16 * 2) / 66 for block in range(10)], rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("share", [0.01, 0.4])
+def test_that_the_first_block_is_shorter_in_every_window_changes_no_more_than_rounding(share):
+    values, found = draw("shifted", 60 * 150, units=40), []
+    for first_block in (1.0, share):
+        sizes = []
+        one = Accumulator(
+            *(40, 64, np.float32, np.random.default_rng(5), Workspace()),
+            sink=lambda rows, sizes=sizes: sizes.append(len(rows.steps)),
+            first_block=first_block,
+        )
+        for window in range(2):
+            for step, part in enumerate(np.split(values, 150, axis=1)):
+                observe(one, part)
+                one.tick(step)
+            found.append(one.distribution())
+            if not window:
+                one.restart(np.random.default_rng(5))
+        assert sizes[0] == max(int(first_block * sizes[1]), 1)
+        assert sizes[: len(sizes) // 2] == sizes[len(sizes) // 2 :]
+    for other in found[1:]:
+        for field in ("count", "min", "max", "values", "sampled", "zero_share", "tails"):
+            np.testing.assert_array_equal(getattr(other, field), getattr(found[0], field))
+        np.testing.assert_allclose(other.mean, found[0].mean, rtol=1e-12)
+        np.testing.assert_allclose(other.std, found[0].std, rtol=1e-9)
 
 
 def test_examples_are_kept_in_order_until_the_window_ends():

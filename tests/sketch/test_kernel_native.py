@@ -13,6 +13,7 @@ from icshift.sketch.kernel import chosen
 from icshift.sketch.kernel_native import Native
 from icshift.sketch.kernel_numpy import NumPy
 from icshift.sketch.level import GOING_UP, K, Level
+from icshift.sketch.moments import Moments
 from icshift.sketch.sampler import Sampler
 from icshift.sketch.workspace import Workspace
 from icshift.tails import TAIL
@@ -140,6 +141,51 @@ def test_order_agrees_on_anything(part):
             assert_moments_agree(found.moments.table[:, step : step + 1], in_float64(raw[step][:, :, None]))
 
 
+@pytest.mark.parametrize("room", [240, 239, 200, 181, 180])
+def test_steps_go_to_two_places_in_turn_and_stay_where_there_is_no_room(room):
+    steps, n, units = 8, 60, 11
+    rows = np.random.default_rng(room).standard_normal((steps, n, units)).astype(np.float32)
+    rows[3, 5, 2] = np.nan
+    expected, given = np.sort(rows, axis=1), rows.copy()
+    expected[3, -1, 2] = np.inf
+    to = np.empty((2, room, units), np.float32)
+    shown = [
+        np.empty((steps, *shape), kind)
+        for shape, kind in (((6, units), float), ((units,), np.int64), ((5, units), np.float32))
+    ]
+    sums, counts, zeros = np.zeros((3, 8, units)), np.zeros((3, units), np.int64), np.zeros((3, units), np.int64)
+    places = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
+    compiled.order(given, steps, n, units, *to, *shown, None, places, 0, steps, sums, counts, zeros, 1, 4)
+    for turn in range(2):
+        own = expected[turn::2].reshape(-1, units)
+        np.testing.assert_array_equal(to[turn], own[:room])
+        np.testing.assert_array_equal(given[6 + turn, n - (len(own) - room) :], own[room:])
+    finite = np.where(np.isfinite(expected), 1, 0).sum(1)
+    np.testing.assert_array_equal(counts, np.add.reduceat(finite, [0, 3, 7], axis=0))
+    total = np.where(np.isfinite(expected), expected, 0).sum(1)
+    np.testing.assert_allclose(sums.sum(1) / 8, np.add.reduceat(total, [0, 3, 7], axis=0), rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="bytes, where"):
+        compiled.order(given, steps, n, units, *to[:, :179], *shown, None, places, 0, steps, sums, counts, zeros, 1, 4)
+    with pytest.raises(ValueError, match="bytes, where"):
+        compiled.order(given, steps, n, units, *to, *shown, None, places, 0, steps, sums, counts, zeros, 2, 2)
+
+
+def test_totals_agree_on_anything():
+    random = np.random.default_rng(17)
+    native, twin = Native(), NumPy(np.float32)
+    for _ in range(ROUNDS // 4):
+        steps, units = random.integers(1, 20), random.integers(1, 40)
+        rows = made_up(random, (steps * 9, units))
+        moments = native.order(rows.copy(), steps, Workspace()).moments
+        for given in (moments, Moments(np.ascontiguousarray(moments.table)), Moments(moments.table[:, ::2])):
+            with np.errstate(all="ignore"):
+                assert_moments_agree(native.total(given).table, twin.total(given).table)
+    with pytest.raises(ValueError, match="bytes, where"):
+        compiled.total(np.empty(11), 2, 2, 1, 2, np.empty(12))
+    with pytest.raises(ValueError, match="0 groups of 2 units"):
+        compiled.total(np.empty(12), 2, 2, 0, 2, np.empty(12))
+
+
 def test_quantiles_of_a_step_are_the_same_to_the_last_bit():
     rows = np.random.default_rng(3).standard_normal((600, 33)).astype(np.float32)
     found, expected = (one.order(rows.copy(), 10, Workspace()) for one in (Native(), NumPy(np.float32)))
@@ -224,9 +270,9 @@ def test_memory_that_is_too_short_is_refused():
     with pytest.raises(TypeError, match="takes 12 arguments, not 1"):
         compiled.scan(1)
     with pytest.raises(ValueError, match="are sorted"):
-        compiled.order(*[np.empty(9000, np.float32), 1, 2000, 1, *[np.empty(9000)] * 6, 0, 1, *[None] * 3])
+        compiled.order(*[np.empty(9000, np.float32), 1, 2000, 1, *[np.empty(9000)] * 7, 0, 1, *[None] * 3, 0, 1])
     with pytest.raises(ValueError, match="room for 3"):
-        compiled.order(*[np.empty(9000, np.float32), 2, 9, 1, *[np.empty(9000)] * 6, 2, 3, *[None] * 3])
+        compiled.order(*[np.empty(9000, np.float32), 2, 9, 1, *[np.empty(9000)] * 7, 2, 3, *[None] * 3, 0, 1])
     with pytest.raises(ValueError, match="neighbour 4 of 4"):
         compiled.compact(np.empty(K, np.float32), 1, 4, 0.0, np.empty(1), np.empty(K, np.float32))
     with pytest.raises(ValueError, match="contiguous"):
