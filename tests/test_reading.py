@@ -100,6 +100,17 @@ def in_polars():
     return made["drift"].to_pandas(), made["means"].to_pandas()
 
 
+def test_one_site_is_read_by_the_same_query(folder, monkeypatch):
+    duckdb = pytest.importorskip("duckdb")
+    monkeypatch.chdir(folder)
+    (where,) = re.findall(r"` (where site = '.*?')`", PAGE)
+    (source,) = re.findall(r"from read_parquet\(.*?\)", DRIFT)
+    found = duckdb.sql(DRIFT.replace(source, f"{source} {where}")).df()
+    whole = duckdb.sql(DRIFT).df()
+    pd.testing.assert_frame_equal(found, whole[whole["site"] == "fc1"].reset_index(drop=True))
+    assert len(found)
+
+
 @pytest.mark.parametrize("queried", [in_sql, in_polars])
 def test_drift_and_a_join_of_two_runs_are_queries(queried, folder, monkeypatch):
     monkeypatch.chdir(folder)
