@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from icshift.analysis import over_units
 from icshift.analysis.distances import STD_FLOOR
 from icshift.distribution import Distribution
 from icshift.runs.format import Site
@@ -96,8 +97,8 @@ def silenced_by(site: Site, quantity: str) -> list[str]:
 
 def typical_std(distribution: Distribution) -> float:
     """Returns the median standard deviation over the units of a site, 0 where none is known."""
-    known = distribution.std[np.isfinite(distribution.std)]
-    return float(np.median(known)) if len(known) else 0.0
+    typical = over_units.median(distribution.std)
+    return 0.0 if np.isnan(typical) else typical
 
 
 def _known_readers(site: Site) -> list[str]:
