@@ -62,7 +62,7 @@ class Blocks:
 
     def edges(self, count: int) -> Ints:
         """Returns at which block each of so many joined ones begins, and the number of blocks [count + 1]."""
-        return _edges(len(self), count)
+        return edges_of(len(self), count)
 
     def sizes(self, count: int) -> tuple[Ints, Ints]:
         """Returns how many finite values, and exact zeros among these, so many joined blocks have [units, count]."""
@@ -129,7 +129,8 @@ class Blocks:
 
 
 @lru_cache(maxsize=256)
-def _edges(blocks: int, count: int) -> Ints:
+def edges_of(blocks: int, count: int) -> Ints:
+    """Returns at which of so many blocks each of so many joined ones begins, and their number [count + 1]."""
     edges = np.linspace(0, blocks, count + 1).round().astype(np.int64)
     edges.flags.writeable = False
     return edges

@@ -190,7 +190,7 @@ def least_std(spread: Floats, size: Floats) -> float:
     mean: where most units of a site are dead, any number of sd would come out for the others.
     """
     known = spread[np.isfinite(spread) & (spread > _ROUNDING * size)]
-    return max(STD_FLOOR * over_units.median_of(known) if len(known) else 0.0, TINY)
+    return max(STD_FLOOR * over_units.median(known) if len(known) else 0.0, TINY)
 
 
 def near_constant(a: Distribution, b: Distribution) -> NDArray[np.bool_]:

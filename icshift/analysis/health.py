@@ -97,8 +97,8 @@ def silenced_by(site: Site, quantity: str) -> list[str]:
 
 def typical_std(distribution: Distribution) -> float:
     """Returns the median standard deviation over the units of a site, 0 where none is known."""
-    known = distribution.std[np.isfinite(distribution.std)]
-    return over_units.median_of(known) if len(known) else 0.0
+    typical = over_units.median(distribution.std)
+    return 0.0 if np.isnan(typical) else typical
 
 
 def _known_readers(site: Site) -> list[str]:

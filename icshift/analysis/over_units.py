@@ -3,8 +3,6 @@ mean square."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from icshift.distribution import Floats
@@ -15,24 +13,13 @@ def median(values: Floats) -> float:
     known = values[np.isfinite(values)]
     if not len(known):
         return np.nan
-    low, high = _middle(known)
-    return float(high - (high - low) * 0.5)  # As `quantile` does it.
-
-
-def median_of(known: Floats) -> float:
-    """Returns the median of some values, at least one, as NumPy does, in less time. They change their order."""
-    low, high = _middle(known)
-    return float((low + high) / 2)
-
-
-def _middle(known: Floats) -> tuple[Any, Any]:
-    """Returns the two values in the middle; one twice of an odd number."""
     half = len(known) // 2
     if len(known) % 2:
         known.partition(half)
-        return known[half], known[half]
+        return float(known[half])
     known.partition((half - 1, half))
-    return known[half - 1], known[half]
+    low, high = known[half - 1], known[half]
+    return float(high - (high - low) * 0.5)  # As `quantile` does it.
 
 
 def quantile(values: Floats, probability: float) -> float:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from icshift import kernel_choice
-from icshift.blocks import BLOCKS, SLICES, Blocks, Floats, Ints
+from icshift.blocks import BLOCKS, SLICES, Blocks, Floats, Ints, edges_of
 
 Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
@@ -249,10 +249,17 @@ def _typical(blocks: Blocks, count: int) -> float:
     """Returns the median number of values of so many joined blocks."""
     if not blocks.sampled.size:
         return 0.0
-    first = blocks.sampled.flat[0]
-    if (blocks.sampled == first).all():  # As of most sites; a median of all takes longer.
-        return float(first * np.median(np.diff(blocks.edges(min(count, len(blocks))))))
+    every = blocks.sampled if blocks.sampled.strides[0] else blocks.sampled[0]  # They may be the same of all units.
+    first = every.flat[0]
+    if (every == first).all():  # As of most sites; a median of all takes longer.
+        return float(first * _typical_length(len(blocks), min(count, len(blocks))))
     return float(np.median(blocks.sizes(count)[0]))
+
+
+@cache
+def _typical_length(blocks: int, count: int) -> float:
+    """Returns the median number of blocks that are joined to one, of so many to so many."""
+    return float(np.median(np.diff(edges_of(blocks, count))))
 
 
 def noise(apart: Differences) -> Noise:

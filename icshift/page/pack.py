@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from icshift.analysis.over_units import median_of
+from icshift.analysis.over_units import median
 from icshift.analysis.pictures import BINS
 from icshift.page.model import Floats, SiteOnPage
 
@@ -82,8 +82,8 @@ def _quantised(values: Floats) -> tuple[Floats, np.ndarray[Any, Any]]:
     for row, each in enumerate(known):
         finite = each[np.isfinite(each)]
         if len(finite):
-            middle = median_of(finite)
-            reach = _TAILS * max(median_of(np.abs(finite - middle)), 1e-30)
+            middle = median(finite)
+            reach = _TAILS * max(median(np.abs(finite - middle)), 1e-30)
             usual = finite[np.abs(finite - middle) <= reach] if reach > 1e-28 else finite
             ends[row] = usual.min(), usual.max()
     ends = ends.astype("<f4").astype(float)

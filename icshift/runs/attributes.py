@@ -11,7 +11,7 @@ from icshift.blocks import BLOCKS, SLICES, Blocks, no_blocks
 from icshift.distribution import EXACT, EXAMPLES, Floats, Ints
 from icshift.runs import planes
 from icshift.runs.columns import REAL, TEXT, WHOLE, Column
-from icshift.runs.held import Held
+from icshift.runs.held import Held, repeated
 from icshift.tails import TAIL
 
 ARRAYS = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "w1_error")
@@ -103,6 +103,6 @@ def _whole(rows: Held, column: str) -> Ints:
     if column not in rows.packed:
         return rows.lists[column].matrix(column).astype(np.int64)
     found = rows.packed[column].matrix(column)
-    every = found[:1] if not found.strides[0] else found
-    numbers = np.ascontiguousarray(every).view("<i4").astype(np.int64)
-    return np.broadcast_to(numbers, (len(found), numbers.shape[1]))
+    if len(found) and not found.strides[0]:
+        return repeated(found[0].view("<i4").astype(np.int64), len(found))
+    return np.ascontiguousarray(found).view("<i4").astype(np.int64)

@@ -33,9 +33,10 @@ def refuse_impossible(found: Mapping[str, Any]) -> None:
     if not 0 <= found.get("rank_error", 0) < np.inf:
         raise ValueError(f"rank_error is {found['rank_error']}")
     if (blocks := found.get("blocks")) is not None:
-        for name in ("sampled", "zeros", "steps"):
-            _refuse_negative(f"block_{name}", getattr(blocks, name))
-        if (blocks.zeros > blocks.sampled).any():
+        sampled, zeros = (_once(one) for one in (blocks.sampled, blocks.zeros))
+        for name, numbers in (("sampled", sampled), ("zeros", zeros), ("steps", blocks.steps)):
+            _refuse_negative(f"block_{name}", numbers)
+        if (zeros > sampled).any():
             raise ValueError("block_zeros counts more than there are")
 
 
@@ -46,6 +47,11 @@ def refuse_impossible_steps(steps: pd.DataFrame) -> None:
     _refuse_no_share("zero_share", steps["zero_share"].to_numpy())
     _refuse_falling("min, max", steps[["min", "max"]].to_numpy())
     _refuse_falling("quantiles", steps[list(QUANTILE_COLUMNS)].to_numpy())
+
+
+def _once(rows: NDArray[Any]) -> NDArray[Any]:
+    """Returns rows [rows, n], of those that are the same memory one."""
+    return rows if rows.strides[0] else rows[:1]
 
 
 def _refuse_negative(name: str, values: NDArray[Any]) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from icshift.analysis.drift import going_back
 from icshift.analysis.outcome import outcome
 from icshift.errors import SelectionError
 from icshift.runs.reader import StoredRun
@@ -26,6 +27,18 @@ def run_of(path, *means, steps=16, sites=("fc1", "fc2"), **options):
         for index, (window, length) in enumerate(zip(means, lengths, strict=True))
     ]
     return StoredRun(write_run(path, windows, names=[f"epoch{index + 1}" for index in range(len(means))], **options))
+
+
+@pytest.mark.parametrize("probed", [False, True])
+def test_whether_any_site_moved_is_known_before_what_moved(probed, tmp_path):
+    if probed:
+        windows = [{("probe", "a"): probe(draw("normal", 300) + mean)} for mean in (0, 0, 0.5)]
+        run = StoredRun(write_run(tmp_path / "run", windows))
+    else:
+        run = run_of(tmp_path / "run", (0, 0), (0, 0), (0, 0.5), (0.02, 0.5))
+    found = [(judged.any_site, bool(judged.movement.called), judged.any_site) for judged in going_back(run)]
+    assert [one[0] for one in found] == ([True, False] if probed else [False, True, False])
+    assert all(first == moved == again for first, moved, again in found)
 
 
 def test_nothing_to_compare_is_no_outcome(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from icshift.analysis.over_units import median, median_of, quantile, rms
+from icshift.analysis.over_units import median, quantile, rms
 from tests.zoo.distributions import FINITE, draw
 
 
@@ -38,9 +38,9 @@ def test_a_root_mean_square_of_any_size(scale):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 11, 1000, 1001])
-def test_the_middle_is_that_of_numpy_to_the_last_digit(count, dtype):
+def test_the_middle_is_that_of_numpy(count, dtype):
     values = (np.random.default_rng(count).normal(size=count) * 1e3).astype(dtype)
-    assert median_of(values.copy()) == np.median(values)
+    np.testing.assert_allclose(median(values), np.median(values), rtol=2 * np.finfo(dtype).eps)
     assert median(values) == quantile(values, 0.5)
     broken = np.append(values, [np.nan, np.inf, -np.inf]).astype(dtype)
     assert median(broken) == median(values)
