@@ -18,8 +18,8 @@ def median(values: Floats) -> float:
         known.partition(half)
         return float(known[half])
     known.partition((half - 1, half))
-    low, high = known[half - 1], known[half]
-    return float(high - (high - low) * 0.5)  # As `quantile` does it.
+    low, high = float(known[half - 1]), float(known[half])
+    return high - (high - low) * 0.5  # As `quantile` does it.
 
 
 def quantile(values: Floats, probability: float) -> float:

@@ -40,7 +40,7 @@ def test_a_root_mean_square_of_any_size(scale):
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 11, 1000, 1001])
 def test_the_middle_is_that_of_numpy(count, dtype):
     values = (np.random.default_rng(count).normal(size=count) * 1e3).astype(dtype)
-    np.testing.assert_allclose(median(values), np.median(values), rtol=2 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(median(values), np.median(values.astype(float)), rtol=1e-12)
     assert median(values) == quantile(values, 0.5)
     broken = np.append(values, [np.nan, np.inf, -np.inf]).astype(dtype)
     assert median(broken) == median(values)
