@@ -19,7 +19,7 @@ from icshift.hooks import compiled
 from icshift.hooks.arguments import fitted
 from icshift.hooks.calls import Call
 from icshift.hooks.hook import Hook, Rest
-from icshift.hooks.placed import First, Placed
+from icshift.hooks.placed import Placed
 from icshift.model.copies import is_within
 from icshift.model.keras_layers import is_layer
 from icshift.model.layout import tensors
@@ -103,10 +103,7 @@ class Attachment:
         """While it is on, nothing is looked at that a module returns; forwards begin and end all the same."""
         self.asleep = False
         """Whether all hooks are lifted but those by which forwards begin."""
-        self.deaf = False
-        """Whether these are lifted too."""
         self._placed: dict[Placed, None] = {}
-        self._first: dict[First, None] = {}
         self._stale = False
         self.choices = 0
         """How often it was decided anew what is watched."""
@@ -205,18 +202,11 @@ class Attachment:
             for placed in self._placed:
                 placed.lift()
 
-    def deafen(self) -> None:
-        """Lift, while the others are lifted, those too by which forwards begin: `wake` has to be called for them."""
-        self.deaf = self.asleep
-        for first in self._first if self.deaf else ():
-            first.lift()
-
     def wake(self) -> None:
         """Put the lifted hooks back."""
         if self.asleep:
-            self.asleep = self.deaf = False
-            lifted: tuple[First | Placed, ...] = (*self._first, *self._placed)
-            for placed in lifted:
+            self.asleep = False
+            for placed in self._placed:
                 placed.put_back()
 
     def _put_on(self, chosen: dict[str, nn.Module]) -> None:
@@ -284,7 +274,7 @@ class Attachment:
 
         known = {} if is_layer(module) else {"again": again}
         hook = Hook(module, act, act_traced, self, self._listener.watch, self.rest, **known)
-        self._place(hooks, Placed(module, hook), self._placed)
+        self._place(hooks, Placed(module, hook))
         return hooks
 
     def _follow(self, part: nn.Module) -> ExitStack:
@@ -329,7 +319,9 @@ class Attachment:
                 compiled.mark(entered if mask is None else without_mask)
 
         # Prepended before every other hook, and called even if the forward raises.
-        enters = First(part, Hook(part, enter, enter_traced, self, listener.watch, again=goes_by))
+        enters = part.register_forward_pre_hook(
+            Hook(part, enter, enter_traced, self, listener.watch, again=goes_by), prepend=True, with_kwargs=True
+        )
         leave = Hook(
             part,
             lambda _, __, output: listener.on_exit(part, output),
@@ -337,13 +329,13 @@ class Attachment:
             *(self, listener.watch),
             again=lambda *_: self.attached and hears(self) and on_known_exit(part),
         )
-        self._place(hooks, enters, self._first)
-        self._place(hooks, Placed(part, leave, always_call=True), self._placed)
+        hooks.callback(enters.remove)
+        self._place(hooks, Placed(part, leave, always_call=True))
         return hooks
 
-    def _place(self, hooks: ExitStack, placed: Any, among: dict[Any, None]) -> None:
-        among[placed] = None
-        hooks.callback(among.pop, placed)
+    def _place(self, hooks: ExitStack, placed: Placed) -> None:
+        self._placed[placed] = None
+        hooks.callback(self._placed.pop, placed)
         hooks.callback(placed.remove)
 
     def _while_attached(self, act: Callable[..., None]) -> Callable[..., None]:

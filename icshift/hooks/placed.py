@@ -1,4 +1,4 @@
-"""Forward hooks on a module that may be lifted for a while, and come back to their places among others' hooks."""
+"""A forward hook on a module that may be lifted for a while, and comes back to its place among others' hooks."""
 
 from __future__ import annotations
 
@@ -57,29 +57,3 @@ class Placed:
 
     def _register(self) -> RemovableHandle:
         return self._module.register_forward_hook(self._hook, always_call=self._always)
-
-
-class First:
-    """Puts a hook on a module, to be called before its forwards and before all others' hooks; else as `Placed`."""
-
-    def __init__(self, module: nn.Module, hook: Hook) -> None:
-        self._module, self._hook, self._lifted = module, hook, False
-        self._handle = self._register()
-
-    def lift(self) -> None:
-        """Take the hook off until `put_back`."""
-        self._handle.remove()
-        self._lifted = True
-
-    def put_back(self) -> None:
-        """Put the hook back, if it is lifted."""
-        if self._lifted:
-            self._lifted, self._handle = False, self._register()
-
-    def remove(self) -> None:
-        """Take the hook off for good."""
-        self._lifted = False
-        self._handle.remove()
-
-    def _register(self) -> RemovableHandle:
-        return self._module.register_forward_pre_hook(self._hook, prepend=True, with_kwargs=True)

@@ -36,8 +36,6 @@ class Clock:
         """How many have ended."""
         self.unheard = 0
         """Those of them that no forward was heard before."""
-        self.others = 0
-        """How often an optimizer stepped, or the user said so, and no step ended."""
         self.changed = False
         """Whether of the last step and the one before just one was after a forward."""
         self._heard: bool | None = None
@@ -66,8 +64,6 @@ class Clock:
             self.steps += 1
             self.unheard += unheard
             self.changed, self._heard = heard != self._heard, heard
-        else:
-            self.others += 1
         return heard or unheard
 
     def passes(self) -> bool:

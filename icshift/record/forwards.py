@@ -51,12 +51,8 @@ class Forwards:
         """Whether there was a forward, since `next_step`, that a step is computed from; one of the phase `no-grad`."""
         self.called = False
         """Whether a forward began with the model itself."""
-        self.evaluates = False
-        """Whether there ever was a forward that no step is computed from, but for those of probes."""
         self._computed = self._evaluated = False
         self._model = model
-        self.labels = False
-        """Whether there ever was a label."""
         self._label: str | None = None
 
     def follow(self, model: nn.Module) -> None:
@@ -71,7 +67,7 @@ class Forwards:
     @contextmanager
     def labelled(self, label: str) -> Iterator[None]:
         """A block whose forwards are of the phase of this name."""
-        before, self._label, self.labels = self._label, label, True
+        before, self._label = self._label, label
         try:
             yield
         finally:
@@ -83,7 +79,6 @@ class Forwards:
         self.called |= call.part is self._model
         self.trained |= forward.stepping
         self.acted |= forward.phase == NO_GRAD
-        self.evaluates |= not (forward.stepping or is_probe(forward.phase))
         self._evaluated |= call.gradients and not forward.stepping
         self._computed |= forward.stepping and call.gradients
         return forward

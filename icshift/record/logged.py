@@ -30,8 +30,6 @@ class Logged:
 
     def __init__(self) -> None:
         self._rows: list[tuple[int, int | None, str, float | Tensor]] = []
-        self.used = False
-        """Whether there ever was a number."""
         self._closed = False
         self._reason = ""
 
@@ -41,7 +39,6 @@ class Logged:
         `window` is None where windows are provisional: then the step tells in which one it is.
         """
         rows = [(step, window, name, as_number(name, value)) for name, value in values.items()]
-        self.used = True
         if not self._closed:
             self._rows += rows
         elif self._reason:

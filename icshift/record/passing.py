@@ -18,16 +18,12 @@ from icshift.record.clock import Clock
 from icshift.record.faults import Faults
 from icshift.record.forwards import Forward, Forwards
 from icshift.record.journal import Journal
-from icshift.record.logged import Logged
 from icshift.record.thinning import Thinning
 from icshift.record.windows import Windows
 from icshift.runs.phases import TRAIN
 
 _MOST = 64
 """Steps that pass before it is looked again whether there is anything to do."""
-
-_HEARD = 16
-"""One in so many stretches of `_MOST` steps is heard where hearing takes too much: so a first evaluation is noticed."""
 
 _TIMED = 8
 """Of so many steps that pass one is timed, for all of them: its forwards, and its end."""
@@ -41,7 +37,6 @@ class Passing(ABC):
     _examples: Examples
     _faults: Faults
     _journal: Journal
-    _logged: Logged
     _observer: Observer
     _thinning: Thinning
     _watcher: Watcher
@@ -50,8 +45,6 @@ class Passing(ABC):
     """Steps, that under way the first, at whose forwards there is nothing to do, nor at the end of any but the last."""
     _going_on = 0
     """Steps, that under way the first, that are recorded and are as those before: see `steady.py`."""
-    _stretches = 0
-    """How often it was found out how many steps pass."""
     _passed = 0
     """How many steps passed in all: by it those are chosen that are timed."""
     _window: int | Literal["auto"] | None = None
@@ -78,10 +71,6 @@ class Passing(ABC):
 
     def _nothing_passes(self) -> None:
         """What comes next goes the long way: how many steps pass was found out for a window that is another now."""
-        if self._passing and self._watcher.attachment.deaf:
-            self._tell_passed(self._clock.steps)
-            self._thinning.deaf -= 1  # The step under way, which may be heard now.
-            self._watcher.attachment.wake()
         self._passing = self._going_on = 0
 
     def _let_pass(self) -> None:
@@ -97,36 +86,12 @@ class Passing(ABC):
             step = self._clock.steps
             ends = self._windows.left(step, self.window) if self._observer.holding else _MOST
             self._passing = min(self._thinning.left, ends, _MOST)
-            self._stretches += 1
-            if not self._may_be_deaf():
-                if self._watcher.attachment.deaf:
-                    self._watcher.attachment.wake()
-                self._watcher.sleep()
-            elif not self._watcher.attachment.deaf:
-                self._watcher.sleep()
-                self._watcher.attachment.deafen()
-
-    def _may_be_deaf(self) -> bool:
-        """Whether nothing need be heard of the steps to come but those of the optimizer.
-
-        A training that evaluates, logs, labels forwards or has optimizers that step without one would miss it: where
-        that was seen at any time, forwards are heard, whatever the budget.
-        """
-        return (
-            self._thinning.listens_dearly
-            and self._passing > 1
-            and self._passed > 0
-            and self._stretches % _HEARD != 0
-            and not (self.forwards.evaluates or self.forwards.labels or self._clock.others or self._logged.used)
-        )
+            self._watcher.sleep()
 
     def _tell_passed(self, steps: int) -> None:
-        """Tell which of the steps that ended passed, so many having ended before that under way."""
-        passed = steps - self._thinning.steps
-        if self._watcher.attachment.deaf:
-            self._thinning.deaf += passed + 1
+        """Tell which of the steps that ended passed, so many having ended in all."""
         self._passing = 0
-        self._thinning.passed(passed)
+        self._thinning.passed(steps - self._thinning.steps)
 
     def _forward_passes(self) -> bool:
         """The model is called in training, with gradients: note it, if that is all there is to do. Returns whether."""
@@ -140,38 +105,12 @@ class Passing(ABC):
     def _step_passes(self) -> bool:
         """An optimizer stepped: end the step if that is all there is to do, and return whether."""
         attachment = self._watcher.attachment
-        if attachment.deaf:
-            return self._passes_unheard()
         if self._passing < 2 or not self.forwards.trained or not attachment.asleep or not attachment.attached:
             return False
         if self._passed % _TIMED:
             return self._passes()
         with self._watcher.stopwatch.times(_TIMED):
             return not self._journal.due() and self._passes()
-
-    def _passes_unheard(self) -> bool:
-        """An optimizer stepped while no forward is heard: end the step; the last one goes the long way."""
-        if self._passing < 2 or not self._watcher.attachment.fresh:
-            return self._goes_the_long_way()
-        if self._passed % _TIMED:
-            return self._ends_unheard()
-        watch = self._watcher.stopwatch
-        touches = watch.touches
-        with watch.times(_TIMED):
-            passes = self._goes_the_long_way() if self._journal.due() else self._ends_unheard()
-        watch.touches = touches  # A touch is what a hook on a module takes.
-        return passes
-
-    def _goes_the_long_way(self) -> bool:
-        self.forwards.trained = True  # By the optimizer's step it is known that there was a forward.
-        self._observer.begin_step()
-        return False
-
-    def _ends_unheard(self) -> bool:
-        self._passing -= 1
-        self._passed += 1
-        self._clock.steps += 1
-        return True
 
     def _notes_forward(self) -> bool:
         self.forwards.trained = True

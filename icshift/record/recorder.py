@@ -115,7 +115,8 @@ class Recorder(Steady, Measuring):
         self._sites = lowered(self.model, as_sites(sites))
         self.window = window
         self._probe = given = as_probe(probe, self.model, self._ranks)
-        self._samples, most = samples, math.inf if samples == "all" else samples
+        self._samples = samples
+        most = math.inf if samples == "all" else samples
         self._observer = Observer(self._sites, most, SEED, self._keep_steps, self._rank)
         self.forwards = Forwards(self.model)
         self._logged = Logged()
@@ -240,6 +241,7 @@ class Recorder(Steady, Measuring):
         self._refuse_idle("windows end")
         if os.getpid() == self._process and not self._faults.over:
             with self._troubles.safely():
+                self._nothing_passes()
                 self._tick_rest()
                 if self._faults.waiting:
                     self._troubles.window_ends(name)
@@ -268,7 +270,6 @@ class Recorder(Steady, Measuring):
             raise RecordingError(
                 f"the phase {label!r} is the recorder's own: choose a name that does not begin with {PROBE!r}"
             )
-        self._nothing_passes()
         with self.forwards.labelled(label):
             yield
 
@@ -371,7 +372,6 @@ class Recorder(Steady, Measuring):
 
     def _tick_rest(self) -> None:
         """Add to the window forwards that no step followed, as a discriminator's for its generator's sake."""
-        self._nothing_passes()
         if not self._clocked and self.forwards.trained:
             self._tick(heard=True)
         elif self._clocked and self._observer.step_begun:

@@ -28,9 +28,6 @@ LOOK = 32
 _LONG = 8
 """Stretches from which it is worth to lift hooks where steps are left out: it takes as long as some calls of them."""
 
-_MOST_OF = 0.5
-"""Hearing steps that are left out takes too much from this part of the budget on."""
-
 _FIRST = 0.25
 """Seconds that may go into measuring, beforehand, what hooks cost beside the time within them: some ten stretches."""
 
@@ -86,10 +83,6 @@ class Thinning:
         """Whether nothing is recorded of the step under way."""
         self.began = False
         """Whether a step was left out at any time."""
-        self.listens_dearly = False
-        """Whether it was seen that to hear steps that are left out takes most of the budget."""
-        self.deaf = 0
-        """At how many of them nothing was heard, evaluations neither."""
         self._budget = budget
         self._stopwatch = stopwatch
         self._random = random.Random(SEED)
@@ -110,7 +103,7 @@ class Thinning:
         """Begin to count anew, for the next decision."""
         self._looked, self._taken = now, self._stopwatch.whole
         self._steps = self._counted = self._others = 0
-        self._each = self._with_others = self._of_left_out = 0.0
+        self._each = self._with_others = 0.0
 
     def start(self) -> None:
         """The training begins now. Where there is a budget, what an interruption costs is measured first."""
@@ -128,7 +121,6 @@ class Thinning:
         # The first step is not as the others: all that is kept is made in it.
         if self.leaves_out or not self._recorded:
             self._beside += spent
-            self._of_left_out += spent
         elif before != written:
             self._apart += spent
             self._others, self._with_others = self._others + 1, self._with_others + spent
@@ -200,14 +192,10 @@ class Thinning:
             return {}
         strides = [{"from_step": step, "stride": stride} for step, stride in self._strides]
         left_out = self.left_out(0, max(steps, self.steps) - 1) - sum(self.left_out(*gap) for gap in gaps)
-        deaf = {"deaf_steps": self.deaf} if self.deaf else {}
-        return {"thinned": {"steps_left_out": left_out, "strides": strides, **deaf}}
+        return {"thinned": {"steps_left_out": left_out, "strides": strides}}
 
     def _decide(self, budget: float) -> None:
         """A stretch is over: choose the length of the next one, and which of its steps is recorded."""
-        if self._stride >= _LONG and not self.listens_dearly:
-            apart = self._stopwatch.now() - self._looked - (self._stopwatch.whole - self._taken)
-            self.listens_dearly = self._of_left_out > _MOST_OF * budget * apart
         if self._counted + self._others >= LOOK:
             now = self._stopwatch.now()
             length = stride(self._stride, budget, self._cost(now))

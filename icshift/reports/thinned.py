@@ -21,15 +21,8 @@ def thinned(run: StoredRun) -> str:
     steps, left_out = run.manifest["steps"], thinning["steps_left_out"]
     return (
         f"Steps thinned to keep recording under {_percent(_budget(run))}: {_strides(thinning['strides'])}; "
-        f"{steps - left_out - _missing(run):,} of {steps:,} recorded. {_deaf(thinning)}{held(run)}"
+        f"{steps - left_out - _missing(run):,} of {steps:,} recorded. {held(run)}"
     ).rstrip()
-
-
-def _deaf(thinning: dict[str, Any]) -> str:
-    deaf = thinning.get("deaf_steps", 0)
-    if not deaf:
-        return ""
-    return f"At {deaf:,} of the others nothing was heard: an evaluation between them would not be recorded. "
 
 
 def held(run: StoredRun) -> str:

@@ -97,7 +97,6 @@ _MANIFEST = entries(
         "thinned": or_null(
             entries(
                 {"steps_left_out": whole(), "strides": each(entries({"from_step": whole(), "stride": whole(1)}))},
-                {"deaf_steps": whole()},
             )
         ),
         "unmasked": by_name(entries({"hidden": whole(), "positions": whole(1), "hiding": typed.flag})),

@@ -14,7 +14,7 @@ SETTINGS = {"samples": 64, "probe_examples": 0, "overhead_budget": 0.03}
 WINDOWS = [{("train", "fc1"): of_zoo("normal", 100)}] * 2
 
 
-def _run(path, *strides, left_out=12, seconds=1.0, settings=SETTINGS, gaps=(), deaf=0, **more):
+def _run(path, *strides, left_out=12, seconds=1.0, settings=SETTINGS, gaps=(), **more):
     told = [{"from_step": step, "stride": stride} for step, stride in strides]
     return run_of(
         path,
@@ -24,7 +24,7 @@ def _run(path, *strides, left_out=12, seconds=1.0, settings=SETTINGS, gaps=(), d
         settings=settings,
         overhead={"recording_seconds": seconds, "wall_seconds": 101.0, **more},
         gaps=list(gaps),
-        thinned={"steps_left_out": left_out, "strides": told} | ({"deaf_steps": deaf} if deaf else {}),
+        thinned={"steps_left_out": left_out, "strides": told},
     )
 
 
@@ -48,13 +48,6 @@ def test_changes_of_the_stride_are_told_up_to_the_last_three(tmp_path):
     )
     many = thinned(_run(tmp_path / "many", (33, 8), (100, 4), (300, 8), (600, 1_024), (2000, 512)))
     assert ": 2 changes of this, then from step 300 on one in 8, from step 600 on one in 1,024, from step 2,000" in many
-
-
-def test_that_nothing_was_heard_at_some_steps_is_told(tmp_path):
-    run = _run(tmp_path / "run", (33, 8), deaf=1_100)
-    told = "At 1,100 of the others nothing was heard: an evaluation between them would not be recorded."
-    assert thinned(run).endswith(f"; 8 of 20 recorded. {told}")
-    assert told in words(run_report(run))
 
 
 def test_a_budget_that_was_not_held_is_told(tmp_path):
