@@ -12,7 +12,7 @@ INLINE void measure(const floats *x, int lanes, double rounding, double *moved)
         sum += (x[i + 2] - x[i]) + (x[i + 3] - x[i + 1]);
     for (int l = 0; l < lanes; l++) {
         double ends = fabsf(x[TAIL][l]) + fabsf(x[LEVEL - TAIL - 1][l]);
-        moved[l] = x[LEVEL - 1][l] < INFINITY ? sum[l] + rounding * ends : NAN;
+        moved[l] = x[LEVEL - TAIL - 1][l] < INFINITY ? sum[l] + rounding * ends : NAN;
     }
 }
 

@@ -82,7 +82,7 @@ def test_zeros_have_their_share(name):
         zero = found.value[unit] == 0
         share = np.ptp(found.share[unit, zero])
         assert share == pytest.approx((raw[unit] == 0).mean(), abs=0.002)
-        assert share_below(found, unit, 0.0) == pytest.approx((raw[unit] <= 0).mean(), abs=0.004)
+        assert share_below(found, unit, 0.0) == pytest.approx((raw[unit] <= 0).mean(), abs=0.006)
 
 
 @pytest.mark.parametrize("zeros", [0.0, 0.2, 0.45, 0.9])

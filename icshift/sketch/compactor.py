@@ -61,7 +61,7 @@ class Sketch:
         """
         self.moved = np.zeros(self.units)
         """Weight times distance [units] by which compactions moved values: an upper bound on W1 times `seen`.
-        NaN for units with non-finite values."""
+        NaN for units of which more than `TAIL` values of a full level were not finite."""
         self._fill = [0] * len(self._levels)
 
     def update(self, values: Floats) -> None:
@@ -127,7 +127,7 @@ class Sketch:
         if fits:
             self._reserve(height + 1, fill + GOING_UP)
         up = self._levels[height + 1][:, fill : fill + GOING_UP] if fits else self._kernel.values(self.units, GOING_UP)
-        # Infinite ends make this NaN for good, which says that there is no bound.
+        # Infinite values that go up make this NaN for good, which says that there is no bound.
         self.moved += weight * self._kernel.compact(level, up)
         self.ranks += 2 * weight
         self._fill[height] = 2 * TAIL

@@ -53,13 +53,13 @@ def sort_level(level: Floats) -> Floats:
     """Sorts a full level [units, K] in place, and returns by how far its values lie from those that go up [units].
 
     The distances of x0 <= x1 <= x2 <= x3 to anything from x1 to x2 add up to -x0 - x1 + x2 + x3. With what their sum
-    may be rounded by. NaN where a value is not finite.
+    may be rounded by. NaN where a value that goes up is not finite: those at the ends stay as they are.
     """
     level.sort(axis=1)
     signs = np.where(np.arange(K) % GROUP < GROUP // 2, -1, 1).astype(level.dtype)
-    signs[:TAIL] = signs[K - TAIL :] = 0
     largest = np.abs(level[:, TAIL]) + np.abs(level[:, -TAIL - 1])
-    return np.vecdot(level, signs) + TERMS * float(np.finfo(level.dtype).eps) * largest
+    moved = np.vecdot(level[:, TAIL : K - TAIL], signs[TAIL : K - TAIL])
+    return np.where(np.isfinite(largest), moved, np.nan) + TERMS * float(np.finfo(level.dtype).eps) * largest
 
 
 @np.errstate(all="ignore")

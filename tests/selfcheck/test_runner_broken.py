@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from icshift.analysis import by_site, drift, floor, trajectory
+from icshift.analysis import by_site, comparison, floor, trajectory
 from icshift.analysis.metrics import METRICS
 from icshift.gradients import hessian
 from icshift.gradients.gradient_shift import Step
@@ -153,7 +153,7 @@ def test_nothing_can_ever_be_told(monkeypatch, run):
 
 
 def test_a_floor_that_is_never_known(monkeypatch, run):
-    monkeypatch.setattr(drift, "floor", lambda _, a, *__: np.full(a.units, np.nan))
+    monkeypatch.setattr(comparison, "floor", lambda _, a, *__: np.full(a.units, np.nan))
     assert not known_changes.judge_still(seen(run)).passed
 
 

@@ -4,10 +4,12 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+from scipy.stats import wasserstein_distance
 
 from icshift.analysis.metrics import METRICS
 from icshift.distribution import ordered
 from icshift.sketch.compactor import K, Sketch
+from icshift.tails import TAIL
 from tests import laws
 from tests.recorded import distribution
 from tests.zoo.distributions import FINITE, draw
@@ -167,9 +169,24 @@ def test_nonfinite_values_are_left_out(share, n):
 
 def test_no_bound_is_claimed_once_nonfinite_values_were_compacted():
     values = draw("normal", 3000).copy()
-    values[1, 100] = np.inf
+    values[1, 100 : 101 + TAIL] = np.inf
     moved = sketched(values).moved
     assert np.isnan(moved).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("n", [K + 1, 640, 20_000])
+@pytest.mark.parametrize("broken", [1, TAIL])
+def test_the_bound_holds_beside_a_few_nonfinite_values(broken, n):
+    values = draw("normal", n).astype(np.float32)
+    places = np.random.default_rng(3).choice(n, broken, replace=False)
+    values[1, places] = np.inf
+    sketch = sketched(values)
+    for unit in range(3):
+        finite = values[unit, np.isfinite(values[unit])]
+        points, weights = points_of(sketch, unit)
+        bound = sketch.moved[unit] / len(finite)
+        assert wasserstein_distance(points, finite, weights) <= bound + 1e-6
+        assert bound < 0.1
 
 
 @pytest.mark.some(1)
