@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict
+from shlex import quote
 
 import numpy as np
 import pandas as pd
@@ -11,18 +12,23 @@ import pandas as pd
 from icshift.analysis import over_units
 from icshift.analysis.anatomy import PARTS, shares
 from icshift.analysis.comparison import Comparison, floor_of
-from icshift.analysis.drift import by_site, default_phase, movements, refuse_without_examples
+from icshift.analysis.drift import Referrer, by_site, default_phase, movements, referrer, refuse_without_examples
 from icshift.analysis.health import health, typical_std, without_data
 from icshift.analysis.metrics import DEFAULT, Metric
 from icshift.analysis.metrics import metric as metric_named
 from icshift.analysis.yardstick import with_one_sd
 from icshift.distribution import Distribution
 from icshift.noise.movement import FALSE_ALARMS, Movement
-from icshift.runs.format import QUANTILE_COLUMNS, STEP_QUANTILES, Site
+from icshift.runs.format import QUANTILE_COLUMNS, STEP_QUANTILES, Site, Window
 from icshift.runs.frames import in_model_order
 from icshift.runs.phases import normalises_by_its_own_inputs
 from icshift.runs.reader import StoredRun
 from icshift.runs.selection import choose
+
+ALONE = "one window leaves nothing to compare"
+"""`moved_unknown` where a phase has but one window."""
+
+_NOTHING = "nothing in window {}"
 
 
 def summary(
@@ -51,8 +57,8 @@ def summary(
     `activations` (their number), `n` (that of the sampled ones), `mean`, `sd`, `zero_share` and the quantiles are
     medians over the units, in the phase's last window. `affine_moments` says that the site's mean and sd are set by its
     own weight and bias. The counts are those of `Health`, with the reason why some are `unknown`. A site with nothing
-    to compare has only these; of one that got no row in that window, as an expert that no token was sent to, they are 0
-    or NaN.
+    to compare has only these, and in `moved_unknown` what is missing for that; of one that got no row in that window,
+    as an expert that no token was sent to, they are 0 or NaN.
 
     Raises `SelectionError` for a metric, site, phase or reference that is not there, and for a metric by example in a
     phase without examples.
@@ -84,18 +90,37 @@ def rows(
     moved = movements(run, reference=reference, phase=phase, windows=ends, level=level)
     compared = dict(by_site(run, reference=reference, phase=phase, sites=asked))
     latest, phases = _latest(run, phase), run.phases
+    shown = next(window for window in run.window_list if window.index == max(ends, default=latest.index))
+    refer = referrer(run, reference, phase)
 
     def row(site: Site) -> dict[str, object] | None:
         recorded = {w.index: d for w in run.window_list if (d := run.distribution(phase, site.name, w.index))}
         comparisons = compared.pop(site, [])
-        if latest not in recorded:
-            return _without_rows(site, phase) if recorded or _never_had_rows(run, site, phases) else None
+        if latest.index not in recorded:
+            return _without_rows(site, phase, latest) if recorded or _never_had_rows(run, site, phases) else None
         found = _of_site(run, site, phase, list(recorded.values()))
-        if comparisons and comparisons[-1].window.index == max(ends):
-            found |= _of_drift(metric, comparisons, moved)
-        return found
+        if comparisons and comparisons[-1].window.index == shown.index:
+            return found | _of_drift(metric, comparisons, moved)
+        return found | {"moved_unknown": _lacking(run, shown, refer, reference, recorded)}
 
     return map(row, choose(run.sites, asked))
+
+
+def _lacking(run: StoredRun, shown: Window, refer: Referrer, reference: str | int, recorded: Collection[int]) -> str:
+    """Returns why a site, which was `recorded` in windows of these numbers, is not compared in the one that is shown.
+
+    Where a window before that has something of it, it says so.
+    """
+    if shown.index not in recorded:
+        return _NOTHING.format(shown.name)
+    label, place = refer(shown)
+    if place is None:
+        return ALONE if str(reference) in ("previous", "first") else f"window {shown.name} is the reference itself"
+    if label not in [window.name for window in run.window_list]:
+        return f"nothing of the same type in {label} to compare window {shown.name} with"
+    lacking = f"nothing in window {label} to compare window {shown.name} with"
+    before = [window.name for window in run.window_list if window.index in recorded and window.index < shown.index]
+    return lacking + (f"; --reference {quote(before[-1])} compares it with window {before[-1]}" if before else "")
 
 
 def table(run: StoredRun, found: Sequence[dict[str, object]]) -> pd.DataFrame:
@@ -104,10 +129,10 @@ def table(run: StoredRun, found: Sequence[dict[str, object]]) -> pd.DataFrame:
     return whole.astype(dict.fromkeys(("window", "moved_untold"), "Int64")) if "window" in whole else whole  # May lack.
 
 
-def _latest(run: StoredRun, phase: str) -> int:
-    """Returns the number of the last window of a phase."""
+def _latest(run: StoredRun, phase: str) -> Window:
+    """Returns the last window of a phase."""
     windows = reversed(run.window_list)
-    return next(w.index for w in windows if any(run.distribution(phase, site.name, w.index) for site in run.sites))
+    return next(w for w in windows if any(run.distribution(phase, site.name, w.index) for site in run.sites))
 
 
 def _never_had_rows(run: StoredRun, site: Site, phases: Sequence[str]) -> bool:
@@ -115,10 +140,11 @@ def _never_had_rows(run: StoredRun, site: Site, phases: Sequence[str]) -> bool:
     return not any(run.distribution(phase, site.name, w.index) for w in run.window_list for phase in phases)
 
 
-def _without_rows(site: Site, phase: str) -> dict[str, object]:
+def _without_rows(site: Site, phase: str, latest: Window) -> dict[str, object]:
     """Returns the row of a site that got nothing in the last window."""
     unknown = ("rank_error", "mean", "sd", "zero_share", *QUANTILE_COLUMNS)
     named = {"site": site.name, "type": site.type, "phase": phase, "activations": 0, "n": 0, "affine_moments": False}
+    named["moved_unknown"] = _NOTHING.format(latest.name)
     return named | dict.fromkeys(unknown, np.nan) | vars(without_data(site))
 
 

@@ -38,6 +38,9 @@ State = Literal["failed", "unmeasured", "ok", "skipped"]
 _SKIPPED = {"dead": "no ReLU reads it", "saturated": "no sigmoid or tanh reads it"}
 
 
+_NOTHING = "nothing to compare in phase {}; drift needs a second window, or a reference with the same sites"
+
+
 @dataclass(frozen=True)
 class Measurement:
     """The quantity of a condition, measured at one site in one window.
@@ -119,11 +122,6 @@ def evaluate(
 
 def _checked(condition: Condition, scope: _Scope) -> list[Verdict]:
     sites = choose(scope.run.sites, None if condition.site is None else [condition.site])
-    if condition.quantity not in HEALTH and scope.last is None:
-        raise SelectionError(
-            f"cannot check {str(condition)!r}: nothing to compare in phase {scope.phase}; "
-            "drift needs a second window, or a reference with the same sites"
-        )
     if condition.quantity in METRICS:
         ends = [scope.compared[site][-1] for site in sites if site in scope.compared]
         refuse_without_examples(METRICS[condition.quantity], scope.run, scope.phase, ends)
@@ -176,7 +174,8 @@ def most_extreme(condition: Condition, measured: Sequence[Measurement]) -> Measu
 
 def _drifts(condition: Condition, site: Site, scope: _Scope) -> list[Measurement]:
     """Returns one measurement for each window to be checked, and one with a gap if the site lacks the last window."""
-    assert scope.last is not None
+    if scope.last is None:
+        return [Measurement("", "", gap=_NOTHING.format(scope.phase))]
     comparisons = scope.compared.get(site, [])
     current = [comparison for comparison in comparisons if comparison.window == scope.last]
     chosen = comparisons if scope.all_windows else current

@@ -43,7 +43,7 @@ UNTOLD = -1
 WHOLE_SITE = -1
 """The value of the column `unit` in rows about a site as a whole."""
 
-_Referrer: TypeAlias = "Callable[[Window], tuple[str, Place | None]]"
+Referrer: TypeAlias = "Callable[[Window], tuple[str, Place | None]]"
 """Returns what a window is compared with: its name, and where it is or None where there is none."""
 
 
@@ -113,7 +113,7 @@ def by_site(
     there.
     """
     phase = default_phase(run) if phase is None else run.phase(phase)
-    refer = _referrer(run, reference, phase)
+    refer = referrer(run, reference, phase)
     for site in choose(run.sites, sites):
         comparisons = []
         for window in run.window_list:
@@ -285,7 +285,7 @@ def default_phase(run: StoredRun) -> str:
     return "train" if "train" in phases else phases[0]
 
 
-def _referrer(run: StoredRun, reference: str | int, phase: str) -> _Referrer:
+def referrer(run: StoredRun, reference: str | int, phase: str) -> Referrer:
     """Returns a function window -> (label, where its reference lies or None) for the reference.
 
     Raises `SelectionError` where the reference names nothing.

@@ -18,6 +18,7 @@ from icshift.errors import SelectionError
 from icshift.noise.movement import FALSE_ALARMS
 from icshift.runs.frames import in_model_order
 from icshift.runs.reader import StoredRun
+from icshift.runs.selection import choose
 
 LAST, WORST, ALL = "last", "worst", "all"
 """What stands for a window beside its name and its number."""
@@ -106,6 +107,18 @@ def by_window(
             )
     columns = ["site", "window", "name", "reference", "drift", "floor", "ratio", "noiseless", "moved"]
     return in_model_order(pd.DataFrame(rows, columns=columns).astype({"moved": "boolean"}), run.sites)
+
+
+def uncompared(
+    run: StoredRun, table: pd.DataFrame, *, phase: str, sites: str | Iterable[str] | None = None
+) -> list[str]:
+    """Returns the names of the chosen sites that were recorded in a phase, and that `by_window` has in no window."""
+    compared = set(table["site"])
+    return [
+        site.name
+        for site in choose(run.sites, sites)
+        if site.name not in compared and any(run.distribution(phase, site.name, w.index) for w in run.window_list)
+    ]
 
 
 def worst(table: pd.DataFrame) -> pd.Series[Any]:

@@ -89,7 +89,7 @@ def report(
     from icshift.analysis.metrics import metric as metric_named
     from icshift.analysis.outcome import outcome
     from icshift.analysis.unordered import measures, unordered
-    from icshift.analysis.windows import ALL, as_of, by_window
+    from icshift.analysis.windows import ALL, as_of, by_window, uncompared
     from icshift.cli.output import show
     from icshift.reports.drift import drift_report
     from icshift.reports.measured import measured_reports
@@ -117,8 +117,13 @@ def report(
     elif window == ALL:
         drifts = by_window(opened, metric_name=metric, reference=reference, phase=phase, sites=site)
         doubts = [*caveats(opened, reference, phase), *missing_there(reference)]
+        lacking = uncompared(opened, drifts, phase=phase, sites=site)
         shown = windows_report(
-            opened, drifts, metric_named(metric), phase, top=top, reference=reference, caveats=doubts
+            *(opened, drifts, metric_named(metric), phase),
+            top=top,
+            uncompared=lacking,
+            reference=reference,
+            caveats=doubts,
         )
     else:
         of = as_of(opened, window, metric_name=metric, reference=reference, phase=phase, sites=site)

@@ -19,7 +19,7 @@ from icshift.analysis.windows import ALL, LAST, AsOf, as_of
 from icshift.errors import SelectionError
 from icshift.page import look
 from icshift.page.model import Floats, Ints, Line, Page, SiteOnPage, Table, Units, WindowOnPage, block_of
-from icshift.reports.drift import drift_report, site_label
+from icshift.reports.drift import alone, drift_report, site_label
 from icshift.reports.onset import how_it_left, onset_cells, onset_in_words
 from icshift.reports.outcome import verdict
 from icshift.reports.run import coverage, overhead
@@ -103,7 +103,7 @@ def _page(run: StoredRun, asked: Asked, picture: _Picture) -> Page:
         command=asked.command,
         sentences=(
             *([] if left is None else onset_in_words(left)),
-            *(words or ["One window: nothing to compare."]),
+            *(words or [f"{'One window: n' if alone(table) else 'N'}othing to compare."]),
             *_farthest(run, sites, scale),
         ),
         facts=tuple(_facts(run)),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from icshift.analysis.ancestry import ending_data, missing_there
+from icshift.analysis.by_site import ALONE
 from icshift.noise.movement import UNTOLD_UNITS
 from icshift.reports.next_step import next_step, window_shown
 from icshift.reports.outcome import correlation, verdict
@@ -194,11 +195,33 @@ def _heading(run: StoredRun, table: pd.DataFrame) -> str:
     """Returns the line that says which window is compared with which."""
     phase = table["phase"].iloc[0] if len(table) else "–"
     compared = table.dropna(subset=["window"]) if "window" in table else table.iloc[:0]
-    what = "one window, nothing to compare"
+    what = "one window, nothing to compare" if alone(table) else "nothing to compare"
     if len(compared):
         last = compared.iloc[-1]
         what = f"window {last['name']} against {last['reference']}"
     return f"{run.path} · {run.manifest['model']} · phase {phase} · {what}{run.ending.heading}"
+
+
+_DISTRIBUTION = "Nothing to compare: this is the distribution of the last window, medians over units."
+
+_ALONE = [
+    "One window leaves nothing to compare: this is its distribution, medians over units. "
+    "Drift needs two windows of a phase."
+]
+
+
+def _lacking(table: pd.DataFrame) -> dict[str, str]:
+    """Returns by site why it is not compared; of one that got no row in the last window its health says that."""
+    if "moved_unknown" not in table:
+        return {}
+    without = table[table["window"].isna()] if "window" in table else table
+    known = without[~without["no_data"].astype(bool)].dropna(subset=["moved_unknown"])
+    return dict(zip(known["site"], known["moved_unknown"], strict=True))
+
+
+def alone(table: pd.DataFrame) -> bool:
+    """Whether there is but one window of the phase."""
+    return set(_lacking(table).values()) == {ALONE}
 
 
 def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome | None) -> list[str]:
@@ -208,15 +231,12 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome
         health.append("no data: no row came to the site in the last window.")
     if len(table) and table["phase"].iloc[0] == NO_GRAD:
         health.append(_without_gradients(run))
+    lacking = unknown_in_words(_lacking(table), "drift –: not compared")
     if not _compared(table):
-        return [
-            "One window leaves nothing to compare: this is its distribution, medians over units. "
-            "Drift needs two windows of a phase.",
-            *health,
-        ]
+        return [*(_ALONE if alone(table) else [_DISTRIBUTION, *lacking]), *health]
     first = table.dropna(subset=["window"]).iloc[-1]
     over = "of the site as a whole" if metric.of == "site" else "median over units"
-    notes = [f"drift: {metric.name}, {over}. {metric.meaning}."]
+    notes = [*lacking, f"drift: {metric.name}, {over}. {metric.meaning}."]
     if metric.by_example:
         notes += _of_examples(table, metric)
     elif first["noiseless"]:

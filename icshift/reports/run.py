@@ -29,6 +29,10 @@ _MOST_SHOWN = 2000
 """Sites, and modules that were not recorded, in `icshift info`: a table of many takes minutes."""
 
 
+_RANKS_NAMED = 4
+"""Processes that a sentence names; of more it says how many."""
+
+
 def run_report(run: StoredRun) -> Report:
     """Returns the report of `icshift info`: facts about a run, its sites, and the modules that were not recorded."""
     windows = [_renamed(asdict(window), index="window") for window in run.window_list]
@@ -86,7 +90,7 @@ def _facts(run: StoredRun) -> list[tuple[str, str]]:
     manifest = run.manifest
     windows = run.window_list
     span = f"{len(windows)}" + (f" ({windows[0].name} to {windows[-1].name})" if len(windows) > 1 else "")
-    ledger = Counter(entry["state"] for entry in manifest.get("ledger", []))
+    ledger = _states(run, manifest.get("ledger", []))
     stride, settings = manifest["step_stride"], run.settings
     versions = [f"icshift {manifest['icshift']}", f"torch {manifest['torch']}"]
     versions += [f"kernel {manifest['kernel']}"] if "kernel" in manifest else []
@@ -138,11 +142,11 @@ def coverage(run: StoredRun, path: Path | None = None) -> str:
 
     It names the run by `path` if that is given, else by its own path.
     """
-    states = Counter(entry["state"] for entry in _missed(run))
+    states = _states(run, _missed(run))
     if not states:
         return ""
     listed = ", ".join(f"{count} {state}" for state, count in states.items())
-    what = "Modules not recorded" + (", or not in training" if "bypassed in training" in states else "")
+    what = "Modules not recorded" + (", or not in training" if any("in training" in state for state in states) else "")
     return f"{what}: {listed} (`icshift info {path or run.path}` says which and why)"
 
 
@@ -173,14 +177,35 @@ def unheard(run: StoredRun) -> str:
     )
 
 
-def _missed(run: StoredRun) -> list[dict[str, str]]:
+def _states(run: StoredRun, entries: Sequence[Mapping[str, Any]]) -> Counter[str]:
+    """Returns the number of modules by state, which is of some processes alone where another observed the module."""
+    observed = {entry["module"] for entry in run.manifest.get("ledger", []) if entry["state"] == "observed"}
+    partly = " in some processes"
+    found = {
+        (
+            entry["module"],
+            entry["state"] + partly * (entry["state"] != "observed" and entry["module"] in observed),
+        ): None
+        for entry in entries
+    }
+    return Counter(state for _, state in found)
+
+
+def _missed(run: StoredRun) -> list[dict[str, Any]]:
     return [entry for entry in run.manifest.get("ledger", []) if entry["state"] not in ("observed", "excluded")]
 
 
-def _missed_in_words(entry: dict[str, str], *, thinned: bool) -> str:
+def _missed_in_words(entry: dict[str, Any], *, thinned: bool) -> str:
     some = " (in the steps that were recorded)" if thinned and entry["state"] == "never called" else ""
-    where = f" in process {entry['rank']}" if "rank" in entry else ""
+    where = _of_processes(entry["ranks"]) if "ranks" in entry else ""
     return f"{entry['module']} ({entry['type']}): {entry['state']}{where} – {entry['reason']}{some}"
+
+
+def _of_processes(ranks: Sequence[int]) -> str:
+    if len(ranks) > _RANKS_NAMED:
+        return f" in {len(ranks)} processes ({', '.join(map(str, ranks[:3]))}, …)"
+    *others, last = map(str, ranks)
+    return f" in processes {', '.join(others)} and {last}" if others else f" in process {last}"
 
 
 def overhead(run: StoredRun) -> str:

@@ -33,23 +33,32 @@ def windows_report(
     phase: str,
     *,
     top: int,
+    uncompared: Sequence[str] = (),
     reference: str = "previous",
     caveats: Sequence[str] = (),
 ) -> Report:
     """Returns the report of the table that `analysis.windows.by_window` made: a row a site, a column a window.
 
-    Of more than `top` sites those are shown that drifted furthest in any window. `caveats` come before all other notes.
+    Of more than `top` sites those are shown that drifted furthest in any window. `uncompared` are the sites that are
+    not in the table (see `analysis.windows.uncompared`). `caveats` come before all other notes.
     """
     largest = drifts.groupby("site", sort=False, observed=True)[["ratio", "drift"]].max().reset_index()
     kept = furthest(largest, top, "ratio", "drift")["site"]
     shown = drifts[drifts["site"].isin(kept)]
+    span = _span(drifts, run, phase)
+    without = [] if _one_window(run, phase) else _without(uncompared)
     return Report(
-        heading=f"{run.path} · {run.manifest['model']} · phase {phase} · {_span(drifts)}{run.ending.heading}",
+        heading=f"{run.path} · {run.manifest['model']} · phase {phase} · {span}{run.ending.heading}",
         body=(windows_table(shown),) if len(shown) else (),
         notes=(
             *caveats,
             *not_shown(len(kept), len(largest), "sites", "those that drifted furthest in any window"),
-            *(_notes(drifts, metric, phase) if len(drifts) else ["Drift needs two windows of a phase."]),
+            *without,
+            *(
+                _notes(drifts, metric, phase)
+                if len(drifts)
+                else ["Drift needs two windows of a phase."] * (not without)
+            ),
         ),
         next_step=_next_step(run, drifts, metric, phase, reference),
         data={
@@ -58,7 +67,7 @@ def windows_report(
             "metric": metric.name,
             "phase": phase,
             "reference": reference,
-            "notes": list(caveats),
+            "notes": [*caveats, *without],
             "windows": [{**row, "moved": _known(row["moved"])} for row in records(shown)],
         },
     )
@@ -101,9 +110,23 @@ def _known(moved: object) -> bool | None:
     return bool(moved) if isinstance(moved, (bool, int)) else None
 
 
-def _span(drifts: pd.DataFrame) -> str:
+def _one_window(run: StoredRun, phase: str) -> bool:
+    """Whether a phase was recorded in no more than one window."""
+    held = [w for w in run.window_list if any(run.distribution(phase, site.name, w.index) for site in run.sites)]
+    return len(held) < 2
+
+
+def _without(sites: Sequence[str]) -> list[str]:
+    """Returns a note on the sites that no window is compared of, at most three by name; none where there are none."""
+    if not sites:
+        return []
+    named = ", ".join(map(site_named, sites[:3])) + (f" and {len(sites) - 3} more" if len(sites) > 3 else "")
+    return [f"Not shown: {named}: recorded, but in no window together with its reference."]
+
+
+def _span(drifts: pd.DataFrame, run: StoredRun, phase: str) -> str:
     if drifts.empty:
-        return "one window, nothing to compare"
+        return f"{'one window, ' * _one_window(run, phase)}nothing to compare"
     names = drifts.sort_values("window")["name"]
     most = worst(drifts)
     window = f"window {most['name']}" if str(most["name"]).isdigit() else most["name"]

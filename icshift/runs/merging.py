@@ -13,8 +13,9 @@ files, and they are merged here, when read; nothing is exchanged while recording
                    ranks, and not known where one rank does not know its own.
     finished       where every rank says so; a rank without a manifest has not finished.
     stopped        the first one that any rank has, and so is `interrupted`; `gaps` are all that there are.
-    ledger         rank 0's; then, with their `rank`, entries of modules that it lacks, and those neither
-                   observed nor excluded that differ from all before them.
+    ledger         by module, in the order of rank 0's, then of modules that it lacks: the entry of one that
+                   observed it, or else excluded it, then all different ones that are neither. An entry that
+                   not all ranks have says in `ranks` which ones do.
     step_stride    the largest. The rest of the manifest, overhead included, is rank 0's.
 """
 
@@ -41,25 +42,33 @@ LEDGER_ENTRY = operator.itemgetter("module", "state", "reason")
 def merged_manifest(manifests: dict[int, dict[str, Any]]) -> dict[str, Any]:
     """Returns one manifest for all ranks, of the manifests that are there by rank, 0 first."""
     sites: dict[str, Any] = {}
-    ledger: list[dict[str, Any]] = []
-    for rank, manifest in manifests.items():
+    for manifest in manifests.values():
         for entry in manifest["sites"]:
             sites.setdefault(entry["name"], entry)
-        modules, listed = {entry["module"] for entry in ledger}, {LEDGER_ENTRY(entry) for entry in ledger}
-        for entry in manifest["ledger"]:
-            missed = entry["state"] not in _AS_MEANT and LEDGER_ENTRY(entry) not in listed
-            if missed or entry["module"] not in modules:
-                ledger.append({**entry, "rank": rank} if rank else entry)
     everyone = len(manifests) == manifests[0]["ranks"]
     return manifests[0] | {
         "sites": list(sites.values()),
-        "ledger": ledger,
+        "ledger": _merged_ledger({rank: manifest["ledger"] for rank, manifest in manifests.items()}),
         "finished": everyone and all(manifest["finished"] for manifest in manifests.values()),
         "stopped": _first(manifests, "stopped"),
         "interrupted": _first(manifests, "interrupted"),
         "gaps": [gap for manifest in manifests.values() for gap in manifest.get("gaps", [])],
         "step_stride": max(manifest["step_stride"] for manifest in manifests.values()),
     }
+
+
+def _merged_ledger(ledgers: Mapping[int, Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    told: dict[str, dict[Any, tuple[dict[str, Any], list[int]]]] = {}
+    for rank, ledger in ledgers.items():
+        for entry in ledger:
+            told.setdefault(entry["module"], {}).setdefault(LEDGER_ENTRY(entry), (entry, []))[1].append(rank)
+    merged = []
+    for entries in told.values():
+        as_meant = [one for state in _AS_MEANT for one in entries.values() if one[0]["state"] == state]
+        missed = [one for one in entries.values() if one[0]["state"] not in _AS_MEANT]
+        for entry, ranks in [*as_meant[:1], *missed]:
+            merged.append(entry if len(ranks) == len(ledgers) else {**entry, "ranks": ranks})
+    return merged
 
 
 def _first(manifests: dict[int, dict[str, Any]], key: str) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import icshift
-from icshift.analysis.by_site import summary
+from icshift.analysis.by_site import ALONE, summary
 from icshift.analysis.metrics import METRICS
 from icshift.analysis.yardstick import with_one_sd
 from icshift.errors import SelectionError
@@ -72,6 +72,53 @@ def test_a_site_with_nothing_to_compare_has_its_distribution_alone(run):
     late = summary(run).set_index("site").loc["late"]
     assert np.isnan(late["drift"])
     assert late["n"] == 400
+    assert late["moved_unknown"] == "nothing in window two to compare window three with"
+
+
+_HINT = "; --reference 'epoch 3' compares it with window epoch 3"
+
+
+def seen_in(path, *seen, count=5):
+    """A run of windows in which fc1 is always seen, and late in those with the numbers `seen`."""
+    values = {window: distribution(draw("normal", 400, UNITS, seed=window)) for window in range(1, count + 1)}
+    windows = [
+        {("train", "fc1"): one} | ({("train", "late"): one} if window in seen else {}) for window, one in values.items()
+    ]
+    names = [f"epoch {window}" for window in values]
+    return icshift.open(write_run(path, windows, names=names, sites=[SITES[0], SITES[2]]))
+
+
+@pytest.mark.parametrize("sites", [None, "late"])
+@pytest.mark.parametrize(
+    ("seen", "reference", "why"),
+    [
+        (
+            (1, 3, 5),
+            "previous",
+            "nothing in window epoch 4 to compare window epoch 5 with" + _HINT,
+        ),
+        ((5,), "previous", "nothing in window epoch 4 to compare window epoch 5 with"),
+        (
+            (3, 5),
+            "first",
+            "nothing in window epoch 1 to compare window epoch 5 with" + _HINT,
+        ),
+        ((1, 2, 4), "previous", "nothing in window epoch 5"),
+    ],
+)
+def test_a_site_that_lacks_the_reference_says_so(sites, seen, reference, why, tmp_path):
+    row = summary(seen_in(tmp_path / "run", *seen), reference=reference, sites=sites).set_index("site").loc["late"]
+    assert row["moved_unknown"] == why
+    assert np.isnan(row.get("drift", np.nan))
+
+
+def test_windows_that_cannot_be_compared_say_why(tmp_path):
+    assert summary(seen_in(tmp_path / "one", count=1)).loc[0, "moved_unknown"] == ALONE
+    run = seen_in(tmp_path / "run", 5)
+    assert summary(run, reference="5", sites="late").loc[0, "moved_unknown"] == "window epoch 5 is the reference itself"
+    other = seen_in(tmp_path / "other", 1).path
+    (why,) = summary(run, reference=f"paired-run:{other}", sites="late")["moved_unknown"]
+    assert why == f"nothing of the same type in paired-run:{other} to compare window epoch 5 with"
 
 
 def test_moments_that_the_layer_sets_itself_are_marked_in_training_alone(run):

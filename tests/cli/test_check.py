@@ -240,7 +240,6 @@ MISTAKES = {
     "unknown phase": (("w1_sd > 3",), {"options": ["--phase", "trian"]}, "did you mean train"),
     "unknown reference": (("dead > 3",), {"options": ["--reference", "frist"]}, "did you mean first"),
     "no such run": (("w1_sd > 3",), {"run": "nowhere"}, "no such run: nowhere"),
-    "one window": (("w1_sd > 3",), {"run": "single"}, "nothing to compare in phase train"),
     "no floor": (("fc1 w1_sd > 3x floor",), {"options": ["--phase", "probe"]}, "no sampling noise and no floor"),
     "no ReLU": (("late dead > 3",), {}, "no ReLU reads it"),
     "no such directory": (("dead > 3",), {"options": ["--junit", "nowhere/a.xml"]}, "there is no directory nowhere"),
@@ -260,6 +259,20 @@ def test_mistakes_end_in_one_line_and_exit_code_2(mistake, check):
 def test_one_window_has_health(check):
     assert check("dead > 0", "nonfinite > 0", run="single")[0] == 1
     assert check("dead > 1", run="single")[0] == 0
+
+
+@pytest.mark.parametrize("window", ["last", "all"])
+@pytest.mark.parametrize("quantity", ["w1_sd > 3", "fc1 moved > 0", "fc1 w1_sd > 3x floor"])
+def test_drift_in_one_window_is_not_measured(quantity, window, check, tmp_path):
+    code, out, err = check(quantity, run="single", options=["--window", window, "--junit", tmp_path / "a.xml"])
+    assert (code, err) == (1, "")
+    assert f"not measured  fc1: {quantity.removeprefix('fc1 ')}: nothing to compare in phase train; drift needs" in out
+    assert "1 not measured" in out or "2 not measured" in out
+    assert "nothing to compare" in (tmp_path / "a.xml").read_text()
+    rows = json.loads(check(quantity, run="single", options=["--json"])[1])["checks"]
+    assert {(row["state"], row["window"], row["value"]) for row in rows if row["site"] == "fc1"} == {
+        ("unmeasured", None, None)
+    }
 
 
 def test_metrics_by_example(two_windows, command):

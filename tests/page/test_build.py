@@ -19,6 +19,7 @@ from icshift.runs.format import Site
 from icshift.runs.reader import StoredRun
 from tests.recorded import distribution
 from tests.reports.shown import run_of
+from tests.zoo.distributions import draw
 
 ASKED = Asked(METRICS["w1_sd"], "previous", None, None, "icshift report run -o run.html")
 
@@ -117,6 +118,15 @@ def test_one_window_is_a_page_too(one_window):
     assert "One window: nothing to compare." in page.sentences
     assert {int(code) for site in page.sites for code in site.codes} == {look.ABSENT}
     assert all(len(site.units.ids) for site in page.sites)
+
+
+def test_a_page_of_a_site_that_the_window_before_lacks_does_not_say_one_window(tmp_path):
+    one = distribution(draw("normal", 30))
+    windows = [{("train", name): one for name in ("fc1", "fc2")[: at % 2 + 1]} for at in range(1, 4)]
+    run = run_of(tmp_path / "run", windows, sites=[Site(name, "Linear", 1, 3) for name in ("fc1", "fc2")])
+    said = page_of(run, replace(ASKED, sites=["fc2"]))
+    assert "Nothing to compare." in said.sentences
+    assert any("nothing in window epoch 2 to compare window epoch 3 with" in note for note in said.notes)
 
 
 def test_the_outline_is_the_page_without_pictures(run, page):

@@ -73,6 +73,24 @@ def test_data_leave_out_what_is_not_known(run, tmp_path):
     assert report(single).next_step == f"Next: icshift info {single.path}"
 
 
+@pytest.mark.parametrize("sites", [None, "norm1"])
+def test_a_site_without_a_window_before_the_last_is_told_of(sites, tmp_path):
+    windows = [
+        {
+            ("train", site.name): distribution(values(window, place))
+            for place, site in enumerate(SITES[: window % 2 + 1])
+        }
+        for window in range(1, 6)
+    ]
+    run = run_of(tmp_path / "run", windows, sites=SITES)
+    told = drift_report(run, summary(run, sites=sites), METRICS["w1_sd"])
+    why = "nothing in window epoch 4 to compare window epoch 5 with; --reference 'epoch 3' compares it with"
+    assert f"drift –: not compared at norm1: {why}" in words(told)
+    assert told.data["sites"][-1]["moved_unknown"].startswith(why)
+    assert "one window" not in words(told).lower()
+    assert ("nothing to compare" in told.heading) == (sites is not None)
+
+
 def test_what_was_in_training_mode_is_said(run, tmp_path):
     whole, alone = "A recorder replays this phase in training mode", "Batch norm normalises by the batch here"
     said = {phase: " ".join(normalised_by(run, phase)) for phase in PHASES}

@@ -3,7 +3,7 @@
 import pytest
 
 from icshift.analysis.metrics import METRICS
-from icshift.analysis.windows import by_window
+from icshift.analysis.windows import by_window, uncompared
 from icshift.reports.windows import _shared_words, windows_report
 from tests.recorded import distribution, site
 from tests.reports.shown import run_of, shown, words
@@ -26,7 +26,11 @@ def run(tmp_path_factory):
 
 
 def report(run, **options):
-    return windows_report(run, by_window(run), METRICS["w1_sd"], "train", **{"top": 200, **options})
+    return report_of(run, by_window(run), **options)
+
+
+def report_of(run, drifts, **options):
+    return windows_report(run, drifts, METRICS["w1_sd"], "train", **{"top": 200, **options})
 
 
 @pytest.mark.some(1)
@@ -68,10 +72,26 @@ def test_too_short_to_tell_is_a_question_mark(tmp_path):
 
 
 def test_one_window_says_that_there_is_nothing_to_compare(tmp_path):
-    told = report(run_of(tmp_path / "run", [{("train", "fc"): distribution(draw("normal", 30))}], sites=SITES[1:]))
+    run = run_of(tmp_path / "run", [{("train", "fc"): distribution(draw("normal", 30))}], sites=SITES[1:])
+    told = report(run, uncompared=uncompared(run, by_window(run), phase="train"))
     assert "one window, nothing to compare" in told.heading
     assert "Drift needs two windows" in words(told)
     assert told.next_step.startswith("Next: icshift info")
+
+
+@pytest.mark.parametrize("sites", [None, "fc"])
+def test_a_site_in_no_window_with_its_reference_is_told_of(sites, tmp_path):
+    one = distribution(draw("normal", 30))
+    windows = [{("train", site.name): one for site in SITES[: at % 2 + 1]} for at in range(1, 6)]
+    run = run_of(tmp_path / "run", windows, sites=SITES)
+    drifts = by_window(run, sites=sites)
+    told = report_of(run, drifts, uncompared=uncompared(run, drifts, phase="train", sites=sites))
+    (why,) = told.data["notes"]
+    assert why == "Not shown: fc: recorded, but in no window together with its reference."
+    assert why in words(told)
+    assert "one window" not in told.heading
+    assert "Drift needs two windows" not in words(told)
+    assert uncompared(run, by_window(run, reference="first"), phase="train") == []
 
 
 @pytest.mark.parametrize(

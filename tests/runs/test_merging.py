@@ -161,11 +161,26 @@ def test_ledger_tells_what_only_other_ranks_missed(tmp_path):
     for rank, ledger in enumerate(ledgers):
         start(tmp_path / "run", rank, 3, ledger=ledger)
     assert StoredRun(tmp_path / "run").manifest["ledger"] == [
-        *ledgers[0],
-        {**entry("a", "failed", "full"), "rank": 1},
-        {**entry("d", "observed"), "rank": 1},
-        {**entry("d", "never called"), "rank": 2},
-        {**entry("e", "excluded"), "rank": 2},
+        {**entry("a", "observed"), "ranks": [0]},
+        {**entry("a", "failed", "full"), "ranks": [1, 2]},
+        {**entry("b", "observed"), "ranks": [1]},
+        {**entry("c", "failed", "disk"), "ranks": [0, 1]},
+        {**entry("d", "observed"), "ranks": [1]},
+        {**entry("d", "never called"), "ranks": [2]},
+        {**entry("e", "excluded"), "ranks": [2]},
+    ]
+
+
+@pytest.mark.parametrize("calling", range(3))
+def test_a_module_that_one_rank_alone_called_is_observed(tmp_path, calling):
+    for rank in range(3):
+        ledger = [entry("a", "observed"), entry("c", "observed" if rank == calling else "never called")]
+        start(tmp_path / "run", rank, 3, ledger=ledger)
+    others = [rank for rank in range(3) if rank != calling]
+    assert StoredRun(tmp_path / "run").manifest["ledger"] == [
+        entry("a", "observed"),
+        {**entry("c", "observed"), "ranks": [calling]},
+        {**entry("c", "never called"), "ranks": others},
     ]
 
 
