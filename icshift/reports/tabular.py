@@ -107,7 +107,7 @@ def by_suffix(suffix: str) -> Callable[[pd.DataFrame], bytes]:
 def no_rows(table: str) -> str:
     """Returns in words why a run has no rows of a table."""
     if table == "drift":
-        return "one window leaves nothing to compare"
+        return "nothing to compare: no site is in a window and in its reference"
     return f"recorder.{table.replace('-', '_')}(closure) was not called while it was recorded"
 
 

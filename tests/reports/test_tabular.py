@@ -34,12 +34,14 @@ def test_json_has_no_infinities_and_plain_numbers():
 def test_what_is_said_of_a_written_table():
     long = Path("a" * 100 + ".csv")
     assert shown(written_report(long, 1234)) == [f"{long}: 1,234 rows"]
-    assert shown(written_report(long, 0)) == [f"{long}: no rows: one window leaves nothing to compare"]
+    assert shown(written_report(long, 0)) == [
+        f"{long}: no rows: nothing to compare: no site is in a window and in its reference"
+    ]
     assert "; cka_distance without values" in shown(written_report(long, 3, ["cka_distance"]))[0]
 
 
 def test_why_there_are_no_rows():
-    assert no_rows("drift") == "one window leaves nothing to compare"
+    assert no_rows("drift") == "nothing to compare: no site is in a window and in its reference"
     assert "recorder.gradient_shift(closure) was not called" in no_rows("gradient-shift")
 
 
