@@ -38,7 +38,7 @@ KINDS: Mapping[str, Mapping[str, Column]] = {
         ),
         "odd_sampled": Column("whole", needed=False),
     },
-    "examples": {"paired_values": Column("real", EXAMPLES, needed=False, beside="block_slices")},
+    "examples": {"paired_values": Column("real", EXAMPLES, needed=False)},
     "tails": {"tail_values": Column("real", 2 * TAIL, needed=False, packed=True, beside="block_slices")},
 }
 """The columns of what is asked for together."""

@@ -87,7 +87,6 @@ DAMAGE = {
     "tails far off": (floats("tail_values", lambda found: found * 0 + 1e9), "tail_values are not between min and max"),
     "tails falling": (floats("tail_values", lambda found: found[:, ::-1]), "tail_values are not in ascending order"),
     "no tails": (lambda table: table.drop_columns(["tail_values"]), "column tail_values is missing"),
-    "no examples": (lambda table: table.drop_columns(["paired_values"]), "column paired_values is missing"),
     "slices too high": (floats("block_slices", lambda found: found + 1e9), "block_slices are not between min and max"),
     "slices too low": (floats("block_slices", lambda found: found - 1e9), "block_slices are not between min and max"),
     "samples too many": (counts("block_sampled", lambda found: found * 0 + 2**30), "block_sampled does not add up"),
