@@ -50,8 +50,8 @@ _FOOTER_GROWS = 8
 
 _MOST_OPEN = 128
 
-_BEYOND = ("values", "blocks", "tails")
-"""Kinds of which the moments say where they can lie."""
+_BEYOND = ("blocks", "tails")
+"""Kinds that are compared with the moments; `values`, which are asked for alone too, where a file is read whole."""
 
 _LARGE = 1 << 12
 """Rows of a row group that no version wrote which gives large sites one of their own, but for one site alone."""

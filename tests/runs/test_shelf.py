@@ -12,7 +12,6 @@ import pytest
 
 from icshift.errors import RunError
 from icshift.runs import shelf
-from icshift.runs.attributes import KINDS
 from icshift.runs.format import Window
 from icshift.runs.reader import StoredRun
 from icshift.runs.writer import Recording
@@ -72,8 +71,7 @@ def test_of_a_site_its_own_rows_and_columns_are_read(tmp_path: Path, monkeypatch
     del found[:]
     assert large.values.shape == (300, 128)
     assert run.distribution("train", "small", 1).values.shape == run.distribution("train", "other", 1).values[:3].shape
-    # Small sites share a group, which is read once; moments say where values can lie.
-    assert found == [(1, ("values",)), (0, ("values",)), (0, tuple(KINDS["moments"]))]
+    assert found == [(1, ("values",)), (0, ("values",))]  # Small sites share a group, which is read once.
 
 
 def test_what_nobody_holds_is_forgotten(tmp_path: Path) -> None:
