@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from icshift.blocks import BLOCKS, SLICES, Blocks, no_blocks
 from icshift.distribution import EXACT, EXAMPLES, Floats, Ints
 from icshift.runs import planes
 from icshift.runs.columns import REAL, TEXT, WHOLE, Column
-from icshift.runs.held import Held, repeated
+from icshift.runs.held import Held, Lists, Packed, repeated
 from icshift.tails import TAIL
 
 ARRAYS = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "w1_error")
@@ -38,7 +39,7 @@ KINDS: Mapping[str, Mapping[str, Column]] = {
         "odd_sampled": Column("whole", needed=False),
     },
     "examples": {"paired_values": Column("real", EXAMPLES, needed=False)},
-    "tails": {"tail_values": Column("real", 2 * TAIL, needed=False, packed=True)},
+    "tails": {"tail_values": Column("real", 2 * TAIL, needed=False, packed=True, beside="block_slices")},
 }
 """The columns of what is asked for together."""
 
@@ -75,9 +76,11 @@ def _blocks(rows: Held) -> Blocks | None:
     if "block_slices" not in rows:
         odd = rows.numbers["odd_sampled"]
         return None if (odd < 0).all() else no_blocks(len(odd))
-    none = (rows.packed if "block_slices" in rows.packed else rows.lists)["block_slices"].none
-    if none is not None and none.any():
+    absent = [_absent(rows, f"block_{name}") for name in ("slices", "sampled", "zeros", "steps")]
+    if all(none.all() for none in absent) and len(absent[0]):
         return None
+    if any(none.any() for none in absent):
+        raise ValueError("columns of blocks lack numbers in some rows")
     sampled, zeros, steps = (_whole(rows, f"block_{name}") for name in ("sampled", "zeros", "steps"))
     count = steps.shape[1]
     if "block_slices" in rows.packed:
@@ -89,9 +92,15 @@ def _blocks(rows: Held) -> Blocks | None:
     return Blocks(slices.reshape(len(slices), -1, SLICES), sampled, zeros, steps[0].copy())
 
 
+def _absent(rows: Held, column: str) -> NDArray[np.bool_]:
+    """Returns of which rows a column has nothing [rows]."""
+    found: Lists | Packed = rows.packed[column] if column in rows.packed else rows.lists[column]
+    return np.zeros(1, bool) if found.none is None else found.none
+
+
 def _floats(rows: Held, column: str, width: int) -> Floats:
     """Returns packed numbers [rows, width], of 4 bytes or of 8 as there are; [rows, 0] where there are none."""
-    found = rows.packed[column].matrix(column)
+    found = rows.packed[column].matrix(column, 8 * width)
     size = found.shape[1] // width if width else 0
     if found.shape[1] and (size not in (4, 8) or found.shape[1] != size * width):
         raise ValueError(f"column {column} has {found.shape[1]} bytes a row, where {width} numbers are")
@@ -102,7 +111,7 @@ def _whole(rows: Held, column: str) -> Ints:
     """Returns whole numbers [rows, width]; those that are the same in all rows are there once."""
     if column not in rows.packed:
         return rows.lists[column].matrix(column).astype(np.int64)
-    found = rows.packed[column].matrix(column)
+    found = rows.packed[column].matrix(column, 4 * BLOCKS)
     if len(found) and not found.strides[0]:
         return repeated(found[0].view("<i4").astype(np.int64), len(found))
     return np.ascontiguousarray(found).view("<i4").astype(np.int64)

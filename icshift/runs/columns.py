@@ -31,7 +31,10 @@ class Column:
     """What a column holds: text, whole or real numbers, one a row or, with a `width`, at most so many.
 
     Files of some versions lack it unless it is `needed`; a row may have nothing where it is `nullable`. Several numbers
-    are lists or, where they are `packed`, bytes, which files of older versions have lists in place of.
+    are lists or, where they are `packed`, bytes, which files of older versions have lists in place of. A file whose
+    bytes of the column `beside` are packed has this one too.
+
+    A column is `shared` in a file that keeps bytes once which many rows have, as those do that were written anew.
     """
 
     kind: Literal["text", "whole", "real"]
@@ -39,11 +42,13 @@ class Column:
     needed: bool = True
     nullable: bool = False
     packed: bool = False
+    beside: str | None = None
+    shared: bool = False
 
     @property
     def coded(self) -> bool:
         """Whether what is the same in many rows is read once, with its place for each row."""
-        return self.kind == "text" or (self.packed and self.kind == "whole")
+        return self.kind == "text" or (self.packed and (self.kind == "whole" or self.shared))
 
 
 TEXT, WHOLE, REAL = Column("text"), Column("whole"), Column("real")
@@ -83,7 +88,7 @@ def checked(
     Raises `ValueError` where one is missing or of another type, or holds more than one of so many rows, in a file of
     this size, can hold.
     """
-    there = _typed(footer, columns)
+    there = _shared(footer, _typed(footer, columns))
     first, groups = _groups(footer, range(footer.num_rows) if rows is None else rows)
     return there, unpacked(footer, groups, places(footer, there), size, most_rows), first, groups
 
@@ -171,7 +176,21 @@ def _typed(footer: pq.FileMetaData, columns: Mapping[str, Column]) -> dict[str, 
             raise ValueError(
                 f"column {name} is missing" if name not in schema.names else f"column {name} is twice there"
             )
+    for name, column in columns.items():
+        if name not in there and column.beside in there and there[column.beside].packed:
+            raise ValueError(f"column {name} is missing")
     return there
+
+
+def _shared(footer: pq.FileMetaData, columns: Mapping[str, Column]) -> dict[str, Column]:
+    """Returns the columns, those `shared` of which a file keeps bytes once: not all row groups of it need to."""
+    found = dict(columns)
+    for place, name, column in places(footer, columns):
+        if column.packed and any(
+            footer.row_group(group).column(place).has_dictionary_page for group in range(footer.num_row_groups)
+        ):
+            found[name] = replace(column, shared=True)
+    return found
 
 
 def _fits(kind: pa.DataType, column: Column) -> bool:
@@ -209,11 +228,11 @@ def _decoded(footer: pq.FileMetaData, groups: Sequence[int], columns: Placed, mo
                 names += max(chunk.total_uncompressed_size, 0)
             if column.packed:
                 packed += max(chunk.total_uncompressed_size, 0)
-                if chunk.has_dictionary_page and not column.coded:
-                    raise ValueError(f"column {name} has bytes that many rows share")
     for _, name, column in columns:
         if held.get(name, 0) > rows * (1 if column.packed else max(column.width or 1, 1)):
             raise ValueError(f"column {name} has {held[name]:,} numbers in {rows:,} rows")
     if names > _MOST_NAMES:
         raise ValueError(f"its names take {names:,} bytes")
-    return 8 * sum(held.values()) + names + packed
+    # Bytes that many rows share are there for each of them once they are numbers.
+    widths = {name: column.width or 1 for _, name, column in columns if column.shared}
+    return 8 * sum(count * widths.get(name, 1) for name, count in held.items()) + names + packed

@@ -57,10 +57,10 @@ class Packed:
             return Packed(self.flat, self.offsets[start : stop + 1], none, None)
         return Packed(self.flat, self.offsets, none, self.places[start:stop])
 
-    def matrix(self, name: str) -> NDArray[np.uint8]:
+    def matrix(self, name: str, most: int) -> NDArray[np.uint8]:
         """Returns the bytes as rows of a matrix, of which those are one in memory that all rows share.
 
-        Raises `ValueError` where they are not equally many.
+        Raises `ValueError` where they are not equally many, or more than `most` a row.
         """
         if self.places is None:
             return Lists(self.flat, self.offsets, None).matrix(name)
@@ -68,6 +68,8 @@ class Packed:
             return np.empty((0, 0), np.uint8)
         first = self.places[0]
         width = int(self.offsets[first + 1] - self.offsets[first])
+        if width > most:  # Bytes that are there once for many rows could become very many.
+            raise ValueError(f"column {name} has {width:,} bytes a row, where {most:,} are the most")
         if (self.places == first).all():
             return repeated(self.flat[self.offsets[first] :][:width], len(self.places))
         starts, ends = self.offsets[:-1][self.places], self.offsets[1:][self.places]

@@ -30,7 +30,7 @@ from icshift.runs.columns import Column
 from icshift.runs.format import Site
 from icshift.runs.held import Held, held
 from icshift.runs.parts import Place
-from icshift.runs.possible import refuse_impossible
+from icshift.runs.possible import refuse_beyond, refuse_impossible
 from icshift.runs.stored import Stored
 from icshift.runs.where import insisting
 from icshift.runs.window_file import ChangedError, coded, damage, refuse_other_units
@@ -49,6 +49,9 @@ _FOOTER_GROWS = 8
 """So many times as many bytes as on disk a footer takes in memory."""
 
 _MOST_OPEN = 128
+
+_BEYOND = ("blocks", "tails")
+"""Kinds that are compared with the moments; `values`, which are asked for alone too, where a file is read whole."""
 
 _LARGE = 1 << 12
 """Rows of a row group that no version wrote which gives large sites one of their own, but for one site alone."""
@@ -221,6 +224,8 @@ class Shelf:
                 refuse_other_units(np.arange(rows.stop - rows.start) if rows.units is None else rows.units, site)
             found = attributes(kind, self._read(file, kind, rows.start, rows.stop))
             refuse_impossible(found)
+            if kind in _BEYOND:
+                refuse_beyond(found, self._read(file, "moments", rows.start, rows.stop).numbers)
             return found
 
     def _look(self, path: Path, run_id: str | None, most_rows: int) -> _File:

@@ -18,7 +18,7 @@ from icshift.runs.format import PHASES, WINDOW, Site, Window, kept_units
 from icshift.runs.held import held
 from icshift.runs.manifest import window_of
 from icshift.runs.parts import Part, Place, part_of
-from icshift.runs.possible import refuse_impossible
+from icshift.runs.possible import refuse_beyond, refuse_impossible
 from icshift.runs.typed import each, entries, text, whole
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ def _distributions(table: pa.Table, sites: Mapping[str, Site]) -> dict[tuple[str
         refuse_other_units(rows.numbers["unit"], sites.get(key[1]))
         found = {name: value for kind in KINDS for name, value in attributes(kind, rows).items()}
         refuse_impossible(found)
+        refuse_beyond(found, found)
         result[key] = Distribution(**found)
     return result
 

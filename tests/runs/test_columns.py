@@ -8,6 +8,7 @@ import pytest
 from icshift.runs import columns
 from icshift.runs.columns import REAL, TEXT, WHOLE, Column
 from icshift.runs.format import RUN_ID
+from icshift.runs.held import held
 
 TABLE = pa.table({"name": ["a", "b"], "count": [1, 2], "mean": [0.5, 1.5], "values": [[1.0], [2.0]]})
 COLUMNS = {"name": TEXT, "count": WHOLE, "mean": REAL, "values": Column("real", 2), "new": Column("real", needed=False)}
@@ -52,12 +53,23 @@ def test_packed_numbers_are_bytes_or_lists(tmp_path):
         columns.read(written(tmp_path, pa.table({"slices": [[1.0]], "steps": ["abcd"]})), PACKED, most_rows=2)
 
 
-def test_bytes_that_are_kept_once_and_unpack_into_very_many_are_refused(tmp_path):
+def test_bytes_that_are_kept_once_are_read_once_and_no_longer_than_numbers_are(tmp_path):
     """A dictionary makes a few bytes a row of a megabyte."""
     one = pa.table({"slices": pa.array([b"x" * (1 << 20)] * 1000), "steps": pa.array([b""] * 1000)})
     file = written(tmp_path, one, use_dictionary=True)
-    with pytest.raises(ValueError, match="column slices has bytes that many rows share"):
-        columns.read(file, PACKED, most_rows=1000)
+    found = columns.read(file, PACKED, most_rows=1000)
+    assert found.nbytes < 2 << 20
+    with pytest.raises(ValueError, match="column slices has 1,048,576 bytes a row, where 32 are the most"):
+        held(found).packed["slices"].matrix("slices", 32)
+
+
+def test_bytes_that_are_kept_once_count_for_every_row(tmp_path):
+    """As numbers they are there for each of them."""
+    rows = 3_000_000
+    one = pa.table({"slices": pa.array([b"x" * 32] * rows), "steps": pa.array([b""] * rows)})
+    file = written(tmp_path, one, use_dictionary=True)
+    with pytest.raises(ValueError, match="it unpacks to "):
+        columns.read(file, PACKED, most_rows=rows)
 
 
 CHANGES = {

@@ -61,13 +61,15 @@ def test_bytes_are_those_of_the_table_whether_shared_or_not(coded, cut):
     assert "b" in whole
     assert whole.packed["b"].none.tolist() == [one is None for one in BYTES]
     for start, stop in ((0, 2), (3, 5), (4, 5), (5, 6), (1, 1)):
-        found = whole.part(0, 6).part(start, stop).packed["b"].matrix("b")
+        found = whole.part(0, 6).part(start, stop).packed["b"].matrix("b", 9)
         assert [bytes(row) for row in found] == BYTES[start:stop]
     for start, stop in ((0, 6), (4, 6)):
         with pytest.raises(ValueError, match=r"column b has .* of several lengths"):
-            whole.part(start, stop).packed["b"].matrix("b")
+            whole.part(start, stop).packed["b"].matrix("b", 9)
 
 
 def test_bytes_that_rows_share_are_there_once():
-    shared = held(pa.table({"b": pa.array(BYTES, pa.binary()).dictionary_encode()})).part(3, 5).packed["b"].matrix("b")
+    shared = (
+        held(pa.table({"b": pa.array(BYTES, pa.binary()).dictionary_encode()})).part(3, 5).packed["b"].matrix("b", 9)
+    )
     assert shared.strides[0] == 0

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from icshift.runs.possible import refuse_impossible, refuse_impossible_steps
+from icshift.runs.possible import refuse_beyond, refuse_impossible, refuse_impossible_steps
 from icshift.runs.reader import StoredRun
 from tests.recorded import of_zoo
 from tests.zoo.distributions import ZOO
@@ -17,7 +17,12 @@ SEEN = of_zoo("normal", 300)
 @pytest.mark.parametrize("n", [1, 300, 6000])
 @pytest.mark.parametrize("name", ZOO)
 def test_whatever_is_recorded_is_possible(name, n):
-    refuse_impossible(vars(of_zoo(name, n)))
+    for dtype in (np.float32, np.float64):
+        seen = of_zoo(name, n, dtype=dtype)
+        both = seen.merge(of_zoo(name, n, seed=1, dtype=dtype))
+        for one in (seen, both, both.merge(of_zoo(name, 40, seed=2, dtype=dtype))):
+            refuse_impossible(vars(one))
+            refuse_beyond(vars(one), vars(one))
 
 
 CHANGES = {
