@@ -128,6 +128,9 @@ which one has written nothing is of other inputs than the others. Older runs hav
 PROBE_FINGERPRINT = "probe_fingerprint"
 """The entry of a run's settings that is a hash of the probe's inputs."""
 
+MOST_COUNTED = (1 << 31) - 1
+"""Counts of blocks are kept in 32 bits: this says so many or more."""
+
 NO_STEP = -1
 """The number of step rows that belong to a window but to no step of it: they go into no step series."""
 

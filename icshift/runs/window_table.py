@@ -14,7 +14,7 @@ from icshift.blocks import Blocks, no_blocks
 from icshift.distribution import Distribution
 from icshift.runs import planes
 from icshift.runs.arrow_arrays import binaries, lists, numbers, words
-from icshift.runs.format import PHASES, Site, kept_units
+from icshift.runs.format import MOST_COUNTED, PHASES, Site, kept_units
 
 _MOMENTS = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "w1_error")
 
@@ -87,9 +87,9 @@ def _side_by_side(blocks: Blocks) -> NDArray[Any]:
 
 
 def _whole(numbers: NDArray[Any]) -> NDArray[np.uint8]:
-    return (
-        np.ascontiguousarray(numbers, "<i4").view(np.uint8) if numbers.size else np.empty((len(numbers), 0), np.uint8)
-    )
+    if not numbers.size:
+        return np.empty((len(numbers), 0), np.uint8)
+    return np.ascontiguousarray(np.minimum(numbers, MOST_COUNTED), "<i4").view(np.uint8)
 
 
 def _steps(blocks: Blocks) -> NDArray[Any]:

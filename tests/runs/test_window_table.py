@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from icshift.runs.format import Window
+from icshift.runs.format import MOST_COUNTED, Window
 from icshift.runs.reader import StoredRun
 from icshift.runs.window_table import window_table
 from icshift.runs.writer import Recording
@@ -28,6 +28,22 @@ def test_sites_of_every_kind_stand_in_one_table_and_are_read_as_they_were(tmp_pa
     run = StoredRun(tmp_path / "run")
     for (phase, one), distribution in given.items():
         laws.assert_identical(run.distribution(phase, one.name, 3), distribution)
+
+
+def test_blocks_of_more_than_32_bits_count_are_read_again(tmp_path: Path) -> None:
+    """As of a convolution with `samples="all"`, in a window of half a million steps."""
+    small = of_zoo("normal", 3000)
+    assert small.blocks is not None
+    by = 1 << 24
+    blocks = replace(small.blocks, sampled=small.blocks.sampled * by, zeros=small.blocks.zeros * by)
+    large = replace(small, count=small.count * by, sampled=small.sampled * by, blocks=blocks)
+    recording = Recording(tmp_path / "run", {"sites": [asdict(site("a"))]})
+    recording.write_window(Window(1, "1", 0, 9, closed=True), {("train", site("a")): large})
+    found = StoredRun(tmp_path / "run").distribution("train", "a", 1)
+    assert found is not None
+    assert found.blocks is not None
+    assert (found.blocks.sampled == MOST_COUNTED).all()
+    assert (found.sampled == large.sampled).all()
 
 
 def test_rows_name_their_phase_site_unit_and_window() -> None:
