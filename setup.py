@@ -21,7 +21,8 @@ FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-
 class SideBySide(build_ext):
     """Compiles as many sources at once as there are cores: setuptools would compile one after the other."""
 
-    def build_extension(self, ext):  # noqa: D102
+    def build_extension(self, ext):
+        """Builds one extension, its sources side by side."""
         one_after_another = self.compiler.compile
 
         def compiled(sources, **options):

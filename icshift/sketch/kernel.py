@@ -12,6 +12,7 @@ slice means and bounds differ by rounding: by at most 2e-6 of a unit's largest v
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
@@ -40,20 +41,20 @@ class Taker(Protocol):
         """Takes in values [units, count]."""
 
 
-class Begun(Protocol):
-    """See `summary.Begun`."""
+@dataclass(frozen=True, eq=False)
+class Intake:
+    """So many steps that begin, and what takes them in.
 
-    @property
-    def count(self) -> int: ...  # noqa: D102
-    @property
-    def memory(self) -> Floats: ...  # noqa: D102
-    @property
-    def sketch(self) -> Taker: ...  # noqa: D102
-    @property
-    def sums(self) -> Sums: ...  # noqa: D102
+    Where the `memory` [units, values] ends within the last step, the rest of that is for the `sketch` to update with.
+    """
+
+    count: int
+    memory: Floats
+    sketch: Taker
+    sums: Sums
 
 
-Begin = Callable[[int, int], Begun]
+Begin = Callable[[int, int], Intake]
 """See `Summary.begin`."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,24 +11,11 @@ from icshift.distribution import Distribution, Floats
 from icshift.sketch import moments as exact
 from icshift.sketch.block import Order
 from icshift.sketch.compactor import Sketch
-from icshift.sketch.kernel import kernel
+from icshift.sketch.kernel import Intake, kernel
 from icshift.sketch.moments import Moments
 
 _PARTS = 4
 """Moments of blocks that wait to be merged into one."""
-
-
-@dataclass(frozen=True, eq=False)
-class Begun:
-    """So many steps that begin, and what takes them in.
-
-    Where the `memory` [units, values] ends within the last step, the rest of that is for the sketch to `update` with.
-    """
-
-    count: int
-    memory: Floats
-    sketch: Sketch
-    sums: Sums
 
 
 class Summary:
@@ -54,12 +40,12 @@ class Summary:
         self._zeros = np.zeros(self.units, np.int64)
         self._sampled = np.zeros(self.units, np.int64)
 
-    def begin(self, most: int, n: int) -> Begun:
+    def begin(self, most: int, n: int) -> Intake:
         """Begins steps of n values: as many of those that have come as there is room for, but for the rest of one."""
         space = self._sketch.space()
         count = min(most, -(-space // n), most if self._blocks is None else self._blocks.room())
         sums = Sums() if self._blocks is None else self._blocks.begin(count)
-        return Begun(count, self._sketch.room(min(space, count * n)), self._sketch, sums)
+        return Intake(count, self._sketch.room(min(space, count * n)), self._sketch, sums)
 
     def add(self, order: Order) -> None:
         """Takes in what a block of steps shows, but its moments: `note` takes these, or those of all activations.
