@@ -28,8 +28,8 @@ INLINE double root_of_squares(const double *x, int count, int64_t apart)
     return most * sqrt(squares);
 }
 
-#define GROUP 4 /* blocks whose signs together have 16 patterns, of which each sum is taken once */
-#define GROUPS (MOST_BLOCKS / GROUP)
+#define SIGNED 4 /* blocks whose signs together have 16 patterns, of which each sum is taken once */
+#define GROUPS (MOST_BLOCKS / SIGNED)
 
 /* Sums of up to 4 vectors under every pattern of signs: bit k of a place is set where the k-th changes its sign. */
 INLINE void signed_sums(const floats *v, int count, floats *sums)
@@ -46,7 +46,7 @@ INLINE void signed_sums(const floats *v, int count, floats *sums)
 }
 
 /* Adds to the drifts of WIDTH units under every pattern the absolute sum of their blocks at one slice. */
-template <int PARTS> INLINE void add_slice(const floats (*sums)[1 << GROUP], const uint8_t *patterns, int64_t count, floats *drifts)
+template <int PARTS> INLINE void add_slice(const floats (*sums)[1 << SIGNED], const uint8_t *patterns, int64_t count, floats *drifts)
 {
     for (int64_t p = 0; p < count; p++) {
         floats sum = sums[0][patterns[p * GROUPS]];
@@ -111,7 +111,7 @@ typedef struct {
 
 INLINE int begin(running_t *run, exchange_t how)
 {
-    run->parts = (how.blocks + GROUP - 1) / GROUP;
+    run->parts = (how.blocks + SIGNED - 1) / SIGNED;
     run->patterns = (uint8_t *)calloc(how.count, GROUPS);
     run->drifts = (floats *)aligned_alloc(sizeof(floats), how.count * sizeof(floats));
     run->largest = (floats *)aligned_alloc(sizeof(floats), how.count * sizeof(floats));
@@ -123,7 +123,7 @@ INLINE int begin(running_t *run, exchange_t how)
         for (int l = 0; l < WIDTH; l++)
             run->largest[p][l] = -INFINITY;
         for (int k = 0; k < how.blocks; k++)
-            run->patterns[p * GROUPS + k / GROUP] |= (how.weights[p * how.blocks + k] < 0) << k % GROUP;
+            run->patterns[p * GROUPS + k / SIGNED] |= (how.weights[p * how.blocks + k] < 0) << k % SIGNED;
     }
     return 1;
 }
@@ -150,12 +150,12 @@ static CLONES void exchange_few(running_t *run, exchange_t how, float (*of_unit)
     floats *drifts = run->drifts;
     memset(drifts, 0, how.count * sizeof(floats));
     for (int s = 0; s < SLICES; s++) {
-        floats relative[MOST_BLOCKS], sums[GROUPS][1 << GROUP];
+        floats relative[MOST_BLOCKS], sums[GROUPS][1 << SIGNED];
         for (int k = 0; k < how.blocks; k++)
             for (int l = 0; l < WIDTH; l++)
                 relative[k][l] = of_unit[l][k][s];
         for (int g = 0; g < run->parts; g++)
-            signed_sums(relative + g * GROUP, how.blocks - g * GROUP < GROUP ? how.blocks - g * GROUP : GROUP, sums[g]);
+            signed_sums(relative + g * SIGNED, how.blocks - g * SIGNED < SIGNED ? how.blocks - g * SIGNED : SIGNED, sums[g]);
         if (run->parts == 1)
             add_slice<1>(sums, run->patterns, how.count, drifts);
         else if (run->parts == 2)
