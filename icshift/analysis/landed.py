@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,7 +67,7 @@ class Lookout:
     sites: list[str] | None = None
     _created: str = ""
     _told: tuple[int, int] = (-2, 0)
-    _stamp: float = field(default=-math.inf)
+    _files: frozenset[tuple[Path, int, int, int]] = field(default=frozenset())
 
     def __post_init__(self) -> None:
         metric_named(self.metric)
@@ -76,8 +77,8 @@ class Lookout:
 
         Raises what `StoredRun` does, and `SelectionError` for a site or, once windows are there, a phase that is not.
         """
-        stamp = last_written(self.path)
-        if stamp == self._stamp:
+        files = _files(self.path)
+        if files == self._files:
             return None
         try:
             run = StoredRun(self.path)
@@ -86,11 +87,11 @@ class Lookout:
                 run.phase(self.phase)  # Until then it may be to come.
             if run.manifest.get("created") != self._created:  # It was begun anew.
                 self._created, self._told = run.manifest.get("created", ""), (-2, 0)
-            new = [one for one in run.window_list if one.closed and _key(one) > self._told and _settled(run, one)]
+            new = [one for one in run.window_list if one.closed and _key(one) > self._told]
             landed = tuple(self._landed(run, window) for window in new)
         except (ChangedError, FileNotFoundError):
             return None
-        self._stamp = stamp
+        self._files = files
         if new:
             self._told = max(map(_key, new))
         return Look(run, landed)
@@ -117,13 +118,20 @@ def appeared(path: Path) -> Path | None:
 
 def last_written(path: Path) -> float:
     """Returns when a run was last written to, in seconds of the clock of files; the run may change meanwhile."""
-    newest = -math.inf
+    return max((at / 1e9 for *_, at in _files(path)), default=-math.inf)
+
+
+def _files(path: Path) -> frozenset[tuple[Path, int, int, int]]:
+    """What is in a run, with what changes when a file is written anew: its number, its size, and the time, in ns.
+
+    The time alone does not tell: the clock of files ticks every few milliseconds, and several are written in between.
+    """
+    found = set()
     for file in path.rglob("*"):
-        try:
-            newest = max(newest, file.stat().st_mtime)
-        except FileNotFoundError:
-            continue
-    return newest
+        with suppress(FileNotFoundError):
+            known = file.stat()
+            found.add((file, known.st_ino, known.st_size, known.st_mtime_ns))
+    return frozenset(found)
 
 
 def silent(path: Path) -> float:
@@ -134,14 +142,6 @@ def silent(path: Path) -> float:
 def _key(window: Window) -> tuple[int, int]:
     """What grows from window to window, also where provisional ones are joined: their numbers fall then."""
     return window.last_step, window.first_step
-
-
-def _settled(run: StoredRun, window: Window) -> bool:
-    """Whether all that belongs to a window is written: after it comes what was logged in it, and then the manifest."""
-    file = run.path / "windows" / f"{window.index:06d}.rank0.parquet"
-    if run.finished or not file.exists():
-        return True
-    return file.stat().st_mtime_ns < (run.path / MANIFEST).stat().st_mtime_ns
 
 
 def _before(run: StoredRun, window: Window, phase: str) -> Window | None:

@@ -6,10 +6,12 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from icshift.analysis.landed import Lookout, appeared, silent
+from icshift.analysis.landed import Logged, Lookout, appeared, silent
 from icshift.analysis.windows import by_window
 from icshift.errors import RunError, SelectionError
+from icshift.record.recorder import Recorder
 from icshift.runs.format import Site, Window
 from icshift.runs.reader import StoredRun
 from icshift.runs.writer import Recording
@@ -29,14 +31,9 @@ def write(into, index, *, closed=True, first=None, last=None, provisional=False,
     )
     values = np.random.default_rng(index).normal(index, 1, (3, 200))
     into.write_window(window, {(phase, SITE): distribution(values, steps=10)})
-    # Files are told apart by when they were written, to the precision of the file system's clock.
-    at = 1_000_000_000 + write.count
-    write.count += 1
-    os.utime(into.window_file(index), (at, at))
-    os.utime(into.path / "run.json", (at + 0.5, at + 0.5))
-
-
-write.count = 0
+    # The clock of files ticks every few milliseconds: all may be written within one tick.
+    os.utime(into.window_file(index), (1e9, 1e9))
+    os.utime(into.path / "run.json", (1e9, 1e9))
 
 
 def names(look):
@@ -62,15 +59,25 @@ def test_every_window_is_told_once_when_it_has_ended(tmp_path):
     assert (names(look), look.run.finished) == ([], True)
 
 
-def test_a_window_is_told_once_the_manifest_is_written_after_it(tmp_path):
-    """Before that, what the training logged in it may be missing."""
-    into = recording(tmp_path / "run")
-    write(into, 1)
-    os.utime(into.path / "run.json", (1e9 - 1, 1e9 - 1))
+def test_all_that_was_logged_in_a_window_is_there_as_soon_as_its_file_is(tmp_path, monkeypatch):
+    told = []
+
+    class Looked(Recording):
+        def write_window(self, window, distributions):
+            super().write_window(window, distributions)
+            told.extend(one.logged for one in lookout.look().landed)
+
+    monkeypatch.setattr("icshift.record.beginning.Recording", Looked)
     lookout = Lookout(tmp_path / "run", "w1_sd")
-    assert names(lookout.look()) == []
-    into.update({})
-    assert names(lookout.look()) == ["epoch 1"]
+    model = torch.nn.Linear(2, 3)
+    with Recorder(model, tmp_path / "run") as recorder:
+        for _ in range(3):
+            for step in range(4):
+                model(torch.ones(5, 2)).sum().backward()
+                recorder.step()
+                recorder.log(loss=step)
+            recorder.epoch()
+    assert told == [(Logged("loss", 1.5, 4),)] * 3
 
 
 def test_a_windows_drift_is_that_of_the_report(with_batch_norm):
