@@ -3,10 +3,10 @@
     python benchmarks/peers.py [pairs] [workload…]
 
 All watch the outputs of the same modules, at every step, with their own code: nothing is written anew here. A stretch
-of steps without comes before each stretch with; the ratio is that of the two neighbours, and the median of the ratios
-is shown. `torch.sum` reads each activation once and keeps nothing: below it nobody comes. What icshift costs with
-all that is written and every window that ends is in `benchmarks/overhead.py`. What is not installed is left out;
-`benchmarks/peers.txt` lists it.
+of steps without comes before each stretch with; the ratio is that of the two neighbours, of which the median and the
+spread are shown. All take turns. `torch.sum` reads each activation once and keeps nothing: below it nobody comes. What
+icshift costs with all that is written and every window that ends is in `benchmarks/overhead.py`. What is not installed
+is left out; `benchmarks/peers.txt` lists it.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def delve(workload: Workload, folder: Path) -> Iterator[None]:
     """Covariances of linear and convolutional layers' outputs, for their saturation."""
     from delve import SaturationTracker
 
-    logging.getLogger("delve").setLevel(logging.WARNING)
+    logging.getLogger("delve.logger").setLevel(logging.WARNING)
     tracker = SaturationTracker(str(folder / "delve"), save_to="csv", modules=workload.model, device="cpu")
     try:
         yield
@@ -148,39 +148,42 @@ def stretch(workload: Workload, after: Callable[[], None] | None) -> float:
     return time.perf_counter() - started
 
 
-def ratios(workload: Workload, peer: Peer, pairs: int) -> np.ndarray:
-    """The ratio of each pair of stretches."""
-    found = []
+def ratios(workload: Workload, pairs: int) -> dict[str, np.ndarray]:
+    """The ratio of each pair of stretches, by peer; they take turns, so that all see the same hours of the machine."""
+    found: dict[str, list[float]] = {label: [] for label in PEERS}
     with tempfile.TemporaryDirectory() as folder:
-        for pair in range(pairs):
-            workload.step()
-            bare = stretch(workload, None)
-            place = Path(folder) / str(pair)
-            place.mkdir()
-            with peer(workload, place) as after:
-                workload.step()
-                found.append(stretch(workload, after) / bare)
-    return np.array(found)
+        for turn in range(pairs):
+            for number, label in enumerate([*found]):
+                place = Path(folder) / f"{turn}-{number}"
+                place.mkdir()
+                try:
+                    found[label].append(_ratio(workload, PEERS[label], place))
+                except ImportError:
+                    del found[label]
+    return {label: np.array(of) for label, of in found.items()}
+
+
+def _ratio(workload: Workload, peer: Peer, place: Path) -> float:
+    workload.step()
+    bare = stretch(workload, None)
+    with peer(workload, place) as after:
+        workload.step()
+        return stretch(workload, after) / bare
 
 
 def main() -> None:
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 8
     chosen = sys.argv[2:] or list(WORKLOADS)
     torch.set_num_threads(1)
-    table = Table(title=f"Median ratio of {pairs} pairs of stretches, one thread, torch {torch.__version__}")
-    table.add_column("")
     for name in chosen:
-        table.add_column(name, justify="right")
-    for label, peer in PEERS.items():
-        cells = []
-        for name in chosen:
-            torch.manual_seed(0)
-            try:
-                cells.append(f"{np.median(ratios(WORKLOADS[name](), peer, pairs)):.2f}")
-            except ImportError:
-                cells.append("–")
-        table.add_row(label, *cells)
-    Console().print(table)
+        torch.manual_seed(0)
+        table = Table(title=f"{name}: {pairs} pairs of stretches, one thread, torch {torch.__version__}")
+        for column in ("", "median ratio", "10 % to 90 %"):
+            table.add_column(column, justify="right" if column else "left")
+        for label, of in ratios(WORKLOADS[name](), pairs).items():
+            low, high = np.quantile(of, [0.1, 0.9])
+            table.add_row(label, f"{np.median(of):.2f}", f"{low:.2f} to {high:.2f}")
+        Console().print(table)
 
 
 if __name__ == "__main__":
