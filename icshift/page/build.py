@@ -19,7 +19,7 @@ from icshift.analysis.windows import ALL, LAST, AsOf, as_of
 from icshift.errors import SelectionError
 from icshift.page import look
 from icshift.page.model import Floats, Ints, Line, Page, SiteOnPage, Table, Units, WindowOnPage, block_of
-from icshift.reports.drift import alone, drift_report, site_label
+from icshift.reports.drift import alone, drift_report, of_columns, site_label
 from icshift.reports.onset import how_it_left, onset_cells, onset_in_words
 from icshift.reports.outcome import verdict
 from icshift.reports.run import coverage, overhead
@@ -108,7 +108,7 @@ def _page(run: StoredRun, asked: Asked, picture: _Picture) -> Page:
         ),
         facts=tuple(_facts(run)),
         warnings=tuple(filter(None, [coverage(run), *run.ending.sentences])),
-        notes=report.notes,
+        notes=tuple(note for note in report.notes if note not in of_columns(table)),
         versions=f"icshift {run.manifest.get('icshift', '–')}, torch {run.manifest.get('torch', '–')}, recorded "
         f"{run.manifest.get('created', '–')}",
         metric=asked.metric.name,

@@ -233,7 +233,7 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome
         health.append(_without_gradients(run))
     lacking = unknown_in_words(_lacking(table), "drift –: not compared")
     if not _compared(table):
-        return [*(_ALONE if alone(table) else [_DISTRIBUTION, *lacking]), *health]
+        return [*of_columns(table), *(() if alone(table) else lacking), *health]
     first = table.dropna(subset=["window"]).iloc[-1]
     over = "of the site as a whole" if metric.of == "site" else "median over units"
     notes = [*lacking, f"drift: {metric.name}, {over}. {metric.meaning}."]
@@ -255,10 +255,7 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome
     if len(errors) and not metric.by_example:
         notes.append(_of_sketches(table, metric))
     notes += [metric.caveat] if metric.caveat and not metric.by_example else []
-    if table["activations"].nunique() > 1:
-        notes.append("count, on wide screens: activations a unit in this window.")
-    notes += trend_scale(_trends(table)[1], "site")
-    notes.append("loc scl shp: share of W2² that is change of mean, of sd, of shape.")
+    notes += of_columns(table)
     if table["near_constant"].any():
         notes.append(
             "constant: an sd of at most 5 % of the site's median, in this window or an earlier one, or rounding of the "
@@ -271,6 +268,18 @@ def _notes(run: StoredRun, table: pd.DataFrame, metric: Metric, outcome: Outcome
     if stride > 1:
         notes.append(f"The step series keeps every {ordinal(stride)} step; windows are of all that were recorded.")
     return notes
+
+
+def of_columns(table: pd.DataFrame) -> list[str]:
+    """Returns the notes on columns of the terminal's table that the tables of a page have not."""
+    if not _compared(table):
+        return _ALONE if alone(table) else [_DISTRIBUTION]
+    counts = table["activations"].nunique() > 1
+    return [
+        *(["count, on wide screens: activations a unit in this window."] if counts else []),
+        *trend_scale(_trends(table)[1], "site"),
+        "loc scl shp: share of W2² that is change of mean, of sd, of shape.",
+    ]
 
 
 def _of_sketches(table: pd.DataFrame, metric: Metric) -> str:

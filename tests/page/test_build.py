@@ -103,6 +103,12 @@ def test_words_come_first_and_the_command_is_the_one_that_was_typed(page):
     ]
 
 
+def test_its_notes_explain_no_column_that_its_tables_lack(page, one_window):
+    assert any(note.startswith("floor: ") for note in page.notes)
+    assert not any(note.startswith(("trend: ", "loc scl shp: ", "count, on wide")) for note in page.notes)
+    assert not any("this is its distribution" in note for note in page_of(StoredRun(one_window), ASKED).notes)
+
+
 def test_a_probe_has_no_floor_and_nothing_is_said_of_chance(run):
     page = page_of(run, replace(ASKED, phase="probe"))
     assert not page.scale.of_floor
