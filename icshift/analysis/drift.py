@@ -13,6 +13,7 @@ import pandas as pd
 from icshift.analysis.ancestry import PAIRED_RUN, RUN, refuse_other_inputs, refuse_strangers
 from icshift.analysis.by_example import have_same_examples
 from icshift.analysis.comparison import Comparison, Place, floor_of, lags_of
+from icshift.analysis.floor import unresolved
 from icshift.analysis.metrics import DEFAULT, METRICS, Metric
 from icshift.analysis.metrics import metric as metric_named
 from icshift.blocks import Blocks
@@ -226,8 +227,10 @@ def _kinds(
 
 def _moved(comparisons: Iterable[Comparison], level: float) -> Movement:
     """Returns what moved in one window. In a probe nothing has to be told from noise."""
-    sampled, certain, told = _kinds(comparisons)
-    of_noise = movement(sampled, level)
+    compared = list(comparisons)
+    sampled, certain, told = _kinds(compared)
+    lost = {each.site.name: unresolved(each.before, each.after) for each in compared if each.site.name in sampled}
+    of_noise = movement(sampled, level).untold_of(lost)
     return replace(
         of_noise,
         called=(*of_noise.called, *(name for name, units in certain.items() if units.any())),

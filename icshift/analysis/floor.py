@@ -27,8 +27,9 @@ def floor(metric: Metric, a: Distribution, b: Distribution, shown: Floats | None
 
     `shown` is what it shows, where that was computed before.
 
-    It is not known with fewer blocks than `exchange.FEWEST`, and for metrics by example: where there are examples,
-    there is no sampling noise. 0 for two probes: with the same inputs in both there is none either.
+    It is not known with fewer blocks than `exchange.FEWEST`, of units that are `unresolved`, and for metrics by
+    example: where there are examples, there is no sampling noise. 0 for two probes: with the same inputs in both there
+    is none either.
 
     Eight slices of the quantile function do not show all of its noise: the floor of W1 is some 10 % low of a normal, 20
     % of heavy tails, and up to 20 % high of two narrow peaks.
@@ -46,7 +47,21 @@ def floor(metric: Metric, a: Distribution, b: Distribution, shown: Floats | None
     level = over_units.rms(metric.of_noise(drawn, a, b))
     # Windows over the same examples in the same order have no noise: what is left is rounding of their difference.
     rounding = _ROUNDING * np.abs(metric.function(a, b) if shown is None else shown)
-    return np.where(known, np.where(level > rounding, level, 0.0), np.nan)
+    level = np.where(level > rounding, level, 0.0)
+    return np.where(known & ((level > 0) | ~unresolved(a, b)), level, np.nan)
+
+
+def unresolved(a: Distribution, b: Distribution) -> NDArray[np.bool_]:
+    """Returns which units vary, but by no more than the step from their mean to the next number in float32.
+
+    Blocks that keep float32 may then be equal where values are not: that they do not differ says nothing.
+    """
+    if not any(one.blocks is not None and one.blocks.slices.dtype == np.float32 for one in (a, b)):
+        return np.zeros(a.units, bool)
+    spread = np.fmax(a.std, b.std)
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = np.spacing(np.fmax(np.abs(a.mean), np.abs(b.mean)).astype(np.float32))
+    return np.asarray((spread > 0) & (spread <= step))
 
 
 @lru_cache(maxsize=1)  # Several metrics in turn are asked of the same two windows.

@@ -57,7 +57,7 @@ batches' noise alone, 0.04 sd at 60 and 0.1 at 8.
 
 SITE_COLUMNS = (
     "site", "type", "units", "n", "nonfinite", "drift", "p90", "max", "floor", "ratio",
-    "p", "shifted", "moved", "relative", "before", "change", "verdict",
+    "p", "shifted", "moved", "moved_untold", "relative", "before", "change", "verdict",
 )  # fmt: skip
 """Columns of `site_table`."""
 
@@ -123,7 +123,7 @@ class SiteShift:
     `comparison` holds the site's distributions on both. `values` [units] are those of the metric and `noise` is its
     noise. `p` is the probability that noise alone makes the units differ as much as they do, NaN where the noise is not
     known; `shifted` says that it is small enough to call the site shifted. `moved` [units] marks the units that moved
-    beyond noise, none of a site that is not shifted.
+    beyond noise, none of a site that is not shifted, `told` [units] those of which that is known.
     """
 
     comparison: Comparison
@@ -132,6 +132,7 @@ class SiteShift:
     p: float
     shifted: bool
     moved: NDArray[np.bool_]
+    told: NDArray[np.bool_]
 
     @property
     def steady(self) -> NDArray[np.bool_]:
@@ -213,6 +214,7 @@ def shifts(run: StoredRun, parts: Parts, *, metric_name: str = "w1_sd") -> dict[
             together,
             shifted,
             discoveries(p) if shifted else np.zeros(len(p), bool),
+            np.isfinite(p),
         )
     return result
 
@@ -231,7 +233,8 @@ def site_table(
     `drift`, the median of the units' absolute drifts, `p90` and `max` of these, and `floor` are over the units that are
     not near-constant, in the metric's unit; `ratio` is drift / floor. `p` is the probability that noise alone makes the
     units differ as much, `shifted` whether the site is called shifted, `moved` the share of its units that moved beyond
-    noise.
+    noise: the least that it can be where that cannot be told of `moved_untold` units. Without `p` none of the three is
+    known.
 
     `relative` is the median divided by that of the most shifted input, `change` the median divided by that of the site
     `before`, which is the previous one in the order of the calls, or of a normalisation layer the one that it reads;
@@ -262,7 +265,8 @@ def site_table(
         if not _is_input(site):
             before = site.name
     chosen = {site.name for site in choose(run.sites, sites)}
-    return in_model_order(pd.DataFrame([row for row in rows if row["site"] in chosen], columns=SITE_COLUMNS), run.sites)
+    table = pd.DataFrame([row for row in rows if row["site"] in chosen], columns=SITE_COLUMNS)
+    return in_model_order(table.astype({"moved_untold": "Int64"}), run.sites)
 
 
 def layer_table(layers: Iterable[LayerDistances]) -> pd.DataFrame:
@@ -287,13 +291,15 @@ def unit_table(
 ) -> pd.DataFrame:
     """Returns a data frame with one row per unit, in the columns of `drift`.
 
-    `floor`, `ratio` and `moved` are computed from the parts of both data sets, and not from halves of a window.
+    `floor`, `ratio` and `moved` (NA where that cannot be told) are computed from the parts of both data sets, and not
+    from blocks of a window.
     """
     table = drift(run, metrics=(metric_name,), reference=f"phase:{REFERENCE}", phase=DATA, sites=sites)
     if len(table):
         shown = [site_shifts[name] for name in table["site"].unique()]
         table["floor"] = np.concatenate([site_shift.noise.floor for site_shift in shown])
-        table["moved"] = np.concatenate([site_shift.moved for site_shift in shown])
+        moved, told = (np.concatenate([getattr(one, name) for one in shown]) for name in ("moved", "told"))
+        table["moved"] = pd.arrays.BooleanArray(moved, ~told)
         with np.errstate(divide="ignore", invalid="ignore"):
             table["ratio"] = np.where(table["floor"] > 0, table["value"].abs() / table["floor"], np.nan)
     return table
@@ -322,8 +328,15 @@ def _of_site(site_shift: SiteShift) -> dict[str, object]:
         "floor": floor,
         "ratio": site_shift.median / floor if floor > 0 else np.nan,
         "p": site_shift.p,
+        **(_of_noise(site_shift) if np.isfinite(site_shift.p) else {}),
+    }
+
+
+def _of_noise(site_shift: SiteShift) -> dict[str, object]:
+    return {
         "shifted": site_shift.shifted,
         "moved": float(site_shift.moved.mean()),
+        "moved_untold": int((~site_shift.told).sum()),
     }
 
 

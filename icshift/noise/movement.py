@@ -14,7 +14,7 @@ are expected to be wrong.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -80,6 +80,20 @@ class Movement:
     def untold(self, site: str) -> int:
         """Returns of how many units it cannot be told whether they moved, within a site of which it can; else 0."""
         return int((~self.told[site]).sum()) if site in self.told else 0
+
+    def untold_of(self, lost: Mapping[str, Flags]) -> Movement:
+        """Returns the same with nothing told of some units [units] of each site, but of those that moved."""
+        told = dict(self.told)
+        for name in told.keys() & lost.keys():
+            told[name] = told[name] & (self.moved[name] | ~lost[name])
+        none = {name for name, units in told.items() if self.told[name].any() and not units.any()} - {*self.called}
+        return replace(
+            self,
+            p={name: p for name, p in self.p.items() if name not in none},
+            moved={name: units for name, units in self.moved.items() if name not in none},
+            told={name: units for name, units in told.items() if name not in none},
+            unknown=self.unknown | dict.fromkeys(none, _COARSE),
+        )
 
 
 @dataclass(frozen=True, eq=False)

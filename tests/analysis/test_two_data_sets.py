@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import icshift
@@ -108,6 +109,22 @@ def test_what_too_few_examples_leave_open_is_said(run):
     few = {key: part[:1] for key, part in PARTS.items()}
     result = compare(run, few, [], metric_name="w1_sd", sites=None)
     assert set(result.sites.set_index("site")["verdict"][list(SHIFTS)]) == {"not known: too few examples to tell noise"}
+    assert result.sites[["shifted", "moved", "moved_untold"]].isna().all(axis=None)
+    assert result.units["moved"].isna().all()
+
+
+def test_what_is_not_known_of_units_without_finite_values_is_not_said_to_stay(run):
+    random = np.random.default_rng(1)
+    drawn = {phase: random.normal(size=(UNITS, 600)) for phase in (REFERENCE, DATA)}
+    drawn[DATA][:4] += 1.0
+    drawn[DATA][8:] = np.nan
+    sites = [Site("fc", "Linear", 1, UNITS)]
+    one = {(phase, "fc"): distribution(of) for phase, of in drawn.items()}
+    two = icshift.open(write_run(run.path.parent / "lost", [one], names=["model"], sites=sites))
+    dealt = {(phase, "fc"): parts(of) for phase, of in drawn.items()}
+    found = compare(two, dealt, [], metric_name="w1_sd", sites=None)
+    assert found.sites[["moved", "moved_untold"]].values.tolist() == [[0.4, 2]]
+    assert found.units["moved"].tolist() == [True] * 4 + [False] * 4 + [pd.NA] * 2
 
 
 def test_globs_choose_what_is_shown_and_change_nothing_of_it(run, sites):

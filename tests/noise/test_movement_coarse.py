@@ -87,6 +87,24 @@ def test_what_is_told_is_true_or_nothing_is(tmp_path, dtype, ratio, by):
         assert drift.moved.notna().all()
 
 
+@pytest.mark.parametrize("by", [0.0, 1.0])
+def test_units_of_two_neighbouring_numbers_are_unknown_where_blocks_round_to_one(tmp_path, by):
+    """A step of float32 is larger than their sd: blocks keep one number of both windows, of which values differ."""
+    drift = of_second(recorded(tmp_path / "run", windows(1e8, by, np.float32, mean=1000.0)))
+    differ = drift[drift.value > 0]
+    assert len(differ) >= 3
+    assert differ.floor.isna().all()
+    assert differ.moved.isna().all()
+
+
+def test_a_constant_of_float32_is_known_to_stand_still(tmp_path):
+    drift = of_second(recorded(tmp_path / "run", windows(1e9, 0.0, np.float32, mean=1000.0)))
+    assert (drift.value == 0).all()
+    assert (drift.floor == 0).all()
+    assert drift.moved.notna().all()
+    assert not drift.moved.any()
+
+
 def test_a_report_says_why_nothing_is_told(tmp_path, capsys):
     recorded(tmp_path / "run", windows(1e7, 10.0, np.float32))
     assert _run(["report", str(tmp_path / "run")]) == 0
