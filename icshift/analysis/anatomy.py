@@ -9,7 +9,7 @@ import numpy as np
 
 from icshift.analysis import over_units
 from icshift.analysis.comparison import Comparison
-from icshift.analysis.distances import near_constant, w2_parts
+from icshift.analysis.distances import near_constant, w2_shares
 from icshift.distribution import Floats
 
 PARTS = ("location", "scale", "shape")
@@ -21,10 +21,7 @@ def shares(comparison: Comparison) -> Floats:
 
     They are medians over the units that are not near-constant.
     """
-    units = ~near_constant(comparison.before, comparison.after)
-    parts = [part[units] for part in w2_parts(comparison.before, comparison.after)]
-    total = np.sum(parts, axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        typical = np.array([over_units.median(np.where(total > 0, part / total, np.nan)) for part in parts])
-        # Medians of three shares need not add up to 1.
-        return np.asarray(typical / typical.sum(), float)
+    steady = ~near_constant(comparison.before, comparison.after)
+    typical = np.array([over_units.median(part[steady]) for part in w2_shares(comparison.before, comparison.after)])
+    with np.errstate(invalid="ignore"):
+        return typical / typical.sum()  # Medians of three shares need not add up to 1.

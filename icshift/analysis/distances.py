@@ -82,15 +82,15 @@ def w2_shape(a: Distribution, b: Distribution) -> Floats:
     return _root_of_part(a, b, 2)
 
 
-def w2_parts(a: Distribution, b: Distribution) -> tuple[Floats, Floats, Floats]:
-    """Returns the squares [units] of `w2_location`, `w2_scale` and `w2_shape`: all three in the time of one.
+def w2_shares(a: Distribution, b: Distribution) -> Floats:
+    """Returns the shares [3, units] of `w2_location`, `w2_scale` and `w2_shape` squared in w2^2; NaN where that is 0.
 
-    Squares of more than 1e308 are infinite.
+    All three in the time of one, also of values whose squares no float holds.
     """
-    found, power = _scaled_parts(a, b)
-    with np.errstate(over="ignore", under="ignore"):
-        location, scale, shape = (np.ldexp(part, 2 * power) for part in found)
-    return location, scale, shape
+    found, _ = _scaled_parts(a, b)
+    parts = np.array(found)
+    total = parts.sum(0)
+    return np.divide(parts, total, out=np.full(parts.shape, np.nan), where=total > 0)
 
 
 def _root_of_part(a: Distribution, b: Distribution, which: int) -> Floats:
@@ -99,7 +99,7 @@ def _root_of_part(a: Distribution, b: Distribution, which: int) -> Floats:
 
 
 def _scaled_parts(a: Distribution, b: Distribution) -> tuple[list[Floats], Ints]:
-    """Returns the squares of `w2_parts` of values that are divided by 2 to a power [units], and these powers."""
+    """Returns the squares of the three parts of values that are divided by 2 to a power [units], and these powers."""
     exact = _all_kept(a) and _all_kept(b)
     found, power = parts_of_rows(a.values, b.values) if exact else parts(*(_quantiles(one) for one in (a, b)))
     unknown = _lacks_tails(a) | _lacks_tails(b)

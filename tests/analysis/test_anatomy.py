@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("each_kernel")
 
 
 def found(tmp_path, before, after):
-    windows = [{("train", "fc"): distribution(values)} for values in (before, after)]
+    windows = [{("train", "fc"): distribution(values, dtype=values.dtype)} for values in (before, after)]
     run = run_of(tmp_path / "run", windows, sites=[Site("fc", "Linear", 1, len(before))])
     return shares(next(comparisons[-1] for _, comparisons in by_site(run, reference="previous", phase="train")))
 
@@ -33,3 +33,10 @@ def test_they_sum_to_one(tmp_path):
 
 def test_of_what_did_not_change_nothing_is_known(tmp_path):
     assert np.isnan(found(tmp_path, VALUES, VALUES)).all()
+
+
+@pytest.mark.parametrize("size", [1e154, 1e200])
+def test_they_are_the_same_of_values_whose_squares_no_float_holds(tmp_path, size):
+    plain = found(tmp_path / "plain", VALUES.astype(float), 2 * np.abs(VALUES.astype(float)) - 1)
+    large = found(tmp_path / "large", size * VALUES.astype(float), size * (2 * np.abs(VALUES.astype(float)) - 1))
+    np.testing.assert_allclose(large, plain, rtol=1e-6)
