@@ -13,12 +13,12 @@ from torch import nn
 from icshift._version import __version__
 from icshift.hooks.attachment import Attachment
 from icshift.hooks.coverage import Coverage
-from icshift.hooks.neighbours import NOT_CALLED, Neighbours
+from icshift.hooks.neighbours import Neighbours
 from icshift.hooks.observer import Observer
 from icshift.kernel_choice import in_use
 from icshift.model.names import parameters
 from icshift.model.sites import type_name
-from icshift.runs.format import Site
+from icshift.runs.format import NOT_CALLED, Site
 
 
 def beginning(model: nn.Module, settings: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,6 @@ from icshift.model.torch_private import DROPOUT, MAX_POOLING, compiled_before, n
 _PASS_ON = (DROPOUT, MAX_POOLING, nn.Identity, nn.Flatten)
 """What reads these modules' outputs reads that of the site before: a unit is dead behind them where it is before."""
 
-NOT_CALLED = "none of the first forwards of the model that compute gradients called it"
 _NO_GRAPH = "no gradients were computed through it: it is frozen, compiled or checkpointed, or they were off"
 _OUTSIDE = "it is read outside of any forward of the model"
 

@@ -114,6 +114,12 @@ QUANTILE_COLUMNS = tuple(f"q{round(100 * q):02d}" for q in STEP_QUANTILES)
 SEEN_BY_OLDER = "the version that recorded it saw modules only"
 """`Site.unseen` where a manifest has no such key."""
 
+NOT_CALLED = "none of the first forwards of the model that compute gradients called it"
+"""`Site.unseen` of what was not called while it was looked at what reads a site."""
+
+WORDED_ANEW = {"no forward of the model that computes gradients called it": NOT_CALLED}
+"""What `Site.unseen` says in manifests of older versions, and what is true: they looked at the first forwards alone."""
+
 INITIAL_WEIGHTS, FINAL_WEIGHTS = "initial_weights", "final_weights"
 """Entries of the manifest: hashes of all parameters where the recording began and where it ended, null where they are
 not followed (see `model/parameters.py`). Older runs have none, and those of saved models neither."""

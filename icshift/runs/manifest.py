@@ -25,6 +25,7 @@ from icshift.runs.format import (
     SEEN_BY_OLDER,
     SMOOTHNESS,
     SMOOTHNESS_IN_FORMAT_1,
+    WORDED_ANEW,
     Seen,
     Site,
     Window,
@@ -190,7 +191,8 @@ def site_of(entry: Mapping[str, Any]) -> Site:
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in entry.items() if key in known
     }
-    return Site(**{"unseen": SEEN_BY_OLDER, **values})
+    said = values.get("unseen", SEEN_BY_OLDER)
+    return Site(**values | {"unseen": WORDED_ANEW.get(said, said)})
 
 
 def window_of(entry: Any) -> Window:

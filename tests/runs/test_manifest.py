@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from icshift.errors import RunError
-from icshift.runs.format import MANIFEST, Seen, Window
+from icshift.runs.format import MANIFEST, NOT_CALLED, Seen, Window
 from icshift.runs.manifest import read_manifest, read_manifests, site_of, window_of, with_checksum
 from icshift.runs.typed import UnexpectedError
 from tests.mutants import flip
@@ -127,6 +127,13 @@ def test_the_checksum_is_of_all_before_it():
 def test_a_site_without_what_is_newer_is_a_site():
     site = site_of({"name": "a", "type": "Linear", "axis": 1, "units": 3, "kept": [0, 2], "mood": "good"})
     assert (site.kept, site.recorded, site.unseen) == ((0, 2), 2, "the version that recorded it saw modules only")
+
+
+def test_a_sentence_of_older_versions_that_said_too_much_is_the_one_of_today():
+    """They looked at three forwards with gradients, and said that no forward with gradients called a module."""
+    said = "no forward of the model that computes gradients called it"
+    site = site_of({"name": "a", "type": "Linear", "axis": 1, "units": 3, "unseen": said})
+    assert site.unseen == NOT_CALLED != said
 
 
 WINDOW = {"index": 2, "name": "b", "first_step": 3, "last_step": 5, "closed": True}
