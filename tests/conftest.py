@@ -26,6 +26,7 @@ from icshift.kernel_choice import CHOICE, compiled
 from icshift.record import journal
 from icshift.record.recorder import Recorder
 from tests import covering, order
+from tests.bounded import bounded
 from tests.shared import once
 from tests.warm import starting as warm
 
@@ -120,6 +121,13 @@ def interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def bound():
+    """What waits for other processes is shown where they are after a while, and waits no longer."""
+    with bounded():
+        yield
 
 
 def small_network(*, batch_norm=False):

@@ -74,7 +74,8 @@ for stream in sys.stdin, sys.stdout, sys.stderr:
     if stream is not None:
         print(stream, stream.buffer, stream.errors, stream.newlines, stream.line_buffering, stream.write_through)
         print(stream.isatty(), stream.seekable(), sys.dont_write_bytecode)
-print("icshift" in sys.modules, sorted(os.listdir("/proc/self/fd"))[:3], len(os.listdir("/proc/self/fd")))
+print("icshift" in sys.modules, sorted(os.listdir("/proc/self/fd"))[:3])
+print(sum(int(number) < 900 for number in os.listdir("/proc/self/fd")))  # Beyond that is what tests/bounded.py reads.
 """
 
 ENDING = """

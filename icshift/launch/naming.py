@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from inspect import CO_OPTIMIZED
 from itertools import islice
 from types import FrameType
 from typing import Any
@@ -20,6 +21,9 @@ from icshift.model.names import unwrapped
 _NO_NAMES = ("self", "cls")
 _NOT_THEIRS = ("icshift", "runpy", "typer", "torch", "keras")
 """Packages whose variables are not looked at."""
+
+_OURS = 3
+"""References to a frame's variables where nobody has them but the frame and who counts: a variable, an argument."""
 
 
 def name_of(model: nn.Module) -> str:
@@ -61,8 +65,22 @@ def _scopes() -> Iterator[dict[str, Any]]:
     for frame in reversed(list(_frames())):
         module = str(frame.f_globals.get("__name__", "")).split(".")[0]
         if module not in _NOT_THEIRS:
-            yield dict(frame.f_locals)
-            yield _attributes(frame.f_locals.get("self"))
+            variables = _variables(frame)
+            yield variables
+            yield _attributes(variables.get("self"))
+
+
+def _variables(frame: FrameType) -> dict[str, Any]:
+    """The variables of a frame.
+
+    Before Python 3.13 a function's frame keeps what it is asked for until it ends: what the script lets go of would
+    stay, with its memory. So it is emptied, unless somebody else has it as his `locals()`.
+    """
+    kept = frame.f_locals
+    found = dict(kept)
+    if frame.f_code.co_flags & CO_OPTIMIZED and type(kept) is dict and sys.getrefcount(kept) <= _OURS:
+        kept.clear()
+    return found
 
 
 def _attributes(owner: Any) -> dict[str, Any]:
@@ -98,7 +116,7 @@ def _to_be_held_by(model: nn.Module) -> str | None:
 
 def _initialises(frame: FrameType, model: nn.Module) -> bool:
     code = frame.f_code
-    return code.co_name == "__init__" and bool(code.co_varnames) and frame.f_locals.get(code.co_varnames[0]) is model
+    return code.co_name == "__init__" and bool(code.co_varnames) and _variables(frame).get(code.co_varnames[0]) is model
 
 
 def _target(frame: FrameType) -> str | None:

@@ -11,6 +11,8 @@ from icshift.cli.main import _run
 from icshift.runs.reader import StoredRun
 from tests.warm.starting import icshift as program
 
+pytestmark = pytest.mark.usefixtures("bound")
+
 TRAINING = """
 import torch
 model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2))

@@ -16,6 +16,8 @@ from tests.recorded import of_zoo
 from tests.warm.starting import icshift as program
 from tests.warm.starting import python
 
+pytestmark = pytest.mark.usefixtures("bound")
+
 TRAINING = """
 import sys
 import torch

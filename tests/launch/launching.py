@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 import numpy as np
 
+from tests.bounded import bounded
 from tests.covering import often
 from tests.warm.starting import python
 
@@ -21,9 +19,6 @@ FOLDER = Path(__file__).parent
 SCRIPTS = FOLDER / "scripts"
 RECORDER = ("-m", "icshift", "run")
 HARNESS = FOLDER.parent / "oracles" / "scripts.py"
-
-SECONDS = 240
-"""No script takes so long, on whatever machine."""
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
 
@@ -195,24 +190,11 @@ def torchrun(ranks: int, *arguments: object, **options: Any) -> subprocess.Popen
     return start("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", ranks, *arguments, **options)
 
 
-@contextmanager
-def limited(process: subprocess.Popen[Any]) -> Iterator[None]:
-    """A block within which a process is killed after `SECONDS`, or at an error: nobody waits for it without end."""
-    timer = Timer(SECONDS, process.kill)
-    timer.start()
-    try:
-        yield
-    except BaseException:
-        process.kill()
-        raise
-    finally:
-        timer.cancel()
-
-
 def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     """Wait for the end of what was started."""
     try:
-        stdout, stderr = process.communicate(timeout=SECONDS)
+        with bounded():
+            stdout, stderr = process.communicate()
     finally:
         process.kill()
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)

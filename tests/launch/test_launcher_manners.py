@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import icshift
-from tests.launch.launching import RECORDER, SCRIPTS, ended, icshift_run, limited, run, start, torchrun
+from tests.bounded import limited
+from tests.launch.launching import RECORDER, SCRIPTS, ended, icshift_run, run, start, torchrun
 
 COMMAND = Path(sys.executable).with_name("icshift")
 

@@ -1,5 +1,7 @@
 """What running code calls a model."""
 
+import weakref
+
 import torch
 from torch import nn
 
@@ -108,3 +110,30 @@ def test_strange_values_and_owners_hide_no_name_that_comes_after():
     for owner in (Hostile(None), Unmade(), Slotted(None), 3):
         assert within(owner) == "wanted"
     assert Slotted(nn.Linear(2, 2)).name() == "linear"
+
+
+class Held:
+    """Something that may be let go of."""
+
+
+def test_what_a_script_lets_go_of_goes_also_where_its_variables_were_looked_at():
+    def train():
+        held = Held()
+        there = weakref.ref(held)
+        network = nn.Linear(1, 1)
+        assert name_of(network) == "network"
+        del held
+        return there()
+
+    assert train() is None
+
+
+def test_variables_that_somebody_took_as_his_own_are_left_to_him():
+    def train():
+        network, rate = nn.Linear(1, 1), 0.1
+        mine = locals()
+        assert name_of(network) == "network"
+        assert rate
+        return mine
+
+    assert {"network", "rate"} <= train().keys()

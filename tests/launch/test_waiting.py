@@ -18,6 +18,8 @@ from icshift.runs.reader import StoredRun
 from tests import laws
 from tests.warm.starting import icshift as program
 
+pytestmark = pytest.mark.usefixtures("bound")
+
 SCRIPT = """
 import os, sys, torch
 from pathlib import Path

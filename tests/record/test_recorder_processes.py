@@ -10,6 +10,7 @@ import pytest
 
 from icshift.record.recorder import Recorder
 from icshift.runs.reader import StoredRun
+from tests.bounded import bounded
 from tests.laws import w1_of
 from tests.oracles.hooks import Witness, leaves, ledger, values
 from tests.record.scripts.network import ROWS, STEPS, batches, network, train
@@ -17,8 +18,6 @@ from tests.warm.starting import python
 
 SCRIPTS = Path(__file__).parent / "scripts"
 RANKS = 2
-SECONDS = 120
-"""A training that waits for ever is ended then."""
 
 CALLS = {f"blocks.1.{name}": 2 for name in ("norm", "up", "down")}
 SITES = [
@@ -32,14 +31,14 @@ SITES = [
 def launch(script, folder):
     """Run it in as many processes as there are ranks; gives what they wrote to stderr."""
     command = [python(), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(RANKS)]
-    ended = subprocess.run(
-        [*command, SCRIPTS / script, folder],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHON_EXEC": python()},
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+    with bounded():
+        ended = subprocess.run(
+            [*command, SCRIPTS / script, folder],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHON_EXEC": python()},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert not ended.returncode, ended.stderr
     assert all((folder / f"finished.{rank}").exists() for rank in range(RANKS))
     return ended.stderr

@@ -17,7 +17,7 @@ from icshift.analysis.drift import drift
 from icshift.cli.main import _run
 from icshift.inputs.specs import build_model
 from icshift.runs.reader import StoredRun
-from tests.launch.launching import limited
+from tests.bounded import limited
 from tests.oracles.scipys import assert_scipys, raw
 from tests.replay import network
 from tests.replay.conftest import SPEC

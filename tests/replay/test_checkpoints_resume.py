@@ -13,7 +13,7 @@ import torch
 
 from icshift.replay.checkpoints import CheckpointRun
 from icshift.runs.reader import StoredRun
-from tests.launch.launching import limited
+from tests.bounded import limited
 from tests.recorded import change_manifest
 from tests.replay import network
 from tests.replay.conftest import SPEC

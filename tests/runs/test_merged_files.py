@@ -137,6 +137,7 @@ def test_who_read_before_a_merge_reads_what_was_merged(tmp_path):
     assert run._place(1).file.parent.name == MERGED
 
 
+@pytest.mark.usefixtures("bound")
 def test_two_who_merge_at_once(tmp_path):
     path = Growing(tmp_path / "run").go_on(30).path
     code = f"""

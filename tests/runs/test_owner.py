@@ -124,6 +124,7 @@ recording.finish({})
 """
 
 
+@pytest.mark.usefixtures("bound")
 def test_of_two_processes_that_want_a_new_path_one_gets_it(tmp_path):
     (tmp_path / "race.py").write_text(textwrap.dedent(RACE))
     for number in range(3):

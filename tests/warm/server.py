@@ -2,11 +2,12 @@
 
     python server.py [PACKAGE…]
 
-imports these too. It prints the folder where its programs are, and ends with its input.
+imports these too. It prints its number and the folder where its programs are, and ends with its input.
 """
 
 import atexit
 import builtins
+import faulthandler
 import fcntl
 import gc
 import io
@@ -47,6 +48,9 @@ Job = tuple[list[str], str, dict[str, str], list[int], list[int]]
 
 OWN = str(os.getpid())
 
+STACKS = signal.SIGRTMIN + 7
+"""A signal that nobody uses."""
+
 ELSEWHERE = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHON_EXEC", "PYTHONUNBUFFERED", "PYTHONIOENCODING")
 """But for these, which are seen to below, or are torchrun's."""
 
@@ -70,9 +74,10 @@ def serve() -> Job | None:
     listener.bind(str(folder / "socket"))
     listener.listen()
     _write_programs(folder)
+    _show_stacks(folder / "stacks")
     gc.collect()
     gc.freeze()  # Pages that the collector does not touch stay shared.
-    print(folder, flush=True)
+    print(OWN, folder, flush=True)
     running: dict[int, tuple[int, socket.socket]] = {}
     while True:
         clients = {connection: descriptor for descriptor, (_, connection) in running.items()}
@@ -109,6 +114,13 @@ def serve() -> Job | None:
                 os.close(one)
                 with connection:
                     _tell(connection, status)
+
+
+def _show_stacks(file: Path) -> None:
+    """Where they are, forks write to a file when they get `STACKS`: beyond the numbers that a command may want."""
+    with file.open("a") as opened:
+        number = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, 900)
+    faulthandler.register(STACKS, file=number, all_threads=True)
 
 
 def _put(received: list[int], numbers: list[int]) -> None:

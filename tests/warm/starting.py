@@ -9,6 +9,12 @@ from pathlib import Path
 
 SERVER = Path(__file__).with_name("server.py")
 
+SERVERS: dict[int, Path] = {}
+"""The folders of the servers that were started here, by their numbers."""
+
+CLIENTS: set[int] = set()
+"""The processes that were started for them: these numbers, or clients that wait for them."""
+
 
 @cache
 def folder(*packages: str) -> Path:
@@ -28,8 +34,11 @@ def folder(*packages: str) -> Path:
         text=True,
         start_new_session=True,  # Ctrl-C is for the tests: it ends when they do.
     )
+    CLIENTS.add(server.pid)
     atexit.register(server.communicate)
-    return Path(server.stdout.readline().rstrip("\n"))
+    number, _, folder = server.stdout.readline().rstrip("\n").partition(" ")
+    SERVERS[int(number)] = Path(folder)
+    return Path(folder)
 
 
 def python(*packages: str) -> str:

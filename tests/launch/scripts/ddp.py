@@ -52,7 +52,7 @@ def main():
         state = model.module.state_dict().values()
         print(hashlib.sha256(b"".join(t.numpy().tobytes() for t in state)).hexdigest(), flush=True)
     dist.barrier()
-    # Where the model goes after the group, its reducer ends the group's thread while it keeps the interpreter to itself:
+    # Where the model goes after the group, its reducer ends the group's thread while it has the interpreter to itself:
     # torch waits for ever for a thread that still lets go of the last exchange's tensors.
     del model
     dist.destroy_process_group()

@@ -50,7 +50,7 @@ def demo_basic(rank, world_size, port):
     if rank == 0:
         print(fingerprint(ddp_model), flush=True)
     dist.barrier()
-    # Where the model goes after the group, its reducer ends the group's thread while it keeps the interpreter to itself:
+    # Where the model goes after the group, its reducer ends the group's thread while it has the interpreter to itself:
     # torch waits for ever for a thread that still lets go of the last exchange's tensors.
     del ddp_model
     dist.destroy_process_group()
