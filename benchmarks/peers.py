@@ -29,14 +29,15 @@ from torch import nn
 from workloads import WORKLOADS, Workload
 
 import icshift
+from icshift.model.sites import Sites, choose_sites
 
 Peer = Callable[[Workload, Path], Any]
 """Makes a block within which a peer watches; the block gives what is to be called after every step, if anything."""
 
 
 def watched(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The modules that icshift watches by default: every one without parts."""
-    return [(name, module) for name, module in model.named_modules() if not list(module.children())]
+    """The modules that icshift watches by default."""
+    return [*choose_sites(model, Sites()).items()]
 
 
 def on_outputs(act: Callable[[str, torch.Tensor], Any]) -> Peer:
