@@ -155,7 +155,7 @@ def private_of_torch(package: Path) -> list[str]:
     for module in modules(package):
         if module.path == TORCH_PRIVATE:
             continue
-        nodes = [*ast.walk(ast.parse(module.file.read_text()))]  # Once: it takes most of the time.
+        nodes = nodes_of(module.file)
         names = [name for name, _ in imports(module.file)]
         names += [_loaded_by_name(node) for node in nodes]
         names += _attributes(nodes, _imported(nodes))
@@ -327,15 +327,23 @@ def _module_of(package: Path, name: str) -> str:
 @cache
 def imports(file: Path, *, typing: bool = True) -> tuple[tuple[str, int], ...]:
     """What a file imports, at its top and in functions, as (dotted name, leading dots), for types too by default."""
-    tree = ast.parse(file.read_text())  # Of its own: blocks are emptied.
-    for block in [] if typing else [node for node in ast.walk(tree) if isinstance(node, ast.If)]:
+    nodes, for_types = nodes_of(file), set()
+    for block in [] if typing else [node for node in nodes if isinstance(node, ast.If)]:
         if isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING":
-            block.body = []
+            for_types |= {node for statement in block.body for node in ast.walk(statement)}
     found = []
-    for node in ast.walk(tree):
+    for node in nodes:
+        if node in for_types:
+            continue
         if isinstance(node, ast.ImportFrom):
             prefix = f"{node.module}." if node.module else ""
             found += [(prefix + name.name, node.level) for name in node.names]
         elif isinstance(node, ast.Import):
             found += [(name.name, 0) for name in node.names]
     return tuple(found)
+
+
+@cache
+def nodes_of(file: Path) -> list[ast.AST]:
+    """All nodes of a file, for every rule: to parse it and to walk through it takes most of the time."""
+    return [*ast.walk(ast.parse(file.read_text()))]
