@@ -34,15 +34,17 @@ def refuse(conditions: Sequence[Condition]) -> None:
             metric(condition.quantity, among="data sets")
 
 
-def verdicts(run: StoredRun, parts: Parts, conditions: Sequence[Condition]) -> list[Verdict]:
+def verdicts(
+    run: StoredRun, parts: Parts, conditions: Sequence[Condition], known: Mapping[str, Mapping[str, SiteShift]]
+) -> list[Verdict]:
     """Returns one verdict for every condition and site: condition after condition, sites in model order.
 
-    `run` holds both data sets as phases and `parts` their activations by parts of the examples. Units in trouble are
-    those of the data. Raises `SelectionError` for a site that is not there, and for a condition that can be checked at
-    no site.
+    `run` holds both data sets as phases and `parts` their activations by parts of the examples; `known` are the shifts
+    by metrics that were computed before. Units in trouble are those of the data. Raises `SelectionError` for a site
+    that is not there, and for a condition that can be checked at no site.
     """
     found = []
-    shifted: dict[str, Mapping[str, SiteShift]] = {}
+    shifted = dict(known)
     for condition in conditions:
         if condition.quantity in HEALTH:
             found += evaluate(run, [condition], reference=f"phase:{REFERENCE}", phase=DATA)

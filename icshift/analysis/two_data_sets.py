@@ -162,10 +162,11 @@ class Result:
     """One model on two data sets, in tables.
 
     `sites`, `units` and `layers` are made by `site_table`, `unit_table` and `layer_table`, which describe their
-    columns.
+    columns, of the `shifts` by the metric.
     """
 
     metric: Metric
+    shifts: Mapping[str, SiteShift]
     sites: pd.DataFrame
     units: pd.DataFrame
     layers: pd.DataFrame
@@ -188,7 +189,7 @@ def compare(
     site_shifts = shifts(run, parts, metric_name=metric_name)
     table = site_table(run, site_shifts, layers, metric_name=metric_name, sites=sites)
     units = unit_table(run, site_shifts, metric_name=metric_name, sites=sites)
-    return Result(metric_named(metric_name), table, units, layer_table(layers.values()))
+    return Result(metric_named(metric_name), site_shifts, table, units, layer_table(layers.values()))
 
 
 def shifts(run: StoredRun, parts: Parts, *, metric_name: str = "w1_sd") -> dict[str, SiteShift]:

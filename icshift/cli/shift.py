@@ -220,7 +220,7 @@ def _compare(
 
     run = StoredRun(path)
     result = compare(run, shown.parts, shown.layers, metric_name=metric, sites=site)
-    return result, verdicts(run, shown.parts, conditions), coverage(run).partition(" (")[0]
+    return result, verdicts(run, shown.parts, conditions, {metric: result.shifts}), coverage(run).partition(" (")[0]
 
 
 def _described(data: Data) -> DataSet:

@@ -14,7 +14,7 @@ PARTS, SHIFTS = two.PARTS, two.SHIFTS
 
 
 def judged(run, *texts, parts=PARTS, drift="w1_sd"):
-    return {found.site: found for found in verdicts(run, parts, [parse(text, drift) for text in texts])}
+    return {found.site: found for found in verdicts(run, parts, [parse(text, drift) for text in texts], {})}
 
 
 def states(run, text, **options):
@@ -35,6 +35,12 @@ def test_what_is_measured_is_what_the_report_shows(run, sites):
         assert found.measurement.value == sites["drift"][name]
         assert found.measurement.floor == sites["floor"][name]
         assert found.measurement.n == sites["n"][name]
+
+
+def test_shifts_that_are_known_are_not_computed_again(run):
+    asked, none = [parse("drift > 0.3"), parse("moved > 5")], {key: part[:1] for key, part in PARTS.items()}
+    known = compare(run, PARTS, [], metric_name="w1_sd", sites=None).shifts
+    assert verdicts(run, none, asked, {"w1_sd": known}) == verdicts(run, PARTS, asked, {})
 
 
 def test_a_site_fails_where_the_condition_is_met(run, sites):

@@ -25,7 +25,7 @@ ABOUT = Compared("net.pt", "Net", DataSet("a.npz", 1200, 0, 0), DataSet("b.npz",
 
 
 def report(*, about=ABOUT, notes=(), missed="", layers=LAYERS, verdicts=()):
-    result = Result(METRICS["w1_sd"], SITES, pd.DataFrame(), layers)
+    result = Result(METRICS["w1_sd"], {}, SITES, pd.DataFrame(), layers)
     return two_data_sets_report(about, result, notes, missed, verdicts)
 
 
