@@ -220,6 +220,15 @@ int parts(lines_t a, lines_t b, int64_t units, const int64_t *power, double *fou
 int apart_float(const float *a, int64_t n, const float *b, int64_t m, int64_t units, double *found);
 int apart_double(const double *a, int64_t n, const double *b, int64_t m, int64_t units, double *found);
 
+/* Sorted points [units, n] cut into so many equal slices, which divide n: their means [units, slices], each within its slice, and
+   the mean distance [units] of the points from them. */
+void cut_even(const float *points, int64_t units, int64_t n, int64_t slices, float *means, double *error);
+
+/* Adds slices [units, count, SLICES] of blocks, each times how many values it stands for, to `sums` of the same shape:
+   `sampled` [units, count] or, where they are not those of `each` unit, the same of all units [count]. What stands for no
+   value may be anything. */
+void add_blocks(const float *slices, const int64_t *sampled, int64_t units, int64_t count, int each, double *sums);
+
 #ifdef __cplusplus
 }
 #endif

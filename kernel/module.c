@@ -261,6 +261,10 @@ PyObject *py_squares(PyObject *self, PyObject *const *o, Py_ssize_t given);
 PyObject *py_parts(PyObject *self, PyObject *const *o, Py_ssize_t given);
 PyObject *py_apart(PyObject *self, PyObject *const *o, Py_ssize_t given);
 
+/* Of several processes: module_pool.c. */
+PyObject *py_cut_even(PyObject *self, PyObject *const *o, Py_ssize_t given);
+PyObject *py_add_blocks(PyObject *self, PyObject *const *o, Py_ssize_t given);
+
 #define METHOD(name, text) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, text}
 
 static PyMethodDef methods[] = {
@@ -285,6 +289,8 @@ static PyMethodDef methods[] = {
     METHOD(exchange_blocks, "apart, units, blocks, slices, weights, patterns, total, largest, shown, pooled, pool, kept"),
     METHOD(multiply_blocks, "apart, blocks, places, products"),
     METHOD(distances, "apart, units, blocks, weights, draws, found"),
+    METHOD(cut_even, "points, units, n, slices, means, error"),
+    METHOD(add_blocks, "slices, sampled, units, count, each, sums"),
     {0}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernel", "See the folder `kernel`.", -1, methods};
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -88,9 +89,16 @@ def checked(
     Raises `ValueError` where one is missing or of another type, or holds more than one of so many rows, in a file of
     this size, can hold.
     """
-    there = _shared(footer, _typed(footer, columns))
+    there = places(footer, columns)
     first, groups = _groups(footer, range(footer.num_rows) if rows is None else rows)
-    return there, unpacked(footer, groups, places(footer, there), size, most_rows), first, groups
+    found = {name: column for _, name, column in there}
+    # In the order in which they were asked for.
+    return (
+        {name: found[name] for name in columns if name in found},
+        unpacked(footer, groups, there, size, most_rows),
+        first,
+        groups,
+    )
 
 
 Placed = Sequence[tuple[int, str, Column]]
@@ -98,9 +106,15 @@ Placed = Sequence[tuple[int, str, Column]]
 
 
 def places(footer: pq.FileMetaData, columns: Mapping[str, Column]) -> Placed:
-    """Returns where columns are that a file has: one of lists may be in several places, as only a damaged one is."""
-    names = [footer.schema.column(place).path.split(".")[0] for place in range(footer.num_columns)]
-    return [(place, name, columns[name]) for place, name in enumerate(names) if name in columns]
+    """Returns the columns that a file has of these, and where: lists may be in several places in a damaged one.
+
+    Those are `shared` of which it keeps bytes once: not all its row groups need to. Raises `ValueError` where one is of
+    another type, or missing and needed.
+    """
+    schema, groups = footer.schema, [footer.row_group(group) for group in range(footer.num_row_groups)]
+    there = _typed(schema.to_arrow_schema().remove_metadata(), tuple(columns.items()))
+    names = [schema.column(place).path.split(".")[0] for place in range(footer.num_columns)]
+    return [(place, name, _as_kept(there[name], place, groups)) for place, name in enumerate(names) if name in there]
 
 
 def unpacked(footer: pq.FileMetaData, groups: Sequence[int], columns: Placed, size: int, most_rows: int) -> int:
@@ -161,11 +175,14 @@ def refuse_foreign(footer: pq.FileMetaData, run_id: str | None) -> None:
         raise ValueError("another recording wrote it than the manifest")
 
 
-def _typed(footer: pq.FileMetaData, columns: Mapping[str, Column]) -> dict[str, Column]:
-    """Returns the columns that are there. Raises `ValueError` where one is of another type, or missing and needed."""
-    schema = footer.schema.to_arrow_schema()
-    there = {}
-    for name, column in columns.items():
+@lru_cache(maxsize=64)
+def _typed(schema: pa.Schema, columns: tuple[tuple[str, Column], ...]) -> dict[str, Column]:
+    """Returns the columns that are there. Raises `ValueError` where one is of another type, or missing and needed.
+
+    Remembered, since the files of a run are mostly alike.
+    """
+    there: dict[str, Column] = {}
+    for name, column in columns:
         if schema.names.count(name) == 1:
             kind = schema.field(name).type
             unpacked = replace(column, packed=False)
@@ -176,21 +193,16 @@ def _typed(footer: pq.FileMetaData, columns: Mapping[str, Column]) -> dict[str, 
             raise ValueError(
                 f"column {name} is missing" if name not in schema.names else f"column {name} is twice there"
             )
-    for name, column in columns.items():
+    for name, column in columns:
         if name not in there and column.beside in there and there[column.beside].packed:
             raise ValueError(f"column {name} is missing")
     return there
 
 
-def _shared(footer: pq.FileMetaData, columns: Mapping[str, Column]) -> dict[str, Column]:
-    """Returns the columns, those `shared` of which a file keeps bytes once: not all row groups of it need to."""
-    found = dict(columns)
-    for place, name, column in places(footer, columns):
-        if column.packed and any(
-            footer.row_group(group).column(place).has_dictionary_page for group in range(footer.num_row_groups)
-        ):
-            found[name] = replace(column, shared=True)
-    return found
+def _as_kept(column: Column, place: int, groups: Sequence[pq.RowGroupMetaData]) -> Column:
+    if column.packed and any(group.column(place).has_dictionary_page for group in groups):
+        return replace(column, shared=True)
+    return column
 
 
 def _fits(kind: pa.DataType, column: Column) -> bool:

@@ -8,7 +8,6 @@ deleted. Whenever the process is killed, each window is in exactly one file that
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from icshift.runs import merged, sealed
+from icshift.runs.durable import aside_of
 from icshift.runs.encoding import encoding
 from icshift.runs.format import MERGED, PHASES, RUN_ID, WINDOW, WINDOWS
 from icshift.runs.parts import Part, name_of
@@ -100,7 +100,7 @@ class Compacted:
         self.path = part.path.with_name(name_of(sources[0].first, sources[-1].last, part.rank))
         metadata = {RUN_ID: run_id.encode()} | (_about(sources, told_apart=told_apart) if of_windows else {})
         schema = sources[0].schema
-        self.aside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        self.aside = aside_of(self.path)
         self._least = _WINDOW_ROWS if of_windows else _SERIES_ROWS
         self._stream = Stream(self.aside, schema.with_metadata(metadata), **encoding(schema))
         self._pieces = self._read()

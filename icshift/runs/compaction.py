@@ -157,7 +157,7 @@ class Compaction:
         self._refuse()
         one.aside.replace(one.path)
         self._running = [other for other in self._running if other is not one]
-        self._left += one.paths
+        self._left += [path for path in one.paths if path != one.path]
         places = [number for number, known in enumerate(self._known) if known.part.path in one.paths]
         part = part_of(one.path)
         if part is not None and places:

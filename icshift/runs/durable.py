@@ -8,17 +8,26 @@ measured. After a loss of power a file whose name had reached the disk is there 
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-ASIDE = re.compile(r"\.(.+)\.[0-9]+")
-"""Names of files that are being written: a dot, the name to come, and the number of the process."""
+ASIDE = re.compile(r"\.(.+)\.[0-9]+(?:-[0-9]+)?")
+"""Names of files that are being written: a dot, the name to come, the number of the process and, but of older versions,
+that of the file among all that it writes."""
+
+_COUNT = itertools.count(1)
 
 _LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
 """What says, of a directory, that its names did not reach the disk. File systems that cannot do it say other things."""
+
+
+def aside_of(path: Path) -> Path:
+    """Returns where to write a file that takes its name when it is whole: no other process or thread writes there."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{next(_COUNT)}")
 
 
 def write_aside(path: Path, write: Callable[[Path], object], *, new: bool = False) -> os.stat_result:
@@ -27,7 +36,7 @@ def write_aside(path: Path, write: Callable[[Path], object], *, new: bool = Fals
     Nothing is left aside where that fails: on a full disk it would be in the way of what is tried next. With `new`
     it raises `FileExistsError` where the name is taken already, even by a process that took it a moment before.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = aside_of(path)
     try:
         write(aside)
         known = _to_disk(aside)

@@ -9,6 +9,9 @@ import pyarrow as pa
 _FEW = ("phase", "site", "name", "layer", "block_sampled", "block_zeros", "block_steps")
 """Columns of which many rows have the same."""
 
+_WHOSE = ("phase", "site", "unit", "window", "step", "name", "layer")
+"""Columns that say what a row is of: with the least and the largest of each row group, whoever asks for some rows by
+DuckDB, Polars or pyarrow reads those groups alone. Of what was measured nobody asks for a range."""
 
 _VALUES = "values.list.element"
 """What a window holds most of: zstd packs it better and unpacks it as fast; of all else half as fast."""
@@ -21,7 +24,7 @@ def encoding(schema: pa.Schema) -> dict[str, Any]:
     return {
         "compression": {path: "zstd" if path == _VALUES else "lz4" for path in _paths(schema)},
         "use_dictionary": [field.name for field in schema if field.name in _FEW and not pa.types.is_list(field.type)],
-        "write_statistics": False,
+        "write_statistics": [field.name for field in schema if field.name in _WHOSE],
         "use_byte_stream_split": _floats(schema),
     }
 

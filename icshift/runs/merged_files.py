@@ -7,21 +7,25 @@ or where nothing would read it.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import groupby
 
 from icshift.distribution import Distribution
 from icshift.errors import RunError
 from icshift.runs import sealed
+from icshift.runs.compacted import Compacted, source
 from icshift.runs.compaction import Compaction
-from icshift.runs.durable import ASIDE
+from icshift.runs.durable import ASIDE, aside_of
 from icshift.runs.encoding import encoding
 from icshift.runs.format import PHASES, RUN_ID, WINDOW, Site, Window, entry_of
 from icshift.runs.merged import Merged, MergedFile, digest
 from icshift.runs.parts import Part, Place, name_of, part_of, parts_in
 from icshift.runs.window_table import row_groups, window_table
+
+_COPIED = 1 << 20
+"""Bytes that are copied at once."""
 
 _ABANDONED = 3600.0
 """Seconds after which nobody writes to a file aside any more."""
@@ -49,7 +53,7 @@ class MergedFiles:
         phases = json.loads((table.schema.metadata or {})[PHASES])
         entry = {**entry_of(window), "rows": table.num_rows, "phases": phases, "origin": made_of}
         table = table.replace_schema_metadata({WINDOW: json.dumps([entry]), RUN_ID: self._run_id})
-        aside = file.with_name(f".{file.name}.{os.getpid()}")
+        aside = aside_of(file)
         try:
             self._folder.mkdir(exist_ok=True)
             aside.write_bytes(sealed.parquet(table, row_groups(table), **encoding(table.schema)))
@@ -72,19 +76,53 @@ class MergedFiles:
         self._compaction.end()
 
     def _take_over(self, files: Sequence[MergedFile]) -> None:
-        last, held = 0, set[int]()
+        held, near = set[int](), list[MergedFile]()
         for file in files:
             if file.windows.keys() <= held or not self._in_date(file):
                 with suppress(OSError):
                     file.part.path.unlink()
                 continue
-            if file.part.first > last:  # Of two that overlap, as of two who merged at once, one stays as it is.
-                self._compaction.add(file.part)
-            last, held = max(last, file.part.last), held | file.windows.keys()
+            if near and file.part.first > max(other.part.last for other in near):
+                self._add(near)
+                near = []
+            near.append(file)
+            held |= file.windows.keys()
+        if near:
+            self._add(near)
         for aside in self._folder.iterdir():
             named = ASIDE.fullmatch(aside.name)
             if named and part_of(aside.with_name(named[1])) and time.time() - aside.stat().st_mtime > _ABANDONED:
                 aside.unlink(missing_ok=True)
+
+    def _add(self, near: Sequence[MergedFile]) -> None:
+        """Takes over a file, or several that overlap, as of some who merged at once: as one, or the first where that
+        cannot be written."""
+        part = near[0].part
+        if len(near) > 1:
+            with suppress(OSError, RunError):
+                part = self._joined(near) or part
+        self._compaction.add(part)
+
+    def _joined(self, near: Sequence[MergedFile]) -> Part | None:
+        """Puts all windows of files that overlap into one file, and returns it; None where they are not alike."""
+        where: dict[int, Part] = {}
+        for file in near:
+            where = {**dict.fromkeys(file.windows, file.part), **where}
+        sources = []
+        for part, numbers in groupby(sorted(where), where.__getitem__):
+            first, *more = numbers
+            sources.append(source(part, first, more[-1] if more else first))
+        if any(not one.schema.equals(sources[0].schema) for one in sources):
+            return None
+        one = Compacted(sources, self._run_id, told_apart=False)
+        try:
+            while not one.go_on(_COPIED):
+                pass
+            self._compaction.put(one)
+        except BaseException:
+            one.abandon()
+            raise
+        return part_of(one.path)
 
     def _in_date(self, file: MergedFile) -> bool:
         """Whether a file is whole and holds no window that the run has otherwise."""

@@ -7,8 +7,9 @@ files, and they are merged here, when read; nothing is exchanged while recording
     distributions  of the same phase, site and window, as samples of the same units. Shards of a site
                    (tensor parallel) are refused where their numbers of units differ; otherwise nothing
                    tells them from samples.
-    sites          rank 0's, then those that it lacks, by rank (pipeline parallel). What a window holds of
-                   a site that no manifest names is left out: its writer was killed between the two.
+    sites          rank 0's, then those that it lacks, by rank (pipeline parallel). What reads a site is
+                   what reads it in any; what not all ranks say of it is not said. What a window holds of a
+                   site that no manifest names is left out: its writer was killed between the two.
     windows        from the first step of any to the last; the examples that they saw are all those of all
                    ranks, and not known where one rank does not know its own.
     finished       where every rank says so; a rank without a manifest has not finished.
@@ -29,11 +30,17 @@ from typing import Any
 
 from icshift.distribution import Distribution
 from icshift.errors import RunError
-from icshift.runs.format import Seen, Site, Window
+from icshift.runs.format import SEEN_BY_OLDER, Seen, Site, Window
 from icshift.runs.pooling import pooled
 
 _AS_MEANT = ("observed", "excluded")
 """States of modules that were recorded, or left out because somebody wanted it."""
+
+_READERS = {"feeds", "others"}
+"""What a site's entry says of who reads its output: names, and whoever reads it in one process does."""
+
+_CLAIMS = {"normalises", "batch_statistics"}
+"""What a site's entry says of its layer where it is so in all processes."""
 
 LEDGER_ENTRY = operator.itemgetter("module", "state", "reason")
 """What makes two entries of ledgers the same. Raises `KeyError` for what is no entry."""
@@ -41,13 +48,13 @@ LEDGER_ENTRY = operator.itemgetter("module", "state", "reason")
 
 def merged_manifest(manifests: dict[int, dict[str, Any]]) -> dict[str, Any]:
     """Returns one manifest for all ranks, of the manifests that are there by rank, 0 first."""
-    sites: dict[str, Any] = {}
+    sites: dict[str, list[dict[str, Any]]] = {}
     for manifest in manifests.values():
         for entry in manifest["sites"]:
-            sites.setdefault(entry["name"], entry)
+            sites.setdefault(entry["name"], []).append(entry)
     everyone = len(manifests) == manifests[0]["ranks"]
     return manifests[0] | {
-        "sites": list(sites.values()),
+        "sites": [_merged_site(entries) for entries in sites.values()],
         "ledger": _merged_ledger({rank: manifest["ledger"] for rank, manifest in manifests.items()}),
         "finished": everyone and all(manifest["finished"] for manifest in manifests.values()),
         "stopped": _first(manifests, "stopped"),
@@ -55,6 +62,22 @@ def merged_manifest(manifests: dict[int, dict[str, Any]]) -> dict[str, Any]:
         "gaps": [gap for manifest in manifests.values() for gap in manifest.get("gaps", [])],
         "step_stride": max(manifest["step_stride"] for manifest in manifests.values()),
     }
+
+
+def _merged_site(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Returns one entry for a site of that of each rank: ranks may have called different layers with what it gives."""
+    merged = dict(entries[0])
+    for other in entries[1:]:
+        if other == entries[0]:
+            continue
+        for name in merged.keys() & _READERS:
+            merged[name] = list(dict.fromkeys([*merged[name], *other.get(name, ())]))
+        for name in merged.keys() & _CLAIMS:
+            merged[name] = merged[name] and other.get(name, False)
+        if merged.get("follows") != other.get("follows"):
+            merged["follows"] = None
+        merged["unseen"] = merged.get("unseen", SEEN_BY_OLDER) or other.get("unseen", SEEN_BY_OLDER)
+    return merged
 
 
 def _merged_ledger(ledgers: Mapping[int, Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:

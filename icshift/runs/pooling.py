@@ -12,12 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from icshift import kernel_choice
 from icshift.blocks import Blocks
 from icshift.distribution import EXACT, QUANTILES, Distribution, Floats, Ints, ordered, summarise, weighted_values
+from icshift.runs.held import repeated
 from icshift.tails import TAIL
 
 _AT_ONCE = 16
 """Units whose values are put together at once: with 64 processes, 8,192 values a unit, an array takes 1 MB."""
+
+_SUMMED = 128
+"""Units whose blocks are added up at once: their sums take 128 kB, which stay in the cache from part to part."""
 
 _MOST_RANKS = 1 << 16
 """Parts that a value can be marked with."""
@@ -110,6 +115,10 @@ def _summarised(values: Sequence[Floats], sampled: Ints, dtype: type[np.floating
 
 def _even(points: Floats, dtype: type[np.floating[Any]]) -> tuple[Floats, Floats]:
     """Returns the means of equal slices of sorted points of equal weight, and the points' mean distance from them."""
+    if kernel_choice.uses_native() and points.dtype == dtype == np.float32:
+        kept, error = np.empty((len(points), QUANTILES), np.float32), np.empty(len(points))
+        kernel_choice.compiled.cut_even(points, *points.shape, QUANTILES, kept, error)
+        return kept, error
     slices = points.reshape(len(points), QUANTILES, -1)
     means = np.clip(slices.mean(2, dtype=float), slices[:, :, 0], slices[:, :, -1])
     apart = slices - means[:, :, None]
@@ -169,15 +178,41 @@ def _blocks(parts: Sequence[Blocks]) -> Blocks:
         return held[0] if held else parts[0]
     count = min(map(len, held))
     joined = [part.joined(count) for part in held]
-    sums = np.zeros(joined[0].slices.shape)
-    for part in joined:
+    sampled = _added([part.sampled for part in joined])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        slices = (_weighted_slices(joined) / sampled[:, :, None]).astype(joined[0].slices.dtype)
+    zeros = _added([part.zeros for part in joined])
+    return Blocks(slices, sampled, zeros, np.max([part.steps for part in joined], axis=0))
+
+
+def _weighted_slices(parts: Sequence[Blocks]) -> Floats:
+    """Returns the sums over all parts of their slices, each times the number of values that it stands for."""
+    sums = np.zeros(parts[0].slices.shape)
+    if kernel_choice.uses_native() and all(part.slices.dtype == np.float32 for part in parts):
+        add, units, count = kernel_choice.compiled.add_blocks, len(sums), len(parts[0])
+        given = [(np.ascontiguousarray(part.slices), *_once(part.sampled)) for part in parts]
+        for start in range(0, units, _SUMMED):
+            stop = min(start + _SUMMED, units)
+            for slices, sampled, each in given:
+                own = sampled[start:stop] if each else sampled
+                add(slices[start:stop], own, stop - start, count, each, sums[start:stop])
+        return sums
+    for part in parts:
         slices = part.slices if part.sampled.all() else np.where(part.sampled[:, :, None] > 0, part.slices, 0.0)
         sums += slices * part.sampled.astype(float)[:, :, None]
-    sampled = np.sum([part.sampled for part in joined], axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        slices = (sums / sampled[:, :, None]).astype(joined[0].slices.dtype)
-    zeros = np.sum([part.zeros for part in joined], axis=0)
-    return Blocks(slices, sampled, zeros, np.max([part.steps for part in joined], axis=0))
+    return sums
+
+
+def _once(counts: Ints) -> tuple[Ints, int]:
+    """Returns counts [units, blocks] and how many a unit has; where all share them in memory, one row and 0."""
+    return (np.ascontiguousarray(counts), counts.shape[1]) if counts.strides[0] else (counts[:1].copy(), 0)
+
+
+def _added(counts: Sequence[Ints]) -> Ints:
+    """Returns the sum of counts [units, blocks], which are once in memory where they are so in all parts."""
+    if any(one.strides[0] for one in counts):
+        return np.sum(counts, axis=0)
+    return repeated(np.sum([one[0] for one in counts], axis=0), len(counts[0]))
 
 
 def _tails(parts: Sequence[Distribution], values: Floats, sampled: Ints) -> Floats | None:

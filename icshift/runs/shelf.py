@@ -232,14 +232,15 @@ class Shelf:
         stamp = _stamp(path.stat())
         footer = sealed.footer(path)
         columns.refuse_foreign(footer, run_id)
-        columns.checked(footer, WHOSE, stamp[1], most_rows)
-        there, *_ = columns.checked(footer, COLUMNS, stamp[1], most_rows, range(0))  # Types; no row is looked at yet.
-        counts = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
+        placed, groups = columns.places(footer, COLUMNS), range(footer.num_row_groups)
+        whose = [one for one in placed if one[1] in WHOSE]
+        columns.unpacked(footer, groups, whose, stamp[1], most_rows)
+        counts = [footer.row_group(group).num_rows for group in groups]
         kinds = {}
         for kind, wanted in KINDS.items():
-            of_kind = {name: there[name] for name in wanted if name in there}
-            kinds[kind] = of_kind, columns.places(footer, of_kind)
-        coded = [name for name, column in there.items() if column.coded]
+            of_kind = [one for one in placed if one[1] in wanted]
+            kinds[kind] = {name: column for _, name, column in of_kind}, of_kind
+        coded = [name for _, name, column in placed if column.coded]
         file = _File(path, list(accumulate(counts, initial=0)), kinds, stamp, coded)
         table = self._opened(file, footer).read(columns=list(WHOSE), use_threads=False)
         columns.refuse_nothing(table, WHOSE)

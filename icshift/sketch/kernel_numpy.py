@@ -20,7 +20,7 @@ _PADDING = 16
 """Unused columns of a block: rows a power of two apart share cache lines and transpose six times slower."""
 
 
-class Together:
+class ClosedSteps:
     """Closed steps that are sorted together by `order`; see `Closed`."""
 
     def __init__(self, order: Callable[[Floats, int, Workspace], Order]) -> None:
@@ -76,9 +76,9 @@ class NumPy:
         """Returns all groups as one, in float64 of any range."""
         return moments.total()
 
-    def closed(self, _: int) -> Together:
+    def closed(self, _: int) -> ClosedSteps:
         """Returns what leaves rows alone until all steps are sorted together: small calls cost more than sorting."""
-        return Together(self.order)
+        return ClosedSteps(self.order)
 
     def values(self, units: int, count: int) -> Floats:
         """Returns memory for values of units one after the other."""

@@ -35,6 +35,18 @@ def test_a_column_in_which_no_row_has_anything_is_read_where_rows_may_lack_it(tm
         columns.read(written(tmp_path, nothing), {"window": WHOLE}, most_rows=2)
 
 
+def test_what_is_remembered_of_one_file_is_not_taken_for_another(tmp_path):
+    columns.read(written(tmp_path, TABLE), COLUMNS, most_rows=2)
+    with pytest.raises(ValueError, match="column count holds double"):
+        columns.read(written(tmp_path, TABLE.set_column(1, "count", pa.array([1.0, 2.0]))), COLUMNS, most_rows=2)
+    large = TABLE.set_column(0, "name", TABLE["name"].cast(pa.large_string()))  # In Parquet of the same type.
+    with pytest.raises(ValueError, match="column name holds large_string"):
+        columns.read(written(tmp_path, large), COLUMNS, most_rows=2)
+    with pytest.raises(ValueError, match="column mean holds double"):
+        columns.read(written(tmp_path, TABLE), {**COLUMNS, "mean": WHOLE}, most_rows=2)
+    assert columns.read(written(tmp_path, TABLE), COLUMNS, most_rows=2).num_rows == 2
+
+
 PACKED = {
     "slices": Column("real", 4, nullable=True, packed=True),
     "steps": Column("whole", 4, nullable=True, packed=True),

@@ -1,7 +1,9 @@
 """Columns are encoded after what they hold."""
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 
+from icshift.runs import sealed
 from icshift.runs.encoding import encoding
 
 
@@ -18,3 +20,17 @@ def test_bytes_that_many_rows_share_have_a_dictionary_but_lists_of_older_version
     bytes_ = pa.schema([("block_slices", pa.binary()), ("block_steps", pa.binary())])
     assert encoding(bytes_)["use_dictionary"] == ["block_steps"]
     assert encoding(pa.schema([("block_steps", pa.list_(pa.int32()))]))["use_dictionary"] == []
+
+
+def test_other_tools_read_the_row_groups_of_the_site_that_they_ask_for_alone(tmp_path):
+    rows = {"site": ["a", "a", "b", "b"], "unit": [0, 1, 0, 1], "window": [1, 1, 1, 1], "mean": [0.0, 1.0, 2.0, 3.0]}
+    table, file = pa.table(rows), tmp_path / "000001.rank0.parquet"
+    file.write_bytes(sealed.parquet(table, (2, 2), **encoding(table.schema)))
+    (fragment,) = ds.dataset(file).get_fragments()
+    of_b, of_unit, of_2 = (
+        [group.id for group in fragment.subset(wanted).row_groups]
+        for wanted in (ds.field("site") == "b", ds.field("unit") > 0, ds.field("window") == 2)
+    )
+    assert (of_b, of_unit, of_2) == ([1], [0, 1], [])
+    statistics = [fragment.metadata.row_group(0).column(place).is_stats_set for place in range(4)]
+    assert statistics == [True, True, True, False]

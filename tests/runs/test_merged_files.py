@@ -2,18 +2,23 @@
 
 import json
 import os
+import random
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from itertools import pairwise
 
 import pyarrow.parquet as pq
 import pytest
 
 from icshift.errors import RunError
 from icshift.runs import compaction, sealed
+from icshift.runs.compacted import Compacted, source
 from icshift.runs.encoding import encoding
 from icshift.runs.format import MERGED, Window
 from icshift.runs.merged import MADE_OF, digest
+from icshift.runs.parts import name_of, part_of
 from icshift.runs.reader import StoredRun
 from icshift.runs.window_table import window_table
 from icshift.runs.writer import Recording
@@ -153,11 +158,63 @@ print(len(list(StoredRun({str(path)!r}).merge())))
     merge(path)
     merge(path)
     assert_all_merged(path, 30)
-    assert len(names(path)) <= 6 * FAN  # What overlaps stays as it is, and how much does depends on who was when where.
+    assert len(names(path)) <= 3 * FAN
     assert not [name for name in names(path) if name.startswith(".")]
 
 
-def test_what_is_there_twice_is_deleted_and_what_overlaps_is_left(tmp_path):
+@pytest.mark.parametrize("seed", range(3))
+def test_several_who_merge_in_turns(seed, tmp_path):
+    """Each puts together what it wrote, with what others write between: these files overlap."""
+    path = Growing(tmp_path / "run").go_on(30).path
+    turns, who = random.Random(seed), [StoredRun(path).merge() for _ in range(3)]
+    while who:
+        one = turns.choice(who)
+        for _ in range(turns.randint(1, 6)):
+            if next(one, None) is None:
+                who.remove(one)
+                break
+    assert_all_merged(path, 30)
+    assert merge(path) == [False] * 30
+    assert_all_merged(path, 30)
+    assert len(names(path)) <= 3 * FAN
+
+
+def held_by(path, singles, *numbers):
+    """Put a file beside the merged ones that holds windows of these numbers, of which `singles` has one each."""
+    parts = [part_of(singles / name_of(number, number, 0)) for number in numbers]
+    one = Compacted([source(part) for part in parts], StoredRun(path)._ids[0], told_apart=False)
+    while not one.go_on(1 << 20):
+        pass
+    one.aside.replace(path / MERGED / one.path.name)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        [(1, 2, 3, 4), (3, 4, 5, 6)],
+        [(1, 2, 3, 8, 9), (4, 5), (5, 6, 7, 10)],
+        [(1, 5, 9), (2, 6, 10), (3, 4, 7, 8)],
+        [(1, 2), (2, 3), (5, 6), (6, 7, 8), (9, 10)],
+    ],
+)
+def test_files_that_overlap_become_one_and_nothing_is_merged_again(files, tmp_path, monkeypatch):
+    path = Growing(tmp_path / "run").go_on(10).path
+    with monkeypatch.context() as patched:
+        patched.setattr(compaction, "FAN", 100)
+        merge(path)
+    (singles := tmp_path / "singles" / MERGED).parent.mkdir()
+    (path / MERGED).rename(singles)
+    (path / MERGED).mkdir()
+    for numbers in files:
+        held_by(path, singles, *numbers)
+    there = {number for numbers in files for number in numbers}
+    assert merge(path) == [number not in there for number in range(1, 11)]
+    assert_all_merged(path, 10)
+    ranges = [part_of(path / MERGED / name) for name in names(path)]
+    assert all(one.last < other.first for one, other in pairwise(ranges))
+
+
+def test_what_is_there_twice_is_deleted(tmp_path):
     path = Growing(tmp_path / "run").go_on(FAN + 2).path
     [next(run) for run in [StoredRun(path).merge()] for _ in range(2)]
     single = (path / MERGED / "000002.rank0.parquet").read_bytes()
@@ -166,6 +223,14 @@ def test_what_is_there_twice_is_deleted_and_what_overlaps_is_left(tmp_path):
     assert_all_merged(path, FAN + 2)
     assert merge(path) == [False] * (FAN + 2)
     assert names(path) == ["000001-000004.rank0.parquet", "000005.rank0.parquet", "000006.rank0.parquet"]
+
+
+def test_threads_of_one_process_that_merge_at_once(tmp_path):
+    path = Growing(tmp_path / "run").go_on(12).path
+    with ThreadPoolExecutor(4) as pool:
+        assert [len(new) for new in pool.map(merge, [path] * 4)] == [12] * 4
+    assert_all_merged(path, 12)
+    assert not [name for name in names(path) if name.startswith(".")]
 
 
 def older(path, index):

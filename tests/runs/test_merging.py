@@ -148,6 +148,24 @@ def test_sites_of_a_pipeline_follow_each_other(tmp_path):
     }
 
 
+def test_what_reads_a_site_is_what_reads_it_in_any_process(tmp_path):
+    """Nothing that is said of a site is true of the first process alone."""
+    first = replace(site("a"), feeds=("ReLU",), normalises=True, batch_statistics=True, follows="b", unseen="")
+    second = replace(first, feeds=("GELU", "ReLU"), others=("add",), batch_statistics=False, follows="c")
+    for rank, one in enumerate((first, second, replace(second, others=(), unseen="it was not traced"))):
+        write(start(tmp_path / "run", rank, 3, sites=[asdict(one)]), of_zoo("normal", 7))
+    (found,) = StoredRun(tmp_path / "run").sites
+    assert (found.feeds, found.others, found.unseen) == (("ReLU", "GELU"), ("add",), "it was not traced")
+    assert (found.normalises, found.batch_statistics, found.follows) == (True, False, None)
+
+
+def test_a_site_that_all_processes_describe_alike_is_as_they_do(tmp_path):
+    one = replace(site("a"), feeds=("ReLU",), follows="b", in_steps=(0, 2))
+    for rank in range(3):
+        write(start(tmp_path / "run", rank, 3, sites=[asdict(one)]), of_zoo("normal", 7))
+    assert StoredRun(tmp_path / "run").sites == [one]
+
+
 def entry(module, state, reason=""):
     return {"module": module, "type": "Linear", "state": state, "reason": reason}
 

@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 from scipy.stats import wasserstein_distance
 
+from icshift import kernel_choice
+from icshift.blocks import SLICES, Blocks
 from icshift.distribution import EXACT, QUANTILES, Distribution, empty
+from icshift.runs import pooling
+from icshift.runs.held import repeated
 from icshift.runs.pooling import pooled
 from tests.recorded import distribution, probe
 from tests.zoo.distributions import draw
@@ -21,6 +25,11 @@ COUNTS = {
     "not a multiple": [37] * 29,
 }
 ROUNDING = 1 + 1e-6
+
+
+@pytest.fixture(autouse=True)
+def kernel(each_kernel):
+    return each_kernel
 
 
 def parts_of(kind, counts, units=4, dtype=np.float32):
@@ -124,3 +133,51 @@ def test_inputs_stay_as_they_are():
 def test_other_units_are_refused():
     with pytest.raises(ValueError, match="not the same site"):
         pooled([empty(3), empty(4), empty(3)])
+
+
+@pytest.mark.parametrize("each", [1, 3, 8, 37, 64])
+def test_slices_are_means_of_neighbours_and_the_error_is_how_far_they_are(each):
+    points = np.sort(draw("student_t3", each * QUANTILES, 5).astype(np.float32), axis=1)
+    points[1] = 1e-30 * points[1]
+    points[2] = 0.1  # Of which the mean is no other by rounding.
+    kept, error = pooling._even(points, np.float32)
+    slices = points.reshape(5, QUANTILES, each).astype(float)
+    np.testing.assert_allclose(kept, slices.mean(2), rtol=1e-6)
+    np.testing.assert_allclose(error, np.abs(slices - slices.mean(2, keepdims=True)).mean((1, 2)), rtol=1e-6, atol=1e-9)
+    assert (kept >= slices[:, :, 0]).all()
+    assert (kept <= slices[:, :, -1]).all()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_blocks_are_added_by_what_they_stand_for(shared):
+    random, units, count = np.random.default_rng(0), 300, 3
+    parts = []
+    for part in range(4):
+        slices = np.sort(random.normal(size=(units, count, SLICES)).astype(np.float32), axis=2)
+        sampled, zeros = random.integers(1, 90, (2, 1 if shared else units, count))
+        if part == 1:
+            sampled[:, 1] = 0
+            slices[:, 1] = np.nan
+        sampled, zeros = (repeated(one[0], units) if shared else one for one in (sampled, zeros))
+        parts.append(Blocks(slices, sampled, zeros, random.integers(1, 5, count)))
+    found = pooling._blocks(parts)
+    expected = reduce(Blocks.merge, parts)
+    for name in ("sampled", "zeros", "steps"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    np.testing.assert_allclose(found.slices, expected.slices, rtol=1e-5, atol=1e-6)
+
+
+def test_the_compiled_kernel_refuses_what_does_not_fit():
+    if kernel_choice.compiled is None:
+        pytest.skip("the native kernel was not built")
+    cut, add = kernel_choice.compiled.cut_even, kernel_choice.compiled.add_blocks
+    points, means, error = np.zeros((2, 6), np.float32), np.zeros((2, 3), np.float32), np.zeros(2)
+    with pytest.raises(ValueError, match="6 points in 4 equal slices"):
+        cut(points, 2, 6, 4, means, error)
+    with pytest.raises(ValueError, match="bytes"):
+        cut(points, 3, 6, 3, means, error)
+    slices, sampled, sums = np.zeros((2, 1, SLICES), np.float32), np.ones((2, 1), np.int64), np.zeros((2, 1, SLICES))
+    with pytest.raises(ValueError, match="1 blocks, of which 2 of each unit"):
+        add(slices, sampled, 2, 1, 2, sums)
+    with pytest.raises(ValueError, match="bytes"):
+        add(slices, sampled, 3, 1, 0, sums)
