@@ -12,6 +12,7 @@ block of several processes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -172,7 +173,7 @@ class BlockKeeper:
 
     def __init__(self, units: int, dtype: type[np.floating[Any]] = np.float32) -> None:
         # Units lie side by side: what blocks are added up from does so where it is computed fastest.
-        self._dtype = dtype
+        self.dtype = dtype
         self._sums = np.zeros((BLOCKS, SLICES, units))
         self._sampled = np.zeros((BLOCKS, units), np.int64)
         self._zeros = np.zeros((BLOCKS, units), np.int64)
@@ -236,18 +237,37 @@ class BlockKeeper:
             self._steps[own] += steps
             self._taken += steps
 
+    @property
+    def form(self) -> tuple[int, ...]:
+        """What keepers have in common that took in equally many steps in equally long blocks."""
+        return self._length, self._taken, *self._steps.tolist()
+
+    def sums(self) -> tuple[Floats, Ints, Ints, Ints]:
+        """Returns what was added up so far of the blocks that have begun, to be read before more is taken in.
+
+        Sums of slice means [blocks, SLICES, units], numbers of values and of zeros [blocks, units], and steps [blocks].
+        """
+        used = slice(int(np.count_nonzero(self._steps)))
+        return self._sums[used], self._sampled[used], self._zeros[used], self._steps[used]
+
     def blocks(self) -> Blocks:
         """Returns what was taken in so far."""
-        used = slice(int(np.count_nonzero(self._steps)))
-        sampled = self._sampled[used].T.copy()
-        slices = _means(self._sums[used].transpose(2, 0, 1), sampled)
-        return Blocks(slices.astype(self._dtype, "C"), sampled, self._zeros[used].T.copy(), self._steps[used].copy())
+        return side_by_side([self])
 
     def _join_neighbours(self) -> None:
         for array in (self._sums, self._sampled, self._zeros, self._steps):
             joined = np.add.reduceat(array, np.arange(0, BLOCKS, 2), axis=0)
             array[: BLOCKS // 2], array[BLOCKS // 2 :] = joined, 0
         self._length *= 2
+
+
+def side_by_side(keepers: Sequence[BlockKeeper]) -> Blocks:
+    """Returns the blocks of keepers of one `form`, as those of all their units: of the first keeper, then the next."""
+    parts = [keeper.sums() for keeper in keepers]
+    sums, sampled, zeros = (np.concatenate([part[place] for part in parts], axis=-1) for place in range(3))
+    sampled = sampled.T.copy()
+    slices = _means(sums.transpose(2, 0, 1), sampled)
+    return Blocks(slices.astype(keepers[0].dtype, "C"), sampled, zeros.T.copy(), parts[0][3].copy())
 
 
 def _added(values: NDArray[Any], starts: Ints) -> NDArray[Any]:

@@ -27,6 +27,7 @@ from icshift.runs.format import Site, StepRows, kept_units
 from icshift.runs.phases import is_probe
 from icshift.sketch import moments as exact
 from icshift.sketch.accumulator import BLOCK_VALUES, Accumulator
+from icshift.sketch.ended import Ended, distributions
 from icshift.sketch.sampler import ExampleSampler, Sampler, stream_of
 from icshift.sketch.workspace import Workspace
 
@@ -215,27 +216,26 @@ class Observer:
 
         Where it has parts, the open one ends with it.
         """
-        return self._of_all(lambda accumulator: accumulator.distribution() if accumulator.holding else None)
+        return self._of_all(lambda accumulator: accumulator.ended() if accumulator.holding else None)
 
     def part(self) -> Distributions:
         """Returns the same of the open part of the open window."""
-        return self._of_all(lambda accumulator: accumulator.part() if accumulator.ticks else None)
+        return self._of_all(lambda accumulator: accumulator.part_ended() if accumulator.ticks else None)
 
-    def _of_all(self, of: Callable[[Accumulator], Distribution | None]) -> Distributions:
+    def _of_all(self, of: Callable[[Accumulator], Ended | None]) -> Distributions:
         self._transfer.deliver(wait=True)
-        phases = list(dict.fromkeys(phase for phase, _ in self._open))
-        return {
-            (phase, site): distribution
-            for phase in phases
+        found = {
+            (phase, site): ended
+            for phase in dict.fromkeys(phase for phase, _ in self._open)
             for name, site in self.sites.items()
-            if (accumulator := self._open.get((phase, name))) is not None
-            and (distribution := of(accumulator)) is not None
+            if (accumulator := self._open.get((phase, name))) is not None and (ended := of(accumulator)) is not None
         }
+        return dict(zip(found, distributions(list(found.values())), strict=True))
 
     def next_part(self) -> None:
         """Begin the next part of the open window."""
-        for (phase, name), accumulator in self._open.items():
-            accumulator.next_part(self._random(phase, name))
+        for accumulator in self._open.values():
+            accumulator.next_part()
 
     def sampling(self) -> list[dict[str, Any]]:
         """Returns what all draws of the windows to come follow from, as data."""
@@ -259,8 +259,8 @@ class Observer:
 
     def new_window(self) -> None:
         """Forget what the open window holds; the memory that it took is used again."""
-        for (phase, name), accumulator in self._open.items():
-            accumulator.restart(self._random(phase, name))
+        for accumulator in self._open.values():
+            accumulator.restart()
         self._ticking = {True: {}, False: {}}
         self._begun = False
 

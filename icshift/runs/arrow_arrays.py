@@ -68,7 +68,7 @@ def lists(parts: Sequence[NDArray[Any]]) -> pa.Array:
     """
     widths = np.repeat([part.shape[1] for part in parts], [len(part) for part in parts])
     ends = np.concatenate([[0], np.cumsum(widths)]).astype(np.int32)
-    inner = numbers(np.concatenate([part.ravel() for part in parts]))
+    inner = numbers(_flat(parts))
     # As Parquet calls it: what is read again is of the same type. Where nothing may be null it is read faster.
     kind = pa.list_(pa.field("element", inner.type, nullable=False))
     return pa.Array.from_buffers(kind, len(widths), [None, pa.py_buffer(ends)], children=[inner])
@@ -88,9 +88,13 @@ def binaries(parts: Sequence[NDArray[np.uint8]], absent: NDArray[np.bool_]) -> p
     widths = np.repeat([part.shape[1] for part in parts], [len(part) for part in parts])
     ends = np.concatenate([[0], np.cumsum(widths)]).astype(np.int32)
     known = _bits(~absent) if absent.any() else None
-    flat = np.concatenate([part.ravel() for part in parts])
+    flat = _flat(parts)
     made = pa.Array.from_buffers(pa.binary(), len(widths), [known, pa.py_buffer(ends), pa.py_buffer(flat)])
     return pa.chunked_array([made])
+
+
+def _flat(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return parts[0].ravel() if len(parts) == 1 else np.concatenate([part.ravel() for part in parts])
 
 
 def _halves(parts: Sequence[NDArray[np.uint8]]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:

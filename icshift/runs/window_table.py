@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,10 @@ def window_table(index: int, distributions: Mapping[tuple[str, Site], Distributi
     }
     columns |= {name: numbers(np.concatenate([getattr(part, name) for part in parts])) for name in _MOMENTS}
     columns["rank_error"] = numbers(np.repeat([part.rank_error for part in parts], rows).astype(float))
-    columns["values"] = lists([part.values for part in parts])
+    columns["values"] = lists(_together([part.values for part in parts]))
     columns |= _blocks(parts, rows)
-    columns["paired_values"] = lists([_or_empty(part.examples, part) for part in parts])
-    tails = [planes.split(_or_empty(part.tails, part)) for part in parts]
+    columns["paired_values"] = lists(_together([_or_empty(part.examples, part) for part in parts]))
+    tails = [planes.split(some) for some in _together([_or_empty(part.tails, part) for part in parts])]
     columns["tail_values"] = binaries(tails, np.zeros(sum(rows), bool))
     phases = json.dumps(list(dict.fromkeys(phase for phase, _ in distributions)))
     fields = [pa.field(name, column.type, nullable=name in MAY_LACK) for name, column in columns.items()]
@@ -67,6 +68,12 @@ def row_groups(table: pa.Table) -> list[int]:
     return [*groups, rows]
 
 
+def _together(parts: Iterable[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Neighbours of one width and type as one array each: so there is less to do where sites are many and small."""
+    alike = [list(some) for _, some in groupby(parts, key=lambda part: (part.shape[1:], part.dtype))]
+    return [some[0] if len(some) == 1 else np.concatenate(some) for some in alike]
+
+
 def _or_empty(values: NDArray[Any] | None, part: Distribution) -> NDArray[Any]:
     return np.empty((part.units, 0), part.values.dtype) if values is None else values
 
@@ -75,10 +82,10 @@ def _blocks(parts: Sequence[Distribution], rows: Sequence[int]) -> dict[str, pa.
     absent = np.repeat([part.blocks is None for part in parts], rows)
     kept = [no_blocks(part.units) if part.blocks is None else part.blocks for part in parts]
     return {
-        "block_slices": binaries([planes.split(_side_by_side(blocks)) for blocks in kept], absent),
-        "block_sampled": binaries([_whole(blocks.sampled) for blocks in kept], absent),
-        "block_zeros": binaries([_whole(blocks.zeros) for blocks in kept], absent),
-        "block_steps": binaries([_whole(_steps(blocks)) for blocks in kept], absent),
+        "block_slices": binaries([planes.split(some) for some in _together(map(_side_by_side, kept))], absent),
+        "block_sampled": binaries([_whole(some) for some in _together(b.sampled for b in kept)], absent),
+        "block_zeros": binaries([_whole(some) for some in _together(b.zeros for b in kept)], absent),
+        "block_steps": binaries([_whole(some) for some in _together(map(_steps, kept))], absent),
     }
 
 

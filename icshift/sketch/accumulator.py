@@ -19,6 +19,7 @@ from icshift.distribution import Distribution, Floats
 from icshift.runs.format import StepRows
 from icshift.sketch import moments as exact
 from icshift.sketch.block import Order
+from icshift.sketch.ended import Ended, distributions
 from icshift.sketch.kernel import kernel
 from icshift.sketch.moments import Moments
 from icshift.sketch.sampler import Sampler
@@ -75,26 +76,28 @@ class Accumulator:
         self._centre = np.empty(units, dtype)
         self._closed = self._kernel.closed(units)
         self._rows = self._kernel.rows(int(min(samples, self._block_rows)), units)
-        self._begin(random)
+        self._random, self._at_first, self._drawn = random, random.bit_generator.state, False
+        self._begin()
 
-    def restart(self, random: np.random.Generator) -> None:
-        """Begins a new window, in the memory of the one before."""
+    def restart(self) -> None:
+        """Begins a new window, in the memory of the one before and with the draws that it began with."""
         self._summary.restart()
         self._before = None
-        self._begin(random)
+        self._begin()
 
-    def next_part(self, random: np.random.Generator) -> None:
-        """Begins the next part of the window. Of a probe nothing is kept but its last replay."""
+    def next_part(self) -> None:
+        """Begins the next part of the window, likewise. Of a probe nothing is kept but its last replay."""
         if self.ticks and self._keeps_parts:
             self._work_off_closed()
             if self._before is None:
                 self._before = Summary(self.units, self._dtype, blocks=True)
             self._before.absorb(self._summary)
         self._summary.restart()
-        self._begin(random)
+        self._begin()
 
-    def _begin(self, random: np.random.Generator) -> None:
-        self._random = random
+    def _begin(self) -> None:
+        if self._drawn:
+            self._random.bit_generator.state, self._drawn = self._at_first, False
         self._centre[:] = np.nan  # So that the same activations give the same numbers, whatever came before.
         self._steps: list[_Step] = []
         self._rows_a_step = 0
@@ -183,20 +186,31 @@ class Accumulator:
         """Whether any step (or forward) of the window was closed."""
         return self.ticks > 0 or self._before is not None
 
-    def part(self) -> Distribution:
-        """Returns the distribution of all closed steps of the open part; recording can go on."""
-        self._work_off_closed()
-        return self._summary.distribution(np.concatenate(self._examples).T.copy() if self._examples else None)
+    def part_ended(self) -> Ended:
+        """Returns what `distributions` makes the distribution of all closed steps of the open part of.
 
-    def distribution(self) -> Distribution:
-        """Returns the distribution of all closed steps of the window. Where it has parts, the open one ends."""
+        It is to be read before recording goes on.
+        """
+        self._work_off_closed()
+        return Ended(self._summary, np.concatenate(self._examples).T.copy() if self._examples else None)
+
+    def ended(self) -> Ended:
+        """Returns the same of all closed steps of the window. Where it has parts, the open one ends."""
         if self._before is None:
-            return self.part()
+            return self.part_ended()
         self._work_off_closed()
         self._before.absorb(self._summary)
         self._summary.restart()
         self.ticks = 0
-        return self._before.distribution(None)
+        return Ended(self._before)
+
+    def part(self) -> Distribution:
+        """Returns the distribution of all closed steps of the open part; recording can go on."""
+        return distributions([self.part_ended()])[0]
+
+    def distribution(self) -> Distribution:
+        """Returns the distribution of all closed steps of the window. Where it has parts, the open one ends."""
+        return distributions([self.ended()])[0]
 
     def _work_off_closed(self) -> None:
         if self._steps:
@@ -228,7 +242,7 @@ class Accumulator:
 
     def _thin(self, first: int) -> None:
         """Drops rows of the step so that `samples` are left, one from each of as many equal stretches."""
-        n = self._filled - first
+        n, self._drawn = self._filled - first, True
         stretches = int(self._samples)
         kept = (np.arange(stretches) + self._random.random(stretches)) * n / stretches
         self._rows[first : first + stretches] = self._rows[first + np.minimum(kept.astype(int), n - 1)]

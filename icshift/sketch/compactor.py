@@ -98,6 +98,11 @@ class Sketch:
         filled = zip(self._levels, self._fill, strict=True)
         return [Level(level, fill, float(GROUP**height)) for height, (level, fill) in enumerate(filled)]
 
+    @property
+    def form(self) -> tuple[int, ...]:
+        """What sketches have in common whose levels are filled alike, and whose ranks are off by as much at most."""
+        return self.ranks, *self._fill
+
     def points(self) -> tuple[Floats, Floats]:
         """Returns all values kept [units, m] in sorted runs, NaN for non-finite ones, and their weights [m]."""
         return points(self.kept(), self.units, self._dtype)

@@ -121,6 +121,9 @@ class Kernel(Protocol):
     def digest(self, levels: Sequence[Level], sampled: Ints) -> Digest:
         """Returns what a window keeps of all levels of its sketches, of `sampled` finite values [units]."""
 
+    def digests(self, sites: Sequence[Sequence[Level]], sampled: Ints) -> Digest:
+        """Returns the same of several sites, whose units stand side by side; their levels are filled alike."""
+
 
 def kernel(dtype: type[np.floating[Any]]) -> Kernel:
     """Returns the implementation in use for activations of this type."""

@@ -16,7 +16,7 @@ from icshift.kernel_choice import compiled
 from icshift.runs.format import STEP_QUANTILES
 from icshift.sketch.block import Order
 from icshift.sketch.kernel_numpy import NumPy
-from icshift.sketch.level import TERMS, Digest, Level
+from icshift.sketch.level import TERMS, Digest, Level, joined
 from icshift.sketch.moments import Moments
 from icshift.sketch.sampler import Sampler
 from icshift.sketch.workspace import Workspace
@@ -226,6 +226,10 @@ class Native:
         tails = np.empty((units, 2 * TAIL), np.float32)
         compiled.digest(memory, fills, weights, units, QUANTILES, values, error, tails)
         return Digest(values, error, 1.0 / QUANTILES, tails)
+
+    def digests(self, sites: Sequence[Sequence[Level]], sampled: Ints) -> Digest:
+        """As one site of all their units, which are merged each for itself."""
+        return self.digest(sites[0] if len(sites) == 1 else [*map(joined, zip(*sites, strict=True))], sampled)
 
 
 def _layout(activations: Tensor) -> tuple[int, int, int, int] | None:

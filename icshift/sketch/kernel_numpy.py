@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -91,3 +92,11 @@ class NumPy:
     def digest(self, levels: Sequence[Level], sampled: Ints) -> Digest:
         """Returns what to keep of the levels of a window."""
         return digest(levels, sampled, self._dtype)
+
+    def digests(self, sites: Sequence[Sequence[Level]], sampled: Ints) -> Digest:
+        """Site by site: how sums are rounded here depends on what stands beside them, and no site is to change so."""
+        edges = np.cumsum([0, *(len(levels[0].values) for levels in sites)])
+        parts = [self.digest(levels, sampled[a:b]) for levels, (a, b) in zip(sites, pairwise(edges), strict=True)]
+        values, error = (np.concatenate(each) for each in zip(*((one.values, one.error) for one in parts), strict=True))
+        tails = [one.tails for one in parts if one.tails is not None]
+        return Digest(values, error, parts[0].rank, np.concatenate(tails) if tails else None)

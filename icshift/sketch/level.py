@@ -48,6 +48,12 @@ class Digest:
     tails: Floats | None
 
 
+def joined(levels: Sequence[Level]) -> Level:
+    """Returns levels of several sites, filled alike, as one of all their units."""
+    first = levels[0]
+    return Level(np.concatenate([level.values[:, : first.fill] for level in levels]), first.fill, first.weight)
+
+
 @np.errstate(all="ignore")
 def sort_level(level: Floats) -> Floats:
     """Sorts a full level [units, K] in place, and returns by how far its values lie from those that go up [units].

@@ -290,7 +290,7 @@ def test_that_the_first_block_is_shorter_in_every_window_changes_no_more_than_ro
                 one.tick(step)
             found.append(one.distribution())
             if not window:
-                one.restart(np.random.default_rng(5))
+                one.restart()
         assert sizes[0] == max(int(first_block * sizes[1]), 1)
         assert sizes[: len(sizes) // 2] == sizes[len(sizes) // 2 :]
     for other in found[1:]:
@@ -311,7 +311,7 @@ def test_examples_are_kept_in_order_until_the_window_ends():
         rows.fill_(7)
     np.testing.assert_array_equal(one.distribution().examples, values.astype(np.float32))
     np.testing.assert_array_equal(one.distribution().examples, values.astype(np.float32))
-    one.restart(np.random.default_rng(5))
+    one.restart()
     observe(one, values)
     one.tick(0)
     assert one.distribution().examples is None

@@ -295,7 +295,7 @@ def test_steps_that_are_sorted_one_by_one_show_what_they_show_together(name, mon
             one.tick(step)
             if step == 99:
                 one.part()
-                one.next_part(np.random.default_rng(5))
+                one.next_part()
         shown.append((one.distribution(), joined(rows)))
     (one_by_one, steps), (together, steps_together) = shown
     for field in ("count", "nonfinite", "min", "max", "zero_share", "sampled", "values", "tails"):

@@ -16,7 +16,7 @@ def in_parts(steps, length):
     for number, values in enumerate(steps):
         if number and number % length == 0:
             parts.append(whole.part())
-            whole.next_part(np.random.default_rng(5))
+            whole.next_part()
         observe(whole, values)
         whole.tick(number)
     parts.append(whole.part())
@@ -51,12 +51,12 @@ def test_what_is_left_open_belongs_to_the_next_part():
     observe(whole, values)
     whole.tick(0)
     assert whole.holding
-    whole.next_part(np.random.default_rng(5))
+    whole.next_part()
     assert whole.holding
     assert not whole.ticks
     observe(whole, values)
     whole.tick(1)
     assert whole.part().count.tolist() == [20] * 3
     assert whole.distribution().count.tolist() == [40] * 3
-    whole.restart(np.random.default_rng(5))
+    whole.restart()
     assert not whole.holding
