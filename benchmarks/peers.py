@@ -4,9 +4,10 @@
 
 All watch the outputs of the same modules, at every step, with their own code: nothing is written anew here. A stretch
 of steps without comes before each stretch with; the ratio is that of the two neighbours, of which the median and the
-spread are shown. All take turns. `torch.sum` reads each activation once and keeps nothing: below it nobody comes. What
-icshift costs with all that is written and every window that ends is in `benchmarks/overhead.py`. What is not installed
-is left out; `benchmarks/peers.txt` lists it.
+spread are shown, and the same of processor time, which a busy machine changes less (what Weights & Biases does in a
+process of its own is not in it). All take turns. `torch.sum` reads each activation once and keeps nothing: below it
+nobody comes. What icshift costs with all that is written and every window that ends is in `benchmarks/overhead.py`.
+What is not installed is left out; `benchmarks/peers.txt` lists it.
 """
 
 from __future__ import annotations
@@ -139,19 +140,19 @@ PEERS: dict[str, Peer] = {
 }
 
 
-def stretch(workload: Workload, after: Callable[[], None] | None) -> float:
-    """Seconds of one stretch of steps."""
-    started = time.perf_counter()
+def stretch(workload: Workload, after: Callable[[], None] | None) -> np.ndarray:
+    """Seconds of one stretch of steps, and processor seconds of all threads of this process."""
+    started = np.array([time.perf_counter(), time.process_time()])
     for _ in range(workload.steps):
         workload.step()
         if after is not None:
             after()
-    return time.perf_counter() - started
+    return np.array([time.perf_counter(), time.process_time()]) - started
 
 
 def ratios(workload: Workload, pairs: int) -> dict[str, np.ndarray]:
-    """The ratio of each pair of stretches, by peer; they take turns, so that all see the same hours of the machine."""
-    found: dict[str, list[float]] = {label: [] for label in PEERS}
+    """The ratios [pairs, 2] of stretches, of both times, by peer: who takes turns sees the same hours of a machine."""
+    found: dict[str, list[np.ndarray]] = {label: [] for label in PEERS}
     with tempfile.TemporaryDirectory() as folder:
         for turn in range(pairs):
             for number, label in enumerate([*found]):
@@ -164,7 +165,7 @@ def ratios(workload: Workload, pairs: int) -> dict[str, np.ndarray]:
     return {label: np.array(of) for label, of in found.items()}
 
 
-def _ratio(workload: Workload, peer: Peer, place: Path) -> float:
+def _ratio(workload: Workload, peer: Peer, place: Path) -> np.ndarray:
     workload.step()
     bare = stretch(workload, None)
     with peer(workload, place) as after:
@@ -179,11 +180,12 @@ def main() -> None:
     for name in chosen:
         torch.manual_seed(0)
         table = Table(title=f"{name}: {pairs} pairs of stretches, one thread, torch {torch.__version__}")
-        for column in ("", "median ratio", "10 % to 90 %"):
+        for column in ("", "median ratio", "10 % to 90 %", "of processor time", "10 % to 90 %"):
             table.add_column(column, justify="right" if column else "left")
         for label, of in ratios(WORKLOADS[name](), pairs).items():
-            low, high = np.quantile(of, [0.1, 0.9])
-            table.add_row(label, f"{np.median(of):.2f}", f"{low:.2f} to {high:.2f}")
+            low, middle, high = np.quantile(of, [0.1, 0.5, 0.9], axis=0)
+            shown = ((f"{middle[at]:.2f}", f"{low[at]:.2f} to {high[at]:.2f}") for at in (0, 1))
+            table.add_row(label, *(cell for pair in shown for cell in pair))
         Console().print(table)
 
 

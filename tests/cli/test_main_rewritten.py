@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from functools import cache
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,18 +17,29 @@ from tests.zoo.distributions import draw
 FILE = "windows/000002.rank0.parquet"
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Runs of a type, written once: two windows of a site large enough for its bytes to outgrow a dictionary of
+    pyarrow's, one of few units and a probe."""
+
+    @cache
+    def of(dtype):
+        def window(seed):
+            return {
+                ("train", "large"): distribution(draw("normal", 800, 1500, seed), steps=16, dtype=dtype),
+                ("train", "small"): distribution(draw("with_nan", 700, 3, seed), dtype=dtype),
+                ("probe", "small"): probe(draw("normal", 40, 3, seed), dtype=dtype),
+            }
+
+        return write_run(tmp_path_factory.mktemp("written") / "run", [window(1), window(2)])
+
+    return of
+
+
 @pytest.fixture(params=[np.float32, np.float64])
-def run(tmp_path, request):
-    """Two windows of a site large enough for its bytes to outgrow a dictionary of pyarrow's, one of few and a probe."""
-
-    def window(seed):
-        return {
-            ("train", "large"): distribution(draw("normal", 800, 1500, seed), steps=16, dtype=request.param),
-            ("train", "small"): distribution(draw("with_nan", 700, 3, seed), dtype=request.param),
-            ("probe", "small"): probe(draw("normal", 40, 3, seed), dtype=request.param),
-        }
-
-    return write_run(tmp_path / "run", [window(1), window(2)])
+def run(written, tmp_path, request):
+    """A copy of one of them."""
+    return shutil.copytree(written(request.param), tmp_path / "run")
 
 
 def test_files_written_anew_by_pyarrow_are_read_as_before(run, printed):
@@ -104,6 +118,7 @@ def test_values_far_off_are_found_where_all_is_read(run, command):
     assert "values are not between min and max" in " ".join(out.split())
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize(("change", "told"), DAMAGE.values(), ids=DAMAGE)
 def test_numbers_that_cannot_be_are_refused_in_one_line(change, told, run, refused, command):
     change_table(run / FILE, change)
