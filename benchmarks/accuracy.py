@@ -43,7 +43,7 @@ def samples(name: str, shift: float, random: np.random.Generator) -> np.ndarray:
 
 def recorded(values: np.ndarray) -> Distribution:
     """What a recorder keeps of these activations."""
-    accumulator = Accumulator(UNITS, STEP, np.float32, np.random.default_rng(0), Workspace())
+    accumulator = Accumulator(UNITS, STEP, np.float32, lambda: np.random.default_rng(0), Workspace())
     for step, start in enumerate(range(0, N, STEP)):
         accumulator.observe(torch.from_numpy(values[start : start + STEP]), None)
         accumulator.tick(step)

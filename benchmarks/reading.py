@@ -43,7 +43,7 @@ VALUES, PAIRS = 5000, 256
 
 
 def distribution(units: int, shift: float, random: np.random.Generator) -> Distribution:
-    accumulator = Accumulator(units, 64, np.float32, random, Workspace())
+    accumulator = Accumulator(units, 64, np.float32, lambda: random, Workspace())
     for step in range(STEPS):
         accumulator.observe(torch.from_numpy(random.normal(shift, 1, (64, units)).astype(np.float32)), None)
         accumulator.tick(step)

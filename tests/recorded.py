@@ -23,7 +23,7 @@ from tests.zoo.distributions import draw
 
 
 def accumulator(units, *, samples=np.inf, dtype=np.float32, blocks=True, sink=None):
-    return Accumulator(units, samples, dtype, np.random.default_rng(5), Workspace(), blocks=blocks, sink=sink)
+    return Accumulator(units, samples, dtype, lambda: np.random.default_rng(5), Workspace(), blocks=blocks, sink=sink)
 
 
 def observe(accumulator, values, moments=None):

@@ -374,7 +374,7 @@ class Observer:
             units=rows.shape[1],
             samples=(self._sampler if stepping else self._sampler_of(phase)).samples,
             dtype=np.float64 if rows.dtype == torch.float64 else np.float32,
-            random=self._random(phase, site.name),
+            random=partial(self._random, phase, site.name),
             workspace=self._workspace,
             blocks=not is_probe(phase),
             sink=(lambda rows: self._sink(phase, site, rows)) if stepping else None,

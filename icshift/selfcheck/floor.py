@@ -68,7 +68,7 @@ def measure(seed: int) -> Noise:
 
 
 def _window(random: np.random.Generator) -> Distribution:
-    accumulator = Accumulator(UNITS, np.inf, np.float64, random, Workspace())
+    accumulator = Accumulator(UNITS, np.inf, np.float64, lambda: random, Workspace())
     for step in range(STEPS):
         accumulator.observe(torch.from_numpy(random.normal(size=(EXAMPLES, UNITS))), None)
         accumulator.tick(step)

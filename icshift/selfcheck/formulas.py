@@ -199,7 +199,9 @@ def _moments(random: np.random.Generator, units: int) -> tuple[Floats, Floats]:
 
 def _distribution(values: NDArray[Any]) -> Distribution:
     """The distribution of values [units, n], by the accumulator that a recorder uses."""
-    accumulator = Accumulator(len(values), np.inf, np.float64, np.random.default_rng(0), Workspace(), blocks=False)
+    accumulator = Accumulator(
+        len(values), np.inf, np.float64, lambda: np.random.default_rng(0), Workspace(), blocks=False
+    )
     accumulator.observe(torch.from_numpy(np.ascontiguousarray(values.T)), None)
     accumulator.tick(0)
     return accumulator.distribution()

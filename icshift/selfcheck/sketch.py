@@ -79,7 +79,9 @@ def sketched(distribution: Any, setting: Setting) -> Sketched:
 
 
 def _distribution(values: Floats, seed: list[int]) -> Distribution:
-    accumulator = Accumulator(len(values), np.inf, np.float64, np.random.default_rng(seed), Workspace(), blocks=False)
+    accumulator = Accumulator(
+        len(values), np.inf, np.float64, lambda: np.random.default_rng(seed), Workspace(), blocks=False
+    )
     for step, part in enumerate(np.array_split(values, 20, axis=1)):
         accumulator.observe(torch.from_numpy(np.ascontiguousarray(part.T)), None)
         accumulator.tick(step)

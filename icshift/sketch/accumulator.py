@@ -46,7 +46,8 @@ class Accumulator:
     distribution has none: so for a probe, whose inputs are the same in every window, which leaves no sampling noise to
     estimate. Finished steps go to `sink` as `StepRows`, several at a time, whose memory is used again.
     Rows wait in a block of about `block_values`; the `first_block` of a window is that share of one, so that not all
-    accumulators work off theirs at the same step.
+    accumulators work off theirs at the same step. `random` makes what draws where a step has too many rows, anew for
+    every window: few sites need any.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Accumulator:
         units: int,
         samples: float,
         dtype: type[np.floating[Any]],
-        random: np.random.Generator,
+        random: Callable[[], np.random.Generator],
         workspace: Workspace,
         *,
         blocks: bool = True,
@@ -76,11 +77,11 @@ class Accumulator:
         self._centre = np.empty(units, dtype)
         self._closed = self._kernel.closed(units)
         self._rows = self._kernel.rows(int(min(samples, self._block_rows)), units)
-        self._random, self._at_first, self._drawn = random, random.bit_generator.state, False
+        self._generator = random
         self._begin()
 
     def restart(self) -> None:
-        """Begins a new window, in the memory of the one before and with the draws that it began with."""
+        """Begins a new window, in the memory of the one before and with the same draws."""
         self._summary.restart()
         self._before = None
         self._begin()
@@ -96,8 +97,7 @@ class Accumulator:
         self._begin()
 
     def _begin(self) -> None:
-        if self._drawn:
-            self._random.bit_generator.state, self._drawn = self._at_first, False
+        self._random: np.random.Generator | None = None
         self._centre[:] = np.nan  # So that the same activations give the same numbers, whatever came before.
         self._steps: list[_Step] = []
         self._rows_a_step = 0
@@ -242,7 +242,9 @@ class Accumulator:
 
     def _thin(self, first: int) -> None:
         """Drops rows of the step so that `samples` are left, one from each of as many equal stretches."""
-        n, self._drawn = self._filled - first, True
+        if self._random is None:
+            self._random = self._generator()
+        n = self._filled - first
         stretches = int(self._samples)
         kept = (np.arange(stretches) + self._random.random(stretches)) * n / stretches
         self._rows[first : first + stretches] = self._rows[first + np.minimum(kept.astype(int), n - 1)]

@@ -224,6 +224,18 @@ def test_values_keep_their_precision(dtype):
     np.testing.assert_array_equal(kept.values, values.astype(dtype))
 
 
+def test_every_window_and_part_draws_alike_of_steps_with_too_many_rows():
+    one, found = accumulator(3, samples=16), []
+    for begin_anew in (one.restart, one.next_part, one.restart):
+        for step, values in enumerate(np.split(draw("student_t3", 4 * 25), 4, axis=1)):
+            observe(one, values)
+            one.tick(step)
+        found.append(one.part())
+        begin_anew()
+    for other in found[1:]:
+        laws.assert_identical(found[0], other)
+
+
 def test_same_seed_same_distribution():
     laws.assert_identical(distribution(draw("student_t3", 9000)), distribution(draw("student_t3", 9000)))
 
@@ -280,7 +292,7 @@ def test_that_the_first_block_is_shorter_in_every_window_changes_no_more_than_ro
     for first_block in (1.0, share):
         sizes = []
         one = Accumulator(
-            *(40, 64, np.float32, np.random.default_rng(5), Workspace()),
+            *(40, 64, np.float32, lambda: np.random.default_rng(5), Workspace()),
             sink=lambda rows, sizes=sizes: sizes.append(len(rows.steps)),
             first_block=first_block,
         )
