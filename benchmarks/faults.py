@@ -5,11 +5,12 @@
 A small training with a checkpoint after every epoch is killed (SIGKILL) at a random moment, 200 times by default; the
 moments follow from a seed, where they fall in the process from the machine. After each the run must open, every window
 must be there that `epoch()` had returned from, and no number of a window that ended or of a step may differ from the
-run of a training that nobody killed. Then the training goes on from its checkpoint in the run (`resume=True`), and the
-whole run must be that of the other one. Half as many are killed in trainings whose files are put together all the time,
-and half as many while they merge the windows of several processes: whatever was merged by then, and once all is, no
-number may differ from those that the processes wrote, and no window may be merged twice in vain.
-`tests/record/test_recorder_killed.py` does it a few times.
+run of a training that nobody killed, but for the last bits of deviations: steps are added up in other groups where the
+open window is written, as it is every ten seconds, and on a busy machine a small training takes that long. Then the
+training goes on from its checkpoint in the run (`resume=True`), and the whole run must be that of the other one. Half
+as many are killed in trainings whose files are put together all the time, and half as many while they merge the
+windows of several processes: whatever was merged by then, and once all is, no number may differ from those that the
+processes wrote, and no window may be merged twice in vain. `tests/record/test_recorder_killed.py` does it a few times.
 
 At the end it is measured what it costs that files reach the disk before they take their names (`fsync`): the time of a
 flush, of a window, a segment of steps and the manifest, with it and without, in turn.
@@ -157,8 +158,9 @@ def _span(window: Window) -> tuple[int, int]:
 
 
 def _same(found: Distribution, expected: Distribution) -> bool:
-    names = ("count", "nonfinite", "mean", "std", "min", "max", "zero_share", "sampled", "w1_error", "values")
-    return all(getattr(found, name).tobytes() == getattr(expected, name).tobytes() for name in names)
+    names = ("count", "nonfinite", "mean", "min", "max", "zero_share", "sampled", "w1_error", "values")
+    alike = all(getattr(found, name).tobytes() == getattr(expected, name).tobytes() for name in names)
+    return alike and np.allclose(found.std, expected.std, rtol=1e-14, atol=0, equal_nan=True)
 
 
 def outcome(folder: Path, whole: StoredRun, others: pd.DataFrame, when: tuple[int, float], epochs: int) -> Outcome:
