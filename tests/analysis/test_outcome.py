@@ -111,3 +111,19 @@ def test_of_a_probe_everything_is_known(tmp_path):
 def test_what_is_not_there_is_refused(options, tmp_path):
     with pytest.raises(SelectionError):
         outcome(run_of(tmp_path / "run", (0, 0), (0, 0)), **options)
+
+
+def test_of_many_units_a_few_sites_tell_that_something_moved_and_all_where_they_do_not(tmp_path):
+    """Twelve sites of 1,400 units: of the second window all, of the third one moved that is not among the few."""
+    made = [distribution(draw("normal", 1024, 1400, SEED + place), steps=16) for place in range(3)]
+    moved = [distribution(draw("normal", 1024, 1400, SEED + 3 + place) + 1, steps=16) for place in range(3)]
+    windows = [
+        {("train", f"s{site}"): after[(site + number) % 3] for site in range(12)}
+        for number, after in enumerate((made, moved, moved, moved))
+    ]
+    windows[2]["train", "s7"] = made[2]
+    windows[3] |= {("train", f"s{site}"): made[site % 3] for site in range(12)}
+    run = StoredRun(write_run(tmp_path / "run", windows, sites=[site(f"s{place}", 1400) for place in range(12)]))
+    assert [judged.any_site for judged in going_back(run)] == [True, True, True]
+    assert [len(judged.movement.called) for judged in going_back(run)] == [11, 1, 12]
+    assert (outcome(run).since, outcome(run).always) == ("2", True)
