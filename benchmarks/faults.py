@@ -8,10 +8,9 @@ must be there that `epoch()` had returned from, and no number of a window that e
 run of a training that nobody killed, but for the last bits of deviations: steps are added up in other groups where the
 open window is written, as it is every ten seconds, and on a busy machine a small training takes that long. Then the
 training goes on from its checkpoint in the run (`resume=True`), and the whole run must be that of the other one. Half
-as many are killed in trainings whose files are put together all the time, and half as many while they merge the windows
-of several processes: whatever was merged by then, and once all is, no number may differ from those that the processes
-wrote, and no window may be merged twice in vain.
-`tests/record/test_recorder_killed.py` does it a few times.
+as many are killed in trainings whose files are put together all the time, and half as many while they merge the
+windows of several processes: whatever was merged by then, and once all is, no number may differ from those that the
+processes wrote, and no window may be merged twice in vain. `tests/record/test_recorder_killed.py` does it a few times.
 
 At the end it is measured what it costs that files reach the disk before they take their names (`fsync`): the time of a
 flush, of a window, a segment of steps and the manifest, with it and without, in turn.
