@@ -196,7 +196,7 @@ def test_what_is_kept_of_a_site_is_read_once(with_batch_norm, monkeypatch):
     page_of(run, ASKED)
     assert len(found) > 3
     for (_, columns), times in found.items():
-        # All sites of a window are judged together before, by blocks and by whether float32 resolves what they hold, and
-        # blocks and tails are compared with the moments.
+        # All sites of a window are judged together before, by blocks and by whether float32 resolves what they hold,
+        # and blocks and tails are compared with the moments.
         most = 2 if "block_slices" in columns else 5 if "count" in columns else 1
         assert times <= len(run.sites) * most, columns
