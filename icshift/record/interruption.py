@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,15 +84,15 @@ def beside(seconds: float) -> Costs | None:
 
 
 def _measured(until: float) -> Costs | None:
-    training = _Training()
     found: dict[bool, list[float]] = {False: [], True: []}
-    training.stretch()
-    while len(found[True]) < 2 or (len(found[True]) <= _PAIRS and clock() < until):
-        for rests, costs in found.items():
-            plain = training.stretch()
-            with training.recorded(rests=rests) as watch:
-                hooked = training.stretch()
-            costs.append((hooked - plain - watch.seconds) / (watch.blocks + watch.touches))
+    with closing(_Training()) as training:
+        training.stretch()
+        while len(found[True]) < 2 or (len(found[True]) <= _PAIRS and clock() < until):
+            for rests, costs in found.items():
+                plain = training.stretch()
+                with training.recorded(rests=rests) as watch:
+                    hooked = training.stretch()
+                costs.append((hooked - plain - watch.seconds) / (watch.blocks + watch.touches))
     block, touch = _bound(found[False]), _bound(found[True])
     return Costs(block, touch) if block > 0 and touch > 0 else None
 
@@ -145,6 +145,10 @@ class _Training:
         self._rests = False
         self._observer.new_window()
         self._examples.new_window()
+
+    def close(self) -> None:
+        """Give back what the hooks have set of the compiler."""
+        self._watcher.close()
 
     def stretch(self) -> float:
         """Some steps. Returns the seconds that they took."""

@@ -160,7 +160,7 @@ def test_a_mask_does_not_raise_while_a_model_is_traced(tmp_path: Path) -> None:
     with Recorder(model, tmp_path / "run", mask=lambda x: x[:, 0] > 1) as recorder:
         torch.fx.symbolic_trace(model)
         torch.jit.trace(model, x)
-        torch.export.export(model, (x,))
+        torch.export.export(model, (x,), strict=False)  # Strictly torch 2.7 exports no model that has any hooks.
         model(x).sum().backward()
         recorder.step()
     assert StoredRun(tmp_path / "run").distribution("train", "0", 1).count.tolist() == [2] * 3

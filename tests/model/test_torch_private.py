@@ -235,10 +235,11 @@ def test_arguments_of_functions_are_found_where_apply_is_python(monkeypatch):
             return gradient
 
     noted, x = [], torch.zeros(1, requires_grad=True)
+    python = torch_private._apply is not None  # Up to torch 2.13 it is, in 2.15 no longer.
     Noting.apply(x)
     monkeypatch.setattr(torch_private, "_apply", None)
     Noting.apply(x)
-    assert noted[0][0] is x
+    assert [argument is x for argument in noted[0]] == [True] * python
     assert noted[1:] == [[]]
 
 

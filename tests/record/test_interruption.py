@@ -1,5 +1,6 @@
 """What an interruption costs is measured without a trace, or not told."""
 
+import gc
 import itertools
 import random
 
@@ -38,6 +39,17 @@ def test_it_draws_nothing_and_leaves_nothing():
     assert before[1:] == (random.getstate(), np.random.get_state()[1].tolist())
     assert watch.blocks == 1
     assert torch.is_grad_enabled()
+
+
+def test_settings_of_the_compiler_are_what_they_were_at_once():
+    """A recording's own are given back as it ends, and not when somebody collects what was measured beside it."""
+    gc.collect()
+    gc.disable()
+    try:
+        assert beside(0.0) is not None
+        assert torch._dynamo.config.skip_nnmodule_hook_guards
+    finally:
+        gc.enable()
 
 
 def states():
