@@ -46,7 +46,14 @@ TINY = 1e-12
 
 def w1(a: Distribution, b: Distribution) -> Floats:
     """Wasserstein-1: the integral of |F - G|, the mean distance the values have to move."""
-    return apart(a.values, b.values)
+    return _distance(a, b)
+
+
+@lru_cache(maxsize=1)  # In activation units and in sd it is asked for one after another.
+def _distance(a: Distribution, b: Distribution) -> Floats:
+    found = apart(a.values, b.values)
+    found.flags.writeable = False
+    return found
 
 
 def w1_sd(a: Distribution, b: Distribution) -> Floats:

@@ -7,6 +7,9 @@ import numpy as np
 
 from icshift.distribution import Floats
 
+_SQUARED = 1e-140, 1e140
+"""Where values lie between these, squares of all that count beside them fit a float."""
+
 
 def median(values: Floats) -> float:
     """Returns the median of the finite values [units]; NaN where there is none."""
@@ -42,5 +45,8 @@ def quantile(values: Floats, probability: float) -> float:
 def rms(draws: Floats) -> Floats:
     """Returns the root mean square over the first axis, also of values like 1e200 of which the squares fit no float."""
     largest = np.abs(draws).max(0, initial=0.0)
+    # A power of 2 changes no digit: where none is needed the same is found.
+    if np.all((largest == 0) | (largest > _SQUARED[0]) & (largest < _SQUARED[1])):
+        return np.asarray(np.sqrt(np.mean(draws**2, axis=0)))
     power = np.frexp(np.where(np.isfinite(largest), largest, 0.0))[1]
     return np.asarray(np.ldexp(np.sqrt(np.mean(np.ldexp(draws, -power) ** 2, axis=0)), power))
