@@ -229,6 +229,10 @@ void cut_even(const float *points, int64_t units, int64_t n, int64_t slices, flo
    value may be anything. */
 void add_blocks(const float *slices, const int64_t *sampled, int64_t units, int64_t count, int each, double *sums);
 
+/* The lowest TAIL and the highest [units, 2 TAIL] of `ends` and of others, each in order, take the place of these: NaN where
+   either are not known. */
+void merge_ends(const float *other, int64_t units, float *ends);
+
 #ifdef __cplusplus
 }
 #endif

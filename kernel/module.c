@@ -264,6 +264,7 @@ PyObject *py_apart(PyObject *self, PyObject *const *o, Py_ssize_t given);
 /* Of several processes: module_pool.c. */
 PyObject *py_cut_even(PyObject *self, PyObject *const *o, Py_ssize_t given);
 PyObject *py_add_blocks(PyObject *self, PyObject *const *o, Py_ssize_t given);
+PyObject *py_merge_ends(PyObject *self, PyObject *const *o, Py_ssize_t given);
 
 #define METHOD(name, text) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, text}
 
@@ -291,6 +292,7 @@ static PyMethodDef methods[] = {
     METHOD(distances, "apart, units, blocks, weights, draws, found"),
     METHOD(cut_even, "points, units, n, slices, means, error"),
     METHOD(add_blocks, "slices, sampled, units, count, each, sums"),
+    METHOD(merge_ends, "other ends, units, ends"),
     {0}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernel", "See the folder `kernel`.", -1, methods};
 

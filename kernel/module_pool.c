@@ -35,3 +35,17 @@ PyObject *py_add_blocks(PyObject *self, PyObject *const *o, Py_ssize_t given)
         add_blocks(slices, sampled, units, count, each != 0, sums);
     return done(&held);
 }
+
+PyObject *py_merge_ends(PyObject *self, PyObject *const *o, Py_ssize_t given)
+{
+    (void)self;
+    if (!takes("merge_ends", given, 3))
+        return NULL;
+    held_t held = {.count = 0};
+    int64_t units = integer(o[1]), bytes = units * 2 * TAIL * (int64_t)sizeof(float);
+    const float *other = known(&held, o[0], bytes);
+    float *ends = wanted(&held, o[2], bytes);
+    if (!PyErr_Occurred())
+        merge_ends(other, units, ends);
+    return done(&held);
+}

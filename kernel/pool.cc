@@ -67,3 +67,43 @@ extern "C" CLONES void add_blocks(const float *slices, const int64_t *sampled, i
         }
     }
 }
+
+INLINE int any_nan(const float *v)
+{
+    int found = 0;
+    for (int i = 0; i < TAIL; i++)
+        found |= v[i] != v[i];
+    return found;
+}
+
+static void unknown(float *v)
+{
+    for (int i = 0; i < TAIL; i++)
+        v[i] = NAN;
+}
+
+/* Most of the ends of one of many parts are further in than all that are kept: a glance tells. */
+extern "C" void merge_ends(const float *other, int64_t units, float *ends)
+{
+    for (int64_t u = 0; u < units; u++, ends += 2 * TAIL, other += 2 * TAIL) {
+        float *low = ends, *high = ends + TAIL;
+        if (any_nan(low) || any_nan(other))
+            unknown(low);
+        else
+            for (int i = 0; i < TAIL && other[i] < low[TAIL - 1]; i++) {
+                int at = TAIL - 1;
+                for (; at && low[at - 1] > other[i]; at--)
+                    low[at] = low[at - 1];
+                low[at] = other[i];
+            }
+        if (any_nan(high) || any_nan(other + TAIL))
+            unknown(high);
+        else
+            for (int i = TAIL - 1; i >= 0 && other[TAIL + i] > high[0]; i--) {
+                int at = 0;
+                for (; at + 1 < TAIL && high[at + 1] < other[TAIL + i]; at++)
+                    high[at] = high[at + 1];
+                high[at] = other[TAIL + i];
+            }
+    }
+}

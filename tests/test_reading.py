@@ -100,14 +100,15 @@ def in_polars():
     return made["drift"].to_pandas(), made["means"].to_pandas()
 
 
-def test_one_site_is_read_by_the_same_query(folder, monkeypatch):
+@pytest.mark.parametrize(("column", "asked"), [("site", ["fc1"]), ("window", [3])])
+def test_some_of_it_is_read_by_the_same_query(column, asked, folder, monkeypatch):
     duckdb = pytest.importorskip("duckdb")
     monkeypatch.chdir(folder)
-    (where,) = re.findall(r"` (where site = '.*?')`", PAGE)
+    (where,) = re.findall(rf"` (where \"?{column}\"? .*?)`", PAGE)
     (source,) = re.findall(r"from read_parquet\(.*?\)", DRIFT)
     found = duckdb.sql(DRIFT.replace(source, f"{source} {where}")).df()
     whole = duckdb.sql(DRIFT).df()
-    pd.testing.assert_frame_equal(found, whole[whole["site"] == "fc1"].reset_index(drop=True))
+    pd.testing.assert_frame_equal(found, whole[whole[column].isin(asked)].reset_index(drop=True))
     assert len(found)
 
 

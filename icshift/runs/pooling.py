@@ -102,7 +102,8 @@ def _summarised(values: Sequence[Floats], sampled: Ints, dtype: type[np.floating
     if alike and count <= EXACT and (weights == 1).all():
         return np.sort(points, axis=1).astype(dtype), np.zeros(len(points)), 0.0
     if alike and count > EXACT and count % QUANTILES == 0:
-        return *_even(np.sort(points, axis=1), dtype), 1.0 / QUANTILES
+        points.sort(axis=1)
+        return *_even(points, dtype), 1.0 / QUANTILES
     if complete and dtype is np.float32 and count > EXACT and len(values) <= _MOST_RANKS:
         share = (weights / sampled.sum(0)).T
         if share.max() <= 1 / QUANTILES:
@@ -219,6 +220,12 @@ def _tails(parts: Sequence[Distribution], values: Floats, sampled: Ints) -> Floa
     """Returns the lowest and the highest values one by one; see `icshift.tails`."""
     if not (sampled > values.shape[1]).any():
         return None
+    known = [part.tails for part in parts if part.tails is not None]
+    if kernel_choice.uses_native() and len(known) == len(parts) and all(one.dtype == np.float32 for one in known):
+        kept = np.array(known[0], order="C")
+        for other in known[1:]:
+            kernel_choice.compiled.merge_ends(np.ascontiguousarray(other), len(kept), kept)
+        return kept
     ends = [_ends(part) for part in parts]
     both = []
     for side, place in ((0, slice(None, TAIL)), (1, slice(-TAIL, None))):

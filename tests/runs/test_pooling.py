@@ -13,6 +13,7 @@ from icshift.distribution import EXACT, QUANTILES, Distribution, empty
 from icshift.runs import pooling
 from icshift.runs.held import repeated
 from icshift.runs.pooling import pooled
+from icshift.tails import TAIL
 from tests.recorded import distribution, probe
 from tests.zoo.distributions import draw
 
@@ -167,6 +168,25 @@ def test_blocks_are_added_by_what_they_stand_for(shared):
     np.testing.assert_allclose(found.slices, expected.slices, rtol=1e-5, atol=1e-6)
 
 
+def test_ends_are_the_lowest_and_the_highest_of_all():
+    values = np.array(draw("student_t3", 7 * 400, 6), np.float32)
+    values[1] = np.round(values[1])  # Many of them the same.
+    values[2] = np.sort(values[2])  # Those of later parts are all higher,
+    values[3] = np.sort(values[3])[::-1]  # and lower.
+    values[4, 900] = np.nan
+    together = pooled([distribution(part, steps=8) for part in np.split(values, 7, axis=1)])
+    ordered = np.sort(values, axis=1)
+    known = [0, 1, 2, 3, 5]
+    np.testing.assert_array_equal(together.tails[known, :TAIL], ordered[known, :TAIL])
+    np.testing.assert_array_equal(together.tails[known, TAIL:], ordered[known, -TAIL:])
+    parts = [replace(together, tails=together.tails.copy()) for _ in range(3)]
+    parts[1].tails[0, TAIL:] = np.nan
+    found = pooled(parts)
+    assert np.isnan(found.tails[0, TAIL:]).all()
+    assert np.isfinite(found.tails[0, :TAIL]).all()
+    assert (found.tails[5, :3] == together.tails[5, 0]).all()
+
+
 def test_the_compiled_kernel_refuses_what_does_not_fit():
     if kernel_choice.compiled is None:
         pytest.skip("the native kernel was not built")
@@ -176,6 +196,8 @@ def test_the_compiled_kernel_refuses_what_does_not_fit():
         cut(points, 2, 6, 4, means, error)
     with pytest.raises(ValueError, match="bytes"):
         cut(points, 3, 6, 3, means, error)
+    with pytest.raises(ValueError, match="bytes"):
+        kernel_choice.compiled.merge_ends(np.zeros((2, TAIL), np.float32), 2, np.zeros((2, 2 * TAIL), np.float32))
     slices, sampled, sums = np.zeros((2, 1, SLICES), np.float32), np.ones((2, 1), np.int64), np.zeros((2, 1, SLICES))
     with pytest.raises(ValueError, match="1 blocks, of which 2 of each unit"):
         add(slices, sampled, 2, 1, 2, sums)
