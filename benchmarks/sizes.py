@@ -157,7 +157,7 @@ def main() -> None:
             model = MODELS[name]()
         units = list(kept(model))
         sizes, counts = np.unique(units, return_counts=True)
-        each = np.array([measured(int(size), few := 40 if size < 64 else 8, few / len(units)) for size in sizes])
+        each = np.array([measured(int(size), few := 400 if size < 64 else 8, few / len(units)) for size in sizes])
         memory, seconds, disk = (each * counts[:, None]).sum(0)
         total = sum(units)
         table.add_row(

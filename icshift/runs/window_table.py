@@ -51,7 +51,8 @@ def window_table(index: int, distributions: Mapping[tuple[str, Site], Distributi
 def row_groups(table: pa.Table) -> list[int]:
     """Returns how many rows each row group of the table of a window has.
 
-    A group begins with a site in a phase, so that whoever asks for a site need not read all; small sites share one.
+    A group begins with a site in a phase, so that whoever asks for a site need not read all; small sites share one. A
+    rest at the end goes with what is before it, unless that is a large site.
     """
     changes = np.zeros(max(len(table) - 1, 0), bool)
     for name in ("phase", "site"):
@@ -65,6 +66,8 @@ def row_groups(table: pa.Table) -> list[int]:
             groups.append(rows)
             rows = 0
         rows += size
+    if groups and rows < GROUP and groups[-1] < 2 * GROUP:
+        rows += groups.pop()
     return [*groups, rows]
 
 

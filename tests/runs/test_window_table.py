@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from icshift.runs.format import MOST_COUNTED, Window
 from icshift.runs.reader import StoredRun
-from icshift.runs.window_table import window_table
+from icshift.runs.window_table import row_groups, window_table
 from icshift.runs.writer import Recording
 from tests import laws
 from tests.recorded import of_zoo, probe, site
@@ -44,6 +47,22 @@ def test_blocks_of_more_than_32_bits_count_are_read_again(tmp_path: Path) -> Non
     assert found.blocks is not None
     assert (found.blocks.sampled == MOST_COUNTED).all()
     assert (found.sampled == large.sampled).all()
+
+
+@pytest.mark.parametrize(
+    ("sites", "expected"),
+    [
+        ([3], [3]),
+        ([100, 100, 100, 10], [310]),
+        ([100] * 6, [300, 300]),
+        ([1024, 10], [1024, 10]),
+        ([10, 1024, 1024, 300, 3], [10, 1024, 1024, 303]),
+    ],
+)
+def test_a_large_site_is_a_row_group_and_small_ones_share_one(sites: list[int], expected: list[int]) -> None:
+    one = of_zoo("normal", 7, units=1)
+    many = {("train", site(f"s{n}", units=size)): one.take(np.zeros(size, int)) for n, size in enumerate(sites)}
+    assert row_groups(window_table(1, many)) == expected
 
 
 def test_rows_name_their_phase_site_unit_and_window() -> None:
