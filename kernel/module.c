@@ -2,6 +2,7 @@
    here; a tensor, which is no buffer, comes as an address, which icshift/sketch/kernel_native.py checks. */
 #include "arguments.h"
 #include "kernel.h"
+#include "waiting.h"
 
 #define LONG_WORK (1 << 18) /* values from which another thread may run meanwhile; below, taking turns costs more */
 
@@ -288,4 +289,10 @@ static PyMethodDef methods[] = {
     {0}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernel", "See the folder `kernel`.", -1, methods};
 
-PyMODINIT_FUNC PyInit__kernel(void) { return PyModule_Create(&definition); }
+PyMODINIT_FUNC PyInit__kernel(void)
+{
+    PyObject *module = PyModule_Create(&definition);
+    if (module && !add_takers(module))
+        Py_CLEAR(module);
+    return module;
+}

@@ -49,9 +49,9 @@ class Listener:
     """The user's: called with the arguments of the model, see `fitted`. It may raise."""
     watch: AbstractContextManager[None] = field(default_factory=nullcontext)
     """Within its blocks are the calls of hooks."""
-    on_known: Callable[[str, Tensor], bool] = lambda *_: False
-    """Gets the name of a chosen module and a tensor of PyTorch's own class that is all of its output; returns whether
-    it took it, so that `on_tensor` need not."""
+    short_way: Callable[[str], Callable[..., bool]] = lambda _: lambda *_: False
+    """Gets the name of a chosen module. Returns what gets what it was given and what it returned, where the hooks are
+    attached, and returns whether it took that, so that `on_tensor` need not."""
     on_known_entry: Callable[[nn.Module, Tensor], bool] = lambda *_: False
     """Gets a part of the model whose call may begin a forward, and a tensor of PyTorch's own class that is its only
     argument, where there is no mask; returns whether it did all there is to do, so that `on_entry` need not."""
@@ -85,7 +85,7 @@ class Attachment:
             self._while_attached(listener.on_exit),
             listener.mask,
             listener.watch,
-            listener.on_known,
+            listener.short_way,
             listener.on_known_entry,
             listener.on_known_exit,
             listener.passes,
@@ -261,18 +261,7 @@ class Attachment:
             for suffix, tensor in seen:
                 compiled.see(tensor, key, suffix)
 
-        on_known = self._listener.on_known
-
-        def again(_: Any, output: Any) -> bool:
-            return (
-                type(output) is Tensor
-                and self.attached
-                and not self._stale
-                and hears(self)
-                and on_known(name, output)
-            )  # fmt: skip
-
-        known = {} if is_layer(module) else {"again": again}
+        known = {} if is_layer(module) else {"again": self._listener.short_way(name)}
         hook = Hook(module, act, act_traced, self, self._listener.watch, self.rest, **known)
         self._place(hooks, Placed(module, hook))
         return hooks

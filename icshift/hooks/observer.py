@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from icshift.distribution import Distribution
 from icshift.errors import RecordingError
-from icshift.hooks.again import Take
+from icshift.hooks.again import Place
 from icshift.hooks.padding import Padding
 from icshift.hooks.transfer import Transfer
 from icshift.model.layout import by_unit
@@ -27,6 +27,7 @@ from icshift.runs.format import Site, StepRows, kept_units
 from icshift.runs.phases import is_probe
 from icshift.sketch import moments as exact
 from icshift.sketch.accumulator import BLOCK_VALUES, Accumulator
+from icshift.sketch.kernel_native import layout_of
 from icshift.sketch.sampler import ExampleSampler, Sampler, stream_of
 from icshift.sketch.workspace import Workspace
 
@@ -124,8 +125,8 @@ class Observer:
         except Exception as error:  # noqa: BLE001  An error in here must never reach the training.
             self.fail(site, error)
 
-    def again(self, name: str, tensor: Tensor, forward: Any) -> Take | None:
-        """Returns what takes the next tensor like this one of a site, which was just taken, in a forward like this one.
+    def again(self, name: str, tensor: Tensor, forward: Any) -> Place | None:
+        """Returns where the next tensor like this one of a site goes, which was just taken, in a forward like this one.
 
         `forward` has a `phase`, and is `stepping` or not, as in `observe`.
 
@@ -136,24 +137,14 @@ class Observer:
         if site is None or accumulator is None or site.kept is not None or is_probe(phase) or not is_plain(tensor):
             return None
         activations = by_unit(tensor.detach(), self._axes[name, tensor.ndim])
-        sampler = self._sampler if stepping else self._sampler_of(phase)
-        take_in = accumulator.again(activations, sampler) if activations.data_ptr() == tensor.data_ptr() else None
-        if take_in is None:
+        layout = layout_of(activations)
+        if layout is None or activations.data_ptr() != tensor.data_ptr() or activations.dtype is not torch.float32:
             return None
-        key = phase, name
-
-        def take(address: int) -> bool:
-            if self._open.get(key) is not accumulator or name in self.failed or not self._transfer.idle:
-                return False
-            try:
-                take_in(address)
-            except Exception as error:  # noqa: BLE001  An error in here must never reach the training.
-                self.fail(name, error)
-            self._begun |= stepping
-            self._ticking[stepping][accumulator] = None
-            return True
-
-        return take
+        return Place(
+            *(self._open, (phase, name), accumulator, self.failed, self._transfer.queue),
+            *(self if stepping else None, self._ticking[stepping]),
+            *(self._sampler if stepping else self._sampler_of(phase), layout),
+        )
 
     def fail(self, site: str, error: Exception) -> None:
         """Leave this site alone from now on, with a notice. Never raises."""
@@ -248,7 +239,8 @@ class Observer:
 
     def forget(self, site: str) -> None:
         """Forget all that is known of a site."""
-        self._open = {key: accumulator for key, accumulator in self._open.items() if key[1] != site}
+        for key in [key for key in self._open if key[1] == site]:
+            del self._open[key]
         for ticking in self._ticking.values():
             for accumulator in ticking.keys() - set(self._open.values()):
                 del ticking[accumulator]
@@ -261,14 +253,18 @@ class Observer:
         """Forget what the open window holds; the memory that it took is used again."""
         for (phase, name), accumulator in self._open.items():
             accumulator.restart(self._random(phase, name))
-        self._ticking = {True: {}, False: {}}
+        self._none_ticks()
         self._begun = False
 
     def close(self) -> None:
         """Free the memory that distributions took; sites, failed ones and others stay known."""
         self._open.clear()
-        self._ticking = {True: {}, False: {}}
+        self._none_ticks()
         self._workspace = Workspace()
+
+    def _none_ticks(self) -> None:
+        for ticking in self._ticking.values():
+            ticking.clear()
 
     def _unit_axis(
         self, site: str, module: nn.Module, tensor: Tensor, plain: Tensor | None, leading: int

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from icshift.errors import RecordingError
 from icshift.hooks import manifest
-from icshift.hooks.again import Known, Take
+from icshift.hooks.again import Known, Place
 from icshift.hooks.attachment import Attachment, Listener
 from icshift.hooks.calls import Call, Calls, computed_again, outermost_called
 from icshift.hooks.coverage import Coverage
@@ -43,8 +43,8 @@ class Keeper:
     calls this forward; `take(site, module, tensor, forward, padding)` gets every tensor that a chosen module returned,
     under the name of its site; `ended(forward)` is called when a forward ends, and after a chosen module that was
     called outside of any; `leaves_out(forward)` says, as a forward began, that nothing of it is taken;
-    `again(site, tensor, forward)` returns what takes the next tensor like one that was just taken, if there is a
-    shorter way to; `began_again(part, tensor)` is `began` for a forward in training mode with gradients whose only
+    `again(site, tensor, forward)` returns where the next tensor like one that was just taken goes, if it may go there
+    by a shorter way; `began_again(part, tensor)` is `began` for a forward in training mode with gradients whose only
     argument is a tensor: it returns what it calls it where it is like one before and nothing need be done at its end,
     else None; it is asked where `goes_on()` says that the next one may be like that; `passes()` says, while the hooks
     are asleep, that a forward in training with gradients is nothing to wake up for; `broke(error)` gets a
@@ -56,7 +56,7 @@ class Keeper:
     broke: Callable[[Exception], None]
     began: Callable[[Call], Any] = lambda _: None
     leaves_out: Callable[[Any], bool] = lambda _: False
-    again: Callable[[str, Tensor, Any], Take | None] = lambda *_: None
+    again: Callable[[str, Tensor, Any], Place | None] = lambda *_: None
     began_again: Callable[[nn.Module, Tensor], Any] = lambda *_: None
     goes_on: Callable[[], bool] = lambda: False
     passes: Callable[[], bool] = lambda: False
@@ -90,7 +90,7 @@ class Watcher:
         self._calls = Calls(sites.max_calls)
         self._coverage = Coverage()
         self._neighbours = Neighbours(model)
-        self._known = Known()
+        self._known = Known(self._calls, self.guard, self.stopwatch)
         self._going_on = 0
         """Forwards, of all threads, that began and did not end."""
         self._follows = False
@@ -107,7 +107,7 @@ class Watcher:
             self._left,
             mask,
             self.stopwatch,
-            self._saw_again,
+            lambda name: self._known.short_way(name, self.attachment),
             self._entered_again,
             self._left_again,
             keeper.passes,
@@ -228,11 +228,6 @@ class Watcher:
                 self._keeper.ended(now.forward)
             elif site == name and not self._follows:
                 self._known.note(name, tensor, now, lambda: self._keeper.again(site, tensor, now.forward))
-
-    def _saw_again(self, name: str, tensor: Tensor) -> bool:
-        """A module returned this tensor: take it the short way, if it comes as the one before."""
-        with self.guard, self.stopwatch:
-            return self._known.take(name, tensor, self._calls.now)
 
     def _entered_again(self, part: nn.Module, given: Tensor) -> bool:
         """A part of the model is called with this tensor: begin a forward the short way, if it is as one before."""

@@ -46,6 +46,7 @@ NAMES = {
     "torch._C._TorchDispatchModeKey.PROXY": _WRITTEN_DOWN,
     "torch._C._get_dispatch_mode": _WRITTEN_DOWN,
     "torch._C._is_tracing": "its public name is asked, which takes longer",
+    "torch._C._dynamo.guards.TensorGuards": "whether a tensor is like the one before takes longer to see",
     "torch._C._current_graph_task_id": "what a checkpoint computes again in the backward pass counts twice",
     "torch._C._dynamo.eval_frame.set_code_exec_strategy": _SMALL_GRAPHS,  # since torch 2.7
     "torch._C._dynamo.eval_frame._FrameAction.SKIP": _SMALL_GRAPHS,
@@ -189,6 +190,27 @@ def is_ordinary() -> bool:
         or _transform() is not None
         or _traced()
     )
+
+
+def signs_of_the_ordinary(*, alike: bool) -> tuple[Any, ...]:
+    """Functions of torch, each followed by what it returns where a thread runs a model as is usual, as `is_ordinary`
+    asks them. That no dispatch mode, no transform and no trace sees a tensor is known where `like` says it is `alike`."""
+    signs = (_backward, -1, _function_modes, 0)
+    return signs if alike else (*signs, _dispatch_modes, 0, _transform or object, None, _traced, False)
+
+
+_guards = _find("torch._C._dynamo.guards.TensorGuards")
+
+
+def like(tensor: Tensor) -> Callable[[Tensor], bool] | None:
+    """Returns what tells whether another tensor is of the class, type, device, shape and strides of this one, and is
+    seen by the same modes and transforms; None where this torch has no function of its own for that."""
+    every: list[None] = [None] * tensor.ndim
+    try:
+        check: Callable[[Tensor], bool] = _guards(tensor, dynamic_dims_sizes=[every], dynamic_dims_strides=[every]).check
+    except (TypeError, ValueError, SystemError):
+        return None
+    return check if check(tensor) else None
 
 
 def written_unnoticed(parameter: nn.Parameter) -> AbstractContextManager[Any]:
