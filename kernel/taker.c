@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "kernel.h"
+#include "objects.h"
 #include "waiting.h"
 
 #define LONG_WORK (1 << 18) /* as in module.c */
@@ -14,7 +15,7 @@
 enum {
     NAME,       /* of the module */
     CALLS,      /* whose `now` is the forward of this thread */
-    ATTACHMENT, /* of the hooks: `attached` or not, or `_stale` */
+    SIGNS,      /* that its hooks are on: attributes, and what they are */
     ONLY,       /* who alone hears which thread: empty where everybody does */
     ACQUIRE,    /* of the lock that one thread at a time holds, */
     RELEASE,
@@ -46,48 +47,17 @@ typedef struct {
     int busy, outdated; /* taking; told meanwhile, by another thread, to forget */
 } taker_t;
 
-static PyTypeObject *waiting_type;
-
-static PyObject *names[12];
-enum { NOW, PADDING, FORWARD_, OPENED, MADE, ATTACHED, STALE, BEGUN, DRAWN, PLACES, SECONDS, BLOCKS };
-static const char *const spelt[] = {"now",     "padding", "forward", "open",    "made",    "attached",
-                                    "_stale",  "_begun",  "_drawn",  "places",  "seconds", "blocks"};
-
-/* Whether an attribute is this object. */
-static int is(PyObject *o, int name, PyObject *wanted)
-{
-    PyObject *found = PyObject_GetAttr(o, names[name]);
-    Py_XDECREF(found);
-    return found == wanted;
-}
-
-/* Whether a function returns this object, of which there is one. */
-static int returns(PyObject *function, PyObject *argument, PyObject *wanted)
-{
-    PyObject *found = argument ? PyObject_CallFunctionObjArgs(function, argument, NULL) : PyObject_CallNoArgs(function);
-    Py_XDECREF(found);
-    return found == wanted;
-}
-
-static int is_quiet(PyObject *quiet)
-{
-    for (Py_ssize_t k = 0, count = PyTuple_Size(quiet); k + 1 < count; k += 2)
-        if (!returns(PyTuple_GetItem(quiet, k), NULL, PyTuple_GetItem(quiet, k + 1)))
-            return 0;
-    return 1;
-}
-
 /* Whether the forward that goes on is of the kind of the last, and the module's first call in it. */
 static int is_first_call(taker_t *t, PyObject *now, PyObject **made)
 {
-    if (!is(now, PADDING, Py_None) || !is(now, FORWARD_, t->of[FORWARD]))
+    if (!is(now, names[NAME_padding], Py_None) || !is(now, names[NAME_forward], t->of[FORWARD]))
         return 0;
-    PyObject *open = PyObject_GetAttr(now, names[OPENED]);
+    PyObject *open = PyObject_GetAttr(now, names[NAME_open]);
     Py_ssize_t depth = open ? PyObject_Size(open) : 0;
     Py_XDECREF(open);
     if (depth < 1)
         return 0;
-    *made = PyObject_GetAttr(now, names[MADE]);
+    *made = PyObject_GetAttr(now, names[NAME_made]);
     return *made && PyDict_Contains(*made, t->of[NAME]) == 0;
 }
 
@@ -101,13 +71,13 @@ static int is_taken(taker_t *t)
 /* The places that are drawn of so many, this step's. They are the sampler's as long as it has them. */
 static PyObject *drawn(taker_t *t)
 {
-    PyObject *all = PyObject_GetAttr(t->of[SAMPLER], names[DRAWN]);
+    PyObject *all = PyObject_GetAttr(t->of[SAMPLER], names[NAME__drawn]);
     PyObject *places = all ? PyDict_GetItemWithError(all, t->of[TOTAL]) : NULL;
     Py_XINCREF(places);
     Py_XDECREF(all);
     if (places || PyErr_Occurred())
         return places;
-    PyObject *draw = PyObject_GetAttr(t->of[SAMPLER], names[PLACES]);
+    PyObject *draw = PyObject_GetAttr(t->of[SAMPLER], names[NAME_places]);
     places = draw ? PyObject_CallFunctionObjArgs(draw, t->of[TOTAL], NULL) : NULL;
     Py_XDECREF(draw);
     return places;
@@ -162,7 +132,7 @@ static int note(taker_t *t, PyObject *made, waiting_t *w)
     PyObject *one = PyLong_FromLong(1);
     int done = one && PyDict_SetItem(made, t->of[NAME], one) == 0 &&
                PyDict_SetItem(t->of[TICKING], t->of[ACCUMULATOR], Py_None) == 0 &&
-               (t->of[OBSERVER] == Py_None || PyObject_SetAttr(t->of[OBSERVER], names[BEGUN], Py_True) == 0);
+               (t->of[OBSERVER] == Py_None || set(t->of[OBSERVER], NAME__begun, Py_True));
     Py_XDECREF(one);
     if (!done)
         return 0;
@@ -175,21 +145,11 @@ static int note(taker_t *t, PyObject *made, waiting_t *w)
     return 1;
 }
 
-/* Adds to a number that is an attribute. */
-static void add(PyObject *o, int name, PyObject *number)
-{
-    PyObject *before = PyObject_GetAttr(o, names[name]), *after = before && number ? PyNumber_Add(before, number) : NULL;
-    if (after)
-        PyObject_SetAttr(o, names[name], after);
-    Py_XDECREF(before);
-    Py_XDECREF(after);
-}
-
 static int take_in(taker_t *t, PyObject *output)
 {
     PyObject *address = NULL, *made = NULL;
     int taken = 0;
-    PyObject *now = PyObject_GetAttr(t->of[CALLS], names[NOW]);
+    PyObject *now = PyObject_GetAttr(t->of[CALLS], names[NAME_now]);
     if (now && is_first_call(t, now, &made) && returns(t->of[FITS], output, Py_True) && is_quiet(t->of[QUIET]) && is_taken(t))
         address = PyObject_CallFunctionObjArgs(t->of[ADDRESS], output, NULL);
     t->like.values = address ? PyLong_AsVoidPtr(address) : NULL;
@@ -203,61 +163,26 @@ static int take_in(taker_t *t, PyObject *output)
     return taken;
 }
 
-static int hears(taker_t *t)
-{
-    return t->of[FITS] && is(t->of[ATTACHMENT], ATTACHED, Py_True) && is(t->of[ATTACHMENT], STALE, Py_False) &&
-           PyDict_Size(t->of[ONLY]) == 0;
-}
-
-static void forget(taker_t *t, int first)
-{
-    for (int k = first; k < REFERENCES; k++)
-        Py_CLEAR(t->of[k]);
-}
-
-/* Whatever was raised meanwhile stays raised. */
-static void release_lock(taker_t *t)
-{
-    PyObject *kind, *error, *trace;
-    PyErr_Fetch(&kind, &error, &trace);
-    Py_XDECREF(PyObject_CallNoArgs(t->of[RELEASE]));
-    PyErr_Restore(kind, error, trace);
-}
+static void forget(taker_t *t) { let_go_of(t->of, OF_ALL, REFERENCES); }
 
 static int take(taker_t *t, PyObject *output)
 {
-    if (t->busy || !hears(t) || !returns(t->of[ACQUIRE], Py_False, Py_True))
+    timed_t timed = {t->of[ACQUIRE], t->of[RELEASE], t->of[WATCH], t->of[CLOCK], NULL};
+    if (t->busy || !t->of[FITS] || !are(t->of[SIGNS]) || PyDict_Size(t->of[ONLY]) || !begin(&timed))
         return 0;
     t->busy = 1;
-    PyObject *began = PyObject_CallNoArgs(t->of[CLOCK]);
-    int taken = began && take_in(t, output);
-    PyObject *ended = taken ? PyObject_CallNoArgs(t->of[CLOCK]) : NULL, *one = ended ? PyLong_FromLong(1) : NULL;
-    if (one) {
-        PyObject *seconds = PyNumber_Subtract(ended, began);
-        add(t->of[WATCH], SECONDS, seconds);
-        add(t->of[WATCH], BLOCKS, one);
-        Py_XDECREF(seconds);
-    }
-    Py_XDECREF(began);
-    Py_XDECREF(ended);
-    Py_XDECREF(one);
+    int taken = take_in(t, output);
     t->busy = 0;
-    release_lock(t);
+    finish(&timed, taken);
     if (t->outdated)
-        forget(t, OF_ALL);
+        forget(t);
     t->outdated = 0;
     return taken;
 }
 
-/* What is no error, as Ctrl-C within a function of Python that is called from here, is the training's. */
 static PyObject *py_take(PyObject *self, PyObject *const *seen, Py_ssize_t given)
 {
-    taker_t *t = (taker_t *)self;
-    int taken = given == 2 && take(t, seen[1]);
-    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception))
-        return NULL;
-    PyErr_Clear();
-    return PyBool_FromLong(taken);
+    return answer(given == 2 && take((taker_t *)self, seen[1]));
 }
 
 static PyObject *py_forget(PyObject *self, PyObject *nothing)
@@ -267,7 +192,7 @@ static PyObject *py_forget(PyObject *self, PyObject *nothing)
     if (t->busy)
         t->outdated = 1;
     else
-        forget(t, OF_ALL);
+        forget(t);
     Py_RETURN_NONE;
 }
 
@@ -284,16 +209,14 @@ static PyObject *py_know(PyObject *self, PyObject *const *o, Py_ssize_t given)
     int64_t n = integer(sizes[4]);
     if (PyErr_Occurred())
         return NULL;
-    if (!PyObject_TypeCheck(o[WAITING - OF_ALL], waiting_type) || t->busy || !PyTuple_Check(o[QUIET - OF_ALL]) || n < 1 || n > like.rows * like.positions || like.units < 1 || !PyDict_Check(o[OPEN - OF_ALL]) ||
+    if (!PyObject_TypeCheck(o[WAITING - OF_ALL], waiting_type) || !PyTuple_Check(o[QUIET - OF_ALL]) || n < 1 || n > like.rows * like.positions || like.units < 1 || !PyDict_Check(o[OPEN - OF_ALL]) ||
         !PyDict_Check(o[FAILED - OF_ALL]) || !PyDict_Check(o[TICKING - OF_ALL])) {
         PyErr_SetString(PyExc_ValueError, "a taker has to know other things");
         return NULL;
     }
-    for (int k = OF_ALL; k < REFERENCES; k++) {
-        PyObject *before = t->of[k];
-        t->of[k] = Py_NewRef(o[k - OF_ALL]);
-        Py_XDECREF(before);
-    }
+    if (t->busy)
+        Py_RETURN_NONE;
+    hold_all(t->of + OF_ALL, o, REFERENCES - OF_ALL);
     t->like = like;
     t->n = n;
     Py_RETURN_NONE;
@@ -304,7 +227,7 @@ static PyObject *make(PyTypeObject *type, PyObject *given, PyObject *named)
     (void)named;
     if (!takes("Taker", PyTuple_Size(given), OF_ALL))
         return NULL;
-    if (!PyDict_Check(PyTuple_GetItem(given, ONLY))) {
+    if (!PyDict_Check(PyTuple_GetItem(given, ONLY)) || !PyTuple_Check(PyTuple_GetItem(given, SIGNS))) {
         PyErr_SetString(PyExc_TypeError, "a taker is given other things");
         return NULL;
     }
@@ -326,7 +249,7 @@ static int traverse(PyObject *self, visitproc visit, void *arg)
 
 static int clear(PyObject *self)
 {
-    forget((taker_t *)self, 0);
+    let_go_of(((taker_t *)self)->of, 0, REFERENCES);
     return 0;
 }
 
@@ -351,17 +274,3 @@ static PyType_Slot slots[] = {{Py_tp_new, make},     {Py_tp_dealloc, end}, {Py_t
                               {Py_tp_clear, clear}, {Py_tp_methods, methods}, {0}};
 
 PyType_Spec taker_spec = {"icshift._kernel.Taker", sizeof(taker_t), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, slots};
-
-/* Adds the types of both to the module. */
-int add_takers(PyObject *module)
-{
-    for (int k = 0; k < (int)(sizeof spelt / sizeof *spelt); k++)
-        if (!names[k] && !(names[k] = PyUnicode_InternFromString(spelt[k])))
-            return 0;
-    PyObject *waiting = PyType_FromSpec(&waiting_spec), *taker = PyType_FromSpec(&taker_spec);
-    waiting_type = (PyTypeObject *)waiting;
-    int added = waiting && taker && PyModule_AddObjectRef(module, "Waiting", waiting) == 0 &&
-                PyModule_AddObjectRef(module, "Taker", taker) == 0;
-    Py_XDECREF(taker);
-    return added;
-}

@@ -1,6 +1,7 @@
 /* The counts of what waits in an accumulator, and closing a step that is as the one before: see
    icshift/sketch/waiting.py. The arrays are the accumulator's; they are held so that their memory stays. */
 #include "waiting.h"
+#include "objects.h"
 
 #include <structmember.h>
 

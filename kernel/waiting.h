@@ -17,6 +17,3 @@ static inline int fits(const waiting_t *w, int array, int64_t count, int64_t siz
     return w->count == ARRAYS && count * size <= w->held[array].len;
 }
 
-extern PyType_Spec waiting_spec;
-
-int add_takers(PyObject *module);

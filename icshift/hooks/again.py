@@ -70,7 +70,8 @@ class Known:
         if not kernel_choice.uses_native():
             return lambda _, __: False
         guard, watch = self.guard, self.stopwatch
-        of = name, self.calls, attachment, only, guard.acquire, guard.release, watch, watch.clock
+        signs = attachment, "attached", True, attachment, "_stale", False
+        of = name, self.calls, signs, only, guard.acquire, guard.release, watch, watch.clock
         self._modules[name] = _Module(kernel_choice.compiled.Taker(*of, Tensor.data_ptr))
         take: Callable[[Any, Any], bool] = self._modules[name].taker.take
         return take
@@ -102,7 +103,14 @@ class Known:
         total, samples = place.layout[0] * place.layout[2], place.sampler.samples
         alike = like(tensor)
         module.taker.know(
-            *(alike or _fits(Form(tensor)), signs_of_the_ordinary(alike=alike is not None), forward, place.accumulators, place.key, place.accumulator),
+            *(
+                alike or _fits(Form(tensor)),
+                signs_of_the_ordinary(alike=alike is not None),
+                forward,
+                place.accumulators,
+                place.key,
+                place.accumulator,
+            ),
             *(place.accumulator.waiting, place.failed, place.under_way, place.observer, place.ticking),
             *(None if total <= samples else place.sampler, total, *place.layout, int(min(total, samples))),
         )

@@ -155,18 +155,20 @@ class Observer:
 
     def tick(self, step: int, *, stepping: bool) -> None:
         """Close the step, or (not `stepping`) the forward: what was observed of its kind since the last tick."""
-        for accumulator in self._ticking[stepping]:
-            if self._transfer.idle:
-                accumulator.tick(step)
-            else:
+        ticking = self._ticking[stepping]
+        if self._transfer.queue:
+            for accumulator in ticking:
                 self._transfer.send([], partial(_tick, accumulator, step))
-        self._ticking[stepping].clear()
+            self._transfer.deliver(wait=False)
+        else:
+            for accumulator in ticking:
+                if not accumulator.waiting.tick(step):
+                    accumulator.tick(step)
+        ticking.clear()
         self._begun &= not stepping
-        self._sampler.renew()
-        self._eval_sampler.renew()
-        self._probe_sampler.renew()
+        for sampler in (self._sampler, self._eval_sampler, self._probe_sampler):
+            sampler.renew()
         self._examples.next_forward()
-        self._transfer.deliver(wait=False)
 
     def pass_step(self) -> None:
         """Close a step of which nothing was observed."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from functools import reduce
+from functools import cache, reduce
 from importlib import import_module
 from types import CodeType, FrameType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -193,24 +193,31 @@ def is_ordinary() -> bool:
 
 
 def signs_of_the_ordinary(*, alike: bool) -> tuple[Any, ...]:
-    """Functions of torch, each followed by what it returns where a thread runs a model as is usual, as `is_ordinary`
-    asks them. That no dispatch mode, no transform and no trace sees a tensor is known where `like` says it is `alike`."""
+    """What `is_ordinary` asks, and what each returns. No dispatch mode, transform or trace sees one that is `like`."""
     signs = (_backward, -1, _function_modes, 0)
     return signs if alike else (*signs, _dispatch_modes, 0, _transform or object, None, _traced, False)
 
 
-_guards = _find("torch._C._dynamo.guards.TensorGuards")
+@cache
+def _tells_likeness() -> bool:
+    own = torch.zeros(2, 3, device="cpu", dtype=torch.float32)
+    others = own.T, own[:1], own[:, :2], own.T.contiguous(), own.double(), own.to("meta"), own.detach().requires_grad_()
+    try:
+        return _likeness(own)(own.clone()) is True and not any(_likeness(own)(other) for other in others)
+    except (TypeError, ValueError, SystemError):
+        return False
+
+
+def _likeness(tensor: Tensor) -> Any:
+    sizes, strides = [list(tensor.shape)], [list(tensor.stride())]
+    guards = _find("torch._C._dynamo.guards.TensorGuards")
+    return guards(tensor, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides).check
 
 
 def like(tensor: Tensor) -> Callable[[Tensor], bool] | None:
     """Returns what tells whether another tensor is of the class, type, device, shape and strides of this one, and is
     seen by the same modes and transforms; None where this torch has no function of its own for that."""
-    every: list[None] = [None] * tensor.ndim
-    try:
-        check: Callable[[Tensor], bool] = _guards(tensor, dynamic_dims_sizes=[every], dynamic_dims_strides=[every]).check
-    except (TypeError, ValueError, SystemError):
-        return None
-    return check if check(tensor) else None
+    return _likeness(tensor) if _tells_likeness() else None
 
 
 def written_unnoticed(parameter: nn.Parameter) -> AbstractContextManager[Any]:

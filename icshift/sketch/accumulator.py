@@ -73,9 +73,9 @@ class Accumulator:
         self._closed = self._kernel.closed(units)
         self._rows = self._kernel.rows(int(min(samples, self._block_rows)), units)
         self._spans = np.empty((_FORWARDS, 3), np.int64)
-        """Of every forward of the open step its first row, where its rows end, and whether it has moments of its own."""
+        """Of every forward of the open step its first row, where its rows end, and whether it has its own moments."""
         self._steps = np.empty((_BLOCK_STEPS, 2), np.int64)
-        """Of every closed step its number, and whether it has moments of its own."""
+        """Of every closed step its number, and whether it has its own moments."""
         self._tables = np.empty((0, 6, units))
         """Moments of more than the sampled rows: those of closed steps, then those of the open one's forwards."""
         self.waiting = self._kernel.waiting()
@@ -159,7 +159,9 @@ class Accumulator:
         self._join_forwards()
         if waiting.filled - first > self._samples:
             if not self._spans[0, 2]:
-                self._keep_moments(waiting.closed, int(self._samples), self._moments_of(first, waiting.filled).table[:, 0])
+                self._keep_moments(
+                    waiting.closed, int(self._samples), self._moments_of(first, waiting.filled).table[:, 0]
+                )
                 self._spans[0, 2] = True
             self._thin(first)
         n = waiting.filled - first

@@ -31,6 +31,7 @@ from icshift.sketch.sampler import Sampler
 from icshift.sketch.waiting import Waiting
 from icshift.sketch.workspace import Workspace
 
+
 class Taker(Protocol):
     """What takes in the values of steps."""
 
