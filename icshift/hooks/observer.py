@@ -167,7 +167,8 @@ class Observer:
         ticking.clear()
         self._begun &= not stepping
         for sampler in (self._sampler, self._eval_sampler, self._probe_sampler):
-            sampler.renew()
+            if sampler.drew:
+                sampler.renew()
         self._examples.next_forward()
 
     def pass_step(self) -> None:
