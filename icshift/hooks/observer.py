@@ -138,7 +138,10 @@ class Observer:
             return None
         activations = by_unit(tensor.detach(), self._axes[name, tensor.ndim])
         layout = layout_of(activations)
-        if layout is None or activations.data_ptr() != tensor.data_ptr() or activations.dtype is not torch.float32:
+        read = (
+            activations.dtype is torch.float32 and activations.data_ptr() == tensor.data_ptr() and activations.numel()
+        )
+        if layout is None or not read:
             return None
         return Place(
             *(self._open, (phase, name), accumulator, self.failed, self._transfer.queue),

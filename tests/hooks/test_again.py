@@ -188,6 +188,15 @@ def test_what_a_mode_sees_a_lock_keeps_or_nobody_hears_is_not_taken() -> None:
     assert watched.take((), tensor)
 
 
+def test_an_empty_output_is_known_by_nobody() -> None:
+    watched = Watched()
+    watched.know(4, 2)
+    for _ in range(3):
+        watched.begins()
+        watched.long(watched.layer(torch.randn(0, 2)))
+    assert not watched.take((), watched.layer(torch.randn(0, 2)))
+
+
 def test_where_shapes_vary_nobody_is_asked() -> None:
     watched, asked = Watched(), []
     for rows in (2, 3, 2, 3):
