@@ -2,6 +2,7 @@
    here; a tensor, which is no buffer, comes as an address, which icshift/sketch/kernel_native.py checks. */
 #include "arguments.h"
 #include "kernel.h"
+#include "objects.h"
 
 #define LONG_WORK (1 << 18) /* values from which another thread may run meanwhile; below, taking turns costs more */
 
@@ -296,4 +297,29 @@ static PyMethodDef methods[] = {
     {0}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernel", "See the folder `kernel`.", -1, methods};
 
-PyMODINIT_FUNC PyInit__kernel(void) { return PyModule_Create(&definition); }
+#define IN_TEXT(name) #name,
+static const char *const spelt[] = {NAMES(IN_TEXT)};
+PyObject *names[ALL_NAMES];
+PyTypeObject *waiting_type;
+
+static PyObject *add_type(PyObject *module, const char *name, PyType_Spec *spec)
+{
+    PyObject *type = PyType_FromSpec(spec);
+    if (type && PyModule_AddObjectRef(module, name, type) < 0)
+        Py_CLEAR(type);
+    Py_XDECREF(type); /* the module has it */
+    return type;
+}
+
+PyMODINIT_FUNC PyInit__kernel(void)
+{
+    PyObject *module = PyModule_Create(&definition);
+    int right = module != NULL;
+    for (int k = 0; right && k < ALL_NAMES; k++)
+        right = (names[k] = PyUnicode_InternFromString(spelt[k])) != NULL;
+    right = right && (waiting_type = (PyTypeObject *)add_type(module, "Waiting", &waiting_spec)) &&
+            add_type(module, "Taker", &taker_spec) && add_type(module, "Passage", &passage_spec);
+    if (!right)
+        Py_CLEAR(module);
+    return module;
+}

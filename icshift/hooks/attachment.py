@@ -49,9 +49,12 @@ class Listener:
     """The user's: called with the arguments of the model, see `fitted`. It may raise."""
     watch: AbstractContextManager[None] = field(default_factory=nullcontext)
     """Within its blocks are the calls of hooks."""
-    on_known: Callable[[str, Tensor], bool] = lambda *_: False
-    """Gets the name of a chosen module and a tensor of PyTorch's own class that is all of its output; returns whether
-    it took it, so that `on_tensor` need not."""
+    short_way: Callable[[str], Callable[..., bool]] = lambda _: lambda *_: False
+    """Gets the name of a chosen module. Returns what gets what it was given and what it returned, where the hooks are
+    attached, and returns whether it took that, so that `on_tensor` need not."""
+    passage: Callable[[nn.Module], tuple[Callable[..., bool], Callable[..., bool]]] = lambda _: (_never, _never)
+    """Gets a part of the model whose call may begin a forward, where there is no mask. Returns what gets its arguments,
+    and what is called when the call ends: both return whether they did all there is to do."""
     on_known_entry: Callable[[nn.Module, Tensor], bool] = lambda *_: False
     """Gets a part of the model whose call may begin a forward, and a tensor of PyTorch's own class that is its only
     argument, where there is no mask; returns whether it did all there is to do, so that `on_entry` need not."""
@@ -85,7 +88,8 @@ class Attachment:
             self._while_attached(listener.on_exit),
             listener.mask,
             listener.watch,
-            listener.on_known,
+            listener.short_way,
+            listener.passage,
             listener.on_known_entry,
             listener.on_known_exit,
             listener.passes,
@@ -261,18 +265,7 @@ class Attachment:
             for suffix, tensor in seen:
                 compiled.see(tensor, key, suffix)
 
-        on_known = self._listener.on_known
-
-        def again(_: Any, output: Any) -> bool:
-            return (
-                type(output) is Tensor
-                and self.attached
-                and not self._stale
-                and hears(self)
-                and on_known(name, output)
-            )  # fmt: skip
-
-        known = {} if is_layer(module) else {"again": again}
+        known = {} if is_layer(module) else {"again": self._listener.short_way(name)}
         hook = Hook(module, act, act_traced, self, self._listener.watch, self.rest, **known)
         self._place(hooks, Placed(module, hook))
         return hooks
@@ -291,7 +284,11 @@ class Attachment:
         passes, on_known_entry, on_known_exit = listener.passes, listener.on_known_entry, listener.on_known_exit
         looked_at = mask is None and not is_layer(part)
 
+        begins, ends = listener.passage(part) if looked_at else (_never, _never)
+
         def goes_by(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+            if begins(args, kwargs):
+                return True
             if not self.attached or self._stale or not hears(self):
                 return False
             if not self.asleep:
@@ -327,7 +324,7 @@ class Attachment:
             lambda _, __, output: listener.on_exit(part, output),
             lambda *_: compiled.mark(left),
             *(self, listener.watch),
-            again=lambda *_: self.attached and hears(self) and on_known_exit(part),
+            again=lambda *_: ends() or (self.attached and hears(self) and on_known_exit(part)),
         )
         hooks.callback(enters.remove)
         self._place(hooks, Placed(part, leave, always_call=True))
@@ -356,6 +353,10 @@ class Attachment:
 
     def _outdate(self, *_: Any) -> None:
         self._stale = True
+
+
+def _never(*_: Any) -> bool:
+    return False
 
 
 _attached: WeakSet[Attachment] = WeakSet()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from icshift.hooks.form import Form
-from icshift.hooks.row_hash import MODULUS, RowHash, mixed
+from icshift.hooks.row_hash import MODULUS, LookedAt, RowHash, mixed
 from icshift.model.plain import is_plain
 from icshift.model.torch_private import is_ordinary, is_seen, no_subclass_sees, unseen
 from icshift.runs.format import Seen
@@ -53,6 +53,17 @@ class _Phase:
     begun: set[int] = field(default_factory=set)
     sure: bool = True
     known: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """Where `examples` count those of a `phase`: in what is `seen` of it. None is looked `at` where it is settled that
+    they are not known."""
+
+    examples: Any
+    phase: str
+    seen: Any
+    at: LookedAt | None
 
 
 class Examples:
@@ -106,6 +117,12 @@ class Examples:
         if seen is None or id(part) not in seen.begun:
             return False
         return not seen.known or _adds(seen, given)
+
+    def counts(self, phase: str, given: Tensor) -> Counts | None:
+        """Returns where `take_again` counted this tensor, and by what; None where that is not for the native kernel."""
+        seen = self._phases[phase]
+        at = self._hash.looked_at(given, "0") if seen.known else None
+        return None if seen.known and at is None else Counts(self, phase, seen, at)
 
     def unknown(self, phase: str) -> bool:
         """Whether it is settled that the examples of this phase are not known, in this part of the window."""

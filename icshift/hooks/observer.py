@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from icshift.distribution import Distribution
 from icshift.errors import RecordingError
-from icshift.hooks.again import Take
+from icshift.hooks.again import Place
 from icshift.hooks.padding import Padding
 from icshift.hooks.transfer import Transfer
 from icshift.model.layout import by_unit
@@ -28,6 +28,7 @@ from icshift.runs.phases import is_probe
 from icshift.sketch import moments as exact
 from icshift.sketch.accumulator import BLOCK_VALUES, Accumulator
 from icshift.sketch.ended import Ended, distributions
+from icshift.sketch.kernel_native import layout_of
 from icshift.sketch.sampler import ExampleSampler, Sampler, stream_of
 from icshift.sketch.workspace import Workspace
 
@@ -125,8 +126,8 @@ class Observer:
         except Exception as error:  # noqa: BLE001  An error in here must never reach the training.
             self.fail(site, error)
 
-    def again(self, name: str, tensor: Tensor, forward: Any) -> Take | None:
-        """Returns what takes the next tensor like this one of a site, which was just taken, in a forward like this one.
+    def again(self, name: str, tensor: Tensor, forward: Any) -> Place | None:
+        """Returns where the next tensor like this one of a site goes, which was just taken, in a forward like this one.
 
         `forward` has a `phase`, and is `stepping` or not, as in `observe`.
 
@@ -137,24 +138,15 @@ class Observer:
         if site is None or accumulator is None or site.kept is not None or is_probe(phase) or not is_plain(tensor):
             return None
         activations = by_unit(tensor.detach(), self._axes[name, tensor.ndim])
-        sampler = self._sampler if stepping else self._sampler_of(phase)
-        take_in = accumulator.again(activations, sampler) if activations.data_ptr() == tensor.data_ptr() else None
-        if take_in is None:
+        layout = layout_of(activations)
+        as_it_is = activations.dtype is torch.float32 and activations.data_ptr() == tensor.data_ptr()
+        if layout is None or not (as_it_is and activations.numel()):
             return None
-        key = phase, name
-
-        def take(address: int) -> bool:
-            if self._open.get(key) is not accumulator or name in self.failed or not self._transfer.idle:
-                return False
-            try:
-                take_in(address)
-            except Exception as error:  # noqa: BLE001  An error in here must never reach the training.
-                self.fail(name, error)
-            self._begun |= stepping
-            self._ticking[stepping][accumulator] = None
-            return True
-
-        return take
+        return Place(
+            *(self._open, (phase, name), accumulator, self.failed, self._transfer.queue),
+            *(self if stepping else None, self._ticking[stepping]),
+            *(self._sampler if stepping else self._sampler_of(phase), layout),
+        )
 
     def fail(self, site: str, error: Exception) -> None:
         """Leave this site alone from now on, with a notice. Never raises."""
@@ -165,18 +157,21 @@ class Observer:
 
     def tick(self, step: int, *, stepping: bool) -> None:
         """Close the step, or (not `stepping`) the forward: what was observed of its kind since the last tick."""
-        for accumulator in self._ticking[stepping]:
-            if self._transfer.idle:
-                accumulator.tick(step)
-            else:
+        ticking = self._ticking[stepping]
+        if self._transfer.queue:
+            for accumulator in ticking:
                 self._transfer.send([], partial(_tick, accumulator, step))
-        self._ticking[stepping].clear()
+            self._transfer.deliver(wait=False)
+        else:
+            for accumulator in ticking:
+                if not accumulator.waiting.tick(step):
+                    accumulator.tick(step)
+        ticking.clear()
         self._begun &= not stepping
-        self._sampler.renew()
-        self._eval_sampler.renew()
-        self._probe_sampler.renew()
+        for sampler in (self._sampler, self._eval_sampler, self._probe_sampler):
+            if sampler.drew:
+                sampler.renew()
         self._examples.next_forward()
-        self._transfer.deliver(wait=False)
 
     def pass_step(self) -> None:
         """Close a step of which nothing was observed."""
@@ -248,7 +243,8 @@ class Observer:
 
     def forget(self, site: str) -> None:
         """Forget all that is known of a site."""
-        self._open = {key: accumulator for key, accumulator in self._open.items() if key[1] != site}
+        for key in [key for key in self._open if key[1] == site]:
+            del self._open[key]
         for ticking in self._ticking.values():
             for accumulator in ticking.keys() - set(self._open.values()):
                 del ticking[accumulator]
@@ -261,14 +257,18 @@ class Observer:
         """Forget what the open window holds; the memory that it took is used again."""
         for accumulator in self._open.values():
             accumulator.restart()
-        self._ticking = {True: {}, False: {}}
+        self._none_ticks()
         self._begun = False
 
     def close(self) -> None:
         """Free the memory that distributions took; sites, failed ones and others stay known."""
         self._open.clear()
-        self._ticking = {True: {}, False: {}}
+        self._none_ticks()
         self._workspace = Workspace()
+
+    def _none_ticks(self) -> None:
+        for ticking in self._ticking.values():
+            ticking.clear()
 
     def _unit_axis(
         self, site: str, module: nn.Module, tensor: Tensor, plain: Tensor | None, leading: int

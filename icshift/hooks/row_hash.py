@@ -6,6 +6,7 @@ All is integer arithmetic modulo 2^64, so that it is exact and costs the same fo
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 from zlib import crc32
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from icshift import kernel_choice
+from icshift.distribution import Ints
 
 PLACES = 32
 """Places of a row that are looked at, at most: the same ones in all rows of that shape."""
@@ -25,6 +27,18 @@ _SIGNED = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 _FIRST, _SECOND = -0x61C8864680B583EB, -0x3B314601E57A13AD
 """Odd numbers without a pattern in their bits, as signed integers: 2^64 over the golden ratio, and one of xxHash."""
+
+
+@dataclass(frozen=True, eq=False)
+class LookedAt:
+    """So many `rows` of `row` values of `size` bytes, and of each the `drawn` places, which are multiplied with
+    `factors`."""
+
+    rows: int
+    row: int
+    size: int
+    drawn: Ints
+    factors: Ints
 
 
 class RowHash:
@@ -69,12 +83,18 @@ class RowHash:
 
         The native kernel adds hashes up where the tensor is contiguous: one costs more to ask for than to compute.
         """
-        if not (kernel_choice.uses_native() and tensor.is_contiguous()) or tensor.is_complex():
+        at = self.looked_at(tensor, name)
+        if at is None:
             return lambda like: int(mixed(self.rows(like, name)).sum())
+        hash_rows, sizes, places = kernel_choice.compiled.hash_rows, (at.rows, at.row, at.size), len(at.drawn)
+        return lambda like: int(hash_rows(like.data_ptr(), *sizes, at.drawn, at.factors, places))
+
+    def looked_at(self, tensor: Tensor, name: str) -> LookedAt | None:
+        """Returns what the native kernel looks at in tensors like this one, on the CPU; None where NumPy does."""
+        if not (kernel_choice.uses_native() and tensor.is_contiguous()) or tensor.is_complex():
+            return None
         flat, _, factors = self._places(name, tensor.shape[1:], None)
-        sizes = tensor.shape[0], prod(tensor.shape[1:]), tensor.element_size()
-        hash_rows, places = kernel_choice.compiled.hash_rows, len(flat)
-        return lambda like: int(hash_rows(like.data_ptr(), *sizes, flat, factors, places))
+        return LookedAt(tensor.shape[0], prod(tensor.shape[1:]), tensor.element_size(), flat, factors)
 
     def _places(self, name: str, shape: torch.Size, device: torch.device | None) -> tuple[Any, tuple[Any, ...], Any]:
         """Returns the places of a row of this shape, counted through and by axis, and their factors."""

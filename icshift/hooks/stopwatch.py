@@ -76,12 +76,13 @@ class Stopwatch:
         self.touch = 0.0
         """The same of a touch."""
         self._timeline = timeline
-        self._clock = timeline.clock
+        self.clock = timeline.clock
+        """Returns the time, in seconds, that blocks are timed by."""
 
     def __enter__(self) -> None:
         place = self._timeline.place
         if not place.open:
-            place.since = self._clock()
+            place.since = self.clock()
         elif place.open[-1] is not self:
             place.open[-1]._count(place)
         place.open.append(self)
@@ -95,7 +96,7 @@ class Stopwatch:
         while place.open.pop() is not self:  # One within it that was kept from its end.
             pass
         if not place.open:
-            self.seconds += self._clock() - place.since
+            self.seconds += self.clock() - place.since
             self.blocks += 1
         elif place.open[-1] is not self:
             self._count(place)
@@ -116,7 +117,7 @@ class Stopwatch:
 
     def now(self) -> float:
         """Returns the time, in seconds, by the clock that blocks are timed by."""
-        return self._clock()
+        return self.clock()
 
     @property
     def whole(self) -> float:
@@ -131,11 +132,11 @@ class Stopwatch:
 
         Where it is not known what is beside the blocks, `at_least` says that it was more.
         """
-        wall = self._clock() - started
+        wall = self.clock() - started
         seconds = {"recording_seconds": round(min(self.whole, wall), 6), "wall_seconds": round(wall, 6)}
         return seconds if self.beside is not None else {**seconds, "at_least": True}
 
     def _count(self, place: Place) -> None:
-        now = self._clock()
+        now = self.clock()
         self.seconds += now - place.since
         place.since = now

@@ -42,13 +42,14 @@ class Transfer:
     """
 
     def __init__(self) -> None:
-        self._queue: deque[_Delivery] = deque()
+        self.queue: deque[_Delivery] = deque()
+        """What is on its way."""
         self._bytes = 0
 
     @property
     def idle(self) -> bool:
         """Whether nothing is on its way, so that what is on the host may be used at once."""
-        return not self._queue
+        return not self.queue
 
     def send(self, tensors: list[Tensor], then: Callable[[list[Tensor]], None]) -> None:
         """Call `then` with the tensors on the host, once they and all before them have arrived."""
@@ -64,25 +65,25 @@ class Transfer:
         else:
             # What is on the host may be overwritten before its turn comes.
             tensors = [tensor.clone() for tensor in tensors]
-        self._queue.append(_Delivery(tensors, then, arrived))
-        self._bytes += self._queue[-1].bytes
+        self.queue.append(_Delivery(tensors, then, arrived))
+        self._bytes += self.queue[-1].bytes
         self._deliver(_IN_FLIGHT)
 
     def deliver(self, *, wait: bool) -> None:
         """Call what waits for tensors that have arrived, in order; with `wait`, for all of them."""
-        if self._queue:
+        if self.queue:
             self._deliver(0 if wait else _IN_FLIGHT)
 
     def _deliver(self, under_way: int) -> None:
         """Call what waits for tensors that have arrived, and wait for the oldest while more bytes are under way."""
-        while self._queue:
-            first = self._queue[0]
+        while self.queue:
+            first = self.queue[0]
             if first.arrived is not None:
                 if self._bytes > under_way:
                     first.arrived.synchronize()
                 elif not first.arrived.query():
                     return
-            self._queue.popleft()
+            self.queue.popleft()
             self._bytes -= first.bytes
             first.then(first.tensors)
 

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from icshift.errors import RecordingError
 from icshift.hooks import manifest
-from icshift.hooks.again import Known, Take
+from icshift.hooks.again import Known, Place
 from icshift.hooks.attachment import Attachment, Listener
 from icshift.hooks.calls import Call, Calls, computed_again, outermost_called
 from icshift.hooks.coverage import Coverage
 from icshift.hooks.neighbours import Neighbours
 from icshift.hooks.observer import Observer
 from icshift.hooks.padding import Padding, padding
+from icshift.hooks.passage import Beginning, Passages
 from icshift.hooks.stopwatch import Stopwatch
 from icshift.hooks.unmasked import Unmasked
 from icshift.model.copies import copies, is_within
@@ -43,12 +44,12 @@ class Keeper:
     calls this forward; `take(site, module, tensor, forward, padding)` gets every tensor that a chosen module returned,
     under the name of its site; `ended(forward)` is called when a forward ends, and after a chosen module that was
     called outside of any; `leaves_out(forward)` says, as a forward began, that nothing of it is taken;
-    `again(site, tensor, forward)` returns what takes the next tensor like one that was just taken, if there is a
-    shorter way to; `began_again(part, tensor)` is `began` for a forward in training mode with gradients whose only
+    `again(site, tensor, forward)` returns where the next tensor like one that was just taken goes, if it may go there
+    by a shorter way; `began_again(part, tensor)` is `began` for a forward in training mode with gradients whose only
     argument is a tensor: it returns what it calls it where it is like one before and nothing need be done at its end,
-    else None; it is asked where `goes_on()` says that the next one may be like that; `passes()` says, while the hooks
-    are asleep, that a forward in training with gradients is nothing to wake up for; `broke(error)` gets a
-    `RecordingError` when the mask cannot be used.
+    else None; it is asked where `goes_on()` says that the next one may be like that, and `begins_again(tensor)` then
+    what there is to know of it; `passes()` says, while the hooks are asleep, that a forward in training with gradients
+    is nothing to wake up for; `broke(error)` gets a `RecordingError` when the mask cannot be used.
     """
 
     take: Callable[[str, nn.Module, Tensor, Any, Padding | None], None]
@@ -56,9 +57,10 @@ class Keeper:
     broke: Callable[[Exception], None]
     began: Callable[[Call], Any] = lambda _: None
     leaves_out: Callable[[Any], bool] = lambda _: False
-    again: Callable[[str, Tensor, Any], Take | None] = lambda *_: None
+    again: Callable[[str, Tensor, Any], Place | None] = lambda *_: None
     began_again: Callable[[nn.Module, Tensor], Any] = lambda *_: None
     goes_on: Callable[[], bool] = lambda: False
+    begins_again: Callable[[Tensor], Beginning | None] = lambda _: None
     passes: Callable[[], bool] = lambda: False
 
 
@@ -90,10 +92,12 @@ class Watcher:
         self._calls = Calls(sites.max_calls)
         self._coverage = Coverage()
         self._neighbours = Neighbours(model)
-        self._known = Known()
+        self._known = Known(self._calls, self.guard, self.stopwatch)
+        self._passages = Passages(self._calls, self.guard, self.stopwatch, self, {})
         self._going_on = 0
         """Forwards, of all threads, that began and did not end."""
-        self._follows = False
+        self.follows = False
+        """Whether it is learnt what reads which site's output."""
         self._state: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         """What `state` returned last of sites and modules, and the signs of what it was made from: of a model of ten
         thousand modules it takes most of a second."""
@@ -107,7 +111,8 @@ class Watcher:
             self._left,
             mask,
             self.stopwatch,
-            self._saw_again,
+            lambda name: self._known.short_way(name, self.attachment),
+            lambda part: self._passages.short_ways(part, self.attachment),
             self._entered_again,
             self._left_again,
             keeper.passes,
@@ -118,8 +123,8 @@ class Watcher:
     def listening(self) -> Iterator[None]:
         """A block within which the hooks are on the model. Compiled models keep theirs afterwards: they do nothing."""
         with ExitStack() as off:
-            self._follows |= not self._observer.sites
-            if self._follows:
+            self.follows |= not self._observer.sites
+            if self.follows:
                 self._neighbours.listen()
             off.callback(self.stop)
             self._going_on = 0
@@ -134,6 +139,7 @@ class Watcher:
         """Listen to another model of the same modules from now on, in place of the one before."""
         self._neighbours.follow(model)
         self._known.forget()
+        self._passages.forget()
         self._model = model
         self.attachment.follow(model)
 
@@ -183,7 +189,7 @@ class Watcher:
             return
         self._coverage.around |= found
         self.attachment.choose_again()
-        self._follows = True
+        self.follows = True
         self._known.forget()
         self._neighbours.listen()
 
@@ -196,8 +202,8 @@ class Watcher:
 
     def stop_following(self) -> None:
         """Learn no more about what reads which site's output."""
-        if self._follows:
-            self._follows = False
+        if self.follows:
+            self.follows = False
             self._neighbours.rest()
 
     def state(self) -> dict[str, Any]:
@@ -221,18 +227,13 @@ class Watcher:
             site = self._calls.site(name, suffix)
             self._coverage.owners.setdefault(site, name)
             self._keeper.take(site, module, tensor, self._calls.now.forward, self._calls.now.padding)
-            if self._follows:
+            if self.follows:
                 self._neighbours.note_output(site, tensor, within_forward=self._calls.inside)
             now = self._calls.now
             if not now.open:
                 self._keeper.ended(now.forward)
-            elif site == name and not self._follows:
+            elif site == name and not self.follows:
                 self._known.note(name, tensor, now, lambda: self._keeper.again(site, tensor, now.forward))
-
-    def _saw_again(self, name: str, tensor: Tensor) -> bool:
-        """A module returned this tensor: take it the short way, if it comes as the one before."""
-        with self.guard, self.stopwatch:
-            return self._known.take(name, tensor, self._calls.now)
 
     def _entered_again(self, part: nn.Module, given: Tensor) -> bool:
         """A part of the model is called with this tensor: begin a forward the short way, if it is as one before."""
@@ -249,12 +250,13 @@ class Watcher:
             now.open.append(part)
             now.padding, now.forward, now.known = None, forward, True
             self._going_on += 1
+            self._passages.note(part, given, self._keeper.begins_again(given))
         return True
 
     def _left_again(self, part: nn.Module) -> bool:
         """The call of a part ends: end the forward the short way, if it began so."""
         now = self._calls.now
-        if not now.known or len(now.open) != 1 or now.open[0] is not part or self._follows or in_backward():
+        if not now.known or len(now.open) != 1 or now.open[0] is not part or self.follows or in_backward():
             return False
         with self.guard, self.stopwatch:
             now.open.clear()
@@ -304,7 +306,7 @@ class Watcher:
         rest.on, rest.passed_by = False, 0
         with self.guard, self.stopwatch:
             self._going_on = max(self._going_on - 1, 0)
-            if self._follows and self._neighbours.forward_ended(output, of_model=part is self._model):
+            if self.follows and self._neighbours.forward_ended(output, of_model=part is self._model):
                 self.stop_following()
             self._keeper.ended(self._calls.now.forward)
 

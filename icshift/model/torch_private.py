@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from functools import reduce
+from functools import cache, reduce
 from importlib import import_module
 from types import CodeType, FrameType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -46,6 +46,7 @@ NAMES = {
     "torch._C._TorchDispatchModeKey.PROXY": _WRITTEN_DOWN,
     "torch._C._get_dispatch_mode": _WRITTEN_DOWN,
     "torch._C._is_tracing": "its public name is asked, which takes longer",
+    "torch._C._dynamo.guards.TensorGuards": "whether a tensor is like the one before takes longer to see",
     "torch._C._current_graph_task_id": "what a checkpoint computes again in the backward pass counts twice",
     "torch._C._dynamo.eval_frame.set_code_exec_strategy": _SMALL_GRAPHS,  # since torch 2.7
     "torch._C._dynamo.eval_frame._FrameAction.SKIP": _SMALL_GRAPHS,
@@ -189,6 +190,34 @@ def is_ordinary() -> bool:
         or _transform() is not None
         or _traced()
     )
+
+
+def signs_of_the_ordinary(*, alike: bool) -> tuple[Any, ...]:
+    """What `is_ordinary` asks, and what each returns. No dispatch mode, transform or trace sees one that is `like`."""
+    signs = (_backward, -1, _function_modes, 0)
+    return signs if alike else (*signs, _dispatch_modes, 0, _transform or object, None, _traced, False)
+
+
+@cache
+def _tells_likeness() -> bool:
+    own = torch.zeros(2, 3, device="cpu", dtype=torch.float32)
+    others = own.T, own[:1], own[:, :2], own.T.contiguous(), own.double(), own.to("meta"), own.detach().requires_grad_()
+    try:
+        return _likeness(own)(own.clone()) is True and not any(_likeness(own)(other) for other in others)
+    except (TypeError, ValueError, SystemError):
+        return False
+
+
+def _likeness(tensor: Tensor) -> Any:
+    sizes, strides = [list(tensor.shape)], [list(tensor.stride())]
+    guards = _find("torch._C._dynamo.guards.TensorGuards")
+    return guards(tensor, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides).check
+
+
+def like(tensor: Tensor) -> Callable[[Tensor], bool] | None:
+    """Returns what tells whether another tensor is of the class, type, device, shape and strides of this one, and is
+    seen by the same modes and transforms; None where this torch has no function of its own for that."""
+    return _likeness(tensor) if _tells_likeness() else None
 
 
 def written_unnoticed(parameter: nn.Parameter) -> AbstractContextManager[Any]:

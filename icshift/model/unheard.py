@@ -21,7 +21,7 @@ from icshift.model.cuda_graphs import is_captured
 
 _NOBODY = object()
 
-_only: dict[int, object] = {}
+only: dict[int, object] = {}
 """The one listener that hears a thread (by its ident); of threads that are not in here everybody hears."""
 
 
@@ -34,36 +34,36 @@ def unheard() -> AbstractContextManager[None]:
 def heard_by(listener: object) -> Iterator[None]:
     """A block within which this listener alone hears what this thread runs; blocks may lie within one another."""
     thread = threading.get_ident()
-    before = _only.get(thread)
+    before = only.get(thread)
     try:
-        _only[thread] = listener
+        only[thread] = listener
         yield
     finally:
         if before is None:
-            _only.pop(thread, None)
+            only.pop(thread, None)
         else:
-            _only[thread] = before
+            only[thread] = before
 
 
 def hears(listener: object) -> bool:
     """Whether a listener is to take notice of what this thread runs now: nobody is, of what a CUDA graph captures."""
     if is_in_use() and is_captured():
         return False
-    if not _only:
+    if not only:
         return True
-    only = _only.get(threading.get_ident()) or _of_the_thread_that_waits()
-    return only is None or only is listener
+    alone = only.get(threading.get_ident()) or _of_the_thread_that_waits()
+    return alone is None or alone is listener
 
 
 def _of_the_thread_that_waits() -> object | None:
     """Where this thread runs a replica: the one listener that hears the thread which started it."""
     me, stacks = threading.current_thread(), sys._current_frames()
-    for thread, only in list(_only.items()):
+    for thread, listener in list(only.items()):
         frame: FrameType | None = stacks.get(thread)
         while frame is not None:
             # The variable of `parallel_apply` in which DataParallel keeps the threads that it starts and waits for.
             threads = frame.f_locals.get("threads") if "threads" in frame.f_code.co_varnames else None
             if isinstance(threads, list) and any(started is me for started in threads):
-                return only
+                return listener
             frame = frame.f_back
     return None

@@ -7,12 +7,13 @@ from contextlib import ExitStack
 from typing import Any
 from weakref import WeakSet
 
+import torch
 from torch import nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
 from icshift.errors import RecordingError
 from icshift.hooks.attachment import Attachment
-from icshift.model.torch_private import not_compiled, takes_step_hooks
+from icshift.model.torch_private import leave_as_written, not_compiled, takes_step_hooks
 from icshift.model.unheard import hears
 from icshift.record import keras_steps
 
@@ -24,17 +25,19 @@ def listen(optimizers: list[Any] | None, attachment: Attachment, act: Callable[[
     runs within `optimizer.step()`. Steps that a measurement of icshift takes do not count.
     """
     stack = ExitStack()
-    # A step may be compiled, but nothing called from here. (`torch.compiler.disable` would load the compiler at once.)
     if optimizers is None:
         own = _OwnSteps(attachment, act)
-        after = not_compiled(lambda optimizer, *_: own.after(optimizer))
-        stack.callback(register_optimizer_step_post_hook(after).remove)
+        stack.callback(register_optimizer_step_post_hook(_uncompiled(own.after)).remove)
         stack.enter_context(keras_steps.heard(keras_steps.Listener(own.after_keras)))
     given = set(map(id, optimizers or []))
-    after = not_compiled(lambda *_: act() if hears(attachment) else None)
+
+    def after(_: object = None) -> None:
+        if hears(attachment):
+            act()
+
     for optimizer in optimizers or []:
         if isinstance(optimizer, Optimizer):
-            stack.callback(optimizer.register_step_post_hook(after).remove)
+            stack.callback(optimizer.register_step_post_hook(_uncompiled(after)).remove)
     if any(not isinstance(optimizer, Optimizer) for optimizer in optimizers or []):
         stack.enter_context(keras_steps.heard(keras_steps.Listener(lambda o, _: after() if id(o) in given else None)))
     return stack
@@ -63,6 +66,23 @@ def _innermost(optimizer: Optimizer) -> Optimizer:
     return optimizer
 
 
+def _uncompiled(act: Callable[[Any], None]) -> Callable[..., None]:
+    """Returns a hook that calls this with an optimizer. Its step may be compiled, but nothing called from here.
+
+    Where it is, the hook goes by what the compiler leaves alone, which takes longer: always, ten times what is done.
+    """
+    left_alone = not_compiled(act)  # (`torch.compiler.disable` would load the compiler at once.)
+
+    def after(optimizer: Any, *_: Any) -> None:
+        if torch.compiler.is_compiling():
+            left_alone(optimizer)
+        else:
+            act(optimizer)
+
+    leave_as_written(after.__code__)
+    return after
+
+
 class _OwnSteps:
     """Tells the steps of the optimizers of one model from those of others."""
 
@@ -76,13 +96,15 @@ class _OwnSteps:
             return
         if self._attachment.refresh():
             self._foreign.clear()
-        if optimizer in self._foreign:
+        if self._foreign and optimizer in self._foreign:
             return
         own = self._attachment.parameters
-        if any(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"]):
-            self._act()
-        else:
-            self._foreign.add(optimizer)
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:  # Mostly it is the first one.
+                if id(parameter) in own:
+                    self._act()
+                    return
+        self._foreign.add(optimizer)
 
     def after_keras(self, _: Any, changed: list[nn.Parameter]) -> None:
         if hears(self._attachment):

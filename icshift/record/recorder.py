@@ -115,15 +115,15 @@ class Recorder(Steady, Measuring):
         self._sites = lowered(self.model, as_sites(sites))
         self.window = window
         self._probe = given = as_probe(probe, self.model, self._ranks)
-        self._samples = samples
-        most = math.inf if samples == "all" else samples
+        self._samples, most = samples, math.inf if samples == "all" else samples
         self._observer = Observer(self._sites, most, SEED, self._keep_steps, self._rank)
         self.forwards = Forwards(self.model)
         self._logged = Logged()
         self._troubles = Troubles(self.path, self._observer, self._logged)
         self._faults = self._troubles.faults
-        begins = self._forward_began, self._leaves_out, self._observer.again, self._began_again, self._goes_on
-        keeper = Keeper(self._take, self._forward_ended, self._troubles.give_up, *begins, self._forward_passes)
+        begins = self._forward_began, self._leaves_out, self._observer.again
+        again = self._began_again, self._goes_on, self._begins_again, self._forward_passes
+        keeper = Keeper(self._take, self._forward_ended, self._troubles.give_up, *(*begins, *again))
         self._examples = Examples(self.model, SEED)
         self._watcher = Watcher(self.model, self._sites, self._observer, keeper, mask)
         self._replays = Replays(self.model, None if self._rank else given, self._observer, self._watcher, self.forwards)

@@ -11,6 +11,7 @@ import os
 
 from torch import Tensor, nn
 
+from icshift.hooks.passage import Beginning
 from icshift.record.forwards import TRAINED, Forward
 from icshift.record.gradients import Gradients
 from icshift.record.passing import Passing
@@ -53,6 +54,13 @@ class Steady(Passing):
             return None
         self.forwards.trains(part)
         return TRAINED
+
+    def _begins_again(self, given: Tensor) -> Beginning | None:
+        """Returns what there is to know of a forward with this tensor, of which `_began_again` did all that was to be
+        done."""
+        counts = self._examples.counts(TRAIN, given)
+        signs = self._faults, "waiting", False, self.forwards, "_label", None
+        return None if counts is None else Beginning(signs, self, self.forwards, TRAINED, counts)
 
     def _ends_again(self) -> bool:
         """An optimizer stepped: end the step if it is as those before, and return whether."""

@@ -22,17 +22,17 @@ class Guard:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._acquire, self._release = self._lock.acquire, self._lock.release
+        self.acquire, self.release = self._lock.acquire, self._lock.release
 
     def __enter__(self) -> None:
         if get_ident() == _interrupts.main:
             _interrupts.depth += 1
-        self._acquire()
+        self.acquire()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._release()
+        self.release()
         if get_ident() == _interrupts.main:
             _interrupts.depth -= 1
             if not _interrupts.depth and _interrupts.waiting is not None:

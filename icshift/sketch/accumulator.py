@@ -8,14 +8,14 @@ thirty small calls.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from icshift.distribution import Distribution, Floats
+from icshift.distribution import Distribution, Floats, Ints
 from icshift.runs.format import StepRows
 from icshift.sketch import moments as exact
 from icshift.sketch.block import Order
@@ -32,11 +32,8 @@ BLOCK_VALUES = 1 << 18
 _BLOCK_STEPS = 64
 """Steps in a block, at most: what they show takes memory too."""
 
-
-@dataclass(frozen=True, eq=False)
-class _Step:
-    number: int
-    moments: Moments | None
+_FORWARDS = 8
+"""Forwards of a step that there is room for at first."""
 
 
 class Accumulator:
@@ -77,6 +74,14 @@ class Accumulator:
         self._centre = np.empty(units, dtype)
         self._closed = self._kernel.closed(units)
         self._rows = self._kernel.rows(int(min(samples, self._block_rows)), units)
+        self._spans = np.empty((_FORWARDS, 3), np.int64)
+        """Of every forward of the open step its first row, where its rows end, and whether it has its own moments."""
+        self._steps = np.empty((_BLOCK_STEPS, 2), np.int64)
+        """Of every closed step its number, and whether it has its own moments."""
+        self._tables = np.empty((0, 6, units))
+        """Moments of more than the sampled rows: those of closed steps, then those of the open one's forwards."""
+        self.waiting = self._kernel.waiting()
+        self._hold()
         self._generator = random
         self._begin()
 
@@ -99,52 +104,50 @@ class Accumulator:
     def _begin(self) -> None:
         self._random: np.random.Generator | None = None
         self._centre[:] = np.nan  # So that the same activations give the same numbers, whatever came before.
-        self._steps: list[_Step] = []
-        self._rows_a_step = 0
+        self.waiting.empty()
+        self._worked_off = 0
         self._is_first = True
-        self._filled = 0
-        self._open: list[tuple[int, int, Tensor | None]] = []
         self._examples: list[Floats] = []
-        self.ticks = 0
+
+    @property
+    def ticks(self) -> int:
         """Steps (or forwards) of this part of the window closed so far."""
+        return self._worked_off + self.waiting.closed
 
     def observe(self, rows: Tensor, moments: Tensor | None) -> None:
         """Takes in one forward: its sampled rows [n, units], and the moments of all its rows unless these are all."""
-        n = rows.shape[0]
-        if self._filled + n > len(self._rows):
-            self._make_room(n)
-        self._rows[self._filled : self._filled + n] = rows.numpy()
-        self._note(n, moments)
+        first = self._make_room(rows.shape[0])
+        self._rows[first : first + rows.shape[0]] = rows.numpy()
+        self._note(rows.shape[0], moments)
 
     def take(self, activations: Tensor, sampler: Sampler) -> None:
         """Takes in one forward, on the CPU: activations [rows, units(, positions)], of which the sampler draws rows."""
         n = int(min(activations.numel() // self.units, sampler.samples))
-        if self._filled + n > len(self._rows):
-            self._make_room(n)
-        self._note(n, self._kernel.take(activations, sampler, self._rows, self._filled, self._centre, self._workspace))
-
-    def again(self, activations: Tensor, sampler: Sampler) -> Callable[[int], None] | None:
-        """Returns what takes in further forwards, each given by the address of activations that lie in memory as these.
-
-        None where the kernel has to be given them as tensors.
-        """
-        read = self._kernel.reader(activations, sampler)
-        if read is None:
-            return None
-        n = int(min(activations.numel() // self.units, sampler.samples))
-
-        def take(address: int) -> None:
-            if self._filled + n > len(self._rows):
-                self._make_room(n)
-            first = self._filled
-            self._open.append((first, first + n, read(address, self._rows, first, self._centre)))
-            self._filled = first + n
-
-        return take
+        first = self._make_room(n)
+        self._note(n, self._kernel.take(activations, sampler, self._rows, first, self._centre, self._workspace))
 
     def _note(self, n: int, moments: Tensor | None) -> None:
-        self._open.append((self._filled, self._filled + n, moments))
-        self._filled += n
+        waiting = self.waiting
+        if waiting.opened == len(self._spans):
+            self._spans = np.concatenate([self._spans, np.empty_like(self._spans)])
+            self._hold()
+        self._spans[waiting.opened] = waiting.filled, waiting.filled + n, moments is not None
+        if moments is not None:
+            self._keep_moments(waiting.closed + waiting.opened, n, moments.numpy()[:, 0])
+        waiting.opened += 1
+        waiting.filled += n
+
+    def _keep_moments(self, place: int, n: int, table: Floats) -> None:
+        """Keep the moments [6, units] of a forward or step of n rows."""
+        if place >= len(self._tables):
+            before, steps = self._tables, min(self._block_rows // n, _BLOCK_STEPS)
+            self._tables = np.empty((max(2 * place, steps) + 1, 6, self.units))
+            self._tables[: len(before)] = before
+            self._hold()
+        self._tables[place] = table
+
+    def _hold(self) -> None:
+        self.waiting.hold(self._rows, self._spans, self._steps, self._tables, self._centre)
 
     def keep(self, rows: Tensor) -> None:
         """Keeps rows [n, units] one by one, in order: the `examples` of the distribution."""
@@ -152,29 +155,34 @@ class Accumulator:
 
     def tick(self, step: int) -> None:
         """Closes the step (in phases that have no steps, the forward); nothing happens if nothing was observed."""
-        if not self._open:
+        waiting = self.waiting
+        if waiting.tick(step) or not waiting.opened:
             return
-        first = self._open[0][0]
-        moments = self._step_moments()
-        if self._filled - first > self._samples:
-            if moments is None:
-                moments = self._moments_of(first, self._filled)
+        first = int(self._spans[0, 0])
+        self._join_forwards()
+        if waiting.filled - first > self._samples:
+            if not self._spans[0, 2]:
+                self._keep_moments(
+                    waiting.closed, int(self._samples), self._moments_of(first, waiting.filled).table[:, 0]
+                )
+                self._spans[0, 2] = True
             self._thin(first)
-        n = self._filled - first
-        if self._steps and n != self._rows_a_step:
+        n = waiting.filled - first
+        if waiting.closed and n != waiting.n:
             self._work_off(first)
-            first = self._filled - n
-        self._rows_a_step = n
+            first = waiting.filled - n
         room = max(min(self._block_rows // n, _BLOCK_STEPS), 1)
         if self._is_first:
             room = max(int(self._first_block * room), 1)
-        if self._closed.add(self._rows[first : self._filled], len(self._steps), room, self._summary.begin):
-            self._filled = first
-        self._steps.append(_Step(step, moments))
-        self._open = []
-        self.ticks += 1
-        if len(self._steps) == room:
-            self._work_off(self._filled)
+        at_once = self._closed.add(self._rows[first : waiting.filled], waiting.closed, room, self._summary.begin)
+        if at_once:
+            waiting.filled = first
+        self._steps[waiting.closed] = step, self._spans[0, 2]
+        waiting.n, waiting.room = n, 0 if at_once else room
+        waiting.opened = 0
+        waiting.closed += 1
+        if waiting.closed == room:
+            self._work_off(waiting.filled)
 
     @property
     def block_values(self) -> int:
@@ -201,7 +209,7 @@ class Accumulator:
         self._work_off_closed()
         self._before.absorb(self._summary)
         self._summary.restart()
-        self.ticks = 0
+        self._worked_off = 0
         return Ended(self._before)
 
     def part(self) -> Distribution:
@@ -213,80 +221,96 @@ class Accumulator:
         return distributions([self.ended()])[0]
 
     def _work_off_closed(self) -> None:
-        if self._steps:
-            self._work_off(self._open[0][0] if self._open else self._filled)
+        if self.waiting.closed:
+            self._work_off(int(self._spans[0, 0]) if self.waiting.opened else self.waiting.filled)
 
-    def _step_moments(self) -> Moments | None:
-        """Returns the open step's moments, or None where its rows are all there is: then the block computes them."""
-        if len(self._open) == 1:
-            moments = self._open[0][2]
-            return None if moments is None else exact.from_tensor(moments)
-        parts = [
-            self._moments_of(first, last) if moments is None else exact.from_tensor(moments)
-            for first, last, moments in self._open
-        ]
-        return exact.stack(parts).total()
+    def _join_forwards(self) -> None:
+        """Make one forward of those of the open step: without moments where its rows are all there is."""
+        waiting = self.waiting
+        spans = self._spans[: waiting.opened]
+        if waiting.opened > 1 and spans[:, 2].any():
+            parts = [
+                Moments(self._tables[waiting.closed + place, :, None]) if known else self._moments_of(first, last)
+                for place, (first, last, known) in enumerate(spans.tolist())
+            ]
+            self._keep_moments(waiting.closed, int(spans[0, 1] - spans[0, 0]), exact.stack(parts).total().table[:, 0])
+        self._spans[0] = spans[0, 0], waiting.filled, spans[:, 2].any()
+        waiting.opened = 1
 
     def _moments_of(self, first: int, last: int) -> Moments:
         rows = torch.from_numpy(self._rows[first:last])
         return exact.from_tensor(exact.moments(rows[None], self._workspace))
 
-    def _make_room(self, n: int) -> None:
-        if self._filled + n > self._block_rows:
-            self._work_off_closed()
-        if self._filled + n > len(self._rows):
-            wanted = self._filled + n
-            longer = self._kernel.rows(max(min(2 * wanted, self._block_rows), wanted), self.units)
-            longer[: self._filled] = self._rows[: self._filled]
-            self._rows = longer
+    def _make_room(self, n: int) -> int:
+        """Have room for so many rows. Returns where they begin."""
+        waiting = self.waiting
+        if waiting.filled + n > len(self._rows):
+            if waiting.filled + n > self._block_rows:
+                self._work_off_closed()
+            wanted = waiting.filled + n
+            if wanted > len(self._rows):
+                longer = self._kernel.rows(max(min(2 * wanted, self._block_rows), wanted), self.units)
+                longer[: waiting.filled] = self._rows[: waiting.filled]
+                self._rows = longer
+                self._hold()
+        return waiting.filled
 
     def _thin(self, first: int) -> None:
         """Drops rows of the step so that `samples` are left, one from each of as many equal stretches."""
         if self._random is None:
             self._random = self._generator()
-        n = self._filled - first
+        n = self.waiting.filled - first
         stretches = int(self._samples)
         kept = (np.arange(stretches) + self._random.random(stretches)) * n / stretches
         self._rows[first : first + stretches] = self._rows[first + np.minimum(kept.astype(int), n - 1)]
-        self._filled = first + stretches
+        self.waiting.filled = first + stretches
 
     @np.errstate(all="ignore")  # Whatever a script asks NumPy or Python to do about warnings.
     def _work_off(self, last: int) -> None:
         """Moves the block of closed steps, rows up to `last`, into moments, step rows and sketches."""
-        steps = self._steps
-        order = self._closed.order(self._rows[:last], len(steps), self._workspace, self._summary.begin)
+        waiting = self.waiting
+        closed = waiting.closed
+        numbers, known = self._steps[:closed].T
+        order = self._closed.order(self._rows[:last], closed, self._workspace, self._summary.begin)
         self._summary.add(order)
-        moments = prefer_exact(order.moments, steps)
+        moments = prefer_exact(order.moments, known.astype(bool), self._tables[:closed])
         self._summary.note(moments)
         if self._sink is not None:
-            self._sink(_step_rows(steps, moments, order))
-        rest = self._filled - last
+            self._sink(_step_rows(numbers, moments, order))
+        rest = waiting.filled - last
         if rest and last:
-            self._rows[:rest] = self._rows[last : self._filled]
-            self._open = [(first - last, end - last, moments) for first, end, moments in self._open]
-        self._filled = rest
-        self._steps = []
+            self._rows[:rest] = self._rows[last : waiting.filled]
+            self._spans[: waiting.opened, :2] -= last
+        if waiting.opened and len(self._tables):
+            self._tables[: waiting.opened] = self._tables[closed : closed + waiting.opened]
+        waiting.filled = rest
+        waiting.closed = 0
+        self._worked_off += closed
         self._is_first = False
 
 
-def prefer_exact(moments: Moments, steps: list[_Step]) -> Moments:
-    """Returns moments a step: those of all its activations where the step has them, else those of its sampled rows.
+def prefer_exact(moments: Moments, known: NDArray[np.bool_], tables: Floats) -> Moments:
+    """Returns moments a step: those of all its activations, in `tables` [steps, 6, units], where these are `known`.
 
-    `moments` are the block's, of the sampled rows.
+    Else they are the block's, of the sampled rows: `moments`.
     """
-    if all(step.moments is None for step in steps):
+    if not known.any():
         return moments
-    return exact.stack([moments.group(i) if s.moments is None else s.moments for i, s in enumerate(steps)])
+    if known.all():
+        return Moments(tables.transpose(1, 0, 2))
+    table = moments.table.copy()
+    table[:, known] = tables[known].transpose(1, 0, 2)
+    return Moments(table)
 
 
-def _step_rows(steps: list[_Step], moments: Moments, order: Order) -> StepRows:
+def _step_rows(numbers: Ints, moments: Moments, order: Order) -> StepRows:
     mean, low, high, count = moments.mean, moments.min, moments.max, moments.count
     finite = order.finite
     if not (count.all() and finite.all()):
         count, finite = np.where(count, count, np.nan), np.where(finite, finite, np.nan)
         mean, low, high = (np.where(np.isnan(count), np.nan, array) for array in (mean, low, high))
     return StepRows(
-        steps=np.array([step.number for step in steps]),
+        steps=numbers.copy(),
         count=moments.count.astype(np.int64),
         nonfinite=moments.nonfinite.astype(np.int64),
         mean=mean,

@@ -28,10 +28,8 @@ from icshift.sketch.kernel_numpy import NumPy
 from icshift.sketch.level import Digest, Level
 from icshift.sketch.moments import Moments
 from icshift.sketch.sampler import Sampler
+from icshift.sketch.waiting import Waiting
 from icshift.sketch.workspace import Workspace
-
-Reader = Callable[[int, Floats, int, Floats], Tensor | None]
-"""Gets an address and, as `take`, `rows`, `first` and `centre`."""
 
 
 class Taker(Protocol):
@@ -94,11 +92,8 @@ class Kernel(Protocol):
     def moments(self, activations: Tensor, workspace: Workspace) -> Tensor:
         """Returns the table of the moments [6, 1, units] of activations [rows, units(, positions)], on their device."""
 
-    def reader(self, activations: Tensor, sampler: Sampler) -> Reader | None:
-        """Returns what does as `take` with others that lie in memory as these do, given by their address.
-
-        None where it has to be given tensors.
-        """
+    def waiting(self) -> Waiting:
+        """Returns the counts of what waits in an accumulator: of nothing yet."""
 
     def order(self, rows: Floats, steps: int, workspace: Workspace) -> Order:
         """Returns what a block of so many steps, rows [steps * n, units], shows; the rows may be overwritten."""

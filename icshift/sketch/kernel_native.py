@@ -19,6 +19,7 @@ from icshift.sketch.kernel_numpy import NumPy
 from icshift.sketch.level import TERMS, Digest, Level, joined
 from icshift.sketch.moments import Moments
 from icshift.sketch.sampler import Sampler
+from icshift.sketch.waiting import Waiting
 from icshift.sketch.workspace import Workspace
 from icshift.tails import TAIL
 
@@ -123,46 +124,38 @@ class Native:
         """Reads all activations once, and draws the samples meanwhile. `centre` is where deviations are taken from."""
         if activations.dtype is not torch.float32 or not activations.numel():
             return self._numpy.take(activations, sampler, rows, first, centre, workspace)
-        read = self.reader(activations, sampler)
-        if read is None:
+        layout = layout_of(activations)
+        if layout is None:
             activations = activations.contiguous()
-            read = self.reader(activations, sampler)
-            assert read is not None
-        return read(activations.data_ptr(), rows, first, centre)
+            layout = layout_of(activations)
+            assert layout is not None
+        total, address = layout[0] * layout[2], activations.data_ptr()
+        if total <= sampler.samples:
+            compiled.scan(address, *layout, None, None, False, None, total, rows, first)
+            return None
+        drawn, table = sampler.places(total), np.empty((6, 1, layout[1]))
+        known = not math.isnan(centre[0])
+        compiled.scan(address, *layout, table, centre, known, drawn, len(drawn), rows, first)
+        return torch.from_numpy(table)
 
     def moments(self, activations: Tensor, workspace: Workspace) -> Tensor:
         """Reads all activations once, and draws none."""
         if not activations.is_cpu or activations.dtype is not torch.float32 or not activations.numel():
             return self._numpy.moments(activations, workspace)
-        layout = _layout(activations)
+        layout = layout_of(activations)
         if layout is None:
             activations = activations.contiguous()
-            layout = _layout(activations)
+            layout = layout_of(activations)
             assert layout is not None
         units = layout[1]
         table, centre, no_rows = np.empty((6, 1, units)), np.empty(units, np.float32), np.empty((0, units), np.float32)
         compiled.scan(activations.data_ptr(), *layout, table, centre, False, None, 0, no_rows, 0)
         return torch.from_numpy(table)
 
-    def reader(
-        self, activations: Tensor, sampler: Sampler
-    ) -> Callable[[int, Floats, int, Floats], Tensor | None] | None:
-        """Returns what reads activations that lie in memory as these, a row after the other; None where they do not."""
-        layout = _layout(activations) if activations.dtype is torch.float32 and activations.numel() else None
-        if layout is None:
-            return None
-        scan, total = compiled.scan, layout[0] * layout[2]
-
-        def read_all(address: int, rows: Floats, first: int, _: Floats) -> None:
-            scan(address, *layout, None, None, False, None, total, rows, first)
-
-        def read_some(address: int, rows: Floats, first: int, centre: Floats) -> Tensor:
-            drawn, table = sampler.places(total), np.empty((6, 1, layout[1]))
-            known = not math.isnan(centre[0])
-            scan(address, *layout, table, centre, known, drawn, len(drawn), rows, first)
-            return torch.from_numpy(table)
-
-        return read_all if total <= sampler.samples else read_some
+    def waiting(self) -> Waiting:
+        """Returns counts that change as forwards are taken without Python: see `icshift/hooks/again.py`."""
+        counts: Waiting = compiled.Waiting()
+        return counts
 
     def order(self, rows: Floats, steps: int, workspace: Workspace) -> Order:
         """Sorts columns where they are, and reads from each of them all that it shows."""
@@ -232,7 +225,7 @@ class Native:
         return self.digest(sites[0] if len(sites) == 1 else [*map(joined, zip(*sites, strict=True))], sampled)
 
 
-def _layout(activations: Tensor) -> tuple[int, int, int, int] | None:
+def layout_of(activations: Tensor) -> tuple[int, int, int, int] | None:
     """Returns rows, units, positions and how far rows lie apart; None unless values of a row lie together in memory."""
     count, units, *rest = activations.shape
     positions = rest[0] if rest else 1

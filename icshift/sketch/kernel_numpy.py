@@ -15,6 +15,7 @@ from icshift.sketch.block import Order
 from icshift.sketch.level import Digest, Level, compact, digest
 from icshift.sketch.moments import Moments, moments
 from icshift.sketch.sampler import Sampler
+from icshift.sketch.waiting import Waiting
 from icshift.sketch.workspace import Workspace
 
 _PADDING = 16
@@ -59,8 +60,9 @@ class NumPy:
         """Reads them in passes of their own."""
         return moments(activations[None], workspace)
 
-    def reader(self, activations: Tensor, sampler: Sampler) -> None:
-        """NumPy has to be given arrays."""
+    def waiting(self) -> Waiting:
+        """Returns counts that Python changes alone."""
+        return Waiting()
 
     def order(self, rows: Floats, steps: int, workspace: Workspace) -> Order:
         """Turns the block over, so that the values of a unit and step lie side by side, and sorts them."""

@@ -25,6 +25,8 @@ class Sampler:
     def __init__(self, samples: float, random: np.random.Generator) -> None:
         self.samples = samples
         self._random = random
+        self.drew = False
+        """Whether anything was drawn since `renew`."""
         self._offsets: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
         self._drawn: dict[int, Ints] = {}
         self._places: dict[tuple[object, ...], tuple[Tensor, Tensor]] = {}
@@ -41,8 +43,8 @@ class Sampler:
 
     def renew(self) -> None:
         """Makes the next call draw anew."""
-        if self._offsets is not None:
-            self._offsets = None
+        if self.drew:
+            self.drew, self._offsets = False, None
             self._drawn.clear()
             self._places.clear()
 
@@ -63,6 +65,7 @@ class Sampler:
         drawn = self._drawn.get(total)
         if drawn is None:
             if self._offsets is None:
+                self.drew = True
                 stretches = int(self.samples)
                 self._offsets = np.arange(stretches) + self._random.random(stretches)
             drawn = np.minimum((self._offsets * (total / self.samples)).astype(np.int64), total - 1)
