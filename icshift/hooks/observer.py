@@ -138,10 +138,8 @@ class Observer:
             return None
         activations = by_unit(tensor.detach(), self._axes[name, tensor.ndim])
         layout = layout_of(activations)
-        read = (
-            activations.dtype is torch.float32 and activations.data_ptr() == tensor.data_ptr() and activations.numel()
-        )
-        if layout is None or not read:
+        there = layout is not None and activations.numel() and activations.data_ptr() == tensor.data_ptr()
+        if layout is None or not there or activations.dtype is not torch.float32:
             return None
         return Place(
             *(self._open, (phase, name), accumulator, self.failed, self._transfer.queue),
