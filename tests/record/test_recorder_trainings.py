@@ -519,7 +519,7 @@ class Interrupting:
         return self._line
 
 
-STRIDE = often(197, 97)
+STRIDE = often(131, 67)
 
 PACKAGE = str(Path(icshift.__file__).parent)
 
