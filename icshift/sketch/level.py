@@ -51,7 +51,10 @@ class Digest:
 def joined(levels: Sequence[Level]) -> Level:
     """Returns levels of several sites, filled alike, as one of all their units."""
     first = levels[0]
-    return Level(np.concatenate([level.values[:, : first.fill] for level in levels]), first.fill, first.weight)
+    # Value after value, as each of them has its own: of single units NumPy would choose the other order.
+    values = np.empty((first.fill, sum(len(level.values) for level in levels)), first.values.dtype)
+    np.concatenate([level.values.T[: first.fill] for level in levels], axis=1, out=values)
+    return Level(values.T, first.fill, first.weight)
 
 
 @np.errstate(all="ignore")

@@ -228,3 +228,17 @@ def test_places_are_drawn_and_moments_read_as_the_long_way_does() -> None:
             if isinstance(value, np.ndarray):
                 np.testing.assert_array_equal(getattr(found, name), value, err_msg=name)
     assert short.rows == long.rows
+
+
+def test_what_began_in_float64_goes_on_the_long_way() -> None:
+    watched = Watched()
+    watched.begins()
+    watched.long(watched.layer(torch.randn(4, 2)).double())
+    watched.steps_on()
+    watched.know(4, 2)
+    tensor = watched.layer(torch.randn(4, 2))
+    assert not watched.take((), tensor)
+    watched.long(tensor)
+    watched.steps_on()
+    (distribution,) = watched.observer.distributions().values()
+    assert distribution.count.tolist() == [20, 20, 20]

@@ -295,7 +295,7 @@ def test_one_column_of_many_is_nothing_to_divide_by(tmp_path):
 
 def unknown(measured):
     """Sites of which a limit on drift cannot be judged; of the others none exceeds it."""
-    found = verdicts(measured.run, measured.shown.parts, [parse("drift > 5", "w1_sd")])
+    found = verdicts(measured.run, measured.shown.parts, [parse("drift > 5", "w1_sd")], {})
     assert {verdict.state for verdict in found} <= {"ok", "unmeasured"}
     return [verdict.site for verdict in found if verdict.state == "unmeasured"]
 

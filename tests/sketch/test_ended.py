@@ -27,6 +27,7 @@ def test_sites_read_together_are_what_each_is_alone():
     """Of one kind and another, of several lengths, many and few units, broken ones between them."""
     given = [
         *(("normal", steps, units, False) for steps in (1, 40, 40, 200) for units in (1, 3, 30)),
+        *[("normal", steps, 1, False) for steps in (1, 7, 100, 7, 100)],
         ("relu", 200, 300, False),
         ("with_nan", 40, 3, False),
         *((name, 40, 100, False) for name in ("normal", "relu", "constant", "normal")),
