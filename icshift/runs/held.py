@@ -89,10 +89,6 @@ class Held:
     def __contains__(self, name: str) -> bool:
         return name in self.numbers or name in self.lists or name in self.packed
 
-    def beside(self, others: Mapping[str, Lists]) -> Held:
-        """Returns the same with other lists of as many rows."""
-        return Held(self.numbers, {**self.lists, **others}, self.packed)
-
     def part(self, start: int, stop: int) -> Held:
         """Returns some of the rows."""
         numbers = {name: values[start:stop] for name, values in self.numbers.items()}

@@ -30,7 +30,6 @@ from icshift.runs.attributes import COLUMNS, KINDS, WHOSE, attributes
 from icshift.runs.columns import Column
 from icshift.runs.format import Site
 from icshift.runs.held import Held, held
-from icshift.runs.pages import Straight
 from icshift.runs.parts import Place
 from icshift.runs.possible import refuse_beyond, refuse_impossible
 from icshift.runs.stored import Stored
@@ -200,10 +199,9 @@ class Shelf:
 
     def __init__(self) -> None:
         self._files: dict[Path, _File] = {}
-        self._open: _Last[tuple[pq.ParquetFile, pa.NativeFile]] = _Last(_FOOTER_BYTES, _MOST_OPEN)
+        self._open: _Last[pq.ParquetFile] = _Last(_FOOTER_BYTES, _MOST_OPEN)
         self._columns: _Last[Held] = _Last(_KEPT_BYTES)
         self._whole: dict[Hashable, Held] = {}
-        self._straight = Straight()
 
     def rows(self, path: Path, first: int, last: int | None, run_id: str | None, most_rows: int) -> Sequence[Rows]:
         """Returns what the rows `first` to `last` (excluded; None: all from there) of a file are of, in order.
@@ -254,7 +252,7 @@ class Shelf:
             kinds[kind] = {name: column for _, name, column in of_kind}, of_kind
         coded = [name for _, name, column in placed if column.coded]
         file = _File(path, list(accumulate(counts, initial=0)), kinds, stamp, coded)
-        table = self._opened(file, footer)[0].read(columns=list(WHOSE), use_threads=False)
+        table = self._opened(file, footer).read(columns=list(WHOSE), use_threads=False)
         columns.refuse_nothing(table, WHOSE)
         return replace(file, rows=_stretches(table))
 
@@ -274,27 +272,18 @@ class Shelf:
         found = self._whole.get(key) if file.coarse else self._columns.get(key)
         if found is None:
             there, placed = file.kinds[kind]
-            groups, rows = range(first, last), file.starts[last] - file.starts[first]
-            opened, file_of = self._opened(file)
+            opened, groups, rows = self._opened(file), range(first, last), file.starts[last] - file.starts[first]
             columns.unpacked(opened.metadata, groups, placed, file.stamp[1], rows)
-            taken, unknown = self._straight.read(file_of, opened.metadata, groups, placed)
-            rest = [name for name in there if name not in taken]
-            size = sum(column.flat.nbytes for column in taken.values())
-            found = Held({}, {}, {})
-            if rest:
-                table = opened.read_row_groups(groups, columns=rest, use_threads=False)
-                columns.refuse_nothing(table, {name: there[name] for name in rest})
-                found, size = held(table), size + table.nbytes
-            for name, levels in unknown.items():
-                self._straight.learn(levels, found.lists[name])
-            found = found.beside(taken)
+            table = opened.read_row_groups(groups, columns=list(there), use_threads=False)
+            columns.refuse_nothing(table, there)
+            found = held(table)
             if file.coarse:
                 self._whole[key] = found
             else:
-                self._columns.put(key, found, size)
+                self._columns.put(key, found, table.nbytes)
         return found
 
-    def _opened(self, file: _File, footer: pq.FileMetaData | None = None) -> tuple[pq.ParquetFile, pa.NativeFile]:
+    def _opened(self, file: _File, footer: pq.FileMetaData | None = None) -> pq.ParquetFile:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -306,7 +295,7 @@ class Shelf:
             if file.stamp != _stamp(file.path.stat()):
                 raise ChangedError(f"{file.path} was replaced while it was read: try again")
             options = {"page_checksum_verification": True, "read_dictionary": file.coded}
-            found = pq.ParquetFile(handle, metadata=footer, **options), handle
+            found = pq.ParquetFile(handle, metadata=footer, **options)
             self._open.put(file.path, found, _FOOTER_GROWS * footer.serialized_size)
         return found
 
