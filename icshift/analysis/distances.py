@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from icshift.analysis import over_units
 from icshift.analysis.by_example import displacement
 from icshift.distribution import Distribution, Floats, Ints, curve_of
+from icshift.noise.rounding import within_rounding
 from icshift.pieces import GAUSS, Lines, Pieces, apart, parts, parts_of_rows, pieces, squares
 
 STD_FLOOR = 0.05
@@ -204,6 +205,15 @@ def near_constant(a: Distribution, b: Distribution) -> NDArray[np.bool_]:
     """Marks the units [units] whose pooled sd is at most `std_floor` or NaN: their drift in sd means little."""
     pooled, floor = _spread(a, b)
     return ~(pooled > floor)
+
+
+def rounded(a: Distribution, b: Distribution) -> NDArray[np.bool_]:
+    """Marks the units [units] that are constant and differ by no more than rounding: whether they moved is unknown.
+
+    A constant is not computed to the last bit, and everything is far in sd of nearly nothing.
+    """
+    size, types = np.maximum(np.abs(a.mean), np.abs(b.mean)), (a.values.dtype, b.values.dtype)
+    return near_constant(a, b) & within_rounding(w1(a, b), pooled_std(a, b), size, *types)
 
 
 def w1_error(a: Distribution, b: Distribution) -> Floats:

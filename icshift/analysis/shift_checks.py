@@ -84,7 +84,7 @@ def _drift(condition: Condition, site_shift: SiteShift) -> Measurement:
 def _moved(condition: Condition, site_shift: SiteShift) -> Measurement:
     count, units = int(site_shift.moved.sum()), len(site_shift.moved)
     level = count / max(units, 1) if condition.scale == "%" else count
-    return _measurement(site_shift, count, level, math.nan, _gap(site_shift))
+    return _measurement(site_shift, count, level, math.nan, _gap(site_shift) or _rounded(site_shift))
 
 
 def _measurement(site_shift: SiteShift, value: float, level: float, floor: float, gap: str) -> Measurement:
@@ -98,4 +98,11 @@ def _gap(site_shift: SiteShift) -> str:
     unseen = site_shift.unseen
     if unseen.any():
         return f"{unseen.sum()} of {len(unseen)} units had no finite value in one data set"
-    return "too few examples to tell noise" if math.isnan(site_shift.p) else ""
+    if not math.isnan(site_shift.p):
+        return ""
+    return _rounded(site_shift) if site_shift.rounded.all() else "too few examples to tell noise"
+
+
+def _rounded(site_shift: SiteShift) -> str:
+    rounded = site_shift.rounded
+    return f"{rounded.sum()} of {len(rounded)} units are constants that differ by rounding" if rounded.any() else ""

@@ -7,6 +7,7 @@ follows from measured numbers alone:
     shifted                  some differ by more: which, with a false discovery rate of 5 % among them
     constant                 so many units have one value in either data set, and not the same: no spread to compare by
     no finite value          so many units have only NaN or infinity in one data set
+    not known                so many constants differ by no more than rounding, or there are too few examples
     amplifies, absorbs       the drift is at least `AMPLIFIES` times that of the site before, or at most `ABSORBS` times
     running statistics stale they are at least `STALE` sd, and twice the noise, from precise ones of the reference
 
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 
 from icshift.analysis import over_units
 from icshift.analysis.comparison import Comparison
-from icshift.analysis.distances import near_constant, w1
+from icshift.analysis.distances import near_constant, rounded, w1
 from icshift.analysis.drift import by_site, drift
 from icshift.analysis.metrics import DEFAULT, METRICS, Metric
 from icshift.analysis.metrics import metric as metric_named
@@ -60,9 +61,6 @@ SITE_COLUMNS = (
     "p", "shifted", "moved", "moved_untold", "relative", "before", "change", "verdict",
 )  # fmt: skip
 """Columns of `site_table`."""
-
-_ROUNDING = 1e-5
-"""A near-constant unit that differs by at most this share of its mean differs by rounding."""
 
 Parts = Mapping[tuple[str, str], Sequence[Sample]]
 """The activations of each part of the examples, by (phase, name of the site)."""
@@ -123,7 +121,8 @@ class SiteShift:
     `comparison` holds the site's distributions on both. `values` [units] are those of the metric and `noise` is its
     noise. `p` is the probability that noise alone makes the units differ as much as they do, NaN where the noise is not
     known; `shifted` says that it is small enough to call the site shifted. `moved` [units] marks the units that moved
-    beyond noise, none of a site that is not shifted, `told` [units] those of which that is known.
+    beyond noise, none of a site that is not shifted, `told` [units] those of which that is known. It is not of
+    units that are `rounded` [units].
     """
 
     comparison: Comparison
@@ -133,6 +132,7 @@ class SiteShift:
     shifted: bool
     moved: NDArray[np.bool_]
     told: NDArray[np.bool_]
+    rounded: NDArray[np.bool_]
 
     @property
     def steady(self) -> NDArray[np.bool_]:
@@ -205,7 +205,7 @@ def shifts(run: StoredRun, parts: Parts, *, metric_name: str = "w1_sd") -> dict[
         name = comparison.site.name
         both = parts.get((REFERENCE, name), ()), parts.get((DATA, name), ())
         gauge_noise = noise(gauge, *both, comparison.after.units)
-        p = _p_values(gauge_noise, comparison)
+        p = _p_values(gauge_noise, comparison.before, comparison.after)
         together = simes(p)
         shifted = together <= FALSE_ALARMS / len(compared)
         result[name] = SiteShift(
@@ -216,6 +216,7 @@ def shifts(run: StoredRun, parts: Parts, *, metric_name: str = "w1_sd") -> dict[
             shifted,
             discoveries(p) if shifted else np.zeros(len(p), bool),
             np.isfinite(p),
+            rounded(comparison.before, comparison.after),
         )
     return result
 
@@ -298,7 +299,8 @@ def unit_table(
     table = drift(run, metrics=(metric_name,), reference=f"phase:{REFERENCE}", phase=DATA, sites=sites)
     if len(table):
         shown = [site_shifts[name] for name in table["site"].unique()]
-        table["floor"] = np.concatenate([site_shift.noise.floor for site_shift in shown])
+        floors = [np.where(site_shift.rounded, np.nan, site_shift.noise.floor) for site_shift in shown]
+        table["floor"] = np.concatenate(floors)
         moved, told = (np.concatenate([getattr(one, name) for one in shown]) for name in ("moved", "told"))
         table["moved"] = pd.arrays.BooleanArray(moved, ~told)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -306,12 +308,10 @@ def unit_table(
     return table
 
 
-def _p_values(gauge_noise: Noise, comparison: Comparison) -> Floats:
-    before, after = comparison.before, comparison.after
+def _p_values(gauge_noise: Noise, before: Distribution, after: Distribution) -> Floats:
     p = gauge_noise.p_values
-    # A constant is not computed to the last bit, and everything is far in sd of nearly nothing.
-    rounded = w1(before, after) <= _ROUNDING * np.maximum(np.abs(before.mean), np.abs(after.mean))
-    return np.where(near_constant(before, after) & rounded & np.isfinite(p), 1.0, p)
+    still = near_constant(before, after) & (w1(before, after) == 0) & np.isfinite(p)
+    return np.where(rounded(before, after), np.nan, np.where(still, 1.0, p))
 
 
 def _of_site(site_shift: SiteShift) -> dict[str, object]:
@@ -344,8 +344,11 @@ def _of_noise(site_shift: SiteShift) -> dict[str, object]:
 def _of_drift(site_shift: SiteShift, unit: str) -> list[str]:
     unseen, moved = site_shift.unseen, site_shift.moved
     lost = [f"no finite value: {_share(unseen)}"] if unseen.any() else []
+    if site_shift.rounded.any():
+        lost.append(f"not known, constants that differ by rounding: {_share(site_shift.rounded)}")
     if np.isnan(site_shift.p):
-        return lost if unseen.all() else ["not known: too few examples to tell noise", *lost]
+        few = not (unseen | site_shift.rounded).all()
+        return ["not known: too few examples to tell noise"] * few + lost
     if not site_shift.shifted:
         return ["no shift beyond noise", *lost]
     constant = moved & ~site_shift.steady

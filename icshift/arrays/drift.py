@@ -11,7 +11,7 @@ blocks of other sizes are no exchange for each other. Fewer rows find less, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,8 +23,9 @@ from icshift.arrays.measure import Moments, blocks_of, compared, some_of
 from icshift.blocks import Blocks, Floats
 from icshift.errors import SelectionError, unknown
 from icshift.noise.dependence import Dependence
-from icshift.noise.exchange import differences, magnitude, matched, noise
+from icshift.noise.exchange import Flags, differences, magnitude, matched, noise
 from icshift.noise.movement import Movement, movement
+from icshift.noise.rounding import within_rounding
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,6 +81,7 @@ def drift(a: Any, b: Any, *, metric: MetricName = "w1_sd") -> Drifted:
     pairs = {name: (first.arrays[name], second.arrays[name]) for name in _common(first, second)}
     measured = {name: _measured(*pair) for name, pair in pairs.items()}
     moved = movement({name: one.judged for name, one in measured.items()})
+    moved = moved.untold_of({name: one.rounded for name, one in measured.items()})
     tables = [_of_array(name, one, moved, metric, first.units.get(name)) for name, one in measured.items()]
     return Drifted(
         pd.concat(tables, ignore_index=True),
@@ -121,11 +123,16 @@ def _common(first: Given, second: Given) -> list[str]:
 @dataclass(frozen=True, eq=False)
 class _Measured:
     """What is measured of two arrays: Wasserstein-1, the moments of both, the blocks that floors are of, and those by
-    which it is `judged` what moved. `rows` are the numbers of rows of both together."""
+    which it is `judged` what moved. `pooled` is the sd of both, `least` the least that it counts as; `rounded` marks
+    constants that differ by no more than rounding, of which nothing is judged. `rows` are the numbers of rows of both
+    together."""
 
     w1: Floats
     before: Moments
     after: Moments
+    pooled: Floats
+    least: float
+    rounded: Flags
     blocks: tuple[Blocks, Blocks]
     judged: tuple[Blocks, Blocks]
     rows: int
@@ -133,14 +140,26 @@ class _Measured:
 
 def _measured(a: NDArray[Any], b: NDArray[Any]) -> _Measured:
     w1, before, after = compared(a, b)
+    types = a.dtype, b.dtype
     with np.errstate(invalid="ignore", over="ignore"):
         far = (before.std > 0) & (np.abs(before.mean) > _FAR_OFF * before.std)
     if far.any():  # Blocks measure noise against the values: far from zero it would pass for rounding.
         centre = np.where(far, before.mean, 0.0)
         a, b = a - centre, b - centre
+    pooled, size = _pooled(before.std, after.std), np.fmax(np.abs(before.mean), np.abs(after.mean))
+    least = least_std(pooled, size)
+    rounded = (pooled <= least) & within_rounding(w1, pooled, size, *types)
     blocks, fewest = (blocks_of(a), blocks_of(b)), min(len(a), len(b))
     judged = blocks if len(a) == len(b) else (blocks_of(some_of(a, fewest)), blocks_of(some_of(b, fewest)))
-    return _Measured(w1, before, after, blocks, judged, len(a) + len(b))
+    judged = judged[0], _but_for(rounded, *judged)
+    return _Measured(w1, before, after, pooled, least, rounded, blocks, judged, len(a) + len(b))
+
+
+def _but_for(rounded: Flags, a: Blocks, b: Blocks) -> Blocks:
+    """Returns blocks b in which these units are as in a: blocks are of float64, which would tell them apart."""
+    if not rounded.any():
+        return b
+    return replace(b, slices=np.where(rounded[:, None, None], a.slices, b.slices))
 
 
 def _pooled(a: Floats, b: Floats) -> Floats:
@@ -153,10 +172,9 @@ def _of_array(name: str, of: _Measured, moved: Movement, metric: str, units: lis
     import pandas as pd
 
     w1, before, after = of.w1, of.before, of.after
-    pooled = _pooled(before.std, after.std)
-    least = least_std(pooled, np.fmax(np.abs(before.mean), np.abs(after.mean)))
+    pooled, least = of.pooled, of.least
     scale = np.maximum(pooled, least) if metric == "w1_sd" else np.ones(len(w1))
-    floors = _floors(*of.blocks, w1)
+    floors = np.where(of.rounded, np.nan, _floors(*of.blocks, w1))
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.where(floors > 0, w1 / floors, np.nan)
     told = moved.moved.get(name, np.zeros(len(w1), bool))

@@ -67,3 +67,7 @@ def _plain(name: str, said: str) -> tuple[str, str]:
     """Returns a line of help in words: an argument without its type, a range without a formula."""
     said = re.sub(r"(\S+)<=x<=([^\s;\]]+)", r"\1 to \2", said)
     return re.sub(r" <.*>$", "", name), re.sub(r"x>=([^\s;\]]+)", r"at least \1", said)
+
+
+class Interrupted(Exception):  # noqa: N818  It is no error.
+    """Ctrl-C ended the script of `icshift run`, and all is written and told: the process ends as the script would."""

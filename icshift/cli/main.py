@@ -16,6 +16,7 @@ import typer
 
 from icshift._version import __version__
 from icshift.cli import output
+from icshift.cli.command import Interrupted
 from icshift.cli.commands import WITH_MODELS, Commands
 from icshift.errors import IcshiftError
 
@@ -50,12 +51,18 @@ def _common(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 0 (done), 1 (a threshold was exceeded), 2 (a mistake) or 130 (interrupted).
 
-    A mistake is one line on stderr.
+    A mistake is one line on stderr. `icshift run` ends as its script does.
     """
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] not in [[name] for name in WITH_MODELS]:
         _collect_seldom()
-    sys.exit(_run(given))
+    try:
+        code = _run(given)
+    except Interrupted:
+        from icshift.launch.script import end_interrupted
+
+        end_interrupted()
+    sys.exit(code)
 
 
 def _collect_seldom() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from icshift.cli import options
-from icshift.cli.command import Command
+from icshift.cli.command import Command, Interrupted
 from icshift.errors import ONE_PROCESS, RecordingError, RunError
 
 if TYPE_CHECKING:
@@ -126,6 +126,8 @@ def run(
         recorded = [path for path, stamp in _manifests(target).items() if before.get(path) != stamp]
         _report(target, recorded, launchers[0] if launchers else None, elapsed, quiet=quiet, no_color=no_color)
     sys.stdout.flush()
+    if code is None:
+        raise Interrupted
     raise typer.Exit(code)
 
 

@@ -15,12 +15,15 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from icshift.errors import RecordingError
 
 _OURS = ("icshift", "runpy")
 """Packages whose frames are left out of tracebacks."""
+
+_IMPORT = "<frozen importlib."
+"""How the file names of Python's own frames of an import begin."""
 
 
 def prepare(script: str, arguments: list[str], *, module: bool) -> Callable[[], None]:
@@ -44,10 +47,11 @@ def prepare(script: str, arguments: list[str], *, module: bool) -> Callable[[], 
     return lambda: _run_file(path.absolute())
 
 
-def run(body: Callable[[], None]) -> int:
-    """Runs what `prepare` returned, and returns the exit code of Python: 1 after an exception, 130 after Ctrl-C.
+def run(body: Callable[[], None]) -> int | None:
+    """Runs what `prepare` returned, and returns the exit code of Python: 1 after an exception.
 
-    An exception is shown on stderr as Python shows it, without the frames of icshift.
+    None after Ctrl-C: Python itself decides at its very end what that exits with, see `end_interrupted`. An exception
+    is shown on stderr as Python shows it, without the frames of icshift.
     """
     try:
         body()
@@ -63,8 +67,18 @@ def run(body: Callable[[], None]) -> int:
         sys.last_value = error
         _show_theirs_alone(error)
         sys.excepthook(type(error), error, error.__traceback__)
-        return 130 if isinstance(error, KeyboardInterrupt) else 1
+        return None if type(error) is KeyboardInterrupt else 1  # Of another class, Python takes it for any error.
     return 0
+
+
+def end_interrupted() -> NoReturn:
+    """Ends this process as Python ends one that Ctrl-C interrupted, whose traceback has been shown.
+
+    Python kills it with SIGINT, which a shell calls 130, where nothing at its exit runs code from a string (then it is
+    1). So the exception has to reach the interpreter.
+    """
+    sys.excepthook = lambda *_: None
+    raise KeyboardInterrupt
 
 
 def uncaught() -> BaseException | None:
@@ -114,11 +128,19 @@ def _show_theirs_alone(error: BaseException) -> None:
 
 def _theirs(trace: TracebackType | None) -> TracebackType | None:
     """A traceback without the frames of icshift."""
-    frames = []
+    frames: list[TracebackType] = []
+    passed: list[TracebackType] = []
+    ours = False
     while trace is not None:
-        if str(trace.tb_frame.f_globals.get("__name__", "")).split(".")[0] not in _OURS:
-            frames.append(trace)
+        if trace.tb_frame.f_code.co_filename.startswith(_IMPORT):
+            passed.append(trace)  # Python leaves these out itself, but around a frame of ours.
+        elif str(trace.tb_frame.f_globals.get("__name__", "")).split(".")[0] in _OURS:
+            passed, ours = [], True
+        else:
+            frames += [*([] if ours else passed), trace]
+            passed, ours = [], False
         trace = trace.tb_next
+    frames += [] if ours else passed
     theirs = None
     for frame in reversed(frames):
         theirs = TracebackType(theirs, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)

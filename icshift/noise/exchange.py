@@ -20,6 +20,7 @@ import numpy as np
 
 from icshift import kernel_choice
 from icshift.blocks import BLOCKS, SLICES, Blocks, Floats, Ints, edges_of
+from icshift.noise.rounding import share_of_rounding
 
 Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
@@ -37,10 +38,6 @@ MOST = BLOCKS
 
 _ALIKE = 1.25
 """Blocks with up to so many times as many values count as alike."""
-
-_ROUNDING = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-13}
-"""A slice or mean of a type whose differences are at most this share of its values differs by rounding, as a mean that
-batch norm makes 0 does from step to step."""
 
 _TOLD = 4.0
 """Times rounding that the noise of independent values has to be for blocks to tell it: less is rounded away."""
@@ -161,17 +158,13 @@ def _numpy(a: Blocks, b: Blocks, count: int) -> _Apart:
         zeros = np.where(seen, (b.zeros / b.sampled - a.zeros / a.sampled) * weights, 0.0)
         apart = np.where(seen[:, :, None], b.slices - a.slices, 0.0).astype(float)
     largest = np.fmax(np.abs(a.slices), np.abs(b.slices)).max(axis=(1, 2), initial=0.0, where=seen[:, :, None])
-    rounding = largest * _share_of_rounding(a, b)
+    rounding = largest * share_of_rounding(a.slices.dtype, b.slices.dtype)
     means = _beyond(apart.mean(2), rounding[:, None]) * weights
     apart = _beyond(apart, rounding[:, None, None]) * weights[:, :, None]
     by_block = np.ascontiguousarray(apart.transpose(1, 0, 2))
     total = weights.sum(0) / max(len(weights), 1)
     by_block[:, coarse] = means[coarse] = 0
     return by_block, means.T, zeros.T, total, seen.sum(1), coarse
-
-
-def _share_of_rounding(a: Blocks, b: Blocks) -> float:
-    return max(_ROUNDING[one.slices.dtype] for one in (a, b))
 
 
 @np.errstate(all="ignore")
@@ -181,7 +174,7 @@ def _coarse(a: Blocks, b: Blocks, count: int) -> Flags:
     Windows over the same examples in the same order differ by rounding alone as well. There units vary by so much that
     independent values would have shown more, and it is known that there is no noise.
     """
-    share = _share_of_rounding(a, b)
+    share = share_of_rounding(a.slices.dtype, b.slices.dtype)
     lows, highs = zip(*(_ends(one) for one in (a, b)), strict=True)
     most = np.maximum(*(one.sizes(count)[0].max(1, initial=1) for one in (a, b)))
     largest = np.fmax(np.fmax(*np.abs(lows)), np.fmax(*np.abs(highs)))

@@ -95,3 +95,32 @@ def test_a_script_without_torch_leaves_a_line_and_no_directory(icshift_run, tmp_
 
 def test_the_exit_code_is_the_scripts(icshift_run):
     assert icshift_run("raise SystemExit(3)").returncode == 3
+
+
+INTERRUPTED = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("way", [["-m", "icshift"], ["-c", "from icshift.cli.main import main; main()"]])
+@pytest.mark.parametrize(
+    "script",
+    [
+        INTERRUPTED,
+        TRAINING + INTERRUPTED,
+        "import atexit\natexit.register(lambda: exec('1'))\n" + INTERRUPTED,
+        "class Own(KeyboardInterrupt): ...\nraise Own",
+        "raise SystemExit(-2)",
+    ],
+    ids=["interrupted", "training interrupted", "code at exit", "another class", "a code like a signal"],
+)
+def test_an_interrupted_script_ends_as_in_plain_python(script, way, icshift_run, tmp_path):
+    """Interpreters of their own: what a signal does to a process is told by its parent alone."""
+    done = icshift_run(script, "-q", command=[sys.executable, *way])
+    plain = subprocess.run([sys.executable, "train.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == plain.returncode, done.stderr
+    assert [line.strip() for line in plain.stderr.splitlines() if "^" not in line][-1:] == (
+        [line.strip() for line in done.stderr.splitlines() if line.strip() and not line.startswith("icshift: ")][-1:]
+    )
+    if script.startswith(TRAINING):
+        (run,) = (tmp_path / "icshift-runs" / "train").iterdir()
+        assert StoredRun(run).manifest["interrupted"]["by"] == "KeyboardInterrupt"

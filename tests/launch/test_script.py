@@ -24,7 +24,9 @@ def as_it_was(monkeypatch):
         ("import sys; sys.exit()", 0, ""),
         ("import sys; sys.exit(7)", 7, ""),
         ("import sys; sys.exit('no data')", 1, "no data\n"),
-        ("raise KeyboardInterrupt", 130, "KeyboardInterrupt\n"),
+        ("raise KeyboardInterrupt", None, "KeyboardInterrupt\n"),
+        ("class Own(KeyboardInterrupt): ...\nraise Own", 1, "Own\n"),
+        ("import sys; sys.exit(-2)", -2, ""),
         ("1 / 0", 1, "ZeroDivisionError: division by zero\n"),
     ],
 )
@@ -42,6 +44,19 @@ def test_frames_of_icshift_are_in_no_traceback(tmp_path, capsys):
     shown = capsys.readouterr().err
     assert shown.count("a.py") == 2
     assert "icshift" not in shown.replace(str(tmp_path), "")
+
+
+def test_an_import_that_fails_has_no_frames_but_those_of_python(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "failing_in_test_script.py").write_text("1 / 0")
+    (tmp_path / "a.py").write_text("import failing_in_test_script")
+    script.when_imported("failing_in_test_script", lambda: None)
+    script.run(script.prepare(str(tmp_path / "a.py"), [], module=False))
+    shown = capsys.readouterr().err
+    assert [line.split('"')[1].rsplit("/", 1)[-1] for line in shown.splitlines() if line.startswith("  File")] == [
+        "a.py",
+        "failing_in_test_script.py",
+    ]
 
 
 def test_a_script_sees_its_arguments_its_folder_and_itself(tmp_path, capsys):
