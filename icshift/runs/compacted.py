@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from icshift.runs import merged, sealed
+from icshift.runs import merged, sealed, segments
 from icshift.runs.durable import aside_of
 from icshift.runs.encoding import encoding
 from icshift.runs.format import MERGED, PHASES, RUN_ID, WINDOW, WINDOWS
@@ -36,8 +36,8 @@ _WINDOW_ROWS, _SERIES_ROWS = 1 << 10, 1 << 15
 class Source:
     """A file that others are made of: its numbers from `first` to `last`, which its `rows` stand for.
 
-    `windows` are what it says of each in its metadata, `states` those in which they ended. `table` is what it holds,
-    where that is in memory.
+    `windows` are what it says of each in its metadata, `states` those in which they ended. `told` is whether a file of
+    a series says which segments it holds. `table` is what it holds, where that is in memory.
     """
 
     part: Part
@@ -48,12 +48,13 @@ class Source:
     rows: range
     windows: Sequence[dict[str, Any]] = ()
     states: Sequence[dict[str, Any]] = ()
+    told: bool = False
 
 
 def source(part: Part, first: int = 0, last: int = sys.maxsize, *, table: pa.Table | None = None) -> Source:
     """Returns what a file gives, whose `table` may be in memory: of windows those of the numbers `first` to `last`.
 
-    Raises `RunError` and `OSError` where it cannot be read.
+    Raises `RunError` and `OSError` where it cannot be read, and `RunError` where it stands in another's place.
     """
     with damage(part.path):
         if table is None:
@@ -63,7 +64,8 @@ def source(part: Part, first: int = 0, last: int = sys.maxsize, *, table: pa.Tab
             schema, metadata, rows = table.schema, table.schema.metadata, table.num_rows
         every = Source(part, schema.remove_metadata(), table, part.first, part.last, range(rows))
         if part.path.parent.name not in _OF_WINDOWS:
-            return every
+            segments.refuse_other(metadata or {}, part, part.path.parent.name)
+            return replace(every, told=segments.SEGMENT in (metadata or {}))
         found = list(zip(_entries(metadata, rows), states_of(metadata), strict=True))
     kept = [(entry, state) for entry, state in found if first <= entry["index"] <= last]
     entries, states = [entry for entry, _ in kept], [state for _, state in kept]
@@ -98,7 +100,8 @@ class Compacted:
         part = sources[0].part
         of_windows = part.path.parent.name in _OF_WINDOWS
         self.path = part.path.with_name(name_of(sources[0].first, sources[-1].last, part.rank))
-        metadata = {RUN_ID: run_id.encode()} | (_about(sources, told_apart=told_apart) if of_windows else {})
+        about = _about_windows(sources, told_apart=told_apart) if of_windows else _about_segments(sources)
+        metadata = {RUN_ID: run_id.encode()} | about
         schema = sources[0].schema
         self.aside = aside_of(self.path)
         self._least = _WINDOW_ROWS if of_windows else _SERIES_ROWS
@@ -144,7 +147,7 @@ class Compacted:
         self._waiting.clear()
 
 
-def _about(sources: Sequence[Source], *, told_apart: bool) -> dict[bytes, bytes]:
+def _about_windows(sources: Sequence[Source], *, told_apart: bool) -> dict[bytes, bytes]:
     entries = [
         {**entry, "origin": entry.get("origin") or merged.origin(one.part.path)} if told_apart else entry
         for one in sources
@@ -152,3 +155,10 @@ def _about(sources: Sequence[Source], *, told_apart: bool) -> dict[bytes, bytes]
     ]
     states = [state for one in sources for state in one.states]
     return {WINDOW: json.dumps(entries).encode(), STATE: json.dumps(states).encode()}
+
+
+def _about_segments(sources: Sequence[Source]) -> dict[bytes, bytes]:
+    """Returns nothing where one of them, as of an older version, does not say what it holds: its name alone does."""
+    first, last = sources[0], sources[-1]
+    known = all(one.told for one in sources)
+    return segments.about(first.part.path.parent.name, first.first, last.last) if known else {}

@@ -34,7 +34,8 @@ Format 5. A run is a directory:
     logged/                       segments of the numbers that the training said of its own steps, where it
                                   did: a row a number: step, window, name, value
 
-The metadata of every file, key `icshift_run`, hold the `id` of the manifest of its rank.
+The metadata of every file, key `icshift_run`, hold the `id` of the manifest of its rank; those of a segment, key
+`icshift_segment`, which one it is (see `segments.py`).
 
 While it is recorded a run may hold provisional windows of which another one has the steps (see `provisional.py`).
 

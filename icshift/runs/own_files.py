@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from icshift.runs import sealed
+from icshift.runs import sealed, segments
 from icshift.runs.arrow_arrays import flags
 from icshift.runs.compacted import Compacted, source
 from icshift.runs.compaction import Compaction
@@ -27,6 +27,9 @@ from icshift.runs.window_table import row_groups
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_OF_ROWS = (PHASES, segments.SEGMENT)
+"""Keys of what the metadata of a file say of its rows, whoever writes them anew."""
 
 
 class OwnFiles:
@@ -65,7 +68,7 @@ class OwnFiles:
                     file.unlink()
             for part in stands:
                 windows = folder == WINDOWS
-                self._held[part.path] = len(windows_in(part)) if windows else _rows(part.path)
+                self._held[part.path] = len(windows_in(part)) if windows else _rows(part)
                 self.settle(part.path)
             found += stands
         return found
@@ -94,10 +97,10 @@ class OwnFiles:
         return {window.index: place for part in self._windows() for window, place in windows_in(part)}
 
     def put(self, path: Path, table: pa.Table, about: Mapping[bytes, bytes] | None = None) -> None:
-        """Write a file of this run, which says so in its metadata."""
+        """Write a file of this run, which says so in its metadata; what a table says of its rows goes with them."""
         self._refuse()
         self._split(path)
-        own = {key: value for key, value in (table.schema.metadata or {}).items() if key == PHASES}
+        own = {key: value for key, value in (table.schema.metadata or {}).items() if key in _OF_ROWS}
         table = table.replace_schema_metadata({RUN_ID: self._run_id.encode(), **own, **(about or {})})
         self._compactions[path.parent.name].forget(path)
         groups = row_groups(table) if path.parent.name == WINDOWS else ()
@@ -194,9 +197,12 @@ class OwnFiles:
                 self.discard(whole.path)
 
 
-def _rows(file: Path) -> int:
-    with damage(file):
-        return int(sealed.footer(file).num_rows)
+def _rows(part: Part) -> int:
+    """Returns how many rows of a series a file holds. Raises `RunError` where that is damaged or in another's place."""
+    with damage(part.path):
+        footer = sealed.footer(part.path)
+        segments.refuse_other(footer.metadata or {}, part, part.path.parent.name)
+        return int(footer.num_rows)
 
 
 def _read(file: Path) -> pa.Table:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from icshift.errors import RecordingError
-from icshift.runs import sealed
+from icshift.runs import columns, sealed, segments
 from icshift.runs.format import INITIAL_WEIGHTS, WINDOWS, Window
 from icshift.runs.manifest import read_manifest
-from icshift.runs.owner import manifest_name, recorded_by
+from icshift.runs.owner import FOLDERS, manifest_name, recorded_by
 from icshift.runs.parts import parts_in
 from icshift.runs.provisional import standing
 from icshift.runs.window_file import damage, windows_of
@@ -71,7 +71,19 @@ def past_of(path: Path, rank: int) -> Past | None:
                 found = windows_of(part, footer.metadata, footer.num_rows)
                 states |= zip((window.index for window, _ in found), states_of(footer.metadata), strict=True)
             filed += [(window, place) for window, place in found if window.closed]
+    _refuse_other_segments(path, rank, manifest.get("id"))
     return Past(path, manifest, tuple(window for window, _ in standing(filed)), states)
+
+
+def _refuse_other_segments(path: Path, rank: int, run_id: str | None) -> None:
+    """Raise `RunError` where a file of a series is not what its name says: before anything is deleted for it."""
+    for series in FOLDERS:
+        for part in parts_in(path / series, rank + 1) if series != WINDOWS else ():
+            if part.rank == rank:
+                with damage(part.path):
+                    footer = sealed.footer(part.path)
+                    columns.refuse_foreign(footer, run_id)
+                    segments.refuse_other(footer.metadata or {}, part, series)
 
 
 def states_of(metadata: Mapping[bytes, bytes]) -> list[dict[str, Any]]:

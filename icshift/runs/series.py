@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from icshift.runs import columns
+from icshift.runs import columns, sealed, segments
 from icshift.runs.columns import REAL, TEXT, WHOLE, Column
 from icshift.runs.format import GRADIENT_SHIFT, LOGGED, QUANTILE_COLUMNS, SMOOTHNESS, STEPS, Window
-from icshift.runs.parts import parts_in
+from icshift.runs.parts import Part, parts_in
 from icshift.runs.possible import refuse_impossible_steps
 from icshift.runs.window_file import damage
 
@@ -66,15 +66,19 @@ def read(
 
     Raises `RunError` where one is damaged.
     """
-    return [(part.rank, segment(part.path, kind, ids[part.rank], filters)) for part in parts_in(folder, len(ids))]
+    return [(part.rank, segment(part, kind, ids[part.rank], filters)) for part in parts_in(folder, len(ids))]
 
 
 def segment(
-    file: Path, kind: str, run_id: str | None, filters: Sequence[tuple[str, str, Any]] | None = None
+    part: Part, kind: str, run_id: str | None, filters: Sequence[tuple[str, str, Any]] | None = None
 ) -> pd.DataFrame:
-    """Returns one segment of a series. Raises `RunError` where it is damaged, or of another recording."""
-    with damage(file):
-        read = columns.read(file, COLUMNS[kind], most_rows=MOST_ROWS, run_id=run_id, only=filters)
+    """Returns what a file of a series holds.
+
+    Raises `RunError` where it is damaged, by its name holds other segments, or is of another series or recording.
+    """
+    with damage(part.path):
+        segments.refuse_other(sealed.footer(part.path).metadata or {}, part, kind)
+        read = columns.read(part.path, COLUMNS[kind], most_rows=MOST_ROWS, run_id=run_id, only=filters)
         frame: pd.DataFrame = read.to_pandas()
         _refuse_impossible(kind, frame)
     return frame

@@ -63,7 +63,7 @@ def verify(path: Path) -> Verified:
                         windows[window.index] = window
                         written.add((part.rank, window.index))
                 else:
-                    series.segment(part.path, kind, run_id)
+                    series.segment(part, kind, run_id)
         except RunError as error:
             if isinstance(error, ChangedError) and not part.path.exists() and not manifests[0]["finished"]:
                 files -= 1  # What it held is in another one now.

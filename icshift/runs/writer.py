@@ -26,6 +26,7 @@ import pyarrow as pa
 
 from icshift.distribution import Distribution
 from icshift.errors import RecordingError, RunError
+from icshift.runs import segments
 from icshift.runs.durable import names_to_disk, write_aside
 from icshift.runs.format import FORMAT, LOGGED, NO_STEP, STEPS, WINDOW, WINDOWS, Site, StepRows, Window, entry_of
 from icshift.runs.inventory import FILES
@@ -304,7 +305,7 @@ class Recording:
     def _write_segment(self, folder: str, table: pa.Table) -> None:
         (self.path / folder).mkdir(exist_ok=True)
         path = self.path / folder / name_of(self._written, self._written, self._rank)
-        self._own.put(path, table)
+        self._own.put(path, table, segments.about(folder, self._written, self._written))
         self._own.settle(path)
         self._written += 1
 
