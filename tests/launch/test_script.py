@@ -15,6 +15,7 @@ def as_it_was(monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)  # That of torch.distributed names the process.
 
 
 @pytest.mark.parametrize(
