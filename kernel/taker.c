@@ -209,8 +209,9 @@ static PyObject *py_know(PyObject *self, PyObject *const *o, Py_ssize_t given)
     int64_t n = integer(sizes[4]);
     if (PyErr_Occurred())
         return NULL;
-    if (!PyObject_TypeCheck(o[WAITING - OF_ALL], waiting_type) || !PyTuple_Check(o[QUIET - OF_ALL]) || n < 1 || n > like.rows * like.positions || like.units < 1 || !PyDict_Check(o[OPEN - OF_ALL]) ||
-        !PyDict_Check(o[FAILED - OF_ALL]) || !PyDict_Check(o[TICKING - OF_ALL])) {
+    if (!PyObject_TypeCheck(o[WAITING - OF_ALL], waiting_type) || !PyTuple_Check(o[QUIET - OF_ALL]) ||
+        !PyDict_Check(o[OPEN - OF_ALL]) || !PyDict_Check(o[FAILED - OF_ALL]) || !PyDict_Check(o[TICKING - OF_ALL]) ||
+        n < 1 || n > like.rows * like.positions || like.units < 1) {
         PyErr_SetString(PyExc_ValueError, "a taker has to know other things");
         return NULL;
     }
@@ -240,11 +241,7 @@ static PyObject *make(PyTypeObject *type, PyObject *given, PyObject *named)
 
 static int traverse(PyObject *self, visitproc visit, void *arg)
 {
-    taker_t *t = (taker_t *)self;
-    Py_VISIT(Py_TYPE(self));
-    for (int k = 0; k < REFERENCES; k++)
-        Py_VISIT(t->of[k]);
-    return 0;
+    return visit_all(self, ((taker_t *)self)->of, REFERENCES, visit, arg);
 }
 
 static int clear(PyObject *self)
@@ -253,15 +250,7 @@ static int clear(PyObject *self)
     return 0;
 }
 
-static void end(PyObject *self)
-{
-    PyTypeObject *type = Py_TYPE(self);
-    PyObject_GC_UnTrack(self);
-    clear(self);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    release(self);
-    Py_DECREF(type);
-}
+static void end(PyObject *self) { end_of(self, ((taker_t *)self)->of, REFERENCES); }
 
 static PyMethodDef methods[] = {
     {"take", (PyCFunction)(void (*)(void))py_take, METH_FASTCALL, "What a module was given and what it returned; returns whether "
