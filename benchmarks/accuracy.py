@@ -18,6 +18,7 @@ from scipy.stats import wasserstein_distance
 from icshift.analysis.metrics import METRICS
 from icshift.distribution import Distribution
 from icshift.sketch.accumulator import Accumulator
+from icshift.sketch.ended import distribution_of
 from icshift.sketch.workspace import Workspace
 
 N, UNITS, STEP = 20_000, 60, 64
@@ -47,7 +48,7 @@ def recorded(values: np.ndarray) -> Distribution:
     for step, start in enumerate(range(0, N, STEP)):
         accumulator.observe(torch.from_numpy(values[start : start + STEP]), None)
         accumulator.tick(step)
-    return accumulator.distribution()
+    return distribution_of(accumulator.ended())
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ from icshift.runs.format import Site, Window
 from icshift.runs.reader import StoredRun
 from icshift.runs.writer import Recording
 from icshift.sketch.accumulator import Accumulator
+from icshift.sketch.ended import distribution_of
 from icshift.sketch.workspace import Workspace
 
 SITES, WINDOWS, STEPS = 100, 10, 16
@@ -47,7 +48,7 @@ def distribution(units: int, shift: float, random: np.random.Generator) -> Distr
     for step in range(STEPS):
         accumulator.observe(torch.from_numpy(random.normal(shift, 1, (64, units)).astype(np.float32)), None)
         accumulator.tick(step)
-    return accumulator.distribution()
+    return distribution_of(accumulator.ended())
 
 
 def make(path: Path, sites: int, units: int, *, ranks: int = 1, windows: int = WINDOWS) -> Path:

@@ -6,10 +6,6 @@
 #include "columns.h"
 #include "kernel.h"
 
-#define ROUNDING 1e-6 /* a difference of at most this share of the values is rounding */
-#define TOLD 4.0      /* times rounding that the noise of independent values has to be */
-#define LOST 0.1      /* of slices that differ, the share that may do so by no more than rounding where noise is less */
-
 INLINE doubles wide(floats v) { return __builtin_convertvector(v, doubles); }
 
 INLINE double sum_of(doubles v) { return ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7])); }
@@ -46,6 +42,7 @@ typedef struct {
     shares_t a, b;
     double weight[MOST_BLOCKS], zeros[MOST_BLOCKS], root;
     int seen;
+    const rounding_t *rounding;
 } both_t;
 
 INLINE void both_of(window_t a, window_t b, int64_t unit, int count, both_t *both)
@@ -108,16 +105,17 @@ INLINE int is_coarse(ends_t a, ends_t b, const both_t *both, const floats *first
     double low_a = a.low[0], low_b = b.low[0], high_a = a.high[SLICES - 1], high_b = b.high[SLICES - 1];
     double largest = larger(larger(fabs(low_a), fabs(low_b)), larger(fabs(high_a), fabs(high_b)));
     double spread = larger(high_a - low_a, high_b - low_b);
-    if (!(spread <= TOLD * ROUNDING * largest * both->root))
+    const rounding_t *rounding = both->rounding;
+    if (!(spread <= rounding->told * rounding->share * largest * both->root))
         return 0;
     int differ = 0, lost = 0;
     for (int k = 0; k < count; k++)
         for (int s = 0; s < SLICES; s++) {
             double apart = fabs((double)second[k][s] - (double)first[k][s]);
             differ += apart > 0;
-            lost += apart > 0 && apart <= ROUNDING * largest;
+            lost += apart > 0 && apart <= rounding->share * largest;
         }
-    return lost > LOST * differ;
+    return lost > rounding->lost * differ;
 }
 
 /* Writes the differences of a unit's slices, a block `apart` vectors after the other, and where there is room those of its
@@ -144,7 +142,7 @@ INLINE int differ_of(window_t a, window_t b, int64_t unit, int count, const both
     }
     int coarse = is_coarse(of_a, of_b, both, first, second, count);
     doubles least = {0};
-    least += (double)((float)ROUNDING * largest);
+    least += (double)((float)both->rounding->share * largest);
     for (int k = 0; k < count; k++) {
         doubles found = {0};
         double mean = 0;

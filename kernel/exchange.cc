@@ -2,10 +2,11 @@
    dependence.py). */
 #include "exchange.h"
 
-extern "C" CLONES void differ(window_t a, window_t b, int64_t units, int blocks, difference_t out)
+extern "C" CLONES void differ(window_t a, window_t b, int64_t units, int blocks, const rounding_t *rounding, difference_t out)
 {
     double weights[MOST_BLOCKS] = {0};
     both_t both = {};
+    both.rounding = rounding;
     for (int64_t u = 0; u < units; u++) {
         if (u == 0 || a.each || b.each)
             both_of(a, b, u, blocks, &both);
@@ -37,10 +38,12 @@ extern "C" CLONES int exchange_blocks(const double *apart, int64_t units, int sl
     return there;
 }
 
-extern "C" CLONES int compare(window_t a, window_t b, int64_t units, exchange_t how, exchanged_t out, compared_t found)
+extern "C" CLONES int compare(window_t a, window_t b, int64_t units, const rounding_t *rounding, exchange_t how,
+                              exchanged_t out, compared_t found)
 {
     running_t run;
     both_t both = {}, fine = {};
+    both.rounding = fine.rounding = rounding;
     doubles sums[MOST_BLOCKS][MOST_BLOCKS] = {{{0}}};
     window_t fine_a = a, fine_b = b;
     fine_a.starts = found.starts_a;

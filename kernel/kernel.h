@@ -119,6 +119,12 @@ typedef struct {
     int64_t count, each;
 } window_t;
 
+/* What of values is rounding: a difference of at most this share of them. The noise of independent values has to be `told`
+   times that; where it is less, of slices that differ the share `lost` may do so by no more than rounding. */
+typedef struct {
+    double share, told, lost;
+} rounding_t;
+
 /* How blocks of one window differ from those of another, as of icshift/noise/exchange.py: slices [blocks, units, SLICES],
    means and zeros [blocks, units], weights [blocks], in how many blocks a unit was seen in both [units], and which are
    coarse [units]. */
@@ -128,7 +134,7 @@ typedef struct {
     uint8_t *coarse;
 } difference_t;
 
-void differ(window_t a, window_t b, int64_t units, int blocks, difference_t out);
+void differ(window_t a, window_t b, int64_t units, int blocks, const rounding_t *rounding, difference_t out);
 
 /* Exchanges: `weights` [count, blocks] are negative for blocks that change places. */
 typedef struct {
@@ -164,7 +170,8 @@ typedef struct {
 
 /* All of this in one go, as of icshift/noise/drifts.py: nothing is written down but what is found. Returns 0 where there is
    no memory. */
-int compare(window_t a, window_t b, int64_t units, exchange_t how, exchanged_t out, compared_t found);
+int compare(window_t a, window_t b, int64_t units, const rounding_t *rounding, exchange_t how, exchanged_t out,
+            compared_t found);
 
 /* The mean distance that slices move in every exchange [count, units], of differences [blocks, units, SLICES]. */
 void distances(const double *apart, int64_t units, exchange_t how, double *found);

@@ -36,7 +36,7 @@ static int refuse_blocks(int64_t blocks)
 PyObject *py_differ(PyObject *self, PyObject *const *o, Py_ssize_t given)
 {
     (void)self;
-    if (!takes("differ", given, 20))
+    if (!takes("differ", given, 21))
         return NULL;
     held_t held = {.count = 0};
     int64_t units = integer(o[12]), blocks = integer(o[13]), cells = units * blocks;
@@ -51,9 +51,10 @@ PyObject *py_differ(PyObject *self, PyObject *const *o, Py_ssize_t given)
         .seen = wanted(&held, o[18], units * (int64_t)sizeof(int64_t)),
         .coarse = wanted(&held, o[19], units),
     };
+    const rounding_t *rounding = known(&held, o[20], sizeof(rounding_t));
     if (!PyErr_Occurred()) {
         Py_BEGIN_ALLOW_THREADS
-        differ(a, b, units, (int)blocks, out);
+        differ(a, b, units, (int)blocks, rounding, out);
         Py_END_ALLOW_THREADS
     }
     return done(&held);
@@ -62,7 +63,7 @@ PyObject *py_differ(PyObject *self, PyObject *const *o, Py_ssize_t given)
 PyObject *py_compare(PyObject *self, PyObject *const *o, Py_ssize_t given)
 {
     (void)self;
-    if (!takes("compare", given, 29))
+    if (!takes("compare", given, 30))
         return NULL;
     held_t held = {.count = 0};
     int64_t units = integer(o[12]), blocks = integer(o[13]), count = integer(o[15]), pool = integer(o[20]);
@@ -91,10 +92,11 @@ PyObject *py_compare(PyObject *self, PyObject *const *o, Py_ssize_t given)
         .starts_b = starts(&held, o[27], fine, b.count),
         .products = wanted(&held, o[28], fine * fine * (int64_t)sizeof(double)),
     };
+    const rounding_t *rounding = known(&held, o[29], sizeof(rounding_t));
     if (!PyErr_Occurred()) {
         int there;
         Py_BEGIN_ALLOW_THREADS
-        there = compare(a, b, units, how, out, found);
+        there = compare(a, b, units, rounding, how, out, found);
         Py_END_ALLOW_THREADS
         if (!there)
             PyErr_NoMemory();

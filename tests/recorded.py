@@ -18,6 +18,7 @@ from icshift.runs.parts import parts_in
 from icshift.runs.sealed import CHECKSUMS
 from icshift.runs.writer import Recording
 from icshift.sketch.accumulator import Accumulator
+from icshift.sketch.ended import distribution_of
 from icshift.sketch.workspace import Workspace
 from tests.zoo.distributions import draw
 
@@ -39,7 +40,7 @@ def distribution(values, *, steps=8, dtype=np.float32, blocks=True):
         if part.shape[1]:
             observe(whole, part)
             whole.tick(number)
-    return whole.distribution()
+    return distribution_of(whole.ended())
 
 
 def probe(values, *, dtype=np.float32):
@@ -61,7 +62,7 @@ def step_rows(values_of_steps, **options):
         for values in forwards:
             observe(one, values)
         one.tick(number)
-    one.distribution()
+    distribution_of(one.ended())
     return joined(found)
 
 

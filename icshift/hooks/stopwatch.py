@@ -127,11 +127,13 @@ class Stopwatch:
             self._count(place)
         return self.seconds + self.blocks * (self.beside or 0.0) + self.touches * self.touch
 
-    def overhead(self, started: float) -> dict[str, Any]:
+    def overhead(self, started: float, behind: float = 0.0) -> dict[str, Any]:
         """Returns the entries of a manifest: the seconds of `whole`, and those since `started`, of the same clock.
 
+        `behind` are seconds of another thread that come to them: it had a processor, perhaps the training's.
         Where it is not known what is beside the blocks, `at_least` says that it was more.
         """
+        self.seconds += behind
         wall = self.clock() - started
         seconds = {"recording_seconds": round(min(self.whole, wall), 6), "wall_seconds": round(wall, 6)}
         return seconds if self.beside is not None else {**seconds, "at_least": True}

@@ -14,7 +14,7 @@ from icshift import kernel_choice
 from icshift.blocks import Blocks, Floats
 from icshift.noise.dependence import BlockProducts
 from icshift.noise.drifts import Drifts, Exchanged, Flags, drifts, statistic, unusual
-from icshift.noise.exchange import FEWEST, Differences, alike, compiled, differences, handed, patterns
+from icshift.noise.exchange import FEWEST, ROUNDING, Differences, alike, compiled, differences, handed, patterns
 
 _FEWEST_NONZERO = 8
 """Values other than 0 that blocks have on average where means are compared of more and of fewer values: a mean of fewer
@@ -60,7 +60,7 @@ def _native(a: Blocks, b: Blocks, count: int, products: BlockProducts, pool: int
     kernel_choice.compiled.compare(
         *(*handed(a, count), *handed(b, count), units, count, np.ascontiguousarray(signs), len(signs)),
         *(total, largest, shown, pooled, pool, kept, seen, coarse, FEWEST),
-        *(fine, a.edges(max(fine, 1)), b.edges(max(fine, 1)), products.products),
+        *(fine, a.edges(max(fine, 1)), b.edges(max(fine, 1)), products.products, ROUNDING),
     )
     told, exchanged = (seen >= FEWEST) & ~coarse, Exchanged(total, largest, shown, pooled, kept)
     own = unusual(exchanged, told) if pool else None

@@ -45,6 +45,9 @@ _TOLD = 4.0
 _LOST = 0.1
 """Of a unit's slices that differ, the share that may do so by no more than rounding where noise is not above it."""
 
+ROUNDING = np.array([share_of_rounding(np.float32), _TOLD, _LOST])
+"""What the compiled kernel, which takes blocks of float32, gets to know of rounding."""
+
 _SQUARES = 1e-280, 1e280
 """A sum of squares between these has lost nothing."""
 
@@ -136,7 +139,7 @@ def _native(a: Blocks, b: Blocks, count: int) -> _Apart:
     slices, means, zeros = np.empty((count, units, SLICES)), np.empty((count, units)), np.empty((count, units))
     weights, seen, coarse = np.empty(count), np.empty(units, np.int64), np.empty(units, bool)
     both = [*handed(a, count), *handed(b, count)]
-    kernel_choice.compiled.differ(*both, units, count, slices, means, zeros, weights, seen, coarse)
+    kernel_choice.compiled.differ(*both, units, count, slices, means, zeros, weights, seen, coarse, ROUNDING)
     return slices, means, zeros, weights, seen, coarse
 
 

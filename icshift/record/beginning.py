@@ -77,7 +77,15 @@ class Asked:
             refuse_occupied(self.path, force=self._replaces, rank=self.rank, ranks=self.ranks)
 
     def begin(self, manifest: dict[str, Any], parameters: Parameters) -> Begun:
-        """Returns the recording. Raises what `refuse` does, and where what is there cannot be gone on with."""
+        """Returns the recording, which writes while the training goes on.
+
+        Raises what `refuse` does, and where what is there cannot be gone on with.
+        """
+        begun = self._begun(manifest, parameters)
+        begun.recording.write_behind()
+        return begun
+
+    def _begun(self, manifest: dict[str, Any], parameters: Parameters) -> Begun:
         where = {"rank": self.rank, "ranks": self.ranks}
         past = past_of(self.path, self.rank) if self._resumes else None
         if past is None:

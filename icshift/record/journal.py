@@ -20,10 +20,11 @@ FLUSH_SECONDS = 10.0
 """Step rows are written at least so often while recording."""
 
 _SNAPSHOT_SHARE = 0.02
-"""The open window is written with them, unless that would take more than this share of the time since the last time."""
+"""The open window is written with them, unless that held the training up for more than this share of the time since the
+last time."""
 
 _UNIT_SECONDS = 4e-4
-"""What writing a unit of a window takes, until a window of this recording was written: on a slow machine."""
+"""What a unit of a window holds the training up, until a window of this recording was written: on a slow machine."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Journal:
     """Keeps the number, name and first step of the open window, and writes it with `recording`.
 
     `seen` is what that window holds, `state` returns the entries of the manifest that change. Every method that writes
-    raises `OSError` where nothing can be written, and `RunError` where the path is gone.
+    raises `OSError` where nothing can be written, and `RunError` where the path is gone; of what is written while
+    the training goes on, the next one that waits for it.
     """
 
     def __init__(
@@ -152,17 +154,19 @@ class Journal:
         self.window = replace(self.window, first_step=step, last_step=step - 1)
 
     def write(self, ended: Ended) -> None:
-        """Write a window that ended; it may be tried again where that fails, as long as it is in the accumulators.
+        """Write a window that ended; it may be tried again where that raises, as long as it is in the accumulators.
 
-        Its steps are written before it: a training may be resumed from the end of any window that is there.
+        Its steps are written before it: a training may be resumed from the end of any window that is there. Only one
+        window is in memory beside the open one: that before is on disk then.
         """
+        self.wait()
         self._announce()
+        began = time.perf_counter()
         distributions = self._seen.distributions()
+        self._learn(began, self._seen.units())
         self._write_series()
         if ended.kind is None:
-            began, units = time.perf_counter(), self._seen.units()
             self._recording.write_window(ended.window, distributions)
-            self._learn(began, units)
         else:
             self._write_kind(ended.kind, ended.window, distributions)
         if ended.provisional:
@@ -184,6 +188,7 @@ class Journal:
         """Every `FLUSH_SECONDS`, write what waits and, where that costs little, the open window as far as it goes."""
         if not self.due():
             return
+        self.wait()
         now = time.perf_counter()
         units = self._seen.units()
         if units * self._unit_seconds <= _SNAPSHOT_SHARE * (now - self._snapshot):
@@ -192,8 +197,17 @@ class Journal:
             self._snapshot = time.perf_counter()
         self.flush()
 
+    def settle(self) -> None:
+        """Write all that waits, and wait until it is on disk."""
+        self.flush()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until all is on disk that was to be written."""
+        self._recording.settle()
+
     def _learn(self, began: float, units: int) -> None:
-        """Note what writing a window of so many units took, since `began`."""
+        """Note how long a window of so many units held the training up, since `began`."""
         self._unit_seconds = (time.perf_counter() - began) / max(units, 1)
 
     def flush(self) -> None:

@@ -191,7 +191,7 @@ class Recorder(Steady, Measuring):
                 self._tick_rest()
                 self._troubles.end_last(replay_probe=error is None)
                 self._rest()
-                self._journal.flush()
+                self._journal.settle()
             self._logged.close(f"the recording of {self.path} has ended")
             note_beside(self.stopwatch, MEASURING * (time.perf_counter() - self._started))
             self._troubles.write_end(error)
@@ -393,7 +393,7 @@ class Recorder(Steady, Measuring):
             "steps": self.steps,
             "unheard_steps": self._clock.unheard,
             "measured": self._gradients.settings,
-            "overhead": self._watcher.stopwatch.overhead(self._started),
+            "overhead": self._watcher.stopwatch.overhead(self._started, self._begun.recording.seconds_behind()),
             **self._thinning.state(self.steps, self._faults.spans(0, self.steps - 1)),
             **self._faults.entries(),
         }

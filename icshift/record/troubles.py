@@ -90,7 +90,7 @@ class Troubles:
         if self.faults.waiting:
             self._windows.pass_by(self._steps, None)
             self._windows.settle()
-            self._journal.flush()
+            self._journal.settle()
             if not self.faults.missing(self._steps):
                 self.faults.passed(self._steps)
         elif not self.faults.over:
@@ -101,7 +101,7 @@ class Troubles:
         with self.safely():
             entries = self._state() | {FINAL_WEIGHTS: self._windows.parameters.fingerprint()}
             if self.faults.reason:
-                self._recording.update(entries)
+                self._recording.tell(entries)
             else:
                 self._recording.finish(entries | {"interrupted": interruption(error, self._steps, self._windows.cut)})
 
@@ -125,4 +125,4 @@ class Troubles:
             goes_on = "; it goes on once that has passed" if self.faults.waiting and not self._closing else ""
             notice(f"icshift stopped recording to {self._path}: {error}{goes_on}", stacklevel=6)
         with suppress(Exception):
-            self._recording.update(self.faults.entries())
+            self._recording.tell(self.faults.entries())

@@ -81,10 +81,11 @@ class Windows:
             self._seen.replays.replay()
 
     def epoch(self, step: int, name: str | None) -> None:
-        """Replay the probe and end the open window, unless it holds nothing."""
+        """Replay the probe and end the open window, unless it holds nothing. It is on disk then."""
         if self._seen.observer.holding:
             self._seen.replays.replay()
             self.close(step, name)
+            self._journal.wait()
 
     def epoch_begins(self, step: int) -> None:
         """The open window is over, and the probe is replayed, unless no step of it ended."""
@@ -150,7 +151,7 @@ class Windows:
         """It can be written again: write what waits, and begin with this step where nothing is under way."""
         self.settle()
         self._journal.join_provisional()
-        self._journal.flush()
+        self._journal.settle()
         if not self._seen.observer.holding and self._journal.provisional is None:
             self._journal.begin_at(step)
 

@@ -17,6 +17,7 @@ from zlib import crc32
 from icshift import regular
 from icshift.errors import RunError
 from icshift.runs import typed
+from icshift.runs.behind import pause_all
 from icshift.runs.format import (
     FORMAT,
     MANIFEST,
@@ -154,7 +155,8 @@ def with_checksum(text: str) -> str:
 
 
 def read_manifests(path: Path) -> dict[int, dict[str, Any]]:
-    """Returns the manifests that are there, by rank, 0 first."""
+    """Returns the manifests that are there, by rank, 0 first, and all that this process was to write beside them."""
+    pause_all()
     first = read_manifest(path / MANIFEST)
     files = of_ranks(path, MANIFEST_NAME, first["ranks"])
     return {0: first} | {rank: read_manifest(file) for rank, file in files if rank}

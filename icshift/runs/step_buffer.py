@@ -1,8 +1,9 @@
-"""Step rows of one site and phase that wait to be written, in memory that is used again after every flush."""
+"""Step rows of one site and phase that wait to be written."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -69,8 +70,17 @@ class StepBuffer:
         self.floats[len(_FLOATS) :, place] = rows.quantiles[:, steps, self._places]
         self.filled += len(kept)
 
+    def taken(self) -> StepBuffer:
+        """Returns another with all that waits here, where nothing waits any more."""
+        other = copy(self)
+        self._allocate(self.capacity)
+        self.filled = 0
+        return other
+
     def keep(self, which: NDArray[np.bool_]) -> None:
         """Leave out the other steps of those that wait."""
+        if which.all():
+            return
         waits, self.filled = slice(self.filled), int(np.count_nonzero(which))
         kept = slice(self.filled)
         self.steps[kept] = self.steps[waits][which]
@@ -85,7 +95,7 @@ class StepBuffer:
 
 
 def step_table(buffers: Sequence[StepBuffer]) -> pa.Table:
-    """Returns all that waits in some buffers, which may be used again once the table is written."""
+    """Returns all that waits in some buffers."""
     rows = [buffer.filled * len(buffer.units) for buffer in buffers]
     columns = {
         "phase": names([buffer.phase for buffer in buffers], rows),

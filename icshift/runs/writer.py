@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,6 +27,7 @@ import pyarrow as pa
 from icshift.distribution import Distribution
 from icshift.errors import RecordingError, RunError
 from icshift.runs import segments
+from icshift.runs.behind import Behind, at_once, in_thread
 from icshift.runs.durable import names_to_disk, write_aside
 from icshift.runs.format import FORMAT, LOGGED, NO_STEP, STEPS, WINDOW, WINDOWS, Site, StepRows, Window, entry_of
 from icshift.runs.inventory import FILES
@@ -43,14 +44,16 @@ STEP_ROWS = 1_000_000
 """Rows (one a step, site and unit) after which only every second step is kept: about 37 MB of Parquet."""
 
 _BUFFERED_BYTES = 1 << 25
-"""Memory for step rows of all sites and phases that wait for the next flush: half of it may be left from growing."""
+"""Memory for step rows of all sites and phases that wait: a third for the next flush, as much for those that are being
+written, and as much that may be left from growing."""
 
 
 class Recording:
     """A run directory that one process writes to: number `rank` of the `ranks` that do.
 
     Windows are written when `write_window` returns; steps and other series wait for `flush`. All of it outlasts a loss
-    of power from the next `update` on.
+    of power from the next `update` on. After `write_behind` this is so from `settle` on, which raises what went wrong
+    meanwhile; nothing is lost by it.
     """
 
     _written: int
@@ -71,7 +74,7 @@ class Recording:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.mkdir()
             self._begin(path, manifest, rank, ranks)
-            self._write_manifest(new=True)
+            self._write_manifest(self._manifest, new=True)
 
     @classmethod
     def reopened(cls, path: Path, manifest: dict[str, Any], *, rank: int = 0, ranks: int = 1) -> Recording:
@@ -86,7 +89,7 @@ class Recording:
             known = id_at(own) if own.exists() else None
             recording._begin(path, {**manifest, **({"id": known} if known else {})}, rank, ranks)
             recording._own.take_over()
-            recording._write_manifest()
+            recording._write_manifest(recording._manifest)
         return recording
 
     @classmethod
@@ -100,7 +103,7 @@ class Recording:
             recording._begin(past.path, {**manifest, **resumption(past, steps)}, rank, ranks)
             recording.stride = past.manifest["step_stride"]
             recording._cut(past.until(steps), steps)
-            recording._write_manifest()
+            recording._write_manifest(recording._manifest)
         return recording
 
     def _cut(self, kept: Past, steps: int) -> None:
@@ -154,27 +157,48 @@ class Recording:
         self._buffers: dict[tuple[str, str], StepBuffer] = {}
         self._measured: dict[str, list[dict[str, Any]]] = {}
         self._written = 0
+        self._behind = Behind(at_once)
         self._texts: dict[str, tuple[list[Any], str]] = {}
         self._stamp: tuple[int, int] | None = None
 
     @property
     def full(self) -> bool:
         """Whether so many steps wait that they should be written."""
-        return 2 * sum(one.waiting for one in self._buffers.values()) > _BUFFERED_BYTES
+        return 3 * sum(one.waiting for one in self._buffers.values()) > _BUFFERED_BYTES
+
+    def write_behind(self) -> None:
+        """From now on writing goes on while its caller does (see `behind.py`)."""
+        self.settle()
+        self._behind = Behind(in_thread)
+
+    def settle(self) -> None:
+        """Waits until all is written that was to be. Raises what is in the way of it."""
+        self._behind.settle()
+
+    def seconds_behind(self) -> float:
+        """Returns the processor time that writing took beside the training since this was asked last."""
+        return self._behind.seconds()
 
     def update(self, changes: dict[str, Any]) -> None:
         """Replaces some entries of the manifest, writes it, and puts files together where there are many of them."""
-        self._replace(changes)
-        self._own.put_together()
+        self._manifest |= changes
+        self._behind.give(partial(self._update, dict(self._manifest)))
 
-    def _replace(self, changes: dict[str, Any]) -> None:
+    def tell(self, changes: dict[str, Any]) -> None:
+        """Replaces some entries of the manifest and writes it at once, before what could not be written."""
+        self._behind.pause()
         self._manifest |= changes
         self._refuse_foreign()
-        self._write_manifest()
+        self._write_manifest(self._manifest)
 
-    def _write_manifest(self, *, new: bool = False) -> None:
-        self._manifest |= {"step_stride": self.stride, FILES: self._own.counted()}
-        entries = [f"{json.dumps(key)}: {self._text(key, value)}" for key, value in self._manifest.items()]
+    def _update(self, manifest: dict[str, Any]) -> None:
+        self._refuse_foreign()
+        self._write_manifest(manifest)
+        self._own.put_together()
+
+    def _write_manifest(self, manifest: dict[str, Any], *, new: bool = False) -> None:
+        whole = manifest | {"step_stride": self.stride, FILES: self._own.counted()}
+        entries = [f"{json.dumps(key)}: {self._text(key, value)}" for key, value in whole.items()]
         text = with_checksum("{\n " + ",\n ".join(entries) + "\n}\n")
         written = write_aside(self._manifest_file, lambda aside: aside.write_text(text), new=new)
         self._stamp = written.st_ino, written.st_mtime_ns
@@ -210,15 +234,20 @@ class Recording:
 
     def write_window(self, window: Window, distributions: dict[tuple[str, Site], Distribution]) -> None:
         """Writes one window, or replaces what was written of it: `distributions` by phase and site."""
-        if not distributions:
-            return
+        if distributions:
+            self._behind.give(partial(self._write_window, window, distributions, self._about(window)))
+
+    def _write_window(
+        self, window: Window, distributions: dict[tuple[str, Site], Distribution], about: dict[bytes, bytes]
+    ) -> None:
         file = self._own.window(window.index)
-        self._own.put(file, window_table(window.index, distributions), self._about(window))
+        self._own.put(file, window_table(window.index, distributions), about)
         if window.closed and not window.provisional:
             self._own.settle(file)
 
     def write_windows(self, window: Window, distributions: dict[tuple[str, Site], Distribution], last: int) -> None:
-        """Writes one window in place of all from its number to the `last`, at once."""
+        """Writes one window in place of all from its number to the `last`, at once; it is written when this returns."""
+        self.settle()
         self.states[window.index] = self.states.get(last, {})
         table = window_table(window.index, distributions)
         about = self._about(window)
@@ -235,16 +264,18 @@ class Recording:
         return about
 
     def window_file(self, index: int) -> Path:
-        """Where this process writes the window of this number."""
+        """Where this process has written the window of this number."""
+        self.settle()
         return self._own.window(index)
 
     def places(self) -> dict[int, Place]:
         """Returns where each window of this process is, by its number."""
+        self.settle()
         return self._own.places()
 
     def delete_windows(self, first: int) -> None:
         """Deletes this process's windows from this number on, where there are any."""
-        self._own.discard_windows(first)
+        self._behind.give(partial(self._own.discard_windows, first))
 
     def append_steps(self, phase: str, site: Site, rows: StepRows) -> None:
         """Keeps the steps that are on the stride, for the next `flush` to write; `rows` may be overwritten then."""
@@ -268,39 +299,45 @@ class Recording:
 
         Where all steps together would outgrow `STEP_ROWS`, every second one is left out, of those that are written too.
         """
-        for kind in list(self._measured):
-            self._write_segment(kind, pa.Table.from_pylist(self._measured[kind], schema=schema_of(kind)))
-            del self._measured[kind]
-        self._thin()
-        waiting = [buffer for buffer in self._buffers.values() if buffer.filled]
-        if not waiting:
-            return
-        self._write_segment(STEPS, step_table(waiting))
-        for buffer in waiting:
-            buffer.filled = 0
+        waiting = [buffer.taken() for buffer in self._buffers.values() if buffer.filled]
+        measured, self._measured = self._measured, {}
+        if waiting or measured:
+            self._behind.give(partial(self._write_series, measured, waiting))
 
-    def _thin(self) -> None:
+    def _write_series(self, measured: dict[str, list[dict[str, Any]]], waiting: list[StepBuffer]) -> None:
+        """Writes rows of series, and what waits in buffers; neither has any afterwards."""
+        for kind in list(measured):
+            self._write_segment(kind, pa.Table.from_pylist(measured[kind], schema=schema_of(kind)))
+            del measured[kind]
+        self._thin(waiting)
+        filled = [buffer for buffer in waiting if buffer.filled]
+        if filled:
+            self._write_segment(STEPS, step_table(filled))
+        waiting.clear()
+
+    def _thin(self, waiting: Sequence[StepBuffer]) -> None:
         """Leaves out every second step until all of them are few enough, or one is left: before any is written in
         vain."""
-        buffers = self._buffers.values()
-        last = max((int(one.steps[: one.filled].max()) for one in buffers if one.filled), default=0)
-        while self._step_rows() > STEP_ROWS and self.stride <= last:
-            self.stride *= 2
-            for buffer in buffers:
+        last = max((int(one.steps[: one.filled].max()) for one in waiting if one.filled), default=0)
+        while True:
+            for buffer in waiting:  # Some came before the stride was what it is.
                 buffer.keep(buffer.steps[: buffer.filled] % self.stride == 0)
+            if self._step_rows(waiting) <= STEP_ROWS or self.stride > last:
+                return
+            self.stride *= 2
             for segment in self._own.segments(STEPS):
                 self._own.keep_rows(segment, lambda rows: rows["step"].to_numpy() % self.stride == 0)
 
-    def _step_rows(self) -> int:
+    def _step_rows(self, waiting: Sequence[StepBuffer]) -> int:
         """How many rows of steps are written, or wait."""
-        waiting = sum(buffer.filled * len(buffer.units) for buffer in self._buffers.values())
-        return waiting + sum(self._own.segments(STEPS).values())
+        return sum(one.filled * len(one.units) for one in waiting) + sum(self._own.segments(STEPS).values())
 
     def finish(self, changes: dict[str, Any]) -> None:
         """Flushes, and marks the run as finished; `changes` are of the manifest."""
         self.flush()
+        self.settle()
         self._own.end()
-        self._replace({**changes, "finished": True})
+        self.tell({**changes, "finished": True})
 
     def _write_segment(self, folder: str, table: pa.Table) -> None:
         (self.path / folder).mkdir(exist_ok=True)

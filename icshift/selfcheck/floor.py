@@ -14,6 +14,7 @@ from icshift.analysis.metrics import METRICS
 from icshift.distribution import Distribution
 from icshift.selfcheck.check import Check, Finding
 from icshift.sketch.accumulator import Accumulator
+from icshift.sketch.ended import distribution_of
 from icshift.sketch.workspace import Workspace
 
 Floats = NDArray[np.float64]
@@ -72,7 +73,7 @@ def _window(random: np.random.Generator) -> Distribution:
     for step in range(STEPS):
         accumulator.observe(torch.from_numpy(random.normal(size=(EXAMPLES, UNITS))), None)
         accumulator.tick(step)
-    return accumulator.distribution()
+    return distribution_of(accumulator.ended())
 
 
 def judge(noise: Noise) -> Finding:

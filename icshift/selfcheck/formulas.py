@@ -19,6 +19,7 @@ from icshift.gradients.hessian import Spectrum, hessian
 from icshift.gradients.objective import Objective
 from icshift.selfcheck.check import Check, Compared, Finding, power, worst_of
 from icshift.sketch.accumulator import Accumulator
+from icshift.sketch.ended import distribution_of
 from icshift.sketch.workspace import Workspace
 
 Floats = NDArray[np.float64]
@@ -204,7 +205,7 @@ def _distribution(values: NDArray[Any]) -> Distribution:
     )
     accumulator.observe(torch.from_numpy(np.ascontiguousarray(values.T)), None)
     accumulator.tick(0)
-    return accumulator.distribution()
+    return distribution_of(accumulator.ended())
 
 
 def _mean(name: str, a: Distribution, b: Distribution, expected: float) -> Compared:

@@ -13,6 +13,7 @@ from scipy import stats
 from icshift.distribution import Distribution
 from icshift.selfcheck.check import Check, Finding, Setting
 from icshift.sketch.accumulator import Accumulator
+from icshift.sketch.ended import distribution_of
 from icshift.sketch.workspace import Workspace
 
 Floats = NDArray[np.float64]
@@ -85,7 +86,7 @@ def _distribution(values: Floats, seed: list[int]) -> Distribution:
     for step, part in enumerate(np.array_split(values, 20, axis=1)):
         accumulator.observe(torch.from_numpy(np.ascontiguousarray(part.T)), None)
         accumulator.tick(step)
-    return accumulator.distribution()
+    return distribution_of(accumulator.ended())
 
 
 def judge(normal: Sketched, exponential: Sketched) -> Finding:

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from icshift.distribution import Distribution, Floats, Ints
+from icshift.distribution import Floats, Ints
 from icshift.runs.format import StepRows
 from icshift.sketch import moments as exact
 from icshift.sketch.block import Order
-from icshift.sketch.ended import Ended, distributions
+from icshift.sketch.ended import Ended
 from icshift.sketch.kernel import kernel
 from icshift.sketch.moments import Moments
 from icshift.sketch.sampler import Sampler
@@ -37,7 +37,7 @@ _FORWARDS = 8
 
 
 class Accumulator:
-    """Takes in activations of `units` units, forward by forward and step by step, and returns their `Distribution`.
+    """Takes in activations of `units` units, forward by forward and step by step, and returns what they showed.
 
     `samples` bounds the values a unit and step that quantiles are made from (infinite: no bound). Without `blocks` the
     distribution has none: so for a probe, whose inputs are the same in every window, which leaves no sampling noise to
@@ -195,7 +195,7 @@ class Accumulator:
         return self.ticks > 0 or self._before is not None
 
     def part_ended(self) -> Ended:
-        """Returns what `distributions` makes the distribution of all closed steps of the open part of.
+        """Returns what `distribution_of` makes the `Distribution` of all closed steps of the open part of.
 
         It is to be read before recording goes on.
         """
@@ -211,14 +211,6 @@ class Accumulator:
         self._summary.restart()
         self._worked_off = 0
         return Ended(self._before)
-
-    def part(self) -> Distribution:
-        """Returns the distribution of all closed steps of the open part; recording can go on."""
-        return distributions([self.part_ended()])[0]
-
-    def distribution(self) -> Distribution:
-        """Returns the distribution of all closed steps of the window. Where it has parts, the open one ends."""
-        return distributions([self.ended()])[0]
 
     def _work_off_closed(self) -> None:
         if self.waiting.closed:

@@ -30,6 +30,11 @@ class Ended:
     examples: Floats | None = None
 
 
+def distribution_of(ended: Ended) -> Distribution:
+    """Returns the distribution of one."""
+    return distributions([ended])[0]
+
+
 def distributions(ended: Sequence[Ended]) -> list[Distribution]:
     """Returns the distribution of each, in order. What they are read from stays as it is."""
     found: list[Any] = [None] * len(ended)

@@ -9,7 +9,7 @@ from icshift import kernel_choice
 from icshift.blocks import SLICES
 from icshift.noise.dependence import BlockProducts
 from icshift.noise.drifts import drifts
-from icshift.noise.exchange import Differences, differences, patterns
+from icshift.noise.exchange import ROUNDING, Differences, differences, patterns
 from tests.blocks import any_blocks
 
 ROUNDS = int(os.environ.get("ICSHIFT_FUZZ", "12"))
@@ -139,10 +139,18 @@ def test_the_compiled_kernel_refuses_what_does_not_fit():
         exchange(np.zeros((17, 2, SLICES)), 2, 17, SLICES, signs, 3, *wanted, 2, kept)
     with pytest.raises(ValueError, match="patterns"):
         exchange(np.zeros((2, 2, SLICES)), 2, 2, SLICES, signs, 3, *wanted, 3, kept)
-    with pytest.raises(TypeError, match="20 arguments"):
+    with pytest.raises(TypeError, match="21 arguments"):
         kernel_choice.compiled.differ(1)
     one = np.zeros((2, 3, SLICES), np.float32), np.ones((2, 3), int), np.ones((2, 3), int), 3, 3
-    out = np.zeros((1, 2, SLICES)), np.zeros((1, 2)), np.zeros((1, 2)), np.zeros(1), np.zeros(2, int), np.zeros(2, bool)
+    out = (
+        np.zeros((1, 2, SLICES)),
+        np.zeros((1, 2)),
+        np.zeros((1, 2)),
+        np.zeros(1),
+        np.zeros(2, int),
+        np.zeros(2, bool),
+        ROUNDING,
+    )
     differ, compare = kernel_choice.compiled.differ, kernel_choice.compiled.compare
     differ(*one, np.array([0, 3]), *one, np.array([1, 3]), 2, 1, *out)
     for edges in ([0, 4], [2, 2], [-1, 2]):
@@ -154,13 +162,13 @@ def test_the_compiled_kernel_refuses_what_does_not_fit():
     both = *one, np.array([0, 3]), *one, np.array([1, 3]), 2, 1, np.ones((4, 1)), 4, np.zeros(4), np.zeros(4)
     seen, whole = (
         (np.zeros(2, int), np.zeros(2, bool)),
-        (np.array([0, 1, 2, 3]), np.array([0, 1, 2, 3]), np.zeros((3, 3))),
+        (np.array([0, 1, 2, 3]), np.array([0, 1, 2, 3]), np.zeros((3, 3)), ROUNDING),
     )
     compare(*both, None, None, 0, kept, *seen, 6, 3, *whole)
-    compare(*both, *wanted[2:], 2, kept, *seen, 6, 0, np.zeros(1, int), np.zeros(1, int), np.zeros(0))
+    compare(*both, *wanted[2:], 2, kept, *seen, 6, 0, np.zeros(1, int), np.zeros(1, int), np.zeros(0), ROUNDING)
     with pytest.raises(ValueError, match="bytes"):
         compare(*both, *wanted[2:], 3, kept, *seen, 6, 3, *whole)
     with pytest.raises(ValueError, match="patterns"):
         compare(*both, *wanted[2:], 4, kept, *seen, 6, 3, *whole)
     with pytest.raises(ValueError, match="not there"):
-        compare(*both, None, None, 0, kept, *seen, 6, 3, whole[0], np.array([0, 1, 2, 4]), whole[2])
+        compare(*both, None, None, 0, kept, *seen, 6, 3, whole[0], np.array([0, 1, 2, 4]), *whole[2:])

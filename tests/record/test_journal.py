@@ -193,9 +193,12 @@ def test_a_killed_process_leaves_a_readable_unfinished_run(death: str, code: int
     whole = run.window_list[0]
     assert (whole.name, whole.first_step, whole.last_step, whole.closed) == ("whole", 0, 5, True)
     assert run.distribution("train", "0", 1).count.tolist() == [30] * 8
-    assert sorted(run.steps("train").step.unique()) == list(range(9))
-    assert [(w.first_step, w.last_step, w.closed) for w in run.window_list[1:]] == [(6, 8, False)]
-    assert run.distribution("train", "2", 2).count.tolist() == [15] * 3
+    # What is written after a step may be under way when the next one ends, and no longer.
+    (rest,) = run.window_list[1:]
+    assert (rest.first_step, rest.closed) == (6, False)
+    assert rest.last_step in (7, 8)
+    assert sorted(run.steps("train").step.unique())[:8] == list(range(8))
+    assert run.distribution("train", "2", 2).count.tolist() == [5 * rest.steps] * 3
     assert [site.name for site in run.sites] == ["0", "2"]
 
 

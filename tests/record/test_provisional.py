@@ -188,6 +188,7 @@ provisional._HELD_UNITS = 0
 write, written = Recording.write_window, []
 def killing(recording, window, distributions):
     write(recording, window, distributions)
+    recording.settle()
     written.append(window)
     if len(written) == 24:  # 20 windows of one step, and four of the ten that are joined of these
         os.kill(os.getpid(), signal.SIGKILL)

@@ -93,7 +93,7 @@ def test_a_run_directory_that_vanishes_ends_the_recording_and_not_the_training(t
     with pytest.warns(RuntimeWarning, match="stopped recording to"):
         found = train(specimen, vanishing)
     assert_same(found.numbers, expected)
-    assert theirs == [1, 1, 0, 0, 0], "the hooks go when the first window cannot be written, other hooks are called"
+    assert theirs == [1, 1, 1, 0, 0], "the hooks go when the first window is found not to be written; others are called"
 
 
 def test_no_activation_is_kept_alive(tmp_path: Path) -> None:

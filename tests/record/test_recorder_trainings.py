@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import icshift
 from icshift.record.recorder import Recorder
+from icshift.runs.behind import pause_all
 from icshift.runs.reader import StoredRun
 from tests.covering import often
 from tests.oracles.hooks import Witness, assert_moments, assert_recorded, counts, hooks_on, leaves, ledger, values
@@ -577,6 +578,7 @@ class Heavy(Dataset):
 
 
 def files(path):
+    pause_all()
     return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 

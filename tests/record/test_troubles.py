@@ -20,6 +20,7 @@ from torch import nn
 import icshift
 from icshift.cli.main import _run
 from icshift.record import faults, journal
+from icshift.runs.behind import pause_all
 from icshift.runs.reader import StoredRun
 
 EPOCHS, STEPS = 12, 3
@@ -315,3 +316,59 @@ def test_a_window_is_not_there_before_its_steps_are(tmp_path: Path) -> None:
     trained(recording(tmp_path / "run"), no_folder_of_steps)
     there = sorted(file.name for file in (tmp_path / "run" / "windows").iterdir())
     assert there == ["000001.rank0.parquet", "000002.rank0.parquet"]
+
+
+def by_steps(path: Path, fault: Callable[[int], None] = lambda _: None) -> StoredRun:
+    """The run of 36 steps in windows of three, which end while the training goes on, `fault(window)` before each."""
+    torch.manual_seed(3)
+    model = nn.Linear(6, 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with icshift.Recorder(model, path, optimizer=optimizer, window=STEPS):
+        for window in range(EPOCHS):
+            pause_all()
+            fault(window)
+            for _ in range(STEPS):
+                optimizer.zero_grad()
+                model(torch.randn(16, 6)).square().mean().backward()
+                optimizer.step()
+    return StoredRun(path)
+
+
+def test_a_fault_while_the_training_goes_on_loses_no_window_that_had_ended(tmp_path: Path) -> None:
+    whole = by_steps(tmp_path / "whole")
+    with pytest.warns(RuntimeWarning, match="it goes on once that has passed"):
+        run = by_steps(tmp_path / "run", no_long_files())
+    assert run.finished
+    (gap,) = run.manifest["gaps"]
+    assert (gap["first_step"], gap["last_step"] < 36) == (18, True), "it is found when the next window ends"
+    ended = [window for window in run.window_list if window.last_step < gap["first_step"]]
+    assert ended == whole.window_list[:6]
+    for window in ended:
+        one, other = (each.distribution("train", run.sites[0].name, window.index) for each in (run, whole))
+        assert (one.values == other.values).all()
+        assert (one.mean == other.mean).all()
+    assert sorted(run.steps("train").step.unique()) == [*range(18), *range(gap["last_step"] + 1, 36)]
+
+
+def test_a_fault_that_passes_before_the_next_window_ends_is_none(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    fault = of(
+        5,
+        6,
+        lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1])),
+        lambda: resource.setrlimit(resource.RLIMIT_FSIZE, before),
+    )
+    with warnings.catch_warnings(action="error"):
+        run = by_steps(tmp_path / "run", fault)
+    assert run.window_list == by_steps(tmp_path / "whole").window_list
+    assert run.manifest["gaps"] == []
+
+
+def test_a_run_is_read_where_it_is_recorded_with_all_windows_that_ended(tmp_path: Path) -> None:
+    seen = []
+    by_steps(tmp_path / "run", lambda _: seen.append([window.closed for window in _windows(tmp_path / "run")]))
+    assert seen == [[True] * max(number - 1, 0) for number in range(EPOCHS)]
+
+
+def _windows(path: Path) -> list[Any]:
+    return StoredRun(path).window_list

@@ -164,7 +164,7 @@ def test_what_was_full_is_not_full_once_it_is_written(tmp_path, monkeypatch):
         if recording.full:
             full.append(step)
             recording.flush()
-    assert full == list(range(32, 200, 33))
+    assert full == list(range(21, 200, 22))
 
 
 def test_more_rows_at_once_than_the_buffer_holds(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import torch
 from icshift.distribution import EXACT
 from icshift.runs.format import STEP_QUANTILES
 from icshift.sketch.accumulator import Accumulator
+from icshift.sketch.ended import distribution_of
 from icshift.sketch.moments import moments
 from icshift.sketch.sampler import Sampler
 from icshift.sketch.workspace import Workspace
@@ -80,7 +81,7 @@ def test_distribution_of_uneven_steps(name, blocks):
             if forward.size:
                 observe(whole, forward)
         whole.tick(number)
-    laws.assert_stands_for(whole.distribution(), values)
+    laws.assert_stands_for(distribution_of(whole.ended()), values)
     assert whole.ticks == 8
 
 
@@ -105,8 +106,8 @@ def test_looking_does_not_disturb():
             observe(one, step)
             one.tick(number)
         if number % 2:
-            watched.distribution()
-    seen, undisturbed = watched.distribution(), plain.distribution()
+            distribution_of(watched.ended())
+    seen, undisturbed = distribution_of(watched.ended()), distribution_of(plain.ended())
     laws.split_is_whole([seen], undisturbed)
     np.testing.assert_array_equal(seen.blocks.sampled, undisturbed.blocks.sampled)
     np.testing.assert_allclose(seen.blocks.slices, undisturbed.blocks.slices, rtol=1e-6)
@@ -117,11 +118,11 @@ def test_open_step_is_not_in_the_distribution_yet():
     observe(one, draw("normal", 20))
     one.tick(0)
     observe(one, draw("shifted", 33))
-    laws.assert_stands_for(one.distribution(), draw("normal", 20))
+    laws.assert_stands_for(distribution_of(one.ended()), draw("normal", 20))
     observe(one, draw("relu", 7))
     one.tick(1)
     everything = np.concatenate([draw("normal", 20), draw("shifted", 33), draw("relu", 7)], axis=1)
-    laws.assert_stands_for(one.distribution(), everything)
+    laws.assert_stands_for(distribution_of(one.ended()), everything)
 
 
 def test_tick_without_observation_is_no_step():
@@ -131,7 +132,7 @@ def test_tick_without_observation_is_no_step():
     observe(one, draw("normal", 20))
     one.tick(1)
     one.tick(2)
-    one.distribution()
+    distribution_of(one.ended())
     assert joined(found).steps.tolist() == [1]
     assert one.ticks == 1
 
@@ -142,7 +143,7 @@ def test_input_may_be_overwritten_after_observing():
     one.observe(rows, None)
     rows.zero_()
     one.tick(0)
-    laws.assert_stands_for(one.distribution(), draw("normal", 30))
+    laws.assert_stands_for(distribution_of(one.ended()), draw("normal", 30))
 
 
 def index_coded(n, start=0):
@@ -156,7 +157,7 @@ def test_thinning_keeps_a_row_of_each_stretch_the_same_for_all_units():
     for forward in np.split(index_coded(80), (30, 33), axis=1):
         observe(one, forward)
     one.tick(0)
-    kept = one.distribution()
+    kept = distribution_of(one.ended())
     assert kept.sampled.tolist() == [8, 8, 8]
     rows = kept.values[0]
     assert (rows // 10).tolist() == list(range(8))
@@ -185,7 +186,7 @@ def test_thinned_steps_draw_afresh(samples):
     for number in range(30):
         observe(one, index_coded(640))
         one.tick(number)
-    kept = one.distribution()
+    kept = distribution_of(one.ended())
     assert kept.sampled.tolist() == [30 * samples] * 3
     assert len(np.unique(kept.values[0])) > 100
     assert abs(kept.quantile([0.5])[0, 0] - 320) < 20
@@ -203,7 +204,7 @@ def test_moments_may_come_from_more_than_the_sampled_rows(name):
         one.observe(sampler.rows(activations), moments(activations[None], workspace))
         one.tick(number)
         sampler.renew()
-    kept, rows = one.distribution(), joined(found)
+    kept, rows = distribution_of(one.ended()), joined(found)
     for unit, every in enumerate(values):
         raw = every[np.isfinite(every)]
         assert (kept.count[unit], kept.nonfinite[unit]) == (len(raw), len(every) - len(raw))
@@ -230,7 +231,7 @@ def test_every_window_and_part_draws_alike_of_steps_with_too_many_rows():
         for step, values in enumerate(np.split(draw("student_t3", 4 * 25), 4, axis=1)):
             observe(one, values)
             one.tick(step)
-        found.append(one.part())
+        found.append(distribution_of(one.part_ended()))
         begin_anew()
     for other in found[1:]:
         laws.assert_identical(found[0], other)
@@ -278,8 +279,8 @@ def test_blocks_do_not_depend_on_looking_or_on_chunks_of_odd_length():
         observe(one, np.full((1, 16 + number % 2), float(number)))
         one.tick(number)
         if number in (2, 5, 6):
-            one.distribution()
-    kept = one.distribution().blocks
+            distribution_of(one.ended())
+    kept = distribution_of(one.ended()).blocks
     assert kept.steps.tolist() == [4] * 10
     np.testing.assert_allclose(
         kept.slices[0, :, 0], [4.0 * block + (17 * (1 + 3) + 16 * 2) / 66 for block in range(10)], rtol=1e-6
@@ -300,7 +301,7 @@ def test_that_the_first_block_is_shorter_in_every_window_changes_no_more_than_ro
             for step, part in enumerate(np.split(values, 150, axis=1)):
                 observe(one, part)
                 one.tick(step)
-            found.append(one.distribution())
+            found.append(distribution_of(one.ended()))
             if not window:
                 one.restart()
         assert sizes[0] == max(int(first_block * sizes[1]), 1)
@@ -321,12 +322,12 @@ def test_examples_are_kept_in_order_until_the_window_ends():
         observe(one, part)
         one.tick(0)
         rows.fill_(7)
-    np.testing.assert_array_equal(one.distribution().examples, values.astype(np.float32))
-    np.testing.assert_array_equal(one.distribution().examples, values.astype(np.float32))
+    np.testing.assert_array_equal(distribution_of(one.ended()).examples, values.astype(np.float32))
+    np.testing.assert_array_equal(distribution_of(one.ended()).examples, values.astype(np.float32))
     one.restart()
     observe(one, values)
     one.tick(0)
-    assert one.distribution().examples is None
+    assert distribution_of(one.ended()).examples is None
 
 
 @pytest.mark.parametrize("spread", [0.0, 2**-13])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from icshift.sketch.ended import Ended, distributions
+from icshift.sketch.ended import Ended, distribution_of, distributions
 from tests import laws
 from tests.recorded import accumulator, observe
 from tests.zoo.distributions import draw
@@ -47,7 +47,7 @@ def test_nothing_that_is_read_changes_as_recording_goes_on():
     for number in range(40, 60):
         observe(one, draw("normal", 60))
         one.tick(number)
-    one.distribution()
+    distribution_of(one.ended())
     for site, before in zip(found, expected, strict=True):
         laws.assert_identical(site, before)
 

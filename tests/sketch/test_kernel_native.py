@@ -9,6 +9,7 @@ import torch
 
 from icshift.kernel_choice import CHOICE, compiled
 from icshift.sketch import kernel_native
+from icshift.sketch.ended import distribution_of
 from icshift.sketch.kernel import chosen
 from icshift.sketch.kernel_native import Native
 from icshift.sketch.kernel_numpy import NumPy
@@ -294,9 +295,9 @@ def test_steps_that_are_sorted_one_by_one_show_what_they_show_together(name, mon
                 observe(one, values[:, :20])
             one.tick(step)
             if step == 99:
-                one.part()
+                distribution_of(one.part_ended())
                 one.next_part()
-        shown.append((one.distribution(), joined(rows)))
+        shown.append((distribution_of(one.ended()), joined(rows)))
     (one_by_one, steps), (together, steps_together) = shown
     for field in ("count", "nonfinite", "min", "max", "zero_share", "sampled", "values", "tails"):
         np.testing.assert_array_equal(getattr(one_by_one, field), getattr(together, field))

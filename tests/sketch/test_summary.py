@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from icshift.sketch.ended import distribution_of
 from tests import laws
 from tests.recorded import accumulator, observe
 from tests.zoo.distributions import FINITE, draw
@@ -15,12 +16,12 @@ def in_parts(steps, length):
     whole, parts = accumulator(3), []
     for number, values in enumerate(steps):
         if number and number % length == 0:
-            parts.append(whole.part())
+            parts.append(distribution_of(whole.part_ended()))
             whole.next_part()
         observe(whole, values)
         whole.tick(number)
-    parts.append(whole.part())
-    return whole.distribution(), parts
+    parts.append(distribution_of(whole.part_ended()))
+    return distribution_of(whole.ended()), parts
 
 
 @pytest.mark.some(5)
@@ -56,7 +57,7 @@ def test_what_is_left_open_belongs_to_the_next_part():
     assert not whole.ticks
     observe(whole, values)
     whole.tick(1)
-    assert whole.part().count.tolist() == [20] * 3
-    assert whole.distribution().count.tolist() == [40] * 3
+    assert distribution_of(whole.part_ended()).count.tolist() == [20] * 3
+    assert distribution_of(whole.ended()).count.tolist() == [40] * 3
     whole.restart()
     assert not whole.holding
