@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-_KEPT_MOMENTS, _KEPT_BYTES = 1 << 24, 3 << 24
+_KEPT_MOMENTS, _KEPT_BYTES = 1 << 24, 1 << 25
 """Bytes of columns that are kept: of moments, for which sites that lie beside one another come, and of the others."""
 
 _FOOTER_BYTES = 1 << 26
