@@ -97,7 +97,7 @@ def _row(
     metric: Metric,
     site: Site,
     recorded: Recorded,
-    comparisons: Sequence[Comparison],
+    comparisons: Iterable[Comparison],
     moved: Mapping[int, Movement],
 ) -> Row:
     place = {window.index: at for at, window in enumerate(run.window_list)}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import chain
 from shlex import quote
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,11 +15,10 @@ from icshift.analysis import over_units
 from icshift.analysis.anatomy import PARTS, shares
 from icshift.analysis.comparison import Comparison, floor_of
 from icshift.analysis.drift import Referrer, by_site, default_phase, movements, referrer, refuse_without_examples
-from icshift.analysis.health import health, typical_std, without_data
+from icshift.analysis.health import health, without_data
 from icshift.analysis.metrics import DEFAULT, Metric
 from icshift.analysis.metrics import metric as metric_named
-from icshift.analysis.yardstick import with_one_sd
-from icshift.distribution import Distribution
+from icshift.analysis.trends import Trend, trends
 from icshift.noise.movement import FALSE_ALARMS, Movement
 from icshift.runs.format import QUANTILE_COLUMNS, STEP_QUANTILES, Site, Window
 from icshift.runs.frames import in_model_order
@@ -29,6 +30,9 @@ ALONE = "one window leaves nothing to compare"
 """`moved_unknown` where a phase has but one window."""
 
 _NOTHING = "nothing in window {}"
+
+_TOGETHER = 1 << 13
+"""Units whose windows are gone through together: of two windows they take some 10 MB, 30 at most."""
 
 
 def summary(
@@ -63,7 +67,8 @@ def summary(
     Raises `SelectionError` for a metric, site, phase or reference that is not there, and for a metric by example in a
     phase without examples.
     """
-    found = rows(run, metric_name=metric_name, reference=reference, phase=phase, sites=sites, level=level)
+    how: dict[str, Any] = {"reference": reference, "phase": phase, "sites": sites, "level": level}
+    found = rows(run, metric_name=metric_name, together=_TOGETHER, **how)
     return table(run, [row for row in found if row is not None])
 
 
@@ -75,35 +80,52 @@ def rows(
     phase: str | None = None,
     sites: Iterable[str] | None = None,
     level: float = FALSE_ALARMS,
+    together: int = 1,
 ) -> Iterator[dict[str, object] | None]:
     """Returns the rows of `summary`, of one chosen site after another: None of a site that has none.
 
-    What moved is known when it returns; what is read of a site is forgotten with the next. Raises as `summary` does.
+    What moved is known when it returns; what is read of a site is forgotten with the next, or of neighbours with
+    `together` so many units with those after them. Raises as `summary` does.
     """
     metric = metric_named(metric_name)
     phase = default_phase(run) if phase is None else run.phase(phase)
     asked = sites if sites is None or isinstance(sites, str) else list(sites)
-    last = [comparisons[-1] for _, comparisons in by_site(run, reference=reference, phase=phase, sites=asked)]
-    refuse_without_examples(metric, run, phase, last)
-    ends = {comparison.window.index for comparison in last}
-    del last  # Of a window nothing stays read that something of it was asked of.
+    compared = {site.name: each for site, each in by_site(run, reference=reference, phase=phase, sites=asked)}
+    refuse_without_examples(metric, run, phase, (comparisons[-1] for comparisons in compared.values()))
+    ends = {comparisons.windows[-1][0].index for comparisons in compared.values()}
     moved = movements(run, reference=reference, phase=phase, windows=ends, level=level)
-    compared = dict(by_site(run, reference=reference, phase=phase, sites=asked))
     latest, phases = _latest(run, phase), run.phases
     shown = next(window for window in run.window_list if window.index == max(ends, default=latest.index))
     refer = referrer(run, reference, phase)
 
-    def row(site: Site) -> dict[str, object] | None:
-        recorded = {w.index: d for w in run.window_list if (d := run.distribution(phase, site.name, w.index))}
-        comparisons = compared.pop(site, [])
+    def of_some(some: Sequence[Site]) -> Iterator[dict[str, object] | None]:
+        here = {site.name: compared.pop(site.name) for site in some if site.name in compared}
+        last = {name: comparisons[-1] for name, comparisons in here.items()}  # Which the trend and the row both read.
+        trend = trends(run, metric, phase, [site.name for site in some], here)
+        for site in some:
+            yield row(site, last.pop(site.name, None), trend[site.name])
+
+    def row(site: Site, last: Comparison | None, trend: Trend) -> dict[str, object] | None:
+        recorded = {w.index for w in run.window_list if run.distribution(phase, site.name, w.index)}
         if latest.index not in recorded:
             return _without_rows(site, phase, latest) if recorded or _never_had_rows(run, site, phases) else None
-        found = _of_site(run, site, phase, list(recorded.values()))
-        if comparisons and comparisons[-1].window.index == shown.index:
-            return found | _of_drift(metric, comparisons, moved)
+        found = _of_site(run, site, phase, latest, trend)
+        if last is not None and last.window.index == shown.index:
+            return found | _of_drift(metric, last, trend, moved[shown.index])
         return found | {"moved_unknown": _lacking(run, shown, refer, reference, recorded)}
 
-    return map(row, choose(run.sites, asked))
+    return chain.from_iterable(map(of_some, _in_turns(choose(run.sites, asked), together)))
+
+
+def _in_turns(sites: Sequence[Site], units: int) -> Iterator[list[Site]]:
+    """Yields sites in order, as many at a time as have so many units, at least one."""
+    some: list[Site] = []
+    for site in sites:
+        if some and sum(one.recorded for one in [*some, site]) > units:
+            yield some
+            some = []
+        some.append(site)
+    yield some
 
 
 def _lacking(run: StoredRun, shown: Window, refer: Referrer, reference: str | int, recorded: Collection[int]) -> str:
@@ -148,8 +170,9 @@ def _without_rows(site: Site, phase: str, latest: Window) -> dict[str, object]:
     return named | dict.fromkeys(unknown, np.nan) | vars(without_data(site))
 
 
-def _of_site(run: StoredRun, site: Site, phase: str, recorded: Sequence[Distribution]) -> dict[str, object]:
-    *earlier, last = recorded
+def _of_site(run: StoredRun, site: Site, phase: str, latest: Window, trend: Trend) -> dict[str, object]:
+    last = run.distribution(phase, site.name, latest.index)
+    assert last is not None
     quantiles = last.quantile(STEP_QUANTILES).T
     return {
         "site": site.name,
@@ -163,13 +186,11 @@ def _of_site(run: StoredRun, site: Site, phase: str, recorded: Sequence[Distribu
         "zero_share": over_units.median(last.zero_share),
         **dict(zip(QUANTILE_COLUMNS, map(over_units.median, quantiles), strict=True)),
         "affine_moments": site.batch_statistics and normalises_by_its_own_inputs(phase, run.settings),
-        **asdict(health(site, last, max(map(typical_std, earlier), default=0.0))),
+        **asdict(health(site, last, trend.usual)),
     }
 
 
-def _of_drift(metric: Metric, comparisons: list[Comparison], moved: dict[int, Movement]) -> dict[str, object]:
-    last = comparisons[-1]
-    one_sd = with_one_sd(metric, [comparisons[0].before, *(comparison.after for comparison in comparisons)])
+def _of_drift(metric: Metric, last: Comparison, trend: Trend, moved: Movement) -> dict[str, object]:
     steady = ~metric.near_constant(last.before, last.after)
     shown = metric.function(last.before, last.after)
     values, noise = np.abs(shown)[steady], floor_of(metric, last, shown)[steady]
@@ -189,14 +210,9 @@ def _of_drift(metric: Metric, comparisons: list[Comparison], moved: dict[int, Mo
         "ratio": median / level if level > 0 else np.nan,
         "noiseless": last.noiseless,
         **({"rows": int(np.median(metric.n(last.before, last.after)))} if metric.by_example else {}),
-        "moved": moved[last.window.index].share(last.site.name),
-        "moved_unknown": moved[last.window.index].unknown.get(last.site.name, ""),
-        "moved_untold": moved[last.window.index].untold(last.site.name),
+        "moved": moved.share(last.site.name),
+        "moved_unknown": moved.unknown.get(last.site.name, ""),
+        "moved_untold": moved.untold(last.site.name),
         **dict(zip(PARTS, map(float, shares(last)), strict=True)),
-        "trend": [_typical(one_sd, comparison) for comparison in comparisons],
+        "trend": list(trend.drifts),
     }
-
-
-def _typical(metric: Metric, comparison: Comparison) -> float:
-    steady = ~metric.near_constant(comparison.before, comparison.after)
-    return over_units.median(np.abs(metric.function(comparison.before, comparison.after))[steady])

@@ -13,14 +13,14 @@ skipped everywhere is a mistake.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
 
 import numpy as np
 
-from icshift.analysis.comparison import Comparison, floor_of
+from icshift.analysis.comparison import Comparison, Comparisons, floor_of
 from icshift.analysis.conditions import COMPARISONS, HEALTH, OVER_UNITS, Condition
 from icshift.analysis.drift import by_site, default_phase, movements, refuse_without_examples
 from icshift.analysis.health import Health, health, silenced_by, typical_std
@@ -88,7 +88,7 @@ class _Scope:
 
     run: StoredRun
     phase: str
-    compared: Mapping[Site, list[Comparison]]
+    compared: Mapping[Site, Comparisons]
     last: Window | None
     all_windows: bool
     movements: Mapping[int, Movement]
@@ -110,9 +110,9 @@ def evaluate(
     """
     phase = default_phase(run) if phase is None else run.phase(phase)
     compared = dict(by_site(run, reference=reference, phase=phase))
-    ends = [comparisons[-1].window for comparisons in compared.values()]
+    ends = [comparisons.windows[-1][0] for comparisons in compared.values()]
     last = max(ends, key=lambda window: window.index) if ends else None
-    checked = {comparison.window.index for comparisons in compared.values() for comparison in comparisons}
+    checked = {window.index for comparisons in compared.values() for window, *_ in comparisons.windows}
     if not all_windows:
         checked &= {last.index} if last else set()
     moved = movements(run, reference=reference, phase=phase, windows=checked, level=FALSE_ALARMS / max(len(checked), 1))
@@ -176,7 +176,7 @@ def _drifts(condition: Condition, site: Site, scope: _Scope) -> list[Measurement
     """Returns one measurement for each window to be checked, and one with a gap if the site lacks the last window."""
     if scope.last is None:
         return [Measurement("", "", gap=_NOTHING.format(scope.phase))]
-    comparisons = scope.compared.get(site, [])
+    comparisons: Iterable[Comparison] = scope.compared.get(site, [])
     current = [comparison for comparison in comparisons if comparison.window == scope.last]
     chosen = comparisons if scope.all_windows else current
     measure = _moved if condition.quantity == "moved" else _drift

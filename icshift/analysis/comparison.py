@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -42,6 +44,46 @@ class Comparison:
     def noiseless(self) -> bool:
         """Whether both windows are of a probe in which nothing but the parameters changes."""
         return self.before.blocks is None and self.after.blocks is None and not self.lags
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """The comparisons of one site in order of windows, each made when it is asked for: what is read of one is forgotten
+    with it.
+
+    `windows` are those compared, at least one, each with the name of its reference and where that is.
+    """
+
+    site: Site
+    run: StoredRun
+    phase: str
+    windows: Sequence[tuple[Window, str, Place]]
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, number: int) -> Comparison:
+        window, label, place = self.windows[number]
+        here = self.run, self.phase, window.index
+        lags = lags_of(self.site, place, here)
+        return Comparison(self.site, self.phase, window, label, self._of(place), self._of(here), lags)
+
+    def __iter__(self) -> Iterator[Comparison]:
+        return map(self.__getitem__, range(len(self.windows)))
+
+    def of(self, window: Window) -> Comparison | None:
+        """Returns the comparison of a window; None where it is not compared."""
+        return self[self._numbers[window.index]] if window.index in self._numbers else None
+
+    @cached_property
+    def _numbers(self) -> dict[int, int]:
+        return {window.index: number for number, (window, *_) in enumerate(self.windows)}
+
+    def _of(self, place: Place) -> Distribution:
+        run, phase, window = place
+        found = run.distribution(phase, self.site.name, window)
+        assert found is not None
+        return found
 
 
 def lags_of(site: Site, *places: Place) -> tuple[Lag, ...]:

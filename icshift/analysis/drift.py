@@ -12,7 +12,7 @@ import pandas as pd
 
 from icshift.analysis.ancestry import PAIRED_RUN, RUN, refuse_other_inputs, refuse_strangers
 from icshift.analysis.by_example import have_same_examples
-from icshift.analysis.comparison import Comparison, Place, floor_of, lags_of
+from icshift.analysis.comparison import Comparison, Comparisons, Place, floor_of
 from icshift.analysis.floor import unresolved
 from icshift.analysis.metrics import DEFAULT, METRICS, Metric
 from icshift.analysis.metrics import metric as metric_named
@@ -108,7 +108,7 @@ def drifts(
 
 def by_site(
     run: StoredRun, *, reference: str | int = "previous", phase: str | None = None, sites: Iterable[str] | None = None
-) -> Iterator[tuple[Site, list[Comparison]]]:
+) -> Iterator[tuple[Site, Comparisons]]:
     """Yields every chosen site with its comparisons in order of windows.
 
     Sites with nothing to compare are left out. Raises `SelectionError` for a site, phase or reference that is not
@@ -117,7 +117,7 @@ def by_site(
     phase = default_phase(run) if phase is None else run.phase(phase)
     refer = referrer(run, reference, phase)
     for site in choose(run.sites, sites):
-        comparisons = []
+        windows = []
         for window in run.window_list:
             after = run.distribution(phase, site.name, window.index)
             if after is None:
@@ -125,10 +125,9 @@ def by_site(
             label, place = refer(window)
             before = None if place is None else _of_same_type(site, *place)
             if place is not None and before is not None and before.units == after.units:
-                lags = lags_of(site, place, (run, phase, window.index))
-                comparisons.append(Comparison(site, phase, window, label, before, after, lags))
-        if comparisons:
-            yield site, comparisons
+                windows.append((window, label, place))
+        if windows:
+            yield site, Comparisons(site, run, phase, windows)
 
 
 _JUDGED: WeakKeyDictionary[StoredRun, tuple[Any, dict[int, Movement]]] = WeakKeyDictionary()

@@ -35,8 +35,10 @@ def most_drifting(
     if not recorded:
         raise SelectionError(f"site {site.name} has nothing recorded in phase {name}; phases: {', '.join(run.phases)}")
     _refuse_without_units(run, site, metric, reference, name)
-    pairs = [c for _, each in by_site(run, reference=reference, phase=phase, sites=[site.name]) for c in each]
-    index = pairs[-1].window.index if pairs else recorded[-1]
+    pairs = [
+        one for _, each in by_site(run, reference=reference, phase=phase, sites=[site.name]) for one in each.windows
+    ]
+    index = pairs[-1][0].index if pairs else recorded[-1]
     here = run.windows(phase=name, sites=site.name, windows=[index])
     distribution = here.drop(columns=["phase", "site", "window"])
     if pairs:
@@ -75,7 +77,7 @@ def _refuse_without_units(run: StoredRun, site: Site, metric: str, reference: st
             f"icshift report {run.path} --metric {metric} --phase {phase} --site {quote(site.name)} shows it"
         )
     for _, comparisons in by_site(run, reference=reference, phase=phase, sites=[site.name]):
-        refuse_without_examples(chosen, run, phase, comparisons[-1:])
+        refuse_without_examples(chosen, run, phase, [comparisons[-1]])
 
 
 def unit_series(run: StoredRun, site: Site, unit: int, phase: str | None) -> pd.DataFrame:

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-_KEPT_BYTES = 1 << 26
-"""Bytes of columns that are kept."""
+_KEPT_MOMENTS, _KEPT_BYTES = 1 << 24, 1 << 25
+"""Bytes of columns that are kept: of moments, for which sites that lie beside one another come, and of the others."""
 
 _FOOTER_BYTES = 1 << 26
 """Bytes of footers that are kept, with the files open."""
@@ -55,7 +55,11 @@ _BEYOND = ("blocks", "tails")
 """Kinds that are compared with the moments; `values`, which are asked for alone too, where a file is read whole."""
 
 _TOGETHER = 8
-"""Row groups of which moments are read at once: they are a twelfth of a row, and a call takes as long as a group."""
+"""Row groups of which moments are read at once, at most: they are a twelfth of a row, and a call takes as long as a
+group. They are no more than are still kept when the next site is asked for, after all windows of the one before."""
+
+_ROW_BYTES = 8 * len(KINDS["moments"])
+"""Bytes of the moments of a row."""
 
 _LARGE = 1 << 12
 """Rows of a row group that no version wrote which gives large sites one of their own, but for one site alone."""
@@ -120,11 +124,19 @@ class _File:
         """The number of the first row of each phase and site, in each window."""
         return [rows.start for rows in self.rows]
 
-    def widened(self, first: int, last: int) -> tuple[int, int]:
-        """Returns row groups to read in place of these, always the same together: these alone where they are large."""
-        wide = first - first % _TOGETHER, min(last + -last % _TOGETHER, len(self.starts) - 1)
+    def widened(self, first: int, last: int, most: int) -> tuple[int, int]:
+        """Returns row groups to read in place of these, always the same together, of so many rows at most: these alone
+        where they are large."""
+        count = len(self.starts) - 1
+        together = min(max(most * count // self.starts[-1], 1), _TOGETHER)
+        wide = first - first % together, min(last + -last % together, count)
         rows = self.starts[wide[1]] - self.starts[wide[0]]
-        return wide if rows <= _TOGETHER * _LARGE else (first, last)
+        return wide if rows <= together * _LARGE else (first, last)
+
+    @cached_property
+    def windows(self) -> int:
+        """How many windows it holds."""
+        return len({rows.window for rows in self.rows})
 
     @cached_property
     def coarse(self) -> bool:
@@ -199,7 +211,9 @@ class Shelf:
 
     def __init__(self) -> None:
         self._files: dict[Path, _File] = {}
+        self._windows = 0
         self._open: _Last[pq.ParquetFile] = _Last(_FOOTER_BYTES, _MOST_OPEN)
+        self._moments: _Last[Held] = _Last(_KEPT_MOMENTS)
         self._columns: _Last[Held] = _Last(_KEPT_BYTES)
         self._whole: dict[Hashable, Held] = {}
 
@@ -211,13 +225,15 @@ class Shelf:
         with damage(path):
             if path not in self._files:
                 self._files[path] = self._look(path, run_id, most_rows)
+                self._windows += self._files[path].windows
             file = self._files[path]
         first = bisect_left(file.firsts, first)
         return file.rows[first : None if last is None else bisect_left(file.firsts, last)]
 
     def forget(self, path: Path) -> None:
         """A file is gone, or another one is in its place."""
-        self._files.pop(path, None)
+        if (file := self._files.pop(path, None)) is not None:
+            self._windows -= file.windows
         self._open.pop(path)
 
     def attributes(self, path: Path, rows: Rows, kind: str, window: int, site: Site | None) -> Mapping[str, Any]:
@@ -262,14 +278,15 @@ class Shelf:
         last = bisect_left(file.starts, stop)
         if kind == "moments":
             with suppress(OSError, ValueError):  # What is damaged of others is told whoever asks for those.
-                wide = file.widened(first, last)
+                wide = file.widened(first, last, _KEPT_MOMENTS // _ROW_BYTES // self._windows)
                 return self._groups(file, kind, *wide).part(start - file.starts[wide[0]], stop - file.starts[wide[0]])
         return self._groups(file, kind, first, last).part(start - file.starts[first], stop - file.starts[first])
 
     def _groups(self, file: _File, kind: str, first: int, last: int) -> Held:
         """Returns the columns of a kind of the row groups from `first` to `last` (excluded)."""
         key = file.path, kind, first, last
-        found = self._whole.get(key) if file.coarse else self._columns.get(key)
+        kept = self._moments if kind == "moments" else self._columns
+        found = self._whole.get(key) if file.coarse else kept.get(key)
         if found is None:
             there, placed = file.kinds[kind]
             opened, groups, rows = self._opened(file), range(first, last), file.starts[last] - file.starts[first]
@@ -280,7 +297,7 @@ class Shelf:
             if file.coarse:
                 self._whole[key] = found
             else:
-                self._columns.put(key, found, table.nbytes)
+                kept.put(key, found, table.nbytes)
         return found
 
     def _opened(self, file: _File, footer: pq.FileMetaData | None = None) -> pq.ParquetFile:

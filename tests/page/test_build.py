@@ -185,6 +185,7 @@ def test_what_is_not_finite_constant_or_missing_is_told_apart(tmp_path):
 def test_what_is_kept_of_a_site_is_read_once(with_batch_norm, monkeypatch):
     """Nothing stays at hand between reads here: all parts of the page take what a site has while it is its turn."""
     monkeypatch.setattr(shelf, "_KEPT_BYTES", 1)
+    monkeypatch.setattr(shelf, "_KEPT_MOMENTS", 1)
     read, found = pq.ParquetFile.read_row_groups, Counter()
 
     def noting(self, groups, columns, **options):

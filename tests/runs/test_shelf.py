@@ -85,6 +85,7 @@ def test_what_nobody_holds_is_forgotten(tmp_path: Path) -> None:
 
 def test_more_than_fits_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shelf, "_KEPT_BYTES", 1)
+    monkeypatch.setattr(shelf, "_KEPT_MOMENTS", 1)
     monkeypatch.setattr(shelf, "_MOST_OPEN", 1)
     asked, whole = StoredRun(recorded(tmp_path / "run")), StoredRun(tmp_path / "run")
     for window in (1, 2, 3, 1):
@@ -121,3 +122,23 @@ def test_a_page_that_is_damaged_is_told_by_who_reads_it(tmp_path: Path) -> None:
     assert run.distribution("train", "small", 1).mean.shape == (3,)
     with pytest.raises(RunError, match="damaged"):
         run.distribution("train", "large", 1).mean  # noqa: B018
+
+
+@pytest.mark.parametrize("windows", [2, 24])
+def test_moments_are_read_once_however_many_windows_there_are(
+    windows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site is read over all windows: what is read for its neighbours has to be there when it is their turn."""
+    sites = [site(str(number), 300) for number in range(8)]
+    recording = Recording(tmp_path / "run", {"model": "Net", "sites": [asdict(one) for one in sites]})
+    parts = {("train", one): of_zoo("normal", 16, units=300) for one in sites}
+    for index in range(1, windows + 1):
+        recording.write_window(Window(index, str(index), 8 * index - 8, 8 * index - 1, closed=True), parts)
+    recording.finish({})
+    monkeypatch.setattr(shelf, "_KEPT_MOMENTS", 2 * windows * 300 * shelf._ROW_BYTES)  # Those of two sites.
+    read = groups_read(monkeypatch)
+    run = StoredRun(tmp_path / "run")
+    assert all(run.distribution("train", sites[0].name, index) for index in range(1, windows + 1))
+    for one in sites:
+        assert all(run.distribution("train", one.name, index).mean.size for index in range(1, windows + 1))
+    assert len(read) == len(sites) * windows
