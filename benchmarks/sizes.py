@@ -5,7 +5,8 @@
 Models are built on the meta device: no weight is there, and nothing is computed. Units are those that a recorder would
 keep (`max_units` and `max_total_units` of `Sites`). What a unit takes while it is recorded, on disk, and when a window
 closes is measured on this machine, with a layer of as many units as a site of the model has, in a window of 200 steps;
-memory is of the phase `train`, the most that was taken at any step. All else is arithmetic.
+memory is of the phase `train`, the most that was taken at any step. Of closing a window the training waits for a part,
+and goes on while the rest is written. All else is arithmetic.
 """
 
 from __future__ import annotations
@@ -90,8 +91,9 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
 
 
 @cache
-def measured(units: int, sites: int, share: float) -> tuple[float, float, float]:
-    """Bytes of memory, seconds to close and bytes on disk, of one site of so many units, in a window of `STEPS`.
+def measured(units: int, sites: int, share: float) -> tuple[float, float, float, float]:
+    """Bytes of memory, seconds to close and those of them that the training waits, and bytes on disk, of one site of so
+    many units, in a window of `STEPS`.
 
     It is that of several sites together, so that what they share counts once; they are that `share` of all sites, and
     get as much of the memory that all sites have together.
@@ -120,9 +122,11 @@ def measured(units: int, sites: int, share: float) -> tuple[float, float, float]
         memory = most / sites
         tracemalloc.stop()
         began = time.process_time()
-        recording.write_window(Window(1, "1", 0, STEPS - 1, closed=True), observer.distributions())
+        distributions = observer.distributions()
+        waited = (time.process_time() - began) / sites
+        recording.write_window(Window(1, "1", 0, STEPS - 1, closed=True), distributions)
         seconds = (time.process_time() - began) / sites
-        return memory, seconds, recording.window_file(1).stat().st_size / sites
+        return memory, seconds, waited, recording.window_file(1).stat().st_size / sites
 
 
 def kept(model: nn.Module) -> Iterator[int]:
@@ -146,6 +150,7 @@ def main() -> None:
         "memory MB",
         "KB a unit",
         "close s",
+        "waits s",
         "µs a unit",
         "disk MB",
         "bytes a unit",
@@ -158,11 +163,17 @@ def main() -> None:
         units = list(kept(model))
         sizes, counts = np.unique(units, return_counts=True)
         each = np.array([measured(int(size), few := 400 if size < 64 else 8, few / len(units)) for size in sizes])
-        memory, seconds, disk = (each * counts[:, None]).sum(0)
+        memory, seconds, waited, disk = (each * counts[:, None]).sum(0)
         total = sum(units)
         table.add_row(
             *(name, f"{len(units):,}", f"{total:,}", f"{memory / 1e6:,.0f}", f"{memory / total / 1e3:.1f}"),
-            *(f"{seconds:.1f}", f"{1e6 * seconds / total:.0f}", f"{disk / 1e6:.0f}", f"{disk / total:,.0f}"),
+            *(
+                f"{seconds:.1f}",
+                f"{waited:.1f}",
+                f"{1e6 * seconds / total:.0f}",
+                f"{disk / 1e6:.0f}",
+                f"{disk / total:,.0f}",
+            ),
         )
         found = {"memory": memory, "close": seconds, "disk": disk}
         missed += [
