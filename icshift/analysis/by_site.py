@@ -101,7 +101,7 @@ def rows(
     def of_some(some: Sequence[Site]) -> Iterator[dict[str, object] | None]:
         here = {site.name: compared.pop(site.name) for site in some if site.name in compared}
         last = {name: comparisons[-1] for name, comparisons in here.items()}  # Which the trend and the row both read.
-        trend = trends(run, metric, phase, [site.name for site in some], here)
+        trend = trends(run, metric, phase, some, here)
         for site in some:
             yield row(site, last.pop(site.name, None), trend[site.name])
 

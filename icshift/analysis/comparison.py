@@ -71,12 +71,9 @@ class Comparisons:
     def __iter__(self) -> Iterator[Comparison]:
         return map(self.__getitem__, range(len(self.windows)))
 
-    def of(self, window: Window) -> Comparison | None:
-        """Returns the comparison of a window; None where it is not compared."""
-        return self[self._numbers[window.index]] if window.index in self._numbers else None
-
     @cached_property
-    def _numbers(self) -> dict[int, int]:
+    def numbers(self) -> dict[int, int]:
+        """The place in order of each window that is compared, by its number."""
         return {window.index: number for number, (window, *_) in enumerate(self.windows)}
 
     def _of(self, place: Place) -> Distribution:

@@ -1,7 +1,7 @@
 """How sites drift from window to window.
 
 Windows are gone through one after another, of a few sites at a time: small sites of a window share what is read of its
-file, and of these sites two windows are in memory, however many there are. One sd for all windows is known once the
+file, and of these sites two windows are in memory where there are many. One sd for all windows is known once the
 moments of all were read, so that this is done before.
 """
 
@@ -17,7 +17,11 @@ from icshift.analysis.comparison import Comparison, Comparisons
 from icshift.analysis.health import typical_std
 from icshift.analysis.metrics import Metric
 from icshift.analysis.yardstick import Yardstick
+from icshift.runs.format import Site
 from icshift.runs.reader import StoredRun
+
+_FEW = 1 << 17
+"""Units, each once a window, of which all that is read stays in memory: up to some 80 MB."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +36,25 @@ class Trend:
 
 
 def trends(
-    run: StoredRun, metric: Metric, phase: str, sites: Sequence[str], compared: Mapping[str, Comparisons]
+    run: StoredRun, metric: Metric, phase: str, sites: Sequence[Site], compared: Mapping[str, Comparisons]
 ) -> dict[str, Trend]:
-    """Returns the trend of each of the sites, of which those that are compared have their comparisons."""
-    usual, yardsticks = _spreads(run, phase, sites, compared)
+    """Returns the trend of each of the sites by its name, of which those that are compared have their comparisons."""
+    names, windows = [site.name for site in sites], run.window_list
+    few = len(windows) * sum(site.recorded for site in sites) <= _FEW
+    # What is read of a distribution stays as long as somebody has it: so moments are read once.
+    held = [run.distribution(phase, name, window.index) for window in windows for name in names if few]
+    usual, yardsticks = _spreads(run, phase, names, compared)
     one_sd = {name: yardstick.of(metric) for name, yardstick in yardsticks.items()}
-    drifts: dict[str, list[float]] = {name: [] for name in sites}
+    drifts: dict[str, list[float]] = {name: [] for name in names}
     latest: dict[str, Comparison] = {}  # What the next one has in common with it is not read again.
-    for window in run.window_list:
+    for window in windows:
         for name, comparisons in compared.items():
-            if (comparison := comparisons.of(window)) is not None:
+            if window.index in comparisons.numbers:
+                comparison = comparisons[comparisons.numbers[window.index]]
                 drifts[name].append(_typical(one_sd[name], comparison))
                 latest[name] = comparison
-    return {name: Trend(drifts[name], usual[name]) for name in sites}
+    del held
+    return {name: Trend(drifts[name], usual[name]) for name in names}
 
 
 def _spreads(
@@ -58,10 +68,10 @@ def _spreads(
             if (here := run.distribution(phase, name, window.index)) is None:
                 continue
             usual[name], last[name] = max(usual[name], last[name]), typical_std(here)
-            if name in compared and (comparison := compared[name].of(window)) is not None:
+            if name in compared and window.index in compared[name].numbers:
                 if not yardsticks[name].windows:
-                    yardsticks[name].add(comparison.before)
-                yardsticks[name].add(comparison.after)
+                    yardsticks[name].add(compared[name][0].before)
+                yardsticks[name].add(here)
     return usual, yardsticks
 
 
