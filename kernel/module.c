@@ -317,8 +317,9 @@ PyMODINIT_FUNC PyInit__kernel(void)
     int right = module != NULL;
     for (int k = 0; right && k < ALL_NAMES; k++)
         right = (names[k] = PyUnicode_InternFromString(spelt[k])) != NULL;
-    right = right && (waiting_type = (PyTypeObject *)add_type(module, "Waiting", &waiting_spec)) &&
-            add_type(module, "Taker", &taker_spec) && add_type(module, "Passage", &passage_spec);
+    PyObject *waiting = right ? add_type(module, "Waiting", &waiting_spec) : NULL;
+    waiting_type = (PyTypeObject *)Py_XNewRef(waiting); /* takers compare with it, also after a script deleted the name */
+    right = waiting && add_type(module, "Taker", &taker_spec) && add_type(module, "Passage", &passage_spec);
     if (!right)
         Py_CLEAR(module);
     return module;

@@ -124,5 +124,25 @@ static inline void hold_all(PyObject **of, PyObject *const *objects, int count)
     }
 }
 
+/* What an object of references does for the collector of cycles: each is visited, or let go. */
+static inline int visit_all(PyObject *self, PyObject **of, int count, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    for (int k = 0; k < count; k++)
+        Py_VISIT(of[k]);
+    return 0;
+}
+
+/* Ends an object of references. */
+static inline void end_of(PyObject *self, PyObject **of, int count)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    let_go_of(of, 0, count);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(self);
+    Py_DECREF(type);
+}
+
 extern PyType_Spec waiting_spec, taker_spec, passage_spec;
 extern PyTypeObject *waiting_type;

@@ -218,11 +218,7 @@ static PyObject *make(PyTypeObject *type, PyObject *given, PyObject *named)
 
 static int traverse(PyObject *self, visitproc visit, void *arg)
 {
-    passage_t *p = (passage_t *)self;
-    Py_VISIT(Py_TYPE(self));
-    for (int k = 0; k < REFERENCES; k++)
-        Py_VISIT(p->of[k]);
-    return 0;
+    return visit_all(self, ((passage_t *)self)->of, REFERENCES, visit, arg);
 }
 
 static int clear(PyObject *self)
@@ -231,15 +227,7 @@ static int clear(PyObject *self)
     return 0;
 }
 
-static void end(PyObject *self)
-{
-    PyTypeObject *type = Py_TYPE(self);
-    PyObject_GC_UnTrack(self);
-    clear(self);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    release(self);
-    Py_DECREF(type);
-}
+static void end(PyObject *self) { end_of(self, ((passage_t *)self)->of, REFERENCES); }
 
 static PyMethodDef methods[] = {
     {"enter", (PyCFunction)(void (*)(void))py_enter, METH_FASTCALL, "Arguments of a call; returns whether the forward began."},

@@ -240,11 +240,7 @@ static PyObject *make(PyTypeObject *type, PyObject *given, PyObject *named)
 
 static int traverse(PyObject *self, visitproc visit, void *arg)
 {
-    taker_t *t = (taker_t *)self;
-    Py_VISIT(Py_TYPE(self));
-    for (int k = 0; k < REFERENCES; k++)
-        Py_VISIT(t->of[k]);
-    return 0;
+    return visit_all(self, ((taker_t *)self)->of, REFERENCES, visit, arg);
 }
 
 static int clear(PyObject *self)
@@ -253,15 +249,7 @@ static int clear(PyObject *self)
     return 0;
 }
 
-static void end(PyObject *self)
-{
-    PyTypeObject *type = Py_TYPE(self);
-    PyObject_GC_UnTrack(self);
-    clear(self);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    release(self);
-    Py_DECREF(type);
-}
+static void end(PyObject *self) { end_of(self, ((taker_t *)self)->of, REFERENCES); }
 
 static PyMethodDef methods[] = {
     {"take", (PyCFunction)(void (*)(void))py_take, METH_FASTCALL, "What a module was given and what it returned; returns whether "
