@@ -300,7 +300,7 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernel", "See t
 #define IN_TEXT(name) #name,
 static const char *const spelt[] = {NAMES(IN_TEXT)};
 PyObject *names[ALL_NAMES];
-PyTypeObject *waiting_type; /* which takers ask for as long as there are any: with a reference of its own */
+PyTypeObject *waiting_type;
 
 static PyObject *add_type(PyObject *module, const char *name, PyType_Spec *spec)
 {
@@ -317,8 +317,9 @@ PyMODINIT_FUNC PyInit__kernel(void)
     int right = module != NULL;
     for (int k = 0; right && k < ALL_NAMES; k++)
         right = (names[k] = PyUnicode_InternFromString(spelt[k])) != NULL;
-    right = right && (waiting_type = (PyTypeObject *)Py_XNewRef(add_type(module, "Waiting", &waiting_spec))) &&
-            add_type(module, "Taker", &taker_spec) && add_type(module, "Passage", &passage_spec);
+    PyObject *waiting = right ? add_type(module, "Waiting", &waiting_spec) : NULL;
+    waiting_type = (PyTypeObject *)Py_XNewRef(waiting); /* takers compare with it, also after a script deleted the name */
+    right = waiting && add_type(module, "Taker", &taker_spec) && add_type(module, "Passage", &passage_spec);
     if (!right)
         Py_CLEAR(module);
     return module;

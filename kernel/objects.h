@@ -124,7 +124,7 @@ static inline void hold_all(PyObject **of, PyObject *const *objects, int count)
     }
 }
 
-/* Tells the collector of garbage what an object refers to. */
+/* What an object of references does for the collector of cycles: each is visited, or let go. */
 static inline int visit_all(PyObject *self, PyObject **of, int count, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
@@ -133,7 +133,7 @@ static inline int visit_all(PyObject *self, PyObject **of, int count, visitproc 
     return 0;
 }
 
-/* Ends an object that the collector knows, with its references. */
+/* Ends an object of references. */
 static inline void end_of(PyObject *self, PyObject **of, int count)
 {
     PyTypeObject *type = Py_TYPE(self);
