@@ -83,7 +83,7 @@ def analyze(
     from icshift.model.processes import this_process
     from icshift.model.sites import Sites
     from icshift.replay.checkpoints import CheckpointRun, Replaying, own_device
-    from icshift.runs.owner import refuse_occupied
+    from icshift.runs.owner import launched, refuse_occupied
     from icshift.saved.find import find
     from icshift.saved.load import Wanted
 
@@ -109,7 +109,7 @@ def analyze(
         with _how_to_go_on(output, quiet=quiet, no_color=no_color):
             run.record(output, lambda: bar.advance(task), force=force)
         if ranks > 1 and not rank:
-            _wait(output, ranks, started - 1 if resume or force else 0, bar)
+            _wait(output, ranks, (launched() or started - 1) if resume or force else 0, bar)
     if not rank:
         warnings = (
             trajectory.notes
@@ -137,7 +137,7 @@ def _how_to_go_on(output: Path, *, quiet: bool, no_color: bool) -> Iterator[None
 def _wait(output: Path, ranks: int, since: float, bar: Progress) -> None:
     """Until the other processes are through: where one fails, the launcher ends this one too.
 
-    Files of theirs that are older are of a run before, which they will replace or go on with.
+    Files of theirs that are older than `since` are of a run before, which they will replace or go on with.
     """
     from icshift.runs.format import MANIFEST_NAME, rank_in
     from icshift.runs.reader import StoredRun

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from icshift.runs import sealed, segments
+from icshift.runs import columns, sealed, segments
 from icshift.runs.arrow_arrays import flags
 from icshift.runs.compacted import Compacted, source
 from icshift.runs.compaction import Compaction
@@ -56,7 +56,10 @@ class OwnFiles:
         }
 
     def take_over(self) -> list[Part]:
-        """Take what is there of a process that was stopped, without what it had not finished; returns it, in order."""
+        """Take what is there of a process that was stopped, without what it had not finished; returns it, in order.
+
+        Raises `RunError` for what is damaged, or another recording wrote: put together it would count as this one's.
+        """
         for file, writer in contents(self.path):
             if writer == self._rank and file.name.startswith("."):
                 file.unlink(missing_ok=True)
@@ -68,7 +71,7 @@ class OwnFiles:
                     file.unlink()
             for part in stands:
                 windows = folder == WINDOWS
-                self._held[part.path] = len(windows_in(part)) if windows else _rows(part)
+                self._held[part.path] = len(windows_in(part, self._run_id)) if windows else _rows(part, self._run_id)
                 self.settle(part.path)
             found += stands
         return found
@@ -197,10 +200,11 @@ class OwnFiles:
                 self.discard(whole.path)
 
 
-def _rows(part: Part) -> int:
+def _rows(part: Part, run_id: str) -> int:
     """Returns how many rows of a series a file holds. Raises `RunError` where that is damaged or in another's place."""
     with damage(part.path):
         footer = sealed.footer(part.path)
+        columns.refuse_foreign(footer, run_id)
         segments.refuse_other(footer.metadata or {}, part, part.path.parent.name)
         return int(footer.num_rows)
 

@@ -138,6 +138,17 @@ def known_to_have_ended(path: Path) -> bool:
     return writer.get("host") == _host() and isinstance(number, int) and not _runs(number, writer.get("started"))
 
 
+def launched() -> float | None:
+    """Returns when torchrun was started that started this process, in seconds of the clock of files.
+
+    It starts the processes of a machine where all machines have come together: none has written anything before. None
+    without it, where the system does not tell, and where it starts all anew, as after an error.
+    """
+    if os.environ.get("TORCHELASTIC_RESTART_COUNT") != "0" or (ticks := _started(os.getppid())) is None:
+        return None
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+
+
 def id_at(file: Path) -> str | None:
     """Returns the id in a manifest; None where there is none. Raises `OSError` where it cannot be read."""
     try:

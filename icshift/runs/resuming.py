@@ -68,6 +68,7 @@ def past_of(path: Path, rank: int) -> Past | None:
         if part.rank == rank:
             with damage(part.path):
                 footer = sealed.footer(part.path)
+                columns.refuse_foreign(footer, manifest.get("id"))
                 found = windows_of(part, footer.metadata, footer.num_rows)
                 states |= zip((window.index for window, _ in found), states_of(footer.metadata), strict=True)
             filed += [(window, place) for window, place in found if window.closed]

@@ -9,6 +9,7 @@ import pytest
 import icshift
 from icshift.errors import RunError
 from icshift.runs import compaction, writer
+from icshift.runs import format as stored
 from icshift.runs.format import GRADIENT_SHIFT, LOGGED, SMOOTHNESS, STEPS, Window
 from icshift.runs.parts import parts_in
 from icshift.runs.reader import StoredRun
@@ -173,11 +174,12 @@ def test_a_training_does_not_go_on_with_it_and_deletes_nothing(tmp_path, series)
     assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
 
 
-def test_a_training_does_not_go_on_with_a_file_of_another_process(tmp_path):
+@pytest.mark.parametrize("folder", [STEPS, stored.WINDOWS])
+def test_a_training_does_not_go_on_with_a_file_of_another_process(tmp_path, folder):
     """Else its rows would be written anew as its own."""
     for rank in (0, 1):
         record(tmp_path / "run", rank=rank, ranks=2, finish=False)
-    own, other = files(tmp_path / "run", STEPS)[:2]
+    own, other = files(tmp_path / "run", folder)[:2]
     shutil.copy(other, own)
     with pytest.raises(RunError, match=f"{own.name} .*another recording wrote it than the manifest"):
         past_of(tmp_path / "run", 0)
@@ -239,3 +241,15 @@ def test_the_rows_of_every_series_are_as_before(run):
     assert sorted(set(opened.steps()["step"])) == list(range(10 * WINDOWS))
     assert opened.logged()["value"].tolist() == [1 / index for index in range(1, WINDOWS + 1)]
     assert len(opened.gradient_shift()) == len(opened.smoothness()) == WINDOWS
+
+
+@pytest.mark.parametrize("folder", [STEPS, stored.WINDOWS])
+def test_nor_with_one_of_another_run(tmp_path, folder):
+    """As where a backup of another experiment was copied over a run: it has windows and segments of the same names."""
+    path, other = record_small(tmp_path / "run"), record_small(tmp_path / "other")
+    last = files(path, folder)[-1]
+    shutil.copy(other / folder / last.name, last)
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    with pytest.raises(RunError, match=f"{last.name} .*another recording wrote it than the manifest"):
+        icshift.Recorder(small_network(), path, resume=True)
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before

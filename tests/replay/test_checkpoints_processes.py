@@ -2,6 +2,9 @@
 
 import os
 import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -49,6 +52,57 @@ def test_torchrun(saved, data, alone, tmp_path):
     # One report, of the whole run.
     assert done.stdout.count("window epoch 3 against epoch 2\n") == 1
     assert "unfinished" not in done.stdout
+
+
+LATE = """
+import os, time
+from pathlib import Path
+from icshift.cli.main import main
+
+def ended(manifest):
+    try:
+        return manifest.stat().st_mtime_ns > int(os.environ["BEGAN"]) and '"finished": true' in manifest.read_text()
+    except FileNotFoundError:  # It is deleted before it is made anew.
+        return False
+
+if os.environ["RANK"] == "0":
+    while not ended(Path(os.environ["RUN"], "run.rank1.json")):
+        time.sleep(0.1)
+    time.sleep(2)
+main()
+"""
+
+
+@pytest.mark.some(1)
+@pytest.mark.parametrize("option", ["--resume", "--force"])
+def test_the_first_process_may_begin_long_after_another_ended(option, as_rank, saved, data, tmp_path):
+    """As on a machine that is slow to import: it would wait for ever for what has been written before it began.
+
+    Real interpreters are children of torchrun, which the forks of the tests are not.
+    """
+    path, late = tmp_path / "run", tmp_path / "late.py"
+    late.write_text(LATE)
+    as_rank(1)
+    as_rank(0)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    command = ["analyze", saved, "--model", SPEC + "Digits", "--data", data, "-o", path, "--batch-size", "100", option]
+    done = subprocess.run(
+        list(map(str, [*launcher, late, *command])),
+        capture_output=True,
+        text=True,
+        check=True,
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "COLUMNS": "80",
+            "RUN": str(path),
+            "BEGAN": str(time.time_ns()),
+            "PYTHONPATH": str(Path.cwd()),
+        },
+        timeout=90,
+    )
+    assert StoredRun(path).finished
+    assert done.stdout.count("window epoch 3 against epoch 2\n") == 1
 
 
 def test_the_last_process_reports(as_rank, alone, tmp_path):
