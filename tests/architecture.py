@@ -11,6 +11,7 @@ from pathlib import Path
 
 ALLOWED = {
     "errors": set(),
+    "given": {"errors"},
     "notice": set(),
     "_version": set(),
     "regular": set(),
@@ -23,13 +24,13 @@ ALLOWED = {
     "distribution_card": {"card", "distribution"},
     "distribution": {"blocks", "tails", "curve", "distribution_card"},
     "runs": {"errors", "regular", "kernel_choice", "blocks", "tails", "distribution", "card"},
-    "model": {"errors", "notice", "runs"},
+    "model": {"errors", "given", "notice", "runs"},
     "sketch": {"kernel_choice", "blocks", "tails", "distribution", "runs"},
     "inputs": {"errors", "regular", "saved"},  # arrays lie in files of the same formats as weights
     "saved": {"errors", "regular", "model"},
     "gradients": {"errors", "model", "card"},
     "hooks": {"errors", "notice", "kernel_choice", "_version", "distribution", "runs", "model", "sketch"},
-    "record": {"errors", "notice", "distribution", "runs", "model", "hooks", "gradients"},
+    "record": {"errors", "given", "notice", "distribution", "runs", "model", "hooks", "gradients"},
     "replay": {"errors", "distribution", "runs", "model", "sketch", "hooks", "inputs", "saved", "gradients"},
     "launch": {"errors", "notice", "runs", "model", "hooks", "record"},
     "integrations": {"errors", "notice", "model", "record"},

@@ -66,7 +66,7 @@ class Session:
 
     def next_window(self) -> None:
         """Ends the window, unless the option `window` gives its number of steps; does nothing before `start`."""
-        if self._recorder is not None and not isinstance(self._options.get("window"), int):
+        if self._recorder is not None and not isinstance(self._recorder.window, int):
             self._recorder.epoch()
 
     def log(self, values: Mapping[str, Any]) -> None:

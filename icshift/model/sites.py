@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from icshift.errors import RecordingError
+from icshift.given import by_glob, whole
 from icshift.model import keras_layers, names
 from icshift.model.layout import unit_axis
 from icshift.model.names import modules, takes_hooks, unwrapped
@@ -30,6 +31,9 @@ _CARRY_WEIGHTS = (
 )
 """Sites by default even if they have parts, as layers made ready for quantisation have."""
 
+_MOST_AXES = 1000
+"""More than any tensor has, and what is read back from a run."""
+
 Selector: TypeAlias = "str | type[nn.Module] | nn.Module | Callable[[str, nn.Module], bool]"
 
 
@@ -43,7 +47,7 @@ class Sites:
     `max_units` units a fixed random subset is kept; where all sites together would have more than `max_total_units`,
     that bound is lowered, for all alike. The step series has at most `max_step_units` of the units of a site, drawn at
     random once (None: all that are kept). Each call of a module in a forward is a site of its own ("cell#2"); those
-    from the `max_calls`-th on are one site together ("cell#16+").
+    from the `max_calls`-th on are one site together ("cell#16+"). Raises `RecordingError` for what is no such number.
 
     >>> network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> list(choose_sites(network, Sites())), list(choose_sites(network, Sites(nn.ReLU)))
@@ -57,12 +61,34 @@ class Sites:
     max_total_units: int = 65_536
     max_step_units: int | None = 64
 
+    def __post_init__(self) -> None:
+        plain = {
+            "axis": by_glob("axis", self.axis, -_MOST_AXES, _MOST_AXES),
+            "max_units": whole("max_units", self.max_units, 1),
+            "max_calls": whole("max_calls", self.max_calls, 1),
+            "max_total_units": whole("max_total_units", self.max_total_units, 1),
+            "max_step_units": whole("max_step_units", self.max_step_units, 0, words=(None,)),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+
 
 def choose_sites(model: nn.Module, sites: Sites, *, least: int = 1) -> dict[str, nn.Module]:
     """The modules to watch by name, in the model's order.
 
-    Raises `RecordingError` if any of the selectors matches fewer than `least`, or there are fewer in all.
+    Raises `RecordingError` if any of the selectors matches fewer than `least`, or there are fewer in all, or a glob of
+    `axis` none of them.
     """
+    chosen = _selected(model, sites, least)
+    if least and not any(map(keras_layers.waits_for_inputs, modules(model).values())):
+        for glob in sites.axis:
+            if not any(_may_name(glob, name) for name in chosen):
+                listed = ", ".join(list(chosen)[:8])
+                raise RecordingError(f"no site of {type(model).__name__} matches {glob!r} of axis; its sites: {listed}")
+    return chosen
+
+
+def _selected(model: nn.Module, sites: Sites, least: int) -> dict[str, nn.Module]:
     named = {name: module for name, module in modules(model).items() if takes_hooks(module)}
     names = ", ".join(list(named)[:8])
     listed = f"its modules: {names}" if names else "TorchScript takes no hooks, give the model it was made from"
@@ -189,6 +215,16 @@ def is_default(module: nn.Module) -> bool:
 
 def _parts(module: nn.Module) -> list[nn.Module]:
     return [part for name, part in names.parts(module) if name != "parametrizations"]
+
+
+def _may_name(glob: str, module: str) -> bool:
+    """Whether a glob can match a site of this module: after its name comes what only a forward shows.
+
+    >>> _may_name("cell#2", "cell"), _may_name("head.logits", "head"), _may_name("header", "head")
+    (True, True, False)
+    """
+    ends = [place for place, sign in enumerate(glob) if sign in "#.["]
+    return any(fnmatchcase(module, glob[:end]) for end in (len(glob), *ends))
 
 
 def _matches(selector: Any, name: str, module: nn.Module) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from icshift.errors import RecordingError
+from icshift.given import truth, truth_or_whole
 from icshift.hooks.observer import Observer
 from icshift.model.parameters import Parameters
 from icshift.notice import notice
@@ -57,7 +58,8 @@ class Begun:
 class Asked:
     """Where a process is to record, and what it does with a run that is there.
 
-    `resume` is whether to go on with it; a number says after how many steps, where its parameters do not tell.
+    `resume` is whether to go on with it; a number says after how many steps, where its parameters do not tell. Raises
+    `RecordingError` for what is neither.
     """
 
     path: Path
@@ -66,11 +68,12 @@ class Asked:
     rank: int
     ranks: int
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "force", truth("force", self.force))
+        object.__setattr__(self, "resume", truth_or_whole("resume", self.resume, 0))
+
     def refuse(self) -> None:
-        """Raise `RunError` where the path is taken, and `RecordingError` for what cannot be meant."""
-        resume: Any = self.resume
-        if not isinstance(resume, (bool, int)) or resume < 0:
-            raise RecordingError(f"resume is True, or how many steps the training has behind it; got {resume!r}")
+        """Raise `RunError` where the path is taken, and `RecordingError` for both of what excludes each other."""
         if self._resumes and self.force:
             raise RecordingError("resume goes on with a run, and force replaces it: take one of them")
         if not self._resumes or not self._is_there:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from icshift.errors import RecordingError
+from icshift.given import whole
 from icshift.gradients.layers import Counted
 from icshift.gradients.objective import Closure
 from icshift.gradients.smoothness import STEPS
@@ -52,6 +53,7 @@ class Measuring(ABC):
         Raises `RecordingError` before the `with` block or with several processes, `SelectionError` for layers that are
         not there, `MeasurementError` where the closure gives no loss.
         """
+        every = whole("every", every, 1)
         with self._measuring(every) as due:
             self._gradients.settle()
             if due:
@@ -65,6 +67,7 @@ class Measuring(ABC):
         To be called as `gradient_shift` is; `closure` is called once a length of step and twice more. By default the
         rate is the optimizers', and nothing is measured where it is 0. Read it with `icshift.open(path).smoothness()`.
         """
+        every = whole("every", every, 1)
         with self._measuring(every) as due:
             if due:
                 self._gradients.look_around(self.steps, closure, rate, steps, every)

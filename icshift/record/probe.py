@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from icshift.errors import RecordingError
+from icshift.given import truth, whole
 from icshift.hooks.batch_norm import averaging, evaluating_as_trained
 from icshift.model.keras_layers import telling, waits_for_inputs
 from icshift.model.modes import evaluating, in_training_mode
@@ -50,6 +51,11 @@ class Probe:
     batch_size: int = 256
     train_mode: bool = False
     running: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "batch_size", whole("batch_size", self.batch_size, 1))
+        object.__setattr__(self, "train_mode", truth("train_mode", self.train_mode))
+        object.__setattr__(self, "running", truth("running", self.running))
 
     @property
     def size(self) -> int:

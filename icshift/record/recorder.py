@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
 from icshift.errors import RecordingError
+from icshift.given import truth
 from icshift.hooks import compiled, manifest
 from icshift.hooks.calls import Call
 from icshift.hooks.coverage import why_nothing
@@ -39,7 +40,7 @@ from icshift.record.measuring import Measuring
 from icshift.record.optimizers import as_list, listen
 from icshift.record.probe import Probe
 from icshift.record.replays import Replays
-from icshift.record.settings import as_probe, asked_for, budget, refuse_settings
+from icshift.record.settings import as_probe, as_samples, as_window, asked_for, budget
 from icshift.record.steady import Steady
 from icshift.record.thinning import Thinning
 from icshift.record.troubles import Troubles
@@ -103,19 +104,17 @@ class Recorder(Steady, Measuring):
         resume: bool | int = False,
         strict: bool = False,
     ) -> None:
-        refuse_settings(samples, window)
+        self._samples, self.window, self._strict = as_samples(samples), as_window(window), truth("strict", strict)
         self.model = unwrapped(model)
         self.path = Path(path).absolute()  # The training may go to another directory.
         self._rank, self._ranks = this_process()
         self._budget = budget(overhead, self._ranks)
         self._asked = Asked(self.path, force, resume, self._rank, self._ranks)
         self._asked.refuse()
-        self._strict = strict
         self._optimizers = as_list(optimizer)
         self._sites = lowered(self.model, as_sites(sites))
-        self.window = window
         self._probe = given = as_probe(probe, self.model, self._ranks)
-        self._samples, most = samples, math.inf if samples == "all" else samples
+        most = math.inf if self._samples == "all" else self._samples
         self._observer = Observer(self._sites, most, SEED, self._keep_steps, self._rank)
         self.forwards = Forwards(self.model)
         self._logged = Logged()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
 from icshift.errors import ONE_PROCESS, RecordingError
+from icshift.given import share, whole
 from icshift.hooks.batch_norm import probe_statistics
 from icshift.hooks.observer import SEED
 from icshift.model.processes import refuse_waiting
@@ -17,15 +18,24 @@ from icshift.runs.format import OVERHEAD, PROBE_FINGERPRINT
 from icshift.runs.phases import PROBE_STATISTICS
 
 
-def refuse_settings(samples: Any, window: Any) -> None:
-    """Raises `RecordingError` unless so many values a unit and step, and so many steps a window, can be recorded.
+def as_samples(given: Any) -> int | Literal["all"]:
+    """Returns how many values a unit and step quantiles are made from. Raises `RecordingError` for what is no number.
 
-    >>> refuse_settings(samples="all", window=None)
+    >>> as_samples(64), as_samples("all")
+    (64, 'all')
     """
-    if samples != "all" and (not isinstance(samples, int) or samples < 2):
-        raise RecordingError(f'samples must be "all" or at least 2 values a unit and step, got {samples!r}')
-    if window not in (None, AUTO) and (not isinstance(window, int) or window < 1):
-        raise RecordingError(f'window must be at least 1 step, or "auto", got {window!r}')
+    samples: int | Literal["all"] = whole("samples", given, 2, words=("all",))
+    return samples
+
+
+def as_window(given: Any) -> int | Literal["auto"] | None:
+    """Returns how many steps a window has. Raises `RecordingError` for what is no number.
+
+    >>> as_window(200), as_window("auto"), as_window(None)
+    (200, 'auto', None)
+    """
+    window: int | Literal["auto"] | None = whole("window", given, 1, words=(AUTO, None))
+    return window
 
 
 def budget(overhead: Any, ranks: int) -> float | None:
@@ -38,11 +48,10 @@ def budget(overhead: Any, ranks: int) -> float | None:
     """
     if overhead is None:
         return None
-    if isinstance(overhead, bool) or not isinstance(overhead, (int, float)) or not 0 < overhead < 1:
-        raise RecordingError(f"overhead must be a share above 0 and below 1, as 0.03 for 3 %, got {overhead!r}")
+    asked = share("overhead", overhead)
     if ranks > 1:
         raise RecordingError(ONE_PROCESS.format(ranks))
-    return float(overhead)
+    return asked
 
 
 def as_probe(given: Any, model: nn.Module, ranks: int) -> Probe | None:

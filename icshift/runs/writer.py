@@ -185,11 +185,18 @@ class Recording:
         self._behind.give(partial(self._update, dict(self._manifest)))
 
     def tell(self, changes: dict[str, Any]) -> None:
-        """Replaces some entries of the manifest and writes it at once, before what could not be written."""
+        """Replaces some entries of the manifest and writes it at once, before what could not be written.
+
+        Entries from before that JSON does not hold are as they were written last: they must not keep the news out.
+        """
         self._behind.pause()
         self._manifest |= changes
         self._refuse_foreign()
-        self._write_manifest(self._manifest)
+        try:
+            self._write_manifest(self._manifest)
+        except (TypeError, ValueError):
+            self._manifest = self._stored | changes
+            self._write_manifest(self._manifest)
 
     def _update(self, manifest: dict[str, Any]) -> None:
         self._refuse_foreign()
@@ -201,6 +208,7 @@ class Recording:
         entries = [f"{json.dumps(key)}: {self._text(key, value)}" for key, value in whole.items()]
         text = with_checksum("{\n " + ",\n ".join(entries) + "\n}\n")
         written = write_aside(self._manifest_file, lambda aside: aside.write_text(text), new=new)
+        self._stored = dict(manifest)
         self._stamp = written.st_ino, written.st_mtime_ns
         for folder in (*self._own.touched, self.path):
             names_to_disk(folder)

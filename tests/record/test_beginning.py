@@ -163,7 +163,10 @@ def test_what_does_not_agree_is_refused_and_the_run_stays(tmp_path: Path) -> Non
             "the model has 101 parameters, and that of the run had 57",
             lambda: resumed(tmp_path / "run", None, units=9).start(),
         ),
-        ("resume is True, or how many", lambda: resumed(tmp_path / "run", saved[2], resume=-3)),
+        (
+            "resume is -3: expected True, False or a whole number from 0",
+            lambda: resumed(tmp_path / "run", saved[2], resume=-3),
+        ),
         ("take one of them", lambda: resumed(tmp_path / "run", saved[2], force=True)),
     ):
         with pytest.raises(RecordingError, match=told):

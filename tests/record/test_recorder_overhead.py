@@ -161,7 +161,7 @@ def test_modules_that_are_called_in_steps_left_out_are_not_taken_for_bypassed(tm
 
 @pytest.mark.parametrize("overhead", [0, -0.1, 1, 5, "3%", True, float("nan")])
 def test_a_budget_that_is_no_share_is_refused(tmp_path: Path, overhead: Any) -> None:
-    with pytest.raises(RecordingError, match="overhead must be a share above 0 and below 1"):
+    with pytest.raises(RecordingError, match=r"overhead is .*: expected a share above 0 and below 1"):
         icshift.Recorder(nn.Linear(1, 1), tmp_path / "run", overhead=overhead)
 
 

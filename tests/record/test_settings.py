@@ -7,19 +7,19 @@ from torch import nn
 from icshift.errors import RecordingError
 from icshift.model.sites import Sites
 from icshift.record.probe import Probe
-from icshift.record.settings import asked_for, refuse_settings
+from icshift.record.settings import as_samples, as_window, asked_for
 
 
-@pytest.mark.parametrize("samples", [0, 1, -3, 2.5, "some", None, float("nan")])
+@pytest.mark.parametrize("samples", [0, 1, -3, 2.5, "some", None, float("nan"), True])
 def test_samples_are_a_number_of_values_or_all(samples):
-    with pytest.raises(RecordingError, match=r'samples must be "all" or at least 2 values'):
-        refuse_settings(samples, None)
+    with pytest.raises(RecordingError, match=r'samples is .*: expected a whole number from 2, or "all"'):
+        as_samples(samples)
 
 
-@pytest.mark.parametrize("window", [0, -1, 1.5, "epoch"])
+@pytest.mark.parametrize("window", [0, -1, 1.5, "epoch", True])
 def test_a_window_has_steps(window):
-    with pytest.raises(RecordingError, match="window must be at least 1 step"):
-        refuse_settings(64, window)
+    with pytest.raises(RecordingError, match=r'window is .*: expected a whole number from 1, or "auto", or None'):
+        as_window(window)
 
 
 def test_they_are_kept_as_they_were_said():
