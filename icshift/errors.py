@@ -14,6 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+_NAMED = 12
+"""Names of a list that a message holds, at most: a run may have thousands."""
+
 
 class IcshiftError(Exception):
     """Base of all errors that icshift raises on purpose."""
@@ -39,6 +42,17 @@ class ModelError(IcshiftError):
     """A saved model, a model's spec or data that cannot be used."""
 
 
+def listed(names: Iterable[object], none: str = "none") -> str:
+    """The first twelve names, and how many more there are; the word for `none` where there is no name.
+
+    >>> listed("ab"), listed([]), listed(range(14))
+    ('a, b', 'none', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, and 2 more')
+    """
+    every = [str(name) for name in names]
+    more = [f"and {len(every) - _NAMED:,} more"] if len(every) > _NAMED else []
+    return ", ".join(every[:_NAMED] + more) or none
+
+
 def unknown(kind: str, given: object, known: Iterable[object]) -> SelectionError:
     """A `SelectionError` for a name that is not there; the caller raises it.
 
@@ -53,8 +67,7 @@ def unknown(kind: str, given: object, known: Iterable[object]) -> SelectionError
 
     names = [str(name) for name in known]
     near = get_close_matches(str(given), names, n=3, cutoff=0.5)
-    listed = ", ".join(names[:12]) + (f", and {len(names) - 12} more" if len(names) > 12 else "")
-    remedy = f"known: {listed}" if names else "there is none"
+    remedy = f"known: {listed(names)}" if names else "there is none"
     if near:
         remedy = f"did you mean {' or '.join(near)}?"
     return SelectionError(f"no {kind} {str(given)!r}; {remedy}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from icshift.errors import SelectionError
+from icshift.errors import SelectionError, listed
 from icshift.runs.format import FINAL_WEIGHTS, INITIAL_WEIGHTS, PROBE_FINGERPRINT
 from icshift.runs.phases import is_probe
 from icshift.runs.reader import StoredRun
@@ -106,6 +106,6 @@ def caveats(run: StoredRun, reference: str | int, phase: str) -> list[str]:
             is_probe(phase) and same_inputs(run, other) is None,
             "It is not known whether both probes have the same inputs; if not, drift includes their difference.",
         ),
-        (bool(apart), f"Not compared, of another type there: {', '.join(apart)}."),
+        (bool(apart), f"Not compared, of another type there: {listed(apart)}."),
     )
     return [note for holds, note in notes if holds]

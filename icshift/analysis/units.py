@@ -12,7 +12,7 @@ import pandas as pd
 from icshift.analysis.drift import Piece, by_site, default_phase, drift, drifts, refuse_without_examples
 from icshift.analysis.metrics import METRICS
 from icshift.analysis.metrics import metric as metric_named
-from icshift.errors import SelectionError, unknown
+from icshift.errors import SelectionError, listed, unknown
 from icshift.noise.movement import FALSE_ALARMS
 from icshift.runs.format import Site, kept_units, units_in_steps
 from icshift.runs.reader import StoredRun
@@ -33,7 +33,7 @@ def most_drifting(
     name = default_phase(run) if phase is None else run.phase(phase)
     recorded = [w.index for w in run.window_list if run.distribution(name, site.name, w.index) is not None]
     if not recorded:
-        raise SelectionError(f"site {site.name} has nothing recorded in phase {name}; phases: {', '.join(run.phases)}")
+        raise SelectionError(f"site {site.name} has nothing recorded in phase {name}; phases: {listed(run.phases)}")
     _refuse_without_units(run, site, metric, reference, name)
     pairs = [
         one for _, each in by_site(run, reference=reference, phase=phase, sites=[site.name]) for one in each.windows

@@ -14,7 +14,7 @@ from icshift.analysis.comparison import Comparison, floor_of
 from icshift.analysis.drift import by_site, default_phase, movements, refuse_without_examples
 from icshift.analysis.metrics import DEFAULT, Metric
 from icshift.analysis.metrics import metric as metric_named
-from icshift.errors import SelectionError
+from icshift.errors import SelectionError, listed
 from icshift.noise.movement import FALSE_ALARMS
 from icshift.runs.frames import in_model_order
 from icshift.runs.reader import StoredRun
@@ -65,7 +65,7 @@ def as_of(
         return AsOf(run.until(run.window(int(worst(table)["window"]))), table["window"].nunique())
     asked = run.window(window)
     if asked.index not in set(table["window"]):
-        names = ", ".join(dict.fromkeys(table["name"])) or "none has"
+        names = listed(dict.fromkeys(table["name"]), none="none has")
         raise SelectionError(f"window {asked.name} has nothing to compare it with; windows that have: {names}")
     return AsOf(run.until(asked))
 

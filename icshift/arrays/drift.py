@@ -21,7 +21,7 @@ from icshift.analysis.distances import least_std
 from icshift.arrays.given import Given, given
 from icshift.arrays.measure import Moments, blocks_of, compared, some_of
 from icshift.blocks import Blocks, Floats
-from icshift.errors import SelectionError, unknown
+from icshift.errors import SelectionError, listed, unknown
 from icshift.noise.dependence import Dependence
 from icshift.noise.exchange import Flags, differences, magnitude, matched, noise
 from icshift.noise.movement import Movement, movement
@@ -100,8 +100,8 @@ def _common(first: Given, second: Given) -> list[str]:
         second.arrays[next(iter(first.arrays))] = second.arrays.pop(next(iter(second.arrays)))
     names = [name for name in first.arrays if name in second.arrays]
     if not names:
-        listed = " and ".join(f"{one.source} has {', '.join(map(repr, [*one.arrays][:6]))}" for one in (first, second))
-        raise SelectionError(f"no array has the same name in both: {listed}")
+        has = " and ".join(f"{one.source} has {listed(map(repr, one.arrays))}" for one in (first, second))
+        raise SelectionError(f"no array has the same name in both: {has}")
     for name in names:
         x, y = first.arrays[name], second.arrays[name]
         if x.shape[1] != y.shape[1]:

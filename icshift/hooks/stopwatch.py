@@ -131,12 +131,15 @@ class Stopwatch:
         """Returns the entries of a manifest: the seconds of `whole`, and those since `started`, of the same clock.
 
         `behind` are seconds of another thread that come to them: it had a processor, perhaps the training's.
-        Where it is not known what is beside the blocks, `at_least` says that it was more.
+        Where it is not known what is beside the blocks, `at_least` says that it was more. It is not known either where
+        the estimate of it leaves no time for the training: then it is too high, and those within blocks are told.
         """
         self.seconds += behind
-        wall = self.clock() - started
-        seconds = {"recording_seconds": round(min(self.whole, wall), 6), "wall_seconds": round(wall, 6)}
-        return seconds if self.beside is not None else {**seconds, "at_least": True}
+        whole, wall = self.whole, self.clock() - started
+        known = self.beside is not None and whole < wall
+        told = min(whole if known else self.seconds, wall)
+        seconds = {"recording_seconds": round(told, 6), "wall_seconds": round(wall, 6)}
+        return seconds if known else {**seconds, "at_least": True}
 
     def _count(self, place: Place) -> None:
         now = self.clock()

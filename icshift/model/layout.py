@@ -19,6 +19,24 @@ _CHANNEL_FIRST = (
     AVERAGING,
     nn.GroupNorm,
 )
+_ALONG_A_LINE = tuple(
+    getattr(nn, name)
+    for name in (
+        *("MaxPool1d", "MaxUnpool1d", "AvgPool1d", "LPPool1d", "AdaptiveAvgPool1d", "AdaptiveMaxPool1d"),
+        *("ReflectionPad1d", "ReplicationPad1d", "CircularPad1d", "ConstantPad1d", "ZeroPad1d"),
+        *("Dropout1d", "Dropout2d", "FeatureAlphaDropout"),
+        *("Upsample", "ChannelShuffle", "LocalResponseNorm"),
+    )
+    if hasattr(nn, name)  # Some are younger than the oldest torch.
+)
+"""Layers that take three axes for example, channel, position. Two may be an example alone or, as often, a batch of
+vectors, and three of what pools a plane as well: there nothing tells them apart."""
+_BEFORE_THE_REST = {
+    1: (nn.InstanceNorm1d, nn.Unfold),
+    2: (nn.InstanceNorm2d, nn.Fold, nn.PixelShuffle, nn.PixelUnshuffle, nn.Softmax2d),
+    3: (nn.InstanceNorm3d,),
+}
+"""Layers whose channels are followed by so many axes, whether an axis of examples is before them or not."""
 _UNIT_LAST = (
     nn.Linear,
     nn.Bilinear,
@@ -35,9 +53,10 @@ _FIRST_ALONE = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 def unit_axis(module: nn.Module, ndim: int) -> int:
     """The axis that runs over units, counted from 0; `ndim` is the output's number of axes, at least 1.
 
-    Convolution, batch, instance and group normalisation: the channel. Linear, layer normalisation, embedding,
-    attention and recurrent layers: the last axis. Layers of Keras: as they say. Anything else: the last axis up to 3
-    axes, axis 1 from 4.
+    Convolution, batch, instance and group normalisation, a PReLU of several parameters, `Fold`, `Unfold` and the
+    shuffles of pixels: the channel. Of three axes also what pools, pads, drops or resizes along a line. A GLU: the
+    axis that it halves. Linear, layer normalisation, embedding, attention and recurrent layers: the last axis. Layers
+    of Keras: as they say. Anything else: the last axis up to 3 axes, axis 1 from 4.
 
     >>> unit_axis(nn.Conv2d(3, 8, 3), 4), unit_axis(nn.Linear(3, 8), 3), unit_axis(nn.ReLU(), 4)
     (1, 2, 1)
@@ -48,9 +67,18 @@ def unit_axis(module: nn.Module, ndim: int) -> int:
         return ndim - len(module.kernel_size) - 1
     if isinstance(module, _UNIT_LAST):
         return ndim - 1
-    if isinstance(module, _CHANNEL_FIRST) or ndim >= 4:
-        return min(1, ndim - 1)
-    return ndim - 1
+    if isinstance(module, nn.GLU) and -ndim <= module.dim < ndim:
+        return module.dim % ndim
+    for after, kinds in _BEFORE_THE_REST.items():
+        if isinstance(module, kinds) and ndim > after:
+            return ndim - after - 1
+    return min(1, ndim - 1) if ndim >= 4 or _has_channels_first(module, ndim) else ndim - 1
+
+
+def _has_channels_first(module: nn.Module, ndim: int) -> bool:
+    if isinstance(module, nn.PReLU):
+        return module.num_parameters > 1
+    return isinstance(module, _CHANNEL_FIRST) or (ndim == 3 and isinstance(module, _ALONG_A_LINE))
 
 
 def by_unit(tensor: Tensor, axis: int) -> Tensor:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from icshift.reports.added_time import in_percent
 from icshift.reports.next_step import typed
 from icshift.reports.report import Report
 from icshift.reports.sheet import Column, Sheet, of_rows
@@ -221,12 +222,13 @@ def overhead(run: StoredRun) -> str:
 def added_time(run: StoredRun) -> str:
     """Returns the time spent recording, in % of the rest of the time between start and end.
 
-    Where it is not known what its interruptions cost beside the time within them, it says that it was at least that.
+    Where it is not known what its interruptions cost beside the time within them, it says that it was at least that,
+    and where next to nothing is left beside it, that it was nearly all of the time.
     """
     cost = run.manifest["overhead"]
-    recording, wall = cost["recording_seconds"], cost["wall_seconds"]
-    more = "at least " if cost.get("at_least") else ""
-    return f"{more}+{100 * recording / max(wall - recording, 1e-9):.0f} %"
+    return in_percent(
+        cost["recording_seconds"], cost["wall_seconds"], sign="at least +" if cost.get("at_least") else "+"
+    )
 
 
 def size(run: StoredRun) -> str:
@@ -251,8 +253,8 @@ class Cost:
 
     def in_words(self) -> str:
         """Returns the time in % of the rest, and in s; how much of it is not a step's; and what a step takes."""
-        rest = max(self.elapsed - self.seconds, 1e-9)
-        share = f"{'about' if self.whole else 'at least'} +{100 * self.seconds / rest:.0f} %"
+        rest = max(self.elapsed - self.seconds, 0.0)
+        share = in_percent(self.seconds, self.elapsed, sign="about +" if self.whole else "at least +")
         each = f", {float(f'{1e3 * (self.seconds - self.once) / self.steps:.2g}'):g} ms a step" if self.steps else ""
         return (
             f"Cost of it all: {share}, {self.seconds:.1f} s beside {rest:.1f} s of the script's own; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from icshift.reports.added_time import added_share
 from icshift.runs.format import OVERHEAD
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def held(run: StoredRun) -> str:
     cost, budget = run.manifest.get("overhead"), _budget(run)
     if not cost or budget is None:
         return ""
-    share = cost["recording_seconds"] / max(cost["wall_seconds"] - cost["recording_seconds"], 1e-9)
+    share = added_share(cost["recording_seconds"], cost["wall_seconds"])
+    if share is None:
+        return "The budget was not held: recording took nearly all of the time."
     more = "at least " if cost.get("at_least") else ""
     if share > 1.1 * budget:
         return f"The budget was not held: recording took {more}{_percent(share)} all the same."

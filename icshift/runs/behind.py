@@ -63,7 +63,7 @@ class Behind:
         Raises only where it is done at once, what it or one before it raises.
         """
         with self._changed:
-            self._changed.wait_for(lambda: len(self._jobs) <= _MOST or not self._running)
+            self._wait(lambda: len(self._jobs) <= _MOST or not self._running)
             self._jobs.append(job)
             if self._running:
                 return
@@ -82,13 +82,21 @@ class Behind:
     def pause(self) -> None:
         """Wait until all jobs are done, or one has failed."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._running)
+            self._wait(lambda: not self._running)
 
     def seconds(self) -> float:
-        """Returns the processor time that the thread took since this was asked last."""
+        """Returns the processor time that the thread took since this was asked last, less what others waited for it.
+
+        While they wait it takes nothing from them but that time, which is theirs to count.
+        """
         with self._changed:
             taken, self._seconds = self._seconds, 0.0
-        return taken
+        return max(taken, 0.0)
+
+    def _wait(self, until: Callable[[], bool]) -> None:
+        began = time.perf_counter()
+        self._changed.wait_for(until)
+        self._seconds -= time.perf_counter() - began
 
     def _work(self) -> None:
         while True:

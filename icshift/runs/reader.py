@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from icshift.distribution import Distribution
-from icshift.errors import RunError, SelectionError, unknown
+from icshift.errors import RunError, SelectionError, listed, unknown
 from icshift.runs import series, where
 from icshift.runs.attributes import ARRAYS
 from icshift.runs.cards import run_card, run_line
@@ -69,8 +69,8 @@ def locate(path: Path) -> Path:
     if not runs:
         raise RunError(f"{path} is no icshift run: it has no {MANIFEST}; give the directory that a recording made")
     if len(runs) > 1:
-        listed = ", ".join(run.name for run in runs[:8]) + (f", and {len(runs) - 8} more" if len(runs) > 8 else "")
-        raise RunError(f"{path} holds {len(runs)} runs: {listed}; give one of them")
+        names = listed(run.name for run in runs)
+        raise RunError(f"{path} holds {len(runs):,} runs: {names}; give one of them")
     return runs[0]
 
 

@@ -77,7 +77,7 @@ class _Sink(io.RawIOBase):
         size = len(data)
         if self.end is not None:
             self.end += data
-        elif os.getpid() == self._process:
+        elif os.getpid() == self._process and self.drop.alive:  # A writer closes itself after its file was deleted.
             self.sum = crc32(data, self.sum)
             left = memoryview(data).cast("B")
             while len(left):

@@ -80,6 +80,13 @@ def test_what_is_not_there_is_refused(run, asked, options, said):
         as_of(run, asked, **options)
 
 
+def test_of_many_windows_a_few_are_named(tmp_path):
+    """All 1,999 of them came in one line."""
+    made = StoredRun(write_run(tmp_path / "many", [{("train", "a"): values(0, 1)}] * 40))
+    with pytest.raises(SelectionError, match=r"windows that have: [^,]+(, [^,]+){11}, and 27 more$"):
+        as_of(made, made.window_list[0].name)
+
+
 def test_every_window_is_what_the_report_of_the_run_until_then_shows(run):
     table = by_window(run, metric_name="ks")
     assert table.groupby("site", sort=False)["name"].apply(list).to_dict() == {"a": list("bcde"), "b": list("bcde")}

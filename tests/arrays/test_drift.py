@@ -83,6 +83,8 @@ def test_arrays_are_paired_by_name():
     [
         (BEFORE, AFTER[:, 1:], "40 units in the first array and 39 in the second array"),
         ({"p": BEFORE, "r": BEFORE}, {"q": AFTER}, "no array has the same name"),
+        ({}, {}, "both: the first array has none and the second array has none$"),
+        (dict.fromkeys(map(str, range(20)), BEFORE), {}, "'11', and 8 more and the second array has none$"),
         (pd.DataFrame({"p": [1.0]}), pd.DataFrame({"q": [1.0]}), "column 0 is 'p' in the first array and 'q'"),
     ],
 )

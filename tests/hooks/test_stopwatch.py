@@ -139,6 +139,17 @@ def test_what_an_open_block_took_so_far_is_in_the_whole(clock, line):
     assert watch.seconds == 2
 
 
+@pytest.mark.parametrize(("wall", "told"), [(8.5, {"recording_seconds": 8.0}), (8.0, {"at_least": True})])
+def test_an_estimate_that_leaves_no_time_for_the_training_is_too_high(clock, line, wall, told):
+    watch = Stopwatch(line)
+    watch.beside = 1.0
+    for _ in range(4):
+        with watch:
+            clock.passes(1)
+    clock.passes(wall - 4)
+    assert watch.overhead(started=clock.now - wall) == {"recording_seconds": 4.0, "wall_seconds": wall} | told
+
+
 def test_interruptions_cost_something_beside(clock, line):
     watch = Stopwatch(line)
     for _ in range(4):

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
+import icshift
 from icshift.model.layout import by_unit, tensors, unit_axis
 
 
@@ -32,10 +33,56 @@ from icshift.model.layout import by_unit, tensors, unit_axis
         (nn.ReLU(), (4, 6, 5)),
         (nn.ReLU(), (4, 5, 6, 7)),
         (nn.GroupNorm(1, 5), (5,)),
+        (nn.InstanceNorm1d(5), (4, 5, 6)),
+        (nn.InstanceNorm1d(5), (5, 6)),
+        (nn.InstanceNorm2d(5), (5, 6, 7)),
+        (nn.PReLU(5), (4, 5)),
+        (nn.PReLU(5), (4, 5, 6)),
+        (nn.PReLU(5), (4, 5, 6, 7)),
+        (nn.PReLU(), (4, 6, 5)),
+        (nn.GLU(dim=1), (4, 5, 6)),
+        (nn.GLU(), (4, 6, 7, 5)),
+        (nn.MaxPool1d(2), (4, 5, 6)),
+        (nn.MaxPool1d(2), (4, 5)),
+        (nn.AvgPool1d(2), (4, 5, 6)),
+        (nn.LPPool1d(2, 2), (4, 5, 6)),
+        (nn.AdaptiveAvgPool1d(6), (4, 5, 6)),
+        (nn.AdaptiveMaxPool1d(6), (4, 5, 6)),
+        (nn.MaxPool2d(2), (4, 5, 6, 7)),
+        (nn.ConstantPad1d(1, 0.0), (4, 5, 6)),
+        (nn.ReplicationPad1d(1), (4, 5, 6)),
+        (nn.ReflectionPad1d(1), (4, 5, 6)),
+        (nn.Dropout1d(), (4, 5, 6)),
+        (nn.Dropout2d(), (4, 5, 6)),
+        (nn.Dropout(), (4, 6, 5)),
+        (nn.Upsample(scale_factor=2), (4, 5, 6)),
+        (nn.ChannelShuffle(5), (4, 5, 6)),
+        (nn.LocalResponseNorm(2), (4, 5, 6)),
+        (nn.PixelShuffle(2), (5, 6, 7)),
+        (nn.PixelUnshuffle(2), (4, 5, 6, 7)),
+        (nn.Softmax2d(), (5, 6, 7)),
+        (nn.Unfold(2), (4, 5, 6)),
+        (nn.Unfold(2), (5, 6)),
+        (nn.Fold((6, 7), 2), (4, 5, 6, 7)),
+        (nn.Fold((6, 7), 2), (5, 6, 7)),
     ],
 )
 def test_units_lie_on_the_axis_of_length_five(module, shape):
     assert shape[unit_axis(module, len(shape))] == 5
+
+
+def test_units_of_a_prelu_after_a_convolution_are_the_channels(tmp_path):
+    """It has a slope a channel, and positions were recorded: 20 units of 60 values."""
+    model = nn.Sequential(nn.Conv1d(3, 4, 3), nn.PReLU(4))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with icshift.Recorder(model, tmp_path / "run", optimizer=optimizer):
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.randn(5, 3, 22)).square().mean().backward()
+            optimizer.step()
+    units = icshift.open(tmp_path / "run").windows()
+    counts = units[units.site == "1"]["count"]
+    assert counts.tolist() == [3 * 5 * 20] * 4
 
 
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 3), (4, 5, 3, 2), (2, 3, 4, 5), (5,), (1, 5, 1)])

@@ -29,6 +29,16 @@ def test_it_is_measured_once():
     assert beside(0.0) == found
 
 
+def test_others_on_the_machine_do_not_count(monkeypatch):
+    """One look at the clock in 20 comes late: such stretches made what was told a hundred times as much."""
+    quiet = beside(1e9)
+    monkeypatch.setattr(interruption, "_costs", None)
+    draw = random.Random(3)
+    ticks = itertools.accumulate(1000 if draw.random() < 1 / 20 else 1 for _ in itertools.count())
+    monkeypatch.setattr(interruption, "clock", ticks.__next__)
+    assert beside(1e9) == quiet
+
+
 def test_it_draws_nothing_and_leaves_nothing():
     torch.manual_seed(3)
     before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()

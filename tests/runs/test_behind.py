@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 
@@ -26,6 +27,17 @@ class Gate:
     def __call__(self) -> None:
         self.begun.set()
         assert self.opened.wait(60)
+
+
+def working(seconds: float) -> Callable[[], None]:
+    """A job that takes so many seconds of a processor."""
+
+    def work() -> None:
+        until = time.thread_time() + seconds
+        while time.thread_time() < until:
+            pass
+
+    return work
 
 
 class Disk:
@@ -162,3 +174,17 @@ def test_nobody_keeps_what_is_done_with() -> None:
     del behind
     gc.collect()
     assert left() is None
+
+
+def test_what_somebody_waits_for_is_counted_once():
+    """The training waited for a disk at each window, and what wrote meanwhile was added: more than all of the time."""
+    behind = Behind(in_thread)
+    behind.give(working(0.2))
+    behind.settle()
+    assert behind.seconds() < 0.1
+    done = threading.Event()
+    behind.give(working(0.2))
+    behind.give(done.set)
+    assert done.wait(60)
+    assert behind.seconds() >= 0.2
+    assert behind.seconds() == 0

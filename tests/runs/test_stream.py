@@ -1,6 +1,8 @@
 """A file that is written a row group after another has the checksums of one that was written at once."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -51,6 +53,20 @@ def test_one_that_is_abandoned_or_forgotten_is_deleted(tmp_path):
         forget(stream)
         del stream
         assert not (tmp_path / "file").exists()
+
+
+def test_one_under_way_as_the_interpreter_ends_is_deleted_without_a_word(tmp_path):
+    """Its writer closed itself after its file was deleted: "Exception ignored in ParquetWriter.__del__"."""
+    code = f"""
+import pathlib, pyarrow
+from icshift.runs.stream import Stream
+table = pyarrow.table({{"a": [1.0]}})
+stream = Stream(pathlib.Path({str(tmp_path / "file")!r}), table.schema)
+stream.write(table)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert not (tmp_path / "file").exists()
 
 
 def test_a_child_of_the_process_changes_nothing(tmp_path):
