@@ -5,8 +5,8 @@ value, without near-constant units, in the last window that has the reference. T
 percentile and the largest of the units' floors. Units in trouble are looked for in every window.
 
 What cannot be known never passes: a site with nothing to compare, units without a finite activation, windows too short
-to know their noise, dead units where nobody saw what reads the site. Such a check is unmeasured unless what is known
-fails already. A check is skipped where it has no meaning, as dead units where no ReLU follows; a condition that is
+to know their noise, dead units where nobody saw what reads the site, a site that could not be recorded to the end.
+Such a check is unmeasured unless what is known fails already. A check is skipped where it has no meaning, as dead units where no ReLU follows; a condition that is
 skipped everywhere is a mistake.
 """
 
@@ -150,8 +150,17 @@ def _verdict(condition: Condition, site: Site, scope: _Scope) -> Verdict:
             silent = silenced_by(site, condition.quantity)
             reason = f"not {silent[0]} alone reads it" if silent else _SKIPPED[condition.quantity]
             return Verdict(condition, site.name, "skipped", None, reason)
-        return judged(condition, site, measured)
-    return judged(condition, site, _drifts(condition, site, scope))
+    else:
+        measured = _drifts(condition, site, scope)
+    return judged(condition, site, measured + _broken_off(scope.run, site))
+
+
+def _broken_off(run: StoredRun, site: Site) -> list[Measurement]:
+    """Returns a gap where a site was not recorded to the end, in whatever process."""
+    module = site.name.partition("#")[0]
+    entries = run.manifest.get("ledger", [])
+    failed = [entry["reason"] for entry in entries if entry["module"] == module and entry["state"] == "failed"]
+    return [Measurement("", "", units=site.recorded, gap=f"its recording failed: {failed[0]}")] if failed else []
 
 
 def judged(condition: Condition, site: Site, measured: list[Measurement]) -> Verdict:

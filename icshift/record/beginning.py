@@ -43,11 +43,19 @@ class Begun:
             return
         clock.steps = self.steps
         clock.unheard = min(self.past.manifest.get("unheard_steps", 0), self.steps)
-        journal.go_on_after(len(self.past.windows) and self.past.windows[-1].index, self.steps)
+        journal.go_on_after(self._last, self.steps)
         observer.draw_on(self.past.state.get("sampling"))
         thinning.go_on_after(self.past.windows, self.steps, self.past.manifest)
         if self.past.covered < self.steps:
             faults.missed(self.past.covered, self.steps - 1, "they were trained by a process that was stopped")
+
+    @property
+    def _last(self) -> int:
+        """The number of the last window that is over: of equal windows those count that a killed process did not write."""
+        assert self.past is not None
+        length = self.past.manifest["settings"].get("window_steps")
+        lost = (self.steps - self.past.covered) // length if length else 0
+        return lost + (self.past.windows[-1].index if self.past.windows else 0)
 
     def state(self, entries: dict[str, Any]) -> dict[str, Any]:
         """Returns entries of the manifest with those of the past."""

@@ -3,11 +3,14 @@
 import json
 import shutil
 import subprocess
+from collections import OrderedDict
 from dataclasses import asdict
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import icshift
 from icshift.cli.main import _run
@@ -327,6 +330,25 @@ def test_a_real_recording(with_batch_norm, command):
     code, out, err = command("check", with_batch_norm, "--fail-on", "nonfinite > 0", "--fail-on", "w1_sd > 99")
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == "6 checks ok"
+
+
+def test_a_site_that_could_not_be_recorded_to_the_end_never_passes(tmp_path, command):
+    """Its layer was replaced by another one with more units in the midst of the training: nobody saw what that gave."""
+    model = nn.Sequential(OrderedDict(a=nn.Linear(5, 4), b=nn.Linear(4, 4), c=nn.Linear(4, 2)))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.warns(RuntimeWarning), icshift.Recorder(model, tmp_path / "run", optimizer=optimizer, window=5):
+        for step in range(20):
+            if step == 10:
+                model.b, model.c = nn.Linear(4, 7), nn.Linear(7, 2)
+            optimizer.zero_grad()
+            model(torch.randn(30, 5)).mean().backward()
+            optimizer.step()
+    code, out, _ = command("check", tmp_path / "run", "--fail-on", "b nonfinite > 0")
+    assert code == 1
+    assert "not measured" in out
+    assert "its recording failed: b had 4 units" in " ".join(out.split())
+    code, out, _ = command("check", tmp_path / "run", "--fail-on", "a nonfinite > 0")
+    assert code == 0, out
 
 
 def test_no_colour_when_not_wanted(folder, command, monkeypatch):

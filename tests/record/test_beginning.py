@@ -83,6 +83,7 @@ def stopped(path: Path, copied: Path, kill: int, after: int) -> list[Any]:
         training.epoch(after)
         recorder._journal.flush()
         recorder._journal._write_open(recorder.steps)
+        recorder._journal.wait()
         shutil.copytree(path, copied)
     (copied / "windows" / ".000009.rank0.parquet.77").write_bytes(b"half a file")
     return saved
@@ -209,6 +210,25 @@ def test_steps_that_a_killed_process_trained_are_a_gap(tmp_path: Path) -> None:
     (gap,) = run.ending.gaps
     assert (gap["first_step"], gap["last_step"]) == (8, 10)
     assert [(w.first_step, w.last_step) for w in run.window_list] == [(0, 3), (4, 7), (11, 14)]
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(8, [1, 2, 3, 4]), (16, [1, 2, 5, 6]), (18, [1, 2, 5, 6])])
+def test_windows_that_a_killed_process_did_not_write_keep_their_numbers(
+    steps: int, expected: list[int], tmp_path: Path
+) -> None:
+    """So that a window has the number of that in a training which nobody stopped."""
+    options: dict[str, Any] = {"window": STEPS, "force": True}
+    training = Training()
+    with icshift.Recorder(training.model, tmp_path / "run", optimizer=training.optimizer, **options):
+        training.epoch(2 * STEPS)
+    training.epoch(steps - 2 * STEPS)
+    del options["force"]
+    recorder = icshift.Recorder(training.model, tmp_path / "run", optimizer=training.optimizer, resume=steps, **options)
+    with recorder:
+        training.epoch(2 * STEPS)
+    run = StoredRun(tmp_path / "run")
+    assert [window.index for window in run.window_list] == expected
+    assert [window.first_step for window in run.window_list] == [0, STEPS, steps, steps + STEPS]
 
 
 @pytest.mark.parametrize(("ended", "cut"), [(False, {"window": 2, "step": 7}), (True, None)])

@@ -38,7 +38,7 @@ def test_a_training_that_is_stopped_wherever_is_one_that_nobody_stopped(last, st
             ) as recorder:
                 *_, saved = epochs(training, recorder, first, until)
                 training.epoch(steps)
-                recorder._journal.flush()
+                recorder._journal.settle()
                 left = shutil.copytree(path, Path(folder) / "left")
             shutil.rmtree(path)
             left.rename(path)
