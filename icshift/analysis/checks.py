@@ -6,8 +6,8 @@ percentile and the largest of the units' floors. Units in trouble are looked for
 
 What cannot be known never passes: a site with nothing to compare, units without a finite activation, windows too short
 to know their noise, dead units where nobody saw what reads the site, a site that could not be recorded to the end.
-Such a check is unmeasured unless what is known fails already. A check is skipped where it has no meaning, as dead units where no ReLU follows; a condition that is
-skipped everywhere is a mistake.
+Such a check is unmeasured unless what is known fails already. A check is skipped where it has no meaning, as dead units
+where no ReLU follows; a condition that is skipped everywhere is a mistake.
 """
 
 from __future__ import annotations

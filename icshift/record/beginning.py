@@ -51,7 +51,7 @@ class Begun:
 
     @property
     def _last(self) -> int:
-        """The number of the last window that is over: of equal windows those count that a killed process did not write."""
+        """The number of the last window that is over: equal windows that a killed process did not write count."""
         assert self.past is not None
         length = self.past.manifest["settings"].get("window_steps")
         lost = (self.steps - self.past.covered) // length if length else 0

@@ -336,13 +336,18 @@ def test_a_site_that_could_not_be_recorded_to_the_end_never_passes(tmp_path, com
     """Its layer was replaced by another one with more units in the midst of the training: nobody saw what that gave."""
     model = nn.Sequential(OrderedDict(a=nn.Linear(5, 4), b=nn.Linear(4, 4), c=nn.Linear(4, 2)))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.warns(RuntimeWarning), icshift.Recorder(model, tmp_path / "run", optimizer=optimizer, window=5):
-        for step in range(20):
-            if step == 10:
-                model.b, model.c = nn.Linear(4, 7), nn.Linear(7, 2)
+
+    def train(steps):
+        for _ in range(steps):
             optimizer.zero_grad()
             model(torch.randn(30, 5)).mean().backward()
             optimizer.step()
+
+    with icshift.Recorder(model, tmp_path / "run", optimizer=optimizer, window=5):
+        train(10)
+        model.b, model.c = nn.Linear(4, 7), nn.Linear(7, 2)
+        with pytest.warns(RuntimeWarning, match="stopped recording b"):
+            train(10)
     code, out, _ = command("check", tmp_path / "run", "--fail-on", "b nonfinite > 0")
     assert code == 1
     assert "not measured" in out
